@@ -1,0 +1,203 @@
+"""The shapes of Moodle's own answers, checked before anything is believed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from adaptors.errors import Unexpected
+
+T = TypeVar("T")
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class Function(_Answer):
+    """One function of the service."""
+
+    name: str
+
+
+class SiteInfo(_Answer):
+    """`core_webservice_get_site_info`: who we are there and which functions the service has."""
+
+    userid: int
+    username: str = ""
+    siteurl: str = ""
+    release: str = ""
+    functions: tuple[Function, ...] = ()
+    userissiteadmin: bool = False
+
+    @property
+    def function_names(self) -> frozenset[str]:
+        """Return the names of the service's functions."""
+        return frozenset(function.name for function in self.functions)
+
+
+class CustomField(_Answer):
+    """One custom profile field (or custom course field) of a row."""
+
+    shortname: str
+    type: str = "text"
+    value: str | int | float | bool | None = None
+
+
+class Role(_Answer):
+    """One role of a person in a course; `name` is usually empty."""
+
+    roleid: int
+    shortname: str
+
+
+class Group(_Answer):
+    """One group of a person in a course."""
+
+    id: int
+    name: str
+
+
+class Person(BaseModel):
+    """A row of `core_enrol_get_enrolled_users` or `core_user_get_users_by_field`.
+
+    Keys that Moodle left out stay out (`model_fields_set`): it drops empty fields and hidden ones alike.
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    id: int
+    fullname: str = ""
+    username: str | None = None
+    firstname: str | None = None
+    lastname: str | None = None
+    email: str | None = None
+    idnumber: str | None = None
+    phone1: str | None = None
+    phone2: str | None = None
+    city: str | None = None
+    country: str | None = None
+    address: str | None = None
+    department: str | None = None
+    institution: str | None = None
+    lang: str | None = None
+    timezone: str | None = None
+    auth: str | None = None
+    suspended: bool | None = None
+    confirmed: bool | None = None
+    firstaccess: int | None = None
+    lastaccess: int | None = None
+    lastcourseaccess: int | None = None
+    customfields: tuple[CustomField, ...] = ()
+    roles: tuple[Role, ...] = ()
+    groups: tuple[Group, ...] = ()
+
+
+class PersonId(_Answer):
+    """A row of an id list."""
+
+    id: int
+
+
+class Category(_Answer):
+    """A row of `core_course_get_categories`; `path` is "/2/5" for category 5 inside 2."""
+
+    id: int
+    name: str
+    parent: int = 0
+    path: str = ""
+
+
+class Course(BaseModel):
+    """A row of `core_course_get_courses_by_field`."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    id: int
+    shortname: str
+    fullname: str
+    categoryid: int = 0
+    categoryname: str | None = None
+    idnumber: str | None = None
+    summary: str | None = None
+    format: str | None = None
+    lang: str | None = None
+    startdate: int | None = None
+    enddate: int | None = None
+    visible: int | None = None
+    customfields: tuple[CustomField, ...] = ()
+
+
+class Courses(_Answer):
+    """The answer of `core_course_get_courses_by_field`."""
+
+    courses: tuple[Course, ...]
+    warnings: tuple[Any, ...] = ()
+
+
+class GradeRow(_Answer):
+    """One row of a person's grade report; `graderaw` is a number, everything formatted is display text."""
+
+    id: int
+    itemname: str | None = None
+    itemtype: str
+    itemmodule: str | None = None
+    idnumber: str | None = None
+    categoryid: int | None = None
+    cmid: int | None = None
+    graderaw: float | None = None
+    grademin: float | None = None
+    grademax: float | None = None
+    gradedatesubmitted: int | None = None
+    gradedategraded: int | None = None
+    gradeishidden: bool = False
+    gradeisoverridden: bool = False
+    feedback: str | None = None
+
+
+class UserGrades(_Answer):
+    """One person's grade report in one course."""
+
+    courseid: int
+    userid: int
+    gradeitems: tuple[GradeRow, ...]
+
+
+class GradeReport(_Answer):
+    """The answer of `gradereport_user_get_grade_items`."""
+
+    usergrades: tuple[UserGrades, ...]
+    warnings: tuple[Any, ...] = Field(default=())
+
+
+PEOPLE = TypeAdapter(tuple[Person, ...])
+PERSON_IDS = TypeAdapter(tuple[PersonId, ...])
+CATEGORIES = TypeAdapter(tuple[Category, ...])
+
+
+def checked(shape: TypeAdapter[T] | type[T], function: str, data: Any) -> T:
+    """Return `data` as `shape`, or raise Unexpected naming the function and the field, never the value."""
+    try:
+        adapter = shape if isinstance(shape, TypeAdapter) else TypeAdapter(shape)
+        return adapter.validate_python(data)
+    except ValidationError as error:
+        where = ".".join(str(part) for part in error.errors(include_input=False)[0]["loc"]) or "the whole answer"
+        raise Unexpected(
+            f"Moodle's answer to {function} does not have the expected shape (at {where}).",
+            system="Moodle",
+            operation=function,
+            status=200,
+        ) from None
+
+
+def no_warnings(function: str, warnings: Sequence[Any]) -> None:
+    """Refuse an answer with warnings: it is not complete."""
+    if warnings:
+        raise Unexpected(
+            f"Moodle's answer to {function} comes with warnings, so it is not complete.",
+            system="Moodle",
+            operation=function,
+            status=200,
+        )

@@ -1,0 +1,183 @@
+"""Moodle's web-service protocol: form posts in, JSON or one of Moodle's many ways of saying no out."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from adaptors.errors import AdaptorError, NoAnswer, Retriable, Unexpected
+from adaptors.http import Answer, Http, retried
+from adaptors.moodle.errors import answer_error, exception_error, login_error
+from adaptors.pace import Clock, Pace
+
+REST = "/webservice/rest/server.php"
+BATCH_FUNCTION = "tool_mobile_call_external_functions"
+
+
+@dataclass(frozen=True)
+class Login:
+    """How the service account proves itself: a token, or a name and password for `login/token.php`."""
+
+    token: str = field(default="", repr=False)
+    username: str = ""
+    password: str = field(default="", repr=False)
+    service: str = ""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """One decoded answer and the seconds it took; batch sizes follow the seconds."""
+
+    data: Any
+    seconds: float
+
+
+class MoodleClient:
+    """Calls web-service functions of the Moodle at `url`; `requests` counts each transmission by function."""
+
+    def __init__(
+        self,
+        url: str,
+        login: Login,
+        *,
+        clock: Clock,
+        transport: httpx.AsyncBaseTransport | None = None,
+        timeout: float = 180.0,
+        attempts: int = 5,
+    ) -> None:
+        self.url = url.rstrip("/")
+        self.requests: Counter[str] = Counter()
+        self._login = login
+        self._token = login.token
+        self._clock = clock
+        self._attempts = attempts
+        self._pace = Pace(start=2, ceiling=6)
+        self._http = Http("Moodle", url, clock=clock, transport=transport, timeout=timeout, setting="MOODLE_URL")
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.close()
+
+    async def call(self, function: str, /, **params: Any) -> Any:
+        """Call a function, trying again while that can help, and return the decoded JSON.
+
+        Raises the families of `adaptors.errors`; see `adaptors.moodle.errors` for which code is which.
+        """
+        return (await retried(lambda: self.once(function, params), attempts=self._attempts)).data
+
+    async def once(self, function: str, params: Mapping[str, Any]) -> Reply:
+        """Call a function exactly once."""
+        if not self._token:
+            self._token = await self._fetch_token()
+        # The token goes first: PHP cuts a form off at max_input_vars, and what is cut must not be the token.
+        # Raw names: without it Moodle strips "<...>" from course names and writes "&amp;".
+        form = {"wstoken": self._token, "wsfunction": function, "moodlewsrestformat": "json"}
+        form |= {"moodlewssettingraw": "1"} | flatten(params)
+        answer = await self._paced(function, REST, form)
+        data = self._decode(function, answer)
+        if isinstance(data, dict) and "exception" in data:
+            raise exception_error(function, data)
+        return Reply(data, answer.seconds)
+
+    async def batch(self, calls: Sequence[tuple[str, Mapping[str, Any]]]) -> tuple[list[Any], float]:
+        """Run several calls in one request through `tool_mobile_call_external_functions`.
+
+        Returns the results in order and the seconds. Moodle stops at the first error: the list then is shorter
+        than `calls` and its last element is the AdaptorError of that call; ask again for the rest.
+        """
+        requests = [
+            {"function": function, "arguments": json.dumps(dict(arguments)), "settingraw": 1}
+            for function, arguments in calls
+        ]
+        reply = await self.once(BATCH_FUNCTION, {"requests": requests})
+        responses = reply.data.get("responses") if isinstance(reply.data, dict) else None
+        if not isinstance(responses, list) or not 0 < len(responses) <= len(calls):
+            raise _misshapen(BATCH_FUNCTION, "no list of responses")
+        results = [_entry(calls[i][0], response) for i, response in enumerate(responses)]
+        if len(results) < len(calls) and not isinstance(results[-1], AdaptorError):
+            raise _misshapen(BATCH_FUNCTION, "fewer responses than requests")
+        return results, reply.seconds
+
+    async def _paced(self, function: str, path: str, form: Mapping[str, str]) -> Answer:
+        async with self._pace.slot():
+            self.requests[function] += 1
+            try:
+                answer = await self._http.send(function, "POST", path, data=form)
+                error = answer_error(function, answer, now=self._clock.now())
+                if error is not None:
+                    raise error
+            except Retriable:
+                self._pace.trouble()
+                raise
+            self._pace.answered(function, answer.seconds)
+            return answer
+
+    @staticmethod
+    def _decode(function: str, answer: Answer) -> Any:
+        try:
+            return json.loads(answer.body)
+        except (ValueError, RecursionError):
+            pass
+        # A web page is a wrong address; anything else (a PHP warning before the JSON, half an answer) may pass.
+        if answer.body.lstrip()[:1] == b"<":
+            raise Unexpected(
+                "Moodle's address answers with a web page instead of web-service data.",
+                system="Moodle",
+                operation=function,
+                status=answer.status,
+                remedy="Check that MOODLE_URL is the address of Moodle's front page, without anything behind it.",
+            )
+        raise NoAnswer(
+            f"Moodle's answer to {function} is cut off or not JSON.",
+            system="Moodle",
+            operation=function,
+            status=answer.status,
+        )
+
+    async def _fetch_token(self) -> str:
+        """Exchange name and password for a token at `login/token.php`."""
+        login = self._login
+        form = {"username": login.username, "password": login.password, "service": login.service}
+        data = self._decode("login/token.php", await self._paced("login/token.php", "/login/token.php", form))
+        token = data.get("token") if isinstance(data, dict) else None
+        if isinstance(token, str) and token:
+            return token
+        raise login_error(data.get("errorcode", "") if isinstance(data, dict) else "")
+
+
+def flatten(params: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Write nested parameters the way PHP reads them: `values[0]`, `options[0][name]`; None is left out."""
+    form: dict[str, str] = {}
+    for key, value in params.items():
+        name = f"{prefix}[{key}]" if prefix else str(key)
+        if isinstance(value, Mapping):
+            form |= flatten(value, name)
+        elif isinstance(value, list | tuple):
+            form |= flatten(dict(enumerate(value)), name)  # type: ignore[arg-type]
+        elif isinstance(value, bool):
+            form[name] = str(int(value))
+        elif value is not None:
+            form[name] = str(value)
+    return form
+
+
+def _entry(function: str, response: Any) -> Any:
+    """Decode one entry of a batch; its data and its error are JSON inside a JSON string."""
+    if not isinstance(response, dict):
+        raise _misshapen(function, "an entry is no object")
+    try:
+        if not response.get("error"):
+            return json.loads(response["data"])
+        error = json.loads(response["exception"])
+    except (KeyError, TypeError, ValueError, RecursionError):
+        raise _misshapen(function, "an entry holds no JSON") from None
+    return exception_error(function, error if isinstance(error, dict) else {})
+
+
+def _misshapen(function: str, what: str) -> Unexpected:
+    return Unexpected(f"Moodle's answer to {function} has {what}.", system="Moodle", operation=function)

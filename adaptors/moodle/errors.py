@@ -1,0 +1,156 @@
+"""Which of Moodle's errors is of which family. Moodle answers most of them with status 200."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from adaptors.errors import AccessDenied, AdaptorError, Maintenance, NoAnswer, Refused, Retriable, Unexpected
+from adaptors.http import Answer, retry_after
+
+# A shorter wait is a busy proxy; a longer one is `climaintenance`, which says 300.
+MAINTENANCE_WAIT = 60.0
+
+_SERVICES = "Site administration > Server > Web services"
+
+# Codes a person has to settle: what is wrong, and the screen to open.
+_DENIED: Mapping[str, tuple[str, str]] = {
+    "invalidtoken": (
+        "Moodle does not accept the token.",
+        f"Make a new one under {_SERVICES} > Manage tokens and put it into MOODLE_TOKEN.",
+    ),
+    "accessexception": (
+        "Moodle refuses {function}: the function is not in the service, or the token has expired, is bound to "
+        "another network address or its user is not authorised for the service.",
+        f"Look at the service's functions and users under {_SERVICES} > External services, and at the token.",
+    ),
+    "wsaccessusersuspended": (
+        "The Moodle account of the token is suspended.",
+        "Activate it under Site administration > Users > Browse list of users.",
+    ),
+    "passwordisexpired": ("The password of the Moodle account has expired.", "Log in once and change it."),
+    "forcepasswordchangenotice": ("The Moodle account must change its password first.", "Log in once."),
+    "usernotconfirmed": ("The Moodle account is not confirmed.", "Confirm it in the list of users."),
+    "sitepolicynotagreed": (
+        "The Moodle account has not agreed to the site policy.",
+        "Log in once as that account and agree to it.",
+    ),
+    "enablewsdescription": (
+        "Web services are switched off in Moodle.",
+        "Switch them on under Site administration > General > Advanced features.",
+    ),
+    "servicenotavailable": (
+        "Moodle has no such web service, or it is disabled.",
+        f"Check MOODLE_SERVICE against the short name under {_SERVICES} > External services.",
+    ),
+    "invalidlogin": (
+        "Moodle does not accept the user name and password, or the account is suspended.",
+        "Check MOODLE_USERNAME and MOODLE_PASSWORD.",
+    ),
+    "usernotallowed": (
+        "The Moodle account may not use this web service.",
+        f"Add it under {_SERVICES} > External services > Authorised users.",
+    ),
+    "missingparam": ("Moodle's login needs user name, password and service.", "Fill in all three settings."),
+    "errorcoursecontextnotvalid": (
+        "The Moodle account may not enter this course.",
+        "Give its role 'moodle/course:view' (and 'moodle/course:viewhiddencourses' for hidden courses).",
+    ),
+    "requireloginerror": (
+        "The Moodle account may not enter this course.",
+        "Give its role 'moodle/course:view' (and 'moodle/course:viewhiddencourses' for hidden courses).",
+    ),
+    "notingroup": (
+        "The course separates groups and the Moodle account is in none of them.",
+        "Give its role 'moodle/site:accessallgroups'.",
+    ),
+    "nopermissiontoviewgrades": (
+        "The Moodle account may not see grades.",
+        "Give its role 'moodle/grade:viewall' and 'gradereport/user:view'.",
+    ),
+    "cannotviewreport": (
+        "The Moodle account may not see the grade report.",
+        "Give its role 'gradereport/user:view' and 'moodle/grade:viewall'.",
+    ),
+    "nopermissions": ("The Moodle account lacks a capability for {function}.", "Give its role {capability}."),
+}
+
+# For 'nopermissions', whose own words are translated into the site's language.
+CAPABILITIES: Mapping[str, str] = {
+    "core_enrol_get_enrolled_users": "'moodle/course:enrolreview' and 'moodle/user:viewdetails'",
+    "gradereport_user_get_grade_items": "'moodle/grade:viewall' and 'gradereport/user:view'",
+    "core_course_get_courses_by_field": "'moodle/course:view'",
+    "core_course_get_categories": "'moodle/category:viewhiddencategories'",
+}
+
+_PASSING = {
+    "dmlreadexception",
+    "dmlwriteexception",
+    "dmlconnectionexception",
+    "dbconnectionfailed",
+    "storedfilecannotread",
+}
+_ABOUT_ONE_PERSON = {"invaliduser", "userdeleted", "usernotincourse", "usernotenroled"}
+
+
+def answer_error(function: str, answer: Answer, *, now: float) -> AdaptorError | None:
+    """Return the error that the HTTP status alone tells, or None for a 200."""
+    if answer.status == 200:
+        return None
+    about: dict[str, Any] = {"system": "Moodle", "operation": function, "status": answer.status}
+    wait = retry_after(answer.headers, now=now)
+    if answer.status == 403:
+        remedy = "Switch on web services (Site administration > General > Advanced features) and the REST protocol"
+        remedy += f" ({_SERVICES} > Manage protocols)."
+        return AccessDenied("Moodle's web services or their REST protocol are off.", remedy=remedy, **about)
+    if answer.status == 404:
+        remedy = "Check that MOODLE_URL is the address of Moodle's front page."
+        return AccessDenied("There is no Moodle web service at this address.", remedy=remedy, **about)
+    if answer.status == 503 and wait is not None and wait >= MAINTENANCE_WAIT:
+        return Maintenance("Moodle is in maintenance.", retry_after=wait, **about)
+    if answer.status in (408, 429) or answer.status >= 500:
+        return Retriable(f"Moodle answers {function} with status {answer.status}.", retry_after=wait, **about)
+    return Unexpected(f"Moodle answers {function} with status {answer.status}.", **about)
+
+
+def exception_error(function: str, data: Mapping[str, Any]) -> AdaptorError:
+    """Return the error for an answer with the key `exception`.
+
+    Decided by `errorcode`: class names differ between versions, and Moodle's message may quote data.
+    """
+    code = str(data.get("errorcode") or "")
+    about: dict[str, Any] = {"system": "Moodle", "operation": function, "status": 200, "code": code}
+    if code == "sitemaintenance":
+        return Maintenance("Moodle is in maintenance.", **about)
+    if code in _PASSING:
+        return NoAnswer(f"Moodle has trouble with its database ({code}).", **about)
+    if code in _DENIED:
+        return _denied(code, about)
+    if code == "invalidrecord" and "external_functions" in str(data.get("message", "")):
+        return AccessDenied(
+            f"This Moodle does not know {function}.", remedy="It may be older than Moodle 4.1.", **about
+        )
+    if code == "invalidrecord":
+        return Refused("Moodle has no such course or record.", **about)
+    if code in _ABOUT_ONE_PERSON:
+        return Refused(f"Moodle refuses this person ({code}).", **about)
+    return Unexpected(f"Moodle answers {function} with the error '{code or 'without a code'}'.", **about)
+
+
+def login_error(code: str) -> AdaptorError:
+    """Return the error for a refusal of `login/token.php`, which has a shape of its own."""
+    about: dict[str, Any] = {"system": "Moodle", "operation": "login/token.php", "status": 200, "code": code}
+    if code == "sitemaintenance":
+        return Maintenance("Moodle is in maintenance.", **about)
+    if code in _PASSING:
+        return NoAnswer(f"Moodle has trouble with its database ({code}).", **about)
+    if code in _DENIED:
+        return _denied(code, about)
+    return Unexpected(f"Moodle's login answers with the error '{code or 'without a code'}'.", **about)
+
+
+def _denied(code: str, about: Mapping[str, Any]) -> AccessDenied:
+    message, remedy = _DENIED[code]
+    function = str(about["operation"])
+    words = {"function": function, "capability": CAPABILITIES.get(function, "the capability the function needs")}
+    return AccessDenied(message.format(**words), remedy=remedy.format(**words), **about)

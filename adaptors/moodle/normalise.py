@@ -1,0 +1,162 @@
+"""From Moodle's rows to source records: shape is normalised, vocabulary never.
+
+Lists with names become objects, 0 for "no date" becomes blank, flags become true and false. A record is a plain
+nested dict: a missing key is absent (not sent), None, "" and [] are blank.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from adaptors.moodle.answers import Course, CustomField, GradeRow, Person, UserGrades
+
+# Moodle leaves these out both when they are empty and when the account may not see them.
+MAYBE_HIDDEN = (
+    "username", "firstname", "lastname", "email", "idnumber", "phone1", "phone2", "city", "country", "address",
+    "department", "institution", "lang", "timezone", "auth", "suspended", "confirmed", "firstaccess", "lastaccess",
+    "lastcourseaccess",
+)  # fmt: skip
+_TIMES = {"firstaccess", "lastaccess", "lastcourseaccess"}
+_DELETED_NAME = re.compile(r"\.\d{9,}$")
+_HASH = re.compile(r"[0-9a-f]{32}")
+TEACHERS = frozenset({"editingteacher", "teacher"})
+
+
+@dataclass
+class Visible:
+    """Which fields some row of a read carried: what others lack is then blank, else it is absent.
+
+    Each field is kept with the id of a person who has it; custom profile fields stand under `profile.<shortname>`.
+    """
+
+    seen: dict[str, int] = field(default_factory=dict)
+
+    def learn(self, people: Iterable[Person]) -> None:
+        """Take note of the fields these rows carry."""
+        for person in people:
+            for name in person.model_fields_set:
+                self.seen.setdefault(name, person.id)
+            for custom in person.customfields:
+                self.seen.setdefault(f"profile.{custom.shortname}", person.id)
+
+    @property
+    def custom(self) -> list[str]:
+        """Return the short names of the custom profile fields seen."""
+        return [name.removeprefix("profile.") for name in self.seen if name.startswith("profile.")]
+
+
+def user_fields(person: Person, visible: Visible) -> dict[str, Any]:
+    """Return the record of a person: id, names, contact fields, `profile`."""
+    record: dict[str, Any] = {"id": person.id, "fullname": person.fullname}
+    sent = person.model_fields_set
+    for name in MAYBE_HIDDEN:
+        if name in sent:
+            value = getattr(person, name)
+            record[name] = (value or None) if name in _TIMES else value
+        elif name in visible.seen:
+            record[name] = None
+    record["profile"] = dict.fromkeys(visible.custom) | custom_fields(person.customfields)
+    return record
+
+
+def looks_deleted(person: Person) -> bool:
+    """Tell a deleted account: Moodle gives it back as e-mail address plus time, with a hash for an e-mail."""
+    return bool(_DELETED_NAME.search(person.username or "")) and bool(_HASH.fullmatch(person.email or ""))
+
+
+def custom_fields(fields: Iterable[CustomField]) -> dict[str, Any]:
+    """Key custom fields by short name; dates become epoch seconds, everything else stays text."""
+    return {field.shortname: _custom_value(field) for field in fields}
+
+
+def _custom_value(field: CustomField) -> str | int | None:
+    text = "" if field.value is None else str(field.value)
+    if field.type in ("datetime", "date") and text.isascii() and text.isdigit():
+        return int(text) or None
+    return text
+
+
+def role_names(person: Person) -> tuple[str, ...]:
+    """Return role short names, ordered by role id."""
+    return tuple(role.shortname for role in sorted(person.roles, key=lambda role: role.roleid))
+
+
+def group_names(person: Person) -> tuple[str, ...]:
+    """Return group names, ordered by group id."""
+    return tuple(group.name for group in sorted(person.groups, key=lambda group: group.id))
+
+
+def course_record(course: Course, visible_custom: Iterable[str] = ()) -> dict[str, Any]:
+    """Return the record of a course; keys that Moodle left out stay out."""
+    record: dict[str, Any] = {
+        name: getattr(course, name)
+        for name in ("id", "shortname", "fullname", "categoryid", "idnumber", "summary", "format", "lang")
+        if name in course.model_fields_set
+    }
+    if course.categoryname is not None:
+        record["category"] = course.categoryname
+    for name in ("startdate", "enddate"):
+        if name in course.model_fields_set:
+            record[name] = getattr(course, name) or None
+    if course.visible is not None:
+        record["visible"] = bool(course.visible)
+    record["profile"] = dict.fromkeys(visible_custom) | custom_fields(course.customfields)
+    return record
+
+
+def grade_record(row: GradeRow) -> dict[str, Any]:
+    """Return one grade; `percent` is taken from this person's own lowest and highest points, not rounded."""
+    percent = None
+    if row.graderaw is not None and row.grademin is not None and row.grademax is not None:
+        span = row.grademax - row.grademin
+        percent = (row.graderaw - row.grademin) / span * 100 if span > 0 else None
+    return {
+        "raw": row.graderaw,
+        "min": row.grademin,
+        "max": row.grademax,
+        "percent": percent,
+        "feedback": row.feedback,
+        "datesubmitted": row.gradedatesubmitted or None,
+        "dategraded": row.gradedategraded or None,
+        "hidden": row.gradeishidden,
+        "overridden": row.gradeisoverridden,
+    }
+
+
+def item_record(row: GradeRow) -> dict[str, Any]:
+    """Return the activity a grade belongs to."""
+    return {
+        "id": row.id,
+        "name": row.itemname,
+        "type": row.itemtype,
+        "module": row.itemmodule,
+        "idnumber": row.idnumber,
+        "categoryid": row.categoryid,
+        "cmid": row.cmid,
+    }
+
+
+def grade_part(report: UserGrades, *, hidden: bool) -> dict[str, Any]:
+    """Return `grade` (the course total) and `items` of an enrolment.
+
+    Category totals are no items. Hidden grades are left out, or with `hidden` sent along and marked.
+    """
+    part: dict[str, Any] = {}
+    for row in report.gradeitems:
+        if row.itemtype == "course" and (hidden or not row.gradeishidden):
+            part["grade"] = grade_record(row)
+    part["items"] = [
+        {"item": item_record(row), "grade": grade_record(row)}
+        for row in report.gradeitems
+        if row.itemtype in ("mod", "manual") and (hidden or not row.gradeishidden)
+    ]
+    return part
+
+
+def grade_item_records(enrolment: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Split an enrolment into the records of source `grade_items`, one per graded activity."""
+    shared = {name: value for name, value in enrolment.items() if name not in ("grade", "items")}
+    return [shared | element for element in enrolment.get("items", ())]

@@ -1,0 +1,99 @@
+"""Who is in a course, kept small: all rosters are held while people are pushed, before any enrolment is."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from adaptors.moodle.answers import Person
+from adaptors.moodle.normalise import TEACHERS, Visible, group_names, role_names
+
+Names = tuple[str, ...]
+
+
+class Combinations:
+    """Each distinct pair of roles and groups once, so that a person in a course costs a few bytes."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[tuple[Names, Names], int] = {}
+        self._pairs: list[tuple[Names, Names]] = []
+
+    def number(self, roles: Names, groups: Names) -> int:
+        """Return the number of a pair, making one when it is new."""
+        number = self._numbers.setdefault((roles, groups), len(self._pairs))
+        if number == len(self._pairs):
+            self._pairs.append((roles, groups))
+        return number
+
+    def pair(self, number: int) -> tuple[Names, Names]:
+        """Return roles and groups."""
+        return self._pairs[number]
+
+
+@dataclass(frozen=True)
+class Member:
+    """One person in one course."""
+
+    id: int
+    roles: Names
+    groups: Names
+    status: str
+    lastcourseaccess: int | None
+
+
+@dataclass
+class Roster:
+    """The people of one course after a complete read; `rows` are their own rows while there is room for them."""
+
+    course_id: int
+    combinations: Combinations = field(repr=False)
+    suspended: frozenset[int] = frozenset()
+    teachers: tuple[str, ...] = ()
+    visible: Visible = field(default_factory=Visible, repr=False)
+    rows: Mapping[int, Person] | None = field(default=None, repr=False)
+    _ids: array[int] = field(default_factory=lambda: array("q"), repr=False)
+    _pairs: array[int] = field(default_factory=lambda: array("l"), repr=False)
+    _access: array[int] = field(default_factory=lambda: array("q"), repr=False)
+
+    @classmethod
+    def of(
+        cls, course_id: int, people: Iterable[Person], suspended: frozenset[int], combinations: Combinations
+    ) -> Roster:
+        """Build a roster from the rows of a course, in order of their ids."""
+        roster = cls(course_id, combinations, suspended)
+        teachers = []
+        for person in sorted(people, key=lambda person: person.id):
+            roles = role_names(person)
+            roster._ids.append(person.id)
+            roster._pairs.append(combinations.number(roles, group_names(person)))
+            roster._access.append(person.lastcourseaccess or 0)
+            if person.username and TEACHERS.intersection(roles):
+                teachers.append(person.username)
+        roster.teachers = tuple(teachers)
+        return roster
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def __iter__(self) -> Iterator[Member]:
+        for person_id, pair, access in zip(self._ids, self._pairs, self._access, strict=True):
+            roles, groups = self.combinations.pair(pair)
+            status = "suspended" if person_id in self.suspended else "active"
+            yield Member(person_id, roles, groups, status, access or None)
+
+    @property
+    def ids(self) -> list[int]:
+        """Return the ids of everybody in the course, in order."""
+        return list(self._ids)
+
+    def record(self, member: Member) -> dict[str, Any]:
+        """Return the parts of a source record that the roster itself knows."""
+        return {
+            "roles": list(member.roles),
+            "groups": list(member.groups),
+            "teachers": list(self.teachers),
+            "status": member.status,
+            "lastcourseaccess": member.lastcourseaccess,
+        }

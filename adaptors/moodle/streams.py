@@ -1,0 +1,334 @@
+"""Reading Moodle completely and gently: id lists are the truth, pages may be short, a doubt is an error.
+
+Nothing here decides what is sent. A method either returns a complete read or raises; see decisions 17 to 22 in
+docs/decisions for the reasons behind the order of the calls.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from adaptors.errors import AdaptorError, Refused, Retriable, Unexpected
+from adaptors.http import retried
+from adaptors.moodle.answers import (
+    CATEGORIES,
+    PEOPLE,
+    PERSON_IDS,
+    Category,
+    Course,
+    Courses,
+    GradeReport,
+    Person,
+    SiteInfo,
+    UserGrades,
+    checked,
+    no_warnings,
+)
+from adaptors.moodle.client import BATCH_FUNCTION, MoodleClient
+from adaptors.moodle.normalise import MAYBE_HIDDEN, Visible, grade_part, looks_deleted, user_fields
+from adaptors.moodle.records import PROFILE_ONLY
+from adaptors.moodle.roster import Combinations, Member, Roster
+from adaptors.moodle.sizes import BatchSize, Sizes
+
+SITE_INFO = "core_webservice_get_site_info"
+COURSES = "core_course_get_courses_by_field"
+CATEGORY_LIST = "core_course_get_categories"
+ENROLLED = "core_enrol_get_enrolled_users"
+PROFILES = "core_user_get_users_by_field"
+GRADES = "gradereport_user_get_grade_items"
+
+SITE_COURSE = 1
+EMPTY_PAGES = 3  # pages in a row that bring nobody new before a read counts as not complete
+UNSETTLED_PROFILES = 1000  # profiles held back while a wanted field was not seen yet
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the mappings read: fields of `users`, fields of `user.*` in the course sources, and grades."""
+
+    profile: frozenset[str] = frozenset()
+    user: frozenset[str] = frozenset()
+    teachers: bool = False
+    groups: bool = True
+    grades: bool = False
+    hidden_grades: bool = False
+
+    @property
+    def row_fields(self) -> frozenset[str]:
+        """Return the `user.*` fields that a course's own rows carry."""
+        return self.user - PROFILE_ONLY - {"id"}
+
+    @property
+    def profile_in_course(self) -> bool:
+        """Return whether a course source needs a field that only profiles carry."""
+        return bool(self.user & PROFILE_ONLY)
+
+
+class MoodleReader:
+    """Reads the sources of one site for one run."""
+
+    def __init__(self, client: MoodleClient, wanted: Wanted, sizes: Sizes | None = None) -> None:
+        self.client = client
+        self._wanted = wanted
+        self._sizes = sizes or Sizes()
+        self._combinations = Combinations()
+        self._room_for_rows = self._sizes.kept_rows
+        self._batching = False
+        self.lost_profiles: set[int] = set()
+        self.witnesses: dict[str, int] = {}
+
+    async def site(self) -> SiteInfo:
+        """Read who we are and what the service can do (`core_webservice_get_site_info`)."""
+        site = checked(SiteInfo, SITE_INFO, await self.client.call(SITE_INFO))
+        self._batching = BATCH_FUNCTION in site.function_names
+        return site
+
+    async def courses(self) -> list[Course]:
+        """Read all courses but the site itself (`core_course_get_courses_by_field` without parameters)."""
+        answer = checked(Courses, COURSES, await self.client.call(COURSES))
+        no_warnings(COURSES, answer.warnings)
+        return [course for course in answer.courses if course.id != SITE_COURSE]
+
+    async def categories(self) -> tuple[Category, ...]:
+        """Read all course categories (`core_course_get_categories`)."""
+        return checked(CATEGORIES, CATEGORY_LIST, await self.client.call(CATEGORY_LIST))
+
+    async def roster(self, course_id: int) -> Roster:
+        """Read the people of a course: ids (the truth), suspended ids, then chosen fields page by page."""
+        ids = await self._ids(course_id)
+        suspended = frozenset(await self._ids(course_id, onlysuspended=1)) if ids else frozenset()
+        people = await self._rows(course_id, ids) if ids else {}
+        roster = Roster.of(course_id, people.values(), suspended & set(ids), self._combinations)
+        roster.visible.learn(people.values())
+        if self._wanted.row_fields and len(people) <= self._room_for_rows:
+            self._room_for_rows -= len(people)
+            roster.rows = people
+        return roster
+
+    async def _ids(self, course_id: int, **options: int) -> list[int]:
+        answer = await self.client.call(ENROLLED, courseid=course_id, options=_options(userfields="id", **options))
+        return sorted({row.id for row in checked(PERSON_IDS, ENROLLED, answer)})
+
+    async def _rows(self, course_id: int, ids: Collection[int]) -> dict[int, Person]:
+        """Read the chosen fields of everybody in `ids`.
+
+        Moodle pages in SQL and drops people we may not see afterwards, so a short or empty page is not the end.
+        """
+        fields = self._row_fields()
+        found: dict[int, Person] = {}
+        wanted = set(ids)
+        offset, barren = 0, 0
+        while not wanted <= found.keys():
+            asked, answer = await self._sized(
+                self._sizes.page,
+                ENROLLED,
+                lambda size, offset=offset: {  # type: ignore[misc]
+                    "courseid": course_id,
+                    "options": _options(userfields=fields, limitfrom=offset, limitnumber=size),
+                },
+            )
+            page = [person for person in checked(PEOPLE, ENROLLED, answer) if person.id in wanted]
+            barren = 0 if any(person.id not in found for person in page) else barren + 1
+            found |= {person.id: person for person in page}
+            offset += asked
+            if barren == EMPTY_PAGES:
+                raise _incomplete(f"{len(wanted - found.keys())} people of the id list never appeared", ENROLLED)
+        return found
+
+    def _row_fields(self) -> str:
+        """Choose the columns of a course's rows; roles, groups and custom fields are the costly ones."""
+        plain = {name for name in self._wanted.row_fields if not name.startswith("profile.")}
+        fields = ["id", "fullname", "roles", "lastcourseaccess", *sorted(plain - {"fullname"})]
+        if self._wanted.groups:
+            fields.append("groups")
+        if self._wanted.teachers and "username" not in plain:
+            fields.append("username")
+        if any(name.startswith("profile.") for name in self._wanted.user):
+            fields.append("customfields")
+        return ",".join(fields)
+
+    async def profiles(
+        self, ids: Collection[int], first: Sequence[int] = ()
+    ) -> AsyncIterator[list[dict[str, Any]]]:
+        """Read each person's profile once, in batches of `user.*` records (without roles and groups).
+
+        People whose profile Moodle does not give, or who are deleted by now, are noted in `lost_profiles`: the
+        read of people then is not complete. Records wait, up to 1,000 of them, until each wanted field was seen on
+        somebody: only then is a missing field blank and not just hidden. `first` are people known to have such
+        fields; reading them first ends the wait at once (afterwards, `witnesses` names such people).
+        """
+        leading = [person_id for person_id in dict.fromkeys(first) if person_id in set(ids)]
+        queue = leading + sorted(set(ids) - set(leading))
+        visible, waiting = Visible(), list[Person]()
+        while queue:
+            asked, people = await self._profile_batch(queue)
+            del queue[:asked]
+            visible.learn(people)
+            waiting += people
+            if self._all_seen(visible) or len(waiting) >= UNSETTLED_PROFILES or not queue:
+                self.witnesses = {name: visible.seen[name] for name in self._wanted.profile & visible.seen.keys()}
+                yield [user_fields(person, visible) for person in waiting]
+                waiting = []
+
+    async def _profile_batch(self, queue: Sequence[int]) -> tuple[int, list[Person]]:
+        asked, answer = await self._sized(
+            self._sizes.profiles, PROFILES, lambda size: {"field": "id", "values": list(queue[:size])}
+        )
+        wanted = set(queue[:asked])
+        found = {person.id: person for person in checked(PEOPLE, PROFILES, answer) if person.id in wanted}
+        people = [person for person in found.values() if not looks_deleted(person)]
+        self.lost_profiles |= wanted - {person.id for person in people}
+        return len(wanted), people
+
+    def _all_seen(self, visible: Visible) -> bool:
+        return not {name for name in self._wanted.profile if _may_be_hidden(name)} - visible.seen.keys()
+
+    async def enrolments(
+        self, course: Mapping[str, Any], roster: Roster, graded: Callable[[Mapping[str, Any]], bool]
+    ) -> list[dict[str, Any]]:
+        """Return the records of source `enrolments` for one course, grades included when a mapping reads them.
+
+        `graded` says for a record without grades whether anybody wants the grades: they are the costly part.
+        """
+        users = await self._course_users(roster)
+        records = [
+            {"course": course, "user": users.get(member.id, {"id": member.id})} | roster.record(member)
+            for member in roster
+        ]
+        if self._wanted.grades:
+            active = [r["user"]["id"] for r in records if r["status"] == "active" and graded(r)]
+            reports = await self._grades(roster, active)
+            for record in records:
+                if record["user"]["id"] in reports:
+                    record |= grade_part(reports[record["user"]["id"]], hidden=self._wanted.hidden_grades)
+        return records
+
+    async def _course_users(self, roster: Roster) -> dict[int, dict[str, Any]]:
+        """Return the `user.*` records of a course from its rows, read again when there was no room for them."""
+        users: dict[int, dict[str, Any]] = {}
+        if self._wanted.row_fields and len(roster):
+            rows = roster.rows if roster.rows is not None else await self._rows(roster.course_id, roster.ids)
+            users = {person.id: user_fields(person, roster.visible) for person in rows.values()}
+            roster.rows = None
+        if self._wanted.profile_in_course:
+            async for batch in self.profiles(roster.ids):
+                for record in batch:
+                    extra = {name: record[name] for name in PROFILE_ONLY if name in record}
+                    users[record["id"]] = users.get(record["id"], {"id": record["id"]}) | extra
+        return users
+
+    async def _grades(self, roster: Roster, people: Sequence[int]) -> dict[int, UserGrades]:
+        """Read the grades of active people; whoever has no report, or just left, is absent."""
+        if not people:
+            return {}
+        if len(roster) <= self._sizes.whole_course:
+            answer = await self.client.call(GRADES, courseid=roster.course_id, userid=0)
+            return self._reports(answer)
+        if self._batching:
+            return await self._grades_in_batches(roster.course_id, people)
+        return await self._grades_singly(roster.course_id, people)
+
+    def _reports(self, answer: Any) -> dict[int, UserGrades]:
+        report = checked(GradeReport, GRADES, answer)
+        no_warnings(GRADES, report.warnings)
+        return {user.userid: user for user in report.usergrades}
+
+    async def _grades_in_batches(self, course_id: int, people: Sequence[int]) -> dict[int, UserGrades]:
+        """Read single-user reports, many in a request.
+
+        For somebody who is not enrolled Moodle answers an empty grid, not an error. So the last request also asks
+        who is in the course: whoever left since the id list was read has no grades, instead of blank ones.
+        """
+        queue, reports = list(people), dict[int, UserGrades]()
+        still_in: set[int] | None = None
+        while queue or still_in is None:
+            results, asked = await self._grade_batch(course_id, queue)
+            for result in results[:asked]:
+                if not isinstance(result, AdaptorError):
+                    reports |= self._reports(result)
+                elif not isinstance(result, Refused):
+                    raise result
+            if asked == len(queue) and len(results) > asked:
+                still_in = {row.id for row in checked(PERSON_IDS, ENROLLED, results[asked])}
+            del queue[: min(len(results), asked)]
+        return {person: report for person, report in reports.items() if person in still_in}
+
+    async def _grade_batch(self, course_id: int, queue: Sequence[int]) -> tuple[list[Any], int]:
+        """Send one batch for the head of the queue; the id list rides along with the last one."""
+
+        async def once() -> tuple[list[Any], int]:
+            size = self._sizes.grades
+            asked = min(size.value, len(queue))
+            calls: list[tuple[str, dict[str, Any]]] = [
+                (GRADES, {"courseid": course_id, "userid": person}) for person in queue[:asked]
+            ]
+            if asked == len(queue):
+                calls.append((ENROLLED, {"courseid": course_id, "options": _options(userfields="id")}))
+            try:
+                results, seconds = await self.client.batch(calls)
+            except Retriable:
+                size.shrink()
+                raise
+            size.learn(asked, seconds)
+            return results, asked
+
+        return await retried(once)
+
+    async def _grades_singly(self, course_id: int, people: Sequence[int]) -> dict[int, UserGrades]:
+        async def one(person: int) -> dict[int, UserGrades]:
+            try:
+                return self._reports(await self.client.call(GRADES, courseid=course_id, userid=person))
+            except Refused:
+                return {}
+
+        reports: dict[int, UserGrades] = {}
+        for found in await asyncio.gather(*(one(person) for person in people)):
+            reports |= found
+        still_in = set(await self._ids(course_id))
+        return {person: report for person, report in reports.items() if person in still_in}
+
+    async def _sized(
+        self, size: BatchSize, function: str, params: Callable[[int], dict[str, Any]]
+    ) -> tuple[int, Any]:
+        """Call a function with as many rows as Moodle answers well; returns how many were asked for."""
+
+        async def once() -> tuple[int, Any]:
+            asked = size.value
+            try:
+                reply = await self.client.once(function, params(asked))
+            except Retriable:
+                size.shrink()
+                raise
+            size.learn(asked, reply.seconds)
+            return asked, reply.data
+
+        return await retried(once)
+
+
+def user_record(record: Mapping[str, Any], members: Sequence[Member]) -> dict[str, Any]:
+    """Return the record of source `users`: the profile, with roles and groups over the selected courses."""
+    roles = dict.fromkeys(role for member in members for role in member.roles)
+    groups = dict.fromkeys(group for member in members for group in member.groups)
+    return {**record, "roles": list(roles), "groups": list(groups)}
+
+
+def _options(**options: int | str) -> list[dict[str, Any]]:
+    return [{"name": name, "value": value} for name, value in options.items()]
+
+
+def _may_be_hidden(path: str) -> bool:
+    return path in MAYBE_HIDDEN or path.startswith("profile.")
+
+
+def _incomplete(what: str, function: str) -> Unexpected:
+    return Unexpected(
+        f"The read is not complete: {what}.",
+        system="Moodle",
+        operation=function,
+        remedy="The account may lack 'moodle/user:viewdetails'; nothing of this course is changed in CommCare.",
+    )
