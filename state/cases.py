@@ -1,0 +1,116 @@
+"""What is known of each case, and which ones a complete read no longer shows."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, func, select, update
+
+from state.books import Books
+from state.rows import CaseRow, Missing, RowId
+from state.tables import at_row, case_row, row_parameters
+
+CHUNK = 500  # keys in one IN
+COLUMNS = tuple(
+    case_row.c[column]
+    for column in ("key", "case_id", "owner_id", "digests", "status", "missing_count", "user_id")
+)
+
+
+class Cases(Books):
+    """The rows of the cases, by mapping and scope (course id, or 0)."""
+
+    def cases(self, mapping: str, scope: int, keys: Collection[str] | None = None) -> dict[str, CaseRow]:
+        """Return the known cases of a scope by key: all of them, or those of `keys` that are known."""
+        with self._database.reading() as connection:
+            return self._cases(connection, mapping, scope, keys)
+
+    def count_known(self, mapping: str) -> int:
+        """Return how many cases of a mapping have a case id."""
+        return self._count(case_row.c.mapping == mapping)
+
+    def count_active(self, mapping: str, scope: int | None = None) -> int:
+        """Return how many cases with a case id are active, in one scope or in all."""
+        where = [case_row.c.mapping == mapping, case_row.c.status == "active"]
+        if scope is not None:
+            where.append(case_row.c.scope == scope)
+        return self._count(*where)
+
+    def scopes(self, mapping: str) -> set[int]:
+        """Return the scopes that hold active rows of a mapping."""
+        query = select(case_row.c.scope).distinct()
+        query = query.where(case_row.c.mapping == mapping, case_row.c.status == "active")
+        with self._database.reading() as connection:
+            return set(connection.scalars(query))
+
+    def note_read(self, mapping: str, scope: int, seen: Collection[str], run_id: str) -> list[Missing]:
+        """Take in that a complete read of a scope showed the keys `seen`; return the active rows it lacked.
+
+        A lacked row counts one more complete read without it, once per run however often it is noted; a seen
+        row starts again at 0. Rows for which neither is news are not written.
+        """
+        present = frozenset(seen)
+        query = select(case_row.c.key, case_row.c.status, case_row.c.missing_count, case_row.c.missing_run)
+        with self._database.writing() as connection:
+            rows = connection.execute(query.where(_in_scope(mapping, scope))).all()
+            back = [row.key for row in rows if row.key in present and row.missing_count]
+            gone = [row for row in rows if row.key not in present and row.status == "active"]
+            news = [row.key for row in gone if row.missing_run != run_id]
+            scoped = (connection, mapping, scope)
+            self._set(*scoped, back, missing_count=0, missing_run="")
+            self._set(*scoped, news, missing_count=case_row.c.missing_count + 1, missing_run=run_id)
+            found = self._cases(*scoped, [row.key for row in gone])
+        return [Missing(RowId(mapping, scope, key), found[key]) for key in sorted(found)]
+
+    def mark_dirty(self, rows: Sequence[RowId]) -> None:
+        """Forget the digests of rows, so that they are sent whole the next time."""
+        if not rows:
+            return
+        with self._database.writing() as connection:
+            connection.execute(
+                update(case_row).where(at_row(case_row)).values(digests=None),
+                [row_parameters(row) for row in rows],
+            )
+
+    def _cases(
+        self, connection: Connection, mapping: str, scope: int, keys: Collection[str] | None
+    ) -> dict[str, CaseRow]:
+        """Read cases inside a transaction."""
+        query = select(*COLUMNS).where(_in_scope(mapping, scope))
+        if keys is None:
+            return {row.key: self._case(connection, row) for row in connection.execute(query)}
+        found = {}
+        for chunk in _chunks(sorted(set(keys))):
+            for row in connection.execute(query.where(case_row.c.key.in_(chunk))):
+                found[row.key] = self._case(connection, row)
+        return found
+
+    def _case(self, connection: Connection, row: Row[*tuple[Any, ...]]) -> CaseRow:
+        """Make the record of one row of the table."""
+        key, case_id, owner_id, packed, status, missing_count, user_id = row
+        digests = None if packed is None else self._names.unpack(connection, packed)
+        return CaseRow(key, case_id, owner_id, digests, status, missing_count, user_id)
+
+    def _count(self, *where: ColumnElement[bool]) -> int:
+        """Count rows that have a case id."""
+        query = select(func.count()).select_from(case_row).where(case_row.c.case_id != "", *where)
+        with self._database.reading() as connection:
+            return connection.scalar(query) or 0
+
+    def _set(self, connection: Connection, mapping: str, scope: int, keys: list[str], **values: Any) -> None:
+        """Set columns of some rows of a scope; nothing happens without rows."""
+        if keys:
+            statement = update(case_row).where(_in_scope(mapping, scope), case_row.c.key == bindparam("at_key"))
+            connection.execute(statement.values(**values), [{"at_key": key} for key in keys])
+
+
+def _in_scope(mapping: str, scope: int) -> ColumnElement[bool]:
+    """Return the condition for the rows of a scope."""
+    return and_(case_row.c.mapping == mapping, case_row.c.scope == scope)
+
+
+def _chunks(keys: list[str]) -> Iterator[list[str]]:
+    """Cut keys into pieces that fit into one IN."""
+    for start in range(0, len(keys), CHUNK):
+        yield keys[start : start + CHUNK]

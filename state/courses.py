@@ -1,0 +1,79 @@
+"""How far each course is: last complete read, who was in it, failures since. Course 0 = the read of the people."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Collection
+
+from sqlalchemy import Connection, select
+
+from state.books import Books
+from state.rows import CourseRow
+from state.tables import course, course_people
+
+
+class Courses(Books):
+    """The checkpoints."""
+
+    def checkpoint(self, course_id: int, run_id: str, now: float, member_ids: Collection[int]) -> None:
+        """Write down that a course was read completely and every row of it is settled."""
+        members = frozenset(member_ids)
+        insert = self._database.insert(course)
+        values = {"complete_at": now, "run_id": run_id, "people": len(members), "failures": 0}
+        statement = insert.on_conflict_do_update(index_elements=["course_id"], set_=values)
+        with self._database.writing() as connection:
+            connection.execute(statement, {"course_id": course_id, **values})
+            if _members(connection, course_id) != members:
+                self._write_members(connection, course_id, members)
+
+    def course_failed(self, course_id: int) -> None:
+        """Count a failure of a course; the time of its last complete read stays."""
+        insert = self._database.insert(course)
+        statement = insert.on_conflict_do_update(
+            index_elements=["course_id"], set_={"failures": course.c.failures + 1}
+        )
+        new = {"course_id": course_id, "complete_at": 0.0, "run_id": "", "people": 0, "failures": 1}
+        with self._database.writing() as connection:
+            connection.execute(statement, new)
+
+    def courses(self) -> dict[int, CourseRow]:
+        """Return every course that was read or tried, by its id."""
+        with self._database.reading() as connection:
+            rows = connection.execute(select(course).order_by(course.c.course_id)).all()
+        return {
+            row.course_id: CourseRow(row.course_id, row.complete_at, row.run_id, row.people, row.failures)
+            for row in rows
+        }
+
+    def member_ids(self, course_id: int) -> frozenset[int]:
+        """Return the Moodle user ids of the last complete read of a course; empty when there was none."""
+        with self._database.reading() as connection:
+            return _members(connection, course_id) or frozenset()
+
+    def _write_members(self, connection: Connection, course_id: int, members: frozenset[int]) -> None:
+        """Replace the list of a course's people."""
+        packed = _pack(members)
+        statement = self._database.insert(course_people).on_conflict_do_update(
+            index_elements=["course_id"], set_={"members": packed}
+        )
+        connection.execute(statement, {"course_id": course_id, "members": packed})
+
+
+def _members(connection: Connection, course_id: int) -> frozenset[int] | None:
+    """Read the list of a course's people, None when there is none that can be read."""
+    packed = connection.scalar(select(course_people.c.members).where(course_people.c.course_id == course_id))
+    try:
+        return None if packed is None else _unpack(packed)
+    except (zlib.error, struct.error):
+        return None
+
+
+def _pack(ids: Collection[int]) -> bytes:
+    """Return ids as compressed 8-byte numbers in ascending order."""
+    return zlib.compress(struct.pack(f"<{len(ids)}q", *sorted(ids)))
+
+
+def _unpack(packed: bytes) -> frozenset[int]:
+    """Return the ids that `_pack` took."""
+    return frozenset(number for (number,) in struct.iter_unpack("<q", zlib.decompress(packed)))

@@ -1,0 +1,84 @@
+"""Digests: how the books know that a value changed without holding it, and how they are kept small.
+
+Keyed, because a grade or an e-mail behind a plain hash is found by trying; tied to the entity and the property,
+so that equal values of two people do not look equal.
+"""
+
+from __future__ import annotations
+
+import hmac
+import struct
+from collections.abc import Iterable, Mapping
+
+from sqlalchemy import Connection, select
+
+from state.database import Database
+from state.tables import name as name_table
+
+SIZE = 16
+_ENTRY = struct.Struct(f">I{SIZE}s")  # number of the property name, digest
+
+
+def digest(key: bytes, entity_key: str, name: str, value: str) -> bytes:
+    """Return HMAC-SHA256 over the three parts, each with its length before it, cut to 16 bytes."""
+    parts = [part.encode("utf-8", "surrogatepass") for part in (entity_key, name, value)]
+    message = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+    return hmac.digest(key, message, "sha256")[:SIZE]
+
+
+class Names:
+    """Property names and the numbers that stand for them in the digest column.
+
+    Only numbers read back from finished transactions are remembered: one that was rolled back may be given
+    again to another name.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._numbers: dict[str, int] = {}
+        self._names: dict[int, str] = {}
+
+    def pack(self, digests: Mapping[str, bytes], numbers: Mapping[str, int]) -> bytes:
+        """Return digests as one value of the column, in the order of their numbers."""
+        return b"".join(_ENTRY.pack(number, digests[name]) for number, name in _ordered(digests, numbers))
+
+    def unpack(self, connection: Connection, packed: bytes) -> dict[str, bytes] | None:
+        """Return the digests of one value of the column by property name.
+
+        None when they cannot be read: SQLite has no checksums, and a dirty row heals by being sent again.
+        """
+        try:
+            entries = list(_ENTRY.iter_unpack(packed))
+            if any(number not in self._names for number, _ in entries):
+                self._learn(connection)
+            return {self._names[number]: found for number, found in entries}
+        except (KeyError, struct.error):
+            return None
+
+    def numbers(self, connection: Connection, wanted: Iterable[str]) -> Mapping[str, int]:
+        """Return numbers for at least the names wanted; new ones are written in the caller's transaction."""
+        names = set(wanted)
+        if names <= self._numbers.keys():
+            return self._numbers
+        self._learn(connection)
+        fresh = sorted(names - self._numbers.keys())
+        if not fresh:
+            return self._numbers
+        insert = self._database.insert(name_table).on_conflict_do_nothing()
+        connection.execute(insert, [{"name": name} for name in fresh])
+        return _read(connection)
+
+    def _learn(self, connection: Connection) -> None:
+        """Read the names that are written."""
+        self._numbers = _read(connection)
+        self._names = {number: name for name, number in self._numbers.items()}
+
+
+def _read(connection: Connection) -> dict[str, int]:
+    """Return all names with their numbers."""
+    return {row.name: row.id for row in connection.execute(select(name_table.c.name, name_table.c.id))}
+
+
+def _ordered(digests: Mapping[str, bytes], numbers: Mapping[str, int]) -> list[tuple[int, str]]:
+    """Return (number, name) of the digests, sorted, so that equal digests make equal bytes."""
+    return sorted((numbers[name], name) for name in digests)

@@ -1,0 +1,62 @@
+"""Small facts, and the one that guards all others: which Moodle and which project space these books are about."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from sqlalchemy import Connection, select
+
+from state.books import Books
+from state.errors import StateError
+from state.tables import meta
+
+TARGET = {"@moodle_url": "MOODLE_URL", "@commcare_url": "COMMCARE_URL", "@domain": "COMMCARE_DOMAIN"}
+
+
+class Facts(Books):
+    """Facts by name."""
+
+    def get(self, name: str) -> str | None:
+        """Return a fact, None when it was never put."""
+        with self._database.reading() as connection:
+            return connection.scalar(select(meta.c.value).where(meta.c.name == name))
+
+    def put(self, name: str, value: str) -> None:
+        """Remember a fact."""
+        with self._database.writing() as connection:
+            self._put(connection, name, value)
+
+    def bind_target(self, moodle_url: str, commcare_url: str, domain: str) -> None:
+        """Remember what these books are about on first use; later, StateError when it is something else."""
+        given = dict(zip(TARGET, (_address(moodle_url), _address(commcare_url), domain), strict=True))
+        with self._database.writing() as connection:
+            known = dict(
+                connection.execute(select(meta.c.name, meta.c.value).where(meta.c.name.in_(TARGET))).all()
+            )
+            for name in TARGET:
+                if name not in known:
+                    self._put(connection, name, given[name])
+        differing = [name for name in TARGET if known.get(name, given[name]) != given[name]]
+        if differing:
+            raise StateError(self._other_target(known, given, differing))
+
+    def _other_target(self, known: dict[str, str], given: dict[str, str], differing: list[str]) -> str:
+        """Say what differs and what to do about it."""
+        parts = [f"{TARGET[name]} is {given[name]}, but the state has {known[name]}" for name in differing]
+        return (
+            f"The state in {self._database.place} belongs to another target: {'; '.join(parts)}. "
+            "Give each target its own STATE_URL, or correct the setting."
+        )
+
+    def _put(self, connection: Connection, name: str, value: str) -> None:
+        """Write a fact inside a transaction."""
+        statement = self._database.insert(meta).on_conflict_do_update(
+            index_elements=["name"], set_={"value": value}
+        )
+        connection.execute(statement, {"name": name, "value": value})
+
+
+def _address(url: str) -> str:
+    """Return an address with its host in lower case and no slash at the end."""
+    parts = urlsplit(url.strip())
+    return parts._replace(scheme=parts.scheme.lower(), netloc=parts.netloc.lower()).geturl().rstrip("/")

@@ -1,0 +1,1 @@
+"""The revisions; each spells its tables out and is never changed once released."""

@@ -1,0 +1,79 @@
+"""What could not be sent as it is, row by row; each complete read replaces the list of its scope."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, insert, select, update
+
+from state.books import Books
+from state.rows import ProblemRow, RowId
+from state.tables import problem
+
+Found = dict[tuple[str, str, str], str]  # key, property, reason -> detail
+
+
+class Problems(Books):
+    """The problems, with how long they last."""
+
+    def set_problems(
+        self, mapping: str, scope: int, found: Collection[tuple[str, str, str, str]], now: float
+    ) -> None:
+        """Replace the problems of a scope by (key, property, reason, detail) as a complete read found them.
+
+        Those that were there before keep their first time and count one more read; vanished ones go.
+        """
+        details: Found = {(key, name, reason): detail for key, name, reason, detail in found}
+        where = and_(problem.c.mapping == mapping, problem.c.scope == scope)
+        query = select(problem.c.key, problem.c.property, problem.c.reason).where(where)
+        with self._database.writing() as connection:
+            before = {(row.key, row.property, row.reason) for row in connection.execute(query)}
+            _insert(connection, mapping, scope, _only(details, details.keys() - before), now)
+            _continue(connection, where, _only(details, details.keys() & before), now)
+            gone = [_at(address) for address in sorted(before - details.keys())]
+            if gone:
+                connection.execute(delete(problem).where(where, _same()), gone)
+
+    def problems(self, mapping: str | None = None) -> list[ProblemRow]:
+        """Return the problems of one mapping or of all, in the order of their rows."""
+        query = select(problem).order_by(*problem.primary_key.columns)
+        if mapping is not None:
+            query = query.where(problem.c.mapping == mapping)
+        with self._database.reading() as connection:
+            rows = connection.execute(query).all()
+        return [ProblemRow(RowId(*row[:3]), *row[3:]) for row in rows]
+
+
+def _insert(connection: Connection, mapping: str, scope: int, found: Found, now: float) -> None:
+    """Write problems that are new."""
+    rows = [
+        {"mapping": mapping, "scope": scope, "key": key, "property": name, "reason": reason, "detail": detail}
+        | {"first_at": now, "last_at": now, "runs": 1}
+        for (key, name, reason), detail in found.items()
+    ]
+    if rows:
+        connection.execute(insert(problem), rows)
+
+
+def _continue(connection: Connection, where: ColumnElement[bool], found: Found, now: float) -> None:
+    """Count one more read for problems that last."""
+    values: dict[str, Any] = {"detail": bindparam("new_detail"), "last_at": now, "runs": problem.c.runs + 1}
+    rows = [_at(address) | {"new_detail": detail} for address, detail in found.items()]
+    if rows:
+        connection.execute(update(problem).where(where, _same()).values(values), rows)
+
+
+def _only(found: Found, wanted: Collection[tuple[str, str, str]]) -> Found:
+    """Return the wanted part, in a steady order."""
+    return {address: found[address] for address in sorted(wanted)}
+
+
+def _same() -> ColumnElement[bool]:
+    """Return the condition that finds one problem of a scope by the parameters of `_at`."""
+    return and_(*(problem.c[column] == bindparam(f"at_{column}") for column in ("key", "property", "reason")))
+
+
+def _at(address: tuple[str, str, str]) -> dict[str, str]:
+    """Return the parameters of `_same`."""
+    return dict(zip(("at_key", "at_property", "at_reason"), address, strict=True))

@@ -1,0 +1,97 @@
+"""What the store takes and gives: frozen records of ids, digests and times, never a value of a person."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class RowId(NamedTuple):
+    """The address of one case in the books: `scope` is the course id, 0 for sources that have no course."""
+
+    mapping: str
+    scope: int
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class CaseRow:
+    """What is known of one case.
+
+    `case_id` "" = never acknowledged with an id; `digests` None = dirty, to be sent whole, else one digest per
+    property name; `status` "active" or "left"; `missing_count` complete reads in a row that lacked it;
+    `user_id` the Moodle user, 0 if there is none.
+    """
+
+    key: str
+    case_id: str
+    owner_id: str
+    digests: dict[str, bytes] | None
+    status: str
+    missing_count: int
+    user_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """A row that is about to be sent: `op` is "create", "update" or "left"."""
+
+    row: RowId
+    user_id: int
+    op: str
+
+
+@dataclass(frozen=True, slots=True)
+class IntentRow:
+    """A row that was sent and not yet answered; `last_sent_at` in epoch seconds, `attempts` from 1."""
+
+    row: RowId
+    batch: str
+    op: str
+    last_sent_at: float
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """CommCare's answer to one row: the case as it now is there, and the digests of what was sent."""
+
+    row: RowId
+    case_id: str
+    owner_id: str
+    digests: Mapping[str, bytes]
+    status: str
+    user_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class CourseRow:
+    """The last complete read of a course: when (0.0 = never), by which run, how many people; failures since."""
+
+    course_id: int
+    complete_at: float
+    run_id: str
+    people: int
+    failures: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemRow:
+    """A problem of one property of one row: since when, when last, and in how many reads it was found."""
+
+    row: RowId
+    property: str
+    reason: str
+    detail: str
+    first_at: float
+    last_at: float
+    runs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """An active row that a complete read lacked; `case.missing_count` is the new count."""
+
+    row: RowId
+    case: CaseRow

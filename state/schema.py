@@ -1,0 +1,77 @@
+"""The schema's age: a new database gets the tables, an older one is brought up, a newer or foreign one refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection, inspect, text
+
+from state.database import Database
+from state.errors import StateError
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+HEAD = "0001"  # the newest revision in migrations/versions
+VERSION_TABLE = "state_version"  # not Alembic's own name: Prefect keeps its revision there, maybe in this database
+
+
+def prepare(database: Database) -> None:
+    """Bring the tables to the newest revision; StateError when the database is newer than us or not ours."""
+    with database.reading() as connection:
+        if revision(connection) == HEAD:
+            return
+    with database.writing() as connection:  # looks again: another process may have been faster
+        found = revision(connection)
+        if found == HEAD:
+            return
+        _refuse(connection, found, database.place)
+        _upgrade(connection)
+
+
+def revision(connection: Connection) -> str | None:
+    """Return the revision of the tables, None where there are none of ours."""
+    if not inspect(connection).has_table(VERSION_TABLE):
+        return None
+    found = connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()  # noqa: S608
+    return None if found is None else str(found)
+
+
+def _refuse(connection: Connection, found: str | None, place: str) -> None:
+    """Raise StateError unless the database is empty or holds an older revision of ours."""
+    if found is None:
+        if inspect(connection).get_table_names():
+            raise StateError(f"{place} is a database of something else. Name an empty or a new one in STATE_URL.")
+    elif found not in known():
+        raise StateError(
+            f"{place} was written by a newer moodle-commcare (schema {found}, this one knows {HEAD}). "
+            "Install the newer version again, or restore a backup made before it was installed."
+        )
+
+
+def known() -> list[str]:
+    """Return the revisions this code knows, newest first."""
+    from alembic.script import ScriptDirectory  # 0.1 s, only needed when there is something to migrate
+
+    return [script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()]
+
+
+def _upgrade(connection: Connection) -> None:
+    """Run the missing revisions inside the caller's transaction."""
+    from alembic import command
+
+    config = _config()
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+def _config() -> Config:
+    """Return Alembic's settings; made here so that an installed package needs no alembic.ini."""
+    from alembic.config import Config
+
+    config = Config()
+    folder = Path(__file__).parent / "migrations"
+    config.set_main_option("script_location", str(folder).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config

@@ -1,0 +1,59 @@
+"""The store: everything the flows ask of the books, over one database. Synchronous; used from one thread."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+from state.courses import Courses
+from state.database import Database
+from state.digest import digest
+from state.errors import StateError
+from state.facts import Facts
+from state.lease import Lease
+from state.outcomes import Outcomes
+from state.problems import Problems
+from state.runs import Runs
+from state.schema import prepare
+
+
+class Store(Outcomes, Courses, Runs, Problems, Facts, Lease):
+    """The books: cases and intents, courses, runs, problems, small facts and the lease.
+
+    Every method is one transaction, and times are epoch seconds given by the caller. Raises StateError when the
+    database cannot do what is asked of it.
+    """
+
+    @classmethod
+    def open(cls, url: str, *, key: bytes) -> Self:
+        """Open or make the books at an SQLAlchemy URL (`sqlite:///var/state.db`, `sqlite://` for memory).
+
+        `key` is the secret of the digests. StateError when the database is damaged, written by a newer version,
+        or of something else.
+        """
+        if not key:
+            raise StateError("The key of the digests is empty. Name a key file in STATE_KEY_FILE.")
+        database = Database(url)
+        try:
+            database.check()
+            prepare(database)
+        except BaseException:
+            database.close()
+            raise
+        return cls(database, key)
+
+    def close(self) -> None:
+        """Close the books."""
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def digest(self, entity_key: str, name: str, value: str) -> bytes:
+        """Return the keyed digest (16 bytes) of one value of one entity."""
+        return digest(self._key, entity_key, name, value)

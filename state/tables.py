@@ -1,0 +1,144 @@
+"""The tables of the books, one schema for SQLite and PostgreSQL: ids, digests and times, no value of a person.
+
+Primary keys begin with (mapping, scope): whole scopes are read, and SQLite ignores a second index for that.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Double,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    and_,
+    bindparam,
+)
+from sqlalchemy.sql.elements import ColumnElement
+
+from state.rows import RowId
+
+metadata = MetaData()
+
+
+def _address() -> list[Column[Any]]:
+    """Return the three columns that address one row."""
+    return [
+        Column("mapping", String, primary_key=True),
+        Column("scope", BigInteger, primary_key=True, autoincrement=False),
+        Column("key", String, primary_key=True),
+    ]
+
+
+# Small facts; the names that begin with @ are our own.
+meta = Table(
+    "meta",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+lease = Table(
+    "lease",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("holder", String, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("expires_at", Double, nullable=False),
+)
+
+run = Table(
+    "run",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("started_at", Double, nullable=False, index=True),
+    Column("finished_at", Double),
+    Column("state", String, nullable=False),
+    Column("revision", String, nullable=False),
+    Column("counts", Text, nullable=False),
+)
+
+course = Table(
+    "course",
+    metadata,
+    Column("course_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("complete_at", Double, nullable=False),
+    Column("run_id", String, nullable=False),
+    Column("people", Integer, nullable=False),
+    Column("failures", Integer, nullable=False),
+)
+
+# Apart from `course`, so that a checkpoint of an unchanged course does not rewrite the list of its people.
+course_people = Table(
+    "course_people",
+    metadata,
+    Column("course_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("members", LargeBinary, nullable=False),
+)
+
+# Property names, so that a digest costs 20 bytes and not 16 and a name.
+name = Table(
+    "name",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", String, nullable=False),
+    UniqueConstraint("name", name="uq_name_name"),
+)
+
+case_row = Table(
+    "case_row",
+    metadata,
+    *_address(),
+    Column("case_id", String, nullable=False),
+    Column("owner_id", String, nullable=False),
+    Column("digests", LargeBinary),
+    Column("status", String, nullable=False),
+    Column("missing_count", Integer, nullable=False),
+    Column("missing_run", String, nullable=False),
+    Column("user_id", BigInteger, nullable=False),
+    Column("pushed_at", Double, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+intent = Table(
+    "intent",
+    metadata,
+    *_address(),
+    Column("batch", String, nullable=False),
+    Column("op", String, nullable=False),
+    Column("user_id", BigInteger, nullable=False),
+    Column("last_sent_at", Double, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+problem = Table(
+    "problem",
+    metadata,
+    *_address(),
+    Column("property", String, primary_key=True),
+    Column("reason", String, primary_key=True),
+    Column("detail", Text, nullable=False),
+    Column("first_at", Double, nullable=False),
+    Column("last_at", Double, nullable=False),
+    Column("runs", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+
+def at_row(table: Table) -> ColumnElement[bool]:
+    """Return the condition that finds one row by the parameters of `row_parameters`."""
+    columns = ("mapping", "scope", "key")
+    return and_(*(table.c[column] == bindparam(f"at_{column}") for column in columns))
+
+
+def row_parameters(row: RowId) -> dict[str, Any]:
+    """Return the parameters of `at_row` for one row."""
+    return {"at_mapping": row.mapping, "at_scope": row.scope, "at_key": row.key}
