@@ -1,0 +1,124 @@
+"""Whatever statement a crash falls on: all of an operation is in the books, or nothing of it."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+
+from state import Ack, Intent, RowId, Store
+
+ROW, OTHER = RowId("student", 0, "site-user-1"), RowId("student", 0, "site-user-2")
+OPERATIONS: dict[str, Callable[[Store], Any]] = {
+    "stamp": lambda store: store.stamp("batch-2", [Intent(ROW, 1, "update"), Intent(OTHER, 2, "create")], 20.0),
+    "acknowledge": lambda store: store.acknowledge(
+        [
+            Ack(ROW, "case-1", "owner", {"new": b"2" * 16}, "left", 1),
+            Ack(OTHER, "case-2", "owner", {}, "active", 2),
+        ],
+        20.0,
+    ),
+    "release": lambda store: store.release([ROW]),
+    "void": lambda store: store.void([ROW, OTHER]),
+    "note_read": lambda store: store.note_read("student", 0, [], "run-2"),
+    "mark_dirty": lambda store: store.mark_dirty([ROW]),
+    "checkpoint": lambda store: store.checkpoint(4, "run-2", 20.0, [1, 2, 3]),
+    "course_failed": lambda store: store.course_failed(4),
+    "start_run": lambda store: store.start_run("run-2", 20.0, "revision"),
+    "finish_run": lambda store: store.finish_run("run-1", 20.0, "completed", {"created": 1}),
+    "set_problems": lambda store: store.set_problems(
+        "student", 0, [("k", "phone", "invalid_phone", ""), ("l", "phone", "invalid_phone", "")], 20.0
+    ),
+    "put": lambda store: store.put("fact", "other"),
+    "bind_target": lambda store: store.bind_target("https://moodle.example.org", "https://hq.example.org", "demo"),
+    "take_lease": lambda store: store.take_lease("other", 2000.0, 600.0),
+}
+
+
+class Crash(Exception):
+    """Stands for the end of the process."""
+
+
+@pytest.fixture
+def books(url: str) -> Iterator[Store]:
+    """Give books with something of everything in them."""
+    with Store.open(url, key=b"k" * 32) as store:
+        store.take_lease("run-1", 0.0, 600.0)
+        store.start_run("run-1", 1.0, "revision")
+        store.acknowledge([Ack(ROW, "case-1", "owner", {"@name": b"1" * 16}, "active", 1)], 2.0)
+        store.stamp("batch-1", [Intent(ROW, 1, "update")], 10.0)
+        store.checkpoint(4, "run-1", 11.0, [1, 2])
+        store.set_problems("student", 0, [("k", "phone", "invalid_phone", ""), ("m", "x", "y", "")], 12.0)
+        store.put("fact", "one")
+        yield store
+
+
+def dump(file: Path) -> list[str]:
+    """Return everything that is in the file, as another process sees it."""
+    other = sqlite3.connect(file)
+    try:
+        return list(other.iterdump())
+    finally:
+        other.close()
+
+
+@contextmanager
+def crash_at(store: Store, number: int) -> Iterator[None]:
+    """Let the `number`th statement after the opening of a transaction, or the commit, end in a crash."""
+    left = number
+
+    def step(*_: object) -> None:
+        nonlocal left
+        if left == 0:
+            raise Crash
+        left -= 1
+
+    def statement(_connection: object, _cursor: object, text: str, *_: object) -> None:
+        if not text.startswith("BEGIN"):
+            step()
+
+    engine = store._database.engine
+    event.listen(engine, "before_cursor_execute", statement)
+    event.listen(engine, "commit", step)
+    try:
+        yield
+    finally:
+        event.remove(engine, "before_cursor_execute", statement)
+        event.remove(engine, "commit", step)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_a_crash_leaves_all_or_nothing(books: Store, file: Path, operation: str) -> None:
+    """Each operation is cut short before each of its statements and before its commit; then it is done whole."""
+    before, crashes = dump(file), 0
+    while crashes < 50:
+        try:
+            with crash_at(books, crashes):
+                OPERATIONS[operation](books)
+            break
+        except Crash:
+            assert before == dump(file)
+            crashes += 1
+    assert crashes >= 2, "at least one statement and the commit were cut short"
+    assert before != dump(file)
+
+
+def test_an_opening_cut_short_is_done_again(url: str, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A first opening that ends in the middle of making the tables leaves an empty file, not half a schema."""
+    from alembic import op
+
+    def fail(*_: object, **__: object) -> None:
+        raise Crash
+
+    with monkeypatch.context() as patch:
+        patch.setattr(op, "create_index", fail)
+        with pytest.raises(Crash):
+            Store.open(url, key=b"k" * 32)
+    assert ["BEGIN TRANSACTION;", "COMMIT;"] == dump(file)
+    with Store.open(url, key=b"k" * 32) as store:
+        assert {} == store.intents()

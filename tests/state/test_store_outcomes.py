@@ -1,0 +1,144 @@
+"""Intents before every transmission, one transaction after it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from state import Ack, CaseRow, Intent, IntentRow, RowId, Store
+
+ROW = RowId("enrolment", 12, "site-enrol-12-5")
+OTHER = RowId("enrolment", 12, "site-enrol-12-6")
+ONE, TWO, THREE = b"1" * 16, b"2" * 16, b"3" * 16
+ACK = Ack(ROW, "case-1", "owner-1", {"@name": ONE, "grade": TWO}, "active", 5)
+
+
+def case(store: Store, row: RowId = ROW) -> CaseRow | None:
+    """Return what is known of a row."""
+    return store.cases(row.mapping, row.scope).get(row.key)
+
+
+def test_a_stamp_is_an_intent(store: Store) -> None:
+    """What is about to be sent stands in the books with its batch and time."""
+    store.stamp("batch-1", [Intent(ROW, 5, "create")], now=10.0)
+    assert {ROW: IntentRow(ROW, "batch-1", "create", 10.0, 1)} == store.intents()
+
+
+def test_a_second_stamp_takes_over(store: Store) -> None:
+    """Sent again, a row counts an attempt and rests from the later time."""
+    store.stamp("batch-1", [Intent(ROW, 5, "create")], now=10.0)
+    store.stamp("batch-2", [Intent(ROW, 5, "update")], now=20.0)
+    assert {ROW: IntentRow(ROW, "batch-2", "update", 20.0, 2)} == store.intents()
+
+
+def test_a_stamp_says_nothing_about_the_case(store: Store) -> None:
+    """Only an answer makes a case known."""
+    store.stamp("batch-1", [Intent(ROW, 5, "create")], now=10.0)
+    assert case(store) is None
+
+
+def test_an_answer_makes_the_case_known_and_removes_its_intent(store: Store) -> None:
+    """Case id, owner, status and digests come from the answer; other intents stay."""
+    store.stamp("batch-1", [Intent(ROW, 5, "create"), Intent(OTHER, 6, "create")], now=10.0)
+    store.acknowledge([ACK], now=11.0)
+    expected = CaseRow(ROW.key, "case-1", "owner-1", {"@name": ONE, "grade": TWO}, "active", 0, 5)
+    assert (expected, {OTHER}) == (case(store), set(store.intents()))
+
+
+def test_digests_are_merged_over_the_stored_ones(store: Store) -> None:
+    """An update of one property leaves the digests of the others."""
+    store.acknowledge([ACK], now=11.0)
+    store.acknowledge([replace(ACK, digests={"grade": THREE, "city": ONE})], now=12.0)
+    found = case(store)
+    assert found is not None
+    assert {"@name": ONE, "grade": THREE, "city": ONE} == found.digests
+
+
+def test_a_dirty_row_gets_exactly_the_given_digests(store: Store) -> None:
+    """What was void is not brought back by a merge."""
+    store.acknowledge([ACK], now=11.0)
+    store.mark_dirty([ROW])
+    store.acknowledge([replace(ACK, digests={"city": ONE})], now=12.0)
+    found = case(store)
+    assert found is not None
+    assert {"city": ONE} == found.digests
+
+
+def test_two_answers_to_one_row_are_both_merged(store: Store) -> None:
+    """Also within one call the later answer adds to the earlier one."""
+    store.acknowledge([ACK, replace(ACK, digests={"city": THREE})], now=11.0)
+    found = case(store)
+    assert found is not None
+    assert {"@name": ONE, "grade": TWO, "city": THREE} == found.digests
+
+
+def test_an_answer_leaves_the_missing_count(store: Store) -> None:
+    """Only complete reads count who is missing."""
+    store.acknowledge([ACK], now=11.0)
+    store.note_read(ROW.mapping, ROW.scope, [], "run-1")
+    store.acknowledge([replace(ACK, status="left")], now=12.0)
+    found = case(store)
+    assert found is not None
+    assert ("left", 1) == (found.status, found.missing_count)
+
+
+def test_many_property_names_are_told_apart(store: Store) -> None:
+    """Each graded activity is a property of its own."""
+    many = {f"grade_{number}": number.to_bytes(16, "big") for number in range(300)}
+    store.acknowledge([ACK, replace(ACK, row=OTHER, digests=many)], now=11.0)
+    found = case(store, OTHER)
+    assert found is not None
+    assert many == found.digests
+
+
+def test_names_of_another_process_are_learned(url: str) -> None:
+    """Digests under a name that another process made are readable in this one."""
+    with Store.open(url, key=b"k" * 32) as first, Store.open(url, key=b"k" * 32) as second:
+        first.acknowledge([ACK], now=1.0)
+        second.acknowledge([replace(ACK, row=OTHER, digests={"new": THREE, "grade": ONE})], now=2.0)
+        found = case(first, OTHER)
+    assert found is not None
+    assert {"new": THREE, "grade": ONE} == found.digests
+
+
+def test_release_forgets_the_intent_and_nothing_else(store: Store) -> None:
+    """Certainly not applied: what was known of the case still holds."""
+    store.acknowledge([ACK], now=9.0)
+    before = case(store)
+    store.stamp("batch-1", [Intent(ROW, 5, "update")], now=10.0)
+    store.release([ROW])
+    assert ({}, before) == (store.intents(), case(store))
+
+
+def test_void_makes_a_known_case_dirty(store: Store) -> None:
+    """Of unknown outcome: the case id stays, the digests do not count any more."""
+    store.acknowledge([ACK], now=9.0)
+    store.stamp("batch-1", [Intent(ROW, 5, "update")], now=10.0)
+    store.void([ROW])
+    expected = CaseRow(ROW.key, "case-1", "owner-1", None, "active", 0, 5)
+    assert ({}, expected) == (store.intents(), case(store))
+
+
+def test_void_remembers_a_case_that_was_sent_once(store: Store) -> None:
+    """A creation of unknown outcome leaves a row without case id, with the person it is about."""
+    store.stamp("batch-1", [Intent(ROW, 5, "create")], now=10.0)
+    store.void([ROW])
+    assert CaseRow(ROW.key, "", "", None, "active", 0, 5) == case(store)
+
+
+def test_void_twice_is_void_once(store: Store) -> None:
+    """Recovery that was cut short may begin again."""
+    store.stamp("batch-1", [Intent(ROW, 5, "create")], now=10.0)
+    store.void([ROW])
+    once = case(store)
+    store.void([ROW])
+    assert once == case(store)
+
+
+def test_nothing_to_do_is_nothing_done(store: Store) -> None:
+    """Empty lists are no statements."""
+    store.stamp("batch-1", [], now=1.0)
+    store.acknowledge([], now=1.0)
+    store.release([])
+    store.void([])
+    store.mark_dirty([])
+    assert {} == store.intents()
