@@ -1,0 +1,276 @@
+"""The client of one CommCare project space: few requests, reads retried, writes never.
+
+A write whose outcome is unknown is somebody else's to repeat: the caller keeps books of what was sent when, and
+two requests with the same new external id make two cases.
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import b64encode
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import httpx
+
+from adaptors.commcare.answers import (
+    CaseCount,
+    CaseObject,
+    CasePage,
+    WrittenCases,
+    error_text,
+    in_doubt,
+    match_replies,
+    parse,
+    read_error,
+    write_error,
+)
+from adaptors.commcare.cases import MAX_LENGTH, SYSTEM, CaseReply, CaseWrite, check_rows, is_sendable, row_body
+from adaptors.commcare.owners import OwnerBook
+from adaptors.errors import AccessDenied, NoAnswer, Unexpected
+from adaptors.http import Answer, Http, retried
+from adaptors.pace import Clock, Pace
+
+PAGE = 5000  # CommCare's largest page of cases
+STALE_PAGES = 3  # pages in a row without a new case: the listing goes in a circle
+_FIELDS = "case_id,external_id,case_type,case_name,owner_id,closed"
+
+
+class CommCareClient:
+    """Reads and writes the cases of the project space `domain` at `url`, as `username` with a key or a password.
+
+    `owners` finds the owners of cases by name; `requests` counts every transmission by kind: write, list, get,
+    owners, probe. Raises AccessDenied for a user name or key that no HTTP header can carry.
+    """
+
+    def __init__(
+        self,
+        *,
+        url: str,
+        domain: str,
+        username: str,
+        api_key: str = "",
+        password: str = "",
+        clock: Clock,
+        transport: httpx.AsyncBaseTransport | None = None,
+        user_agent: str = "moodle-commcare/0.1",
+        timeout: float = 180.0,
+    ) -> None:
+        self._clock = clock
+        self._user_agent = user_agent
+        self._api = f"/a/{quote(domain, safe='')}/api"
+        self._cases = f"{self._api}/case/v2/"
+        self._http = Http(
+            SYSTEM,
+            url,
+            clock=clock,
+            transport=transport,
+            timeout=timeout,
+            headers={
+                "Authorization": authorisation(username, api_key, password),
+                "User-Agent": user_agent,
+                "Accept": "application/json",
+            },
+            setting="COMMCARE_URL",
+        )
+        self._pace = Pace(start=2, ceiling=4)
+        self.requests: Counter[str] = Counter()
+        self.owners = OwnerBook(self._read_owners)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.close()
+
+    async def write_cases(
+        self, rows: Sequence[CaseWrite], *, batch: str, before_send: Callable[[], Awaitable[None]] | None = None
+    ) -> list[CaseReply | None]:
+        """Write 1 to 100 cases in one request, all or none, and return each row's case after it.
+
+        `before_send` runs when a slot is free, immediately before the transmission: the place to note the time
+        of sending, since waiting for a slot can take minutes. Raises, nothing having been changed: RowsRefused,
+        AccessDenied, Retriable (429, with `retry_after`, or not sent). Raises InDoubt when the outcome is
+        unknown. Never repeats a request. Endpoint: POST case/v2/ with a list.
+        """
+        check_rows(rows)
+        if not re.fullmatch(r"[\x21-\x7e]+(?: [\x21-\x7e]+)*", batch):
+            raise ValueError("A batch id goes into an HTTP header: visible ASCII characters only.")
+        body = [row_body(row) for row in rows]
+        async with self._pace.slot():
+            if before_send is not None:
+                await before_send()
+            answer = await self._transmit_write(body, {"User-Agent": f"{self._user_agent} batch={batch}"})
+        if answer.status not in (200, 201):
+            raise write_error(answer, rows, now=self._clock.now())
+        return self._written(rows, answer)
+
+    async def case_by_external_id(self, external_id: str) -> CaseReply | None:
+        """Look up a case by external id, past any search lag; None when there is none.
+
+        Raises Refused (duplicate_external_id) when several cases have it. Endpoint: GET case/v2/ext/<id>/.
+        """
+        if not external_id or len(external_id) > MAX_LENGTH or not is_sendable(external_id):
+            return None  # CommCare cannot hold a case of this id
+        path = f"{self._cases}ext/{quote(external_id, safe='')}/"
+        answer = await self._read("get", "find a case by external id", path, passing=_is_no_such_case)
+        if answer.status == 404:
+            return None
+        case = parse(CaseObject, answer, "find a case by external id")
+        if case.external_id != external_id:
+            raise _unexpected("find a case by external id", "CommCare answered with another case.")
+        return case.reply()
+
+    async def count_cases(self, case_type: str) -> int:
+        """Return how many cases of a type the project space has, closed ones included (seconds behind writes)."""
+        parameters = {"case_type": case_type, "limit": 1, "fields": "case_id"}
+        answer = await self._read("list", "count cases", self._cases, parameters)
+        return parse(CaseCount, answer, "count cases").matching_records
+
+    async def list_cases(self, case_type: str, *, fields: Collection[str] = ()) -> AsyncIterator[CaseReply]:
+        """List the cases of a type, closed ones included, each once (seconds behind writes).
+
+        `fields` are names of properties: only these come in the replies, which is much quicker; none means all.
+        Raises Unexpected when the listing leads elsewhere or in a circle. Endpoint: GET case/v2/.
+        """
+        parameters: Mapping[str, Any] | None = {"case_type": case_type, "limit": PAGE, **_trimmed(fields)}
+        path, seen, stale = self._cases, set[str](), 0
+        while True:
+            page = parse(CasePage, await self._read("list", "list cases", path, parameters), "list cases")
+            before = len(seen)
+            for case in page.cases:
+                if case.case_id not in seen:
+                    seen.add(case.case_id)
+                    yield case.reply()
+            stale = stale + 1 if len(seen) == before else 0
+            if not page.cases or page.next is None:
+                return
+            if stale >= STALE_PAGES:
+                raise _unexpected("list cases", "CommCare's list of cases does not come to an end.")
+            path, parameters = self._following(page.next), None
+
+    async def probe_upsert(self) -> bool:
+        """Return whether CommCare can create or update in one request; older servers cannot. Writes nothing.
+
+        Endpoint: POST case/v2/ with one row that new and old servers refuse with different texts.
+        """
+
+        async def ask() -> Answer:
+            async with self._pace.slot():
+                answer = await self._transmit(
+                    "probe", "probe upsert", "POST", self._cases, json=[{"create": None}]
+                )
+            if answer.status != 400:
+                raise read_error(answer, "probe upsert", now=self._clock.now())
+            return answer
+
+        text = error_text(await retried(ask))
+        if "UPSERT" not in text and "'create' flag" not in text:
+            raise _unexpected("probe upsert", "CommCare's answer does not tell whether it supports upserts.")
+        return "UPSERT" in text
+
+    # --- transmission ---------------------------------------------------------------------------------------
+
+    async def _transmit(self, kind: str, operation: str, method: str, path: str, **content: Any) -> Answer:
+        """Send one request, count it, and let the pace learn from it."""
+        self.requests[kind] += 1
+        try:
+            answer = await self._http.send(operation, method, path, **content)
+        except NoAnswer:
+            self._pace.trouble()
+            raise
+        if answer.status == 429 or answer.status >= 500:
+            self._pace.trouble()
+        else:
+            self._pace.answered(operation, answer.seconds)
+        return answer
+
+    async def _transmit_write(self, body: list[dict[str, Any]], headers: Mapping[str, str]) -> Answer:
+        """Send a bulk write; what went out and was not answered in full is in doubt."""
+        try:
+            return await self._transmit("write", "write cases", "POST", self._cases, json=body, headers=headers)
+        except NoAnswer as error:
+            raise in_doubt(error.message.rstrip(".")) from None
+        except Unexpected as error:
+            raise in_doubt(error.message.rstrip("."), status=error.status) from None
+
+    def _written(self, rows: Sequence[CaseWrite], answer: Answer) -> list[CaseReply | None]:
+        """Read the answer to a write that CommCare says it did."""
+        try:
+            cases = parse(WrittenCases, answer, "write cases").cases
+        except Unexpected as error:
+            raise in_doubt(error.message.rstrip("."), status=answer.status) from None
+        replies = match_replies(rows, cases)
+        missing = replies.count(None)
+        if missing:
+            raise in_doubt(f"CommCare's answer lacks {missing} of {len(rows)} rows", status=answer.status)
+        return replies
+
+    async def _read(
+        self,
+        kind: str,
+        operation: str,
+        path: str,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        passing: Callable[[Answer], bool] = lambda answer: answer.status == 200,
+        remedies: Mapping[int, str] | None = None,
+    ) -> Answer:
+        """Send a read until it is answered; an answer that is not `passing` raises what its status means."""
+
+        async def once() -> Answer:
+            async with self._pace.slot():
+                answer = await self._transmit(kind, operation, "GET", path, params=parameters)
+            if not passing(answer):
+                raise read_error(answer, operation, now=self._clock.now(), remedies=remedies)
+            return answer
+
+        return await retried(once)
+
+    async def _read_owners(
+        self, operation: str, resource: str, parameters: Mapping[str, Any], remedies: Mapping[int, str]
+    ) -> Answer:
+        return await self._read("owners", operation, f"{self._api}/{resource}/", parameters, remedies=remedies)
+
+    def _following(self, address: str) -> str:
+        """Return the path of the next page, which must be on the same server and in the same project space."""
+        try:
+            there, here = urlsplit(address), urlsplit(self._http.base_url)
+            same = (there.scheme, there.hostname, there.port) == (here.scheme, here.hostname, here.port)
+        except ValueError:
+            same = False
+        if not same or there.path.rstrip("/") != (here.path + self._cases).rstrip("/") or there.username:
+            raise _unexpected("list cases", "CommCare's list of cases leads to another address.")
+        return f"{self._cases}?{there.query}"
+
+
+def authorisation(username: str, api_key: str, password: str) -> str:
+    """Return the Authorization header: an API key where there is one, else name and password.
+
+    Raises AccessDenied, without the value, for what no HTTP header can carry.
+    """
+    name, key = username.strip(), api_key.strip()
+    for setting, text in (("COMMCARE_USERNAME", name), ("COMMCARE_API_KEY", key)):
+        if not re.fullmatch(r"[\x21-\x7e]*", text):
+            raise AccessDenied(
+                f"{setting} holds a blank or a character outside ASCII, which neither a user name nor a key has.",
+                system=SYSTEM,
+                operation="sign in",
+                remedy=f"Copy {setting} once more.",
+            )
+    if key:
+        return f"ApiKey {name.lower()}:{key}"  # web users' names are kept in lower case
+    return "Basic " + b64encode(f"{name}:{password}".encode(errors="replace")).decode()
+
+
+def _trimmed(fields: Collection[str]) -> dict[str, str]:
+    return {"fields": _FIELDS, "fields.properties": ",".join(fields)} if fields else {}
+
+
+def _is_no_such_case(answer: Answer) -> bool:
+    """Return whether an answer is a case or says that there is none; another 404 is that of a wrong address."""
+    return answer.status == 200 or (answer.status == 404 and error_text(answer).startswith("Case "))
+
+
+def _unexpected(operation: str, message: str) -> Unexpected:
+    return Unexpected(message, system=SYSTEM, operation=operation)

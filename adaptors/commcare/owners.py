@@ -1,0 +1,182 @@
+"""Who may own a case: mobile workers, locations and case-sharing groups, by the names that people use.
+
+A case owned by somebody who cannot sync it is a case that nobody sees, and CommCare accepts any text as an owner.
+So names are looked up here, and what is unknown, deactivated or not shared is said to be so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from adaptors.commcare.answers import parse
+from adaptors.errors import AccessDenied
+from adaptors.http import Answer
+
+PAGE = 1000
+
+Read = Callable[[str, str, Mapping[str, Any], Mapping[int, str]], Awaitable[Answer]]
+"""Read one page: operation, resource, parameters, remedies by status."""
+
+
+@dataclass(frozen=True)
+class Owner:
+    """A resolved owner: `state` is ok, unknown, deactivated or not_sharing; `owner_id` is "" unless ok."""
+
+    owner_id: str
+    state: str
+
+
+UNKNOWN = Owner("", "unknown")
+
+
+class _Listed(BaseModel):
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+
+class _Meta(_Listed):
+    next: str | None = None
+    total_count: int | None = None
+
+
+class _Page(_Listed):
+    meta: _Meta
+
+
+class _User(_Listed):
+    key: str = Field(min_length=1, alias="id")
+    username: str
+
+
+class _Users(_Page):
+    objects: list[_User]
+
+
+class _Location(_Listed):
+    key: str = Field(min_length=1, alias="location_id")
+    site_code: str | None = None
+
+
+class _Locations(_Page):
+    objects: list[_Location]
+
+
+class _Group(_Listed):
+    key: str = Field(min_length=1, alias="id")
+    name: str | None = None
+    case_sharing: bool = False
+
+
+class _Groups(_Page):
+    objects: list[_Group]
+
+
+P = TypeVar("P", _Users, _Locations, _Groups)
+
+_ROLE = "the role of the web user in COMMCARE_USERNAME needs"
+_WHERE = "(CommCare HQ > Users > Roles & Permissions)"
+_LIST_REMEDIES: Mapping[str, Mapping[int, str]] = {
+    "user": {403: f"To look up mobile workers {_ROLE} Edit Mobile Workers {_WHERE}."},
+    "location": {
+        402: "The plan of the project space in COMMCARE_DOMAIN has no locations: name users or groups as owners.",
+        403: f"To look up locations {_ROLE} Edit Locations {_WHERE}; or name users or groups as owners.",
+    },
+    "group": {403: f"To look up groups {_ROLE} Edit Groups {_WHERE}; or name users or locations as owners."},
+}
+
+
+class OwnerBook:
+    """Owners of one project space, read list by list when first asked for and then remembered."""
+
+    def __init__(self, read: Read) -> None:
+        self._read = read
+        self._lists: dict[str, dict[str, Owner]] = {}
+        self._denied: dict[str, AccessDenied] = {}
+        self._reading: dict[str, asyncio.Lock] = {}
+
+    async def resolve(self, kind: str, value: str) -> Owner:
+        """Find an owner: a `user` by username, a `location` by site code, a `group` by name.
+
+        Usernames, with or without the @... part, and site codes may be in any case; group names are as written.
+        Two sharing groups of one name are unknown: nobody can say which is meant. Raises AccessDenied, naming
+        the permission, when the account may not read the list; ValueError for another kind.
+        """
+        if kind not in _LIST_REMEDIES:
+            raise ValueError(f"There is no kind of owner called {kind!r}: user, location or group.")
+        name = value.strip() if kind == "group" else value.strip().casefold()
+        if not name:
+            return UNKNOWN
+        found = (await self._known(kind)).get(name)
+        if found is None and kind == "user":
+            found = (await self._known("deactivated user")).get(name)
+        return found or UNKNOWN
+
+    async def _known(self, kind: str) -> dict[str, Owner]:
+        """Return the list of one kind, read once; a refusal is remembered too, to be asked for only once."""
+        async with self._reading.setdefault(kind, asyncio.Lock()):
+            if kind in self._denied:
+                raise self._denied[kind].with_traceback(None)
+            if kind not in self._lists:
+                try:
+                    self._lists[kind] = await self._list(kind)
+                except AccessDenied as error:
+                    self._denied[kind] = error
+                    raise
+            return self._lists[kind]
+
+    async def _list(self, kind: str) -> dict[str, Owner]:
+        if kind == "location":
+            return await self._locations()
+        if kind == "group":
+            return await self._groups()
+        return await self._users(deactivated=kind == "deactivated user")
+
+    async def _users(self, *, deactivated: bool) -> dict[str, Owner]:
+        """Read mobile workers (web users are not in this list: a case of theirs reaches no phone)."""
+        parameters = {"archived": "true"} if deactivated else {}
+        known: dict[str, Owner] = {}
+        for user in await self._pages("user", "user/v1", parameters, _Users):
+            owner = Owner("", "deactivated") if deactivated else Owner(user.key, "ok")
+            username = user.username.casefold()
+            known[username] = owner
+            known.setdefault(username.rpartition("@")[0] or username, owner)
+        return known
+
+    async def _locations(self) -> dict[str, Owner]:
+        # Without format=json this list comes as XML.
+        listed = await self._pages("location", "location/v2", {"format": "json"}, _Locations)
+        return {item.site_code.casefold(): Owner(item.key, "ok") for item in listed if item.site_code}
+
+    async def _groups(self) -> dict[str, Owner]:
+        sharing: dict[str, set[str]] = {}
+        for group in await self._pages("group", "group/v1", {}, _Groups):
+            ids = sharing.setdefault((group.name or "").strip(), set())
+            if group.case_sharing:
+                ids.add(group.key)
+        return {name: _group_owner(ids) for name, ids in sharing.items()}
+
+    async def _pages(self, kind: str, resource: str, parameters: Mapping[str, Any], model: type[P]) -> list[Any]:
+        """Read a list page by page until it is at its end; a server may send fewer than asked for."""
+        operation = f"list {kind}s"
+        found: dict[str, Any] = {}
+        offset = 0
+        while True:
+            asked = {**parameters, "limit": PAGE, "offset": offset}
+            page = parse(model, await self._read(operation, resource, asked, _LIST_REMEDIES[kind]), operation)
+            before = len(found)
+            found.update((item.key, item) for item in page.objects)
+            offset += len(page.objects)
+            if page.meta.next is None and offset >= (page.meta.total_count or 0):
+                return list(found.values())
+            if len(found) == before:  # at its end, or a server that pays no heed to the offset
+                return list(found.values())
+
+
+def _group_owner(sharing_ids: set[str]) -> Owner:
+    if not sharing_ids:
+        return Owner("", "not_sharing")
+    return Owner(next(iter(sharing_ids)), "ok") if len(sharing_ids) == 1 else UNKNOWN
