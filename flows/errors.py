@@ -1,0 +1,15 @@
+"""Stops that only the flows know: a person has to decide, or the command was used wrongly."""
+
+from __future__ import annotations
+
+
+class UsageError(Exception):
+    """The command or the project asks for something that is not there; says what there is."""
+
+
+class Waiting(Exception):
+    """The run stops before writing, because a person has to decide something first."""
+
+
+class Overlap(Exception):
+    """Another run holds the lease: this one is postponed."""

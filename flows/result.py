@@ -1,0 +1,99 @@
+"""What a run did, counted; the same numbers serve the terminal, `--json` and Prefect."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class RunState(StrEnum):
+    """How a run ended. Anything but `completed` is named in its result."""
+
+    COMPLETED = "completed"
+    DEGRADED = "degraded"
+    POSTPONED = "postponed"
+    WAITING = "waiting"
+    FAILED = "failed"
+
+    @property
+    def exit_code(self) -> int:
+        """Return the command's exit code."""
+        return {"completed": 0, "postponed": 3, "waiting": 4}.get(self.value, 1)
+
+
+@dataclass
+class CaseCounts:
+    """Records of one case type by what happened to them."""
+
+    created: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    held_back: int = 0
+    problems: int = 0
+    in_doubt: int = 0
+    marked_left: int = 0
+    closed: int = 0
+
+
+@dataclass
+class CourseResult:
+    """What happened to one course."""
+
+    state: str
+    people: int = 0
+    seconds: float = 0.0
+    reason: str = ""
+
+
+@dataclass
+class Result:
+    """The outcome of one run (or one preview)."""
+
+    run_id: str
+    state: RunState = RunState.COMPLETED
+    preview: bool = False
+    courses: dict[int, CourseResult] = field(default_factory=dict)
+    cases: dict[str, CaseCounts] = field(default_factory=dict)
+    requests: dict[str, dict[str, int]] = field(default_factory=dict)
+    seconds: float = 0.0
+    reasons: Counter[str] = field(default_factory=Counter)
+    """Why records were held back or have a problem: reason code -> records."""
+    messages: list[str] = field(default_factory=list)
+    """What a person has to know or do, one or two sentences each."""
+    plan: dict[str, Any] = field(default_factory=dict)
+    refused_rows: int = 0
+    worrying: int = 0
+    """Records held back for another reason than a parent that is still to come."""
+
+    def of(self, case_type: str) -> CaseCounts:
+        """Return the counts of a case type."""
+        return self.cases.setdefault(case_type, CaseCounts())
+
+    def worse(self, state: RunState, message: str = "") -> None:
+        """Note a state; the more serious one stays. Failed outranks waiting, waiting outranks degraded."""
+        order = [RunState.COMPLETED, RunState.DEGRADED, RunState.WAITING, RunState.POSTPONED, RunState.FAILED]
+        self.state = max(self.state, state, key=order.index)
+        if message and message not in self.messages:
+            self.messages.append(message)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the object that `--json` prints."""
+        return {
+            "run_id": self.run_id,
+            "state": str(self.state),
+            "preview": self.preview,
+            "courses": {str(number): _course_json(course) for number, course in sorted(self.courses.items())},
+            "cases": {case_type: vars(counts) for case_type, counts in self.cases.items()},
+            "requests": self.requests,
+            "seconds": round(self.seconds, 2),
+            "reasons": dict(self.reasons),
+            "messages": self.messages,
+            **({"plan": self.plan} if self.plan else {}),
+        }
+
+
+def _course_json(course: CourseResult) -> dict[str, Any]:
+    found: dict[str, Any] = {"state": course.state, "people": course.people, "seconds": round(course.seconds, 2)}
+    return found | ({"reason": course.reason} if course.reason else {})

@@ -1,0 +1,105 @@
+"""What one run carries from step to step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from adaptors.moodle.roster import Roster
+from adaptors.moodle.streams import MoodleReader, Wanted
+from flows.errors import UsageError
+from flows.result import CourseResult, Result
+from flows.steps.lease import Lease
+from flows.steps.plan import Planned, Planner, Scope
+from flows.steps.pull import People, wanted_by
+from flows.steps.push import DryPusher, Pusher
+from flows.steps.sweep import Sweep
+from flows.world import Progress, World
+from mappings.engine import CompiledMapping, Context
+
+
+@dataclass
+class Run:
+    """One run: the tools of its steps, and what it has read so far."""
+
+    world: World
+    result: Result
+    lease: Lease
+    mappings: Sequence[CompiledMapping]
+    wanted: Wanted
+    reader: MoodleReader
+    planner: Planner
+    pusher: Pusher
+    sweep: Sweep
+    context: Context
+    progress: Progress
+    preview: bool
+    user: int = 0
+    whole_site: bool = True
+    rosters: dict[int, Roster] = field(default_factory=dict)
+    person_ids: list[int] = field(default_factory=list)
+    people: People = field(default_factory=lambda: People(()))
+    rows: list[Planned] = field(default_factory=list)
+    """In a preview: the rows that would be sent, without their values."""
+
+    @classmethod
+    def begin(
+        cls, world: World, result: Result, lease: Lease, names: Sequence[str], preview: bool, progress: Progress
+    ) -> Run:
+        """Put the tools of a run together; raises UsageError for an unknown mapping name."""
+        mappings = choose_mappings(world, names)
+        wanted = wanted_by(mappings)
+        planner = Planner(world, result, {mapping.name: mapping for mapping in world.project.mappings})
+        run = cls(
+            world=world,
+            result=result,
+            lease=lease,
+            mappings=mappings,
+            wanted=wanted,
+            reader=MoodleReader(world.moodle, wanted, world.sizes()),
+            planner=planner,
+            pusher=Pusher(world, result, lease),
+            sweep=Sweep(world, result),
+            context=_context(world),
+            progress=progress,
+            preview=preview,
+        )
+        if preview:
+            run.pusher = DryPusher(world, result, lease, run.would_send)
+        return run
+
+    def would_send(self, row: Planned) -> None:
+        """Note what a preview would send, so that children find their parent."""
+        if row.op == "create":
+            self.planner.assumed[row.row] = row.write.owner_id or ""
+
+    def course_failed(self, course_id: int, reason: str, seconds: float = 0.0) -> None:
+        """Name a failed course in the result."""
+        self.result.courses[course_id] = CourseResult("failed", 0, seconds, reason)
+
+    def tell(self, scope: Scope) -> None:
+        """Add what happened to a scope's records to the result."""
+        counts = self.result.of(scope.mapping.case_type)
+        counts.held_back += scope.held_back
+        counts.problems += sum(1 for problem in scope.problems if problem.property and not problem.holds)
+        self.result.worrying += scope.held_back - scope.waiting
+        self.result.reasons.update(problem.reason for problem in scope.problems)
+
+    async def swept(self, row: Planned, outcome: str) -> None:
+        """Take note of a row of the sweep; the pusher has counted it."""
+
+
+def choose_mappings(world: World, names: Sequence[str]) -> list[CompiledMapping]:
+    """Return the enabled mappings, or those named; raises UsageError for a name that is not enabled."""
+    by_name = {mapping.name: mapping for mapping in world.project.mappings}
+    for name in names:
+        if name not in by_name:
+            raise UsageError(f"There is no enabled mapping '{name}'. There are: {', '.join(by_name)}.")
+    return [mapping for mapping in world.project.mappings if not names or mapping.name in names]
+
+
+def _context(world: World) -> Context:
+    project = world.project
+    today = datetime.fromtimestamp(world.clock.now(), project.time_zone).date()
+    return Context(site=project.site, site_url=world.site_url, today=today)

@@ -1,0 +1,89 @@
+"""The course level: each course read, mapped, pushed and checked off on its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from adaptors.errors import AdaptorError
+from adaptors.moodle.answers import Course
+from adaptors.moodle.normalise import course_record
+from flows.result import CourseResult
+from flows.steps.pull import IN_COURSE, course_records, map_records
+from flows.steps.rosters import COURSES_AT_ONCE, failed, gathered
+from flows.steps.work import Work
+from mappings.engine import CompiledMapping, Excluded
+
+if TYPE_CHECKING:
+    from flows.run import Run
+
+
+async def sync_courses(run: Run, courses: list[Course]) -> None:
+    """Read the courses that have a roster, a few at a time, and push their enrolments and grades."""
+    mappings = [mapping for mapping in run.mappings if mapping.source in IN_COURSE]
+    names = {field.shortname for course in courses for field in course.customfields}
+    todo = [course for course in courses if course.id in run.rosters]
+    total, done = len(todo), 0
+
+    async def worker() -> None:
+        nonlocal done
+        while todo:
+            course = todo.pop(0)
+            await run.lease.hold()
+            started = run.world.clock.monotonic()
+            try:
+                await _sync_course(run, course, course_record(course, names), mappings)
+            except AdaptorError as error:
+                if error.system != "Moodle":
+                    raise
+                await failed(run, course.id, error, run.world.clock.monotonic() - started)
+            await run.pusher.pump()
+            done += 1
+            run.progress("courses", done, total)
+
+    await gathered(worker() for _ in range(COURSES_AT_ONCE))
+
+
+async def _sync_course(
+    run: Run, course: Course, record: Mapping[str, Any], mappings: list[CompiledMapping]
+) -> None:
+    """Read one course, map it and hand it over; its checkpoint follows when every row is settled."""
+    started = run.world.clock.monotonic()
+    roster = run.rosters[course.id]
+    enrolments: list[dict[str, Any]] = []
+    if mappings:
+        enrolments = await run.reader.enrolments(record, roster, lambda found: _wants_grades(run, mappings, found))
+    scopes = [
+        map_records(mapping, course.id, course_records(mapping.source, enrolments), run.context)
+        for mapping in mappings
+    ]
+    people = len(roster)
+
+    async def done(work: Work) -> None:
+        seconds = run.world.clock.monotonic() - started
+        run.result.courses[course.id] = CourseResult("completed", people, seconds)
+        for scope in work.scopes:
+            run.tell(scope)
+        if not run.preview:
+            await _check_off(run, course.id, work)
+
+    await Work(run.planner, run.pusher, scopes, done).advance()
+
+
+def _wants_grades(run: Run, mappings: list[CompiledMapping], record: Mapping[str, Any]) -> bool:
+    """Tell whether any mapping keeps this record: grades of teachers need not be read one by one."""
+    return any(
+        mapping.source == "grade_items" or not isinstance(mapping.draft(record, run.context), Excluded)
+        for mapping in mappings
+    )
+
+
+async def _check_off(run: Run, course_id: int, work: Work) -> None:
+    """Write a course's checkpoint: its read was complete and every row is settled."""
+    store, now = run.world.books.store, run.world.clock.now()
+    for scope in work.scopes:
+        found = [(problem.key, problem.property, problem.reason, problem.detail) for problem in scope.problems]
+        await run.world.books.do(store.set_problems, scope.mapping.name, scope.number, found, now)
+        await run.sweep.note(scope)
+    members = run.rosters[course_id].ids
+    await run.world.books.do(store.checkpoint, course_id, run.result.run_id, now, members)

@@ -1,0 +1,85 @@
+"""What is looked at before anything is written for the first time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import ceil
+from typing import TYPE_CHECKING
+
+from adaptors.errors import AccessDenied
+from adaptors.moodle.answers import SiteInfo
+from adaptors.moodle.streams import COURSES, ENROLLED, GRADES, PROFILES, Wanted
+from flows.errors import Waiting
+from flows.world import World
+from mappings.engine import CompiledMapping
+
+if TYPE_CHECKING:
+    from flows.run import Run
+
+WRITTEN = "written:{name}"  # fact in the books: the first run of a mapping was approved
+SECONDS_A_WRITE = 2.0  # a bulk of 100 rows, for the estimate of a first run
+
+
+def needed_functions(wanted: Wanted) -> list[str]:
+    """Return the Moodle functions that the mappings need."""
+    return [COURSES, ENROLLED, PROFILES] + ([GRADES] if wanted.grades else [])
+
+
+def require_functions(site: SiteInfo, wanted: Wanted) -> None:
+    """Raise AccessDenied naming the functions that the service lacks."""
+    missing = [name for name in needed_functions(wanted) if name not in site.function_names]
+    if missing:
+        raise AccessDenied(
+            f"The Moodle service lacks {', '.join(missing)}.",
+            system="Moodle",
+            operation=missing[0],
+            remedy="Add it under Site administration > Server > Web services > External services > Functions.",
+        )
+
+
+async def unwritten(world: World, mappings: Sequence[CompiledMapping]) -> list[str]:
+    """Return the mappings that have never been allowed to write."""
+    store = world.books.store
+    return [m.name for m in mappings if await world.books.do(store.get, WRITTEN.format(name=m.name)) is None]
+
+
+async def refuse_existing_cases(world: World, mappings: Sequence[CompiledMapping]) -> None:
+    """Stop before a mapping's first write when CommCare has more cases of its type than the books know.
+
+    Raises Waiting naming the case type and the numbers; afterwards the mapping counts as allowed to write.
+    """
+    store = world.books.store
+    for mapping in mappings:
+        if await world.books.do(store.get, WRITTEN.format(name=mapping.name)) is not None:
+            continue
+        known = 0
+        for other in world.project.mappings:
+            if other.case_type == mapping.case_type:
+                known += await world.books.do(store.count_known, other.name)
+        there = (
+            known if mapping.existing_cases == "ignore" else await world.commcare.count_cases(mapping.case_type)
+        )
+        if there > known:
+            raise Waiting(
+                f"CommCare already has {there} cases of type '{mapping.case_type}' and the books know {known}. Nothing "
+                f"was sent. If new cases may stand beside them, write 'existing_cases: ignore' into "
+                f"{mapping.name}.yaml; cases with our own external ids are then found again, not doubled."
+            )
+    for mapping in mappings:
+        await world.books.do(store.put, WRITTEN.format(name=mapping.name), "yes")
+
+
+async def first_run_plan(run: Run) -> None:
+    """Put the plan of a first run into the result: what would be created, what is in the way, how long."""
+    existing = {}
+    for case_type in dict.fromkeys(mapping.case_type for mapping in run.mappings):
+        existing[case_type] = await run.world.commcare.count_cases(case_type)
+    requests = run.pusher.batches
+    run.result.preview = True
+    run.result.plan = {
+        "creates": {case_type: counts.created for case_type, counts in run.result.cases.items()},
+        "existing_cases": existing,
+        "held_back": dict(run.result.reasons),
+        "commcare_requests": requests,
+        "expected_minutes": ceil(requests * SECONDS_A_WRITE / 60),
+    }

@@ -1,0 +1,45 @@
+"""One run at a time per pair of systems: the lease in the books, looked at again before each write."""
+
+from __future__ import annotations
+
+from flows.errors import Overlap
+from flows.world import World
+
+RENEW_EVERY = 60.0
+
+
+class Lease:
+    """The right to write, held by `holder` (the run's id) until released or not renewed in time."""
+
+    def __init__(self, world: World, holder: str) -> None:
+        self._world = world
+        self._holder = holder
+        self._epoch = 0
+        self._renewed = 0.0
+
+    async def take(self) -> None:
+        """Take the lease; raises Overlap when another run holds it."""
+        world = self._world
+        epoch = await world.books.do(
+            world.books.store.take_lease, self._holder, world.clock.now(), world.lease_ttl
+        )
+        if epoch is None:
+            raise Overlap(
+                "Another run is at work on the same books; this one is postponed. The next one catches up."
+            )
+        self._epoch, self._renewed = epoch, world.clock.monotonic()
+
+    async def hold(self) -> None:
+        """Renew the lease when it is a minute old (a preview has none); raises StateError when somebody else has it by now."""
+        world = self._world
+        if not self._epoch or world.clock.monotonic() - self._renewed < RENEW_EVERY:
+            return
+        await world.books.do(
+            world.books.store.renew_lease, self._holder, self._epoch, world.clock.now(), world.lease_ttl
+        )
+        self._renewed = world.clock.monotonic()
+
+    async def release(self) -> None:
+        """Give the lease back."""
+        if self._epoch:
+            await self._world.books.do(self._world.books.store.release_lease, self._holder, self._epoch)

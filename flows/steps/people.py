@@ -1,0 +1,106 @@
+"""The people level: each profile once a run, mapped and pushed in batches, swept when the read was complete."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from adaptors.moodle.answers import Course
+from adaptors.moodle.normalise import course_record
+from flows.steps.plan import SITE_SCOPE, Scope
+from flows.steps.pull import map_records
+from flows.steps.work import Work
+from mappings.engine import CompiledMapping
+
+if TYPE_CHECKING:
+    from flows.run import Run
+
+WITNESSES = "witnesses"  # fact in the books: field name -> id of a person whose profile carried it
+
+
+async def sync_people(run: Run, courses: list[Course]) -> None:
+    """Map and push the sources `users` and `courses`."""
+    site_mappings = [mapping for mapping in run.mappings if mapping.source == "courses"]
+    people_mappings = [mapping for mapping in run.mappings if mapping.source == "users"]
+    if site_mappings:
+        await _sync_course_list(run, site_mappings, courses)
+    if people_mappings:
+        await _sync_profiles(run, people_mappings, courses)
+
+
+async def _sync_course_list(run: Run, mappings: list[CompiledMapping], courses: list[Course]) -> None:
+    names = {field.shortname for course in courses for field in course.customfields}
+    records = [course_record(course, names) for course in courses]
+    scopes = [map_records(mapping, SITE_SCOPE, records, run.context) for mapping in mappings]
+
+    async def done(work: Work) -> None:
+        for scope in work.scopes:
+            run.tell(scope)
+            # A course that is not selected is not read, and what is not read is not gone: no sweep here.
+            await _save_problems(run, scope)
+
+    await Work(run.planner, run.pusher, scopes, done).advance()
+    await run.pusher.pump()
+
+
+async def _sync_profiles(run: Run, mappings: list[CompiledMapping], courses: list[Course]) -> None:
+    """Read, map and push profiles batch by batch; only ids, keys and problems are kept over the whole read."""
+    whole = {mapping.name: Scope(mapping, SITE_SCOPE) for mapping in mappings}
+    ids = run.person_ids
+    witnesses = await run.world.books.do(run.world.books.store.get, WITNESSES)
+    read = 0
+
+    async def done(work: Work) -> None:
+        for scope in work.scopes:
+            run.tell(scope)
+            whole[scope.mapping.name].problems += scope.problems
+
+    async for profiles in run.reader.profiles(ids, list(json.loads(witnesses or "{}").values())):
+        await run.lease.hold()
+        records = [run.people.record(profile) for profile in profiles]
+        scopes = [map_records(mapping, SITE_SCOPE, records, run.context) for mapping in mappings]
+        for scope in scopes:
+            whole[scope.mapping.name].seen |= scope.seen
+        await Work(run.planner, run.pusher, scopes, done).advance()
+        await run.pusher.pump()
+        read += len(records)
+        run.progress("profiles", read, len(ids))
+    await run.pusher.drain()
+    if not run.preview:
+        await _finish(run, list(whole.values()), courses, ids)
+
+
+async def _finish(run: Run, scopes: list[Scope], courses: list[Course], ids: list[int]) -> None:
+    """Write down what the read of the people showed; look for leavers only after a complete one."""
+    store = run.world.books.store
+    if run.reader.witnesses:
+        await run.world.books.do(store.put, WITNESSES, json.dumps(run.reader.witnesses))
+    if not run.whole_site:
+        return
+    for scope in scopes:
+        await _save_problems(run, scope)
+    if run.reader.lost_profiles or any(course.id not in run.rosters for course in courses):
+        return
+    elsewhere = await _members_elsewhere(run, courses)
+    for scope in scopes:
+        await run.sweep.note(scope, protected=elsewhere)
+    await run.world.books.do(store.checkpoint, SITE_SCOPE, run.result.run_id, run.world.clock.now(), ids)
+
+
+async def _members_elsewhere(run: Run, courses: list[Course]) -> set[int]:
+    """Return people last seen in a course that this run does not read: deselected, hidden, ended, deleted."""
+    store = run.world.books.store
+    remembered = await run.world.books.do(store.courses)
+    found = set[int]()
+    for course_id in remembered.keys() - {course.id for course in courses} - {SITE_SCOPE}:
+        found |= await run.world.books.do(store.member_ids, course_id)
+    return found
+
+
+async def _save_problems(run: Run, scope: Scope) -> None:
+    if run.preview:
+        return
+    found = [(problem.key, problem.property, problem.reason, problem.detail) for problem in scope.problems]
+    await run.world.books.do(
+        run.world.books.store.set_problems, scope.mapping.name, scope.number, found, run.world.clock.now()
+    )

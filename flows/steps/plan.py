@@ -1,0 +1,250 @@
+"""From drafts to changes: what differs from what CommCare is known to hold, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from adaptors.commcare.cases import CaseWrite, IndexWrite
+from flows.result import Result
+from flows.world import World
+from mappings.engine import CompiledMapping, Draft, IndexReference
+from state import CaseRow, RowId
+
+WAITS = "waits_for_parent"
+SITE_SCOPE = 0  # the scope of sources without a course
+SITE_SOURCES = frozenset({"users", "courses", "engagement"})
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One row to send: the write, and the digests that become true when CommCare has it."""
+
+    row: RowId
+    case_type: str
+    user_id: int
+    write: CaseWrite
+    digests: Mapping[str, bytes]
+    op: str
+    status: str = "active"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why a record was held back, or which of its values could not be used. Never a value."""
+
+    key: str
+    property: str
+    reason: str
+    detail: str = ""
+    holds: bool = False
+    """Whether the whole record is held back because of it."""
+
+
+@dataclass
+class Scope:
+    """One mapping in one course (or the whole site): what was read, what follows from it."""
+
+    mapping: CompiledMapping
+    number: int
+    drafts: dict[str, Draft] = field(default_factory=dict)
+    users: dict[str, int] = field(default_factory=dict)
+    seen: set[str] = field(default_factory=set)
+    problems: list[Problem] = field(default_factory=list)
+    held_back: int = 0
+    waiting: int = 0
+    """Those of the held back that only wait for their parent."""
+
+    def hold_back(self, *problems: Problem) -> None:
+        """Note that a record is not sent, and why."""
+        self.held_back += 1
+        self.waiting += any(problem.reason == WAITS for problem in problems)
+        self.problems += [replace(problem, holds=True) for problem in problems]
+
+
+def scope_number(mapping: CompiledMapping, course_id: int) -> int:
+    """Return the scope in which a mapping keeps its rows."""
+    return SITE_SCOPE if mapping.source in SITE_SOURCES else course_id
+
+
+class Planner:
+    """Compares drafts with the books; resolves owners and parents on the way."""
+
+    def __init__(self, world: World, result: Result, mappings: Mapping[str, CompiledMapping]) -> None:
+        self._world = world
+        self._result = result
+        self._mappings = mappings
+        self._digest = world.books.store.digest
+        self.assumed: dict[RowId, str] = {}
+        """In a preview: rows that would have been created by now, and their owner."""
+
+    async def plan(self, scope: Scope) -> list[Planned]:
+        """Return the rows of a scope that have to be sent; counts the others."""
+        books, store = self._world.books, self._world.books.store
+        keys = scope.drafts.keys()
+        known = await books.do(store.cases, scope.mapping.name, scope.number, keys)
+        resting = await books.do(store.intents)
+        parents = await self._parents(scope)
+        counts = self._result.of(scope.mapping.case_type)
+        changes = []
+        for key, draft in scope.drafts.items():
+            row = RowId(scope.mapping.name, scope.number, key)
+            if row in resting:
+                counts.in_doubt += 1
+                continue
+            case = await self._adopt(draft, known.get(key))
+            ready = await self._ready(scope, draft, case, parents, resting.keys())
+            if ready is None:
+                continue
+            change = self._compare(row, scope, draft, case, ready)
+            if change is None:
+                counts.unchanged += 1
+            else:
+                changes.append(change)
+        return changes
+
+    async def _parents(self, scope: Scope) -> dict[RowId, CaseRow]:
+        """Look up the cases that the drafts' indices point to."""
+        books, found = self._world.books, dict[RowId, CaseRow]()
+        for rule in scope.mapping.parents:
+            number = scope_number(self._mappings[rule.mapping], scope.number)
+            keys = {i.key for draft in scope.drafts.values() for i in draft.indices if i.name == rule.name}
+            rows = await books.do(books.store.cases, rule.mapping, number, keys)
+            found |= {RowId(rule.mapping, number, key): row for key, row in rows.items() if row.case_id}
+        return found
+
+    async def _ready(
+        self,
+        scope: Scope,
+        draft: Draft,
+        known: CaseRow | None,
+        parents: Mapping[RowId, CaseRow],
+        resting: object,
+    ) -> _Ready | None:
+        """Resolve parents and owner, or hold the record back."""
+        indices, by_type = [], dict[str, str]()
+        for reference in draft.indices:
+            found = self._parent(scope, reference, parents, resting)
+            if found is not None:
+                by_type[reference.case_type] = found.owner_id
+                indices.append(
+                    IndexWrite(reference.name, reference.case_type, found.case_id, reference.relationship)
+                )
+            elif reference.when_parent_unknown != "skip":
+                reason = WAITS if reference.when_parent_unknown == "wait" else "parent_unknown"
+                scope.hold_back(Problem(draft.key, f"@index:{reference.name}", reason))
+                return None
+        owner = await self._owner(scope, draft, known, by_type)
+        return None if owner is None else _Ready(tuple(indices), owner)
+
+    def _parent(
+        self, scope: Scope, reference: IndexReference, parents: Mapping[RowId, CaseRow], resting: object
+    ) -> _Parent | None:
+        rule = next(rule for rule in scope.mapping.parents if rule.name == reference.name)
+        row = RowId(rule.mapping, scope_number(self._mappings[rule.mapping], scope.number), reference.key)
+        if row in self.assumed:
+            return _Parent("assumed", self.assumed[row])
+        if row not in parents or row in resting:  # type: ignore[operator]
+            return None
+        return _Parent(parents[row].case_id, parents[row].owner_id)
+
+    async def _owner(
+        self, scope: Scope, draft: Draft, known: CaseRow | None, by_type: Mapping[str, str]
+    ) -> str | None:
+        """Return the owner's id, "" to leave the owner as it is, None when nobody can own the case."""
+        rule = draft.owner
+        if rule.write_once and known is not None and known.case_id:
+            return ""
+        if rule.same_as:
+            owner = by_type.get(rule.same_as)
+            if owner:
+                return owner
+            scope.hold_back(Problem(draft.key, "@owner", "owner_unknown", f"same_as {rule.same_as}"))
+            return None
+        states = []
+        for candidate in rule.candidates:
+            owner_found = await self._world.commcare.owners.resolve(candidate.kind, candidate.value)
+            if owner_found.state == "ok":
+                return owner_found.owner_id
+            states.append(f"{candidate.kind} {owner_found.state}")
+        scope.hold_back(Problem(draft.key, "@owner", "owner_unresolved", ", ".join(states) or "no rule applies"))
+        return None
+
+    def _compare(
+        self, row: RowId, scope: Scope, draft: Draft, known: CaseRow | None, ready: _Ready
+    ) -> Planned | None:
+        """Build the write for a row, or None when CommCare already holds all of it."""
+        properties = dict(draft.properties)
+        if known is not None and known.status == "left":
+            # Somebody came back: what was only ever set on leaving is emptied again.
+            properties |= {name: "" for name in scope.mapping.when_left or () if name not in properties}
+        values = self._values(draft, properties, ready)
+        digests = {name: self._digest(draft.key, name, value) for name, value in values.items()}
+        user_id = scope.users.get(draft.key, 0)
+        if known is None or not known.case_id:
+            write = CaseWrite(draft.key, "", draft.case_type, draft.name, ready.owner, properties, ready.indices)
+            return Planned(row, draft.case_type, user_id, write, digests, "create")
+        changed = self._changed(draft, digests, known)
+        if not changed - draft.ignored:
+            return None
+        write = CaseWrite(
+            draft.key,
+            known.case_id,
+            draft.case_type,
+            draft.name if "@name" in changed else None,
+            ready.owner if "@owner" in changed else None,
+            {name: value for name, value in properties.items() if name in changed},
+            tuple(index for index in ready.indices if f"@index:{index.name}" in changed),
+        )
+        return Planned(row, draft.case_type, user_id, write, {name: digests[name] for name in changed}, "update")
+
+    @staticmethod
+    def _values(draft: Draft, properties: Mapping[str, str], ready: _Ready) -> dict[str, str]:
+        """Return everything that is compared, by name; what is not a property starts with '@'."""
+        values = {**properties, "@name": draft.name, "@type": draft.case_type}
+        if ready.owner:
+            values["@owner"] = ready.owner
+        for index in ready.indices:
+            values[f"@index:{index.name}"] = f"{index.relationship} {index.case_id}"
+        return values
+
+    @staticmethod
+    def _changed(draft: Draft, digests: Mapping[str, bytes], known: CaseRow) -> set[str]:
+        """Return the names that differ; a dirty row differs in everything that is not written once."""
+        held = known.digests or {}
+        return {
+            name
+            for name, digest in digests.items()
+            if held.get(name) != digest and name not in draft.once and name != "@type"
+        }
+
+    async def _adopt(self, draft: Draft, known: CaseRow | None) -> CaseRow | None:
+        """Ask CommCare for a case that was sent once without an answer, before its owner could be overwritten."""
+        if known is None or known.case_id or not (draft.owner.write_once or draft.once):
+            return known
+        found = await self._world.commcare.case_by_external_id(draft.key)
+        if found is None:
+            return known
+        return CaseRow(
+            key=known.key,
+            case_id=found.case_id,
+            owner_id=found.owner_id,
+            digests=None,
+            status=known.status,
+            missing_count=known.missing_count,
+            user_id=known.user_id,
+        )
+
+
+@dataclass(frozen=True)
+class _Parent:
+    case_id: str
+    owner_id: str
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """A draft whose parents and owner are known; `owner` "" leaves the owner as it is."""
+
+    indices: tuple[IndexWrite, ...]
+    owner: str

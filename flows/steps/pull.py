@@ -1,0 +1,96 @@
+"""Reading Moodle and mapping what was read; whatever fails here fails for one course only."""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from adaptors.moodle.normalise import grade_item_records
+from adaptors.moodle.roster import Combinations, Roster
+from adaptors.moodle.streams import Wanted
+from flows.steps.plan import Problem, Scope
+from mappings.engine import CompiledMapping, Context, Excluded, HeldBack
+
+IN_COURSE = ("enrolments", "grade_items")
+_PAIR_BITS = 24  # room for the number of a pair of roles and groups beside a person's id
+
+
+def wanted_by(mappings: Iterable[CompiledMapping]) -> Wanted:
+    """Tell the reader which fields, groups and grades the mappings read."""
+    profile, course = set[str](), set[str]()
+    for mapping in mappings:
+        (profile if mapping.source == "users" else course).update(mapping.reads)
+    graded = any(path.startswith(("grade.", "items", "item.")) for path in course)
+    return Wanted(
+        profile=frozenset(profile - {"roles", "groups", "id"}),
+        user=frozenset(path.removeprefix("user.") for path in course if path.startswith("user.")),
+        teachers="teachers" in course,
+        groups="groups" in course | profile,
+        grades=graded or any(mapping.source == "grade_items" for mapping in mappings),
+        hidden_grades=any(path.endswith("grade.hidden") for path in course),
+    )
+
+
+def map_records(
+    mapping: CompiledMapping, number: int, records: Iterable[Mapping[str, Any]], context: Context
+) -> Scope:
+    """Map the records of one scope; a record with the key of another one is held back, never sent twice."""
+    scope = Scope(mapping, number)
+    for record in records:
+        outcome = mapping.draft(record, context)
+        if outcome.key:
+            scope.seen.add(outcome.key)
+        if isinstance(outcome, Excluded):
+            continue
+        found = [
+            Problem(outcome.key, problem.property, problem.reason, problem.detail) for problem in outcome.problems
+        ]
+        if isinstance(outcome, HeldBack):
+            scope.hold_back(*found)
+        elif outcome.key in scope.drafts:
+            scope.hold_back(Problem(outcome.key, "@key", "same_key_twice"))
+        else:
+            scope.problems += found
+            scope.drafts[outcome.key] = outcome
+            scope.users[outcome.key] = user_id(mapping.source, record)
+    return scope
+
+
+def user_id(source: str, record: Mapping[str, Any]) -> int:
+    """Return the Moodle id of the person a record is about, 0 when it is about none."""
+    if source == "users":
+        return int(record["id"])
+    return int(record["user"]["id"]) if "user" in record else 0
+
+
+def course_records(source: str, enrolments: Sequence[Mapping[str, Any]]) -> Iterable[Mapping[str, Any]]:
+    """Return the records of a course source, made from the course's enrolments."""
+    if source == "enrolments":
+        return enrolments
+    return (record for enrolment in enrolments for record in grade_item_records(enrolment))
+
+
+class People:
+    """Everybody in the courses read, and what each is there: eight bytes per person per course."""
+
+    def __init__(self, rosters: Iterable[Roster]) -> None:
+        self._combinations: Combinations | None = None
+        keys = array("q")
+        for roster in rosters:
+            self._combinations = roster.combinations
+            keys.extend((person << _PAIR_BITS) | pair for person, pair in roster.pairs())
+        self._keys = array("q", sorted(keys))
+
+    def record(self, profile: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the record of source `users`: the profile, with roles and groups over all courses read."""
+        person = int(profile["id"])
+        start, end = (bisect_left(self._keys, number << _PAIR_BITS) for number in (person, person + 1))
+        mask = (1 << _PAIR_BITS) - 1
+        pairs = (
+            [self._combinations.pair(key & mask) for key in self._keys[start:end]] if self._combinations else []
+        )
+        roles = dict.fromkeys(role for roles, _ in pairs for role in roles)
+        groups = dict.fromkeys(group for _, groups in pairs for group in groups)
+        return {**profile, "roles": list(roles), "groups": list(groups)}

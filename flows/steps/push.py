@@ -1,0 +1,193 @@
+"""Writing to CommCare so that nothing is lost and nothing doubled.
+
+Every transmission is announced in the books before it is made. Afterwards there are three kinds of answers: done
+(digests, case id and the end of the announcement are one transaction), certainly not done (sent again, or the row
+is set aside), and unknown (the announcement stays, and the row rests until CommCare must have finished).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from math import ceil
+
+from adaptors.commcare.cases import CaseReply
+from adaptors.commcare.client import RowsRefused
+from adaptors.errors import AccessDenied, InDoubt, Retriable
+from flows.result import Result
+from flows.steps.lease import Lease
+from flows.steps.plan import Planned
+from flows.world import World
+from state import Ack, Intent
+
+BATCH = 100
+IN_FLIGHT = 4
+TRIES = 6
+LONGEST_WAIT = 60.0
+
+Settled = Callable[[Planned, str], Awaitable[None]]
+"""Told for each row: "" when CommCare has it, "in_doubt", or the reason why it was refused."""
+
+
+class Pusher:
+    """Fills batches across courses, one queue per parent level, and sends a few of them at a time.
+
+    Any other error than those handled here leaves the announcement standing: the rows count as unknown.
+    """
+
+    def __init__(self, world: World, result: Result, lease: Lease) -> None:
+        self._world = world
+        self._result = result
+        self._lease = lease
+        self._queues: dict[int, list[tuple[Planned, Settled]]] = defaultdict(list)
+        self._sending: set[asyncio.Task[None]] = set()
+        self._failed: BaseException | None = None
+        self._batches = 0
+
+    @property
+    def batches(self) -> int:
+        """Return how many requests were made (in a preview: would have been made)."""
+        return self._batches
+
+    def enqueue(self, level: int, rows: Iterable[Planned], settled: Settled) -> None:
+        """Queue rows of a level; `settled` is told of each once it is known what became of it."""
+        self._queues[level].extend((row, settled) for row in rows)
+
+    async def pump(self) -> None:
+        """Send the batches that are full; waits while enough of them are under way."""
+        for level in sorted(self._queues):
+            while len(self._queues[level]) >= BATCH:
+                await self._start(self._take(level))
+
+    async def drain(self) -> None:
+        """Send all that is queued, parents before children, until every row is settled."""
+        while True:
+            await self.pump()
+            # A batch that is not full waits for those under way: their children may fill it up.
+            await self._wait_for_all()
+            level = next((level for level in sorted(self._queues) if self._queues[level]), None)
+            if level is None:
+                return
+            await self._start(self._take(level))
+
+    def _take(self, level: int) -> list[tuple[Planned, Settled]]:
+        batch, self._queues[level] = self._queues[level][:BATCH], self._queues[level][BATCH:]
+        return batch
+
+    async def abandon(self) -> None:
+        """Let the batches under way finish; what was not sent is dropped and found again by the next run."""
+        self._queues.clear()
+        if self._sending:
+            await asyncio.wait(self._sending)
+
+    async def _start(self, batch: list[tuple[Planned, Settled]]) -> None:
+        while len(self._sending) >= IN_FLIGHT:
+            await asyncio.wait(self._sending, return_when=asyncio.FIRST_COMPLETED)
+        self._raise_failure()
+        task = asyncio.create_task(self._send(batch))
+        self._sending.add(task)
+        task.add_done_callback(self._finished)
+
+    async def _wait_for_all(self) -> None:
+        while self._sending:
+            await asyncio.wait(self._sending)
+        self._raise_failure()
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._sending.discard(task)
+        if not task.cancelled() and task.exception() is not None and self._failed is None:
+            self._failed = task.exception()
+
+    def _raise_failure(self) -> None:
+        if self._failed is not None:
+            raise self._failed
+
+    async def _send(self, batch: Sequence[tuple[Planned, Settled]]) -> None:
+        outcomes = await self._transmit([row for row, _ in batch])
+        for row, settled in batch:
+            outcome = outcomes[row.row.key]
+            self._count(row, outcome)
+            await settled(row, outcome)
+
+    async def _transmit(self, rows: Sequence[Planned]) -> dict[str, str]:
+        """Send rows as one request and return each key's outcome; rows that spoil a request are set aside."""
+        try:
+            replies = await self._announced(rows)
+        except InDoubt:
+            return {row.row.key: "in_doubt" for row in rows}
+        except RowsRefused as refusal:
+            await self._world.books.do(self._world.books.store.release, [row.row for row in rows])
+            return await self._isolate(rows, refusal)
+        acks = [
+            Ack(row.row, reply.case_id, reply.owner_id, row.digests, row.status, row.user_id)
+            for row, reply in zip(rows, replies, strict=True)
+        ]
+        await self._world.books.do(self._world.books.store.acknowledge, acks, self._world.clock.now())
+        return {row.row.key: "" for row in rows}
+
+    async def _announced(self, rows: Sequence[Planned]) -> Sequence[CaseReply]:
+        """Announce and send until CommCare takes it, or cannot for now (then Retriable is raised)."""
+        world, store = self._world, self._world.books.store
+        self._batches += 1
+        batch = f"{self._result.run_id}-{self._batches}"
+        intents = [Intent(row.row, row.user_id, row.op) for row in rows]
+        for attempt in range(1, TRIES + 1):
+            await self._lease.hold()
+            # Announced anew before every transmission: the rest is counted from the last one.
+            await world.books.do(store.stamp, batch, intents, world.clock.now())
+            try:
+                return await world.commcare.write_cases([row.write for row in rows], batch=batch)
+            except Retriable as error:
+                if attempt == TRIES:
+                    await world.books.do(store.release, [row.row for row in rows])
+                    raise
+                await world.clock.sleep(max(error.retry_after or 0.0, min(2.0**attempt, LONGEST_WAIT)))
+            except AccessDenied:
+                await world.books.do(store.release, [row.row for row in rows])
+                raise
+        raise AssertionError("the last try returns or raises")  # pragma: no cover
+
+    async def _isolate(self, rows: Sequence[Planned], refusal: RowsRefused) -> dict[str, str]:
+        """Set aside the rows that CommCare names, or find them by halving, and send the others."""
+        bad = dict(refusal.rows)
+        for number, row in enumerate(rows):
+            if number not in bad and {row.row.key, row.write.case_id} & set(refusal.named) - {""}:
+                bad[number] = refusal.code
+        if len(rows) == 1:
+            return {rows[0].row.key: bad.get(0, refusal.code) or "refused"}
+        outcomes = {rows[number].row.key: reason for number, reason in bad.items()}
+        rest = [row for number, row in enumerate(rows) if number not in bad]
+        parts = [rest] if bad else [rest[: ceil(len(rest) / 2)], rest[ceil(len(rest) / 2) :]]
+        for part in parts:
+            if part:
+                outcomes |= await self._transmit(part)
+        return outcomes
+
+    def _count(self, row: Planned, outcome: str) -> None:
+        counts = self._result.of(row.case_type)
+        if outcome == "in_doubt":
+            counts.in_doubt += 1
+        elif outcome:
+            counts.problems += 1
+            self._result.refused_rows += 1
+        elif row.op == "create":
+            counts.created += 1
+        elif row.op == "left":
+            counts.marked_left += 1
+        else:
+            counts.updated += 1
+
+
+class DryPusher(Pusher):
+    """The pusher of a preview: counts what would be sent, and sends nothing."""
+
+    def __init__(self, world: World, result: Result, lease: Lease, planned: Callable[[Planned], None]) -> None:
+        super().__init__(world, result, lease)
+        self._planned = planned
+
+    async def _transmit(self, rows: Sequence[Planned]) -> dict[str, str]:
+        self._batches += 1
+        for row in rows:
+            self._planned(row)
+        return {row.row.key: "" for row in rows}

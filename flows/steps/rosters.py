@@ -1,0 +1,88 @@
+"""Who is in which course, read before anybody is pushed: a person's roles are a union over the courses."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from adaptors.errors import AccessDenied, AdaptorError, Maintenance
+from adaptors.moodle.answers import Course
+from flows.steps.pull import People
+
+if TYPE_CHECKING:
+    from flows.run import Run
+
+COURSES_AT_ONCE = 2
+# Codes that concern the account, not one course: reading on would fail for each course in turn.
+ACCOUNT_CODES = frozenset(
+    {"invalidtoken", "accessexception", "wsaccessusersuspended", "passwordisexpired", "sitepolicynotagreed"}
+)
+
+
+async def read_people(run: Run, courses: list[Course], selected: list[Course]) -> None:
+    """Read the people of `courses` into the run; `selected` are all courses that project.yaml chooses.
+
+    A person's roles and groups are a union over the selected courses. So for some courses only, the others in
+    which these people were last seen are read as well; and people last seen in a course that failed are left
+    alone in this run.
+    """
+    run.whole_site = len(courses) == len(selected)
+    await _read_rosters(run, courses)
+    people = {person for course in courses if course.id in run.rosters for person in run.rosters[course.id].ids}
+    rosters = dict(run.rosters)
+    store, wanted = run.world.books.store, {course.id for course in courses}
+    others = []
+    for course in selected:
+        if course.id not in wanted and people & await run.world.books.do(store.member_ids, course.id):
+            others.append(course)
+    if others:
+        await _read_rosters(run, others)
+        rosters |= run.rosters
+        run.rosters = {number: roster for number, roster in rosters.items() if number in wanted}
+    for course in (*courses, *others):
+        if course.id not in rosters:
+            people -= await run.world.books.do(store.member_ids, course.id)
+    run.person_ids = sorted(people)
+    run.people = People(rosters.values())
+
+
+async def _read_rosters(run: Run, courses: list[Course]) -> None:
+    """Read each course's people, a few courses at a time; a course that fails is named and left out."""
+    todo = list(courses)
+    done = 0
+
+    async def worker() -> None:
+        nonlocal done
+        while todo:
+            course = todo.pop(0)
+            await run.lease.hold()
+            started = run.world.clock.monotonic()
+            try:
+                run.rosters[course.id] = await run.reader.roster(course.id)
+            except AdaptorError as error:
+                await failed(run, course.id, error, run.world.clock.monotonic() - started)
+            done += 1
+            run.progress("people", done, len(courses))
+
+    await gathered(worker() for _ in range(COURSES_AT_ONCE))
+
+
+async def failed(run: Run, course_id: int, error: AdaptorError, seconds: float) -> None:
+    """Note a course's failure, or raise again what concerns the whole run."""
+    if isinstance(error, Maintenance) or (isinstance(error, AccessDenied) and error.code in ACCOUNT_CODES):
+        raise error
+    run.course_failed(course_id, str(error), seconds)
+    if not run.preview:
+        await run.world.books.do(run.world.books.store.course_failed, course_id)
+
+
+async def gathered(workers: Iterable[object]) -> None:
+    """Run workers together; the first error stops the others and is raised itself, not as a group."""
+    tasks = [asyncio.ensure_future(worker) for worker in workers]  # type: ignore[arg-type,type-var]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

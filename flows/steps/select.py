@@ -1,0 +1,88 @@
+"""Which courses a run reads: chosen in project.yaml, nothing by default."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+
+from adaptors.moodle.answers import Category, Course
+from flows.errors import UsageError
+from mappings.engine import CourseChoice
+
+SHOWN = 10  # courses listed in a message
+
+
+@dataclass
+class Selection:
+    """The courses to read, and those that project.yaml names but Moodle does not have."""
+
+    courses: list[Course]
+    unknown: list[int] = field(default_factory=list)
+
+
+def select_courses(
+    courses: Sequence[Course], categories: Iterable[Category], choice: CourseChoice, now: float
+) -> Selection:
+    """Choose courses as project.yaml says.
+
+    A course past its end date is not read; a hidden one only when its id is named. What is not read is not gone.
+    Raises UsageError when nothing is chosen at all.
+    """
+    if choice.is_empty:
+        raise UsageError(
+            f"No courses are chosen in project.yaml. Add 'courses:' with ids, categories or shortname_like. "
+            f"{_available(courses)}"
+        )
+    inside = _with_subcategories(choice.categories, categories)
+    chosen = [
+        course
+        for course in courses
+        if (course.visible != 0 or course.id in choice.ids)
+        and not _ended(course, now)
+        and _fits(course, choice, inside, now)
+    ]
+    known = {course.id for course in courses}
+    return Selection(chosen, [number for number in choice.ids if number not in known])
+
+
+def only_these(selection: Selection, wanted: Collection[int]) -> list[Course]:
+    """Narrow a selection to the ids of the command; raises UsageError for one that is not selected."""
+    chosen = {course.id: course for course in selection.courses}
+    missing = sorted(set(wanted) - chosen.keys())
+    if missing:
+        raise UsageError(f"Course {missing[0]} is not among the selected courses. {_available(selection.courses)}")
+    return [chosen[number] for number in sorted(set(wanted))]
+
+
+def _fits(course: Course, choice: CourseChoice, inside: Collection[int], now: float) -> bool:
+    """Ids, categories and the pattern each add courses; `only_running` and `custom_field` narrow them."""
+    named = course.id in choice.ids or course.categoryid in inside
+    named = named or bool(choice.shortname_like and fnmatchcase(course.shortname, choice.shortname_like))
+    only_narrowed = not (choice.ids or choice.categories or choice.shortname_like)
+    if not (named or only_narrowed):
+        return False
+    if choice.only_running and (course.startdate or 0) > now:
+        return False
+    if choice.custom_field is None:
+        return True
+    name, value = choice.custom_field
+    return any(field.shortname == name and str(field.value) == value for field in course.customfields)
+
+
+def _ended(course: Course, now: float) -> bool:
+    return bool(course.enddate) and (course.enddate or 0) < now
+
+
+def _with_subcategories(chosen: Collection[int], categories: Iterable[Category]) -> set[int]:
+    found = set(chosen)
+    for category in categories:
+        if found.intersection(int(part) for part in category.path.split("/") if part.isdigit()):
+            found.add(category.id)
+    return found
+
+
+def _available(courses: Sequence[Course]) -> str:
+    listed = ", ".join(f"{course.id} ({course.shortname})" for course in courses[:SHOWN])
+    more = f" and {len(courses) - SHOWN} more" if len(courses) > SHOWN else ""
+    return f"There are: {listed}{more}." if listed else "The Moodle account sees no courses at all."

@@ -1,0 +1,151 @@
+"""The main path: lease, recover, read who is where, push people, push courses, sweep, report. No Prefect here.
+
+One failed course changes nothing for the others. A course's checkpoint is written once its read was complete and
+each of its rows is settled; whatever stops a run, the next one finds what is missing by comparing again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from adaptors.errors import AdaptorError, Maintenance, Retriable
+from adaptors.moodle.answers import Course
+from flows.errors import Overlap, Waiting
+from flows.result import Result, RunState
+from flows.run import Run
+from flows.steps.courses import sync_courses
+from flows.steps.gate import first_run_plan, refuse_existing_cases, require_functions, unwritten
+from flows.steps.lease import Lease
+from flows.steps.people import sync_people
+from flows.steps.recover import recover
+from flows.steps.rosters import read_rosters
+from flows.steps.select import only_these, select_courses
+from flows.world import Progress, World, silent
+from state import StateError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a run is asked for: some courses, some mappings, everything anew, approved, or only a look."""
+
+    courses: tuple[int, ...] = ()
+    mappings: tuple[str, ...] = ()
+    full: bool = False
+    yes: bool = False
+    preview: bool = False
+
+
+async def sync(world: World, options: Options, progress: Progress = silent) -> Result:
+    """Run once and return what happened; raises UsageError for a wrong course or mapping name.
+
+    A first run of a mapping without `options.yes` sends nothing and returns its plan, state waiting.
+    """
+    result = Result(_run_id(world), preview=options.preview)
+    started = world.clock.monotonic()
+    before = {"moodle": world.moodle.requests.copy(), "commcare": world.commcare.requests.copy()}
+    lease = Lease(world, result.run_id)
+    try:
+        await lease.take()
+    except Overlap as error:
+        result.worse(RunState.POSTPONED, str(error))
+        return result
+    try:
+        await world.books.do(world.books.store.start_run, result.run_id, world.clock.now(), world.project.revision)
+        await _run(Run.begin(world, result, lease, options.mappings, options.preview, progress), options)
+    except Maintenance as error:
+        result.worse(RunState.POSTPONED, f"{error} The run is postponed; nothing is lost.")
+    except Waiting as error:
+        result.worse(RunState.WAITING, str(error))
+    except Retriable as error:
+        state = RunState.POSTPONED if error.system == "CommCare" else RunState.FAILED
+        result.worse(state, f"{error} The next run catches up.")
+    except (AdaptorError, StateError) as error:
+        result.worse(RunState.FAILED, str(error))
+    finally:
+        result.seconds = world.clock.monotonic() - started
+        for system, client in (("moodle", world.moodle), ("commcare", world.commcare)):
+            result.requests[system] = dict(client.requests - before[system])
+        await _close(world, result, lease)
+    return result
+
+
+async def _run(run: Run, options: Options) -> None:
+    """Do everything between taking and giving back the lease."""
+    world, result = run.world, run.result
+    site = await run.reader.site()
+    require_functions(site, run.wanted)
+    run.user = site.userid
+    courses = await _courses(run, options)
+    if not options.preview:
+        await recover(world)
+        if not options.yes and await unwritten(world, run.mappings):
+            await _plan_only(run, options, courses)
+            return
+        await refuse_existing_cases(world, run.mappings)
+    await _read_and_push(run, courses, options)
+    if not options.preview:
+        run.pusher.enqueue(0, await run.sweep.decide(), run.swept)
+        await run.pusher.drain()
+    _judge(result)
+
+
+async def _read_and_push(run: Run, courses: list[Course], options: Options) -> None:
+    """Read and push people first: a child is planned only when its parent is acknowledged."""
+    await read_rosters(run, courses, whole_site=not options.courses)
+    try:
+        await sync_people(run, courses)
+        await run.pusher.drain()
+        await sync_courses(run, courses)
+        await run.pusher.drain()
+    except BaseException:
+        await asyncio.shield(run.pusher.abandon())
+        raise
+
+
+async def _plan_only(run: Run, options: Options, courses: list[Course]) -> None:
+    """Look at what a first run would send, and leave the decision to a person."""
+    look = Run.begin(run.world, run.result, run.lease, options.mappings, True, run.progress)
+    look.user = run.user
+    await look.reader.site()
+    await _read_and_push(look, courses, options)
+    await first_run_plan(look)
+    raise Waiting("This is the first run of these mappings. Nothing was sent; approve the plan with --yes.")
+
+
+async def _courses(run: Run, options: Options) -> list[Course]:
+    choice = run.world.project.courses
+    categories = await run.reader.categories() if choice.categories else ()
+    selection = select_courses(await run.reader.courses(), categories, choice, run.world.clock.now())
+    for number in selection.unknown:
+        run.course_failed(number, "Moodle has no such course; project.yaml names it.")
+    return only_these(selection, options.courses) if options.courses else selection.courses
+
+
+def _judge(result: Result) -> None:
+    """Call the run degraded when a course failed or records could not be sent."""
+    failed = [str(number) for number, course in result.courses.items() if course.state == "failed"]
+    if failed:
+        reasons = {course.reason for course in result.courses.values() if course.state == "failed"}
+        result.worse(RunState.DEGRADED, f"Not read: course {', '.join(failed)}. {' '.join(sorted(reasons))}")
+    if result.refused_rows:
+        result.worse(RunState.DEGRADED, f"CommCare refused {result.refused_rows} rows; the others were sent.")
+    if result.worrying:
+        result.worse(RunState.DEGRADED, f"{result.worrying} records were held back; see the reasons.")
+
+
+async def _close(world: World, result: Result, lease: Lease) -> None:
+    """Write down how the run ended and give the lease back, whatever happened."""
+    store = world.books.store
+    await world.books.do(store.finish_run, result.run_id, world.clock.now(), str(result.state), result.as_json())
+    await lease.release()
+    log.info("run %s ended %s", result.run_id, result.state)
+
+
+def _run_id(world: World) -> str:
+    return f"{datetime.fromtimestamp(world.clock.now(), UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"

@@ -1,0 +1,70 @@
+"""Everything a run works with, built once: the two systems, the books, the mappings, the clock."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from typing import ParamSpec, Protocol, TypeVar
+
+from adaptors.commcare.client import CommCareClient
+from adaptors.moodle.client import MoodleClient
+from adaptors.moodle.sizes import Sizes
+from adaptors.pace import Clock
+from mappings.engine import Project
+from state import Store
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Books:
+    """The store on its one writer thread, so that a slow disk never stops the requests in flight."""
+
+    def __init__(self, open_store: Callable[[], Store]) -> None:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="books")
+        self.store = self._thread.submit(open_store).result()
+
+    async def do(self, method: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a method of the store on its thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, partial(method, *args, **kwargs))
+
+    def close(self) -> None:
+        """Finish what is queued and close the store."""
+        self._thread.submit(self.store.close).result()
+        self._thread.shutdown()
+
+
+class Progress(Protocol):
+    """Where long work tells how far it is."""
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """Tell that `done` of `total` of a stage ("people", "courses", "cases") are done."""
+        ...
+
+
+def silent(stage: str, done: int, total: int) -> None:
+    """Tell nobody."""
+
+
+@dataclass
+class World:
+    """The systems and books of one pair of Moodle site and project space."""
+
+    moodle: MoodleClient
+    commcare: CommCareClient
+    books: Books
+    project: Project
+    clock: Clock
+    site_url: str = ""
+    in_doubt_rest: float = 1200.0
+    lease_ttl: float = 600.0
+    sizes: Callable[[], Sizes] = field(default=Sizes)
+
+    async def close(self) -> None:
+        """Close connections and books."""
+        await self.moodle.close()
+        await self.commcare.close()
+        self.books.close()
