@@ -22,7 +22,7 @@ from flows.steps.gate import first_run_plan, refuse_existing_cases, require_func
 from flows.steps.lease import Lease
 from flows.steps.people import sync_people
 from flows.steps.recover import recover
-from flows.steps.rosters import read_rosters
+from flows.steps.rosters import read_people
 from flows.steps.select import only_these, select_courses
 from flows.world import Progress, World, silent
 from state import StateError
@@ -51,12 +51,12 @@ async def sync(world: World, options: Options, progress: Progress = silent) -> R
     before = {"moodle": world.moodle.requests.copy(), "commcare": world.commcare.requests.copy()}
     lease = Lease(world, result.run_id)
     try:
-        await lease.take()
+        if not options.preview:
+            await lease.take()
     except Overlap as error:
         result.worse(RunState.POSTPONED, str(error))
         return result
     try:
-        await world.books.do(world.books.store.start_run, result.run_id, world.clock.now(), world.project.revision)
         await _run(Run.begin(world, result, lease, options.mappings, options.preview, progress), options)
     except Maintenance as error:
         result.worse(RunState.POSTPONED, f"{error} The run is postponed; nothing is lost.")
@@ -71,33 +71,36 @@ async def sync(world: World, options: Options, progress: Progress = silent) -> R
         result.seconds = world.clock.monotonic() - started
         for system, client in (("moodle", world.moodle), ("commcare", world.commcare)):
             result.requests[system] = dict(client.requests - before[system])
-        await _close(world, result, lease)
+        await _close(world, result, lease, options)
     return result
 
 
 async def _run(run: Run, options: Options) -> None:
     """Do everything between taking and giving back the lease."""
     world, result = run.world, run.result
+    if not options.preview:
+        await world.books.do(world.books.store.start_run, result.run_id, world.clock.now(), world.project.revision)
     site = await run.reader.site()
     require_functions(site, run.wanted)
     run.user = site.userid
-    courses = await _courses(run, options)
+    selected = await _selected(run)
+    courses = only_these(selected, options.courses) if options.courses else selected
     if not options.preview:
         await recover(world)
         if not options.yes and await unwritten(world, run.mappings):
-            await _plan_only(run, options, courses)
+            await _plan_only(run, options, courses, selected)
             return
         await refuse_existing_cases(world, run.mappings)
-    await _read_and_push(run, courses, options)
+    await _read_and_push(run, courses, selected)
     if not options.preview:
         run.pusher.enqueue(0, await run.sweep.decide(), run.swept)
         await run.pusher.drain()
     _judge(result)
 
 
-async def _read_and_push(run: Run, courses: list[Course], options: Options) -> None:
+async def _read_and_push(run: Run, courses: list[Course], selected: list[Course]) -> None:
     """Read and push people first: a child is planned only when its parent is acknowledged."""
-    await read_rosters(run, courses, whole_site=not options.courses)
+    await read_people(run, courses, selected)
     try:
         await sync_people(run, courses)
         await run.pusher.drain()
@@ -108,23 +111,24 @@ async def _read_and_push(run: Run, courses: list[Course], options: Options) -> N
         raise
 
 
-async def _plan_only(run: Run, options: Options, courses: list[Course]) -> None:
+async def _plan_only(run: Run, options: Options, courses: list[Course], selected: list[Course]) -> None:
     """Look at what a first run would send, and leave the decision to a person."""
     look = Run.begin(run.world, run.result, run.lease, options.mappings, True, run.progress)
     look.user = run.user
     await look.reader.site()
-    await _read_and_push(look, courses, options)
+    await _read_and_push(look, courses, selected)
     await first_run_plan(look)
     raise Waiting("This is the first run of these mappings. Nothing was sent; approve the plan with --yes.")
 
 
-async def _courses(run: Run, options: Options) -> list[Course]:
+async def _selected(run: Run) -> list[Course]:
+    """Return the courses that project.yaml chooses; one that it names and Moodle lacks is named as failed."""
     choice = run.world.project.courses
     categories = await run.reader.categories() if choice.categories else ()
     selection = select_courses(await run.reader.courses(), categories, choice, run.world.clock.now())
     for number in selection.unknown:
         run.course_failed(number, "Moodle has no such course; project.yaml names it.")
-    return only_these(selection, options.courses) if options.courses else selection.courses
+    return selection.courses
 
 
 def _judge(result: Result) -> None:
@@ -139,11 +143,14 @@ def _judge(result: Result) -> None:
         result.worse(RunState.DEGRADED, f"{result.worrying} records were held back; see the reasons.")
 
 
-async def _close(world: World, result: Result, lease: Lease) -> None:
-    """Write down how the run ended and give the lease back, whatever happened."""
+async def _close(world: World, result: Result, lease: Lease, options: Options) -> None:
+    """Write down how the run ended and give the lease back, whatever happened; a preview leaves no trace."""
     store = world.books.store
-    await world.books.do(store.finish_run, result.run_id, world.clock.now(), str(result.state), result.as_json())
-    await lease.release()
+    if not options.preview:
+        await world.books.do(
+            store.finish_run, result.run_id, world.clock.now(), str(result.state), result.as_json()
+        )
+        await lease.release()
     log.info("run %s ended %s", result.run_id, result.state)
 
 

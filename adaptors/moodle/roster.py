@@ -88,6 +88,10 @@ class Roster:
         """Return the ids of everybody in the course, in order."""
         return list(self._ids)
 
+    def pairs(self) -> Iterator[tuple[int, int]]:
+        """Yield each person's id with the number of his or her roles and groups."""
+        return zip(self._ids, self._pairs, strict=True)
+
     def record(self, member: Member) -> dict[str, Any]:
         """Return the parts of a source record that the roster itself knows."""
         return {

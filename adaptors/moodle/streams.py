@@ -30,7 +30,7 @@ from adaptors.moodle.answers import (
 from adaptors.moodle.client import BATCH_FUNCTION, MoodleClient
 from adaptors.moodle.normalise import MAYBE_HIDDEN, Visible, grade_part, looks_deleted, user_fields
 from adaptors.moodle.records import PROFILE_ONLY
-from adaptors.moodle.roster import Combinations, Member, Roster
+from adaptors.moodle.roster import Combinations, Roster
 from adaptors.moodle.sizes import BatchSize, Sizes
 
 SITE_INFO = "core_webservice_get_site_info"
@@ -308,13 +308,6 @@ class MoodleReader:
             return asked, reply.data
 
         return await retried(once)
-
-
-def user_record(record: Mapping[str, Any], members: Sequence[Member]) -> dict[str, Any]:
-    """Return the record of source `users`: the profile, with roles and groups over the selected courses."""
-    roles = dict.fromkeys(role for member in members for role in member.roles)
-    groups = dict.fromkeys(group for member in members for group in member.groups)
-    return {**record, "roles": list(roles), "groups": list(groups)}
 
 
 def _options(**options: int | str) -> list[dict[str, Any]]:

@@ -30,7 +30,7 @@ class Lease:
         self._epoch, self._renewed = epoch, world.clock.monotonic()
 
     async def hold(self) -> None:
-        """Renew the lease when it is a minute old (a preview has none); raises StateError when somebody else has it by now."""
+        """Renew a lease that is a minute old (a preview has none); raises StateError when it is lost."""
         world = self._world
         if not self._epoch or world.clock.monotonic() - self._renewed < RENEW_EVERY:
             return

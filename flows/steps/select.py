@@ -46,12 +46,12 @@ def select_courses(
     return Selection(chosen, [number for number in choice.ids if number not in known])
 
 
-def only_these(selection: Selection, wanted: Collection[int]) -> list[Course]:
-    """Narrow a selection to the ids of the command; raises UsageError for one that is not selected."""
-    chosen = {course.id: course for course in selection.courses}
+def only_these(selected: Sequence[Course], wanted: Collection[int]) -> list[Course]:
+    """Narrow the selected courses to the ids of the command; raises UsageError for one that is not selected."""
+    chosen = {course.id: course for course in selected}
     missing = sorted(set(wanted) - chosen.keys())
     if missing:
-        raise UsageError(f"Course {missing[0]} is not among the selected courses. {_available(selection.courses)}")
+        raise UsageError(f"Course {missing[0]} is not among the selected courses. {_available(selected)}")
     return [chosen[number] for number in sorted(set(wanted))]
 
 
