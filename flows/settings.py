@@ -1,0 +1,235 @@
+"""Where we connect to and with what: read once, from the environment and a `.env` file, into one frozen object.
+
+Everything that is wrong is said at once, each in one sentence that names the setting and never shows a secret.
+"""
+
+from __future__ import annotations
+
+import difflib
+import io
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import unquote, urlsplit
+
+from dotenv import dotenv_values
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+
+from flows.addresses import commcare_address, moodle_address
+
+DEFAULT_FILE = Path(".env")
+FAMILIES = ("MOODLE_", "COMMCARE_", "STATE_")
+NOT_OURS = {"STATE_DIRECTORY"}  # systemd sets it for services
+SECRETS = ("MOODLE_TOKEN", "MOODLE_PASSWORD", "COMMCARE_API_KEY", "COMMCARE_PASSWORD", "STATE_URL")
+PASSWORDS = ("MOODLE_PASSWORD", "COMMCARE_PASSWORD")  # may begin or end with a space
+Values = dict[str, str]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Secret = Annotated[SecretStr, Field(default=SecretStr(""))]
+
+
+class SettingsError(Exception):
+    """The settings cannot be used; one sentence a line, each naming a setting and the remedy, never a secret."""
+
+
+class Settings(BaseModel):
+    """The settings of one Moodle site and one project space; addresses have no slash at the end.
+
+    Either `moodle_token` is given or the login of the service account, either `commcare_api_key` or a password;
+    what is not given is "". Times are in seconds.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    moodle_url: str
+    moodle_token: Secret
+    moodle_username: str = ""
+    moodle_password: Secret
+    moodle_service: str = ""
+    commcare_url: str = "https://www.commcarehq.org"
+    commcare_domain: str
+    commcare_username: str
+    commcare_api_key: Secret
+    commcare_password: Secret
+    state_url: str = Field(default="sqlite:///var/state.db", repr=False)  # may hold a password
+    state_key_file: Path = Path("var/state.key")
+    mappings_dir: Path = Path("mappings")
+    in_doubt_rest_s: Seconds = 1200.0
+    lease_ttl_s: Seconds = 600.0
+
+    def secrets(self) -> list[str]:
+        """Return the values that must never be shown, for the filter of the logs."""
+        raw = [self.moodle_token, self.moodle_password, self.commcare_api_key, self.commcare_password]
+        found = [secret.get_secret_value() for secret in raw]
+        for secret in found[2:]:  # CommCare is sent them as one word with the user name
+            found.append(f"{self.commcare_username}:{secret}" if secret else "")
+        found += _password_of(self.state_url)
+        return [secret for secret in found if secret]
+
+
+NAMES = tuple(name.upper() for name in Settings.model_fields)
+KNOWN = frozenset(NAMES) | {f"{name}_FILE" for name in SECRETS}
+
+# What excludes each other: a secret and its file, and two ways to prove who we are.
+_MOODLE_LOGIN = ("MOODLE_USERNAME", "MOODLE_PASSWORD", "MOODLE_PASSWORD_FILE")
+EITHER_OR: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
+    *(((name,), (f"{name}_FILE",)) for name in SECRETS),
+    (("MOODLE_TOKEN", "MOODLE_TOKEN_FILE"), _MOODLE_LOGIN),
+    (("COMMCARE_API_KEY", "COMMCARE_API_KEY_FILE"), ("COMMCARE_PASSWORD", "COMMCARE_PASSWORD_FILE")),
+)
+
+
+def load_settings(env: Mapping[str, str], env_file: Path | None) -> Settings:
+    """Read the settings from an environment and, behind it, a file; raise SettingsError with all that is wrong.
+
+    The environment wins, also with one way to prove who we are over the other in the file. A file that is not
+    there is an error, unless it is the usual `.env`.
+    """
+    file = _read_file(env_file)
+    values = _merged(_given(env), _given(file))
+    problems = [*_unknown({**file, **env}), *_contradictions(values)]
+    if not problems:
+        problems += _read_secrets(values)
+        problems += _missing(values)
+        problems += _checked(values)
+    if problems:
+        raise SettingsError("\n".join(problems))
+    return _built(values)
+
+
+def _read_file(path: Path | None) -> Values:
+    """Read NAME=value lines as they stand, nothing in them replaced."""
+    if path is None or (path == DEFAULT_FILE and not path.exists()):
+        return {}
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"The settings file {path} cannot be read: {_reason(error)}.") from None
+    found = dotenv_values(stream=io.StringIO(text), interpolate=False)
+    return {name: value or "" for name, value in found.items()}
+
+
+def _given(source: Mapping[str, str]) -> Values:
+    """Return our settings that have a value, without the spaces around it."""
+    trimmed = {name: source[name] if name in PASSWORDS else source[name].strip() for name in KNOWN & source.keys()}
+    return {name: value for name, value in trimmed.items() if value.strip()}
+
+
+def _merged(env: Values, file: Values) -> Values:
+    """Return what counts of both; what the environment chose drops the other choice in the file."""
+    dropped: set[str] = set()
+    for one, other in EITHER_OR:
+        if env.keys() & set(one) and not env.keys() & set(other):
+            dropped |= set(other)
+        if env.keys() & set(other) and not env.keys() & set(one):
+            dropped |= set(one)
+    return {name: value for name, value in file.items() if name not in dropped} | env
+
+
+def _unknown(names: Mapping[str, str]) -> Iterator[str]:
+    """Say which variables look like ours and are not."""
+    for name in sorted(names):
+        if not name.startswith(FAMILIES) or name in KNOWN or name in NOT_OURS:
+            continue
+        near = difflib.get_close_matches(name, sorted(KNOWN), n=1, cutoff=0.75)
+        family = [known for known in NAMES if known.startswith(name.split("_")[0])]
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(family)}."
+        yield f"{name} is not a setting; {hint}"
+
+
+def _contradictions(values: Values) -> Iterator[str]:
+    """Say which settings are given in two ways."""
+    for one, other in EITHER_OR:
+        left, right = ([name for name in names if name in values] for names in (one, other))
+        if left and right:
+            yield f"{left[0]} and {right[0]} are both given: keep one of them."
+
+
+def _read_secrets(values: Values) -> Iterator[str]:
+    """Put the content of each `..._FILE` in place of its secret; say which cannot be read."""
+    for name in SECRETS:
+        path = values.pop(f"{name}_FILE", None)
+        if path is None:
+            continue
+        try:
+            text = Path(path).expanduser().read_text(encoding="utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            yield f"{name}_FILE names {path}, which cannot be read: {_reason(error)}."
+            continue
+        values[name] = text.rstrip("\r\n") if name in PASSWORDS else text.strip()
+        if not values[name]:
+            yield f"{name}_FILE names {path}, which is empty."
+
+
+def _missing(values: Values) -> Iterator[str]:
+    """Say in one sentence what is not given at all."""
+    missing = [name for name in ("MOODLE_URL", "COMMCARE_DOMAIN", "COMMCARE_USERNAME") if name not in values]
+    login = ("MOODLE_USERNAME", "MOODLE_PASSWORD", "MOODLE_SERVICE")
+    if "MOODLE_USERNAME" in values or "MOODLE_PASSWORD" in values:
+        missing += [name for name in login if name not in values]
+    elif "MOODLE_TOKEN" not in values:
+        missing.append("MOODLE_TOKEN (or MOODLE_USERNAME, MOODLE_PASSWORD and MOODLE_SERVICE)")
+    if not values.keys() & {"COMMCARE_API_KEY", "COMMCARE_PASSWORD"}:
+        missing.append("COMMCARE_API_KEY (or COMMCARE_PASSWORD)")
+    if missing:
+        yield (
+            f"Missing: {', '.join(missing)}. Run `moodle-commcare init` to be asked for them, "
+            "or set them in the environment or in .env."
+        )
+
+
+def _checked(values: Values) -> Iterator[str]:
+    """Bring the values into their normal form; say which cannot be right."""
+    checks: dict[str, Callable[[str], str]] = {
+        "MOODLE_URL": moodle_address,
+        "COMMCARE_URL": commcare_address,
+        "COMMCARE_DOMAIN": project_space,
+        "COMMCARE_USERNAME": str.lower,
+        "MOODLE_TOKEN": one_word,
+        "COMMCARE_API_KEY": one_word,
+    }
+    for name, check in checks.items():
+        try:
+            if name in values:
+                values[name] = check(values[name])
+        except ValueError as error:
+            yield f"{name} {error}."
+
+
+def project_space(text: str) -> str:
+    """Return the name of a project space; ValueError when it cannot be one."""
+    if not re.fullmatch(r"[\w.:-]+", text, re.ASCII):
+        raise ValueError("is not the name of a project space: it is the word after /a/ in CommCare's addresses")
+    return text
+
+
+def one_word(text: str) -> str:
+    """Return a token or key; ValueError when it cannot be one."""
+    if not text.isascii() or any(mark.isspace() or not mark.isprintable() for mark in text):
+        raise ValueError("holds a space, a line break or a letter no key has: copy it again, whole and alone")
+    if ":" in text:
+        raise ValueError("holds a colon: give the key alone, without the user name")
+    return text
+
+
+def _built(values: Values) -> Settings:
+    """Make the object; what is left to go wrong are the numbers."""
+    try:
+        return Settings.model_validate({name.lower(): value for name, value in values.items()})
+    except ValidationError as error:
+        names = [str(found["loc"][0]).upper() for found in error.errors(include_input=False)]
+        raise SettingsError("\n".join(f"{name} must be a number of seconds above 0." for name in names)) from None
+
+
+def _password_of(url: str) -> list[str]:
+    """Return the password in a database address, as it stands there and as it is meant."""
+    try:
+        password = urlsplit(url).password
+    except ValueError:
+        return []
+    return [] if password is None else sorted({password, unquote(password)})
+
+
+def _reason(error: OSError | UnicodeDecodeError) -> str:
+    """Say why a file cannot be read, without what is in it."""
+    return "it is not text in UTF-8" if isinstance(error, UnicodeDecodeError) else (error.strerror or "no access")
