@@ -131,7 +131,7 @@ def _unknown(names: Mapping[str, str]) -> Iterator[str]:
     for name in sorted(names):
         if not name.startswith(FAMILIES) or name in KNOWN or name in NOT_OURS:
             continue
-        near = difflib.get_close_matches(name, sorted(KNOWN), n=1, cutoff=0.75)
+        near = difflib.get_close_matches(name, sorted(KNOWN), n=1, cutoff=0.8)
         family = [known for known in NAMES if known.startswith(name.split("_")[0])]
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(family)}."
         yield f"{name} is not a setting; {hint}"
