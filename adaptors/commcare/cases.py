@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
+from xml.etree import ElementTree
 
 from adaptors.errors import Refused
 
@@ -24,9 +26,6 @@ RESERVED |= {"date_modified", "location_id", "user_id", "name", "hq_user_id"}
 
 _UNSENDABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _BREAK = re.compile("[\t\n\r]")  # an id with one of these would not come back as it was sent
-_START = "A-Za-z_\xc0-\xd6\xd8-\xf6\xf8-\u02ff\u0370-\u037d\u037f-\u1fff\u200c\u200d\u2070-\u218f\u2c00-\u2fef"
-_START += "\u3001-\ud7ff\uf900-\ufdcf\ufdf0-\ufffd"
-_NAME = re.compile(f"[{_START}][-.0-9\xb7\u0300-\u036f\u203f\u2040{_START}]*")
 
 
 @dataclass(frozen=True)
@@ -104,9 +103,19 @@ def is_sendable(text: str) -> bool:
 
 def is_property_name(name: str) -> bool:
     """Return whether CommCare stores a property of this name, and stores it as a property."""
-    if name in RESERVED or name.startswith("_") or name[:3].lower() == "xml":
+    return name not in RESERVED and not name.startswith("_") and is_xml_name(name)
+
+
+@lru_cache(maxsize=10_000)
+def is_xml_name(name: str) -> bool:
+    """Return whether CommCare can make an XML element of this name; its parser is asked, being the judge."""
+    if name[:3].lower() == "xml" or not name.strip() or re.search(r"[\s<>/=&'\"]", name):
         return False
-    return _NAME.fullmatch(name) is not None
+    try:
+        ElementTree.fromstring(f"<{name}/>")  # noqa: S314 - no entity fits into what is left
+    except (ElementTree.ParseError, UnicodeEncodeError):
+        return False
+    return True
 
 
 def check_rows(rows: Sequence[CaseWrite]) -> None:
@@ -157,7 +166,7 @@ def _fault(row: CaseWrite) -> str:
         return "illegal_characters"
     if any(len(text) > MAX_LENGTH for text in short):
         return "too_long"
-    if not all(map(is_property_name, row.properties)) or not all(_is_index_name(i.name) for i in row.indices):
+    if not all(map(is_property_name, row.properties)) or not all(is_xml_name(index.name) for index in row.indices):
         return "illegal_property_name"
     return "" if _is_complete(row) else "missing_required"
 
@@ -172,10 +181,6 @@ def _short_texts(row: CaseWrite) -> Iterator[Any]:
     yield from (text for text in (row.name, row.owner_id) if text is not None)
     for index in row.indices:
         yield from (index.name, index.case_type, index.case_id, index.relationship)
-
-
-def _is_index_name(name: str) -> bool:
-    return _NAME.fullmatch(name) is not None and name[:3].lower() != "xml"
 
 
 def _is_complete(row: CaseWrite) -> bool:

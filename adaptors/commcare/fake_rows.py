@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any, Literal
-from xml.etree import ElementTree
+
+from adaptors.commcare.cases import is_xml_name
 
 Mode = Literal["create", "update", "upsert"]
 
@@ -72,7 +72,7 @@ def _check_properties(properties: Any) -> None:
     for name, value in properties.items():
         if name in REQUIRED:
             raise UserError(f"Error with case property '{name}'. This must be specified at the top level.")
-        if not _is_identifier(name):
+        if not is_xml_name(name):
             raise UserError(
                 f"Error with case property '{name}'. Case property names must be valid XML identifiers."
             )
@@ -83,7 +83,7 @@ def _check_properties(properties: Any) -> None:
 def _check_indices(indices: Any) -> None:
     _check_type(indices, dict)
     for name, index in (indices or {}).items():
-        if not _is_identifier(name):
+        if not is_xml_name(name):
             raise UserError(f"Error with index '{name}'. Index names must be valid XML identifiers.")
         _check_type(index, dict)
         for part in ("case_id", "external_id", "temporary_id", "case_type", "relationship"):
@@ -96,14 +96,3 @@ def _check_indices(indices: Any) -> None:
         for part in ("case_type", "relationship") if ids else ():
             if not index.get(part):
                 raise UserError(f"Property {part} is required when creating or updating case indices")
-
-
-@lru_cache(maxsize=10_000)
-def _is_identifier(name: str) -> bool:
-    if not name.strip() or name.lower().startswith("xml"):
-        return False
-    try:
-        ElementTree.fromstring(f"<{name}/>")  # noqa: S314 - CommCare's own test of a name
-    except (ElementTree.ParseError, UnicodeEncodeError):
-        return False
-    return True

@@ -1,0 +1,333 @@
+"""The CommCare client: what it puts on the wire, and which error each answer means."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+import respx
+import stamina
+from commcare_world import API_KEY, DOMAIN, URL, USERNAME, always, case_json, client_of, new_world, row
+
+from adaptors.commcare.cases import IndexWrite, RowsRefused, is_property_name
+from adaptors.errors import AccessDenied, Refused, Unexpected
+
+CASES = f"{URL}/a/{DOMAIN}/api/case/v2/"
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting() -> Iterator[None]:
+    """Let reads be tried again at once."""
+    with stamina.set_testing(True, attempts=5):
+        yield
+
+
+# --- what goes over the wire ----------------------------------------------------------------------------
+
+
+@respx.mock
+async def test_a_bulk_goes_out_as_one_list_of_upserts_and_updates() -> None:
+    """Unknown cases are upserts with an explicit null, known ones updates of what changed."""
+    route = respx.post(CASES).respond(
+        json={"form_id": "f", "cases": [case_json(case_id="known", external_id="renamed by hand"), case_json()]}
+    )
+    student = IndexWrite("student", "student", "parent-1", "child")
+    rows = [
+        row(indices=(student,)),
+        row("site-user-2", case_id="known", name=None, owner_id=None, properties={"city": "Accra"}, close=True),
+    ]
+    replies = await client_of(None).write_cases(rows, batch="run-9/b1")
+    sent = route.calls.last.request
+    expected = [
+        {
+            "create": None,
+            "external_id": "site-user-1",
+            "case_name": "Ama Owusu",
+            "case_type": "student",
+            "owner_id": "owner-1",
+            "properties": {"city": "Kumasi"},
+            "indices": {"student": {"case_id": "parent-1", "case_type": "student", "relationship": "child"}},
+        },
+        {
+            "create": False,
+            "case_id": "known",
+            "case_type": "student",
+            "properties": {"city": "Accra"},
+            "close": True,
+        },
+    ]
+    assert expected == json.loads(sent.content)
+    assert "moodle-commcare/0.1 batch=run-9/b1" == sent.headers["User-Agent"]
+    assert f"ApiKey {USERNAME}:{API_KEY}" == sent.headers["Authorization"]
+    assert ["case-1", "known"] == [reply.case_id for reply in replies if reply]
+
+
+@respx.mock
+async def test_a_password_is_sent_as_basic_authentication() -> None:
+    """Without an API key, user name and password make the header."""
+    route = respx.get(f"{CASES}ext/x/").respond(404, json={"error": "Case 'x' not found"})
+    await client_of(None, api_key="", username="a", password="b").case_by_external_id("x")
+    assert "Basic YTpi" == route.calls.last.request.headers["Authorization"]
+
+
+@respx.mock
+async def test_an_external_id_is_escaped_whole() -> None:
+    """Slashes, question marks, hashes and percent signs of an id do not become parts of the address."""
+    route = respx.route(method="GET").respond(404, json={"error": "Case 'x' not found"})
+    await client_of(None).case_by_external_id("a/b?c#d%e é")
+    expected = f"/a/{DOMAIN}/api/case/v2/ext/a%2Fb%3Fc%23d%25e%20%C3%A9/".encode()
+    assert expected == route.calls.last.request.url.raw_path
+
+
+@respx.mock
+async def test_counting_asks_for_one_case() -> None:
+    """The number of cases of a type comes with the smallest page there is."""
+    route = respx.get(CASES).respond(json={"matching_records": 412, "cases": [{"case_id": "x"}]})
+    assert 412 == await client_of(None).count_cases("student")
+    assert {"case_type": "student", "limit": "1", "fields": "case_id"} == dict(route.calls.last.request.url.params)
+
+
+async def test_user_names_are_sent_in_lower_case() -> None:
+    """Web users' names are kept in lower case by CommCare, however they are typed."""
+    world = new_world()
+    client = client_of(world.fake, username=" Sync@Example.org ")
+    assert 0 == await client.count_cases("student")
+
+
+@pytest.mark.parametrize("changes", [{"api_key": "käse"}, {"username": "k\nb"}, {"api_key": "käse b"}])
+async def test_a_key_that_no_header_can_carry_is_refused_by_name(changes: dict[str, str]) -> None:
+    """A key pasted with strange characters is named by its setting, not shown."""
+    with pytest.raises(AccessDenied, match="COMMCARE_") as caught:
+        client_of(None, **changes)
+    assert not any(value in str(caught.value) for value in changes.values())
+
+
+# --- writing --------------------------------------------------------------------------------------------
+
+
+async def test_writing_creates_then_updates() -> None:
+    """A new key becomes a case, and its case id updates it."""
+    world = new_world()
+    [made] = await world.client.write_cases([row()], batch="b1")
+    assert made is not None
+    [changed] = await world.client.write_cases(
+        [row(case_id=made.case_id, name=None, owner_id=None, properties={"city": "Accra"})], batch="b2"
+    )
+    [case] = world.project.by_external_id("site-user-1")
+    assert ("Ama Owusu", "owner-1", {"city": "Accra"}) == (case.case_name, case.owner_id, case.properties)
+    assert made.case_id == changed.case_id == case.case_id
+    assert {"write": 2} == dict(world.client.requests) == dict(world.fake.requests)
+
+
+async def test_replies_stand_in_the_order_of_the_rows() -> None:
+    """The server answers in any order; each row gets its own case."""
+    world = new_world()
+    rows = [row(f"site-user-{number}", name=f"Learner {number}") for number in range(100)]
+    replies = await world.client.write_cases(rows, batch="b1")
+    assert [r.key for r in rows] == [reply.external_id for reply in replies if reply]
+    assert [r.name for r in rows] == [reply.name for reply in replies if reply]
+
+
+async def test_two_rows_of_one_case_share_its_entry() -> None:
+    """A case that another key took over by hand is answered once, for both rows."""
+    world = new_world()
+    case = world.project.add_case("student", "Ama", external_id="site-user-1")
+    world.project.set_external_id(case.case_id, "site-user-2")
+    replies = await world.client.write_cases([row(case_id=case.case_id), row("site-user-2")], batch="b1")
+    assert [case.case_id, case.case_id] == [reply.case_id for reply in replies if reply]
+
+
+async def test_before_send_runs_once_per_transmission_and_just_before_it() -> None:
+    """The books are stamped when a slot is free, not when the row began to wait for one."""
+    world = new_world()
+    seen: list[int] = []
+
+    async def stamp() -> None:
+        seen.append(world.fake.requests["write"])
+
+    await world.client.write_cases([row()], batch="b1", before_send=stamp)
+    assert [0] == seen
+
+
+async def test_nothing_is_sent_when_before_send_fails() -> None:
+    """A book that cannot be written keeps the request at home."""
+    world = new_world()
+
+    async def broken() -> None:
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        await world.client.write_cases([row()], batch="b1", before_send=broken)
+    assert 0 == world.fake.requests["write"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"properties": {"city": "Kum\x00asi"}}, "illegal_characters"),
+        ({"properties": {"city": "\ud800"}}, "illegal_characters"),
+        ({"name": "\x0b"}, "illegal_characters"),
+        ({"key": "a\nb"}, "illegal_characters"),
+        ({"name": "x" * 256}, "too_long"),
+        ({"key": "x" * 256}, "too_long"),
+        ({"properties": {"city": 5}}, "wrong_type"),
+        ({"properties": {"case_name": "x"}}, "illegal_property_name"),
+        ({"properties": {"2nd": "x"}}, "illegal_property_name"),
+        ({"properties": {"_hidden": "x"}}, "illegal_property_name"),
+        ({"indices": (IndexWrite("a b", "student", "p", "child"),)}, "illegal_property_name"),
+        ({"name": None}, "missing_required"),
+        ({"owner_id": ""}, "missing_required"),
+        ({"indices": (IndexWrite("parent", "student", "", "child"),)}, "missing_required"),
+    ],
+)
+async def test_a_row_that_commcare_cannot_store_never_leaves(changes: dict[str, Any], code: str) -> None:
+    """The row is named before anything is sent: some of these are a 500 there."""
+    world = new_world()
+    with pytest.raises(RowsRefused) as caught:
+        await world.client.write_cases([row("site-user-0"), row(**changes)], batch="b1")
+    assert {1: code} == caught.value.rows
+    assert 0 == world.fake.requests["write"]
+
+
+@pytest.mark.parametrize("rows", [[], [row()] * 2, [row(str(n)) for n in range(101)]])
+async def test_a_request_that_must_not_be_made_is_an_error_of_ours(rows: list[Any]) -> None:
+    """No rows, a key twice (two cases there) and over 100 rows are programming errors."""
+    with pytest.raises(ValueError, match="bulk write"):
+        await new_world().client.write_cases(rows, batch="b1")
+
+
+@pytest.mark.parametrize("name", ["city", "größe", "a-b.c", "grade_12", "Imię"])
+def test_ordinary_names_are_property_names(name: str) -> None:
+    """Letters of any script that CommCare's parser knows, digits, and three signs."""
+    assert is_property_name(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", " ", "a b", "a:b", "1a", "-a", "xmlish", "a/", 'a x="1"', "a><b", "\ud800", "user_id", "Ș"],
+)
+def test_other_names_are_no_property_names(name: str) -> None:
+    """What the parser refuses or CommCare uses for itself; the last letter is newer than its parser."""
+    assert not is_property_name(name)
+
+
+# --- reading --------------------------------------------------------------------------------------------
+
+
+async def test_a_case_is_found_by_external_id_past_the_search_lag() -> None:
+    """The look-up by external id reads the database, not the search."""
+    world = new_world(index_lag=3600)
+    await world.client.write_cases([row()], batch="b1")
+    found = await world.client.case_by_external_id("site-user-1")
+    assert found is not None
+    assert ("Ama Owusu", {"city": "Kumasi"}, False) == (found.name, found.properties, found.closed)
+    assert 0 == await world.client.count_cases("student")
+
+
+@pytest.mark.parametrize("external_id", ["nobody", "", "x" * 256, "\x00", "\ud800"])
+async def test_no_case_is_no_error(external_id: str) -> None:
+    """An id that nobody has, or nobody can have, gives None."""
+    assert await new_world().client.case_by_external_id(external_id) is None
+
+
+async def test_several_cases_of_one_external_id_are_a_refusal() -> None:
+    """Doubles made by hand are for a person to clean up."""
+    world = new_world()
+    for _ in range(2):
+        world.project.add_case("student", "Ama", external_id="site-user-1")
+    with pytest.raises(Refused) as caught:
+        await world.client.case_by_external_id("site-user-1")
+    assert "duplicate_external_id" == caught.value.code
+
+
+@pytest.mark.parametrize("kind", ["429", "429_no_header", "503", "500_html", "504_html", "timeout", "refused"])
+async def test_a_read_is_tried_again(kind: str) -> None:
+    """Four failures in a row are survived, and every transmission is counted."""
+    world = new_world()
+    world.project.add_case("student", "Ama", external_id="site-user-1")
+    world.fake.fail_next(kind, times=4, where="get")
+    assert await world.client.case_by_external_id("site-user-1") is not None
+    assert 5 == world.client.requests["get"] == world.fake.requests["get"]
+
+
+async def test_listing_follows_the_pages_to_the_empty_last_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full last page leads to an empty one, and every case comes once."""
+    monkeypatch.setattr("adaptors.commcare.client.PAGE", 2)
+    world = new_world()
+    for number in range(4):
+        world.project.add_case("student", f"Learner {number}", properties={"moodle_key": str(number), "city": "x"})
+    world.project.add_case("course", "Other")
+    listed = [case async for case in world.client.list_cases("student", fields=["moodle_key"])]
+    assert [{"moodle_key": str(number)} for number in range(4)] == [case.properties for case in listed]
+    assert 3 == world.client.requests["list"]
+
+
+async def test_listing_gives_whole_cases_unless_told_otherwise() -> None:
+    """Without field names all properties come, closed cases too."""
+    world = new_world()
+    case = world.project.add_case("student", "Ama", external_id="k", properties={"a": "1", "b": ""})
+    world.project.close_case(case.case_id)
+    [listed] = [case async for case in world.client.list_cases("student")]
+    assert ("k", {"a": "1", "b": ""}, True) == (listed.external_id, listed.properties, listed.closed)
+
+
+async def test_a_case_that_changes_while_listing_comes_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A changed case appears again at the end of the list."""
+    monkeypatch.setattr("adaptors.commcare.client.PAGE", 2)
+    world = new_world()
+    first, *_ = [world.project.add_case("student", f"Learner {number}") for number in range(3)]
+    seen = []
+    async for case in world.client.list_cases("student"):
+        seen.append(case.case_id)
+        if len(seen) == 2:
+            world.project.edit_case(first.case_id, city="Accra")
+    assert sorted(world.project.cases) == sorted(seen)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://evil.example.org/a/health-training/api/case/v2/?cursor=x",
+        "http://commcare.example.org/a/health-training/api/case/v2/?cursor=x",
+        "https://commcare.example.org:8443/a/health-training/api/case/v2/?cursor=x",
+        "https://commcare.example.org/a/other/api/case/v2/?cursor=x",
+        "https://u@commcare.example.org/a/health-training/api/case/v2/?cursor=x",
+        "https://[broken/?cursor=x",
+        "/a/health-training/api/case/v2/?cursor=x",
+    ],
+)
+async def test_the_list_must_not_lead_elsewhere(address: str) -> None:
+    """The key is not carried to another server or project space."""
+    page = {"matching_records": 9, "cases": [case_json()], "next": address}
+    client = client_of(always(httpx.Response(200, json=page)))
+    with pytest.raises(Unexpected):
+        [case async for case in client.list_cases("student")]
+    assert 1 == client.requests["list"]
+
+
+async def test_a_list_without_an_end_is_given_up() -> None:
+    """Pages that bring nothing new do not go on for ever."""
+    page = {"matching_records": 9, "cases": [case_json()], "next": f"{CASES}?cursor=x"}
+    client = client_of(always(httpx.Response(200, json=page)))
+    with pytest.raises(Unexpected, match="come to an end"):
+        [case async for case in client.list_cases("student")]
+    assert 4 == client.requests["list"]
+
+
+async def test_the_probe_knows_new_servers_from_old_ones() -> None:
+    """The two refusals differ, and nothing is written."""
+    world = new_world()
+    assert await world.client.probe_upsert()
+    assert ({"probe": 1}, []) == (dict(world.fake.requests), world.project.forms)
+    old = httpx.Response(400, json={"error": "Error in row 1: A 'create' flag is required for each update."})
+    assert not await client_of(always(old)).probe_upsert()
+
+
+@pytest.mark.parametrize("response", [httpx.Response(200, json={}), httpx.Response(400, json={"error": "what?"})])
+async def test_a_probe_that_tells_nothing_is_unexpected(response: httpx.Response) -> None:
+    """Another answer than the two known refusals is not guessed at."""
+    with pytest.raises(Unexpected):
+        await client_of(always(response)).probe_upsert()
