@@ -16,7 +16,7 @@ from flows.steps.pull import People, wanted_by
 from flows.steps.push import DryPusher, Pusher
 from flows.steps.sweep import Sweep
 from flows.world import Progress, World
-from mappings.engine import CompiledMapping, Context
+from mappings.engine import CompiledMapping, Context, Project
 
 
 @dataclass
@@ -61,7 +61,7 @@ class Run:
             planner=planner,
             pusher=Pusher(world, result, lease),
             sweep=Sweep(world, result),
-            context=_context(world),
+            context=context_of(world.project, world.site_url, world.clock.now()),
             progress=progress,
             preview=preview,
         )
@@ -99,7 +99,7 @@ def choose_mappings(world: World, names: Sequence[str]) -> list[CompiledMapping]
     return [mapping for mapping in world.project.mappings if not names or mapping.name in names]
 
 
-def _context(world: World) -> Context:
-    project = world.project
-    today = datetime.fromtimestamp(world.clock.now(), project.time_zone).date()
-    return Context(site=project.site, site_url=world.site_url, today=today)
+def context_of(project: Project, site_url: str, now: float) -> Context:
+    """Return what a mapping may know beside its record: the site, and today's date in the project's time zone."""
+    today = datetime.fromtimestamp(now, project.time_zone).date()
+    return Context(site=project.site, site_url=site_url, today=today)

@@ -67,6 +67,9 @@ async def sync(world: World, options: Options, progress: Progress = silent) -> R
         result.worse(state, f"{error} The next run catches up.")
     except (AdaptorError, StateError) as error:
         result.worse(RunState.FAILED, str(error))
+    except BaseException:
+        result.worse(RunState.FAILED, "The run was stopped. The next one catches up.")
+        raise
     finally:
         result.seconds = world.clock.monotonic() - started
         for system, client in (("moodle", world.moodle), ("commcare", world.commcare)):

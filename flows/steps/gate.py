@@ -61,8 +61,8 @@ async def refuse_existing_cases(world: World, mappings: Sequence[CompiledMapping
         )
         if there > known:
             raise Waiting(
-                f"CommCare already has {there} cases of type '{mapping.case_type}', the books know {known}. Nothing "
-                f"was sent. If new cases may stand beside them, write 'existing_cases: ignore' into "
+                f"CommCare already has {there} cases of type '{mapping.case_type}', the books know {known}. "
+                f"Nothing was sent. If new cases may stand beside them, write 'existing_cases: ignore' into "
                 f"{mapping.name}.yaml; cases with our own external ids are then found again, not doubled."
             )
     for mapping in mappings:

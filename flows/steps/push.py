@@ -12,8 +12,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from math import ceil
 
-from adaptors.commcare.cases import CaseReply
-from adaptors.commcare.client import RowsRefused
+from adaptors.commcare.cases import CaseReply, RowsRefused
 from adaptors.errors import AccessDenied, InDoubt, Retriable
 from flows.result import Result
 from flows.steps.lease import Lease
@@ -122,22 +121,28 @@ class Pusher:
         acks = [
             Ack(row.row, reply.case_id, reply.owner_id, row.digests, row.status, row.user_id)
             for row, reply in zip(rows, replies, strict=True)
+            if reply is not None
         ]
         await self._world.books.do(self._world.books.store.acknowledge, acks, self._world.clock.now())
         return {row.row.key: "" for row in rows}
 
-    async def _announced(self, rows: Sequence[Planned]) -> Sequence[CaseReply]:
+    async def _announced(self, rows: Sequence[Planned]) -> Sequence[CaseReply | None]:
         """Announce and send until CommCare takes it, or cannot for now (then Retriable is raised)."""
         world, store = self._world, self._world.books.store
         self._batches += 1
         batch = f"{self._result.run_id}-{self._batches}"
         intents = [Intent(row.row, row.user_id, row.op) for row in rows]
-        for attempt in range(1, TRIES + 1):
+
+        async def announce() -> None:
+            # Anew before every transmission, and only now that it is our turn: the rest is counted from here.
             await self._lease.hold()
-            # Announced anew before every transmission: the rest is counted from the last one.
             await world.books.do(store.stamp, batch, intents, world.clock.now())
+
+        for attempt in range(1, TRIES + 1):
             try:
-                return await world.commcare.write_cases([row.write for row in rows], batch=batch)
+                return await world.commcare.write_cases(
+                    [row.write for row in rows], batch=batch, before_send=announce
+                )
             except Retriable as error:
                 if attempt == TRIES:
                     await world.books.do(store.release, [row.row for row in rows])

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Coroutine, Iterable
+from typing import TYPE_CHECKING, Any
 
 from adaptors.errors import AccessDenied, AdaptorError, Maintenance
 from adaptors.moodle.answers import Course
@@ -77,9 +77,9 @@ async def failed(run: Run, course_id: int, error: AdaptorError, seconds: float) 
         await run.world.books.do(run.world.books.store.course_failed, course_id)
 
 
-async def gathered(workers: Iterable[object]) -> None:
+async def gathered(workers: Iterable[Coroutine[Any, Any, None]]) -> None:
     """Run workers together; the first error stops the others and is raised itself, not as a group."""
-    tasks = [asyncio.ensure_future(worker) for worker in workers]  # type: ignore[arg-type,type-var]
+    tasks = [asyncio.create_task(worker) for worker in workers]
     try:
         await asyncio.gather(*tasks)
     finally:

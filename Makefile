@@ -1,0 +1,38 @@
+# Only Python 3.11+ and make are needed; everything else goes into .venv.
+PYTHON ?= python3
+PY := .venv/bin/python
+
+.PHONY: help setup demo test bench lock clean
+
+help:  ## what can be made
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:[^#]*## */  -  /'
+
+setup: .venv/.ready  ## make the virtual environment
+
+.venv/.ready: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 15) else "Python 3.11 to 3.14 is needed, this is " + sys.version.split()[0] + ". Try: make PYTHON=python3.12 " + "setup")'
+	@echo "Setting up .venv (a minute or two the first time) ..."
+	@$(PYTHON) -m venv .venv
+	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch .venv/.ready
+
+demo: setup  ## run the main job against a local Moodle and CommCare
+	@$(PY) -m flows demo
+
+test: setup  ## check style and types, run all tests
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+	@$(PY) -m mypy
+	@$(PY) -m pytest
+
+bench: setup  ## measure: many courses, memory
+	@$(PY) -m bench.courses
+
+lock:  ## pin all packages anew (needs uv; the index comes from your environment)
+	@rm -f requirements.lock
+	@printf 'setuptools>=77\n' | uv pip compile pyproject.toml - --extra dev --universal --python-version 3.11 \
+	  --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet -o requirements.lock
+
+clean:  ## remove the virtual environment and what runs left behind
+	@rm -rf .venv var build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

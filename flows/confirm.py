@@ -1,0 +1,31 @@
+"""A person's word that those who are missing are gone."""
+
+from __future__ import annotations
+
+import json
+
+from flows.errors import UsageError
+from flows.steps.sweep import CONFIRMED_LEAVERS, REFUSED_LEAVERS
+from state import Store
+
+
+def confirm(store: Store, course: int | None, count: int) -> str:
+    """Confirm the leavers of a course (0: of the site, None: of all that wait) and return a sentence.
+
+    Raises UsageError when nothing waits there, or when `count` is not the number that the run found.
+    """
+    waiting = {
+        int(number): int(people) for number, people in json.loads(store.get(REFUSED_LEAVERS) or "{}").items()
+    }
+    chosen = waiting if course is None else {number: waiting[number] for number in [course] if number in waiting}
+    if not chosen:
+        there = ", ".join(f"{number} ({people} people)" for number, people in sorted(waiting.items()))
+        raise UsageError(f"Nothing waits to be confirmed there. Waiting: {there or 'nothing at all'}.")
+    people = sum(chosen.values())
+    if people != count:
+        raise UsageError(
+            f"The run found {people} people missing there, not {count}. Give --count {people} if they left."
+        )
+    confirmed = json.loads(store.get(CONFIRMED_LEAVERS) or "{}")
+    store.put(CONFIRMED_LEAVERS, json.dumps(confirmed | {str(number): n for number, n in chosen.items()}))
+    return f"Confirmed: {people} people. The next run marks them as left, if it still misses the same number."

@@ -1,0 +1,84 @@
+"""From settings to a world that a run can work with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import httpx
+
+from adaptors.commcare.client import CommCareClient
+from adaptors.moodle.client import Login, MoodleClient
+from adaptors.pace import Clock
+from flows.catalogue import field_catalogue
+from flows.clock import SystemClock
+from flows.settings import Settings
+from flows.world import Books, World
+from mappings.engine import Project, load_project
+from state import Store
+from state.key import read_or_make_key
+
+
+def open_world(
+    settings: Settings,
+    *,
+    clock: Clock | None = None,
+    moodle: httpx.AsyncBaseTransport | None = None,
+    commcare: httpx.AsyncBaseTransport | None = None,
+) -> World:
+    """Load the mappings, open the books, prepare both clients; transports are for tests.
+
+    Raises MappingError, StateError (also when the books belong to another Moodle or project space).
+    """
+    clock = clock or SystemClock()
+    project = open_project(settings)
+    books = Books(lambda: open_store(settings))
+    return World(
+        moodle=open_moodle(settings, clock, moodle),
+        commcare=open_commcare(settings, clock, commcare),
+        books=books,
+        project=project,
+        clock=clock,
+        site_url=project.site_url or settings.moodle_url,
+        in_doubt_rest=settings.in_doubt_rest_s,
+        lease_ttl=settings.lease_ttl_s,
+    )
+
+
+def open_project(settings: Settings) -> Project:
+    """Load and check the mappings; raises MappingError with everything that is wrong."""
+    return load_project(Path(settings.mappings_dir), field_catalogue())
+
+
+def open_store(settings: Settings) -> Store:
+    """Open the books and make sure that they belong to these two systems."""
+    store = Store.open(settings.state_url, key=read_or_make_key(Path(settings.state_key_file)))
+    store.bind_target(settings.moodle_url, settings.commcare_url, settings.commcare_domain)
+    return store
+
+
+def open_moodle(
+    settings: Settings, clock: Clock, transport: httpx.AsyncBaseTransport | None = None, attempts: int = 5
+) -> MoodleClient:
+    """Prepare the Moodle client; nothing is sent yet."""
+    login = Login(
+        settings.moodle_token.get_secret_value(),
+        settings.moodle_username,
+        settings.moodle_password.get_secret_value(),
+        settings.moodle_service,
+    )
+    return MoodleClient(settings.moodle_url, login, clock=clock, transport=transport, attempts=attempts)
+
+
+def open_commcare(
+    settings: Settings, clock: Clock, transport: httpx.AsyncBaseTransport | None = None
+) -> CommCareClient:
+    """Prepare the CommCare client; nothing is sent yet."""
+    return CommCareClient(
+        url=settings.commcare_url,
+        domain=settings.commcare_domain,
+        username=settings.commcare_username,
+        api_key=settings.commcare_api_key.get_secret_value(),
+        password=settings.commcare_password.get_secret_value(),
+        clock=clock,
+        transport=transport,
+    )
