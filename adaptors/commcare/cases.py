@@ -162,7 +162,7 @@ def _fault(row: CaseWrite) -> str:
     texts = [*short, *row.properties, *row.properties.values()]
     if not all(isinstance(text, str) for text in texts):
         return "wrong_type"
-    if not all(map(is_sendable, texts)) or any(_BREAK.search(text) for text in _ids(row)):
+    if not is_sendable("".join(texts)) or _BREAK.search("".join(_ids(row))):
         return "illegal_characters"
     if any(len(text) > MAX_LENGTH for text in short):
         return "too_long"

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from adaptors.commcare.fake_search import SearchIndex
@@ -93,6 +94,7 @@ class Location:
     site_code: str
 
 
+@lru_cache(maxsize=10_000)
 def moment(seconds: float) -> str:
     """Return epoch seconds as CommCare writes times."""
     return (_EPOCH + timedelta(microseconds=round(seconds * 1e6))).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

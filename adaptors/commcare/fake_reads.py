@@ -23,17 +23,20 @@ def trimming(query: Sequence[tuple[str, str]]) -> Callable[[CaseJson], CaseJson]
         raise UserError("You cannot specify both 'fields' and 'exclude'")
     if not keep and not drop:
         return lambda case: case
-    paths = keep or drop
+    whole = {path for path in keep or drop if "." not in path}
+    parts: dict[str, set[str]] = {}
+    for name, _, part in (path.partition(".") for path in (keep or drop) - whole):
+        parts.setdefault(name, set()).add(part)
 
     def trim(case: CaseJson) -> CaseJson:
         trimmed: CaseJson = {}
         for name, value in case.items():
-            inner = {path.partition(".")[2] for path in paths if path.startswith(f"{name}.")}
-            if name in paths:
+            if name in whole:
                 if keep:
                     trimmed[name] = value
-            elif inner and isinstance(value, dict):
-                trimmed[name] = {part: held for part, held in value.items() if (part in inner) == bool(keep)}
+            elif name in parts and isinstance(value, dict):
+                named = parts[name]
+                trimmed[name] = {part: held for part, held in value.items() if (part in named) == bool(keep)}
             elif drop:
                 trimmed[name] = value
         return trimmed

@@ -167,7 +167,7 @@ def _check_form(project: FakeProject, change: Change, created: set[str]) -> None
     """Check a case block as the form's processing does: characters, lengths, indices."""
     texts = [*change.fields.values(), *change.properties.values()]
     texts += [text for index in change.indices.values() for text in index.values()]
-    if not all(map(is_sendable, texts)):
+    if not is_sendable("".join(texts)):
         raise Crash
     for name, known_as in _LENGTHS.items():
         if len(change.fields.get(name, "")) > MAX_LENGTH:
@@ -208,7 +208,8 @@ def _apply_properties(project: FakeProject, case: Case, properties: Mapping[str,
 
 def stored(value: str) -> str:
     """Return a value as CommCare keeps it: LF for line ends, and date-times in UTC (dates stay as they are)."""
-    value = value.replace("\r\n", "\n").replace("\r", "\n")
+    if "\r" in value:
+        value = value.replace("\r\n", "\n").replace("\r", "\n")
     if len(value) > 35 or not _DATE_TIME.fullmatch(value):
         return value
     try:
