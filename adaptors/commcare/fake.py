@@ -92,6 +92,8 @@ class FakeCommCare(Misbehaviour):
         try:
             response = self.failed(kind, request) or self._answer(request, target.partition("?")[0])
             status = response.status_code
+            if self.latency:
+                response.extensions["delay"] = self.latency  # for who serves this on a port
             return response
         finally:
             self.calls.append(Call(request.method, target, kind, status))

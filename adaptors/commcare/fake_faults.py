@@ -31,10 +31,15 @@ class Fault:
 
 
 class Misbehaviour:
-    """What goes wrong next. `throttle`, when set, is asked with the time for the seconds to wait, or None."""
+    """What goes wrong next.
+
+    `throttle`, when set, is asked with the time for the seconds to wait, or None. `latency` is how many seconds
+    each answer takes on a real port.
+    """
 
     def __init__(self) -> None:
         self.throttle: Callable[[float], float | None] | None = None
+        self.latency = 0.0
         self.revoked: set[str] = set()
         self.faults: deque[Fault] = deque()
         self.dropped: deque[str] = deque()

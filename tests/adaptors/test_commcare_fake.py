@@ -309,6 +309,13 @@ def test_a_throttle_is_asked_with_the_time() -> None:
     assert 401 == server.ask("GET", headers={}).status_code
 
 
+def test_latency_is_left_to_who_serves_it() -> None:
+    """Each answer says how long it should take."""
+    server = Server()
+    server.fake.latency = 0.2
+    assert 0.2 == server.ask("GET").extensions["delay"]
+
+
 def test_a_row_can_be_refused_by_id_or_by_rule() -> None:
     """As often as it comes, until it is accepted."""
     server = Server()
