@@ -1,0 +1,148 @@
+"""Checks everything of a mapping that is not a property: key, name, filters, owner, parents, departures."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mappings.engine.catalogue import IDENTITY, PLANNED_SOURCES
+from mappings.engine.check_properties import check_name
+from mappings.engine.findings import Findings
+from mappings.engine.names import legal_name
+from mappings.engine.problems import quoted, suggestion
+from mappings.engine.reading import Loc
+from mappings.engine.spec import DepartureSpec
+from mappings.engine.templates import skeleton
+
+_CASE_TYPES_OF_COMMCARE: Final = frozenset(("commcare-user", "commcare-case-claim", "user-owner-mapping-case"))
+_NOUNS: Final = {
+    "users": "one person",
+    "enrolments": "one enrolment",
+    "grade_items": "one grade",
+    "courses": "one course",
+}
+
+
+def check_source(findings: Findings) -> bool:
+    """Check that the source exists; without it no field can be looked up."""
+    source = findings.spec.source
+    if source in findings.catalogue:
+        return True
+    if source in PLANNED_SOURCES:
+        findings.tell(("source",), f"source {quoted(source)} is not built yet in this version")
+    else:
+        remedy = suggestion(source, findings.catalogue)
+        findings.tell(("source",), f"there is no source {quoted(source)}", remedy)
+    return False
+
+
+def check_frame(findings: Findings) -> None:
+    """Check a mapping's own parts apart from its properties."""
+    spec = findings.spec
+    if not legal_name(spec.case_type) or spec.case_type in _CASE_TYPES_OF_COMMCARE:
+        remedy = "start with a letter, then letters, digits, _ and -"
+        findings.tell(("case_type",), f"CommCare takes no case type called {quoted(spec.case_type)}", remedy)
+    findings.conditions(("include",), spec.include)
+    findings.conditions(("exclude",), spec.exclude)
+    _check_key(findings)
+    findings.template(("case_name",), spec.case_name)
+    _check_owner(findings)
+    _check_indices(findings)
+    _check_ignored(findings)
+    for word in ("when_left", "when_excluded", "when_course_ends"):
+        _check_departure(findings, (word, "set"), getattr(spec, word))
+    _check_recheck(findings)
+    if not spec.tests:
+        remedy = "add 'tests:' with a made-up record and what should come out"
+        findings.tell((), "this mapping has no test", remedy, severity="warning")
+
+
+def _check_key(findings: Findings) -> None:
+    loc: Loc = ("external_id",)
+    paths = findings.template(loc, findings.spec.external_id)
+    if paths is None:
+        return
+    source = findings.spec.source
+    for path in paths:
+        if path not in ("site", "id") and not path.endswith(".id"):
+            findings.tell(loc, f"{quoted(path)} can change in Moodle, a key never may", "use ids, as in {user.id}")
+    needed = IDENTITY.get(source, ())
+    if "site" not in paths:
+        remedy = "add {site}, so that two Moodle sites never share a key"
+        findings.tell(loc, "this key does not name the site", remedy)
+    if not set(needed) <= set(paths):
+        remedy = f"it needs {' and '.join('{' + path + '}' for path in needed)}"
+        findings.tell(loc, f"this key does not tell {_NOUNS.get(source, 'one record')} from the others", remedy)
+    if any(not literal for literal, path in skeleton(findings.spec.external_id)[1:] if path):
+        findings.tell(loc, "two ids touch each other in this key", "put a - between them")
+    if "~" in findings.spec.external_id:
+        findings.tell(loc, "a key has no '~'", "it marks the second life of a case, as in ~2")
+
+
+def _check_owner(findings: Findings) -> None:
+    owner = findings.spec.owner
+    for number, rule in enumerate(owner.first_of):
+        loc: Loc = ("owner", "first_of", number)
+        found = findings.field((*loc, rule.kind), rule.source)
+        if found is not None and found.type not in ("text", "list"):
+            findings.tell((*loc, rule.kind), f"{quoted(rule.source)} does not hold names", "use a text or a list")
+        if rule.lookup is not None:
+            findings.table((*loc, "lookup"), "lookup", rule.lookup)
+    last = owner.otherwise
+    if last is not None and last.project and findings.project is not None and not findings.project.has_owner:
+        remedy = "add 'owner: {group: its name in CommCare}' to project.yaml; an owner is never invented"
+        findings.tell(("owner", "otherwise"), "project.yaml names no owner", remedy)
+    if last is not None and not last.project and not str(getattr(last, last.kind)).strip():
+        findings.tell(("owner", "otherwise", last.kind), "this owner has no name", "write its name in CommCare")
+    parents = {index.case_type for index in findings.spec.indices.values()}
+    if owner.same_as is not None and owner.same_as not in parents:
+        remedy = suggestion(owner.same_as, parents, none="add it under 'indices'")
+        findings.tell(("owner", "same_as"), f"{quoted(owner.same_as)} is not a parent of this case", remedy)
+
+
+def _check_indices(findings: Findings) -> None:
+    for name, index in findings.spec.indices.items():
+        loc: Loc = ("indices", name)
+        if not legal_name(name):
+            remedy = "start with a letter, then letters, digits, _ and -"
+            findings.tell(loc, f"CommCare takes no index called {quoted(name)}", remedy, key=True)
+        findings.template((*loc, "external_id"), index.external_id)
+
+
+def _check_ignored(findings: Findings) -> None:
+    for number, name in enumerate(findings.spec.ignore_changes):
+        if name not in findings.spec.properties:
+            remedy = suggestion(name, findings.spec.properties)
+            findings.tell(("ignore_changes", number), f"this mapping has no property {quoted(name)}", remedy)
+
+
+def _check_departure(findings: Findings, loc: Loc, spec: DepartureSpec | None) -> None:
+    for name in spec.set if spec is not None else ():
+        check_name(findings, (*loc, name), name)
+        if name not in findings.spec.properties:
+            remedy = suggestion(name, findings.spec.properties)
+            sentence = (
+                f"{quoted(name)} is no property of this mapping, so nothing sets it back when somebody returns"
+            )
+            findings.tell((*loc, name), sentence, remedy, key=True, severity="warning")
+
+
+def _check_recheck(findings: Findings) -> None:
+    used = False
+    for name, spec in findings.spec.properties.items():
+        elements = spec.one_property_per
+        places: list[tuple[Loc, list[str]]] = [(("transform",), [step.name for step in spec.transform])]
+        if elements is not None:
+            places.append((("one_property_per", "transform"), [step.name for step in elements.transform]))
+            places.append(
+                (("one_property_per", "key", "transform"), [step.name for step in elements.key.transform])
+            )
+        for inner, steps in places:
+            if "days_ago" in steps:
+                used = True
+                loc: Loc = ("properties", name, *inner, steps.index("days_ago"))
+                if not findings.spec.recheck_daily:
+                    remedy = "add 'recheck_daily: true' at the top, so that records are looked at again every day"
+                    findings.tell(loc, "days_ago depends on today's date", remedy)
+    if findings.spec.recheck_daily and not used:
+        sentence = "nothing in this mapping depends on today's date"
+        findings.tell(("recheck_daily",), sentence, "take 'recheck_daily' out", key=True, severity="warning")

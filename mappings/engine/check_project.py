@@ -1,0 +1,140 @@
+"""Checks project.yaml's own words and reads its tables."""
+
+from __future__ import annotations
+
+import re
+import zoneinfo
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from mappings.engine.codes import CodeTable, TableError, code_list, read_lookup
+from mappings.engine.findings import ProjectNames
+from mappings.engine.names import RESERVED, legal_name
+from mappings.engine.phones import country_refusal
+from mappings.engine.problems import Problem, quoted, suggestion
+from mappings.engine.project import project_owner
+from mappings.engine.project_spec import ProjectSpec
+from mappings.engine.reading import Document, Loc, Mark
+from mappings.engine.steps import Surroundings
+
+_SITE: Final = re.compile(r"[a-z0-9-]{1,20}")
+_ADDRESS: Final = re.compile(r"https?://[^\s/?#]+(/[^\s?#]*)?")
+
+
+@dataclass
+class ProjectFindings:
+    """project.yaml under examination, and the tables that could be read."""
+
+    document: Document
+    spec: ProjectSpec
+    folder: Path
+    problems: list[Problem] = field(default_factory=list)
+    lookups: dict[str, CodeTable] = field(default_factory=dict)
+
+    def tell(self, loc: Loc, sentence: str, remedy: str = "") -> None:
+        """Note a finding at a place of project.yaml."""
+        self.problems.append(self.document.problem(self.document.mark(loc), sentence, remedy))
+
+
+def project_names(spec: ProjectSpec) -> ProjectNames:
+    """Return the names that mappings may use."""
+    return ProjectNames(
+        frozenset(spec.code_lists), frozenset(spec.lookups), spec.owner is not None, spec.moodle_key_property
+    )
+
+
+def surroundings(findings: ProjectFindings) -> Surroundings | None:
+    """Check project.yaml and return what it gives to mappings; None after a finding."""
+    spec = findings.spec
+    for check in (_check_place, _check_courses, _check_tables, _check_owner, _check_limits):
+        check(findings)
+    if findings.problems:
+        return None
+    lists = {name: code_list(name, entries) for name, entries in spec.code_lists.items()}
+    return Surroundings(ZoneInfo(spec.time_zone), spec.country, lists, findings.lookups, project_owner(spec))
+
+
+def _check_place(findings: ProjectFindings) -> None:
+    spec = findings.spec
+    if not _SITE.fullmatch(spec.site):
+        remedy = "small letters, digits and -, at most 20; it is part of every key and can never change"
+        findings.tell(("site",), f"{quoted(spec.site)} cannot be a site's short name", remedy)
+    if spec.site_url and not _ADDRESS.fullmatch(spec.site_url):
+        findings.tell(
+            ("site_url",), f"{quoted(spec.site_url)} is not an address", "write https://moodle.example.org"
+        )
+    if not _is_zone(spec.time_zone):
+        none = "look it up in the list of IANA time zones, as in Africa/Nairobi"
+        remedy = suggestion(spec.time_zone, zoneinfo.available_timezones(), none=none)
+        findings.tell(("time_zone",), f"there is no time zone {quoted(spec.time_zone)}", remedy)
+    refusal = country_refusal(spec.country)
+    if refusal:
+        findings.tell(("country",), f"there is no country {quoted(spec.country)}", refusal)
+
+
+def _is_zone(name: str) -> bool:
+    try:
+        return bool(ZoneInfo(name))
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+
+
+def _check_courses(findings: ProjectFindings) -> None:
+    for word in ("ids", "categories"):
+        found = getattr(findings.spec.courses, word)
+        if len(found) != len(set(found)):
+            findings.tell(("courses", word), f"{quoted(word)} names one number twice", "keep one of them")
+    if 1 in findings.spec.courses.ids:
+        findings.tell(
+            ("courses", "ids"), "course 1 is the site's front page", "choose the courses people learn in"
+        )
+
+
+def _check_tables(findings: ProjectFindings) -> None:
+    for name, entries in findings.spec.code_lists.items():
+        if not [code for code in entries if code != "otherwise"]:
+            findings.tell(
+                ("code_lists", name), f"code list {quoted(name)} has no entry", "write 'code: value' lines"
+            )
+    for name, lookup in findings.spec.lookups.items():
+        try:
+            findings.lookups[name] = read_lookup(findings.folder, name, lookup)
+        except TableError as error:
+            for fault in error.faults:
+                if fault.line == 0:
+                    findings.tell(("lookups", name, fault.key), fault.sentence, fault.remedy)
+                    continue
+                table = Document(str(findings.folder / lookup.file), [])
+                mark = Mark(fault.line, 1, 1)
+                findings.problems.append(table.problem(mark, fault.sentence, fault.remedy))
+
+
+def _check_owner(findings: ProjectFindings) -> None:
+    owner = findings.spec.owner
+    if owner is not None and owner.project:
+        findings.tell(("owner",), "the project's owner cannot be itself", "write {group: its name in CommCare}")
+    elif owner is not None and not str(getattr(owner, owner.kind)).strip():
+        findings.tell(("owner", owner.kind), "this owner has no name", "write its name in CommCare")
+
+
+def _check_limits(findings: ProjectFindings) -> None:
+    spec = findings.spec
+    name = spec.moodle_key_property
+    if name in RESERVED or not legal_name(name):
+        remedy = "start with a letter, then letters, digits, _ and -"
+        findings.tell(("moodle_key_property",), f"CommCare takes no property called {quoted(name)}", remedy)
+    for word in ("leavers_percent", "run_percent"):
+        _check(findings, ("guards", word), getattr(spec.guards, word), lambda share: 0 <= share <= 100, "0 to 100")
+    for word, hours in spec.intervals.model_dump().items():
+        if hours is not None:
+            _check(findings, ("intervals", word), hours, lambda value: value > 0, "hours, more than 0")
+
+
+def _check(
+    findings: ProjectFindings, loc: Loc, value: float, holds: Callable[[float], bool], range_words: str
+) -> None:
+    if not holds(value):
+        findings.tell(loc, f"{quoted(str(loc[-1]))} is out of range", f"it takes {range_words}")

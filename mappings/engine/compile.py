@@ -1,0 +1,284 @@
+"""A checked mapping as closures: a record in, a draft out, nothing looked up by name any more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mappings.engine.conditions import all_of, any_of, not_sent
+from mappings.engine.draft import (
+    NAME_LIMIT,
+    Context,
+    Draft,
+    Excluded,
+    HeldBack,
+    IndexReference,
+    ValueProblem,
+)
+from mappings.engine.elements import Family
+from mappings.engine.fingerprint import fingerprints
+from mappings.engine.owners import Own, compile_owner
+from mappings.engine.paths import Record
+from mappings.engine.reads import reads, value_paths
+from mappings.engine.spec import DepartureSpec, MappingSpec, PropertySpec
+from mappings.engine.steps import Surroundings
+from mappings.engine.templates import Render, compile_template
+from mappings.engine.texts import ABSENT, Absent, Invalid
+from mappings.engine.values import Evaluate, Rejected, compile_property
+
+
+@dataclass(frozen=True)
+class IndexRule:
+    """A parent of a mapping's cases; `mapping` is the file that makes them."""
+
+    name: str
+    case_type: str
+    relationship: str
+    when_parent_unknown: str
+    mapping: str
+
+
+@dataclass(frozen=True)
+class PropertyNote:
+    """What a property says about itself for people and for CommCare's data dictionary."""
+
+    description: str
+    label: str
+    group: str
+    data_type: str
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """The closures of a mapping."""
+
+    key: Render
+    name: Render
+    owner: Own
+    properties: tuple[tuple[str, Evaluate], ...]
+    families: tuple[Family, ...]
+    indices: tuple[tuple[IndexRule, Render], ...]
+    once: frozenset[str]
+    ignored: frozenset[str]
+    excluded_by: Callable[[Record], tuple[str, list[str]]]
+
+
+@dataclass(frozen=True)
+class CompiledMapping:
+    """One mapping, ready to use.
+
+    `level` is 0 without parents, else one more than the highest parent's; `reads` are catalogue paths;
+    `when_left`, `when_excluded` and `when_course_ends` are properties to set, None when not given; `personal`
+    holds names under `properties` (ask `is_personal` about a draft's names); `fingerprints` also has "@name",
+    "@owner", "@key", "@include" and "@index:<name>".
+    """
+
+    name: str
+    case_type: str
+    source: str
+    description: str
+    level: int
+    reads: frozenset[str]
+    parents: tuple[IndexRule, ...]
+    when_left: Mapping[str, str] | None
+    when_excluded: Mapping[str, str] | None
+    when_course_ends: Mapping[str, str] | None
+    existing_cases: str
+    recheck_daily: bool
+    personal: frozenset[str]
+    notes: Mapping[str, PropertyNote]
+    fingerprints: Mapping[str, str]
+    _parts: _Parts = field(repr=False, compare=False)
+
+    def draft(self, record: Mapping[str, Any], context: Context) -> Draft | Excluded | HeldBack:
+        """Return what this mapping makes of one record; never raises for what a record holds."""
+        parts = self._parts
+        key = _filled(parts.key, record, context)
+        reason, unknown = parts.excluded_by(record)
+        if reason:
+            return Excluded(key.text, reason)
+        name = _filled(parts.name, record, context)
+        held = [ValueProblem("@include", "not_sent", path) for path in unknown]
+        held += key.problems("@key") + name.problems("@name")
+        problems: list[ValueProblem] = []
+        indices = tuple(_references(parts.indices, record, context, held))
+        properties = _evaluate(parts.properties, record, context, (problems, held))
+        once, ignored = self._fill(record, context, properties, (problems, held))
+        owner = parts.owner(record, problems)
+        if held:
+            return HeldBack(key.text, (*held, *problems))
+        return Draft(
+            self.case_type, key.text, name.text, owner, properties, once, ignored, indices, tuple(problems)
+        )
+
+    def definition_of(self, name: str) -> str:
+        """Return the key under `properties` that makes a draft's property: "grades" for "grade_55"; "" if none."""
+        if name in self.notes and not any(family.name == name for family in self._parts.families):
+            return name
+        return next((family.name for family in self._parts.families if family.owns(name)), "")
+
+    def is_personal(self, name: str) -> bool:
+        """Say whether a draft's property holds personal data."""
+        return self.definition_of(name) in self.personal
+
+    def _fill(
+        self,
+        record: Record,
+        context: Context,
+        properties: dict[str, str],
+        troubles: tuple[list[ValueProblem], list[ValueProblem]],
+    ) -> tuple[frozenset[str], frozenset[str]]:
+        """Add the families' properties; return the names sent once, and those that alone are no reason to send."""
+        once, ignored = self._parts.once, self._parts.ignored
+        for family in self._parts.families:
+            try:
+                added = family.fill(record, context, properties, troubles[0])
+            except Rejected as rejected:
+                troubles[1].append(rejected.problem)
+                continue
+            once = once.union(added) if family.name in once else once
+            ignored = ignored.union(added) if family.name in ignored else ignored
+        return once, ignored
+
+
+@dataclass(frozen=True)
+class _Filled:
+    """A key or name: its text, or "" and why there is none."""
+
+    text: str
+    reason: str
+
+    def problems(self, part: str) -> list[ValueProblem]:
+        return [ValueProblem(part, self.reason)] if self.reason else []
+
+
+def _filled(render: Render, record: Record, context: Context) -> _Filled:
+    try:
+        text = render(record, context)
+    except Invalid as invalid:
+        return _Filled("", invalid.reason)
+    if isinstance(text, Absent):
+        return _Filled("", "not_sent")
+    if text is None:
+        return _Filled("", "blank")
+    return _Filled("", "too_long") if len(text) > NAME_LIMIT else _Filled(text, "")
+
+
+def _evaluate(
+    plan: tuple[tuple[str, Evaluate], ...],
+    record: Record,
+    context: Context,
+    troubles: tuple[list[ValueProblem], list[ValueProblem]],
+) -> dict[str, str]:
+    properties: dict[str, str] = {}
+    problems, held = troubles
+    for name, evaluate in plan:
+        try:
+            text = evaluate(record, context, problems)
+        except Rejected as rejected:
+            held.append(rejected.problem)
+            continue
+        if text is not ABSENT:
+            properties[name] = text
+    return properties
+
+
+def _references(
+    plan: tuple[tuple[IndexRule, Render], ...], record: Record, context: Context, held: list[ValueProblem]
+) -> Iterator[IndexReference]:
+    for rule, render in plan:
+        key = _filled(render, record, context)
+        if key.text:
+            yield IndexReference(rule.name, rule.case_type, key.text, rule.relationship, rule.when_parent_unknown)
+        elif rule.when_parent_unknown != "skip":
+            held += key.problems(f"@index:{rule.name}")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a mapping stands among the others: its parents and its level."""
+
+    level: int
+    parents: tuple[IndexRule, ...]
+
+
+def compile_mapping(
+    name: str, spec: MappingSpec, around: Surroundings, place: Place, personal: Callable[[str], bool]
+) -> CompiledMapping:
+    """Return a checked mapping as closures; `personal` says of a path of its source whether it is personal."""
+    private = {key: _is_personal(found, personal) for key, found in spec.properties.items()}
+    return CompiledMapping(
+        name=name,
+        case_type=spec.case_type,
+        source=spec.source,
+        description=spec.description,
+        level=place.level,
+        reads=frozenset(reads(spec)),
+        parents=place.parents,
+        when_left=_departure(spec.when_left),
+        when_excluded=_departure(spec.when_excluded),
+        when_course_ends=_departure(spec.when_course_ends),
+        existing_cases=spec.existing_cases,
+        recheck_daily=spec.recheck_daily,
+        personal=frozenset(key for key, is_private in private.items() if is_private),
+        notes={key: _note(found) for key, found in spec.properties.items()},
+        fingerprints=fingerprints(spec, around),
+        _parts=_parts(spec, around, place, (personal, private)),
+    )
+
+
+def _parts(
+    spec: MappingSpec,
+    around: Surroundings,
+    place: Place,
+    privacy: tuple[Callable[[str], bool], Mapping[str, bool]],
+) -> _Parts:
+    personal, private = privacy
+    single = {key: found for key, found in spec.properties.items() if found.one_property_per is None}
+    return _Parts(
+        key=compile_template(spec.external_id),
+        name=compile_template(spec.case_name),
+        owner=compile_owner(spec.owner, around, personal),
+        properties=tuple(
+            (key, compile_property(key, found, around, personal=private[key])) for key, found in single.items()
+        ),
+        families=tuple(
+            Family(key, found, around, personal=private[key], taken=frozenset(single))
+            for key, found in spec.properties.items()
+            if key not in single
+        ),
+        indices=tuple((rule, compile_template(spec.indices[rule.name].external_id)) for rule in place.parents),
+        once=frozenset(key for key, found in spec.properties.items() if found.write == "once"),
+        ignored=frozenset(spec.ignore_changes),
+        excluded_by=_excluded_by(spec),
+    )
+
+
+def _excluded_by(spec: MappingSpec) -> Callable[[Record], tuple[str, list[str]]]:
+    """Return a function giving the word that keeps a record out, and the fields it would need to be sure."""
+    include, exclude = all_of(spec.include), any_of(spec.exclude)
+
+    def excluded_by(record: Record) -> tuple[str, list[str]]:
+        included, excluded = include(record), exclude(record)
+        if included is False:
+            return "include", []
+        if excluded:
+            return "exclude", []
+        if included and excluded is False:
+            return "", []
+        return "", not_sent([*spec.include, *spec.exclude], record)
+
+    return excluded_by
+
+
+def _departure(spec: DepartureSpec | None) -> Mapping[str, str] | None:
+    return dict(spec.set) if spec is not None else None
+
+
+def _note(spec: PropertySpec) -> PropertyNote:
+    return PropertyNote(spec.description, spec.label, spec.group, spec.data_type or "")
+
+
+def _is_personal(spec: PropertySpec, personal: Callable[[str], bool]) -> bool:
+    return any(personal(path) for path in value_paths(spec)) if spec.personal is None else spec.personal

@@ -1,0 +1,102 @@
+"""`one_property_per`: a property for each element of a list, named by an id of the element."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from mappings.engine.draft import Context, ValueProblem
+from mappings.engine.names import RESERVED, legal_name, made_legal
+from mappings.engine.paths import Record, getter
+from mappings.engine.spec import ElementsSpec, PropertySpec
+from mappings.engine.steps import Surroundings, compile_chain
+from mappings.engine.texts import ABSENT, Absent, Invalid, to_text
+from mappings.engine.values import Evaluate, compile_property
+
+KEY_MARK: Final = "{key}"
+
+
+@dataclass(frozen=True)
+class _Made:
+    name: str
+    element: str  # the element's own id, for messages
+    text: str | Absent
+
+
+class Family:
+    """The properties that one `one_property_per` makes; `taken` are the mapping's other names."""
+
+    def __init__(
+        self, name: str, spec: PropertySpec, around: Surroundings, *, personal: bool, taken: frozenset[str]
+    ) -> None:
+        elements = spec.one_property_per
+        if elements is None:
+            raise ValueError("a family needs one_property_per")
+        self.name = name
+        self.prefix, _, self.suffix = elements.name.partition(KEY_MARK)
+        self._taken = taken
+        self._elements = getter(elements.each)
+        self._key = getter(elements.key.source)
+        self._key_chain = compile_chain(elements.key.transform, around)
+        self._evaluate: Evaluate = compile_property(name, _as_property(spec, elements), around, personal=personal)
+
+    def owns(self, name: str) -> bool:
+        """Say whether a property's name could be one of this family."""
+        inside = len(name) > len(self.prefix) + len(self.suffix)
+        return inside and name.startswith(self.prefix) and name.endswith(self.suffix)
+
+    def fill(
+        self, record: Record, context: Context, properties: dict[str, str], problems: list[ValueProblem]
+    ) -> list[str]:
+        """Add the family's properties to a draft and return their names; nothing when the list was not sent."""
+        made: dict[str, list[_Made]] = {}
+        for one in self._made(record, context, problems):
+            made.setdefault(one.name, []).append(one)
+        added = []
+        for name, ones in made.items():
+            if len(ones) > 1 or name in properties or name in self._taken:
+                detail = " and ".join(one.element for one in ones)
+                problems.append(ValueProblem(name, "name_collision", detail))
+            elif not isinstance(ones[0].text, Absent):
+                properties[name] = ones[0].text
+                added.append(name)
+        return added
+
+    def _made(self, record: Record, context: Context, problems: list[ValueProblem]) -> Iterator[_Made]:
+        elements = self._elements(record)
+        if not isinstance(elements, list | tuple):
+            return
+        for element in elements:
+            if not isinstance(element, dict):
+                continue
+            key = self._key(element)
+            name = self._name_of(key, context, problems)
+            if name:
+                found: list[ValueProblem] = []
+                text = self._evaluate(element, context, found)
+                problems += [ValueProblem(name, problem.reason, problem.detail) for problem in found]
+                yield _Made(name, to_text(key), text)
+
+    def _name_of(self, key: object, context: Context, problems: list[ValueProblem]) -> str:
+        """Return the property name for an element's key, or "" with a problem noted."""
+        if key is ABSENT or key is None:
+            problems.append(ValueProblem(self.name, "missing_element_key"))
+            return ""
+        try:
+            word = to_text(self._key_chain(key, context) if self._key_chain else key)
+        except Invalid as invalid:
+            problems.append(ValueProblem(self.name, invalid.reason, invalid.detail))
+            return ""
+        part = made_legal(word)
+        name = f"{self.prefix}{part}{self.suffix}"
+        if part and legal_name(name) and name not in RESERVED:
+            return name
+        problems.append(ValueProblem(self.name, "illegal_name", to_text(key)))
+        return ""
+
+
+def _as_property(spec: PropertySpec, elements: ElementsSpec) -> PropertySpec:
+    """Return what each element's property does, as an ordinary property of the element."""
+    changes = {"one_property_per": None, "source": elements.source, "transform": elements.transform}
+    return spec.model_copy(update=changes)

@@ -1,0 +1,186 @@
+"""Inline tests: a made-up record in the mapping file, and what the mapping must make of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any, Final
+
+from mappings.engine.catalogue import Catalogue, field_remedy, find_field
+from mappings.engine.compile import CompiledMapping
+from mappings.engine.draft import REASONS, Context, Draft, Excluded, HeldBack, OwnerRule, ValueProblem
+from mappings.engine.problems import Problem, quoted, suggestion
+from mappings.engine.reading import Document, Loc
+from mappings.engine.spec import ExpectSpec, TestSpec
+
+_SITE_URL: Final = "https://moodle.example.org"
+_SOME_DAY: Final = date(2026, 1, 31)
+
+
+@dataclass
+class Examples:
+    """The tests of one mapping file being run."""
+
+    document: Document
+    mapping: CompiledMapping
+    catalogue: Catalogue
+    site: str
+    site_url: str
+    run: int = 0
+    failed: int = 0
+    problems: list[Problem] = field(default_factory=list)
+
+    def run_all(self, tests: Sequence[TestSpec]) -> None:
+        """Run every test; each finding stands at the expectation that was not met."""
+        for number, test in enumerate(tests):
+            before = len(self.problems)
+            self._run(("tests", number), test)
+            self.run += 1
+            self.failed += len(self.problems) > before
+
+    def tell(self, loc: Loc, sentence: str, remedy: str) -> None:
+        """Note a finding."""
+        self.problems.append(self.document.problem(self.document.mark(loc), sentence, remedy))
+
+    def _run(self, loc: Loc, test: TestSpec) -> None:
+        if self.mapping.recheck_daily and test.today is None:
+            self.tell((*loc, "name"), f"{test.name}: which day is it?", "add 'today: 2026-01-31' to this test")
+            return
+        before = len(self.problems)
+        record = self._record((*loc, "given"), test.given, "")
+        if len(self.problems) > before:
+            return
+        context = Context(self.site, self.site_url or _SITE_URL, test.today or _SOME_DAY)
+        self._compare((*loc, "expect"), test, self.mapping.draft(record, context))
+
+    def _record(self, loc: Loc, given: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+        """Return a record as the Moodle adaptor would build it: numbers, flags and times by the catalogue."""
+        record: dict[str, Any] = {}
+        for name, written in given.items():
+            at, path = (*loc, name), f"{prefix}{name}"
+            found = find_field(self.catalogue, self.mapping.source, path)
+            if found is not None and found.type == "elements":
+                entries = written if isinstance(written, list) else []
+                record[name] = [
+                    self._record((*at, number), entry, f"{path}[].")
+                    for number, entry in enumerate(entries)
+                    if isinstance(entry, dict)
+                ]
+            elif found is not None:
+                record[name] = self._typed(at, found.type, written)
+            elif self._is_block(path):
+                record[name] = self._record(at, written, f"{path}.") if isinstance(written, dict) else None
+            else:
+                self._unknown(at, path)
+        return record
+
+    def _is_block(self, path: str) -> bool:
+        return any(known.startswith(f"{path}.") for known in self.catalogue[self.mapping.source])
+
+    def _unknown(self, loc: Loc, path: str) -> None:
+        source = self.mapping.source
+        mark = self.document.mark(loc, key=True)
+        sentence = f"source {quoted(source)} has no field {quoted(path)}"
+        self.problems.append(self.document.problem(mark, sentence, field_remedy(self.catalogue, source, path)))
+
+    def _typed(self, loc: Loc, kind: str, written: Any) -> object:
+        if kind == "list":
+            return written if isinstance(written, list) else [written] if written else []
+        if not isinstance(written, str | None):
+            self.tell(loc, "this field holds one value", "write it without brackets")
+            return None
+        if kind == "text" or written is None or written in ("", "null", "~"):
+            return None if written is None else written if kind == "text" else None
+        if kind == "flag":
+            return self._flag(loc, written)
+        return self._number(loc, written, is_time=kind == "time")
+
+    def _flag(self, loc: Loc, written: str) -> bool | None:
+        known = {"true": True, "1": True, "false": False, "0": False}
+        if written not in known:
+            self.tell(loc, f"{quoted(written)} is neither true nor false", "write true or false")
+        return known.get(written)
+
+    def _number(self, loc: Loc, written: str, *, is_time: bool) -> int | float | None:
+        digits = written.removeprefix("-").replace(".", "", 1)
+        if not (digits.isascii() and digits.isdigit() and len(digits) < 16):
+            self.tell(loc, f"{quoted(written)} is not a number", "write digits, times as seconds since 1970")
+            return None
+        number = float(written) if "." in written else int(written)
+        return None if is_time and number == 0 else number
+
+    def _compare(self, loc: Loc, test: TestSpec, made: Draft | Excluded | HeldBack) -> None:
+        expect = test.expect
+        if expect.excluded or expect.held_back:
+            wanted, words = (Excluded, "left out") if expect.excluded else (HeldBack, "held back")
+            if not isinstance(made, wanted):
+                self.tell(loc, f"{test.name}: the record is not {words}", f"the mapping made {_in_words(made)}")
+            return
+        if not isinstance(made, Draft):
+            self.tell(loc, f"{test.name}: there is no case", f"the mapping made {_in_words(made)}")
+            return
+        self._compare_frame(loc, test.name, expect, made)
+        for name, text in expect.properties.items():
+            self._compare_property((*loc, "properties", name), f"{test.name}: {name}", text, made)
+        for number, name in enumerate(expect.not_sent):
+            if name in made.properties:
+                self.tell((*loc, "not_sent", number), f"{test.name}: {name}", "the mapping sends something for it")
+
+    def _compare_frame(self, loc: Loc, name: str, expect: ExpectSpec, made: Draft) -> None:
+        keys = {index.name: index.key for index in made.indices}
+        wanted = [
+            (("external_id",), expect.external_id, made.key),
+            (("case_name",), expect.case_name, made.name),
+            (("owner",), expect.owner, _owner_text(made.owner)),
+        ]
+        wanted += [(("indices", index), key, keys.get(index, "")) for index, key in expect.indices.items()]  # type: ignore[misc]
+        for at, text, found in wanted:
+            if text is not None and text.replace("{site}", self.site) != found:
+                is_name = at == ("case_name",)
+                self.tell((*loc, *at), f"{name}: {at[-1]}", _difference(text, found, masked=is_name))
+
+    def _compare_property(self, loc: Loc, title: str, text: str, made: Draft) -> None:
+        name = str(loc[-1])
+        if not self.mapping.definition_of(name):
+            remedy = suggestion(name, self.mapping.notes)
+            mark = self.document.mark(loc, key=True)
+            self.problems.append(
+                self.document.problem(mark, f"this mapping has no property {quoted(name)}", remedy)
+            )
+        elif name not in made.properties:
+            why = "".join(f": it {REASONS[p.reason]}" for p in made.problems if p.property == name)
+            self.tell(loc, title, f"the mapping sends nothing for it{why}")
+        elif made.properties[name] != text:
+            masked = self.mapping.is_personal(name)
+            self.tell(loc, title, _difference(text, made.properties[name], masked=masked))
+
+
+def _in_words(made: Draft | Excluded | HeldBack) -> str:
+    if isinstance(made, Excluded):
+        return f"nothing: {quoted(made.reason)} leaves the record out"
+    if isinstance(made, HeldBack):
+        return f"nothing: {'; '.join(_reason(problem) for problem in made.problems)}"
+    return "a case"
+
+
+def _reason(problem: ValueProblem) -> str:
+    detail = f" ({problem.detail})" if problem.detail else ""
+    return f"{problem.property.lstrip('@')}{detail} {REASONS[problem.reason]}"
+
+
+def _owner_text(owner: OwnerRule) -> str:
+    if owner.same_as:
+        return f"same_as:{owner.same_as}"
+    return f"{owner.candidates[0].kind}:{owner.candidates[0].value}" if owner.candidates else ""
+
+
+def _difference(expected: str, made: str, *, masked: bool) -> str:
+    """Return both texts for a message; personal ones only by their beginnings and where they part."""
+    if not masked:
+        return f"expected {quoted(expected)}, the mapping made {quoted(made)}"
+    same = next(
+        (at for at, (a, b) in enumerate(zip(expected, made, strict=False)) if a != b),
+        min(len(expected), len(made)),
+    )
+    return f"expected '{expected[:2]}***', the mapping made '{made[:2]}***'; they part at character {same + 1}"

@@ -1,0 +1,182 @@
+"""Collects what is wrong with the names in one mapping: fields, templates, conditions, transforms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from mappings.engine.catalogue import (
+    PROJECT_FIELDS,
+    Catalogue,
+    CatalogueField,
+    field_remedy,
+    find_field,
+)
+from mappings.engine.problems import Problem, Severity, quoted, suggestion
+from mappings.engine.reading import Document, Loc
+from mappings.engine.spec import ConditionSpec, MappingSpec, StepSpec
+from mappings.engine.steps import StepError, bind_settings
+from mappings.engine.templates import TemplateError, parse_template
+from mappings.engine.transform import Transform
+
+_ACCEPTS: Final[Mapping[str, tuple[str, ...]]] = {
+    "text": ("text", "number", "flag", "time"),
+    "number": ("text", "number"),
+    "moment": ("text", "number", "time"),
+    "list": ("list",),
+}
+_KINDS: Final[Mapping[str, str]] = {
+    "text": "a text",
+    "number": "a number",
+    "flag": "true or false",
+    "time": "a time",
+    "list": "a list",
+    "elements": "a list of elements",
+}
+
+
+@dataclass(frozen=True)
+class ProjectNames:
+    """The names that project.yaml defines, whether or not what they name is right."""
+
+    code_lists: frozenset[str] = frozenset()
+    lookups: frozenset[str] = frozenset()
+    has_owner: bool = False
+    moodle_key_property: str = "moodle_key"
+
+    def tables(self, kind: str) -> frozenset[str]:
+        """Return the names of a kind of table, "code list" or "lookup"."""
+        return self.code_lists if kind == "code list" else self.lookups
+
+
+@dataclass
+class Findings:
+    """One mapping under examination; `project` is None when project.yaml itself could not be read."""
+
+    document: Document
+    spec: MappingSpec
+    catalogue: Catalogue
+    project: ProjectNames | None
+    problems: list[Problem] = field(default_factory=list)
+
+    def tell(
+        self, loc: Loc, sentence: str, remedy: str = "", *, key: bool = False, severity: Severity = "error"
+    ) -> None:
+        """Note a finding at a place of the file."""
+        mark = self.document.mark(loc, key=key)
+        self.problems.append(self.document.problem(mark, sentence, remedy, severity=severity))
+
+    def field(self, loc: Loc, path: str, *, each: str = "") -> CatalogueField | None:
+        """Return the field that a path names, inside an element of `each` if given; None with a finding."""
+        found = find_field(self.catalogue, self.spec.source, f"{each}[].{path}" if each else path)
+        if found is None:
+            self.tell(loc, *self._no_field(path, each))
+        return found
+
+    def _no_field(self, path: str, each: str) -> tuple[str, str]:
+        source = self.spec.source
+        if each:
+            start = f"{each}[]."
+            inside = {p.removeprefix(start): f for p, f in self.catalogue[source].items() if p.startswith(start)}
+            return f"an element of {quoted(each)} has no field {quoted(path)}", field_remedy(
+                {source: inside}, source, path
+            )
+        return f"source {quoted(source)} has no field {quoted(path)}", field_remedy(self.catalogue, source, path)
+
+    def template(self, loc: Loc, text: str) -> list[str] | None:
+        """Check a template and return its paths, project fields included; None when it cannot be read."""
+        try:
+            pieces = parse_template(text)
+        except TemplateError as error:
+            mark = self.document.within(loc, error.offset, 1)
+            self.problems.append(self.document.problem(mark, error.sentence, error.remedy))
+            return None
+        for piece in pieces:
+            if piece.path and piece.path not in PROJECT_FIELDS:
+                self._template_path(loc, piece.path, piece.offset)
+        if not squeezed_text(pieces):
+            self.tell(loc, "this template is empty", "write the fields, as in {firstname} {lastname}")
+        return [piece.path for piece in pieces if piece.path]
+
+    def _template_path(self, loc: Loc, path: str, offset: int) -> None:
+        found = find_field(self.catalogue, self.spec.source, path)
+        mark = self.document.within(loc, offset, len(path))
+        if found is None:
+            self.problems.append(self.document.problem(mark, *self._no_field(path, "")))
+        elif found.type in ("list", "elements"):
+            sentence = f"{quoted(path)} is {_KINDS[found.type]} and cannot stand in a template"
+            remedy = 'give it a property of its own with {join: ", "}'
+            self.problems.append(self.document.problem(mark, sentence, remedy))
+
+    def conditions(self, loc: Loc, specs: Sequence[ConditionSpec]) -> None:
+        """Check the conditions of a list."""
+        for number, spec in enumerate(specs):
+            found = self.field((*loc, number, "source"), spec.source)
+            if found is not None:
+                self._comparison((*loc, number), spec, found)
+
+    def _comparison(self, loc: Loc, spec: ConditionSpec, found: CatalogueField) -> None:
+        operator = spec.operators[0]
+        words = {"is": [spec.is_], "is_not": [spec.is_not], "any_of": spec.any_of, "none_of": spec.none_of}
+        operands = words.get(operator) or []
+        if operator in words and not operands:
+            self.tell(
+                (*loc, operator), f"{quoted(operator)} lists nothing to compare with", "name at least one value"
+            )
+        if found.type == "elements":
+            self.tell((*loc, "source"), f"{quoted(found.path)} is a list of elements", "compare another field")
+        if found.type == "flag" and any(word not in ("true", "false") for word in operands):
+            self.tell((*loc, operator), f"{quoted(spec.source)} is true or false", "compare it with true or false")
+        if operator in ("at_least", "below") and found.type not in ("number", "text"):
+            kind = _KINDS[found.type]
+            self.tell((*loc, operator), f"{quoted(spec.source)} is {kind}; {quoted(operator)} compares numbers")
+
+    def steps(self, loc: Loc, steps: Sequence[StepSpec], kind: str, subject: str) -> str:
+        """Check a list of transforms on a kind of value and return the kind it ends with; "" after a finding."""
+        for number, step in enumerate(steps):
+            at = (*loc, number)
+            try:
+                known, settings = bind_settings(step)
+            except StepError as error:
+                for fault in error.faults:
+                    self.tell((*at, *fault.loc), fault.sentence, fault.remedy, key=fault.key)
+                kind = ""
+                continue
+            self._table(at, known, str(settings.get("name", "")))
+            if kind and kind not in _ACCEPTS[known.takes]:
+                self._misfit(at, known, kind, subject)
+                return ""
+            kind, subject = (known.gives, f"the result of {quoted(known.name)}") if kind else ("", subject)
+        return kind
+
+    def _misfit(self, loc: Loc, known: Transform, kind: str, subject: str) -> None:
+        sentence = f"{quoted(known.name)} cannot work on {_KINDS[kind]}, and that is what {subject} is"
+        remedy = "leave it out"
+        if kind == "list":
+            remedy = "put join, first or count before it"
+        elif kind == "time":
+            remedy = "put date or days_ago before it"
+        self.tell((*loc, known.name), sentence, remedy, key=True)
+
+    def _table(self, loc: Loc, known: Transform, name: str) -> None:
+        if known.table and self.project is not None:
+            self.table((*loc, known.name), known.table, name)
+
+    def table(self, loc: Loc, kind: str, name: str) -> None:
+        """Check that project.yaml has a code list or lookup."""
+        if self.project is None or name in self.project.tables(kind):
+            return
+        none = f"add it to project.yaml under {'code_lists' if kind == 'code list' else 'lookups'}"
+        remedy = suggestion(name, self.project.tables(kind), none=none)
+        self.tell(loc, f"project.yaml has no {kind} {quoted(name)}", remedy)
+
+
+def squeezed_text(pieces: Sequence[object]) -> bool:
+    """Say whether a template has anything in it."""
+    return any(getattr(piece, "path", "") or getattr(piece, "text", "").strip() for piece in pieces)
+
+
+def kind_words(kind: str) -> str:
+    """Return a kind of value in words."""
+    return _KINDS[kind]

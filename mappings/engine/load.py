@@ -1,0 +1,215 @@
+"""Reads a folder of mappings: everything wrong with it at once, or the project ready to run."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from mappings.engine.catalogue import Catalogue, find_field
+from mappings.engine.check_frame import check_frame, check_source
+from mappings.engine.check_project import ProjectFindings, project_names, surroundings
+from mappings.engine.check_properties import check_properties
+from mappings.engine.compile import CompiledMapping, Place, compile_mapping
+from mappings.engine.examples import Examples
+from mappings.engine.findings import Findings, ProjectNames
+from mappings.engine.graph import MappingFile, places
+from mappings.engine.problems import MappingError, Problem, in_file_order
+from mappings.engine.project import Guards, Project, course_choice, intervals
+from mappings.engine.project_spec import ProjectSpec
+from mappings.engine.reading import Document, read_document
+from mappings.engine.shape import read_shape
+from mappings.engine.spec import MappingSpec
+from mappings.engine.steps import Surroundings
+
+PROJECT_FILE = "project.yaml"
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What `check` found: `problems` in file order (warnings too), the inline tests, and what could be compiled.
+
+    `mappings` are parents first; `switched_off` names the files with `enabled: false`, whose findings are
+    warnings only.
+    """
+
+    problems: tuple[Problem, ...]
+    tests_run: int
+    tests_failed: int
+    mappings: tuple[CompiledMapping, ...]
+    switched_off: tuple[str, ...]
+
+    @property
+    def errors(self) -> tuple[Problem, ...]:
+        """The findings that keep the mappings from being used."""
+        return tuple(problem for problem in self.problems if problem.severity == "error")
+
+
+def load_project(folder: Path, catalogue: Catalogue) -> Project:
+    """Return the project in a folder, checked and compiled; MappingError with all errors, in file order."""
+    reading = _read(folder, catalogue)
+    errors = [problem for problem in reading.problems() if problem.severity == "error"]
+    if errors or reading.spec is None or reading.around is None:
+        raise MappingError(errors)
+    enabled = [file for file in reading.files if file.enabled]
+    return _project(reading, _compiled(reading, enabled, catalogue))
+
+
+def check_project(folder: Path, catalogue: Catalogue) -> CheckReport:
+    """Return everything that is wrong or doubtful in a folder, inline tests included; never raises for it."""
+    try:
+        reading = _read(folder, catalogue)
+    except MappingError as error:
+        return CheckReport(tuple(error.problems), 0, 0, (), ())
+    mappings = _compiled(reading, [file for file in reading.files if file.is_right], catalogue)
+    run = failed = 0
+    by_name = {file.name: file for file in reading.files}
+    for mapping in mappings:
+        examples = _run_examples(reading, by_name[mapping.name], mapping, catalogue)
+        run, failed = run + examples.run, failed + examples.failed
+    off = tuple(file.name for file in reading.files if not file.enabled)
+    on = tuple(mapping for mapping in mappings if mapping.name not in off)
+    return CheckReport(tuple(reading.problems()), run, failed, on, off)
+
+
+@dataclass
+class _Reading:
+    """A folder as far as it could be read."""
+
+    folder: Path
+    spec: ProjectSpec | None = None
+    around: Surroundings | None = None
+    project_problems: list[Problem] = field(default_factory=list)
+    files: list[MappingFile] = field(default_factory=list)
+    places: Mapping[str, Place] = field(default_factory=dict)
+
+    def problems(self) -> list[Problem]:
+        """Return all findings in file order; those of a switched-off mapping stop nothing."""
+        found = list(self.project_problems)
+        for file in self.files:
+            found += file.problems if file.enabled else [replace(p, severity="warning") for p in file.problems]
+        return in_file_order(found)
+
+
+def _read(folder: Path, catalogue: Catalogue) -> _Reading:
+    project_file = folder / PROJECT_FILE
+    if not project_file.is_file():
+        sentence, remedy = "there is no such file", "'moodle-commcare init' asks a few questions and writes it"
+        raise MappingError([Problem(str(project_file), 1, 1, 1, sentence, remedy, "")])
+    reading = _Reading(folder)
+    names = _read_project(reading, project_file)
+    for file in sorted(folder.glob("*.yml")):
+        sentence, remedy = (
+            "this file is not read, because its name ends in .yml",
+            "rename it to .yaml, or delete it",
+        )
+        reading.project_problems.append(Problem(str(file), 1, 1, 1, sentence, remedy, ""))
+    reading.files = [_read_mapping(file) for file in sorted(folder.glob("*.yaml")) if file.name != PROJECT_FILE]
+    if not reading.files:
+        sentence, remedy = "there is no mapping in this folder", "copy student.yaml and enrolment.yaml here"
+        reading.project_problems.append(Problem(str(project_file), 1, 1, 1, sentence, remedy, ""))
+    for read in reading.files:
+        if read.spec is not None:
+            read.problems += _check_names(read.document, read.spec, catalogue, names)
+    reading.places = places(reading.files)
+    return reading
+
+
+def _read_project(reading: _Reading, file: Path) -> ProjectNames | None:
+    try:
+        document = read_document(file)
+    except MappingError as error:
+        reading.project_problems += error.problems
+        return None
+    reading.spec, reading.project_problems = read_shape(document, ProjectSpec)
+    if reading.spec is None:
+        return None
+    findings = ProjectFindings(document, reading.spec, reading.folder)
+    reading.around = surroundings(findings)
+    reading.project_problems += findings.problems
+    return project_names(reading.spec)
+
+
+def _read_mapping(file: Path) -> MappingFile:
+    try:
+        document = read_document(file)
+    except MappingError as error:
+        return MappingFile(file.stem, Document(str(file), []), None, error.problems)
+    spec, problems = read_shape(document, MappingSpec)
+    return MappingFile(file.stem, document, spec, problems)
+
+
+def _check_names(
+    document: Document, spec: MappingSpec, catalogue: Catalogue, names: ProjectNames | None
+) -> list[Problem]:
+    findings = Findings(document, spec, catalogue, names)
+    if check_source(findings):
+        check_frame(findings)
+        check_properties(findings)
+    return findings.problems
+
+
+def _compiled(
+    reading: _Reading, files: Sequence[MappingFile], catalogue: Catalogue
+) -> tuple[CompiledMapping, ...]:
+    """Return the given right mappings compiled, parents first."""
+    if reading.around is None:
+        return ()
+    made = []
+    for file in files:
+        if file.spec is not None:
+            personal = _privacy(catalogue, file.spec.source)
+            made.append(compile_mapping(file.name, file.spec, reading.around, reading.places[file.name], personal))
+    return tuple(sorted(made, key=lambda mapping: (mapping.level, mapping.name)))
+
+
+def _privacy(catalogue: Catalogue, source: str) -> Callable[[str], bool]:
+    """Return a function that says of a path of one source whether it is personal."""
+
+    def personal(path: str) -> bool:
+        found = find_field(catalogue, source, path)
+        return found is not None and found.personal
+
+    return personal
+
+
+def _run_examples(
+    reading: _Reading, file: MappingFile, mapping: CompiledMapping, catalogue: Catalogue
+) -> Examples:
+    spec = reading.spec
+    site, site_url = (spec.site, spec.site_url) if spec else ("", "")
+    examples = Examples(file.document, mapping, catalogue, site, site_url)
+    examples.run_all(file.spec.tests if file.spec else ())
+    file.problems += examples.problems
+    return examples
+
+
+def _project(reading: _Reading, mappings: tuple[CompiledMapping, ...]) -> Project:
+    spec, around = reading.spec, reading.around
+    if spec is None or around is None:
+        raise MappingError(reading.problems())
+    return Project(
+        site=spec.site,
+        site_url=spec.site_url,
+        time_zone=ZoneInfo(spec.time_zone),
+        country=spec.country,
+        courses=course_choice(spec.courses),
+        mappings=mappings,
+        revision=_revision(reading.folder, spec),
+        owner=around.owner,
+        guards=Guards(**spec.guards.model_dump()),
+        intervals=intervals(spec.intervals),
+        moodle_key_property=spec.moodle_key_property,
+    )
+
+
+def _revision(folder: Path, spec: ProjectSpec) -> str:
+    """Return a short hash over the names and bytes of all files that a project is made of."""
+    files = {*folder.glob("*.yaml"), *(folder / lookup.file for lookup in spec.lookups.values())}
+    content = hashlib.sha256()
+    for file in sorted(files):
+        content.update(f"{file.name}\0".encode())
+        content.update(hashlib.sha256(file.read_bytes()).digest())
+    return content.hexdigest()[:12]

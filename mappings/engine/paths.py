@@ -1,0 +1,45 @@
+"""Dotted paths into a record, telling apart a field that Moodle did not send and one that is blank."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from mappings.engine.texts import ABSENT
+
+Record = Mapping[str, Any]
+Getter = Callable[[Record], object]  # ABSENT, None when blank, or the value
+
+
+def settled(value: object) -> object:
+    """Return None for every kind of blank: "", white space, null, an empty list or block."""
+    if isinstance(value, str):
+        return value if value and not value.isspace() else None
+    return None if isinstance(value, list | tuple | dict) and not value else value
+
+
+def getter(path: str) -> Getter:
+    """Return a function that takes the field at `path` from a record."""
+    parts = path.split(".")
+    if len(parts) == 1:
+        return _field(path)
+    return _nested(parts[:-1], parts[-1])
+
+
+def _field(name: str) -> Getter:
+    def get(record: Record) -> object:
+        return settled(record.get(name, ABSENT))
+
+    return get
+
+
+def _nested(blocks: list[str], name: str) -> Getter:
+    def get(record: Record) -> object:
+        node: Any = record
+        for block in blocks:
+            node = node.get(block, ABSENT)
+            if not isinstance(node, dict):
+                return None if node is None else ABSENT
+        return settled(node.get(name, ABSENT))
+
+    return get

@@ -1,0 +1,75 @@
+"""The project as the rest of the program sees it: what project.yaml says, and all mappings compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from zoneinfo import ZoneInfo
+
+from mappings.engine.compile import CompiledMapping
+from mappings.engine.draft import OwnerReference
+from mappings.engine.project_spec import CoursesSpec, IntervalsSpec, ProjectSpec
+
+
+@dataclass(frozen=True)
+class CourseChoice:
+    """Which courses a run reads; `shortname_like` is a shell pattern, `custom_field` a shortname and its value."""
+
+    ids: tuple[int, ...] = ()
+    categories: tuple[int, ...] = ()
+    shortname_like: str = ""
+    only_running: bool = False
+    custom_field: tuple[str, str] | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether project.yaml chooses no course at all."""
+        return not (self.ids or self.categories or self.shortname_like or self.only_running or self.custom_field)
+
+
+@dataclass(frozen=True)
+class Guards:
+    """Limits on disappearance: per course (`leavers_*`) and per run (`run_*`)."""
+
+    leavers_percent: float = 20.0
+    leavers_people: int = 3
+    run_percent: float = 5.0
+    run_cases: int = 5
+
+
+@dataclass(frozen=True)
+class Project:
+    """All mappings of a folder, checked and compiled; `mappings` holds the enabled ones, parents first.
+
+    `intervals` is hours by stream; `revision` changes with every edit of a file; `owner` is the default owner.
+    """
+
+    site: str
+    site_url: str
+    time_zone: ZoneInfo
+    country: str
+    courses: CourseChoice
+    mappings: tuple[CompiledMapping, ...]
+    revision: str
+    owner: OwnerReference | None
+    guards: Guards
+    intervals: Mapping[str, float]
+    moodle_key_property: str
+
+
+def course_choice(spec: CoursesSpec) -> CourseChoice:
+    """Return the choice of courses as a plain value."""
+    field = next(iter(spec.custom_field.items()), None)
+    return CourseChoice(tuple(spec.ids), tuple(spec.categories), spec.shortname_like, spec.only_running, field)
+
+
+def project_owner(spec: ProjectSpec) -> OwnerReference | None:
+    """Return the owner that project.yaml names, if it names one."""
+    if spec.owner is None or spec.owner.project:
+        return None
+    return OwnerReference(spec.owner.kind, str(getattr(spec.owner, spec.owner.kind)))
+
+
+def intervals(spec: IntervalsSpec) -> dict[str, float]:
+    """Return the intervals that were given, in hours."""
+    return {name: hours for name, hours in spec.model_dump().items() if hours is not None}

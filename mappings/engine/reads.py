@@ -1,0 +1,32 @@
+"""Which fields of its source a mapping looks at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mappings.engine.spec import MappingSpec, PropertySpec
+from mappings.engine.templates import template_paths
+
+
+def value_paths(spec: PropertySpec) -> list[str]:
+    """Return the paths whose values end up in a property."""
+    if spec.one_property_per is not None:
+        return [f"{spec.one_property_per.each}[].{spec.one_property_per.source}"]
+    if spec.template is not None:
+        return template_paths(spec.template)
+    return [spec.source] if spec.source is not None else list(spec.first_of or [])
+
+
+def reads(spec: MappingSpec) -> Iterator[str]:
+    """Return every path of the source that a mapping looks at."""
+    yield from template_paths(spec.external_id)
+    yield from template_paths(spec.case_name)
+    yield from (condition.source for condition in [*spec.include, *spec.exclude])
+    yield from (rule.source for rule in spec.owner.first_of)
+    for index in spec.indices.values():
+        yield from template_paths(index.external_id)
+    for found in spec.properties.values():
+        yield from value_paths(found)
+        yield from (condition.source for case in found.cases or [] for condition in case.when)
+        if found.one_property_per is not None:
+            yield f"{found.one_property_per.each}[].{found.one_property_per.key.source}"

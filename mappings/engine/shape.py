@@ -1,0 +1,144 @@
+"""Turns what pydantic finds into sentences for the author of the file; names are checked later, in check.py."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import UnionType
+from typing import Annotated, Any, Final, TypeVar, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+from mappings.engine.problems import Problem, quoted, suggestion
+from mappings.engine.reading import Document, Loc
+
+Model = TypeVar("Model", bound=BaseModel)
+
+NOT_YET: Final[Mapping[str, str]] = {
+    "park": "write {set: {property: value}}; the owner stays as it is",
+    "close": "write {set: {property: value}}; a closed case could not be opened again",
+    "retire": "a property that is taken out of the mapping keeps its last value in CommCare",
+    "transforms_file": "use the transforms of the language; project.yaml cannot load code yet",
+    "plugins": "use the transforms of the language; project.yaml cannot load code yet",
+}
+"""Words of the language that this version refuses, with what to write for now."""
+
+_EXAMPLES: Final[Mapping[str, str]] = {
+    "language": "language: 1",
+    "site": "site: demo",
+    "time_zone": "time_zone: Africa/Nairobi",
+    "country": "country: KE",
+    "case_type": "case_type: student",
+    "source": "source: users",
+    "external_id": 'external_id: "{site}-user-{id}"',
+    "case_name": 'case_name: "{firstname} {lastname}"',
+    "owner": "owner: {otherwise: project}",
+    "relationship": "relationship: child",
+    "set": "set: {property: value}",
+}
+
+
+def read_shape(document: Document, model: type[Model]) -> tuple[Model | None, list[Problem]]:
+    """Return the file as a model, or None and what is wrong with its shape."""
+    problems = list(document.problems)
+    if not isinstance(document.data, dict):
+        mark = document.mark(())
+        return None, [*problems, document.problem(mark, "this file says nothing yet", "start with 'language: 1'")]
+    spec: Model | None = None
+    refused: list[tuple[Loc, Problem]] = []
+    try:
+        spec = model.model_validate(document.data)
+    except ValidationError as error:
+        refused = [_told(document, model, found) for found in error.errors(include_url=False)]
+    empty = [_nothing_after(document, loc) for loc in document.empty if _must_say_something(loc, refused)]
+    problems += empty + [problem for loc, problem in refused if document.known(loc) not in document.empty]
+    return (None if problems else spec), problems
+
+
+def _must_say_something(loc: Loc, refused: list[tuple[Loc, Problem]]) -> bool:
+    """Whether an empty value is a finding of its own: not in a test's record, not inside a refused block."""
+    if loc[:1] == ("tests",) and len(loc) > 3:
+        return False
+    return not any(loc != other and loc[: len(other)] == other for other, _ in refused if other)
+
+
+def _nothing_after(document: Document, loc: Loc) -> Problem:
+    name = _name(loc) or "this"
+    remedy = 'give it a value, write "" for an empty text, or delete the line'
+    return document.problem(document.mark(loc), f"nothing is written after {quoted(name)}", remedy)
+
+
+def _told(document: Document, model: type[BaseModel], found: Any) -> tuple[Loc, Problem]:
+    """Return where pydantic's finding is in the file, and the finding in our words."""
+    loc: Loc = tuple(found["loc"])
+    kind = found["type"]
+    if kind == "told":
+        context = found["ctx"]
+        at = (*loc, context["at"]) if context["at"] else loc
+        mark = document.mark(at, key=bool(context["at"]))
+        return loc, document.problem(mark, context["sentence"], context["remedy"])
+    if kind == "extra_forbidden":
+        return loc, _unknown_key(document, model, loc)
+    if kind == "missing":
+        mark = document.mark(loc[:-1])
+        name = str(loc[-1])
+        example = _EXAMPLES.get(name, f"{name}: ...")
+        return loc, document.problem(mark, f"the key {quoted(name)} is missing", f"add {example}")
+    sentence, remedy = _wrong_kind(_name(loc), kind, found)
+    return loc, document.problem(document.mark(loc), sentence, remedy)
+
+
+def _unknown_key(document: Document, model: type[BaseModel], loc: Loc) -> Problem:
+    name = str(loc[-1])
+    mark = document.mark(loc, key=True)
+    if name in NOT_YET:
+        return document.problem(mark, f"{quoted(name)} is not built yet in this version", NOT_YET[name])
+    return document.problem(mark, f"unknown key {quoted(name)}", suggestion(name, keys_at(model, loc[:-1])))
+
+
+def _wrong_kind(name: str, kind: str, found: Any) -> tuple[str, str]:
+    given = found["input"]
+    if kind == "literal_error":
+        if name == "language":
+            return "this program speaks language 1 of mappings", "write 'language: 1'"
+        word = quoted(given) if isinstance(given, str) else "this"
+        return f"{word} is not allowed here; use {found['ctx']['expected']}", ""
+    if kind == "tuple_type":
+        example = f": write [{given}]" if isinstance(given, str) and len(given) < 40 else ""
+        return f"{quoted(name)} is a list{example}", "" if example else "put '- ' before each entry"
+    if kind in ("dict_type", "model_type"):
+        return f"{quoted(name)} takes lines of 'key: value' here", "indent them under it, or write {key: value}"
+    if isinstance(given, dict):
+        return f"{quoted(name)} takes one text here", 'a text that starts with { needs quotes: "{firstname}"'
+    return f"{quoted(name)} takes one value here, not a list", "keep one of them, without brackets"
+
+
+def _name(loc: Loc) -> str:
+    return next((part for part in reversed(loc) if isinstance(part, str)), "")
+
+
+def keys_at(model: type[BaseModel], loc: Loc) -> list[str]:
+    """Return the keys that a file may have at `loc`."""
+    node: Any = model
+    for part in loc:
+        node = _inside(node, part)
+    if not (isinstance(node, type) and issubclass(node, BaseModel)):
+        return []
+    return [field.alias or name for name, field in node.model_fields.items()]
+
+
+def _inside(annotation: Any, part: str | int) -> Any:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        fields = annotation.model_fields
+        return _plain(fields[part].annotation) if isinstance(part, str) and part in fields else None
+    arguments = [inner for inner in get_args(annotation) if inner is not Ellipsis]
+    return _plain(arguments[-1]) if arguments else None
+
+
+def _plain(annotation: Any) -> Any:
+    """Return an annotation without Annotated and without `| None`."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        return _plain(get_args(annotation)[0])
+    if origin in (Union, UnionType):
+        return _plain(next(inner for inner in get_args(annotation) if inner is not type(None)))
+    return annotation

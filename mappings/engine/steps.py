@@ -1,0 +1,153 @@
+"""From a transform as a mapping names it to a function: settings read and bound, a list of them made into one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from mappings.engine import transforms as _transforms  # noqa: F401  (fills TRANSFORMS)
+from mappings.engine.codes import CodeTable
+from mappings.engine.draft import Context, OwnerReference
+from mappings.engine.problems import quoted, suggestion
+from mappings.engine.reading import Loc
+from mappings.engine.spec import StepSpec
+from mappings.engine.texts import to_text
+from mappings.engine.transform import TRANSFORMS, Transform
+
+Chain = Callable[[object, Context], object]
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What project.yaml gives to every mapping."""
+
+    zone: ZoneInfo
+    country: str
+    code_lists: Mapping[str, CodeTable] = field(default_factory=dict)
+    lookups: Mapping[str, CodeTable] = field(default_factory=dict)
+    owner: OwnerReference | None = None
+
+    def tables(self, kind: str) -> Mapping[str, CodeTable]:
+        """Return the tables of a kind, "code list" or "lookup"."""
+        return self.code_lists if kind == "code list" else self.lookups
+
+
+@dataclass(frozen=True)
+class StepFault:
+    """What is wrong with one transform; `loc` is relative to it, `key` marks the key instead of the value."""
+
+    loc: Loc
+    sentence: str
+    remedy: str = ""
+    key: bool = False
+
+
+class StepError(Exception):
+    """A transform that cannot be bound."""
+
+    def __init__(self, *faults: StepFault) -> None:
+        super().__init__(faults)
+        self.faults = faults
+
+
+def bind_settings(step: StepSpec) -> tuple[Transform, dict[str, Any]]:
+    """Return the transform that a step names, and its settings as its function takes them; else StepError."""
+    known = TRANSFORMS.get(step.name)
+    if known is None:
+        remedy = suggestion(step.name, TRANSFORMS)
+        raise StepError(StepFault((step.name,), f"there is no transform {quoted(step.name)}", remedy, key=True))
+    given = _named(known, step.settings)
+    settings: dict[str, Any] = {}
+    faults: list[StepFault] = []
+    for name, written in given.items():
+        try:
+            settings[name] = _read(known, name, written)
+        except ValueError as error:
+            loc = (step.name, name) if isinstance(step.settings, dict) else (step.name,)
+            faults.append(StepFault(loc, f"{quoted(known.name)}: {error}", f"write {known.usage}"))
+    missing = [s.name for s in known.settings.values() if s.required and s.name not in given]
+    if missing:
+        sentence = f"{quoted(known.name)}: missing the setting: {', '.join(quoted(name) for name in missing)}"
+        faults.append(StepFault((step.name,), sentence, f"write {known.usage}", key=True))
+    refusal = known.refusal(settings) if known.refusal and not faults else ""
+    if refusal:
+        faults.append(StepFault((step.name,), f"{quoted(known.name)}: {refusal}", f"write {known.usage}"))
+    if faults:
+        raise StepError(*faults)
+    return known, settings
+
+
+def _named(known: Transform, written: object) -> Mapping[str, object]:
+    """Return settings by name; a bare value stands for the only setting there is."""
+    if written is None:
+        return {}
+    if isinstance(written, dict):
+        return written
+    only = list(known.settings)
+    if len(only) == 1 and not known.open_settings:
+        return {only[0]: written}
+    needs = "takes no settings" if not only else "needs its settings by name"
+    raise StepError(StepFault((known.name,), f"{quoted(known.name)} {needs}", f"write {known.usage}"))
+
+
+def _read(known: Transform, name: str, written: object) -> Any:
+    setting = known.settings.get(name)
+    if setting is not None:
+        return setting.read(written)
+    if known.open_settings:
+        return _limit(name, written)
+    near = suggestion(name, known.settings, none="it has none")
+    raise ValueError(f"there is no setting {quoted(name)}; {near}")
+
+
+def _limit(name: str, written: object) -> float:
+    digits = written.removeprefix("-").replace(".", "", 1) if isinstance(written, str) else ""
+    if not (digits.isascii() and digits.isdigit() and len(digits) < 15):
+        raise ValueError(f"{quoted(name)} takes a number")
+    return float(str(written))
+
+
+def bind_step(step: StepSpec, around: Surroundings) -> Chain:
+    """Return a right step as a function of a value and the run's context."""
+    known, settings = bind_settings(step)
+    arguments = {_parameter(known, name): setting for name, setting in settings.items()}
+    if known.table:
+        arguments = {"table": around.tables(known.table)[arguments["name"]]}
+    if "zone" in known.needs:
+        arguments["zone"] = around.zone
+    if "country" in known.needs:
+        arguments.setdefault("country", around.country)
+    return _function(known, arguments)
+
+
+def _parameter(known: Transform, name: str) -> str:
+    return known.settings[name].parameter if name in known.settings else name
+
+
+def _function(known: Transform, arguments: Mapping[str, Any]) -> Chain:
+    function = known.function
+    if "today" in known.needs:
+        return lambda value, context: function(value, today=context.today, **arguments)
+    if known.takes == "text":
+        return lambda value, _: function(value if isinstance(value, str) else to_text(value), **arguments)
+    if known.takes == "list":
+        return lambda value, _: function(value if isinstance(value, list | tuple) else [value], **arguments)
+    return lambda value, _: function(value, **arguments)
+
+
+def compile_chain(steps: Sequence[StepSpec], around: Surroundings) -> Chain | None:
+    """Return a list of transforms as one function; it stops at the first empty value. None for an empty list."""
+    bound = [bind_step(step, around) for step in steps]
+    if not bound:
+        return None
+
+    def run(value: object, context: Context) -> object:
+        for function in bound:
+            value = function(value, context)
+            if value is None or value == "":
+                return None
+        return value
+
+    return run

@@ -1,0 +1,106 @@
+"""Texts with `{path}` in them: no logic, white space squeezed, blank as soon as one path is blank."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mappings.engine.catalogue import PROJECT_FIELDS
+from mappings.engine.draft import Context
+from mappings.engine.paths import Getter, Record, getter, settled
+from mappings.engine.texts import ABSENT, Absent, clean, squeezed, to_text
+
+Render = Callable[[Record, Context], "str | Absent | None"]
+
+_PIECE = re.compile(r"\{\{|\}\}|\{[^{}]*\}|[{}]|[^{}]+")
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A part of a template: plain `text`, or the `path` of a field; `offset` is where it starts in the text."""
+
+    text: str
+    path: str
+    offset: int
+
+
+class TemplateError(Exception):
+    """A template that cannot be read; `offset` is where."""
+
+    def __init__(self, sentence: str, remedy: str, offset: int) -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
+        self.remedy = remedy
+        self.offset = offset
+
+
+def parse_template(text: str) -> tuple[Piece, ...]:
+    """Split a template into its pieces; TemplateError for a lone bracket or an empty path."""
+    return tuple(_piece(found.group(), found.start()) for found in _PIECE.finditer(text))
+
+
+def _piece(token: str, offset: int) -> Piece:
+    if token in ("{{", "}}"):
+        return Piece(token[0], "", offset)
+    if token in ("{", "}"):
+        raise TemplateError(
+            f"a '{token}' stands alone in this template", f"write '{token * 2}' for a bracket", offset
+        )
+    if not token.startswith("{"):
+        return Piece(token, "", offset)
+    path = token[1:-1].strip()
+    if not path:
+        raise TemplateError("nothing stands between the brackets", "write the field, as in {firstname}", offset)
+    return Piece("", path, offset + 1 + len(token[1:]) - len(token[1:].lstrip()))
+
+
+def template_paths(text: str) -> list[str]:
+    """Return the record's fields that a right template reads, in order."""
+    return [piece.path for piece in parse_template(text) if piece.path and piece.path not in PROJECT_FIELDS]
+
+
+def skeleton(text: str) -> tuple[tuple[str, str], ...]:
+    """Return a template as (literal, path) pairs with joined literals, to compare two templates by."""
+    pairs: list[tuple[str, str]] = []
+    literal = ""
+    for piece in parse_template(text):
+        if piece.path:
+            pairs.append((literal, piece.path))
+            literal = ""
+        else:
+            literal += piece.text
+    return (*pairs, (literal, "")) if literal else tuple(pairs)
+
+
+def compile_template(text: str) -> Render:
+    """Return a function that fills a template: ABSENT when a path was not sent, None when one is blank."""
+    plan = [(piece.text, _take(piece.path) if piece.path else None) for piece in parse_template(text)]
+
+    def render(record: Record, context: Context) -> str | Absent | None:
+        blank = False
+        parts = []
+        for literal, take in plan:
+            if take is None:
+                parts.append(literal)
+                continue
+            value = take(record, context)
+            if value is ABSENT:
+                return ABSENT
+            blank = blank or value is None
+            parts.append(to_text(value))
+        return None if blank else clean(squeezed("".join(parts))) or None
+
+    return render
+
+
+def _take(path: str) -> Callable[[Record, Context], object]:
+    if path == "site":
+        return lambda _, context: settled(context.site)
+    if path == "site_url":
+        return lambda _, context: settled(context.site_url.rstrip("/"))
+    return _from_record(getter(path))
+
+
+def _from_record(get: Getter) -> Callable[[Record, Context], object]:
+    return lambda record, _: get(record)

@@ -1,0 +1,124 @@
+"""What a transform is: a function with typed settings, a sentence of help and an example that is its test."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
+
+from mappings.engine.problems import one_of, quoted
+
+Value = object
+Refusal = Callable[[Mapping[str, Any]], str]
+
+TRANSFORMS: Final[dict[str, Transform]] = {}
+"""All transforms by name, filled by the decorator below."""
+
+SURROUNDINGS: Final = ("zone", "today", "table")
+"""Parameters that come from the project or the run, never from the mapping."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting of a transform; `kind` is text, whole, number or choice, `parameter` the function's own name."""
+
+    name: str
+    parameter: str
+    kind: str
+    choices: tuple[str, ...] = ()
+    required: bool = False
+
+    def read(self, given: object) -> Any:
+        """Return a setting as the function takes it; ValueError with a sentence when it is of another kind."""
+        if not isinstance(given, str):
+            raise ValueError(f"'{self.name}' takes one {'text' if self.kind == 'text' else 'value'}")
+        if self.kind == "choice" and given not in self.choices:
+            raise ValueError(f"{quoted(given)} is not allowed here; use {one_of(self.choices)}")
+        if self.kind in ("whole", "number"):
+            return self._as_number(given)
+        return given
+
+    def _as_number(self, given: str) -> int | float:
+        digits = given.replace(".", "", 1) if self.kind == "number" else given
+        if len(given) > 15 or not (digits.isascii() and digits.isdigit()):
+            raise ValueError(f"{quoted(given)} is not a {'whole ' if self.kind == 'whole' else ''}number")
+        return int(given) if self.kind == "whole" else float(given)
+
+
+@dataclass(frozen=True)
+class Transform:
+    """A transform; `takes` is text, number, moment or list, `gives` text or number.
+
+    `example` is (settings as a mapping writes them, value, result); `open_settings` allows further names with
+    numbers, as `bands` has; `needs` are its parameters of SURROUNDINGS, and `country` when it has one; `table` is
+    "code list" or "lookup" when its only setting names one.
+    """
+
+    name: str
+    function: Callable[..., Value]
+    help: str
+    example: tuple[object, Value, Value]
+    takes: str
+    gives: str
+    settings: Mapping[str, Setting]
+    open_settings: bool
+    needs: frozenset[str]
+    refusal: Refusal | None
+    table: str
+
+    @property
+    def usage(self) -> str:
+        """How the transform is written, with its settings."""
+        if not self.settings:
+            return self.name
+        shown = {"text": "..", "whole": "n", "number": "n", "choice": ".."}
+        parts = [f"{setting.name}: {shown[setting.kind]}" for setting in self.settings.values()]
+        parts += ["name: number, .."] if self.open_settings else []
+        if len(parts) == 1:
+            return f"{{{self.name}: {parts[0].split(': ')[1]}}}"
+        return f"{{{self.name}: {{{', '.join(parts)}}}}}"
+
+
+def transform(
+    *,
+    example: tuple[object, Value, Value],
+    takes: str = "text",
+    gives: str = "text",
+    refuse: Refusal | None = None,
+    table: str = "",
+) -> Callable[[Callable[..., Value]], Callable[..., Value]]:
+    """Register a function as a transform; its keyword-only parameters are its settings."""
+
+    def register(function: Callable[..., Value]) -> Callable[..., Value]:
+        hints = get_type_hints(function)
+        parameters = inspect.signature(function).parameters.values()
+        keywords = [p for p in parameters if p.kind is p.KEYWORD_ONLY]
+        settings = [_setting(p, hints[p.name]) for p in keywords if p.name not in SURROUNDINGS]
+        settings += [Setting("name", "name", "text", (), True)] if table else []
+        name = function.__name__
+        TRANSFORMS[name] = Transform(
+            name=name,
+            function=function,
+            help=inspect.getdoc(function) or "",
+            example=example,
+            takes=takes,
+            gives=gives,
+            settings={setting.name: setting for setting in settings},
+            open_settings=any(p.kind is p.VAR_KEYWORD for p in parameters),
+            needs=frozenset(p.name for p in keywords) & {*SURROUNDINGS, "country"},
+            refusal=refuse,
+            table=table,
+        )
+        return function
+
+    return register
+
+
+def _setting(parameter: inspect.Parameter, hint: Any) -> Setting:
+    name = parameter.name.rstrip("_")
+    required = parameter.default is parameter.empty and name != "country"
+    if get_origin(hint) is Literal:
+        return Setting(name, parameter.name, "choice", get_args(hint), required)
+    kind = {int: "whole", float: "number"}.get(hint, "text")
+    return Setting(name, parameter.name, kind, (), required)
