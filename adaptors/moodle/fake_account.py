@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from adaptors.moodle.fake_answers import MAINTENANCE, json_answer, login_refusal, no_access
+from adaptors.moodle.fake_answers import MAINTENANCE, login_answer, login_refusal, no_access
 from adaptors.moodle.fake_form import moodle_error
 from adaptors.moodle.fake_people import User
 from adaptors.moodle.fake_site import FakeSite
@@ -61,7 +61,7 @@ class Account:
             return login_refusal("servicenotavailable")
         if form["service"] == self.service and user.id != site.info["userid"]:
             return login_refusal("usernotallowed", self.service)
-        return json_answer({"token": self._token_for(form["service"], user), "privatetoken": None})
+        return login_answer({"token": self._token_for(form["service"], user), "privatetoken": None})
 
     def _lets_in(self, user: User, password: Any) -> bool:
         """Tell whether a password is right; Moodle does not say whether it was that, the name or a suspension."""

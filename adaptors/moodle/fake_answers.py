@@ -54,6 +54,12 @@ def json_answer(data: Any) -> httpx.Response:
     return httpx.Response(200, headers=headers, content=php_json(data).encode())
 
 
+def login_answer(data: Mapping[str, Any]) -> httpx.Response:
+    """Return data as login/token.php does."""
+    headers = _NO_CACHE | {"Content-Type": "application/json; charset=utf-8"}
+    return httpx.Response(200, headers=headers, content=php_json(data).encode())
+
+
 def xml_answer(data: Any) -> httpx.Response:
     """Return data as Moodle does when nobody asked for JSON."""
     headers = _NO_CACHE | {
@@ -91,7 +97,7 @@ def login_refusal(errorcode: str, about: str = "") -> httpx.Response:
 def login_error(errorcode: str, message: str) -> httpx.Response:
     """Return an error in the shape of login/token.php."""
     error = {"error": message, "errorcode": errorcode}
-    return json_answer(error | dict.fromkeys(("stacktrace", "debuginfo", "reproductionlink")))
+    return login_answer(error | dict.fromkeys(("stacktrace", "debuginfo", "reproductionlink")))
 
 
 def _page(status: int, title: str = "", **headers: str) -> Callable[[], httpx.Response]:

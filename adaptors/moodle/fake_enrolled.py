@@ -13,8 +13,8 @@ from adaptors.moodle.fake_site import SITE_COURSE
 
 _SORTS: dict[str, Callable[[User], Any]] = {
     "id": lambda user: user.id,
-    "firstname": lambda user: (user.sort_key[1], user.id),
-    "lastname": lambda user: (user.sort_key[0], user.id),
+    "firstname": lambda user: user.sort_key[1],
+    "lastname": lambda user: user.sort_key[0],
     "siteorder": lambda user: user.sort_key,
 }
 
@@ -67,6 +67,7 @@ def enrolled_users(caller: Caller, courseid: int, options: list[dict[str, str]])
         return []
     members = _members(caller, courseid)
     found = [caller.site.users[user] for user, member in members.items() if _wanted(member, asked)]
+    found.sort(key=_SORTS["id"])  # equal names stay in the order of ids, whatever the direction
     found.sort(key=_SORTS[asked.sortby], reverse=asked.sortdirection == "DESC")
     start = max(asked.limitfrom, 0)
     page = found[start : start + asked.limitnumber if asked.limitnumber > 0 else None]

@@ -1,0 +1,45 @@
+"""The recorded site replayed: built from a real Moodle's answers, it gives them again, whole or in pieces."""
+
+import json
+
+import pytest
+from moodle_world import ask, options, post, recorded_calls
+
+from adaptors.moodle.fake import BATCH, SERVED, FakeMoodle
+from adaptors.moodle.fake_site import FakeSite
+
+
+@pytest.mark.parametrize("name", ["before", "after"])
+def test_replay_equals_the_recording(name: str) -> None:
+    """Asked what was asked of the real site, the fake built from the answers gives the same answers."""
+    fake = FakeMoodle(FakeSite.from_recording(recorded_calls(name)))
+    calls = [call for call in recorded_calls(name) if call["function"] in SERVED]
+    assert 31 == len(calls)
+    for call in calls:
+        answer = post(fake, call["function"], **call["params"])
+        assert (call["status"], call["response"]) == (answer.status_code, answer.json()), call["params"]
+
+
+def test_replay_cuts_pages_from_the_recorded_rows() -> None:
+    """All pages of a course together are the recorded rows."""
+    fake = FakeMoodle(FakeSite.from_recording(recorded_calls("before")))
+    (call,) = [
+        c for c in recorded_calls("before") if c["params"].get("courseid") == 2 and "roles" in str(c["params"])
+    ]
+    pages = []
+    for offset in range(0, 300, 50):
+        page = options(limitfrom=offset, limitnumber=50)
+        pages += ask(fake, call["function"], courseid=2, options=[*call["params"]["options"], *page])
+    assert call["response"] == pages
+
+
+def test_replay_takes_single_reports_from_the_whole_course() -> None:
+    """One person's grades, alone or in a batch, are that person's part of the recorded answer."""
+    fake = FakeMoodle(FakeSite.from_recording(recorded_calls("before")))
+    (call,) = [c for c in recorded_calls("before") if c["params"] == {"courseid": 2, "userid": 0}]
+    whole = {user["userid"]: user for user in call["response"]["usergrades"]}
+    people = [16, 18, 22]
+    batch = [{"function": call["function"], "arguments": json.dumps({"courseid": 2, "userid": n})} for n in people]
+    answers = ask(fake, BATCH, requests=batch)["responses"]
+    assert [whole[n] for n in people] == [json.loads(answer["data"])["usergrades"][0] for answer in answers]
+    assert [whole[18]] == ask(fake, call["function"], courseid=2, userid=18)["usergrades"]
