@@ -17,9 +17,8 @@ from adaptors.moodle.answers import Course, CustomField, GradeRow, Person, UserG
 MAYBE_HIDDEN = (
     "username", "firstname", "lastname", "email", "idnumber", "phone1", "phone2", "city", "country", "address",
     "department", "institution", "lang", "timezone", "auth", "suspended", "confirmed", "firstaccess", "lastaccess",
-    "lastcourseaccess",
 )  # fmt: skip
-_TIMES = {"firstaccess", "lastaccess", "lastcourseaccess"}
+_TIMES = {"firstaccess", "lastaccess"}
 _DELETED_NAME = re.compile(r"\.\d{9,}$")
 _HASH = re.compile(r"[0-9a-f]{32}")
 TEACHERS = frozenset({"editingteacher", "teacher"})
