@@ -6,17 +6,16 @@ Everything that is wrong is said at once, each in one sentence that names the se
 from __future__ import annotations
 
 import difflib
-import io
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import unquote, urlsplit
 
-from dotenv import dotenv_values
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from flows.addresses import commcare_address, moodle_address
+from flows.env_file import parsed
 
 DEFAULT_FILE = Path(".env")
 FAMILIES = ("MOODLE_", "COMMCARE_", "STATE_")
@@ -85,9 +84,9 @@ def load_settings(env: Mapping[str, str], env_file: Path | None) -> Settings:
     The environment wins, also with one way to prove who we are over the other in the file. A file that is not
     there is an error, unless it is the usual `.env`.
     """
-    file = _read_file(env_file)
+    file = read_file(env_file)
     values = _merged(_given(env), _given(file))
-    problems = [*_unknown({**file, **env}), *_contradictions(values)]
+    problems = [*unknown({**file, **env}), *_contradictions(values)]
     if not problems:
         problems += _read_secrets(values)
         problems += _missing(values)
@@ -97,16 +96,15 @@ def load_settings(env: Mapping[str, str], env_file: Path | None) -> Settings:
     return _built(values)
 
 
-def _read_file(path: Path | None) -> Values:
-    """Read NAME=value lines as they stand, nothing in them replaced."""
+def read_file(path: Path | None) -> Values:
+    """Return all variables of a settings file; SettingsError when it cannot be read."""
     if path is None or (path == DEFAULT_FILE and not path.exists()):
         return {}
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"The settings file {path} cannot be read: {_reason(error)}.") from None
-    found = dotenv_values(stream=io.StringIO(text), interpolate=False)
-    return {name: value or "" for name, value in found.items()}
+    return parsed(text)
 
 
 def _given(source: Mapping[str, str]) -> Values:
@@ -126,7 +124,7 @@ def _merged(env: Values, file: Values) -> Values:
     return {name: value for name, value in file.items() if name not in dropped} | env
 
 
-def _unknown(names: Mapping[str, str]) -> Iterator[str]:
+def unknown(names: Mapping[str, str]) -> Iterator[str]:
     """Say which variables look like ours and are not."""
     for name in sorted(names):
         if not name.startswith(FAMILIES) or name in KNOWN or name in NOT_OURS:
