@@ -140,8 +140,8 @@ async def test_password_login() -> None:
 async def test_wrong_password() -> None:
     """A wrong password names the settings."""
     fake = moodle(passwords={"svc_commcare": "secret"})
+    login = Login(username="svc_commcare", password="not-it", service="commcare_sync")
     with pytest.raises(AccessDenied, match="MOODLE_PASSWORD") as caught:
-        login = Login(username="svc_commcare", password="not-it", service="s")
         await client_of(fake, login).call(INFO)
     assert "not-it" not in str(caught.value)
 
