@@ -13,6 +13,11 @@ from adaptors.moodle.fake_site import FakeSite
 
 RECORDINGS = Path(__file__).parent.parent / "recordings"
 REST = "/webservice/rest/server.php"
+ENROLLED = "core_enrol_get_enrolled_users"
+GRADES = "gradereport_user_get_grade_items"
+PROFILES = "core_user_get_users_by_field"
+COURSES = "core_course_get_courses_by_field"
+INFO = "core_webservice_get_site_info"
 
 
 @cache
@@ -61,3 +66,39 @@ def ask(fake: FakeMoodle, function: str, **parameters: Any) -> Any:
 def options(**values: object) -> list[dict[str, str]]:
     """Write the options of core_enrol_get_enrolled_users."""
     return [{"name": name, "value": str(value)} for name, value in values.items()]
+
+
+class World:
+    """A small site: one course, a teacher, two students of whom the second has no phone; quiz and essay graded."""
+
+    def __init__(self) -> None:
+        site = self.site = FakeSite()
+        self.course = site.add_course("CHW1", "Health & <b>Hope</b>")
+        self.teacher = site.add_user("Tizita", "Bekele", username="tizita")
+        self.abeba = site.add_user("Abeba", "Çelik", phone1="+251911000001", profile={"cadre": "CHW"})
+        self.bruno = site.add_user("Bruno", "Abate", city="Cusco", idnumber="E-2")
+        site.enrol(self.course, self.teacher, ["editingteacher"])
+        site.enrol(self.course, self.abeba, groups=["North"])
+        site.enrol(self.course, self.bruno)
+        self.quiz = site.set_grade_item(self.course, "Quiz", module="quiz", maximum=10)
+        self.essay = site.set_grade_item(self.course, "Essay", maximum=30, hidden=True)
+        site.grade(self.quiz, self.abeba, 8)
+        self.fake = FakeMoodle(site)
+
+    def people(self, **chosen: object) -> list[dict[str, Any]]:
+        """Return the rows of the course's people."""
+        rows: list[dict[str, Any]] = ask(self.fake, ENROLLED, courseid=self.course, options=options(**chosen))
+        return rows
+
+    def grades(self, user: int) -> dict[int, dict[str, Any]]:
+        """Return a person's grade rows by item."""
+        (report,) = ask(self.fake, GRADES, courseid=self.course, userid=user)["usergrades"]
+        return {row["id"]: row for row in report["gradeitems"]}
+
+
+def recording_of(name: str) -> dict[str, Any]:
+    """Return a single recorded answer and its question."""
+    recording: dict[str, Any] = json.loads(
+        (RECORDINGS / "moodle-4.5" / f"{name}.json").read_text(encoding="utf-8")
+    )
+    return recording

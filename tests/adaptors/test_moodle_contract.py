@@ -12,10 +12,10 @@ from typing import Any
 
 import httpx
 import pytest
-from moodle_world import RECORDINGS, REST, ask, form_fields, recorded_site, request
 
 from adaptors.moodle.fake import LOGIN, FakeMoodle
 from adaptors.moodle.fake_people import User
+from tests.adaptors.moodle_world import RECORDINGS, REST, ask, form_fields, recorded_site, recording_of, request
 
 NOT_MIRRORED = {
     "core_enrol_get_enrolled_users__empty_course_C01site": "the service account's own preferences are not served",
@@ -255,15 +255,10 @@ def answer_of(name: str, recording: dict[str, Any]) -> httpx.Response:
     return fake(case.send(form | form_fields(recording["params"])))
 
 
-def _recording(name: str) -> dict[str, Any]:
-    recording: dict[str, Any] = json.loads(FILES[name].read_text(encoding="utf-8"))
-    return recording
-
-
 @pytest.mark.parametrize("name", ASKED)
 def test_fake_answers_as_the_real_site_did(name: str) -> None:
     """Status, content type, errors and rows are those of the recorded answer."""
-    recording = _recording(name)
+    recording = recording_of(name)
     answer = answer_of(name, recording)
     headers, real = recording["headers"], recording["response"]
 

@@ -3,10 +3,10 @@
 import json
 
 import pytest
-from moodle_world import ask, options, post, recorded_calls
 
 from adaptors.moodle.fake import BATCH, SERVED, FakeMoodle
 from adaptors.moodle.fake_site import FakeSite
+from tests.adaptors.moodle_world import ask, options, post, recorded_calls
 
 
 @pytest.mark.parametrize("name", ["before", "after"])
