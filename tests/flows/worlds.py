@@ -1,0 +1,154 @@
+"""A whole world for tests: both fakes in this process, books in memory, a clock that the test moves."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from adaptors.commcare.client import CommCareClient
+from adaptors.commcare.fake import FakeCommCare
+from adaptors.commcare.fake_project import FakeProject
+from adaptors.moodle.client import Login, MoodleClient
+from adaptors.moodle.fake import FakeMoodle
+from adaptors.moodle.fake_site import FakeSite
+from adaptors.moodle.sizes import Sizes
+from flows.catalogue import field_catalogue
+from flows.result import Result
+from flows.sync import Options, sync
+from flows.world import Books, World
+from mappings.engine import load_project
+from state import Store
+from tests.adaptors.moodle_world import recorded_site
+from tests.clocks import VirtualClock
+
+SHIPPED = Path(__file__).parent.parent.parent / "mappings"
+PROJECTS = Path(__file__).parent.parent / "projects"
+OWNER = "Field coaches"
+DOMAIN, USERNAME, API_KEY = "training", "sync@example.org", "canary-api-key-0815"
+TOKEN = "canary0moodle0token0canary0token"
+
+PROJECT = """
+language: 1
+site: test
+time_zone: Africa/Nairobi
+country: KE
+courses: {shortname_like: "*"}
+owner: {group: "Field coaches"}
+"""
+
+
+def mappings_folder(folder: Path, project: str = PROJECT, **files: str) -> Path:
+    """Write a mappings folder: the shipped mappings, or with `files` (name: text) those instead."""
+    target = folder / "mappings"
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    (target / "project.yaml").write_text(project)
+    for shipped in () if files else SHIPPED.glob("*.yaml"):
+        if shipped.name != "project.yaml":
+            shutil.copyfile(shipped, target / shipped.name)
+    for name, text in files.items():
+        (target / f"{name}.yaml").write_text(text)
+    return target
+
+
+class Lab:
+    """Two fakes and the books; each `sync` is a new run with new clients, as a new process would make."""
+
+    def __init__(self, folder: Path, site: FakeSite, *, project: str = PROJECT, **files: str) -> None:
+        self.clock = VirtualClock()
+        self.folder = folder
+        self.mappings = mappings_folder(folder, project, **files)
+        self.site = site
+        self.moodle = FakeMoodle(site, token=TOKEN)
+        self.project = FakeProject()
+        self.project.add_group(OWNER)
+        self.commcare = FakeCommCare(
+            self.project, domain=DOMAIN, username=USERNAME, api_key=API_KEY, clock=self.clock.now
+        )
+        self.books = Books(lambda: Store.open(f"sqlite:///{folder / 'var' / 'state.db'}", key=bytes(32)))
+        self.sizes: Any = Sizes.fixed
+        self.rest = 1200.0
+
+    @property
+    def store(self) -> Store:
+        """Return the books."""
+        return self.books.store
+
+    def use_site(self, site: FakeSite) -> None:
+        """Let Moodle have another content."""
+        self.site = site
+        self.moodle = FakeMoodle(site, token=TOKEN)
+
+    def edit(self, name: str, old: str, new: str) -> None:
+        """Edit a mapping file."""
+        file = self.mappings / f"{name}.yaml"
+        text = file.read_text()
+        assert old in text, f"{old!r} is not in {file.name}"
+        file.write_text(text.replace(old, new))
+
+    def world(self) -> World:
+        """Open a world on the fakes and the books."""
+        return World(
+            moodle=MoodleClient(
+                self.site.url, Login(TOKEN), clock=self.clock, transport=httpx.MockTransport(self._to_moodle)
+            ),
+            commcare=CommCareClient(
+                url="https://commcare.example.org",
+                domain=DOMAIN,
+                username=USERNAME,
+                api_key=API_KEY,
+                clock=self.clock,
+                transport=httpx.MockTransport(self._to_commcare),
+            ),
+            books=self.books,
+            project=load_project(self.mappings, field_catalogue()),
+            clock=self.clock,
+            site_url=self.site.url,
+            in_doubt_rest=self.rest,
+            sizes=self.sizes,
+        )
+
+    async def sync(self, **options: Any) -> Result:
+        """Run once, approved unless told otherwise, an hour after the last time."""
+        self.clock.advance(3600)
+        world = self.world()
+        try:
+            return await sync(world, Options(**{"yes": True, **options}))
+        finally:
+            await world.moodle.close()
+            await world.commcare.close()
+
+    def _to_moodle(self, request: httpx.Request) -> httpx.Response:
+        return self.moodle(request)
+
+    def _to_commcare(self, request: httpx.Request) -> httpx.Response:
+        return self.commcare(request)
+
+    def rows_sent(self, since: int = 0) -> list[Mapping[str, Any]]:
+        """Return the rows of all write requests after the first `since` ones."""
+        return [row for form in self.project.forms[since:] for row in form.rows]
+
+    def case(self, external_id: str) -> Any:
+        """Return the one case of a key."""
+        (found,) = self.project.by_external_id(external_id)
+        return found
+
+    def close(self) -> None:
+        """Close the books."""
+        self.books.close()
+
+
+def recorded_lab(folder: Path, name: str = "before") -> Lab:
+    """Return the recorded site with the tests' own project."""
+    return Lab(folder, recorded_site(name), project=(PROJECTS / "recorded.yaml").read_text())
+
+
+def written(result: Result) -> dict[str, int]:
+    """Return what a run wrote or could not write, by kind, over all case types."""
+    kinds = ("created", "updated", "marked_left", "held_back", "in_doubt")
+    counts = {kind: sum(getattr(found, kind) for found in result.cases.values()) for kind in kinds}
+    return {kind: count for kind, count in counts.items() if count}
