@@ -129,6 +129,9 @@ FAILURES: dict[str, Callable[[], httpx.Response | Exception] | None] = {
     "dml": lambda: Refusal("dml_read_exception", "dmlreadexception", "Error reading from database"),
     "database_down": lambda: Refusal("dml_connection_exception", "dbconnectionfailed", _DATABASE_DOWN),
     "accessexception": no_access,
+    "site_policy": lambda: moodle_error(
+        "sitepolicynotagreed", "Site policy not agreed"
+    ),  # from code, not measured
     "truncated_json": None,
     "php_warning": None,
     "warnings": None,

@@ -99,7 +99,7 @@ def courses_by_field(caller: Caller, field: str, value: str) -> dict[str, Any]:
         raise invalid_parameter()
     rows = caller.site.courses.values()
     if field == "ids":
-        wanted = [int(part) for part in value.split(",")]
+        wanted = [Value("int").clean(part) for part in value.split(",")]
         if not set(wanted) <= caller.site.courses.keys():
             raise Refusal("Error", "", 'Attempt to assign property "contextvalidated" on null')
         found = [row for row in rows if row["id"] in wanted]

@@ -14,7 +14,6 @@ from adaptors.moodle.fake_people import ROLES, Group, Member, ProfileField, User
 from adaptors.moodle.fake_templates import EDITOR_COURSE_KEYS, SITE_INFO, category_row, course_row
 
 SITE_COURSE = 1
-GUEST, ADMIN, SERVICE_ACCOUNT = 1, 2, 3
 _ITEM_FIELDS = {f.name for f in fields(Item)} - {"id"}
 
 
@@ -44,12 +43,11 @@ class FakeSite:
 
     def __post_init__(self) -> None:
         self.info["siteurl"] = self.url
-        for number, username, name in ((1, "guest", "Guest user/ "), (2, "admin", "Admin/User")):
-            first, _, last = name.partition("/")
-            self.users.setdefault(number, User(number, username, first, last, f"{username}@example.org"))
-        me = {name: self.info[name] for name in ("username", "firstname", "lastname")}
-        email = f"{me['username']}@example.org"
-        self.users.setdefault(SERVICE_ACCOUNT, User(id=SERVICE_ACCOUNT, email=email, **me))
+        me = User(self.info["userid"], self.info["username"], self.info["firstname"], self.info["lastname"], "")
+        guest, admin = User(1, "guest", "Guest user", " ", ""), User(2, "admin", "Admin", "User", "")
+        for user in (guest, admin, me):
+            user.email = f"{user.username}@example.org"
+            self.users.setdefault(user.id, user)
         if SITE_COURSE not in self.courses:
             front = course_row(
                 SITE_COURSE, self.url, shortname="site", fullname=self.info["sitename"], format="site"
