@@ -134,7 +134,8 @@ def _check_elements(findings: Findings, loc: Loc, spec: ElementsSpec) -> None:
             findings.tell((*loc, "key"), f"{quoted(spec.key.source)} can change in Moodle", remedy)
         value = findings.field((*loc, "source"), spec.source, each=spec.each)
         findings.steps((*loc, "transform"), spec.transform, value.type if value else "", quoted(spec.source))
-    if spec.name.count(KEY_MARK) != 1 or not legal_name(spec.name.replace(KEY_MARK, "0")):
+    sample = spec.name.replace(KEY_MARK, "x" if spec.key.transform else "0")  # a bare id is a number
+    if spec.name.count(KEY_MARK) != 1 or not legal_name(sample):
         remedy = "start with a letter and write {key} once, as in grade_{key}"
         findings.tell((*loc, "name"), "this makes no property name that CommCare takes", remedy)
 

@@ -101,7 +101,10 @@ def _text_match(single: Callable[[str], bool]) -> Match:
             return single(value.strip())
         if isinstance(value, list | tuple):
             return any(match(element) for element in value)
-        return not isinstance(value, dict) and single(to_text(value))
+        try:
+            return single(to_text(value))
+        except Invalid:
+            return False
 
     return match
 

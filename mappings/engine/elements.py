@@ -16,6 +16,8 @@ from mappings.engine.values import Evaluate, compile_property
 
 KEY_MARK: Final = "{key}"
 
+_REMEMBERED = 10_000  # names kept by a family
+
 
 @dataclass(frozen=True)
 class _Made:
@@ -36,6 +38,7 @@ class Family:
         self.name = name
         self.prefix, _, self.suffix = elements.name.partition(KEY_MARK)
         self._taken = taken
+        self._names: dict[str, str] = {}
         self._elements = getter(elements.each)
         self._key = getter(elements.key.source)
         self._key_chain = compile_chain(elements.key.transform, around)
@@ -70,30 +73,40 @@ class Family:
         for element in elements:
             if not isinstance(element, dict):
                 continue
-            key = self._key(element)
-            name = self._name_of(key, context, problems)
-            if name:
+            named = self._named(self._key(element), context, problems)
+            if named is not None:
+                name, own_id = named
                 found: list[ValueProblem] = []
                 text = self._evaluate(element, context, found)
                 problems += [ValueProblem(name, problem.reason, problem.detail) for problem in found]
-                yield _Made(name, to_text(key), text)
+                yield _Made(name, own_id, text)
 
-    def _name_of(self, key: object, context: Context, problems: list[ValueProblem]) -> str:
-        """Return the property name for an element's key, or "" with a problem noted."""
+    def _named(self, key: object, context: Context, problems: list[ValueProblem]) -> tuple[str, str] | None:
+        """Return an element's property name and own id, or None with a problem noted."""
         if key is ABSENT or key is None:
             problems.append(ValueProblem(self.name, "missing_element_key"))
-            return ""
+            return None
         try:
-            word = to_text(self._key_chain(key, context) if self._key_chain else key)
+            own_id = to_text(key)
+            word = to_text(self._key_chain(key, context)) if self._key_chain else own_id
         except Invalid as invalid:
             problems.append(ValueProblem(self.name, invalid.reason, invalid.detail))
-            return ""
+            return None
+        name = self._names.get(word) or self._name(word)
+        if not name:
+            problems.append(ValueProblem(self.name, "illegal_name", own_id))
+            return None
+        return name, own_id
+
+    def _name(self, word: str) -> str:
+        """Return the property name that a key makes, or ""; remembered, since all people share the keys."""
         part = made_legal(word)
         name = f"{self.prefix}{part}{self.suffix}"
-        if part and legal_name(name) and name not in RESERVED:
-            return name
-        problems.append(ValueProblem(self.name, "illegal_name", to_text(key)))
-        return ""
+        if not part or not legal_name(name) or name in RESERVED:
+            return ""
+        if len(self._names) < _REMEMBERED:
+            self._names[word] = name
+        return name
 
 
 def _as_property(spec: PropertySpec, elements: ElementsSpec) -> PropertySpec:

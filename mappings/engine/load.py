@@ -29,16 +29,16 @@ PROJECT_FILE = "project.yaml"
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What `check` found: `problems` in file order (warnings too), the inline tests, and what could be compiled.
+    """What `check` found: `problems` in file order, warnings too, and how the inline tests went.
 
-    `mappings` are parents first; `switched_off` names the files with `enabled: false`, whose findings are
-    warnings only.
+    `mappings` counts the mappings that are on and right; `switched_off` names the files with `enabled: false`,
+    whose findings are warnings only.
     """
 
     problems: tuple[Problem, ...]
     tests_run: int
     tests_failed: int
-    mappings: tuple[CompiledMapping, ...]
+    mappings: int
     switched_off: tuple[str, ...]
 
     @property
@@ -62,7 +62,7 @@ def check_project(folder: Path, catalogue: Catalogue) -> CheckReport:
     try:
         reading = _read(folder, catalogue)
     except MappingError as error:
-        return CheckReport(tuple(error.problems), 0, 0, (), ())
+        return CheckReport(tuple(error.problems), 0, 0, 0, ())
     mappings = _compiled(reading, [file for file in reading.files if file.is_right], catalogue)
     run = failed = 0
     by_name = {file.name: file for file in reading.files}
@@ -70,7 +70,7 @@ def check_project(folder: Path, catalogue: Catalogue) -> CheckReport:
         examples = _run_examples(reading, by_name[mapping.name], mapping, catalogue)
         run, failed = run + examples.run, failed + examples.failed
     off = tuple(file.name for file in reading.files if not file.enabled)
-    on = tuple(mapping for mapping in mappings if mapping.name not in off)
+    on = sum(mapping.name not in off for mapping in mappings)
     return CheckReport(tuple(reading.problems()), run, failed, on, off)
 
 

@@ -34,5 +34,7 @@ def legal_name(name: str) -> bool:
 
 def made_legal(text: str) -> str:
     """Return a text with only letters, digits, _ and -: accents dropped, everything else as one _."""
+    if text.isalnum() and text.isascii():
+        return text
     plain = unicodedata.normalize("NFKD", text)
     return _ILLEGAL.sub("_", "".join(letter for letter in plain if not unicodedata.combining(letter))).strip("_")

@@ -15,7 +15,7 @@ def settled(value: object) -> object:
     """Return None for every kind of blank: "", white space, null, an empty list or block."""
     if isinstance(value, str):
         return value if value and not value.isspace() else None
-    return None if isinstance(value, list | tuple | dict) and not value else value
+    return value if value or isinstance(value, int | float) else None
 
 
 def getter(path: str) -> Getter:

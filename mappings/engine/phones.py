@@ -37,15 +37,17 @@ def phone_text(text: str, country: str, layout: str) -> str:
 def _formatted(text: str, country: str, layout: str) -> str:
     import phonenumbers
 
-    try:
-        number = phonenumbers.parse(text, country)
-    except phonenumbers.NumberParseException:
-        return ""
-    if not phonenumbers.is_valid_number(number):
-        return ""
-    if layout == "digits":
-        return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164).lstrip("+")
-    return phonenumbers.format_number(number, getattr(phonenumbers.PhoneNumberFormat, layout.upper()))
+    ways = [text, f"+{text[2:]}"] if text.startswith("00") else [text]  # 00 is dialled for + almost everywhere
+    for typed in ways:
+        try:
+            number = phonenumbers.parse(typed, country)
+        except phonenumbers.NumberParseException:
+            continue
+        if phonenumbers.is_valid_number(number):
+            name = "E164" if layout == "digits" else layout.upper()
+            written = phonenumbers.format_number(number, getattr(phonenumbers.PhoneNumberFormat, name))
+            return written.lstrip("+") if layout == "digits" else written
+    return ""
 
 
 def country_refusal(code: str) -> str:

@@ -138,7 +138,7 @@ class _Builder:
     def _scalar(self, event: Any, loc: Loc) -> str | None:
         if isinstance(event, yaml.AliasEvent):
             return ""
-        if event.value == "" and event.style is None:
+        if event.value == "" and not event.style:
             self._document.empty.append(loc)
             return None
         return str(event.value)

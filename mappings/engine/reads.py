@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from mappings.engine.spec import MappingSpec, PropertySpec
 from mappings.engine.templates import template_paths
@@ -30,3 +30,13 @@ def reads(spec: MappingSpec) -> Iterator[str]:
         yield from (condition.source for case in found.cases or [] for condition in case.when)
         if found.one_property_per is not None:
             yield f"{found.one_property_per.each}[].{found.one_property_per.key.source}"
+
+
+def included(spec: MappingSpec) -> Mapping[str, frozenset[str]]:
+    """Return the words that `include` asks for (`is`, `any_of`), by path."""
+    words: dict[str, frozenset[str]] = {}
+    for condition in spec.include:
+        wanted = frozenset([condition.is_] if condition.is_ is not None else condition.any_of or ())
+        if wanted:
+            words[condition.source] = words.get(condition.source, wanted) & wanted
+    return words

@@ -88,7 +88,7 @@ def compile_template(text: str) -> Render:
             if value is ABSENT:
                 return ABSENT
             blank = blank or value is None
-            parts.append(to_text(value))
+            parts.append(to_text(value).strip())
         return None if blank else clean(squeezed("".join(parts))) or None
 
     return render

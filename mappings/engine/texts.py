@@ -55,6 +55,8 @@ def _number_text(value: float | Decimal) -> str:
 
 def to_number(value: object) -> Decimal:
     """Return a value as a number, exactly as its digits say; Invalid for anything but plain digits."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value):
+        return Decimal(repr(value))
     text = to_text(value).strip()
     digits = text.removeprefix("-").replace(".", "", 1)
     if isinstance(value, bool) or not (digits.isascii() and digits.isdigit()):

@@ -83,7 +83,7 @@ class Settling:
         if self._invalid == "reject":
             raise Rejected(problem)
         problems.append(problem)
-        if self._invalid == "original" and isinstance(taken, str | int | float):
+        if self._invalid == "original" and isinstance(taken, str | int):
             return clean(to_text(taken))
         return "" if self._invalid == "clear" else ABSENT
 
