@@ -109,6 +109,9 @@ async def _read_and_push(run: Run, courses: list[Course], selected: list[Course]
         await run.pusher.drain()
         await sync_courses(run, courses)
         await run.pusher.drain()
+    except Maintenance:
+        await run.pusher.drain()  # Moodle is closed, CommCare is not: what was read completely still goes there
+        raise
     except BaseException:
         await asyncio.shield(run.pusher.abandon())
         raise

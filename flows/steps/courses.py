@@ -10,7 +10,7 @@ from adaptors.moodle.answers import Course
 from adaptors.moodle.normalise import course_record
 from flows.result import CourseResult
 from flows.steps.pull import IN_COURSE, course_records, map_records
-from flows.steps.rosters import COURSES_AT_ONCE, failed, gathered
+from flows.steps.rosters import by_course, failed
 from flows.steps.work import Work
 from mappings.engine import CompiledMapping, Excluded
 
@@ -25,23 +25,21 @@ async def sync_courses(run: Run, courses: list[Course]) -> None:
     todo = [course for course in courses if course.id in run.rosters]
     total, done = len(todo), 0
 
-    async def worker() -> None:
+    async def one(course: Course) -> None:
         nonlocal done
-        while todo:
-            course = todo.pop(0)
-            await run.lease.hold()
-            started = run.world.clock.monotonic()
-            try:
-                await _sync_course(run, course, course_record(course, names), mappings)
-            except AdaptorError as error:
-                if error.system != "Moodle":
-                    raise
-                await failed(run, course.id, error, run.world.clock.monotonic() - started)
-            await run.pusher.pump()
-            done += 1
-            run.progress("courses", done, total)
+        await run.lease.hold()
+        started = run.world.clock.monotonic()
+        try:
+            await _sync_course(run, course, course_record(course, names), mappings)
+        except AdaptorError as error:
+            if error.system != "Moodle":
+                raise
+            await failed(run, course.id, error, run.world.clock.monotonic() - started)
+        await run.pusher.pump()
+        done += 1
+        run.progress("courses", done, total)
 
-    await gathered(worker() for _ in range(COURSES_AT_ONCE))
+    await by_course(todo, one)
 
 
 async def _sync_course(

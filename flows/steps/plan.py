@@ -185,7 +185,7 @@ class Planner:
             write = CaseWrite(draft.key, "", draft.case_type, draft.name, ready.owner, properties, ready.indices)
             return Planned(row, draft.case_type, user_id, write, digests, "create")
         changed = self._changed(draft, digests, known)
-        if not changed - draft.ignored:
+        if not changed - draft.ignored - self._never_filled(values, known):
             return None
         write = CaseWrite(
             draft.key,
@@ -217,6 +217,13 @@ class Planner:
             for name, digest in digests.items()
             if held.get(name) != digest and name not in draft.once and name != "@type"
         }
+
+    @staticmethod
+    def _never_filled(values: Mapping[str, str], known: CaseRow) -> set[str]:
+        """Return what is blank and was never sent: there is nothing to empty, so alone it is no reason to send."""
+        return (
+            set() if known.digests is None else {n for n, v in values.items() if not v and n not in known.digests}
+        )
 
     async def _adopt(self, draft: Draft, known: CaseRow | None) -> CaseRow | None:
         """Ask CommCare for a case that was sent once without an answer, before its owner could be overwritten."""

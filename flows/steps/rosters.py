@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 from adaptors.errors import AccessDenied, AdaptorError, Maintenance
 from adaptors.moodle.answers import Course
@@ -49,23 +49,20 @@ async def read_people(run: Run, courses: list[Course], selected: list[Course]) -
 
 async def _read_rosters(run: Run, courses: list[Course]) -> None:
     """Read each course's people, a few courses at a time; a course that fails is named and left out."""
-    todo = list(courses)
     done = 0
 
-    async def worker() -> None:
+    async def one(course: Course) -> None:
         nonlocal done
-        while todo:
-            course = todo.pop(0)
-            await run.lease.hold()
-            started = run.world.clock.monotonic()
-            try:
-                run.rosters[course.id] = await run.reader.roster(course.id)
-            except AdaptorError as error:
-                await failed(run, course.id, error, run.world.clock.monotonic() - started)
-            done += 1
-            run.progress("people", done, len(courses))
+        await run.lease.hold()
+        started = run.world.clock.monotonic()
+        try:
+            run.rosters[course.id] = await run.reader.roster(course.id)
+        except AdaptorError as error:
+            await failed(run, course.id, error, run.world.clock.monotonic() - started)
+        done += 1
+        run.progress("people", done, len(courses))
 
-    await gathered(worker() for _ in range(COURSES_AT_ONCE))
+    await by_course(list(courses), one)
 
 
 async def failed(run: Run, course_id: int, error: AdaptorError, seconds: float) -> None:
@@ -77,12 +74,18 @@ async def failed(run: Run, course_id: int, error: AdaptorError, seconds: float) 
         await run.world.books.do(run.world.books.store.course_failed, course_id)
 
 
-async def gathered(workers: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """Run workers together; the first error stops the others and is raised itself, not as a group."""
-    tasks = [asyncio.create_task(worker) for worker in workers]
-    try:
-        await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+async def by_course(todo: list[Course], work: Callable[[Course], Awaitable[None]]) -> None:
+    """Work through courses a few at a time; after an error the others under way are finished, none is begun."""
+
+    async def worker() -> None:
+        while todo:
+            try:
+                await work(todo.pop(0))
+            except BaseException:
+                todo.clear()
+                raise
+
+    results = await asyncio.gather(*(worker() for _ in range(COURSES_AT_ONCE)), return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import httpx
 
@@ -72,6 +73,8 @@ class Lab:
         self.books = Books(lambda: Store.open(f"sqlite:///{folder / 'var' / 'state.db'}", key=bytes(32)))
         self.sizes: Any = Sizes.fixed
         self.rest = 1200.0
+        self.denied: set[int] = set()
+        """Courses that Moodle does not let the account into."""
 
     @property
     def store(self) -> Store:
@@ -123,6 +126,9 @@ class Lab:
             await world.commcare.close()
 
     def _to_moodle(self, request: httpx.Request) -> httpx.Response:
+        course = parse_qs(request.content.decode()).get("courseid", ["0"])[0]
+        if int(course) in self.denied:
+            return httpx.Response(200, json={"exception": "x", "errorcode": "errorcoursecontextnotvalid"})
         return self.moodle(request)
 
     def _to_commcare(self, request: httpx.Request) -> httpx.Response:
