@@ -115,9 +115,9 @@ class Lab:
             sizes=self.sizes,
         )
 
-    async def sync(self, **options: Any) -> Result:
+    async def sync(self, later: float = 3600.0, **options: Any) -> Result:
         """Run once, approved unless told otherwise, an hour after the last time."""
-        self.clock.advance(3600)
+        self.clock.advance(later)
         world = self.world()
         try:
             return await sync(world, Options(**{"yes": True, **options}))
