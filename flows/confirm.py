@@ -1,10 +1,11 @@
-"""A person's word that those who are missing are gone."""
+"""A person's word: those who are missing are gone, and what would be emptied may be."""
 
 from __future__ import annotations
 
 import json
 
 from flows.errors import UsageError
+from flows.steps.blanks import CONFIRMED_BLANKS, REFUSED_BLANKS
 from flows.steps.sweep import CONFIRMED_LEAVERS, REFUSED_LEAVERS
 from state import Store
 
@@ -29,3 +30,19 @@ def confirm(store: Store, course: int | None, count: int) -> str:
     confirmed = json.loads(store.get(CONFIRMED_LEAVERS) or "{}")
     store.put(CONFIRMED_LEAVERS, json.dumps(confirmed | {str(number): n for number, n in chosen.items()}))
     return f"Confirmed: {people} people. The next run marks them as left, if it still misses the same number."
+
+
+def confirm_blanks(store: Store, mapping: str, name: str, count: int) -> str:
+    """Confirm that so many people really lost a property, and return a sentence; raises UsageError as above."""
+    waiting = json.loads(store.get(REFUSED_BLANKS) or "{}")
+    what = f"{mapping} {name}"
+    if what not in waiting:
+        there = ", ".join(f"{found} ({people} people)" for found, people in sorted(waiting.items()))
+        raise UsageError(f"Nothing waits to be emptied there. Waiting: {there or 'nothing at all'}.")
+    if waiting[what] != count:
+        raise UsageError(
+            f"The run found {waiting[what]} people, not {count}. Give --count {waiting[what]} if that is right."
+        )
+    confirmed = json.loads(store.get(CONFIRMED_BLANKS) or "{}")
+    store.put(CONFIRMED_BLANKS, json.dumps(confirmed | {what: count}))
+    return f"Confirmed: {count} people. The next run empties their {name} in CommCare."

@@ -11,7 +11,8 @@ from adaptors.moodle.streams import MoodleReader, Wanted
 from flows.errors import UsageError
 from flows.result import CourseResult, Result
 from flows.steps.lease import Lease
-from flows.steps.plan import Planned, Planner, Scope
+from flows.steps.plan import Planner
+from flows.steps.planned import Planned, Scope
 from flows.steps.pull import People, wanted_by
 from flows.steps.push import DryPusher, Pusher
 from flows.steps.sweep import Sweep

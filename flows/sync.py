@@ -95,6 +95,7 @@ async def _run(run: Run, options: Options) -> None:
             return
         await refuse_existing_cases(world, run.mappings)
     await _read_and_push(run, courses, selected)
+    await run.planner.blanks.tell()
     if not options.preview:
         run.pusher.enqueue(0, await run.sweep.decide(), run.swept)
         await run.pusher.drain()

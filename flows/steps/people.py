@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from adaptors.moodle.answers import Course
 from adaptors.moodle.normalise import course_record
-from flows.steps.plan import SITE_SCOPE, Scope
+from flows.steps.planned import SITE_SCOPE, Scope
 from flows.steps.pull import map_records
 from flows.steps.work import Work
 from mappings.engine import CompiledMapping

@@ -3,68 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 
 from adaptors.commcare.cases import CaseWrite, IndexWrite
 from flows.result import Result
+from flows.steps.blanks import BlankGuard
+from flows.steps.planned import WAITS, Planned, Problem, Scope, scope_number
 from flows.world import World
 from mappings.engine import CompiledMapping, Draft, IndexReference
 from state import CaseRow, RowId
-
-WAITS = "waits_for_parent"
-SITE_SCOPE = 0  # the scope of sources without a course
-SITE_SOURCES = frozenset({"users", "courses", "engagement"})
-
-
-@dataclass(frozen=True)
-class Planned:
-    """One row to send: the write, and the digests that become true when CommCare has it."""
-
-    row: RowId
-    case_type: str
-    user_id: int
-    write: CaseWrite
-    digests: Mapping[str, bytes]
-    op: str
-    status: str = "active"
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Why a record was held back, or which of its values could not be used. Never a value."""
-
-    key: str
-    property: str
-    reason: str
-    detail: str = ""
-    holds: bool = False
-    """Whether the whole record is held back because of it."""
-
-
-@dataclass
-class Scope:
-    """One mapping in one course (or the whole site): what was read, what follows from it."""
-
-    mapping: CompiledMapping
-    number: int
-    drafts: dict[str, Draft] = field(default_factory=dict)
-    users: dict[str, int] = field(default_factory=dict)
-    seen: set[str] = field(default_factory=set)
-    problems: list[Problem] = field(default_factory=list)
-    held_back: int = 0
-    waiting: int = 0
-    """Those of the held back that only wait for their parent."""
-
-    def hold_back(self, *problems: Problem) -> None:
-        """Note that a record is not sent, and why."""
-        self.held_back += 1
-        self.waiting += any(problem.reason == WAITS for problem in problems)
-        self.problems += [replace(problem, holds=True) for problem in problems]
-
-
-def scope_number(mapping: CompiledMapping, course_id: int) -> int:
-    """Return the scope in which a mapping keeps its rows."""
-    return SITE_SCOPE if mapping.source in SITE_SOURCES else course_id
 
 
 class Planner:
@@ -75,6 +22,7 @@ class Planner:
         self._result = result
         self._mappings = mappings
         self._digest = world.books.store.digest
+        self.blanks = BlankGuard(world, result)
         self.assumed: dict[RowId, str] = {}
         """In a preview: rows that would have been created by now, and their owner."""
 
@@ -86,7 +34,7 @@ class Planner:
         resting = await books.do(store.intents)
         parents = await self._parents(scope)
         counts = self._result.of(scope.mapping.case_type)
-        changes = []
+        changes, compared = [], 0
         for key, draft in scope.drafts.items():
             row = RowId(scope.mapping.name, scope.number, key)
             if row in resting:
@@ -96,12 +44,13 @@ class Planner:
             ready = await self._ready(scope, draft, case, parents, resting.keys())
             if ready is None:
                 continue
+            compared += 1
             change = self._compare(row, scope, draft, case, ready)
-            if change is None:
-                counts.unchanged += 1
-            else:
+            if change is not None:
                 changes.append(change)
-        return changes
+        passed = await self.blanks.passed(scope, len(scope.drafts), changes)
+        counts.unchanged += compared - len(passed)
+        return passed
 
     async def _parents(self, scope: Scope) -> dict[RowId, CaseRow]:
         """Look up the cases that the drafts' indices point to."""
@@ -185,7 +134,8 @@ class Planner:
             write = CaseWrite(draft.key, "", draft.case_type, draft.name, ready.owner, properties, ready.indices)
             return Planned(row, draft.case_type, user_id, write, digests, "create")
         changed = self._changed(draft, digests, known)
-        if not changed - draft.ignored - self._never_filled(values, known):
+        reasons = frozenset(changed - draft.ignored - self._never_filled(values, known))
+        if not reasons:
             return None
         write = CaseWrite(
             draft.key,
@@ -196,7 +146,9 @@ class Planner:
             {name: value for name, value in properties.items() if name in changed},
             tuple(index for index in ready.indices if f"@index:{index.name}" in changed),
         )
-        return Planned(row, draft.case_type, user_id, write, {name: digests[name] for name in changed}, "update")
+        emptied = frozenset(name for name in changed & (known.digests or {}).keys() if not values[name])
+        sent = {name: digests[name] for name in changed}
+        return Planned(row, draft.case_type, user_id, write, sent, "update", reasons=reasons, emptied=emptied)
 
     @staticmethod
     def _values(draft: Draft, properties: Mapping[str, str], ready: _Ready) -> dict[str, str]:

@@ -10,7 +10,7 @@ from typing import Any
 from adaptors.moodle.normalise import grade_item_records
 from adaptors.moodle.roster import Combinations, Roster
 from adaptors.moodle.streams import Wanted
-from flows.steps.plan import Problem, Scope
+from flows.steps.planned import Problem, Scope
 from mappings.engine import CompiledMapping, Context, Excluded, HeldBack
 
 IN_COURSE = ("enrolments", "grade_items")

@@ -16,7 +16,7 @@ from adaptors.commcare.cases import CaseReply, RowsRefused
 from adaptors.errors import AccessDenied, InDoubt, Retriable
 from flows.result import Result
 from flows.steps.lease import Lease
-from flows.steps.plan import Planned
+from flows.steps.planned import Planned
 from flows.world import World
 from state import Ack, Intent
 

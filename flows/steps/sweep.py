@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from adaptors.commcare.cases import CaseWrite
 from flows.result import Result, RunState
-from flows.steps.plan import Planned, Scope
+from flows.steps.planned import Planned, Scope
 from flows.world import World
 from mappings.engine import CompiledMapping
 from state import Ack, Missing, RowId

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 
-from flows.steps.plan import Planned, Planner, Problem, Scope
+from flows.steps.plan import Planner
+from flows.steps.planned import Planned, Problem, Scope
 from flows.steps.push import Pusher
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from adaptors.moodle.fake_site import FakeSite
 from adaptors.moodle.sizes import Sizes
+from flows.confirm import confirm, confirm_blanks
 from flows.errors import UsageError
 from tests.flows.worlds import PROJECT, SHIPPED, Lab, written
 
@@ -246,8 +247,6 @@ async def test_too_many_leavers_wait_for_a_person(make_lab: MakeLab) -> None:
 
 async def test_confirmed_leavers_are_marked(make_lab: MakeLab) -> None:
     """What a person confirms with the exact count is marked in the next run."""
-    from flows.confirm import confirm
-
     site, courses, learners = site_of(10, 10, shared=True)
     lab = make_lab(site)
     await lab.sync()
@@ -425,6 +424,25 @@ async def test_hidden_phones_keep_their_value(make_lab: MakeLab) -> None:
     lab.moodle.revoke("moodle/site:viewuseridentity")
     await lab.sync()
     assert "254722000001" == lab.case(f"test-user-{learners[1]}").properties["contact_phone_number"]
+
+
+async def test_mass_blanking_asks_first(make_lab: MakeLab) -> None:
+    """When many people lose the same personal value at once, nothing is emptied until a person agrees."""
+    site, _, learners = site_of(20)
+    for learner in learners:
+        site.update_user(learner, city="Kisumu")
+    lab = make_lab(site)
+    await lab.sync()
+    for learner in learners[:10]:
+        site.update_user(learner, city="")
+    site.update_user(learners[0], country="KE")
+    result = await lab.sync()
+    assert ("waiting", {"updated": 1}) == (result.state, written(result))
+    assert "10 people would lose their city" in result.messages[0]
+    assert "Kisumu" == lab.case(f"test-user-{learners[0]}").properties["city"]
+    await lab.books.do(confirm_blanks, lab.store, "student", "city", 10)
+    assert {"updated": 10} == written(await lab.sync())
+    assert {} == written(await lab.sync())
 
 
 async def test_shipped_mappings_are_what_is_tested() -> None:

@@ -1,0 +1,69 @@
+"""What the steps hand to each other: scopes that were read, and rows that have to be sent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from adaptors.commcare.cases import CaseWrite
+from mappings.engine import CompiledMapping, Draft
+from state import RowId
+
+WAITS = "waits_for_parent"
+SITE_SCOPE = 0  # the scope of sources without a course
+SITE_SOURCES = frozenset({"users", "courses", "engagement"})
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One row to send: the write, and the digests that become true when CommCare has it."""
+
+    row: RowId
+    case_type: str
+    user_id: int
+    write: CaseWrite
+    digests: Mapping[str, bytes]
+    op: str
+    status: str = "active"
+    reasons: frozenset[str] = frozenset()
+    """What has to be sent; the rest only goes along."""
+    emptied: frozenset[str] = frozenset()
+    """Properties that had a value, or may have had one, and are blank now."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why a record was held back, or which of its values could not be used. Never a value."""
+
+    key: str
+    property: str
+    reason: str
+    detail: str = ""
+    holds: bool = False
+    """Whether the whole record is held back because of it."""
+
+
+@dataclass
+class Scope:
+    """One mapping in one course (or the whole site): what was read, what follows from it."""
+
+    mapping: CompiledMapping
+    number: int
+    drafts: dict[str, Draft] = field(default_factory=dict)
+    users: dict[str, int] = field(default_factory=dict)
+    seen: set[str] = field(default_factory=set)
+    problems: list[Problem] = field(default_factory=list)
+    held_back: int = 0
+    waiting: int = 0
+    """Those of the held back that only wait for their parent."""
+
+    def hold_back(self, *problems: Problem) -> None:
+        """Note that a record is not sent, and why."""
+        self.held_back += 1
+        self.waiting += any(problem.reason == WAITS for problem in problems)
+        self.problems += [replace(problem, holds=True) for problem in problems]
+
+
+def scope_number(mapping: CompiledMapping, course_id: int) -> int:
+    """Return the scope in which a mapping keeps its rows."""
+    return SITE_SCOPE if mapping.source in SITE_SOURCES else course_id
