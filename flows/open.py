@@ -14,7 +14,7 @@ from flows.clock import SystemClock
 from flows.settings import Settings
 from flows.world import Books, World
 from mappings.engine import Project, load_project
-from state import Store
+from state import StateError, Store
 from state.key import read_or_make_key
 
 
@@ -52,7 +52,11 @@ def open_project(settings: Settings) -> Project:
 def open_store(settings: Settings) -> Store:
     """Open the books and make sure that they belong to these two systems."""
     store = Store.open(settings.state_url, key=read_or_make_key(Path(settings.state_key_file)))
-    store.bind_target(settings.moodle_url, settings.commcare_url, settings.commcare_domain)
+    try:
+        store.bind_target(settings.moodle_url, settings.commcare_url, settings.commcare_domain)
+    except StateError:
+        store.close()
+        raise
     return store
 
 

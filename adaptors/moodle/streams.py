@@ -1,7 +1,7 @@
 """Reading Moodle completely and gently: id lists are the truth, pages may be short, a doubt is an error.
 
-Nothing here decides what is sent. A method either returns a complete read or raises; see decisions 17 to 22 in
-docs/decisions for the reasons behind the order of the calls.
+Nothing here decides what is sent. A method either returns a complete read or raises; docs/decisions/0001 and 0002
+give the reasons behind the order of the calls.
 """
 
 from __future__ import annotations
