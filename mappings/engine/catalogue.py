@@ -96,7 +96,11 @@ def find_field(catalogue: Catalogue, source: str, path: str) -> CatalogueField |
     if path in fields and not path.endswith("*"):
         return fields[path]
     block, dot, shortname = path.rpartition(".")
-    return fields.get(f"{block}.*") if dot and shortname.isidentifier() else None
+    return fields.get(f"{block}.*") if dot and _is_shortname(shortname) else None
+
+
+def _is_shortname(text: str) -> bool:
+    return text.replace("_", "x").isalnum() and text.isascii()
 
 
 def field_remedy(catalogue: Catalogue, source: str, path: str) -> str:
@@ -122,7 +126,9 @@ def _ending(paths: list[str], name: str) -> Iterator[str]:
 
 def _custom_remedy(catalogue: Catalogue, source: str, path: str, paths: list[str]) -> str:
     wildcards = [known for known in catalogue.get(source, {}) if known.endswith(".*")]
-    if wildcards and path.isidentifier():
+    if any(path.startswith(known[:-1]) for known in wildcards):
+        return "a custom field has the shortname it has in Moodle: letters, digits and _"
+    if wildcards and _is_shortname(path):
         return f"a custom field is written with its shortname, as in '{wildcards[0][:-1]}{path}'"
     return suggestion(path, paths, none="look the field up in the documentation of this source")
 

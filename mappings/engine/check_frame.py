@@ -7,7 +7,7 @@ from typing import Final
 from mappings.engine.catalogue import IDENTITY, PLANNED_SOURCES
 from mappings.engine.check_properties import check_name
 from mappings.engine.findings import Findings
-from mappings.engine.names import legal_name
+from mappings.engine.names import NAME_RULE, legal_name
 from mappings.engine.problems import quoted, suggestion
 from mappings.engine.reading import Loc
 from mappings.engine.spec import DepartureSpec
@@ -38,9 +38,10 @@ def check_source(findings: Findings) -> bool:
 def check_frame(findings: Findings) -> None:
     """Check a mapping's own parts apart from its properties."""
     spec = findings.spec
-    if not legal_name(spec.case_type) or spec.case_type in _CASE_TYPES_OF_COMMCARE:
-        remedy = "start with a letter, then letters, digits, _ and -"
-        findings.tell(("case_type",), f"CommCare takes no case type called {quoted(spec.case_type)}", remedy)
+    if spec.case_type in _CASE_TYPES_OF_COMMCARE:
+        findings.tell(("case_type",), f"{quoted(spec.case_type)} belongs to CommCare", "choose another case type")
+    elif not legal_name(spec.case_type):
+        findings.tell(("case_type",), f"CommCare takes no case type called {quoted(spec.case_type)}", NAME_RULE)
     findings.conditions(("include",), spec.include)
     findings.conditions(("exclude",), spec.exclude)
     _check_key(findings)
@@ -58,13 +59,15 @@ def check_frame(findings: Findings) -> None:
 
 def _check_key(findings: Findings) -> None:
     loc: Loc = ("external_id",)
-    paths = findings.template(loc, findings.spec.external_id)
-    if paths is None:
-        return
+    pieces = findings.template(loc, findings.spec.external_id)
     source = findings.spec.source
-    for path in paths:
-        if path not in ("site", "id") and not path.endswith(".id"):
-            findings.tell(loc, f"{quoted(path)} can change in Moodle, a key never may", "use ids, as in {user.id}")
+    for piece in pieces:
+        if piece.path not in ("", "site", "id") and not piece.path.endswith(".id"):
+            sentence = f"{quoted(piece.path)} can change in Moodle, a key never may"
+            findings.tell_within(loc, piece, sentence, "use ids, as in {user.id}")
+    paths = [piece.path for piece in pieces if piece.path]
+    if not pieces:
+        return
     needed = IDENTITY.get(source, ())
     if "site" not in paths:
         remedy = "add {site}, so that two Moodle sites never share a key"
@@ -103,8 +106,7 @@ def _check_indices(findings: Findings) -> None:
     for name, index in findings.spec.indices.items():
         loc: Loc = ("indices", name)
         if not legal_name(name):
-            remedy = "start with a letter, then letters, digits, _ and -"
-            findings.tell(loc, f"CommCare takes no index called {quoted(name)}", remedy, key=True)
+            findings.tell(loc, f"CommCare takes no index called {quoted(name)}", NAME_RULE, key=True)
         findings.template((*loc, "external_id"), index.external_id)
 
 
@@ -117,7 +119,8 @@ def _check_ignored(findings: Findings) -> None:
 
 def _check_departure(findings: Findings, loc: Loc, spec: DepartureSpec | None) -> None:
     for name in spec.set if spec is not None else ():
-        check_name(findings, (*loc, name), name)
+        if not check_name(findings, (*loc, name), name):
+            continue
         if name not in findings.spec.properties:
             remedy = suggestion(name, findings.spec.properties)
             sentence = (

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from mappings.engine.codes import CodeTable, TableError, code_list, read_lookup
 from mappings.engine.findings import ProjectNames
-from mappings.engine.names import RESERVED, legal_name
+from mappings.engine.names import NAME_RULE, RESERVED, legal_name
 from mappings.engine.phones import country_refusal
 from mappings.engine.problems import Problem, quoted, suggestion
 from mappings.engine.project import project_owner
@@ -124,8 +124,7 @@ def _check_limits(findings: ProjectFindings) -> None:
     spec = findings.spec
     name = spec.moodle_key_property
     if name in RESERVED or not legal_name(name):
-        remedy = "start with a letter, then letters, digits, _ and -"
-        findings.tell(("moodle_key_property",), f"CommCare takes no property called {quoted(name)}", remedy)
+        findings.tell(("moodle_key_property",), f"CommCare takes no property called {quoted(name)}", NAME_RULE)
     for word in ("leavers_percent", "run_percent"):
         _check(findings, ("guards", word), getattr(spec.guards, word), lambda share: 0 <= share <= 100, "0 to 100")
     for word, hours in spec.intervals.model_dump().items():

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from mappings.engine.catalogue import find_field
 from mappings.engine.elements import KEY_MARK
 from mappings.engine.findings import Findings
-from mappings.engine.names import RESERVED, legal_name
+from mappings.engine.names import NAME_RULE, RESERVED, legal_name
 from mappings.engine.problems import quoted
 from mappings.engine.reading import Loc
 from mappings.engine.reads import value_paths
@@ -31,8 +31,8 @@ def check_properties(findings: Findings) -> None:
             names.setdefault(template, name)
 
 
-def check_name(findings: Findings, loc: Loc, name: str) -> None:
-    """Check that CommCare takes a property name and does not keep it for itself."""
+def check_name(findings: Findings, loc: Loc, name: str) -> bool:
+    """Check that CommCare takes a property name and does not keep it for itself; say whether it is right."""
     ours = findings.project.moodle_key_property if findings.project else "moodle_key"
     if name in RESERVED:
         remedy = "case_name, external_id and owner have their own keys at the top of this file"
@@ -41,8 +41,10 @@ def check_name(findings: Findings, loc: Loc, name: str) -> None:
         remedy = "choose another name, or change moodle_key_property in project.yaml"
         findings.tell(loc, f"{quoted(name)} is where we keep our own key", remedy, key=True)
     elif not legal_name(name):
-        remedy = "start with a letter, then letters, digits, _ and -"
-        findings.tell(loc, f"CommCare takes no property called {quoted(name)}", remedy, key=True)
+        findings.tell(loc, f"CommCare takes no property called {quoted(name)}", NAME_RULE, key=True)
+    else:
+        return True
+    return False
 
 
 def _check_nothing(findings: Findings, loc: Loc, spec: PropertySpec) -> None:

@@ -17,7 +17,7 @@ from mappings.engine.problems import Problem, Severity, quoted, suggestion
 from mappings.engine.reading import Document, Loc
 from mappings.engine.spec import ConditionSpec, MappingSpec, StepSpec
 from mappings.engine.steps import StepError, bind_settings
-from mappings.engine.templates import TemplateError, parse_template
+from mappings.engine.templates import Piece, TemplateError, parse_template
 from mappings.engine.transform import Transform
 
 _ACCEPTS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -84,30 +84,32 @@ class Findings:
             )
         return f"source {quoted(source)} has no field {quoted(path)}", field_remedy(self.catalogue, source, path)
 
-    def template(self, loc: Loc, text: str) -> list[str] | None:
-        """Check a template and return its paths, project fields included; None when it cannot be read."""
+    def template(self, loc: Loc, text: str) -> tuple[Piece, ...]:
+        """Check a template and return its pieces; none when it cannot be read."""
         try:
             pieces = parse_template(text)
         except TemplateError as error:
-            mark = self.document.within(loc, error.offset, 1)
-            self.problems.append(self.document.problem(mark, error.sentence, error.remedy))
-            return None
+            self.tell_within(loc, Piece("", "?", error.offset), error.sentence, error.remedy)
+            return ()
         for piece in pieces:
             if piece.path and piece.path not in PROJECT_FIELDS:
-                self._template_path(loc, piece.path, piece.offset)
-        if not squeezed_text(pieces):
+                self._template_path(loc, piece)
+        if not any(piece.path or piece.text.strip() for piece in pieces):
             self.tell(loc, "this template is empty", "write the fields, as in {firstname} {lastname}")
-        return [piece.path for piece in pieces if piece.path]
+        return pieces
 
-    def _template_path(self, loc: Loc, path: str, offset: int) -> None:
-        found = find_field(self.catalogue, self.spec.source, path)
-        mark = self.document.within(loc, offset, len(path))
+    def tell_within(self, loc: Loc, piece: Piece, sentence: str, remedy: str) -> None:
+        """Note a finding at a piece of a template."""
+        mark = self.document.within(loc, piece.offset, len(piece.path))
+        self.problems.append(self.document.problem(mark, sentence, remedy))
+
+    def _template_path(self, loc: Loc, piece: Piece) -> None:
+        found = find_field(self.catalogue, self.spec.source, piece.path)
         if found is None:
-            self.problems.append(self.document.problem(mark, *self._no_field(path, "")))
+            self.tell_within(loc, piece, *self._no_field(piece.path, ""))
         elif found.type in ("list", "elements"):
-            sentence = f"{quoted(path)} is {_KINDS[found.type]} and cannot stand in a template"
-            remedy = 'give it a property of its own with {join: ", "}'
-            self.problems.append(self.document.problem(mark, sentence, remedy))
+            sentence = f"{quoted(piece.path)} is {_KINDS[found.type]} and cannot stand in a template"
+            self.tell_within(loc, piece, sentence, 'give it a property of its own with {join: ", "}')
 
     def conditions(self, loc: Loc, specs: Sequence[ConditionSpec]) -> None:
         """Check the conditions of a list."""
@@ -130,7 +132,13 @@ class Findings:
             self.tell((*loc, operator), f"{quoted(spec.source)} is true or false", "compare it with true or false")
         if operator in ("at_least", "below") and found.type not in ("number", "text"):
             kind = _KINDS[found.type]
-            self.tell((*loc, operator), f"{quoted(spec.source)} is {kind}; {quoted(operator)} compares numbers")
+            remedy = (
+                "use is_empty, or a property with days_ago and bands"
+                if found.type == "time"
+                else "use is or any_of"
+            )
+            sentence = f"{quoted(spec.source)} is {kind}; {quoted(operator)} compares numbers"
+            self.tell((*loc, operator), sentence, remedy)
 
     def steps(self, loc: Loc, steps: Sequence[StepSpec], kind: str, subject: str) -> str:
         """Check a list of transforms on a kind of value and return the kind it ends with; "" after a finding."""
@@ -170,13 +178,3 @@ class Findings:
         none = f"add it to project.yaml under {'code_lists' if kind == 'code list' else 'lookups'}"
         remedy = suggestion(name, self.project.tables(kind), none=none)
         self.tell(loc, f"project.yaml has no {kind} {quoted(name)}", remedy)
-
-
-def squeezed_text(pieces: Sequence[object]) -> bool:
-    """Say whether a template has anything in it."""
-    return any(getattr(piece, "path", "") or getattr(piece, "text", "").strip() for piece in pieces)
-
-
-def kind_words(kind: str) -> str:
-    """Return a kind of value in words."""
-    return _KINDS[kind]

@@ -75,6 +75,9 @@ def _parents(file: MappingFile, files: Sequence[MappingFile]) -> tuple[IndexRule
 
 def _maker(file: MappingFile, loc: Loc, index: IndexSpec, files: Sequence[MappingFile]) -> MappingFile | None:
     makers = [other for other in files if other.case_type == index.case_type and other.name != file.name]
+    if not makers and index.case_type == file.case_type:
+        file.tell((*loc, "case_type"), "a case cannot be above itself", "name the case type of the parent")
+        return None
     if not makers:
         remedy = suggestion(index.case_type, {other.case_type for other in files} - {"", file.case_type})
         file.tell((*loc, "case_type"), f"no mapping makes cases of type {quoted(index.case_type)}", remedy)

@@ -27,6 +27,10 @@ _LEGAL = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 _ILLEGAL = re.compile(r"[^A-Za-z0-9_-]+")
 
 
+NAME_RULE: Final = "start with a letter (but not with xml), then letters, digits, _ and -"
+"""How to write a name that `legal_name` takes."""
+
+
 def legal_name(name: str) -> bool:
     """Say whether CommCare and its data dictionary take a text as a property name."""
     return bool(_LEGAL.fullmatch(name)) and not name.lower().startswith("xml") and len(name) <= 255

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import UnionType
 from typing import Annotated, Any, Final, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from mappings.engine.problems import Problem, quoted, suggestion
+from mappings.engine.problems import Problem, nearest, quoted, suggestion
 from mappings.engine.reading import Document, Loc
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -48,10 +48,19 @@ def read_shape(document: Document, model: type[Model]) -> tuple[Model | None, li
     try:
         spec = model.model_validate(document.data)
     except ValidationError as error:
-        refused = [_told(document, model, found) for found in error.errors(include_url=False)]
+        errors = error.errors(include_url=False)
+        refused = [_told(document, model, found) for found in errors if not _explained(found, errors)]
     empty = [_nothing_after(document, loc) for loc in document.empty if _must_say_something(loc, refused)]
     problems += empty + [problem for loc, problem in refused if document.known(loc) not in document.empty]
     return (None if problems else spec), problems
+
+
+def _explained(found: Any, errors: Sequence[Any]) -> bool:
+    """Whether a key is missing only because it was misspelt, or because a word is not built yet."""
+    if found["type"] != "missing":
+        return False
+    here = [e["loc"] for e in errors if e["type"] == "extra_forbidden" and e["loc"][:-1] == found["loc"][:-1]]
+    return any(loc[-1] in NOT_YET or nearest(str(loc[-1]), [str(found["loc"][-1])]) for loc in here)
 
 
 def _must_say_something(loc: Loc, refused: list[tuple[Loc, Problem]]) -> bool:
@@ -106,7 +115,8 @@ def _wrong_kind(name: str, kind: str, found: Any) -> tuple[str, str]:
         example = f": write [{given}]" if isinstance(given, str) and len(given) < 40 else ""
         return f"{quoted(name)} is a list{example}", "" if example else "put '- ' before each entry"
     if kind in ("dict_type", "model_type"):
-        return f"{quoted(name)} takes lines of 'key: value' here", "indent them under it, or write {key: value}"
+        remedy = f"as in {_EXAMPLES[name]}" if name in _EXAMPLES else "indent them under it, or write {key: value}"
+        return f"{quoted(name)} takes lines of 'key: value' here", remedy
     if isinstance(given, dict):
         return f"{quoted(name)} takes one text here", 'a text that starts with { needs quotes: "{firstname}"'
     return f"{quoted(name)} takes one value here, not a list", "keep one of them, without brackets"

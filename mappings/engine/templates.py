@@ -56,8 +56,12 @@ def _piece(token: str, offset: int) -> Piece:
 
 
 def template_paths(text: str) -> list[str]:
-    """Return the record's fields that a right template reads, in order."""
-    return [piece.path for piece in parse_template(text) if piece.path and piece.path not in PROJECT_FIELDS]
+    """Return the record's fields that a template reads, in order; none for one that cannot be read."""
+    try:
+        pieces = parse_template(text)
+    except TemplateError:
+        return []
+    return [piece.path for piece in pieces if piece.path and piece.path not in PROJECT_FIELDS]
 
 
 def skeleton(text: str) -> tuple[tuple[str, str], ...]:

@@ -1,0 +1,201 @@
+"""A whole mapping at work: keys, names, parents, what is sent once, what it reads, and what an edit touches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mappings.engine import (
+    Context,
+    Draft,
+    HeldBack,
+    IndexReference,
+    IndexRule,
+    OwnerReference,
+    OwnerRule,
+    ValueProblem,
+)
+from tests.mappings.workbench import CONTEXT, HEAD, PERSON, PROJECT, drafted, mapping, project_of, student
+
+ENROLMENT = """
+language: 1
+case_type: enrolment
+description: One case per learner per course.
+source: enrolments
+external_id: "{site}-enrol-{course.id}-{user.id}"
+case_name: "{course.fullname}"
+owner: {same_as: student, write: once}
+indices:
+  student:
+    case_type: student
+    external_id: "{site}-user-{user.id}"
+    relationship: extension
+    when_parent_unknown: WORD
+properties: {status: status}
+when_left: {set: {status: left}}
+when_course_ends: {set: {status: finished}}
+"""
+STUDENT = f"""{HEAD}
+properties:
+  first_name: {{source: firstname, personal: true, write: once, description: Given name}}
+  last_access: {{source: lastaccess, transform: [date]}}
+  gender: {{source: profile.gender, transform: [{{code_list: gender}}]}}
+  phone: {{first_of: [phone1, phone2], transform: [phone], personal: true}}
+  status: {{cases: [{{when: {{source: suspended, is: true}}, value: off}}], otherwise: "on"}}
+ignore_changes: [last_access]
+when_excluded: {{set: {{status: withdrawn}}}}
+existing_cases: ignore
+"""
+
+
+def test_a_whole_draft(tmp_path: Path) -> None:
+    """A draft holds the case as it should be: key, name, owner, properties and what is special about them."""
+    record = {
+        **PERSON,
+        "firstname": "Amina ",
+        "lastaccess": 1760000000,
+        "suspended": False,
+        "profile": {"gender": "F"},
+    }
+    assert Draft(
+        case_type="student",
+        key="demo-user-1042",
+        name="Amina Otieno",
+        owner=OwnerRule((OwnerReference("group", "Field coaches"),), "", False),
+        properties={"first_name": "Amina ", "last_access": "2025-10-09", "gender": "female", "status": "on"},
+        once=frozenset({"first_name"}),
+        ignored=frozenset({"last_access"}),
+        indices=(),
+        problems=(),
+    ) == mapping(tmp_path, STUDENT).draft(record, CONTEXT)
+
+
+def test_what_a_mapping_says_about_itself(tmp_path: Path) -> None:
+    """Everything a file says is carried, also what is only used later."""
+    files = {"student.yaml": STUDENT, "enrolment.yaml": ENROLMENT.replace("WORD", "wait")}
+    first, second = project_of(tmp_path, files).mappings
+    assert ("student", "student", "users", 0, "ignore") == (
+        first.name, first.case_type, first.source, first.level, first.existing_cases
+    )  # fmt: skip
+    assert frozenset({"first_name", "phone"}) == first.personal
+    assert "Given name" == first.notes["first_name"].description
+    assert {"status": "withdrawn"} == first.when_excluded
+    assert first.when_left is None
+    assert not first.recheck_daily
+    assert (1, "stop", {"status": "left"}) == (second.level, second.existing_cases, second.when_left)
+    assert {"status": "finished"} == second.when_course_ends
+    assert (IndexRule("student", "student", "extension", "wait", "student"),) == second.parents
+    assert "One case per learner per course." == second.description
+
+
+def test_what_a_mapping_reads(tmp_path: Path) -> None:
+    """Every field a mapping looks at is named, those of conditions and templates too."""
+    read = mapping(tmp_path, STUDENT).reads
+    expected = ["id", "firstname", "lastname", "lastaccess", "profile.gender", "phone1", "phone2", "suspended"]
+    assert frozenset(expected) == read
+
+
+def test_what_include_asks_for(tmp_path: Path) -> None:
+    """The words that `include` asks for are known, so that a role that nobody has can be found."""
+    text = STUDENT + "include: [{source: roles, any_of: [student, learner]}, {source: auth, like: m*}]\n"
+    assert {"roles": frozenset({"student", "learner"})} == mapping(tmp_path, text).included
+
+
+@pytest.mark.parametrize(
+    ("problem", "record"),
+    [
+        (ValueProblem("@key", "not_sent"), {"firstname": "A", "lastname": "B"}),
+        (ValueProblem("@key", "blank"), {"id": None, "firstname": "A", "lastname": "B"}),
+        (ValueProblem("@key", "unexpected_list"), {"id": [1], "firstname": "A", "lastname": "B"}),
+    ],
+)
+def test_no_key(tmp_path: Path, problem: ValueProblem, record: Mapping[str, Any]) -> None:
+    """Without a key a record is held back."""
+    assert HeldBack("", (problem,)) == mapping(tmp_path, STUDENT).draft({**record, "suspended": False}, CONTEXT)
+
+
+@pytest.mark.parametrize(
+    ("reason", "fields"),
+    [("blank", {"lastname": " "}), ("not_sent", {"lastname": ...}), ("too_long", {"lastname": "x" * 250})],
+)
+def test_no_name(tmp_path: Path, reason: str, fields: dict[str, Any]) -> None:
+    """Without a name that CommCare takes a record is held back, under its key."""
+    record = {name: found for name, found in {**PERSON, **fields}.items() if found is not ...}
+    expected = HeldBack("demo-user-1042", (ValueProblem("@name", reason),))
+    assert expected == student(tmp_path, "x: department").draft(record, CONTEXT)
+
+
+@pytest.mark.parametrize(("word", "held"), [("wait", True), ("reject", True), ("skip", False)])
+def test_parents(tmp_path: Path, word: str, held: bool) -> None:
+    """An index names the parent by its key; where none can be made, `skip` goes without."""
+    text = ENROLMENT.replace("WORD", word).replace(
+        "{site}-enrol-{course.id}-{user.id}", "{site}-e-{course.id}-{user.id}"
+    )
+    files = {"student.yaml": STUDENT, "enrolment.yaml": text}
+    enrolment = project_of(tmp_path, files).mappings[1]
+    whole = {"course": {"id": 7, "fullname": "Health"}, "user": {"id": 1042}, "status": "active"}
+    reference = IndexReference("student", "student", "demo-user-1042", "extension", word)
+    assert (reference,) == drafted(enrolment.draft(whole, CONTEXT)).indices
+    assert OwnerRule((), "student", True) == drafted(enrolment.draft(whole, CONTEXT)).owner
+    broken = enrolment.draft({**whole, "user": {"id": None}}, CONTEXT)
+    assert isinstance(broken, HeldBack)
+    assert held is any(problem.property == "@index:student" for problem in broken.problems)
+
+
+def test_site_is_in_every_key(tmp_path: Path) -> None:
+    """The same record of another site has another key."""
+    other = Context("other", "", CONTEXT.today)
+    assert "other-user-1042" == drafted(mapping(tmp_path, STUDENT).draft(PERSON, other)).key
+
+
+@pytest.mark.parametrize(
+    ("touched", "old", "new"),
+    [
+        (set(), "description: Given name", "label: First"),
+        (set(), "personal: true, write", "personal: false, data_type: plain, write"),
+        ({"first_name"}, "source: firstname", "source: fullname"),
+        ({"phone"}, "transform: [phone]", "transform: [{phone: {country: UG}}]"),
+        ({"status"}, "value: off", "value: out"),
+        ({"@name"}, '"{firstname} {lastname}"', '"{lastname}"'),
+        ({"@key"}, '"{site}-user-{id}"', '"{site}-person-{id}"'),
+        ({"@owner"}, "{otherwise: project}", "{otherwise: project, write: once}"),
+        ({"@include"}, "ignore_changes", "exclude: [{source: username, is: guest}]\nignore_changes"),
+    ],
+)
+def test_an_edit_touches_what_it_changes(tmp_path: Path, touched: set[str], old: str, new: str) -> None:
+    """A fingerprint changes with what its property sends, and with nothing else."""
+    assert old in STUDENT
+    assert touched == changes(tmp_path, STUDENT, PROJECT, STUDENT.replace(old, new), PROJECT)
+
+
+@pytest.mark.parametrize(
+    ("touched", "old", "new"),
+    [
+        ({"gender"}, "F: female", "F: woman"),
+        ({"phone"}, "country: KE", "country: UG"),
+        ({"last_access"}, "Africa/Nairobi", "Africa/Lagos"),
+        ({"@owner"}, "Field coaches", "Coaches"),
+        (set(), "ids: [7]", "ids: [8]"),
+    ],
+)
+def test_an_edit_of_the_project(tmp_path: Path, touched: set[str], old: str, new: str) -> None:
+    """A code list, the country, the time zone and the owner touch what depends on them."""
+    assert old in PROJECT
+    assert touched == changes(tmp_path, STUDENT, PROJECT, STUDENT, PROJECT.replace(old, new))
+
+
+def changes(place: Path, text: str, project: str, new_text: str, new_project: str) -> set[str]:
+    """Return the fingerprints that differ between two states of a project."""
+    before = mapping(place, text, project=project).fingerprints
+    after = mapping(place, new_text, project=new_project).fingerprints
+    return {name for name in {*before, *after} if before.get(name) != after.get(name)}
+
+
+def test_fingerprints_of_parents(tmp_path: Path) -> None:
+    """Each index has its own fingerprint."""
+    files = {"student.yaml": STUDENT, "enrolment.yaml": ENROLMENT.replace("WORD", "wait")}
+    names = set(project_of(tmp_path, files).mappings[1].fingerprints)
+    assert {"status", "@name", "@key", "@owner", "@include", "@index:student"} == names

@@ -1,0 +1,64 @@
+"""What an implementer reads after a mistake: every file under mistakes/ against its golden text.
+
+After a change of wording, delete the golden file and run the test: it is written anew, for you to read.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mappings.engine import MappingError, load_project
+from tests.mappings.workbench import CATALOGUE, HEAD, folder, messages
+
+MISTAKES = Path(__file__).parent / "mistakes"
+GOOD = f"""{HEAD}properties:
+  x: department
+tests:
+  - name: somebody
+    given: {{id: 1, firstname: Amina, lastname: Otieno}}
+    expect: {{case_name: Amina Otieno}}
+"""
+DOUBLED = "district;site_code\nBondo;siaya-02\nGem;siaya-03\nBondo;siaya-04\n;siaya-05\n"
+NAMES = sorted(file.stem for file in MISTAKES.glob("*.yaml"))
+
+
+def mistaken(place: Path, name: str) -> Path:
+    """Write a folder in which one file is wrong: project.yaml, or a mapping beside a right one."""
+    text = (MISTAKES / f"{name}.yaml").read_text("utf-8")
+    if name.startswith("project-"):
+        made = folder(place, {"student.yaml": GOOD}, project=text)
+    else:
+        parents = {"student.yaml": GOOD} if "case_type: enrolment" in text else {}
+        made = folder(place, {**parents, f"{name}.yaml": text})
+    (made / "lookups" / "doubled.csv").write_text(DOUBLED, "utf-8")
+    return made
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_messages(tmp_path: Path, name: str) -> None:
+    """The checker says exactly this."""
+    golden = MISTAKES / f"{name}.txt"
+    said = messages(mistaken(tmp_path, name)) + "\n"
+    if not golden.exists():
+        golden.write_text(said, "utf-8")
+        pytest.fail(f"{golden.name} was written: read it")
+    assert golden.read_text("utf-8") == said
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("personal", "failing_tests")])
+def test_loading_stops_with_the_errors(tmp_path: Path, name: str) -> None:
+    """A run refuses what the checker calls an error."""
+    with pytest.raises(MappingError) as caught:
+        load_project(mistaken(tmp_path, name), CATALOGUE)
+    assert {"error"} == {problem.severity for problem in caught.value.problems}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_messages_are_for_people(name: str) -> None:
+    """No message speaks Python."""
+    golden = (MISTAKES / f"{name}.txt").read_text("utf-8")
+    said = "\n".join(line for line in golden.splitlines() if " | " not in line)
+    for word in ("Traceback", "NoneType", "dict", "<class", "pydantic", "Input should", "Error("):
+        assert word not in said
