@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ BODY_CAP = 64 * 1024 * 1024
 RETRY_AFTER_CAP = 15 * 60.0
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,14 @@ class Http:
                 )
             chunks.append(chunk)
         return b"".join(chunks)
+
+
+def _tell_retry(details: stamina.instrumentation.RetryDetails) -> None:
+    """Write a retry to the log: which system and operation, never what was asked."""
+    log.warning("%s; trying again in %.0f s", details.caused_by, details.wait_for)
+
+
+stamina.instrumentation.set_on_retry_hooks([_tell_retry])
 
 
 async def retried(read: Callable[[], Awaitable[T]], *, attempts: int = 5) -> T:

@@ -56,7 +56,7 @@ class Result:
     preview: bool = False
     courses: dict[int, CourseResult] = field(default_factory=dict)
     cases: dict[str, CaseCounts] = field(default_factory=dict)
-    requests: dict[str, dict[str, int]] = field(default_factory=dict)
+    requests: dict[str, dict[str, int]] = field(default_factory=lambda: {"moodle": {}, "commcare": {}})
     seconds: float = 0.0
     reasons: Counter[str] = field(default_factory=Counter)
     """Why records were held back or have a problem: reason code -> records."""

@@ -90,9 +90,7 @@ async def _run(run: Run, options: Options) -> None:
     courses = only_these(selected, options.courses) if options.courses else selected
     if not options.preview:
         await recover(world)
-        if not options.yes and await unwritten(world, run.mappings):
-            await _plan_only(run, options, courses, selected)
-            return
+        await _ask_before_first_run(run, options, courses, selected)
         await refuse_existing_cases(world, run.mappings)
     await _read_and_push(run, courses, selected)
     await run.planner.blanks.tell()
@@ -118,7 +116,23 @@ async def _read_and_push(run: Run, courses: list[Course], selected: list[Course]
         raise
 
 
-async def _plan_only(run: Run, options: Options, courses: list[Course], selected: list[Course]) -> None:
+async def _ask_before_first_run(run: Run, options: Options, courses: list[Course], selected: list[Course]) -> None:
+    """Leave out mappings that no person has approved yet; when none is left, show the plan of the first run."""
+    new = [] if options.yes else await unwritten(run.world, run.mappings)
+    if not new:
+        return
+    run.mappings = [mapping for mapping in run.mappings if mapping.name not in new]
+    if not run.mappings:
+        await _show_plan(run, options, courses, selected)
+    names = " ".join(f"--mapping {name}" for name in new)
+    run.result.worse(
+        RunState.WAITING,
+        f"New and not approved yet: {', '.join(new)}; the other mappings went on. Look with "
+        f"`moodle-commcare preview {names}`, approve with `moodle-commcare sync {names} --yes`.",
+    )
+
+
+async def _show_plan(run: Run, options: Options, courses: list[Course], selected: list[Course]) -> None:
     """Look at what a first run would send, and leave the decision to a person."""
     look = Run.begin(run.world, run.result, run.lease, options.mappings, True, run.progress)
     look.user = run.user

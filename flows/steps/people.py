@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from adaptors.moodle.answers import Course
 from adaptors.moodle.normalise import course_record
+from flows.result import RunState
 from flows.steps.planned import SITE_SCOPE, Scope
 from flows.steps.pull import map_records
 from flows.steps.work import Work
@@ -79,6 +80,12 @@ async def _finish(run: Run, scopes: list[Scope], courses: list[Course], ids: lis
         return
     for scope in scopes:
         await _save_problems(run, scope)
+    if run.reader.lost_profiles:
+        run.result.worse(
+            RunState.DEGRADED,
+            f"Moodle did not give the profiles of {len(run.reader.lost_profiles)} people, so nobody was looked for "
+            "as having left. If this stays: give the Moodle role 'moodle/user:viewdetails'.",
+        )
     if run.reader.lost_profiles or any(course.id not in run.rosters for course in courses):
         return
     elsewhere = await _members_elsewhere(run, courses)

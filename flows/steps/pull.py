@@ -44,9 +44,8 @@ def map_records(
             scope.seen.add(outcome.key)
         if isinstance(outcome, Excluded):
             continue
-        found = [
-            Problem(outcome.key, problem.property, problem.reason, problem.detail) for problem in outcome.problems
-        ]
+        # Without the detail: it may quote a code, and a code is a person's value.
+        found = [Problem(outcome.key, problem.property, problem.reason) for problem in outcome.problems]
         if isinstance(outcome, HeldBack):
             scope.hold_back(*found)
         elif outcome.key in scope.drafts:

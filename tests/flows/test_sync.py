@@ -146,6 +146,21 @@ async def test_first_run_shows_its_plan(make_lab: MakeLab) -> None:
     assert {} == written(await lab.sync(yes=False))
 
 
+async def test_new_mapping_waits_alone(make_lab: MakeLab) -> None:
+    """A mapping switched on later waits for a person; the approved ones go on meanwhile."""
+    site, courses, learners = site_of(3)
+    item = site.set_grade_item(courses[0], "Quiz")
+    lab = make_lab(site)
+    await lab.sync()
+    lab.edit("grade_item", "enabled: false", "enabled: true")
+    site.grade(item, learners[0], 80)
+    result = await lab.sync(yes=False)
+    assert ("waiting", {"updated": 1}) == (result.state, written(result))
+    assert "--mapping grade_item --yes" in result.messages[0]
+    assert 3 == (await lab.sync(mappings=("grade_item",))).of("grade_item").created
+    assert ("completed", {}) == ((again := await lab.sync(yes=False)).state, written(again))
+
+
 async def test_existing_cases_stop_a_first_run(make_lab: MakeLab) -> None:
     """Cases of the type that the books do not know stop the run before anything is sent."""
     site, _, _ = site_of(3)
