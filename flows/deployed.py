@@ -1,20 +1,31 @@
-"""The entry points as Prefect flows. Prefect orchestrates and keeps no books: what counts is in our own state."""
+"""The entry points as Prefect flows. Prefect orchestrates and keeps no books: what counts is in our own state.
+
+No value of a person reaches Prefect: parameters are ids and names, a run ends in counts, and no exception leaves a
+flow, since Prefect keeps its text in the database and the whole of it in a file.
+"""
 
 from __future__ import annotations
 
 import os
+import traceback
+from logging import Logger, LoggerAdapter
 from pathlib import Path
 
 from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
+from adaptors.errors import AdaptorError
+from flows.errors import UsageError
 from flows.open import open_world
 from flows.redact import install
 from flows.result import Result, RunState
-from flows.settings import load_settings
+from flows.settings import SettingsError, load_settings
+from flows.show import HEADINGS
 from flows.sync import Options
 from flows.sync import sync as sync_once
+from mappings.engine import MappingError
+from state import StateError
 
 STEPS = 10  # progress lines a stage
 
@@ -35,37 +46,81 @@ async def sync(
         preview: Read Moodle and tell what a run would send. Nothing is sent.
     """
     log = get_run_logger()
-    settings = load_settings(os.environ, Path(".env"))
-    install(settings.secrets())
-    world = open_world(settings)
-
-    def tell(stage: str, done: int, total: int) -> None:
-        if done == total or done % max(1, total // STEPS) == 0:
-            log.info("%s: %d of %d", stage, done, total)
-
+    options = Options(tuple(courses), tuple(mappings), full=full, preview=preview)
     try:
-        options = Options(tuple(courses), tuple(mappings), full=full, preview=preview)
-        result = await sync_once(world, options, tell)
-    finally:
-        await world.close()
+        result = await _run(options, log)
+    except Exception as error:
+        log.error(_detail(error))
+        return Failed(message=reason(error))
     for line in summary(result):
         log.info(line)
     return final_state(result)
 
 
+async def _run(options: Options, log: Logger | LoggerAdapter[Logger]) -> Result:
+    """Run once with the settings of the worker; the lease and the books are let go whatever happens."""
+    settings = load_settings(os.environ, Path(".env"))
+    install(settings.secrets())
+
+    def tell(stage: str, done: int, total: int) -> None:
+        if done == total or done % max(1, total // STEPS) == 0:
+            log.info("%s: %d of %d", stage, done, total)
+
+    world = open_world(settings)
+    try:
+        return await sync_once(world, options, tell)
+    finally:
+        await world.close()
+
+
 def summary(result: Result) -> list[str]:
     """Return a run in a few lines: counts, requests, what a person has to do. Ids and numbers only."""
-    lines = [
-        f"{case_type}: " + ", ".join(f"{count} {name}" for name, count in vars(counts).items() if count)
-        for case_type, counts in result.cases.items()
-    ]
     requests = (f"{sum(kinds.values())} to {system}" for system, kinds in result.requests.items())
-    return [*lines, f"requests: {', '.join(requests)}", *result.messages]
+    return [*_counts(result), f"requests: {', '.join(requests)}", *result.messages]
 
 
 def final_state(result: Result) -> State[None]:
-    """Return the state that Prefect shows: what needs a person's eyes is red, what only waits is named."""
-    message = " ".join(result.messages) or None
-    if result.state in (RunState.FAILED, RunState.DEGRADED):
-        return Failed(name=result.state.capitalize(), message=message)
-    return Completed(name=result.state.capitalize(), message=message)
+    """Return the state that Prefect shows, with what a person has to know as its message.
+
+    A run that did not do all it should is of type Failed (also one named Degraded), one that only waits or is
+    postponed of type Completed. The names are those of the command, so that an automation can wait for each.
+    """
+    message = " ".join(result.messages or _counts(result)) or "There was nothing to do."
+    make = Failed if result.state in (RunState.FAILED, RunState.DEGRADED) else Completed
+    return make(name=result.state.capitalize(), message=message)
+
+
+def reason(error: Exception) -> str:
+    """Return why a run failed, in a sentence or two; of an error that nobody foresaw only its class and place."""
+    if isinstance(error, MappingError):
+        first = next(problem for problem in error.problems if problem.severity == "error")
+        where = f"{first.path}:{first.line}: {first.sentence.rstrip('.')}"
+        return f"The mappings are not right. {where}. All that is wrong: moodle-commcare mappings check."
+    if isinstance(error, OSError):
+        return f"{error.strerror or 'The system refuses'}: {error.filename or 'no file'}."
+    if isinstance(error, (AdaptorError, SettingsError, StateError, UsageError)):
+        return " ".join(str(error).split())
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    place = f"{Path(frame.filename).name}, line {frame.lineno}"
+    return f"An error of this program stopped the run: {type(error).__name__} in {place}. The next run catches up."
+
+
+def _detail(error: Exception) -> str:
+    """Return what the log has to say: all that is wrong with the mappings, or where an error came from.
+
+    The text of an error that nobody foresaw may hold a person's value, the lines of the program never do.
+    """
+    if isinstance(error, MappingError):
+        return str(error)
+    if isinstance(error, (AdaptorError, OSError, SettingsError, StateError, UsageError)):
+        return reason(error)
+    return f"{reason(error)}\n{''.join(traceback.format_tb(error.__traceback__))}"
+
+
+def _counts(result: Result) -> list[str]:
+    """Return a line per case type, before them one for a preview."""
+    lines = ["Preview: nothing was sent."] if result.preview else []
+    for case_type, counts in result.cases.items():
+        told = (f"{count} {HEADINGS.get(name, name)}" for name, count in vars(counts).items() if count)
+        lines.append(f"{case_type}: {', '.join(told) or 'none'}.")
+    return lines
