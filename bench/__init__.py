@@ -1,0 +1,1 @@
+"""Measurements of the engine against both fakes; figures for people, not tests."""

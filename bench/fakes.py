@@ -1,0 +1,89 @@
+"""Both fakes in a process of their own, so that their data is not counted as the engine's memory."""
+
+from __future__ import annotations
+
+import multiprocessing
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from adaptors.commcare.fake import FakeCommCare
+from adaptors.commcare.fake_project import FakeProject
+from adaptors.moodle.fake import FakeMoodle
+from adaptors.serve import LocalServer
+from bench.site import Load, change, make_site
+from bench.slow import SlowMoodle
+from flows.sandbox import fresh_mappings
+
+DOMAIN, USERNAME, API_KEY = "bench", "sync@example.org", "bench-api-key"
+
+
+@dataclass
+class Fakes:
+    """The other process, seen from here: the settings to reach it, and what can be asked of it."""
+
+    settings: dict[str, str]
+    _pipe: Connection
+
+    def change(self, percent: float) -> None:
+        """Change a share of Moodle's data."""
+        self._pipe.send(("change", percent))
+        self._pipe.recv()
+
+
+@contextmanager
+def serving(load: Load, *, slow: bool = False) -> Iterator[Fakes]:
+    """Serve a site of this size and an empty project space; the books are in a folder that vanishes with them."""
+    here, there = multiprocessing.Pipe()
+    context = multiprocessing.get_context("spawn")
+    process = context.Process(target=_serve, args=(load, slow, there), daemon=True)
+    process.start()
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            yield Fakes(here.recv() | _ours(Path(folder)), here)
+        here.send(("stop", 0.0))
+        process.join(timeout=10)
+    finally:
+        process.kill()
+
+
+def _ours(folder: Path) -> dict[str, str]:
+    """Return the settings of our own side: the shipped mappings, fresh books."""
+    mappings = fresh_mappings(folder / "bench")
+    return {
+        "STATE_URL": f"sqlite:///{folder / 'state.db'}",
+        "STATE_KEY_FILE": str(folder / "state.key"),
+        "MAPPINGS_DIR": str(mappings),
+    }
+
+
+def _serve(load: Load, slow: bool, pipe: Connection) -> None:
+    """Be the other process: build, serve, and do what is asked until told to stop."""
+    site = make_site(load)
+    project = FakeProject(keep_forms=False)
+    project.add_group("Field coaches")
+    moodle = FakeMoodle(site)
+    commcare = FakeCommCare(project, domain=DOMAIN, username=USERNAME, api_key=API_KEY)
+    handler: Any = SlowMoodle(moodle) if slow else moodle
+    with LocalServer(handler) as moodle_server, LocalServer(commcare) as commcare_server:
+        site.url = moodle_server.url
+        pipe.send(
+            {
+                "MOODLE_URL": moodle_server.url,
+                "MOODLE_TOKEN": moodle.token,
+                "COMMCARE_URL": commcare_server.url,
+                "COMMCARE_DOMAIN": DOMAIN,
+                "COMMCARE_USERNAME": USERNAME,
+                "COMMCARE_API_KEY": API_KEY,
+            }
+        )
+        while True:
+            word, value = pipe.recv()
+            if word == "stop":
+                return
+            change(site, value)
+            pipe.send("done")
