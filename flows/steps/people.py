@@ -83,8 +83,8 @@ async def _finish(run: Run, scopes: list[Scope], courses: list[Course], ids: lis
     if run.reader.lost_profiles:
         run.result.worse(
             RunState.DEGRADED,
-            f"Moodle did not give the profiles of {len(run.reader.lost_profiles)} people, so nobody was looked for "
-            "as having left. If this stays: give the Moodle role 'moodle/user:viewdetails'.",
+            f"Moodle did not give the profiles of {len(run.reader.lost_profiles)} people, so nobody was looked "
+            "for as having left. If this stays: give the Moodle role 'moodle/user:viewdetails'.",
         )
     if run.reader.lost_profiles or any(course.id not in run.rosters for course in courses):
         return

@@ -46,10 +46,11 @@ def compile_property(name: str, spec: PropertySpec, around: Surroundings, *, per
     settle = Settling(name, spec, personal=personal)
 
     def evaluate(record: Record, context: Context, problems: list[ValueProblem]) -> str | Absent:
-        taken = take(record, context)
-        if taken is ABSENT:
-            return settle.absent()
+        taken: object = None
         try:
+            taken = take(record, context)
+            if taken is ABSENT:
+                return settle.absent()
             value = chain(taken, context) if chain is not None and taken is not None else taken
             text = value if isinstance(value, str) else to_text(value)
         except Invalid as invalid:
@@ -121,15 +122,15 @@ def _from(get: Getter) -> Take:
 
 
 def _first_of(getters: list[Getter]) -> Take:
-    """Take the first value; nothing is blank only when all fields were sent, so that no value is wiped."""
+    """Take the first value; without one it is blank when any field was sent blank, absent when none was sent."""
 
     def take(record: Record, _: Context) -> object:
-        nothing: object = None
+        nothing: object = ABSENT
         for get in getters:
             value = get(record)
-            if value is ABSENT:
-                nothing = ABSENT
-            elif value is not None:
+            if value is None:
+                nothing = None
+            elif value is not ABSENT:
                 return value
         return nothing
 
