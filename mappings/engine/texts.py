@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import re
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from math import isfinite
 from typing import Final
 
@@ -17,6 +17,7 @@ class Absent(enum.Enum):
 
 ABSENT: Final = Absent.ABSENT
 
+_LARGEST_POWER = 15  # of ten; longer ones are codes or mistakes, and cannot be rounded exactly
 _ILLEGAL = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -55,16 +56,17 @@ def _number_text(value: float | Decimal) -> str:
 
 def to_number(value: object) -> Decimal:
     """Return a value as a number, exactly as its digits say; Invalid for anything but plain digits."""
-    if isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value):
-        return Decimal(repr(value))
-    text = to_text(value).strip()
-    digits = text.removeprefix("-").replace(".", "", 1)
-    if isinstance(value, bool) or not (digits.isascii() and digits.isdigit()):
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        number = Decimal(repr(value))
+    else:
+        text = to_text(value).strip()
+        digits = text.removeprefix("-").replace(".", "", 1)
+        if isinstance(value, bool) or not (digits.isascii() and digits.isdigit()):
+            raise Invalid("not_a_number")
+        number = Decimal(text)
+    if not number.is_finite() or number.adjusted() > _LARGEST_POWER:
         raise Invalid("not_a_number")
-    try:
-        return Decimal(text)
-    except InvalidOperation:
-        raise Invalid("not_a_number") from None
+    return number
 
 
 def clean(text: str) -> str:

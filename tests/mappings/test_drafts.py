@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -199,3 +201,37 @@ def test_fingerprints_of_parents(tmp_path: Path) -> None:
     files = {"student.yaml": STUDENT, "enrolment.yaml": ENROLMENT.replace("WORD", "wait")}
     names = set(project_of(tmp_path, files).mappings[1].fingerprints)
     assert {"status", "@name", "@key", "@owner", "@include", "@index:student"} == names
+
+
+def test_no_record_makes_a_mapping_fall_over(tmp_path: Path) -> None:
+    """Whatever a record holds, an outcome comes back, and everything that is sent is text that XML takes."""
+    chance = random.Random(7)
+    fields = "id firstname lastname lastaccess suspended phone1 phone2 profile".split()  # noqa: SIM905
+    made = mapping(tmp_path, STUDENT)
+    for _ in range(3000):
+        record = {name: odd(chance) for name in fields if chance.random() < 0.8}
+        found = made.draft({"id": 1, "lastname": "Otieno", **record}, CONTEXT)
+        for text in found.properties.values() if isinstance(found, Draft) else ():
+            assert not re.search("[\x00-\x08\x0b-\x1f\ud800-\udfff]", text)
+
+
+def odd(chance: random.Random, depth: int = 0) -> Any:
+    """Return something that may stand in a record, or may not."""
+    inner = [] if depth > 2 else [[odd(chance, depth + 1)], {"gender": odd(chance, depth + 1)}]
+    ordinary = ["Amina", "F", "0722000111", 1760000000, True, False, 71.25, "2025-01-31"]
+    strange = [
+        None,
+        "",
+        " ",
+        [],
+        {},
+        10**20,
+        -1,
+        float("nan"),
+        float("inf"),
+        1e300,
+        "\ud800\x00",
+        "x" * 300,
+        "<p>&amp;",
+    ]
+    return chance.choice([*ordinary, *strange, *inner])

@@ -69,7 +69,9 @@ def test_number_rounds_half_up(expected: str, decimals: str, given: object) -> N
     assert expected == to_text(run("number", {"decimals": decimals}, given))
 
 
-@pytest.mark.parametrize("given", ["twelve", "1e5", "1_000", "12,5", True, float("nan"), "--1", ""])
+@pytest.mark.parametrize(
+    "given", ["twelve", "1e5", "1_000", "12,5", True, float("nan"), "--1", "", "9" * 17, 1e300]
+)
 def test_number_takes_plain_digits_only(given: object) -> None:
     """Anything but plain digits is no number."""
     with pytest.raises(Invalid, match="not_a_number"):
