@@ -64,7 +64,8 @@ def any_of(specs: Sequence[ConditionSpec]) -> Holds:
 
 def not_sent(specs: Sequence[ConditionSpec], record: Record) -> list[str]:
     """Return the fields of these conditions that Moodle did not send."""
-    return [spec.source for spec in specs if getter(spec.source)(record) is ABSENT]
+    paths = dict.fromkeys(spec.source for spec in specs)
+    return [path for path in paths if getter(path)(record) is ABSENT]
 
 
 def _matcher(spec: ConditionSpec) -> Match:
