@@ -149,6 +149,11 @@ async def _selected(run: Run) -> list[Course]:
     selection = select_courses(await run.reader.courses(), categories, choice, run.world.clock.now())
     for number in selection.unknown:
         run.course_failed(number, "Moodle has no such course; project.yaml names it.")
+    if not selection.courses:
+        run.result.worse(
+            RunState.DEGRADED,
+            "None of the courses that project.yaml chooses is visible and running, so nothing was read.",
+        )
     return selection.courses
 
 

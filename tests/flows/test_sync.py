@@ -324,6 +324,17 @@ async def test_hidden_and_ended_courses_are_not_read(make_lab: MakeLab) -> None:
         assert ({courses[0]}, {}) == (set(result.courses), written(result))
 
 
+async def test_no_course_left(make_lab: MakeLab) -> None:
+    """When no chosen course is visible any more the run says so, and nobody is gone."""
+    site, courses, _ = site_of(3)
+    lab = make_lab(site)
+    await lab.sync()
+    site.courses[courses[0]]["visible"] = 0
+    for _ in range(3):
+        result = await lab.sync()
+        assert ("degraded", {}) == (result.state, written(result))
+
+
 async def test_course_filter(make_lab: MakeLab) -> None:
     """With --course only that course is read and written, and nobody is swept elsewhere."""
     site, courses, learners = site_of(3, 3)
