@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import traceback
-from logging import Logger, LoggerAdapter
+from logging import INFO, WARNING, Logger, LoggerAdapter
 from pathlib import Path
 
 from prefect import flow, get_run_logger
@@ -21,13 +21,14 @@ from flows.open import open_world
 from flows.redact import install
 from flows.result import Result, RunState
 from flows.settings import SettingsError, load_settings
-from flows.show import HEADINGS
 from flows.sync import Options
 from flows.sync import sync as sync_once
 from mappings.engine import MappingError
 from state import StateError
 
 STEPS = 10  # progress lines a stage
+NAMES = {"moodle": "Moodle", "commcare": "CommCare"}
+IN_WORDS = {"in_doubt": "waiting to confirm", "marked_left": "marked as left"}
 
 
 @flow(name="sync", persist_result=False, log_prints=False)
@@ -54,6 +55,8 @@ async def sync(
         return Failed(message=reason(error))
     for line in summary(result):
         log.info(line)
+    for message in result.messages:
+        log.log(INFO if result.state == RunState.COMPLETED else WARNING, message)
     return final_state(result)
 
 
@@ -74,9 +77,14 @@ async def _run(options: Options, log: Logger | LoggerAdapter[Logger]) -> Result:
 
 
 def summary(result: Result) -> list[str]:
-    """Return a run in a few lines: counts, requests, what a person has to do. Ids and numbers only."""
-    requests = (f"{sum(kinds.values())} to {system}" for system, kinds in result.requests.items())
-    return [*_counts(result), f"requests: {', '.join(requests)}", *result.messages]
+    """Return a run in a few lines: what happened to the cases, why records were held back, how many requests."""
+    why = [f"{count} × {_in_words(reason)}" for reason, count in result.reasons.most_common()]
+    requests = ((NAMES.get(system, system), sum(kinds.values())) for system, kinds in result.requests.items())
+    told = ", ".join(f"{count} to {system}" for system, count in requests)
+    if plan := result.plan:
+        needs = f"{plan['commcare_requests']} requests to CommCare, about {plan['expected_minutes']} min"
+        why.append(f"Approved, it would take {needs}.")
+    return [*_counts(result), *why, f"Requests: {told or 'none'}."]
 
 
 def final_state(result: Result) -> State[None]:
@@ -94,7 +102,7 @@ def reason(error: Exception) -> str:
     """Return why a run failed, in a sentence or two; of an error that nobody foresaw only its class and place."""
     if isinstance(error, MappingError):
         first = next(problem for problem in error.problems if problem.severity == "error")
-        where = f"{first.path}:{first.line}: {first.sentence.rstrip('.')}"
+        where = f"{Path(first.path).name}:{first.line}: {first.sentence.rstrip('.')}"
         return f"The mappings are not right. {where}. All that is wrong: moodle-commcare mappings check."
     if isinstance(error, OSError):
         return f"{error.strerror or 'The system refuses'}: {error.filename or 'no file'}."
@@ -121,6 +129,10 @@ def _counts(result: Result) -> list[str]:
     """Return a line per case type, before them one for a preview."""
     lines = ["Preview: nothing was sent."] if result.preview else []
     for case_type, counts in result.cases.items():
-        told = (f"{count} {HEADINGS.get(name, name)}" for name, count in vars(counts).items() if count)
+        told = (f"{count} {_in_words(name)}" for name, count in vars(counts).items() if count)
         lines.append(f"{case_type}: {', '.join(told) or 'none'}.")
     return lines
+
+
+def _in_words(code: str) -> str:
+    return IN_WORDS.get(code, code.replace("_", " "))
