@@ -1,117 +1,164 @@
-"""The whole story on local fakes: first sync, nothing to do, a few changes, somebody leaves."""
+"""The whole story on local fakes: a first sync, nothing to do, a few changes, somebody leaves."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-from rich.tree import Tree
+from rich.text import Text
 
 from adaptors.commcare.fake_project import Case
+from flows.endings import command
 from flows.open import open_world
+from flows.probe import numbered
 from flows.result import Result
-from flows.sandbox import Sandbox, make_sandbox, serving
+from flows.sandbox import CHANGES, Sandbox, make_sandbox, serving
 from flows.settings import load_settings
 from flows.sync import Options, sync
 
+EXAMPLE = 4  # the learner whose cases are shown
+SHOWN = ("contact_phone_number", "moodle_status", "enrolment_status", "grade_percent", "result")
+COUNTED = {"created": "created", "updated": "updated", "marked_left": "marked as left", "unchanged": "unchanged"}
+ROWS = 10  # more rows than these are not shown one by one
+
 
 class DemoFailed(Exception):
-    """A sync of the demo did not do what it promises."""
+    """A sync of the demo did other than it says."""
 
 
 async def run_demo(folder: Path, console: Console) -> None:
-    """Tell the story, and raise DemoFailed when a step does other than it says."""
+    """Tell the story; raises DemoFailed when a step does other than it says."""
     sandbox = make_sandbox()
     with serving(sandbox, folder) as env:
-        console.print(f"A made-up Moodle at {env['MOODLE_URL']}, a made-up CommCare at {env['COMMCARE_URL']}.\n")
-        await _first(sandbox, env, console)
-        await _nothing_to_do(sandbox, env, console)
-        await _changes(sandbox, env, console)
-        await _somebody_left(sandbox, env, console)
-    console.print(
-        "[bold]Next:[/] moodle-commcare sandbox (to try it yourself), moodle-commcare init (for your own site)"
-    )
+        teller = Teller(sandbox, env, console)
+        courses, learners = len(sandbox.courses), len(sandbox.learners)
+        console.print(f"A made-up Moodle with {courses} courses and {learners} learners, and an empty CommCare.")
+        await _first(teller)
+        await _nothing_to_do(teller)
+        await _changes(teller)
+        await _somebody_left(teller)
+    name = command()
+    console.print(f"\n[bold]Next:[/] {name} sandbox   to try it yourself")
+    console.print(f"      {name} init      for your own site")
 
 
-async def _first(sandbox: Sandbox, env: dict[str, str], console: Console) -> None:
-    result = await _sync(env, console, "1. First sync: every learner and every enrolment becomes a case")
-    students, enrolments = sandbox.project.of_type("student"), sandbox.project.of_type("enrolment")
-    _expect((len(students), len(enrolments)) == (12, 24), result)
-    console.print(_tree(sandbox, students[0]), "")
+async def _first(teller: Teller) -> None:
+    teller.title("1  The first sync: every learner and every enrolment becomes a case")
+    result = await teller.sync()
+    project = teller.sandbox.project
+    expect((len(project.of_type("student")), len(project.of_type("enrolment"))) == (12, 24), result)
+    teller.lines("Example", _example(teller.sandbox))
 
 
-async def _nothing_to_do(sandbox: Sandbox, env: dict[str, str], console: Console) -> None:
-    written = sandbox.commcare.requests["write"]
-    result = await _sync(env, console, "2. Again: nothing changed in Moodle, so nothing is sent")
-    _expect(sandbox.commcare.requests["write"] == written, result)
+async def _nothing_to_do(teller: Teller) -> None:
+    teller.title("2  Once more: nothing has changed in Moodle, so nothing is sent")
+    result = await teller.sync()
+    expect(not result.requests["commcare"], result)
 
 
-async def _changes(sandbox: Sandbox, env: dict[str, str], console: Console) -> None:
-    site, learners, basics = sandbox.site, sandbox.learners, sandbox.courses["CHW-101"]
-    site.grade(sandbox.items["Home visits"], learners[1], 88)
-    site.update_user(learners[2], lastname="Kiplagat-Rono")
-    site.enrol(sandbox.courses["CHW-201"], learners[0])
-    site.unenrol(basics, learners[11])
-    console.print("In Moodle: one grade given, one learner renamed, one new enrolment, one learner taken out.")
-    result = await _sync(env, console, "3. Only the rows that changed are sent; who is missing is only noted")
-    counts = result.cases
-    _expect(
-        (counts["student"].updated, counts["enrolment"].created, counts["enrolment"].updated) == (1, 1, 1), result
-    )
+async def _changes(teller: Teller) -> None:
+    teller.title("3  Something happens in Moodle, and only that is sent")
+    for _, make in CHANGES:
+        make(teller.sandbox)
+    teller.lines("Moodle", [Text(told) for told, _ in CHANGES])
+    result = await teller.sync()
+    students, enrolments = result.of("student"), result.of("enrolment")
+    expect((students.updated, enrolments.created, enrolments.updated) == (1, 1, 1), result)
+    teller.lines("Noted", [Text("Lucy is missing from one complete read; that is not yet believed")])
 
 
-async def _somebody_left(sandbox: Sandbox, env: dict[str, str], console: Console) -> None:
-    result = await _sync(
-        env, console, "4. Missing from a second complete read: now marked as left, and nothing else"
-    )
-    status = ("enrolment_status", "moodle_status")
-    left = [case for case in sandbox.project.cases.values() if "left" in map(case.properties.get, status)]
-    marked = sum(counts.marked_left for counts in result.cases.values())
-    _expect(marked == len(left) > 0 and not any(c.created or c.updated for c in result.cases.values()), result)
+async def _somebody_left(teller: Teller) -> None:
+    teller.title("4  Missing from a second complete read, Lucy has left; nothing else is sent")
+    result = await teller.sync()
+    both = [result.of("student"), result.of("enrolment")]
+    expect([(c.created, c.updated, c.marked_left) for c in both] == [(0, 0, 1)] * 2, result)
 
 
-async def _sync(env: dict[str, str], console: Console, title: str) -> Result:
-    """Run one sync as the command does, and show what it did."""
-    world = open_world(load_settings(env, None))
-    try:
-        result = await sync(world, Options(yes=True))
-    finally:
-        await world.close()
-    console.print(table(result, title), "")
-    return result
-
-
-def table(result: Result, title: str) -> Table:
-    """Draw the counts of a run as a table."""
-    found = Table(title=title, title_justify="left", title_style="bold")
-    columns = ("created", "updated", "unchanged", "marked_left", "held_back", "problems")
-    found.add_column("case type")
-    for column in columns:
-        found.add_column(column.replace("_", " "), justify="right")
-    for case_type, counts in result.cases.items():
-        found.add_row(case_type, *(str(getattr(counts, column) or "·") for column in columns))
-    moodle, commcare = (sum(result.requests.get(system, {}).values()) for system in ("moodle", "commcare"))
-    writes = result.requests.get("commcare", {}).get("write", 0)
-    found.caption = (
-        f"{moodle} requests to Moodle, {commcare} to CommCare ({writes} writes), {result.seconds:.1f} s"
-    )
-    return found
-
-
-def _tree(sandbox: Sandbox, student: Case) -> Tree:
-    """Draw one made-up learner's cases."""
-    tree = Tree(f"In CommCare now, for example: [bold]{student.case_name}[/] (student)")
-    for case in sandbox.project.of_type("enrolment"):
-        if case.indices["student"]["case_id"] == student.case_id:
-            shown = ", ".join(
-                f"{name} {value}" for name, value in sorted(case.properties.items())
-                if name in ("enrolment_status", "grade_percent", "result") and value
-            )  # fmt: skip
-            tree.add(f"{case.case_name} (enrolment): {shown}")
-    return tree
-
-
-def _expect(promise: bool, result: Result) -> None:
+def expect(promise: bool, result: Result) -> None:
+    """Raise DemoFailed unless a promise was kept."""
     if not promise:
-        raise DemoFailed(f"The demo did not do what it says: {result.as_json()}")
+        raise DemoFailed(f"The demo did not do what it says; the run's result: {result.as_json()}")
+
+
+class Teller:
+    """Runs syncs as the command does, and shows what each of them sent."""
+
+    def __init__(self, sandbox: Sandbox, env: Mapping[str, str], console: Console) -> None:
+        self.sandbox = sandbox
+        self._console = console
+        self._settings = load_settings(env, None)
+
+    def title(self, text: str) -> None:
+        """Begin a chapter."""
+        self._console.print(f"\n[bold cyan]{text}[/]")
+
+    def lines(self, label: str, lines: Iterable[Text]) -> None:
+        """Print lines beside a label."""
+        table = Table.grid(padding=(0, 1))
+        for number, line in enumerate(lines):
+            table.add_row(Text(f"   {'' if number else label:<8}", "bold"), line)
+        self._console.print(table)
+
+    async def sync(self) -> Result:
+        """Run one sync; show the rows that were sent, the counts and the requests."""
+        before = len(self.sandbox.project.forms)
+        world = open_world(self._settings)
+        try:
+            result = await sync(world, Options(yes=True))
+        finally:
+            await world.close()
+        rows = [row for form in self.sandbox.project.forms[before:] for row in form.rows]
+        if len(rows) <= ROWS:
+            self.lines("Sent", [self._told(row) for row in rows] or [Text("nothing")])
+        self.lines("Cases", [Text(_counts(result))])
+        self.lines("Requests", [Text(_requests(result))])
+        return result
+
+    def _told(self, row: Mapping[str, Any]) -> Text:
+        """Return what a row is about and what it changes, by the names of the properties."""
+        project = self.sandbox.project
+        found = (
+            [project.cases[row["case_id"]]] if row.get("case_id") else project.by_external_id(row["external_id"])
+        )
+        case = found[0]
+        about = case.case_name
+        if case.case_type == "enrolment":
+            about = f"{project.cases[case.indices['student']['case_id']].case_name}, {about}"
+        changed = ["case_name"] * ("case_name" in row) + sorted(row.get("properties", {}))
+        what = "new case" if row["create"] is None else ", ".join(changed)
+        return Text.assemble(f"{case.case_type} {about}: ", (what, "green"))
+
+
+def _counts(result: Result) -> str:
+    parts = []
+    for name, heading in COUNTED.items():
+        numbers = {case_type: getattr(counts, name) for case_type, counts in result.cases.items()}
+        found = [numbered(count, case_type) for case_type, count in numbers.items() if count]
+        parts += [f"{' and '.join(found)} {heading}"] if found else []
+    return "; ".join(parts)
+
+
+def _requests(result: Result) -> str:
+    moodle, commcare = (sum(result.requests[system].values()) for system in ("moodle", "commcare"))
+    writes = result.requests["commcare"].get("write", 0)
+    of_them = f" ({numbered(writes, 'write')})" if commcare else ""
+    return f"{moodle} to Moodle, {commcare} to CommCare{of_them}; {result.seconds:.1f} s"
+
+
+def _example(sandbox: Sandbox) -> Sequence[Text]:
+    """Show the cases of one learner."""
+    (student,) = sandbox.project.by_external_id(f"demo-user-{sandbox.learners[EXAMPLE]}")
+    enrolments = [
+        case
+        for case in sandbox.project.of_type("enrolment")
+        if case.indices["student"]["case_id"] == student.case_id
+    ]
+    return [_shown(student), *(_shown(case) for case in enrolments)]
+
+
+def _shown(case: Case) -> Text:
+    values = [f"{name} {case.properties[name]}" for name in SHOWN if case.properties.get(name)]
+    return Text.assemble(f"{case.case_type} ", (case.case_name, "bold"), f": {', '.join(values)}")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import secrets
+import select
 import shlex
 import shutil
 import signal
+import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +21,7 @@ from adaptors.commcare.fake_project import FakeProject
 from adaptors.moodle.fake import FakeMoodle
 from adaptors.moodle.fake_site import FakeSite
 from adaptors.serve import LocalServer
+from flows.errors import UsageError
 
 DOMAIN = "sandbox"
 USERNAME = "sync@example.org"
@@ -92,19 +97,42 @@ def make_sandbox() -> Sandbox:
     return Sandbox(FakeMoodle(site, token=secrets.token_hex(16)), commcare, api_key, learners, courses, items)
 
 
+CHANGES: tuple[tuple[str, Callable[[Sandbox], None]], ...] = (
+    (
+        "Brian Mwangi gets 88 points for 'Home visits'",
+        lambda box: box.site.grade(box.items["Home visits"], box.learners[1], 88),
+    ),
+    (
+        "Chebet Kiplagat is now called Kiplagat-Rono",
+        lambda box: box.site.update_user(box.learners[2], lastname="Kiplagat-Rono"),
+    ),
+    (
+        "Amina Otieno joins 'Supervising a team'",
+        lambda box: box.site.enrol(box.courses["CHW-201"], box.learners[0]),
+    ),
+    (
+        "Lucy Nyambura leaves 'Community health basics', her only course",
+        lambda box: box.site.unenrol(box.courses["CHW-101"], box.learners[11]),
+    ),
+)
+"""What may happen in the made-up Moodle: in words, and as it is done."""
+
+
 @contextmanager
 def serving(
-    sandbox: Sandbox, folder: Path, *, moodle_port: int = 0, commcare_port: int = 0
+    sandbox: Sandbox, folder: Path, *, moodle_port: int = 0, commcare_port: int = 0, keep: bool = False
 ) -> Iterator[dict[str, str]]:
-    """Serve both fakes on 127.0.0.1 and yield the settings to reach them; `folder` is emptied and holds the books.
+    """Serve both fakes on 127.0.0.1 and yield the settings to reach them; `folder` holds mappings and new books.
 
-    The mappings in it are copies of the shipped ones with a project.yaml that fits: free to play with.
+    The mappings are copies of the shipped ones with a project.yaml that fits, free to play with; with `keep` those
+    that are there already stay. Raises UsageError when somebody else is at work in the folder.
     """
-    mappings = fresh_mappings(folder)
     with (
+        _alone(folder),
         LocalServer(sandbox.moodle, port=moodle_port) as moodle,
         LocalServer(sandbox.commcare, port=commcare_port) as commcare,
     ):
+        mappings = prepare(folder, keep=keep)
         sandbox.site.url = moodle.url
         yield {
             "MOODLE_URL": moodle.url,
@@ -119,16 +147,41 @@ def serving(
         }
 
 
-def fresh_mappings(folder: Path) -> Path:
-    """Empty the folder and copy the shipped mappings and the demo's project.yaml into it."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True, mode=0o700)
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock, so that a second sandbox does not take the books from under the first."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UsageError(
+                f"Another one is at work in {folder}. End it, or start this in another folder."
+            ) from None
+        yield
+
+
+def prepare(folder: Path, *, keep: bool = False) -> Path:
+    """Begin new books, and copy the shipped mappings and the demo's project.yaml; returns the mappings' folder."""
+    for file in folder.glob("state.*"):
+        file.unlink()
     target = folder / "mappings"
-    target.mkdir()
-    for file in (*SHIPPED.glob("*.yaml"), SHIPPED / "demo" / "project.yaml"):
-        if file.name != "project.yaml" or file.parent.name == "demo":
-            shutil.copyfile(file, target / file.name)
+    if not keep:
+        shutil.rmtree(target, ignore_errors=True)
+    if not (target / "project.yaml").exists():
+        target.mkdir(exist_ok=True)
+        copy_shipped(target)
+        shutil.copyfile(SHIPPED / "demo" / "project.yaml", target / "project.yaml")
     return target
+
+
+def copy_shipped(target: Path) -> list[Path]:
+    """Copy the shipped mappings into a folder, leaving what is there, and return the new files."""
+    found = [file for file in sorted(SHIPPED.glob("*.yaml")) if file.name != "project.yaml"]
+    new = [target / file.name for file in found if not (target / file.name).exists()]
+    for path in new:
+        shutil.copyfile(SHIPPED / path.name, path)
+    return new
 
 
 def export_lines(settings: Mapping[str, str]) -> str:
@@ -136,9 +189,22 @@ def export_lines(settings: Mapping[str, str]) -> str:
     return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in settings.items())
 
 
-def wait_for_end() -> None:
-    """Wait for Ctrl-C or SIGTERM."""
+def wait_for_end(sandbox: Sandbox, say: Callable[[str], None]) -> None:
+    """Wait for Ctrl-C or SIGTERM; each Enter meanwhile changes something in the made-up Moodle."""
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
-    ended.wait()
+    changes = iter(CHANGES)
+    while not ended.wait(0.1):
+        if _enter_was_pressed():
+            told, make = next(changes, ("That was all that happens here", lambda _: None))
+            make(sandbox)
+            say(f"In Moodle: {told}.")
+
+
+def _enter_was_pressed() -> bool:
+    """Tell whether a line was typed at our terminal; reading from it in the background would stop the process."""
+    if not sys.stdin.isatty() or os.tcgetpgrp(sys.stdin.fileno()) != os.getpgrp():
+        return False
+    ready, _, _ = select.select([sys.stdin], [], [], 0)
+    return bool(ready) and bool(sys.stdin.readline())

@@ -1,106 +1,183 @@
-"""What a person at a terminal sees: progress while it runs, then counts, reasons and what to do."""
+"""What a person at a terminal sees of a run: how it ended, counts, reasons in words, and what to do."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
+from rich import box
 from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
-from flows.check import Finding
-from flows.result import Result, RunState
-from flows.world import Progress as Tell
-from flows.world import silent
+from flows.endings import say, wrapped
+from flows.probe import Finding, numbered
+from flows.result import CaseCounts, Result, RunState
+from mappings.engine import REASONS as OF_VALUES
+from mappings.engine import CheckReport, Problem
 
-COLUMNS = ("created", "updated", "unchanged", "marked_left", "held_back", "problems", "in_doubt")
-HEADINGS = {"in_doubt": "waiting to confirm", "marked_left": "marked as left", "held_back": "held back"}
-STAGES = {"people": "Reading who is in the courses", "profiles": "Reading profiles", "courses": "Reading courses"}
-MARKS = {"ok": "[green]ok  [/]", "warn": "[yellow]note[/]", "fail": "[red]FAIL[/]"}
-STYLES = {RunState.COMPLETED: "green", RunState.FAILED: "red"}
-
-
-@contextmanager
-def progress_bar(*, quiet: bool) -> Iterator[Tell]:
-    """Show a bar per stage on a terminal, a line per stage elsewhere, nothing when quiet."""
-    if quiet:
-        yield silent
-    elif sys.stderr.isatty():
-        with _bars() as bars:
-            yield _telling(bars)
-    else:
-        yield _line
-
-
-def _bars() -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    return Progress(*columns, console=Console(stderr=True), transient=True)
-
-
-def _telling(bars: Progress) -> Tell:
-    tasks = {}
-
-    def tell(stage: str, done: int, total: int) -> None:
-        if stage not in tasks:
-            tasks[stage] = bars.add_task(STAGES.get(stage, stage), total=total)
-        bars.update(tasks[stage], completed=done, total=total)
-
-    return tell
-
-
-def _line(stage: str, done: int, total: int) -> None:
-    if done >= total:
-        Console(stderr=True).print(f"{STAGES.get(stage, stage)}: {total} done")
+HEADINGS = {
+    "created": "created",
+    "updated": "updated",
+    "unchanged": "unchanged",
+    "marked_left": "marked as left",
+    "held_back": "held back",
+    "problems": "problems",
+    "in_doubt": "waiting to confirm",
+    "closed": "closed",
+}
+STYLES = {
+    RunState.COMPLETED: "green",
+    RunState.FAILED: "red",
+    "ok": "green",
+    "note": "yellow",
+    "later": "yellow",
+    "fail": "bold red",
+}
+# Why a record was held back, or has a problem: the end of a sentence that begins with their number.
+REASONS = {
+    "waits_for_parent": "held back until the parent case is there",
+    "parent_unknown": "held back: the parent case is not in CommCare",
+    "owner_unknown": "held back: CommCare has not told yet who owns the parent case",
+    "owner_unresolved": "held back: nobody who could own the case; `moodle-commcare check` says who is missing",
+    "same_key_twice": "held back: another record makes the same external id",
+    "unknown_case": "refused: CommCare no longer has the case",
+    "unknown_parent": "refused: CommCare no longer has the parent case",
+    "duplicate_external_id": "refused: CommCare has several cases of this external id",
+    "unknown_owner": "refused: CommCare does not know the owner",
+    "value_too_long": "refused: a value is too long",
+    "illegal_property_name": "refused: a property has a name that CommCare does not take",
+    "wrong_type": "refused: CommCare wanted another kind of value",
+    "request_too_large": "refused: too much in one request",
+    "refused": "refused by CommCare",
+}
+INDENT = " " * 16
 
 
 def show_result(result: Result) -> None:
     """Print a run: one line, the counts, the reasons, and what a person has to do."""
-    console = Console()
-    style = STYLES.get(result.state, "yellow")
-    what = "Preview: nothing was sent" if result.preview else f"Run {result.run_id}"
-    console.print(f"[bold]{what}[/] — [{style}]{result.state}[/]")
-    if result.cases:
-        console.print(_counts(result))
-    requests = " · ".join(
-        f"{sum(kinds.values())} requests to {name}"
-        for name, kinds in (("Moodle", result.requests["moodle"]), ("CommCare", result.requests["commcare"]))
-    )
-    console.print(f"{len(result.courses)} courses · {requests} · {result.seconds:.1f} s")
-    for reason, count in result.reasons.most_common():
-        console.print(f"  {count} × {reason.replace('_', ' ')}")
-    for message in result.messages:
-        console.print(f"[{style}]•[/] {escape(message)}")
+    console = _console()
+    what = "Preview, nothing was sent" if result.preview else f"Run {result.run_id}"
+    console.print(Text.assemble((f"{what}: ", "bold"), (str(result.state), STYLES.get(result.state, "yellow"))))
+    if any(_total(counts) for counts in result.cases.values()):
+        console.print(counts_table(result.cases))
+    console.print(requests_line(result))
+    for line in _notes(result):
+        console.print(Text(wrapped(line, sys.stdout.isatty(), first="- ", then="  ")))
 
 
 def show_plan(result: Result) -> None:
     """Print what a first run would do, for a person to approve."""
-    console, plan = Console(), result.plan
-    console.print("[bold]This would be the first run of these mappings. It would:[/]")
-    for case_type, count in plan["creates"].items():
-        there = plan["existing_cases"].get(case_type, 0)
-        console.print(f"  create {count} cases of type {case_type} (CommCare has {there} now)")
-    for reason, count in plan["held_back"].items():
-        console.print(f"  hold back or leave incomplete {count} × {reason.replace('_', ' ')}")
-    console.print(f"  take {plan['commcare_requests']} requests, about {plan['expected_minutes']} min\n")
+    console = _console()
+    console.print(Text("This is the first run of these mappings. It would", "bold"))
+    for line in _plan_lines(result.plan):
+        console.print(Text(wrapped(line, sys.stdout.isatty(), first="- ", then="  ")))
 
 
-def show_findings(findings: Sequence[Finding]) -> None:
-    """Print the checks, one line each; what is missing comes with what to do."""
-    console = Console(soft_wrap=True)
-    for finding in findings:
-        console.print(f"{MARKS[finding.level]} {escape(finding.what)}")
-        if finding.remedy:
-            console.print(f"       → {escape(finding.remedy)}")
+def show_finding(finding: Finding) -> None:
+    """Print one line of the check, and below it what to do."""
+    console, terminal = _console(), sys.stdout.isatty()
+    mark = "FAIL" if finding.level == "fail" else finding.level
+    text = wrapped(f"{mark:<6}{finding.area:<10}{finding.what}", terminal, then=INDENT)
+    console.print(Text.assemble((text[:6], STYLES[finding.level]), text[6:]))
+    if finding.remedy:
+        console.print(Text(wrapped(f"→ {finding.remedy}", terminal, first=INDENT, then=f"{INDENT}  ")))
 
 
-def _counts(result: Result) -> Table:
-    used = [name for name in COLUMNS if any(getattr(counts, name) for counts in result.cases.values())]
-    table = Table("case type", *(HEADINGS.get(name, name) for name in used))
+def show_verdict(levels: Sequence[str]) -> None:
+    """Print the last line of the check."""
+    bad, notes = levels.count("fail"), levels.count("note")
+    if bad:
+        text, style = f"{numbered(bad, 'thing')} to put right", "bold red"
+    elif "later" in levels:
+        text, style = "Not everything could be looked at", "yellow"
+    else:
+        text, style = "Nothing is in the way of a run", "green"
+    more = f", {numbered(notes, 'note')} to read" if notes else ""
+    _console().print(Text(f"{text}{more}.", style))
+
+
+def finding_json(finding: Finding) -> dict[str, str]:
+    """Return a finding for `--json`."""
+    return dict(vars(finding))
+
+
+def show_mappings(report: CheckReport, folder: Path) -> None:
+    """Print what is wrong with the mappings, and which there are."""
+    for problem in report.problems:
+        say(f"{problem.render()}\n")
+    names = sorted(file.stem for file in folder.glob("*.yaml") if file.name != "project.yaml")
+    used = [name for name in names if name not in report.switched_off]
+    off = f"; switched off: {', '.join(report.switched_off)}" if report.switched_off else ""
+    tests = f"{numbered(report.tests_run, 'test')}" + (
+        f", {report.tests_failed} failed" if report.tests_failed else ""
+    )
+    verdict = f"{numbered(len(report.errors), 'mistake')} to put right" if report.errors else "all right"
+    _console().print(f"{numbered(len(used), 'mapping')} ({', '.join(used)}{off}), {tests}: {verdict}.")
+
+
+def problem_json(problem: Problem) -> dict[str, Any]:
+    """Return a problem for `--json`."""
+    names = ("path", "line", "column", "severity", "sentence", "remedy")
+    return {name: getattr(problem, name) for name in names}
+
+
+def counts_table(cases: Mapping[str, CaseCounts]) -> Table:
+    """Draw the counts that are not all 0."""
+    used = [name for name in HEADINGS if any(getattr(counts, name) for counts in cases.values())]
+    table = Table("case type", *(HEADINGS[name] for name in used), box=box.SIMPLE_HEAD, pad_edge=False)
     for column in table.columns[1:]:
         column.justify = "right"
-    for case_type, counts in result.cases.items():
-        table.add_row(case_type, *(str(getattr(counts, name)) for name in used))
+    for case_type, counts in cases.items():
+        table.add_row(case_type, *(f"{getattr(counts, name) or '·'}" for name in used))
     return table
+
+
+def requests_line(result: Result) -> str:
+    """Return how many courses and requests it took."""
+    moodle, commcare = (sum(result.requests.get(system, {}).values()) for system in ("moodle", "commcare"))
+    writes = result.requests.get("commcare", {}).get("write", 0)
+    of_them = f" ({numbered(writes, 'write')})" if commcare else ""
+    courses = numbered(len(result.courses), "course")
+    asked = f"{numbered(moodle, 'request')} to Moodle, {commcare} to CommCare{of_them}"
+    return f"{courses}, {asked}, {result.seconds:.1f} s"
+
+
+def reason_words(reason: str) -> str:
+    """Return a reason as the end of a sentence that begins with a number of records."""
+    if reason in REASONS:
+        return REASONS[reason]
+    return f"a value {OF_VALUES[reason]}" if reason in OF_VALUES else reason.replace("_", " ")
+
+
+def _notes(result: Result) -> Iterator[str]:
+    yield from (f"{count} × {reason_words(reason)}" for reason, count in result.reasons.most_common())
+    yield from result.messages
+    if result.state is RunState.COMPLETED and result.courses:
+        for case_type, counts in result.cases.items():
+            if not _total(counts):
+                yield f"No record became a '{case_type}' case; `moodle-commcare check` says why."
+
+
+def _plan_lines(plan: Mapping[str, Any]) -> Iterator[str]:
+    for case_type, count in plan["creates"].items():
+        cases = numbered(count, f"'{case_type}' case")
+        yield f"create {cases}"
+    for reason, count in plan["held_back"].items():
+        yield f"leave {count} incomplete or unsent: {reason_words(reason)}"
+    for case_type, count in plan["existing_cases"].items():
+        if count:
+            cases = numbered(count, f"'{case_type}' case")
+            yield f"find {cases} in CommCare already, and stop unless the mapping says 'existing_cases: ignore'"
+    requests = numbered(plan["commcare_requests"], "request")
+    yield f"take {requests} to CommCare, about {numbered(plan['expected_minutes'], 'minute')}"
+
+
+def _total(counts: CaseCounts) -> int:
+    return sum(vars(counts).values())
+
+
+def _console() -> Console:
+    return Console(soft_wrap=True, highlight=False)

@@ -1,0 +1,101 @@
+"""What `check` finds out about CommCare: access, upserts, cases that are there already, owners."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Sequence
+
+from flows.probe import Finding, Probe, fail, note, numbered, ok
+from flows.steps.gate import WRITTEN
+from mappings.engine import CompiledMapping, Draft, OwnerReference
+
+KINDS = {"user": "mobile worker", "location": "location", "group": "case-sharing group"}
+SCREENS = {
+    "user": "CommCare HQ > Users > Mobile Workers",
+    "location": "CommCare HQ > Users > Organization Structure",
+    "group": "CommCare HQ > Users > Groups",
+}
+STATES = {
+    "unknown": "is not in the project space",
+    "deactivated": "is deactivated",
+    "not_sharing": "does not share cases",
+}
+
+
+async def check_commcare(probe: Probe) -> AsyncIterator[Finding]:
+    """Look at the project space; raises AdaptorError."""
+    settings = probe.settings
+    upsert = await probe.commcare.probe_upsert()
+    yield ok("CommCare", f"project space '{settings.commcare_domain}' lets '{settings.commcare_username}' in")
+    if not upsert:
+        what = f"the server at {settings.commcare_url} cannot create or update cases in one request (upsert)"
+        yield fail("CommCare", what, "It is older than 2026: ask those who run it for an update.")
+    if probe.project is None:
+        return
+    by_type: dict[str, list[CompiledMapping]] = defaultdict(list)
+    for mapping in probe.project.mappings:
+        by_type[mapping.case_type].append(mapping)
+    for case_type, mappings in by_type.items():
+        yield await _existing(probe, case_type, mappings)
+    async for finding in _owners(probe):
+        yield finding
+
+
+async def _existing(probe: Probe, case_type: str, mappings: Sequence[CompiledMapping]) -> Finding:
+    """Compare the cases that are there with those that the books know."""
+    there = await probe.commcare.count_cases(case_type)
+    store = probe.store
+    known = sum(store.count_known(mapping.name) for mapping in mappings) if store else 0
+    text = f"{numbered(there, 'case')} of type '{case_type}', {known:,} of them known"
+    if there <= known or store is None:
+        return ok("CommCare", text)
+    stops = [
+        mapping.name
+        for mapping in mappings
+        if mapping.existing_cases != "ignore" and store.get(WRITTEN.format(name=mapping.name)) is None
+    ]
+    if not stops:
+        return ok("CommCare", text)
+    remedy = f"If new cases may stand beside them, write 'existing_cases: ignore' into {stops[0]}.yaml."
+    return note("CommCare", f"{text}: the first run of {stops[0]}.yaml will stop", remedy)
+
+
+async def _owners(probe: Probe) -> AsyncIterator[Finding]:
+    """Look up the project's owner by name, and the owners of the sample without saying whose they are."""
+    project = probe.project
+    if project is not None and project.owner is not None:
+        yield await _project_owner(probe, project.owner)
+    for name, drafts in probe.drafts.items():
+        own = [draft for draft in drafts if not draft.owner.same_as]
+        states = Counter([await _owner_state(probe, draft) for draft in own])
+        good = states.pop("ok", 0)
+        if not own:
+            continue
+        text = f"{name}.yaml finds an owner for {good} of {numbered(len(own), 'case')} looked at"
+        if not states:
+            yield ok("Owners", text)
+            continue
+        why = ", ".join(f"{reason} ({count})" for reason, count in states.most_common())
+        remedy = f"Correct 'owner:' in {name}.yaml, or name an owner for the rest in project.yaml."
+        finding = note if good else fail
+        yield finding("Owners", f"{text}; the others would be held back: {why}", remedy)
+
+
+async def _project_owner(probe: Probe, owner: OwnerReference) -> Finding:
+    found = await probe.commcare.owners.resolve(owner.kind, owner.value)
+    text = f"the {KINDS[owner.kind]} '{owner.value}' in project.yaml"
+    if found.state == "ok":
+        return ok("Owners", f"{text} can own cases")
+    remedy = f"Compare with {SCREENS[owner.kind]}, then correct 'owner:' in project.yaml."
+    return fail("Owners", f"{text} {STATES[found.state]}", remedy)
+
+
+async def _owner_state(probe: Probe, draft: Draft) -> str:
+    """Return "ok" when one of the candidates can own the case, else what is wrong with them."""
+    wrong = []
+    for candidate in draft.owner.candidates:
+        owner = await probe.commcare.owners.resolve(candidate.kind, candidate.value)
+        if owner.state == "ok":
+            return "ok"
+        wrong.append(f"the {KINDS[candidate.kind]} {STATES[owner.state]}")
+    return " and ".join(dict.fromkeys(wrong)) or "no rule gives them one"

@@ -1,0 +1,88 @@
+"""What `check` finds out about the Moodle site: token, functions of the service, courses."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+
+from adaptors.moodle.answers import Category
+from adaptors.moodle.client import BATCH_FUNCTION
+from adaptors.moodle.streams import CATEGORY_LIST, COURSES
+from flows.errors import UsageError
+from flows.probe import ROLE_SCREEN, Finding, Probe, fail, listed, note, numbered, ok
+from flows.steps.gate import needed_functions
+from flows.steps.select import Selection, select_courses
+from mappings.engine import CourseChoice
+
+FUNCTION_SCREEN = "Site administration > Server > Web services > External services > Functions"
+
+
+async def check_moodle(probe: Probe) -> AsyncIterator[Finding]:
+    """Look at the site and its service, and choose the courses; raises AdaptorError."""
+    site = probe.site = await probe.reader.site()
+    release = site.release.partition(" ")[0] or "of an unknown version"
+    yield ok("Moodle", f"signed in as '{site.username}' (id {site.userid}), Moodle {release}")
+    if site.userissiteadmin:
+        what = "the account is a site administrator: it may see and do more than is needed"
+        yield note("Moodle", what, f"Make an account with a role of its own ({ROLE_SCREEN}).")
+    for finding in _functions(probe):
+        yield finding
+    if probe.has(COURSES):
+        async for finding in _courses(probe):
+            yield finding
+
+
+def _functions(probe: Probe) -> Iterator[Finding]:
+    """Name each function that the service lacks."""
+    choice = probe.project.courses if probe.project else CourseChoice()
+    needed = needed_functions(probe.wanted) + ([CATEGORY_LIST] if choice.categories else [])
+    missing = [name for name in needed if not probe.has(name)]
+    for name in missing:
+        yield fail("Moodle", f"the service lacks the function {name}", f"Add it under {FUNCTION_SCREEN}.")
+    if not missing:
+        yield ok("Moodle", f"the service has the {len(needed)} functions that are needed")
+    if probe.wanted.grades and not probe.has(BATCH_FUNCTION):
+        what = f"the service lacks {BATCH_FUNCTION}: in larger courses, grades take a request per person"
+        yield note("Moodle", what, f"Add it under {FUNCTION_SCREEN}.")
+
+
+async def _courses(probe: Probe) -> AsyncIterator[Finding]:
+    """Choose the courses as a run does."""
+    there = await probe.reader.courses()
+    if there and all(course.visible is None for course in there):
+        what = "Moodle shows of the courses only what everybody may see"
+        yield fail("Courses", what, f"Give the role of the account 'moodle/course:view' ({ROLE_SCREEN}).")
+    if probe.project is None:
+        yield ok("Courses", f"{numbered(len(there), 'course')} on the site")
+        return
+    choice = probe.project.courses
+    categories: Sequence[Category] = ()
+    if choice.categories and probe.has(CATEGORY_LIST):
+        categories = await probe.reader.categories()
+        for number in sorted(set(choice.categories) - {category.id for category in categories}):
+            remedy = "Correct 'categories:' in project.yaml."
+            yield fail("Courses", f"Moodle shows no category {number}, which project.yaml names", remedy)
+    try:
+        selection = select_courses(there, categories, choice, probe.clock.now())
+    except UsageError as error:
+        yield fail("Courses", str(error))
+        return
+    probe.courses = selection.courses
+    for finding in _selection(selection, len(there), choice):
+        yield finding
+
+
+def _selection(selection: Selection, there: int, choice: CourseChoice) -> Iterator[Finding]:
+    """Say what is chosen, what is not found, and what is named and left out all the same."""
+    names = [f"{course.id} {course.shortname}" for course in selection.courses]
+    if names:
+        yield ok("Courses", f"{len(names)} of {there} chosen: {listed(names)}")
+    else:
+        remedy = "Change 'courses:' in project.yaml, or look whether the courses have ended."
+        yield fail("Courses", f"none of the {numbered(there, 'course')} on the site is chosen", remedy)
+    for number in selection.unknown:
+        what = f"Moodle shows no course {number}, which project.yaml names"
+        remedy = "Correct the id there; if the course is hidden, give the role 'moodle/course:viewhiddencourses'."
+        yield fail("Courses", what, remedy)
+    for number in set(choice.ids) - {course.id for course in selection.courses} - set(selection.unknown):
+        what = f"course {number} is named in project.yaml and not read: it has ended, or not begun yet"
+        yield note("Courses", what, "Change its dates in Moodle, or take it out of project.yaml.")

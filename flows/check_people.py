@@ -1,0 +1,127 @@
+"""What `check` finds out about people: a sample of the courses is read as a run reads it.
+
+Moodle leaves out what an account may not see without a word, so some rights can only be told from what is missing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator
+
+from adaptors.errors import AdaptorError, Maintenance
+from adaptors.moodle.answers import Course, GradeReport, checked
+from adaptors.moodle.normalise import course_record
+from adaptors.moodle.roster import Roster
+from adaptors.moodle.streams import ENROLLED, GRADES, PROFILES
+from flows.probe import ROLE_SCREEN, Finding, Probe, fail, listed, note, numbered, ok, spread
+from flows.steps.pull import People
+
+SAMPLE_COURSES = 8
+SAMPLE_PEOPLE = 100  # profiles in one request
+
+
+async def check_people(probe: Probe) -> AsyncIterator[Finding]:
+    """Read the people, profiles and grades of a sample into the probe; raises AdaptorError."""
+    if not probe.courses or not probe.has(ENROLLED):
+        return
+    async for finding in _rosters(probe):
+        yield finding
+    async for finding in _hidden_people(probe):
+        yield finding
+    if probe.has(PROFILES):
+        await _read_profiles(probe)
+    async for finding in _enrolments(probe):
+        yield finding
+
+
+async def _rosters(probe: Probe) -> AsyncIterator[Finding]:
+    """Read who is in some courses; the same refusal for several of them is one line."""
+    errors: dict[tuple[str, str], list[str]] = defaultdict(list)
+
+    async def read(course: Course) -> None:
+        try:
+            probe.rosters[course.id] = await probe.reader.roster(course.id)
+        except Maintenance:
+            raise
+        except AdaptorError as error:
+            errors[error.message, error.remedy].append(str(course.id))
+
+    reads = [read(course) for course in spread(probe.courses, SAMPLE_COURSES)]
+    for problem in await asyncio.gather(*reads, return_exceptions=True):
+        if isinstance(problem, BaseException):
+            raise problem
+    for (message, remedy), numbers in errors.items():
+        yield fail("People", f"course {listed(numbers)}: {message}", remedy)
+    people = {person for roster in probe.rosters.values() for person in roster.ids}
+    if people:
+        yield ok("People", f"{numbered(len(people), 'person', 'people')} in {probe.where}")
+
+
+async def _hidden_people(probe: Probe) -> AsyncIterator[Finding]:
+    """Compare a course that looks empty, or without students, with its grade report, which hides nobody."""
+    empty = [roster for _, roster in sorted(probe.rosters.items()) if not len(roster)]
+    teachers_only = [roster for _, roster in sorted(probe.rosters.items()) if _only_teachers(roster)]
+    doubtful = (empty or teachers_only)[:1]
+    for roster in doubtful if probe.has(GRADES) else ():
+        course = roster.course_id
+        try:
+            answer = await probe.moodle.call(GRADES, courseid=course, userid=0)
+        except Maintenance:
+            raise
+        except AdaptorError as error:
+            yield fail("People", f"course {course}: {error.message}", error.remedy)
+            return
+        graded = {user.userid for user in checked(GradeReport, GRADES, answer).usergrades}
+        if not graded <= set(roster.ids):
+            what = f"course {course} has students, and Moodle shows the account none of them"
+            yield fail("People", what, f"Give its role 'moodle/user:viewdetails' ({ROLE_SCREEN}).")
+            return
+    if empty:
+        yield note("People", f"nobody is in course {listed([str(roster.course_id) for roster in empty])}")
+
+
+def _only_teachers(roster: Roster) -> bool:
+    return len(roster) > 0 and all(any("teacher" in role for role in member.roles) for member in roster)
+
+
+async def _read_profiles(probe: Probe) -> None:
+    """Keep the profiles of some people as records of source `users`."""
+    own = probe.site.userid if probe.site else 0  # everybody is shown all of himself
+    ids = sorted({person for roster in probe.rosters.values() for person in roster.ids} - {own})
+    people = People(probe.rosters.values())
+    async for batch in probe.reader.profiles(spread(ids, SAMPLE_PEOPLE)):
+        probe.people += [people.record(profile) for profile in batch]
+
+
+async def _enrolments(probe: Probe) -> AsyncIterator[Finding]:
+    """Keep the enrolments of the sample; the smallest course is read with its grades."""
+    with_people = sorted((roster for roster in probe.rosters.values() if len(roster)), key=len)
+    graded = with_people[0].course_id if with_people and probe.wanted.grades and probe.has(GRADES) else 0
+    courses = {course.id: course_record(course) for course in probe.courses}
+    for roster in with_people:
+        number = roster.course_id
+        try:
+            found = await probe.reader.enrolments(courses[number], roster, lambda _, n=number: n == graded)  # type: ignore[misc]
+        except Maintenance:
+            raise
+        except AdaptorError as error:
+            yield fail(
+                "Grades" if number == graded else "People", f"course {number}: {error.message}", error.remedy
+            )
+            continue
+        probe.enrolments += found
+        if number == graded:
+            for finding in _grades(number, found):
+                yield finding
+
+
+def _grades(course: int, records: list[dict[str, object]]) -> list[Finding]:
+    """Say what was read of a course's grades."""
+    read = [record["items"] for record in records if "items" in record]
+    activities = max((len(items) for items in read if isinstance(items, list)), default=0)
+    if read and not activities:
+        remedy = "If it has some, give the role the view right of each kind: 'mod/assign:view', 'mod/quiz:view'."
+        return [note("Grades", f"no graded activity is to be seen in course {course}", remedy)]
+    shown = f"{numbered(len(read), 'person', 'people')}, {numbered(activities, 'activity', 'activities')}"
+    return [ok("Grades", f"readable in course {course}: {shown}")]

@@ -1,0 +1,31 @@
+"""What `init` offers to choose from: the categories and courses that the account sees on the site."""
+
+from __future__ import annotations
+
+import asyncio
+
+from adaptors.errors import AccessDenied
+from adaptors.moodle.streams import MoodleReader, Wanted
+from flows.answers import Offer
+from flows.clock import SystemClock
+from flows.open import open_moodle
+from flows.settings import Settings
+
+
+def offer_of(settings: Settings) -> Offer:
+    """Ask the site; raises AdaptorError when it does not answer. A service without categories has courses only."""
+    return asyncio.run(_offer(settings))
+
+
+async def _offer(settings: Settings) -> Offer:
+    moodle = open_moodle(settings, SystemClock(), attempts=2)
+    reader = MoodleReader(moodle, Wanted())
+    try:
+        courses = {course.id: (course.shortname, course.fullname) for course in await reader.courses()}
+        try:
+            categories = {category.id: category.name for category in await reader.categories()}
+        except AccessDenied:
+            categories = {}
+    finally:
+        await moodle.close()
+    return Offer(categories, courses)
