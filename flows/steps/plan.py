@@ -102,7 +102,8 @@ class Planner:
     ) -> str | None:
         """Return the owner's id, "" to leave the owner as it is, None when nobody can own the case."""
         rule = draft.owner
-        if rule.write_once and known is not None and known.case_id:
+        # Also when Moodle does not show what the owner goes by: else a lost permission would move everybody.
+        if known is not None and known.case_id and (rule.write_once or rule.not_sent):
             return ""
         if rule.same_as:
             owner = by_type.get(rule.same_as)

@@ -216,6 +216,22 @@ async def test_owner_moved_by_supervisor_stays(make_lab: MakeLab) -> None:
     )
 
 
+async def test_hidden_owner_field_moves_nobody(make_lab: MakeLab) -> None:
+    """When Moodle stops showing the field that names the owner, the case stays with its owner."""
+    site, _, learners = site_of(2)
+    site.add_profile_field("coach", hidden=True)
+    site.update_user(learners[0], profile={"coach": "amina"})
+    lab = make_lab(site)
+    amina = lab.project.add_user("amina")
+    rules = "first_of: [{user: profile.coach}]\n  otherwise: project"
+    lab.edit("student", "otherwise: project\n  write: once", rules)
+    await lab.sync()
+    assert amina == lab.case(f"test-user-{learners[0]}").owner_id
+    lab.moodle.revoke("moodle/user:viewalldetails")
+    await lab.sync()
+    assert amina == lab.case(f"test-user-{learners[0]}").owner_id
+
+
 async def test_two_complete_reads_before_left(make_lab: MakeLab) -> None:
     """Somebody is marked as left after two complete reads without him, once, and comes back as before."""
     site, courses, learners = site_of(8, 8, shared=True)
