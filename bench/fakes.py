@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,9 +18,18 @@ from adaptors.moodle.fake import FakeMoodle
 from adaptors.serve import LocalServer
 from bench.site import Load, change, make_site
 from bench.slow import SlowMoodle
-from flows.sandbox import fresh_mappings
 
 DOMAIN, USERNAME, API_KEY = "bench", "sync@example.org", "bench-api-key"
+OWNER = "Field coaches"
+SHIPPED = Path(__file__).parent.parent / "mappings"
+PROJECT = f"""
+language: 1
+site: bench
+time_zone: Africa/Nairobi
+country: KE
+courses: {{shortname_like: "*"}}
+owner: {{group: "{OWNER}"}}
+"""
 
 
 @dataclass
@@ -53,7 +63,11 @@ def serving(load: Load, *, slow: bool = False) -> Iterator[Fakes]:
 
 def _ours(folder: Path) -> dict[str, str]:
     """Return the settings of our own side: the shipped mappings, fresh books."""
-    mappings = fresh_mappings(folder / "bench")
+    mappings = folder / "mappings"
+    mappings.mkdir()
+    for file in SHIPPED.glob("*.yaml"):
+        shutil.copyfile(file, mappings / file.name)
+    (mappings / "project.yaml").write_text(PROJECT)
     return {
         "STATE_URL": f"sqlite:///{folder / 'state.db'}",
         "STATE_KEY_FILE": str(folder / "state.key"),
@@ -65,7 +79,7 @@ def _serve(load: Load, slow: bool, pipe: Connection) -> None:
     """Be the other process: build, serve, and do what is asked until told to stop."""
     site = make_site(load)
     project = FakeProject(keep_forms=False)
-    project.add_group("Field coaches")
+    project.add_group(OWNER)
     moodle = FakeMoodle(site)
     commcare = FakeCommCare(project, domain=DOMAIN, username=USERNAME, api_key=API_KEY)
     handler: Any = SlowMoodle(moodle) if slow else moodle

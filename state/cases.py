@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence, Set
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, func, select, update
@@ -50,17 +50,21 @@ class Cases(Books):
         A lacked row counts one more complete read without it, once per run however often it is noted; a seen
         row starts again at 0. Rows for which neither is news are not written.
         """
-        present = frozenset(seen)
+        present = seen if isinstance(seen, Set) else frozenset(seen)
         query = select(case_row.c.key, case_row.c.status, case_row.c.missing_count, case_row.c.missing_run)
+        query = query.where(_in_scope(mapping, scope)).execution_options(yield_per=CHUNK)
+        back, gone, news = list[str](), list[str](), list[str]()
         with self._database.writing() as connection:
-            rows = connection.execute(query.where(_in_scope(mapping, scope))).all()
-            back = [row.key for row in rows if row.key in present and row.missing_count]
-            gone = [row for row in rows if row.key not in present and row.status == "active"]
-            news = [row.key for row in gone if row.missing_run != run_id]
+            for key, status, missing_count, missing_run in connection.execute(query):
+                if key in present:
+                    back += [key] if missing_count else []
+                elif status == "active":
+                    gone.append(key)
+                    news += [key] if missing_run != run_id else []
             scoped = (connection, mapping, scope)
             self._set(*scoped, back, missing_count=0, missing_run="")
             self._set(*scoped, news, missing_count=case_row.c.missing_count + 1, missing_run=run_id)
-            found = self._cases(*scoped, [row.key for row in gone])
+            found = self._cases(*scoped, gone)
         return [Missing(RowId(mapping, scope, key), found[key]) for key in sorted(found)]
 
     def mark_dirty(self, rows: Sequence[RowId]) -> None:
@@ -82,7 +86,7 @@ class Cases(Books):
             return {row.key: self._case(connection, row) for row in connection.execute(query)}
         found = {}
         for chunk in _chunks(sorted(set(keys))):
-            for row in connection.execute(query.where(case_row.c.key.in_(chunk))):
+            for row in connection.execute(query.where(case_row.c.key.in_(chunk))).all():
                 found[row.key] = self._case(connection, row)
         return found
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from itertools import groupby
 
 from sqlalchemy import Connection, select
 
@@ -18,14 +19,15 @@ class Courses(Books):
 
     def checkpoint(self, course_id: int, run_id: str, now: float, member_ids: Collection[int]) -> None:
         """Write down that a course was read completely and every row of it is settled."""
-        members = frozenset(member_ids)
+        members = [member for member, _ in groupby(sorted(member_ids))]  # a set would take eight times the room
         insert = self._database.insert(course)
         values = {"complete_at": now, "run_id": run_id, "people": len(members), "failures": 0}
         statement = insert.on_conflict_do_update(index_elements=["course_id"], set_=values)
         with self._database.writing() as connection:
             connection.execute(statement, {"course_id": course_id, **values})
-            if _members(connection, course_id) != members:
-                self._write_members(connection, course_id, members)
+            packed = _pack(members)
+            if _packed(connection, course_id) != packed:
+                self._write_members(connection, course_id, packed)
 
     def course_failed(self, course_id: int) -> None:
         """Count a failure of a course; the time of its last complete read stays."""
@@ -51,9 +53,8 @@ class Courses(Books):
         with self._database.reading() as connection:
             return _members(connection, course_id) or frozenset()
 
-    def _write_members(self, connection: Connection, course_id: int, members: frozenset[int]) -> None:
+    def _write_members(self, connection: Connection, course_id: int, packed: bytes) -> None:
         """Replace the list of a course's people."""
-        packed = _pack(members)
         statement = self._database.insert(course_people).on_conflict_do_update(
             index_elements=["course_id"], set_={"members": packed}
         )
@@ -62,16 +63,21 @@ class Courses(Books):
 
 def _members(connection: Connection, course_id: int) -> frozenset[int] | None:
     """Read the list of a course's people, None when there is none that can be read."""
-    packed = connection.scalar(select(course_people.c.members).where(course_people.c.course_id == course_id))
+    packed = _packed(connection, course_id)
     try:
         return None if packed is None else _unpack(packed)
     except (zlib.error, struct.error):
         return None
 
 
-def _pack(ids: Collection[int]) -> bytes:
-    """Return ids as compressed 8-byte numbers in ascending order."""
-    return zlib.compress(struct.pack(f"<{len(ids)}q", *sorted(ids)))
+def _packed(connection: Connection, course_id: int) -> bytes | None:
+    """Read the list of a course's people as it is stored."""
+    return connection.scalar(select(course_people.c.members).where(course_people.c.course_id == course_id))
+
+
+def _pack(ids: Sequence[int]) -> bytes:
+    """Return ids, which come in ascending order, as compressed 8-byte numbers."""
+    return zlib.compress(struct.pack(f"<{len(ids)}q", *ids))
 
 
 def _unpack(packed: bytes) -> frozenset[int]:

@@ -25,7 +25,7 @@ PRAGMAS = (
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",
     "PRAGMA foreign_keys=ON",
-    "PRAGMA cache_size=-65536",
+    "PRAGMA cache_size=-8192",
 )
 RESTORE = (
     "Move the file aside together with its -wal and -shm files, put the newest backup in its place, and run "

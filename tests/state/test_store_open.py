@@ -36,7 +36,7 @@ def test_pragmas_are_set(url: str) -> None:
         "synchronous": 2,
         "busy_timeout": 30000,
         "foreign_keys": 1,
-        "cache_size": -65536,
+        "cache_size": -8192,
     }
     with Store.open(url, key=KEY) as store:
         for transaction in (store._database.reading, store._database.writing):
