@@ -10,13 +10,13 @@ from typing import Any
 import httpx
 import pytest
 import stamina
-from commcare_world import API_KEY, PASSWORD, always, case_json, client_of, new_world, row
 from hypothesis import given
 from hypothesis import strategies as st
 
 from adaptors.commcare.answers import CaseObject, match_replies, rows_refused
 from adaptors.commcare.cases import IndexWrite, RowsRefused
 from adaptors.errors import AccessDenied, AdaptorError, InDoubt, NoAnswer, NotSent, Refused, Retriable, Unexpected
+from tests.adaptors.commcare_world import API_KEY, PASSWORD, always, case_json, client_of, new_world, row
 
 
 @pytest.fixture(autouse=True)

@@ -10,10 +10,20 @@ import httpx
 import pytest
 import respx
 import stamina
-from commcare_world import API_KEY, DOMAIN, URL, USERNAME, always, case_json, client_of, new_world, row
 
 from adaptors.commcare.cases import IndexWrite, RowsRefused, is_property_name
 from adaptors.errors import AccessDenied, Refused, Unexpected
+from tests.adaptors.commcare_world import (
+    API_KEY,
+    DOMAIN,
+    URL,
+    USERNAME,
+    always,
+    case_json,
+    client_of,
+    new_world,
+    row,
+)
 
 CASES = f"{URL}/a/{DOMAIN}/api/case/v2/"
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import httpx
 import pytest
-from commcare_world import API, API_KEY, DOMAIN, PASSWORD, URL, USERNAME, Server, upsert
+
+from tests.adaptors.commcare_world import API, API_KEY, DOMAIN, PASSWORD, URL, USERNAME, Server, upsert
 
 # --- reading --------------------------------------------------------------------------------------------
 

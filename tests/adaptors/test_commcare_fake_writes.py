@@ -6,7 +6,8 @@ from typing import Any
 
 import httpx
 import pytest
-from commcare_world import API, KEY, URL, Server, new, upsert
+
+from tests.adaptors.commcare_world import API, KEY, URL, Server, new, upsert
 
 # --- single rows and whole requests ---------------------------------------------------------------------
 

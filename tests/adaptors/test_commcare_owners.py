@@ -9,10 +9,10 @@ from typing import Any
 import httpx
 import pytest
 import stamina
-from commcare_world import DOMAIN, client_of, new_world
 
 from adaptors.commcare.owners import Owner
 from adaptors.errors import AccessDenied, Unexpected
+from tests.adaptors.commcare_world import DOMAIN, client_of, new_world
 
 
 @pytest.fixture(autouse=True)
