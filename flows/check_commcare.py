@@ -46,7 +46,10 @@ async def _existing(probe: Probe, case_type: str, mappings: Sequence[CompiledMap
     there = await probe.commcare.count_cases(case_type)
     store = probe.store
     known = sum(store.count_known(mapping.name) for mapping in mappings) if store else 0
-    text = f"{numbered(there, 'case')} of type '{case_type}', {known:,} of them known"
+    if not there:
+        return ok("CommCare", f"no '{case_type}' case yet")
+    cases = numbered(there, f"'{case_type}' case")
+    text = f"{cases}, {known:,} known to the books"
     if there <= known or store is None:
         return ok("CommCare", text)
     stops = [
@@ -62,23 +65,24 @@ async def _existing(probe: Probe, case_type: str, mappings: Sequence[CompiledMap
 
 async def _owners(probe: Probe) -> AsyncIterator[Finding]:
     """Look up the project's owner by name, and the owners of the sample without saying whose they are."""
-    project = probe.project
-    if project is not None and project.owner is not None:
-        yield await _project_owner(probe, project.owner)
+    owner = probe.project.owner if probe.project else None
+    if owner is not None:
+        yield await _project_owner(probe, owner)
     for name, drafts in probe.drafts.items():
         own = [draft for draft in drafts if not draft.owner.same_as]
-        states = Counter([await _owner_state(probe, draft) for draft in own])
-        good = states.pop("ok", 0)
-        if not own:
-            continue
-        text = f"{name}.yaml finds an owner for {good} of {numbered(len(own), 'case')} looked at"
-        if not states:
-            yield ok("Owners", text)
-            continue
-        why = ", ".join(f"{reason} ({count})" for reason, count in states.most_common())
-        remedy = f"Correct 'owner:' in {name}.yaml, or name an owner for the rest in project.yaml."
-        finding = note if good else fail
-        yield finding("Owners", f"{text}; the others would be held back: {why}", remedy)
+        if own and not all(draft.owner.candidates == (owner,) for draft in own):
+            yield await _sample_owners(probe, name, own)
+
+
+async def _sample_owners(probe: Probe, name: str, drafts: Sequence[Draft]) -> Finding:
+    states = Counter([await _owner_state(probe, draft) for draft in drafts])
+    good = states.pop("ok", 0)
+    text = f"{name}.yaml finds an owner for {good or 'none'} of the {numbered(len(drafts), 'case')} looked at"
+    if not states:
+        return ok("Owners", text)
+    why = ", ".join(f"{reason} ({count})" for reason, count in states.most_common())
+    remedy = f"Correct 'owner:' in {name}.yaml, or name an owner for the rest in project.yaml."
+    return (note if good else fail)("Owners", f"{text}; the others would be held back: {why}", remedy)
 
 
 async def _project_owner(probe: Probe, owner: OwnerReference) -> Finding:

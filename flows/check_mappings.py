@@ -15,42 +15,41 @@ from mappings.engine import REASONS, CompiledMapping, Draft, Excluded, HeldBack
 IDENTITY = f"Tick them under {IDENTITY_SCREEN}, and give the role 'moodle/site:viewuseridentity'."
 DETAILS = f"Give the role 'moodle/user:viewalldetails' ({ROLE_SCREEN})."
 FIELDS = (
-    (("phone1", "phone2"), "phone numbers", IDENTITY),
-    (("email",), "e-mail addresses", IDENTITY),
-    (("username",), "login names", DETAILS),
-    (("lang",), "languages", DETAILS),
+    ("phone numbers", ("phone1", "phone2"), IDENTITY),
+    ("e-mail addresses", ("email",), IDENTITY),
+    ("login names", ("username",), DETAILS),
+    ("languages", ("lang",), DETAILS),
 )
 
 
 def check_mappings(probe: Probe) -> Iterator[Finding]:
     """Map the sample and say what would become of it."""
     project = probe.project
-    if project is None or not probe.rosters:
+    if project is None or not probe.rosters or probe.hidden_people:
         return
-    yield from _roles(probe, project.mappings)
+    seen = Counter(role for roster in probe.rosters.values() for member in roster for role in member.roles)
+    if seen:
+        yield ok("Roles", ", ".join(f"{role} ({count})" for role, count in seen.most_common()))
     yield from _fields(probe, project.mappings)
     context = context_of(project, project.site_url or probe.settings.moodle_url, probe.clock.now())
     for mapping in project.mappings:
         found = [mapping.draft(record, context) for record in _records(probe, mapping.source)]
         probe.drafts[mapping.name] = [outcome for outcome in found if isinstance(outcome, Draft)]
-        yield from _outcomes(probe, mapping, found)
+        roles = list(_roles(probe, mapping, frozenset(seen)))
+        yield from roles
+        if not any(finding.level == "fail" for finding in roles):
+            yield from _outcomes(probe, mapping, found)
 
 
-def _roles(probe: Probe, mappings: Iterable[CompiledMapping]) -> Iterator[Finding]:
-    """Name the roles that were seen, and those that a mapping asks for and nobody has."""
-    seen = Counter(role for roster in probe.rosters.values() for member in roster for role in member.roles)
-    if not seen:
-        return
-    yield ok("Roles", ", ".join(f"{role} ({count})" for role, count in seen.most_common()))
-    there = f"There are {', '.join(sorted(seen))}: roles go by their short names."
-    for mapping in mappings:
-        wanted, unwanted = named_roles(mapping)
-        for role in sorted(wanted - seen.keys()):
-            what = f"{mapping.name}.yaml includes the role '{role}', and nobody in {probe.where} has it"
-            yield note("Roles", what, there) if wanted & seen.keys() else fail("Roles", what, there)
-        for role in sorted(unwanted - seen.keys()):
-            what = f"{mapping.name}.yaml excludes the role '{role}', and nobody in {probe.where} has it"
-            yield note("Roles", what, there)
+def _roles(probe: Probe, mapping: CompiledMapping, seen: frozenset[str]) -> Iterator[Finding]:
+    """Name the roles that a mapping names and nobody has."""
+    included, excluded = named_roles(mapping)
+    remedy = f"Roles go by their short names; these were seen: {', '.join(sorted(seen))}."
+    for word, names in (("includes", included), ("excludes", excluded)):
+        for role in sorted(names - seen) if seen else ():
+            what = f"{mapping.name}.yaml {word} the role '{role}', and nobody in {probe.where} has it"
+            makes_nothing = word == "includes" and not names & seen
+            yield fail("Roles", what, remedy) if makes_nothing else note("Roles", what, remedy)
 
 
 def named_roles(mapping: CompiledMapping) -> tuple[frozenset[str], frozenset[str]]:
@@ -66,21 +65,19 @@ def _fields(probe: Probe, mappings: Iterable[CompiledMapping]) -> Iterator[Findi
     read = {path for mapping in mappings if mapping.source == "users" for path in mapping.reads}
     looked_at = numbered(len(probe.people), "person", "people")
     seen = {name for person in probe.people for name, value in person.items() if value not in (None, "")}
-    for names, word, remedy in FIELDS:
-        if wanted := read.intersection(names):
-            yield (
-                ok("Profiles", f"{word} are shown")
-                if wanted & seen
-                else note("Profiles", f"no {word} among {looked_at}: nobody has one, or they are hidden", remedy)
-            )
+    asked = [(words, names, remedy) for words, names, remedy in FIELDS if read.intersection(names)]
+    if shown := [words for words, names, _ in asked if seen.intersection(names)]:
+        yield ok("Profiles", f"shown: {', '.join(shown)}")
+    for remedy in (IDENTITY, DETAILS):
+        if words := [each for each, names, way in asked if way == remedy and not seen.intersection(names)]:
+            what = f"no {' and no '.join(words)} among {looked_at}: nobody has any, or they are hidden"
+            yield note("Profiles", what, remedy)
     custom = {name for person in probe.people for name in person.get("profile", ())}
     for path in sorted(read):
-        if path.startswith("profile.") and path.removeprefix("profile.") not in custom:
-            what = f"nobody of {looked_at} shows the custom profile field '{path.removeprefix('profile.')}'"
-            remedy = (
-                "Compare its short name (Site administration > Users > User profile fields) and its visibility."
-            )
-            yield note("Profiles", what, remedy)
+        name = path.removeprefix("profile.")
+        if name != path and name not in custom:
+            remedy = "Compare its short name and who sees it: Site administration > Users > User profile fields."
+            yield note("Profiles", f"nobody of {looked_at} shows the custom profile field '{name}'", remedy)
 
 
 def _records(probe: Probe, source: str) -> Iterable[Mapping[str, Any]]:

@@ -14,7 +14,7 @@ from adaptors.moodle.answers import Course, GradeReport, checked
 from adaptors.moodle.normalise import course_record
 from adaptors.moodle.roster import Roster
 from adaptors.moodle.streams import ENROLLED, GRADES, PROFILES
-from flows.probe import ROLE_SCREEN, Finding, Probe, fail, listed, note, numbered, ok, spread
+from flows.probe import ROLE_SCREEN, Finding, Probe, courses_named, fail, note, numbered, ok, spread
 from flows.steps.pull import People
 
 SAMPLE_COURSES = 8
@@ -29,6 +29,8 @@ async def check_people(probe: Probe) -> AsyncIterator[Finding]:
         yield finding
     async for finding in _hidden_people(probe):
         yield finding
+    if probe.hidden_people:
+        return
     if probe.has(PROFILES):
         await _read_profiles(probe)
     async for finding in _enrolments(probe):
@@ -37,7 +39,7 @@ async def check_people(probe: Probe) -> AsyncIterator[Finding]:
 
 async def _rosters(probe: Probe) -> AsyncIterator[Finding]:
     """Read who is in some courses; the same refusal for several of them is one line."""
-    errors: dict[tuple[str, str], list[str]] = defaultdict(list)
+    errors: dict[tuple[str, str], list[int]] = defaultdict(list)
 
     async def read(course: Course) -> None:
         try:
@@ -45,14 +47,14 @@ async def _rosters(probe: Probe) -> AsyncIterator[Finding]:
         except Maintenance:
             raise
         except AdaptorError as error:
-            errors[error.message, error.remedy].append(str(course.id))
+            errors[error.message, error.remedy].append(course.id)
 
     reads = [read(course) for course in spread(probe.courses, SAMPLE_COURSES)]
     for problem in await asyncio.gather(*reads, return_exceptions=True):
         if isinstance(problem, BaseException):
             raise problem
     for (message, remedy), numbers in errors.items():
-        yield fail("People", f"course {listed(numbers)}: {message}", remedy)
+        yield fail("People", f"{courses_named(numbers)}: {message}", remedy)
     people = {person for roster in probe.rosters.values() for person in roster.ids}
     if people:
         yield ok("People", f"{numbered(len(people), 'person', 'people')} in {probe.where}")
@@ -74,11 +76,12 @@ async def _hidden_people(probe: Probe) -> AsyncIterator[Finding]:
             return
         graded = {user.userid for user in checked(GradeReport, GRADES, answer).usergrades}
         if not graded <= set(roster.ids):
+            probe.hidden_people = True
             what = f"course {course} has students, and Moodle shows the account none of them"
             yield fail("People", what, f"Give its role 'moodle/user:viewdetails' ({ROLE_SCREEN}).")
             return
     if empty:
-        yield note("People", f"nobody is in course {listed([str(roster.course_id) for roster in empty])}")
+        yield note("People", f"nobody is in {courses_named(roster.course_id for roster in empty)}")
 
 
 def _only_teachers(roster: Roster) -> bool:

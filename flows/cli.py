@@ -11,12 +11,22 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from flows.endings import FAILED, NAME, OK, POSTPONED, command, plain_endings, print_json, say, stoppable
+from flows.endings import (
+    FAILED,
+    NAME,
+    OK,
+    POSTPONED,
+    Said,
+    command,
+    fail,
+    plain_endings,
+    print_json,
+    say,
+)
 
 if TYPE_CHECKING:
     from flows.result import Result
     from flows.settings import Settings
-    from flows.sync import Options
 
 app = typer.Typer(
     help="Keeps Moodle's people, enrolments and grades right in CommCare.",
@@ -46,10 +56,13 @@ def demo() -> None:
     """Run the main job on a made-up Moodle and CommCare: the whole story in a few seconds."""
     from rich.console import Console
 
-    from flows.demo import run_demo
+    from flows.demo import DemoFailed, run_demo
 
     with plain_endings():
-        asyncio.run(run_demo(Path("var/demo").absolute(), Console(highlight=False)))
+        try:
+            asyncio.run(run_demo(Path("var/demo").absolute(), Console(highlight=False)))
+        except DemoFailed as error:
+            fail(str(error), FAILED, False)
 
 
 @app.command()
@@ -92,11 +105,11 @@ def init(env_file: EnvFile = ENV_FILE) -> None:
 @app.command()
 def check(env_file: EnvFile = ENV_FILE, as_json: AsJson = False) -> None:
     """Tell what works and what is missing, each with what to do about it."""
+    from flows.attended import run_check
+
     with plain_endings(as_json):
-        settings = _settings(env_file)
-        levels = asyncio.run(_check(settings, as_json))
-        bad = levels.count("fail")
-        raise typer.Exit(FAILED if bad else POSTPONED if "later" in levels else OK)
+        levels = asyncio.run(run_check(_settings(env_file), as_json))
+        raise typer.Exit(FAILED if "fail" in levels else POSTPONED if "later" in levels else OK)
 
 
 @app.command()
@@ -108,11 +121,12 @@ def preview(
     as_json: AsJson = False,
 ) -> None:
     """Read Moodle and tell what a run would send; nothing is sent."""
+    from flows.attended import run_once
     from flows.sync import Options
 
     options = Options(tuple(course or ()), tuple(mapping or ()), full=full, preview=True)
     with plain_endings(as_json):
-        _report(_run(_settings(env_file), options), as_json)
+        _report(run_once(_settings(env_file), options), as_json)
 
 
 @app.command()
@@ -125,15 +139,16 @@ def sync(
     as_json: AsJson = False,
 ) -> None:
     """Read Moodle and send CommCare what differs."""
+    from flows.attended import run_approved, run_once
     from flows.sync import Options
 
     options = Options(tuple(course or ()), tuple(mapping or ()), full=full, yes=yes)
     stopped = "Stopped. What was not finished is found again by the next run."
     with plain_endings(as_json, stopped=stopped):
         settings = _settings(env_file)
-        result = _run(settings, options)
+        result = run_once(settings, options)
         if result.plan and not as_json and sys.stdin.isatty():
-            result = _approved(settings, options, result)
+            result = run_approved(settings, options, result)
         _report(result, as_json)
 
 
@@ -204,37 +219,6 @@ def main() -> NoReturn:
     raise SystemExit(0)
 
 
-def _run(settings: Settings, options: Options) -> Result:
-    """Open the world, run once with progress on standard error, close it."""
-    from flows.open import open_world
-    from flows.progress import shown_progress
-    from flows.sync import sync as sync_once
-
-    async def run() -> Result:
-        with stoppable(asyncio.current_task(), "Stopping; what is under way is finished first."):
-            world = open_world(settings)
-            try:
-                with shown_progress() as progress:
-                    return await sync_once(world, options, progress)
-            finally:
-                await world.close()
-
-    return asyncio.run(run())
-
-
-def _approved(settings: Settings, options: Options, result: Result) -> Result:
-    """Show the plan of a first run, and run it when somebody says yes."""
-    from dataclasses import replace
-
-    from flows.show import show_plan
-
-    show_plan(result)
-    if not typer.confirm("CommCare's API cannot delete cases: what is created stays. Go ahead?"):
-        say("Nothing was sent.")
-        raise typer.Exit(result.state.exit_code)
-    return _run(settings, replace(options, yes=True))
-
-
 def _report(result: Result, as_json: bool) -> NoReturn:
     from flows.show import show_result
 
@@ -245,29 +229,11 @@ def _report(result: Result, as_json: bool) -> NoReturn:
     raise typer.Exit(result.state.exit_code)
 
 
-async def _check(settings: Settings, as_json: bool) -> list[str]:
-    """Print the findings as they are made, or all in one object, and return their levels."""
-    from flows.check import run_checks
-    from flows.show import finding_json, show_finding, show_verdict
-
-    found = []
-    async for finding in run_checks(settings):
-        found.append(finding)
-        if not as_json:
-            show_finding(finding)
-    levels = [finding.level for finding in found]
-    if as_json:
-        print_json({"ok": not {"fail", "later"} & set(levels), "findings": [finding_json(each) for each in found]})
-    else:
-        show_verdict(levels)
-    return levels
-
-
 def _settings(env_file: Path) -> Settings:
     from flows.redact import install
     from flows.settings import load_settings
 
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(level=logging.WARNING, handlers=[Said()], format="%(levelname)s: %(message)s")
     settings = load_settings(os.environ, env_file)
     install(settings.secrets())
     return settings

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import json
+import logging
 import shutil
 import signal
 import sys
@@ -93,6 +94,14 @@ def fail(message: str, code: int, as_json: bool) -> NoReturn:
     raise typer.Exit(code)
 
 
+class Said(logging.Handler):
+    """Says what is logged, above a progress bar where there is one."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one record."""
+        say(self.format(record))
+
+
 def say(text: str) -> None:
     """Print for people, on standard error."""
     typer.echo(wrapped(text, sys.stderr.isatty()), err=True)
@@ -115,7 +124,7 @@ def wrapped(text: str, terminal: bool, *, first: str = "", then: str = "") -> st
 
 def print_json(found: dict[str, Any]) -> None:
     """Print the one object of `--json`."""
-    typer.echo(json.dumps(found, ensure_ascii=False, default=str))
+    typer.echo(json.dumps(found, ensure_ascii=False, default=str, indent=2 if sys.stdout.isatty() else None))
 
 
 def command() -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -66,6 +66,8 @@ class Probe:
     people: list[dict[str, Any]] = field(default_factory=list)
     enrolments: list[dict[str, Any]] = field(default_factory=list)
     drafts: dict[str, list[Draft]] = field(default_factory=dict)
+    hidden_people: bool = False
+    """Whether Moodle does not show the account who is in a course: then the sample tells nothing."""
 
     def __post_init__(self) -> None:
         self.reader = MoodleReader(self.moodle, self.wanted)
@@ -103,6 +105,12 @@ def spread(items: Sequence[T], most: int) -> list[T]:
 def numbered(count: int, noun: str, plural: str = "") -> str:
     """Return a number with its noun: 1 course, 2 courses."""
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+
+
+def courses_named(numbers: Iterable[int]) -> str:
+    """Return courses by their ids: course 2, courses 2, 3."""
+    found = [str(number) for number in sorted(numbers)]
+    return f"{'course' if len(found) == 1 else 'courses'} {listed(found)}"
 
 
 def listed(words: Sequence[str], most: int = 8) -> str:

@@ -169,7 +169,7 @@ def prepare(folder: Path, *, keep: bool = False) -> Path:
     if not keep:
         shutil.rmtree(target, ignore_errors=True)
     if not (target / "project.yaml").exists():
-        target.mkdir(exist_ok=True)
+        target.mkdir(parents=True, exist_ok=True)
         copy_shipped(target)
         shutil.copyfile(SHIPPED / "demo" / "project.yaml", target / "project.yaml")
     return target

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from flows.endings import say, wrapped
+from flows.endings import wrapped
 from flows.probe import Finding, numbered
 from flows.result import CaseCounts, Result, RunState
 from mappings.engine import REASONS as OF_VALUES
@@ -58,10 +58,12 @@ INDENT = " " * 16
 
 def show_result(result: Result) -> None:
     """Print a run: one line, the counts, the reasons, and what a person has to do."""
+    if result.plan:
+        show_plan(result)
     console = _console()
     what = "Preview, nothing was sent" if result.preview else f"Run {result.run_id}"
     console.print(Text.assemble((f"{what}: ", "bold"), (str(result.state), STYLES.get(result.state, "yellow"))))
-    if any(_total(counts) for counts in result.cases.values()):
+    if not result.plan and any(_total(counts) for counts in result.cases.values()):
         console.print(counts_table(result.cases))
     console.print(requests_line(result))
     for line in _notes(result):
@@ -106,8 +108,9 @@ def finding_json(finding: Finding) -> dict[str, str]:
 
 def show_mappings(report: CheckReport, folder: Path) -> None:
     """Print what is wrong with the mappings, and which there are."""
+    console = _console()
     for problem in report.problems:
-        say(f"{problem.render()}\n")
+        console.print(Text(f"{problem.render()}\n"))
     names = sorted(file.stem for file in folder.glob("*.yaml") if file.name != "project.yaml")
     used = [name for name in names if name not in report.switched_off]
     off = f"; switched off: {', '.join(report.switched_off)}" if report.switched_off else ""
@@ -115,7 +118,7 @@ def show_mappings(report: CheckReport, folder: Path) -> None:
         f", {report.tests_failed} failed" if report.tests_failed else ""
     )
     verdict = f"{numbered(len(report.errors), 'mistake')} to put right" if report.errors else "all right"
-    _console().print(f"{numbered(len(used), 'mapping')} ({', '.join(used)}{off}), {tests}: {verdict}.")
+    console.print(Text(f"{numbered(len(used), 'mapping')} ({', '.join(used)}{off}), {tests}: {verdict}."))
 
 
 def problem_json(problem: Problem) -> dict[str, Any]:
@@ -127,7 +130,9 @@ def problem_json(problem: Problem) -> dict[str, Any]:
 def counts_table(cases: Mapping[str, CaseCounts]) -> Table:
     """Draw the counts that are not all 0."""
     used = [name for name in HEADINGS if any(getattr(counts, name) for counts in cases.values())]
-    table = Table("case type", *(HEADINGS[name] for name in used), box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(
+        "case type", *(HEADINGS[name] for name in used), box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False
+    )
     for column in table.columns[1:]:
         column.justify = "right"
     for case_type, counts in cases.items():
@@ -153,7 +158,8 @@ def reason_words(reason: str) -> str:
 
 
 def _notes(result: Result) -> Iterator[str]:
-    yield from (f"{count} × {reason_words(reason)}" for reason, count in result.reasons.most_common())
+    if not result.plan:
+        yield from (f"{count} × {reason_words(reason)}" for reason, count in result.reasons.most_common())
     yield from result.messages
     if result.state is RunState.COMPLETED and result.courses:
         for case_type, counts in result.cases.items():

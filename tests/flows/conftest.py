@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import pytest
 
 from adaptors.moodle.fake_site import FakeSite
+from flows.redact import RedactingFilter
+from tests.flows.terminal import Ports, Terminal, open_ports
 from tests.flows.worlds import Lab, recorded_lab
 
 
@@ -32,3 +35,19 @@ def make_lab(tmp_path: Path) -> Iterator[Callable[..., Lab]]:
     yield make
     for lab in labs:
         lab.close()
+
+
+@pytest.fixture(scope="session")
+def ports() -> Iterator[Ports]:
+    """Give two local ports."""
+    with open_ports() as found:
+        yield found
+
+
+@pytest.fixture
+def terminal(tmp_path: Path, ports: Ports, monkeypatch: pytest.MonkeyPatch) -> Iterator[Terminal]:
+    """Give a terminal in an empty folder; the net that a command lays under the logs is taken away again."""
+    monkeypatch.chdir(tmp_path)
+    yield Terminal(tmp_path / "var", ports)
+    for handler in logging.root.handlers:
+        handler.filters[:] = [one for one in handler.filters if not isinstance(one, RedactingFilter)]

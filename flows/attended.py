@@ -1,0 +1,57 @@
+"""A run or a check with somebody watching: progress, signals, and the plan of a first run to say yes to."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import typer
+
+from flows.check import run_checks
+from flows.endings import print_json, say, stoppable
+from flows.open import open_world
+from flows.progress import shown_progress
+from flows.result import Result
+from flows.settings import Settings
+from flows.show import finding_json, show_finding, show_plan, show_verdict
+from flows.sync import Options
+from flows.sync import sync as sync_once
+
+
+def run_once(settings: Settings, options: Options) -> Result:
+    """Open the world, run once with progress on standard error, close it; raises Stopped after a signal."""
+
+    async def run() -> Result:
+        with stoppable(asyncio.current_task(), "Stopping; what is under way is finished first."):
+            world = open_world(settings)
+            try:
+                with shown_progress() as progress:
+                    return await sync_once(world, options, progress)
+            finally:
+                await world.close()
+
+    return asyncio.run(run())
+
+
+def run_approved(settings: Settings, options: Options, result: Result) -> Result:
+    """Show the plan of a first run, and run it when somebody says yes; else the command ends as it is."""
+    show_plan(result)
+    if not typer.confirm("CommCare's API cannot delete cases: what is created stays. Go ahead?"):
+        say("Nothing was sent.")
+        raise typer.Exit(result.state.exit_code)
+    return run_once(settings, replace(options, yes=True))
+
+
+async def run_check(settings: Settings, as_json: bool) -> list[str]:
+    """Print the findings as they are made, or all in one object, and return their levels."""
+    found = []
+    async for finding in run_checks(settings):
+        found.append(finding)
+        if not as_json:
+            show_finding(finding)
+    levels = [finding.level for finding in found]
+    if as_json:
+        print_json({"ok": not {"fail", "later"} & set(levels), "findings": [finding_json(each) for each in found]})
+    else:
+        show_verdict(levels)
+    return levels
