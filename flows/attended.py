@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from typing import Any
 
 import typer
 
 from flows.check import run_checks
-from flows.endings import print_json, say, stoppable
+from flows.endings import Stopped, print_json, say
 from flows.open import open_world
 from flows.progress import shown_progress
 from flows.result import Result
@@ -55,3 +59,33 @@ async def run_check(settings: Settings, as_json: bool) -> list[str]:
     else:
         show_verdict(levels)
     return levels
+
+
+@contextmanager
+def stoppable(task: asyncio.Task[Any] | None, waiting: str) -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end a task in good order: it is cancelled, and Stopped is raised instead.
+
+    `waiting` is said when the signal comes; a second signal cancels what the task still does in its `finally`.
+    """
+    seen: list[int] = []
+    loop = asyncio.get_running_loop()
+
+    def stop(number: int) -> None:
+        seen.append(number)
+        say(waiting)
+        if task is not None:
+            task.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with suppress(NotImplementedError, RuntimeError, ValueError):  # Windows; not in the main thread
+            loop.add_signal_handler(number, stop, number)
+    try:
+        yield
+    except asyncio.CancelledError:
+        if not seen:
+            raise
+        raise Stopped(seen[0]) from None
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with suppress(NotImplementedError, RuntimeError, ValueError):
+                loop.remove_signal_handler(number)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Sequence
 
-from flows.probe import Finding, Probe, fail, note, numbered, ok
+from flows.probe import Finding, Probe, fail, note, ok
 from flows.steps.gate import WRITTEN
+from flows.words import numbered
 from mappings.engine import CompiledMapping, Draft, OwnerReference
 
 KINDS = {"user": "mobile worker", "location": "location", "group": "case-sharing group"}

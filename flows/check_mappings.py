@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from adaptors.moodle.normalise import course_record, grade_item_records
-from flows.probe import IDENTITY_SCREEN, ROLE_SCREEN, Finding, Probe, fail, listed, note, numbered, ok
+from flows.probe import IDENTITY_SCREEN, ROLE_SCREEN, Finding, Probe, fail, note, ok
 from flows.run import context_of
+from flows.words import listed, numbered
 from mappings.engine import REASONS, CompiledMapping, Draft, Excluded, HeldBack
 
 # What the account is shown of people: fields, how people call them, and what brings them to light.

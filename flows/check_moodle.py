@@ -8,9 +8,10 @@ from adaptors.moodle.answers import Category
 from adaptors.moodle.client import BATCH_FUNCTION
 from adaptors.moodle.streams import CATEGORY_LIST, COURSES
 from flows.errors import UsageError
-from flows.probe import ROLE_SCREEN, Finding, Probe, fail, listed, note, numbered, ok
+from flows.probe import ROLE_SCREEN, Finding, Probe, fail, note, ok
 from flows.steps.gate import needed_functions
 from flows.steps.select import Selection, select_courses
+from flows.words import listed, numbered
 from mappings.engine import CourseChoice
 
 FUNCTION_SCREEN = "Site administration > Server > Web services > External services > Functions"

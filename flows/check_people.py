@@ -14,8 +14,9 @@ from adaptors.moodle.answers import Course, GradeReport, checked
 from adaptors.moodle.normalise import course_record
 from adaptors.moodle.roster import Roster
 from adaptors.moodle.streams import ENROLLED, GRADES, PROFILES
-from flows.probe import ROLE_SCREEN, Finding, Probe, courses_named, fail, note, numbered, ok, spread
+from flows.probe import ROLE_SCREEN, Finding, Probe, fail, note, ok
 from flows.steps.pull import People
+from flows.words import courses_named, numbered, spread
 
 SAMPLE_COURSES = 8
 SAMPLE_PEOPLE = 100  # profiles in one request

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import sys
@@ -54,6 +53,8 @@ Port = Annotated[int, typer.Option(help="Port to serve on; 0 takes a free one.",
 @app.command()
 def demo() -> None:
     """Run the main job on a made-up Moodle and CommCare: the whole story in a few seconds."""
+    import asyncio
+
     from rich.console import Console
 
     from flows.demo import DemoFailed, run_demo
@@ -105,6 +106,8 @@ def init(env_file: EnvFile = ENV_FILE) -> None:
 @app.command()
 def check(env_file: EnvFile = ENV_FILE, as_json: AsJson = False) -> None:
     """Tell what works and what is missing, each with what to do about it."""
+    import asyncio
+
     from flows.attended import run_check
 
     with plain_endings(as_json):

@@ -13,11 +13,11 @@ from rich.text import Text
 from adaptors.commcare.fake_project import Case
 from flows.endings import command
 from flows.open import open_world
-from flows.probe import numbered
 from flows.result import Result
 from flows.sandbox import CHANGES, Sandbox, make_sandbox, serving
 from flows.settings import load_settings
 from flows.sync import Options, sync
+from flows.words import numbered
 
 EXAMPLE = 4  # the learner whose cases are shown
 SHOWN = ("contact_phone_number", "moodle_status", "enrolment_status", "grade_percent", "result")

@@ -5,7 +5,6 @@ What people read goes to standard error; standard output is for results, with `-
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import json
 import logging
@@ -15,7 +14,7 @@ import sys
 import textwrap
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -135,33 +134,3 @@ def command() -> str:
     if not beside.exists():
         return f"{Path(sys.executable).name} -m flows"
     return str(beside.relative_to(Path.cwd())) if beside.is_relative_to(Path.cwd()) else str(beside)
-
-
-@contextmanager
-def stoppable(task: asyncio.Task[Any] | None, waiting: str) -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM end a task in good order: it is cancelled, and Stopped is raised instead.
-
-    `waiting` is said when the signal comes; a second signal cancels what the task still does in its `finally`.
-    """
-    seen: list[int] = []
-    loop = asyncio.get_running_loop()
-
-    def stop(number: int) -> None:
-        seen.append(number)
-        say(waiting)
-        if task is not None:
-            task.cancel()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        with suppress(NotImplementedError, RuntimeError, ValueError):  # Windows; not in the main thread
-            loop.add_signal_handler(number, stop, number)
-    try:
-        yield
-    except asyncio.CancelledError:
-        if not seen:
-            raise
-        raise Stopped(seen[0]) from None
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            with suppress(NotImplementedError, RuntimeError, ValueError):
-                loop.remove_signal_handler(number)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 from adaptors.commcare.client import CommCareClient
 from adaptors.moodle.answers import Course, SiteInfo
@@ -13,10 +13,10 @@ from adaptors.moodle.roster import Roster
 from adaptors.moodle.streams import MoodleReader, Wanted
 from adaptors.pace import Clock
 from flows.settings import Settings
+from flows.words import numbered
 from mappings.engine import Draft, Project
 from state import Store
 
-T = TypeVar("T")
 ROLE_SCREEN = "Site administration > Users > Permissions > Define roles"
 IDENTITY_SCREEN = "Site administration > Users > Permissions > User policies > Show user identity"
 
@@ -93,27 +93,3 @@ class Probe:
         await self.commcare.close()
         if self.store is not None:
             self.store.close()
-
-
-def spread(items: Sequence[T], most: int) -> list[T]:
-    """Return at most `most` of the items, evenly spread: the first ones alone are often the oldest."""
-    if len(items) <= most:
-        return list(items)
-    return [items[number * len(items) // most] for number in range(most)]
-
-
-def numbered(count: int, noun: str, plural: str = "") -> str:
-    """Return a number with its noun: 1 course, 2 courses."""
-    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
-
-
-def courses_named(numbers: Iterable[int]) -> str:
-    """Return courses by their ids: course 2, courses 2, 3."""
-    found = [str(number) for number in sorted(numbers)]
-    return f"{'course' if len(found) == 1 else 'courses'} {listed(found)}"
-
-
-def listed(words: Sequence[str], most: int = 8) -> str:
-    """Join words for a line that must not grow without end."""
-    more = f" and {len(words) - most} more" if len(words) > most else ""
-    return ", ".join(words[:most]) + more

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console
@@ -13,10 +13,13 @@ from rich.table import Table
 from rich.text import Text
 
 from flows.endings import wrapped
-from flows.probe import Finding, numbered
 from flows.result import CaseCounts, Result, RunState
+from flows.words import numbered
 from mappings.engine import REASONS as OF_VALUES
 from mappings.engine import CheckReport, Problem
+
+if TYPE_CHECKING:
+    from flows.probe import Finding
 
 HEADINGS = {
     "created": "created",
