@@ -6,9 +6,10 @@ so that equal values of two people do not look equal.
 
 from __future__ import annotations
 
-import hmac
+import hashlib
 import struct
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 from sqlalchemy import Connection, select
 
@@ -16,14 +17,27 @@ from state.database import Database
 from state.tables import name as name_table
 
 SIZE = 16
+BLOCK = 64  # bytes that SHA-256 takes at a time
 _ENTRY = struct.Struct(f">I{SIZE}s")  # number of the property name, digest
 
 
 def digest(key: bytes, entity_key: str, name: str, value: str) -> bytes:
     """Return HMAC-SHA256 over the three parts, each with its length before it, cut to 16 bytes."""
-    parts = [part.encode("utf-8", "surrogatepass") for part in (entity_key, name, value)]
-    message = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
-    return hmac.digest(key, message, "sha256")[:SIZE]
+    started, sealing = _keyed(key)
+    message, seal = started.copy(), sealing.copy()
+    for part in (entity_key, name, value):
+        encoded = part.encode("utf-8", "surrogatepass")
+        message.update(len(encoded).to_bytes(4, "big") + encoded)
+    seal.update(message.digest())
+    return seal.digest()[:SIZE]
+
+
+@lru_cache(maxsize=2)
+def _keyed(key: bytes) -> tuple[hashlib._Hash, hashlib._Hash]:
+    """Return HMAC's two hashes with the key in them: made once, a digest costs half as much."""
+    block = (hashlib.sha256(key).digest() if len(key) > BLOCK else key).ljust(BLOCK, b"\0")
+    inner, outer = (hashlib.sha256(bytes(byte ^ pad for byte in block)) for pad in (0x36, 0x5C))
+    return inner, outer
 
 
 class Names:

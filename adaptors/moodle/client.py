@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
+from pydantic_core import from_json
 
 from adaptors.errors import AdaptorError, NoAnswer, Retriable, Unexpected
 from adaptors.http import Answer, Http, retried
@@ -120,7 +121,7 @@ class MoodleClient:
     @staticmethod
     def _decode(function: str, answer: Answer) -> Any:
         try:
-            return json.loads(answer.body)
+            return parsed(answer.body)
         except (ValueError, RecursionError):
             pass
         # A web page is a wrong address; anything else (a PHP warning before the JSON, half an answer) may pass.
@@ -166,14 +167,22 @@ def flatten(params: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     return form
 
 
+def parsed(text: bytes | str) -> Any:
+    """Decode JSON, of which gradebooks send a great deal; raises ValueError."""
+    try:
+        return from_json(text, cache_strings="keys")
+    except ValueError:
+        return json.loads(text)  # half as quick, but a byte-order mark or half a character does not stop it
+
+
 def _entry(function: str, response: Any) -> Any:
     """Decode one entry of a batch; its data and its error are JSON inside a JSON string."""
     if not isinstance(response, dict):
         raise _misshapen(function, "an entry is no object")
     try:
         if not response.get("error"):
-            return json.loads(response["data"])
-        error = json.loads(response["exception"])
+            return parsed(response["data"])
+        error = parsed(response["exception"])
     except (KeyError, TypeError, ValueError, RecursionError):
         raise _misshapen(function, "an entry holds no JSON") from None
     return exception_error(function, error if isinstance(error, dict) else {})

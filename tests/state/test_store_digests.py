@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import stat
 from pathlib import Path
 
@@ -44,6 +45,13 @@ PARTS = st.lists(st.text("ab", max_size=3), min_size=3, max_size=3)
 def test_parts_do_not_run_into_each_other(one: list[str], two: list[str]) -> None:
     """Digests are equal exactly when all three parts are."""
     assert (one == two) == (digest(KEY, *one) == digest(KEY, *two))
+
+
+@pytest.mark.parametrize("key", [KEY, b"k" * 64, b"k" * 100])
+def test_a_digest_is_an_hmac(key: bytes) -> None:
+    """The digest is what the standard library's HMAC makes of the parts with their lengths."""
+    expected = hmac.digest(key, b"\0\0\0\1a\0\0\0\2bc\0\0\0\0", "sha256")[:16]
+    assert expected == digest(key, "a", "bc", "")
 
 
 def test_half_a_character_has_a_digest_too() -> None:
