@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,14 +45,14 @@ class Member:
 
 @dataclass
 class Roster:
-    """The people of one course after a complete read; `rows` are their own rows while there is room for them."""
+    """The people of one course after a complete read; `users` are their records while there is room for them."""
 
     course_id: int
     combinations: Combinations = field(repr=False)
     suspended: frozenset[int] = frozenset()
     teachers: tuple[str, ...] = ()
     visible: Visible = field(default_factory=Visible, repr=False)
-    rows: Mapping[int, Person] | None = field(default=None, repr=False)
+    users: dict[int, dict[str, Any]] = field(default_factory=dict, repr=False)
     _ids: array[int] = field(default_factory=lambda: array("q"), repr=False)
     _pairs: array[int] = field(default_factory=lambda: array("l"), repr=False)
     _access: array[int] = field(default_factory=lambda: array("q"), repr=False)

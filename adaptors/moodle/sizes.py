@@ -16,13 +16,13 @@ class BatchSize:
     floor: int = 10
     fixed: bool = False
 
-    def learn(self, asked: int, seconds: float) -> None:
-        """Grow after a quick full answer, shrink after a slow one."""
+    def learn(self, rows: int, seconds: float) -> None:
+        """Grow after a quick full answer, shrink after a slow one; `rows` are those that came."""
         if self.fixed:
             return
         if seconds > SLOW:
             self.shrink()
-        elif seconds < QUICK and asked >= self.value:
+        elif seconds < QUICK and rows >= self.value:
             self.value = min(self.ceiling, self.value * 2)
 
     def shrink(self) -> None:

@@ -7,7 +7,7 @@ give the reasons behind the order of the calls.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -23,12 +23,11 @@ from adaptors.moodle.answers import (
     GradeReport,
     Person,
     SiteInfo,
-    UserGrades,
     checked,
     no_warnings,
 )
 from adaptors.moodle.client import BATCH_FUNCTION, MoodleClient
-from adaptors.moodle.normalise import MAYBE_HIDDEN, Visible, grade_part, looks_deleted, user_fields
+from adaptors.moodle.normalise import MAYBE_HIDDEN, GradeParts, Visible, looks_deleted, user_fields
 from adaptors.moodle.records import PROFILE_ONLY
 from adaptors.moodle.roster import Combinations, Roster
 from adaptors.moodle.sizes import BatchSize, Sizes
@@ -42,8 +41,11 @@ GRADES = "gradereport_user_get_grade_items"
 
 SITE_COURSE = 1
 EMPTY_PAGES = 3  # pages in a row that bring nobody new before a read counts as not complete
+SINGLES = 100  # single grade reports under way or waiting for a slot
 UNSETTLED_PROFILES = 1000  # profiles held back while a wanted field was not seen yet
 
+Grades = dict[str, Any]
+"""What grades add to a person's record: `grade` and `items`."""
 T = TypeVar("T")
 
 
@@ -107,7 +109,7 @@ class MoodleReader:
         roster.visible.learn(people.values())
         if self._wanted.row_fields and len(people) <= self._room_for_rows:
             self._room_for_rows -= len(people)
-            roster.rows = people
+            roster.users = {person.id: user_fields(person, roster.visible) for person in people.values()}
         return roster
 
     async def _ids(self, course_id: int, **options: int) -> list[int]:
@@ -162,8 +164,10 @@ class MoodleReader:
         somebody: only then is a missing field blank and not just hidden. `first` are people known to have such
         fields; reading them first ends the wait at once (afterwards, `witnesses` names such people).
         """
-        leading = [person_id for person_id in dict.fromkeys(first) if person_id in set(ids)]
-        queue = leading + sorted(set(ids) - set(leading))
+        everybody = set(ids)
+        leading = [person_id for person_id in dict.fromkeys(first) if person_id in everybody]
+        queue = leading + sorted(everybody.difference(leading))
+        del everybody
         visible, waiting = Visible(), list[Person]()
         while queue:
             asked, people = await self._profile_batch(queue)
@@ -202,19 +206,19 @@ class MoodleReader:
         ]
         if self._wanted.grades:
             active = [r["user"]["id"] for r in records if r["status"] == "active" and graded(r)]
-            reports = await self._grades(roster, active)
+            grades = await self._grades(roster, active)
             for record in records:
-                if record["user"]["id"] in reports:
-                    record |= grade_part(reports[record["user"]["id"]], hidden=self._wanted.hidden_grades)
+                record |= grades.get(record["user"]["id"], {})
         return records
 
     async def _course_users(self, roster: Roster) -> dict[int, dict[str, Any]]:
         """Return the `user.*` records of a course from its rows, read again when there was no room for them."""
         users: dict[int, dict[str, Any]] = {}
         if self._wanted.row_fields and len(roster):
-            rows = roster.rows if roster.rows is not None else await self._rows(roster.course_id, roster.ids)
-            users = {person.id: user_fields(person, roster.visible) for person in rows.values()}
-            roster.rows = None
+            users, roster.users = roster.users, {}
+            if not users:
+                rows = await self._rows(roster.course_id, roster.ids)
+                users = {person.id: user_fields(person, roster.visible) for person in rows.values()}
         if self._wanted.profile_in_course:
             async for batch in self.profiles(roster.ids):
                 for record in batch:
@@ -222,41 +226,38 @@ class MoodleReader:
                     users[record["id"]] = users.get(record["id"], {"id": record["id"]}) | extra
         return users
 
-    async def _grades(self, roster: Roster, people: Sequence[int]) -> dict[int, UserGrades]:
+    async def _grades(self, roster: Roster, people: Sequence[int]) -> dict[int, Grades]:
         """Read the grades of active people; whoever has no report, or just left, is absent."""
+        parts = GradeParts(hidden=self._wanted.hidden_grades)
         if not people:
             return {}
         if len(roster) <= self._sizes.whole_course:
-            answer = await self.client.call(GRADES, courseid=roster.course_id, userid=0)
-            return self._reports(answer)
+            return _reports(await self.client.call(GRADES, courseid=roster.course_id, userid=0), parts)
         if self._batching:
-            return await self._grades_in_batches(roster.course_id, people)
-        return await self._grades_singly(roster.course_id, people)
+            return await self._grades_in_batches(roster.course_id, people, parts)
+        return await self._grades_singly(roster.course_id, people, parts)
 
-    def _reports(self, answer: Any) -> dict[int, UserGrades]:
-        report = checked(GradeReport, GRADES, answer)
-        no_warnings(GRADES, report.warnings)
-        return {user.userid: user for user in report.usergrades}
-
-    async def _grades_in_batches(self, course_id: int, people: Sequence[int]) -> dict[int, UserGrades]:
+    async def _grades_in_batches(
+        self, course_id: int, people: Sequence[int], parts: GradeParts
+    ) -> dict[int, Grades]:
         """Read single-user reports, many in a request.
 
         For somebody who is not enrolled Moodle answers an empty grid, not an error. So the last request also asks
         who is in the course: whoever left since the id list was read has no grades, instead of blank ones.
         """
-        queue, reports = list(people), dict[int, UserGrades]()
+        queue, grades = list(people), dict[int, Grades]()
         still_in: set[int] | None = None
         while queue or still_in is None:
             results, asked = await self._grade_batch(course_id, queue)
             for result in results[:asked]:
                 if not isinstance(result, AdaptorError):
-                    reports |= self._reports(result)
+                    grades |= _reports(result, parts)
                 elif not isinstance(result, Refused):
                     raise result
             if asked == len(queue) and len(results) > asked:
                 still_in = {row.id for row in checked(PERSON_IDS, ENROLLED, results[asked])}
             del queue[: min(len(results), asked)]
-        return {person: report for person, report in reports.items() if person in still_in}
+        return {person: part for person, part in grades.items() if person in still_in}
 
     async def _grade_batch(self, course_id: int, queue: Sequence[int]) -> tuple[list[Any], int]:
         """Send one batch for the head of the queue; the id list rides along with the last one."""
@@ -274,23 +275,24 @@ class MoodleReader:
             except Retriable:
                 size.shrink()
                 raise
-            size.learn(asked, seconds)
+            size.learn(min(len(results), asked), seconds)  # a batch ends with its first error
             return results, asked
 
         return await retried(once)
 
-    async def _grades_singly(self, course_id: int, people: Sequence[int]) -> dict[int, UserGrades]:
-        async def one(person: int) -> dict[int, UserGrades]:
+    async def _grades_singly(self, course_id: int, people: Sequence[int], parts: GradeParts) -> dict[int, Grades]:
+        async def one(person: int) -> dict[int, Grades]:
             try:
-                return self._reports(await self.client.call(GRADES, courseid=course_id, userid=person))
+                return _reports(await self.client.call(GRADES, courseid=course_id, userid=person), parts)
             except Refused:
                 return {}
 
-        reports: dict[int, UserGrades] = {}
-        for found in await asyncio.gather(*(one(person) for person in people)):
-            reports |= found
+        grades: dict[int, Grades] = {}
+        for start in range(0, len(people), SINGLES):
+            for found in await _together(one(person) for person in people[start : start + SINGLES]):
+                grades |= found
         still_in = set(await self._ids(course_id))
-        return {person: report for person, report in reports.items() if person in still_in}
+        return {person: part for person, part in grades.items() if person in still_in}
 
     async def _sized(
         self, size: BatchSize, function: str, params: Callable[[int], dict[str, Any]]
@@ -304,10 +306,27 @@ class MoodleReader:
             except Retriable:
                 size.shrink()
                 raise
-            size.learn(asked, reply.seconds)
+            size.learn(len(reply.data) if isinstance(reply.data, list) else 0, reply.seconds)
             return asked, reply.data
 
         return await retried(once)
+
+
+def _reports(answer: Any, parts: GradeParts) -> dict[int, Grades]:
+    """Return the grades in an answer by person; Moodle's rows, many times larger, are not kept."""
+    report = checked(GradeReport, GRADES, answer)
+    no_warnings(GRADES, report.warnings)
+    return {user.userid: parts.part(user) for user in report.usergrades}
+
+
+async def _together(reads: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """Run reads together; when one fails, the others are not sent any more."""
+    tasks = [asyncio.create_task(read) for read in reads]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
 
 
 def _options(**options: int | str) -> list[dict[str, Any]]:
