@@ -167,6 +167,11 @@ def flatten(params: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     return form
 
 
+def options(**values: int | str) -> list[dict[str, Any]]:
+    """Return options as Moodle's functions take them: a list of names and values."""
+    return [{"name": name, "value": value} for name, value in values.items()]
+
+
 def parsed(text: bytes | str) -> Any:
     """Decode JSON, of which gradebooks send a great deal; raises ValueError."""
     try:

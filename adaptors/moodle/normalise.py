@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from adaptors.moodle.answers import Course, CustomField, GradeRow, Person, UserGrades
+from adaptors.moodle.answers import Course, CustomField, GradeRow, Person
 
 # Moodle leaves these out both when they are empty and when the account may not see them.
 MAYBE_HIDDEN = (
@@ -136,34 +136,6 @@ def item_record(row: GradeRow) -> dict[str, Any]:
         "categoryid": row.categoryid,
         "cmid": row.cmid,
     }
-
-
-class GradeParts:
-    """Makes the grades of one course's enrolments; an activity is kept once, not once for each person."""
-
-    def __init__(self, *, hidden: bool) -> None:
-        self._hidden = hidden
-        self._items: dict[int, dict[str, Any]] = {}
-
-    def part(self, report: UserGrades) -> dict[str, Any]:
-        """Return `grade` (the course total) and `items` of an enrolment, not to be changed.
-
-        Category totals are no items. Hidden grades are left out, or with `hidden` sent along and marked.
-        """
-        part: dict[str, Any] = {}
-        rows = [row for row in report.gradeitems if self._hidden or not row.gradeishidden]
-        for row in rows:
-            if row.itemtype == "course":
-                part["grade"] = grade_record(row)
-        part["items"] = [
-            {"item": self._items.get(row.id) or self._item(row), "grade": grade_record(row)}
-            for row in rows
-            if row.itemtype in ("mod", "manual")
-        ]
-        return part
-
-    def _item(self, row: GradeRow) -> dict[str, Any]:
-        return self._items.setdefault(row.id, item_record(row))
 
 
 def grade_item_records(enrolment: Mapping[str, Any]) -> list[dict[str, Any]]:

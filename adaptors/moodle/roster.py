@@ -7,10 +7,19 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from adaptors.moodle.answers import Person
+from adaptors.moodle.answers import PERSON_IDS, Person, checked
+from adaptors.moodle.client import MoodleClient, options
 from adaptors.moodle.normalise import TEACHERS, Visible, group_names, role_names
 
+ENROLLED = "core_enrol_get_enrolled_users"
+
 Names = tuple[str, ...]
+
+
+async def read_ids(client: MoodleClient, course_id: int, **chosen: int) -> list[int]:
+    """Read the ids of everybody in a course, or of those chosen (`onlysuspended=1`), in order."""
+    answer = await client.call(ENROLLED, courseid=course_id, options=options(userfields="id", **chosen))
+    return sorted({row.id for row in checked(PERSON_IDS, ENROLLED, answer)})
 
 
 class Combinations:

@@ -6,46 +6,41 @@ give the reasons behind the order of the calls.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from adaptors.errors import AdaptorError, Refused, Retriable, Unexpected
+from adaptors.errors import Retriable, Unexpected
 from adaptors.http import retried
 from adaptors.moodle.answers import (
     CATEGORIES,
     PEOPLE,
-    PERSON_IDS,
     Category,
     Course,
     Courses,
-    GradeReport,
     Person,
     SiteInfo,
     checked,
     no_warnings,
 )
-from adaptors.moodle.client import BATCH_FUNCTION, MoodleClient
-from adaptors.moodle.normalise import MAYBE_HIDDEN, GradeParts, Visible, looks_deleted, user_fields
+from adaptors.moodle.client import BATCH_FUNCTION, MoodleClient, options
+from adaptors.moodle.grades import GRADES as GRADES
+from adaptors.moodle.grades import GradeReader
+from adaptors.moodle.normalise import MAYBE_HIDDEN, Visible, looks_deleted, user_fields
 from adaptors.moodle.records import PROFILE_ONLY
-from adaptors.moodle.roster import Combinations, Roster
+from adaptors.moodle.roster import ENROLLED as ENROLLED
+from adaptors.moodle.roster import Combinations, Roster, read_ids
 from adaptors.moodle.sizes import BatchSize, Sizes
 
 SITE_INFO = "core_webservice_get_site_info"
 COURSES = "core_course_get_courses_by_field"
 CATEGORY_LIST = "core_course_get_categories"
-ENROLLED = "core_enrol_get_enrolled_users"
 PROFILES = "core_user_get_users_by_field"
-GRADES = "gradereport_user_get_grade_items"
 
 SITE_COURSE = 1
 EMPTY_PAGES = 3  # pages in a row that bring nobody new before a read counts as not complete
-SINGLES = 100  # single grade reports under way or waiting for a slot
 UNSETTLED_PROFILES = 1000  # profiles held back while a wanted field was not seen yet
 
-Grades = dict[str, Any]
-"""What grades add to a person's record: `grade` and `items`."""
 T = TypeVar("T")
 
 
@@ -80,14 +75,14 @@ class MoodleReader:
         self._sizes = sizes or Sizes()
         self._combinations = Combinations()
         self._room_for_rows = self._sizes.kept_rows
-        self._batching = False
+        self._grades = GradeReader(client, self._sizes, hidden=wanted.hidden_grades)
         self.lost_profiles: set[int] = set()
         self.witnesses: dict[str, int] = {}
 
     async def site(self) -> SiteInfo:
         """Read who we are and what the service can do (`core_webservice_get_site_info`)."""
         site = checked(SiteInfo, SITE_INFO, await self.client.call(SITE_INFO))
-        self._batching = BATCH_FUNCTION in site.function_names
+        self._grades.batching = BATCH_FUNCTION in site.function_names
         return site
 
     async def courses(self) -> list[Course]:
@@ -102,8 +97,8 @@ class MoodleReader:
 
     async def roster(self, course_id: int) -> Roster:
         """Read the people of a course: ids (the truth), suspended ids, then chosen fields page by page."""
-        ids = await self._ids(course_id)
-        suspended = frozenset(await self._ids(course_id, onlysuspended=1)) if ids else frozenset()
+        ids = await read_ids(self.client, course_id)
+        suspended = frozenset(await read_ids(self.client, course_id, onlysuspended=1)) if ids else frozenset()
         people = await self._rows(course_id, ids) if ids else {}
         roster = Roster.of(course_id, people.values(), suspended & set(ids), self._combinations)
         roster.visible.learn(people.values())
@@ -111,10 +106,6 @@ class MoodleReader:
             self._room_for_rows -= len(people)
             roster.users = {person.id: user_fields(person, roster.visible) for person in people.values()}
         return roster
-
-    async def _ids(self, course_id: int, **options: int) -> list[int]:
-        answer = await self.client.call(ENROLLED, courseid=course_id, options=_options(userfields="id", **options))
-        return sorted({row.id for row in checked(PERSON_IDS, ENROLLED, answer)})
 
     async def _rows(self, course_id: int, ids: Collection[int]) -> dict[int, Person]:
         """Read the chosen fields of everybody in `ids`.
@@ -131,7 +122,7 @@ class MoodleReader:
                 ENROLLED,
                 lambda size, offset=offset: {  # type: ignore[misc]
                     "courseid": course_id,
-                    "options": _options(userfields=fields, limitfrom=offset, limitnumber=size),
+                    "options": options(userfields=fields, limitfrom=offset, limitnumber=size),
                 },
             )
             page = [person for person in checked(PEOPLE, ENROLLED, answer) if person.id in wanted]
@@ -206,7 +197,7 @@ class MoodleReader:
         ]
         if self._wanted.grades:
             active = [r["user"]["id"] for r in records if r["status"] == "active" and graded(r)]
-            grades = await self._grades(roster, active)
+            grades = await self._grades.read(roster, active)
             for record in records:
                 record |= grades.get(record["user"]["id"], {})
         return records
@@ -226,74 +217,6 @@ class MoodleReader:
                     users[record["id"]] = users.get(record["id"], {"id": record["id"]}) | extra
         return users
 
-    async def _grades(self, roster: Roster, people: Sequence[int]) -> dict[int, Grades]:
-        """Read the grades of active people; whoever has no report, or just left, is absent."""
-        parts = GradeParts(hidden=self._wanted.hidden_grades)
-        if not people:
-            return {}
-        if len(roster) <= self._sizes.whole_course:
-            return _reports(await self.client.call(GRADES, courseid=roster.course_id, userid=0), parts)
-        if self._batching:
-            return await self._grades_in_batches(roster.course_id, people, parts)
-        return await self._grades_singly(roster.course_id, people, parts)
-
-    async def _grades_in_batches(
-        self, course_id: int, people: Sequence[int], parts: GradeParts
-    ) -> dict[int, Grades]:
-        """Read single-user reports, many in a request.
-
-        For somebody who is not enrolled Moodle answers an empty grid, not an error. So the last request also asks
-        who is in the course: whoever left since the id list was read has no grades, instead of blank ones.
-        """
-        queue, grades = list(people), dict[int, Grades]()
-        still_in: set[int] | None = None
-        while queue or still_in is None:
-            results, asked = await self._grade_batch(course_id, queue)
-            for result in results[:asked]:
-                if not isinstance(result, AdaptorError):
-                    grades |= _reports(result, parts)
-                elif not isinstance(result, Refused):
-                    raise result
-            if asked == len(queue) and len(results) > asked:
-                still_in = {row.id for row in checked(PERSON_IDS, ENROLLED, results[asked])}
-            del queue[: min(len(results), asked)]
-        return {person: part for person, part in grades.items() if person in still_in}
-
-    async def _grade_batch(self, course_id: int, queue: Sequence[int]) -> tuple[list[Any], int]:
-        """Send one batch for the head of the queue; the id list rides along with the last one."""
-
-        async def once() -> tuple[list[Any], int]:
-            size = self._sizes.grades
-            asked = min(size.value, len(queue))
-            calls: list[tuple[str, dict[str, Any]]] = [
-                (GRADES, {"courseid": course_id, "userid": person}) for person in queue[:asked]
-            ]
-            if asked == len(queue):
-                calls.append((ENROLLED, {"courseid": course_id, "options": _options(userfields="id")}))
-            try:
-                results, seconds = await self.client.batch(calls)
-            except Retriable:
-                size.shrink()
-                raise
-            size.learn(min(len(results), asked), seconds)  # a batch ends with its first error
-            return results, asked
-
-        return await retried(once)
-
-    async def _grades_singly(self, course_id: int, people: Sequence[int], parts: GradeParts) -> dict[int, Grades]:
-        async def one(person: int) -> dict[int, Grades]:
-            try:
-                return _reports(await self.client.call(GRADES, courseid=course_id, userid=person), parts)
-            except Refused:
-                return {}
-
-        grades: dict[int, Grades] = {}
-        for start in range(0, len(people), SINGLES):
-            for found in await _together(one(person) for person in people[start : start + SINGLES]):
-                grades |= found
-        still_in = set(await self._ids(course_id))
-        return {person: part for person, part in grades.items() if person in still_in}
-
     async def _sized(
         self, size: BatchSize, function: str, params: Callable[[int], dict[str, Any]]
     ) -> tuple[int, Any]:
@@ -310,27 +233,6 @@ class MoodleReader:
             return asked, reply.data
 
         return await retried(once)
-
-
-def _reports(answer: Any, parts: GradeParts) -> dict[int, Grades]:
-    """Return the grades in an answer by person; Moodle's rows, many times larger, are not kept."""
-    report = checked(GradeReport, GRADES, answer)
-    no_warnings(GRADES, report.warnings)
-    return {user.userid: parts.part(user) for user in report.usergrades}
-
-
-async def _together(reads: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """Run reads together; when one fails, the others are not sent any more."""
-    tasks = [asyncio.create_task(read) for read in reads]
-    try:
-        return await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-
-
-def _options(**options: int | str) -> list[dict[str, Any]]:
-    return [{"name": name, "value": value} for name, value in options.items()]
 
 
 def _may_be_hidden(path: str) -> bool:
