@@ -44,19 +44,22 @@ class Cases(Books):
         with self._database.reading() as connection:
             return set(connection.scalars(query))
 
-    def note_read(self, mapping: str, scope: int, seen: Collection[str], run_id: str) -> list[Missing]:
+    def note_read(
+        self, mapping: str, scope: int, seen: Collection[str], run_id: str, protected: Set[int] = frozenset()
+    ) -> list[Missing]:
         """Take in that a complete read of a scope showed the keys `seen`; return the active rows it lacked.
 
         A lacked row counts one more complete read without it, once per run however often it is noted; a seen
-        row starts again at 0. Rows for which neither is news are not written.
+        row, and one of a `protected` person, starts again at 0. Rows for which neither is news are not written.
         """
         present = seen if isinstance(seen, Set) else frozenset(seen)
-        query = select(case_row.c.key, case_row.c.status, case_row.c.missing_count, case_row.c.missing_run)
+        columns = ("key", "status", "missing_count", "missing_run", "user_id")
+        query = select(*(case_row.c[column] for column in columns))
         query = query.where(_in_scope(mapping, scope)).execution_options(yield_per=CHUNK)
         back, gone, news = list[str](), list[str](), list[str]()
         with self._database.writing() as connection:
-            for key, status, missing_count, missing_run in connection.execute(query):
-                if key in present:
+            for key, status, missing_count, missing_run, user_id in connection.execute(query):
+                if key in present or (user_id and user_id in protected):
                     back += [key] if missing_count else []
                 elif status == "active":
                     gone.append(key)
@@ -66,6 +69,19 @@ class Cases(Books):
             self._set(*scoped, news, missing_count=case_row.c.missing_count + 1, missing_run=run_id)
             found = self._cases(*scoped, gone)
         return [Missing(RowId(mapping, scope, key), found[key]) for key in sorted(found)]
+
+    def active_in_courses(self, mappings: Collection[str], people: Collection[int]) -> dict[RowId, int]:
+        """Return the active cases that people have in courses, with their person: a walk through all rows."""
+        query = select(case_row.c.mapping, case_row.c.scope, case_row.c.key, case_row.c.user_id).where(
+            case_row.c.mapping.in_(sorted(mappings)),
+            case_row.c.scope != 0,
+            case_row.c.status == "active",
+            case_row.c.case_id != "",
+        )
+        wanted = frozenset(people)
+        with self._database.reading() as connection:
+            rows = connection.execute(query.execution_options(yield_per=CHUNK))
+            return {RowId(*row[:3]): row.user_id for row in rows if row.user_id in wanted}
 
     def mark_dirty(self, rows: Sequence[RowId]) -> None:
         """Forget the digests of rows, so that they are sent whole the next time."""

@@ -79,9 +79,10 @@ def _wants_grades(run: Run, mappings: list[CompiledMapping], record: Mapping[str
 async def _check_off(run: Run, course_id: int, work: Work) -> None:
     """Write a course's checkpoint: its read was complete and every row is settled."""
     store, now = run.world.books.store, run.world.clock.now()
+    members = run.rosters[course_id].ids
     for scope in work.scopes:
         found = [(problem.key, problem.property, problem.reason, problem.detail) for problem in scope.problems]
         await run.world.books.do(store.set_problems, scope.mapping.name, scope.number, found, now)
-        await run.sweep.note(scope)
-    members = run.rosters[course_id].ids
+        # Grades are missing for many reasons (suspended, hidden, not read), and none of them is leaving.
+        await run.sweep.note(scope, protected=set(members) if scope.mapping.source == "grade_items" else set())
     await run.world.books.do(store.checkpoint, course_id, run.result.run_id, now, members)
