@@ -56,6 +56,9 @@ async def sync(world: World, options: Options, progress: Progress = silent) -> R
     except Overlap as error:
         result.worse(RunState.POSTPONED, str(error))
         return result
+    except StateError as error:
+        result.worse(RunState.FAILED, str(error))
+        return result
     try:
         await _run(Run.begin(world, result, lease, options.mappings, options.preview, progress), options)
     except Maintenance as error:
@@ -92,11 +95,15 @@ async def _run(run: Run, options: Options) -> None:
         await recover(world)
         await _ask_before_first_run(run, options, courses, selected)
         await refuse_existing_cases(world, run.mappings)
-    await _read_and_push(run, courses, selected)
-    await run.planner.blanks.tell()
-    if not options.preview:
-        run.pusher.enqueue(0, await run.sweep.decide(), run.swept)
-        await run.pusher.drain()
+    try:
+        await _read_and_push(run, courses, selected)
+        await run.planner.blanks.tell()
+        if not options.preview:
+            run.pusher.enqueue(0, await run.sweep.decide(), run.swept)
+            await run.pusher.drain()
+    except BaseException:
+        await asyncio.shield(run.pusher.abandon())
+        raise
     _judge(result)
 
 
@@ -110,9 +117,6 @@ async def _read_and_push(run: Run, courses: list[Course], selected: list[Course]
         await run.pusher.drain()
     except Maintenance:
         await run.pusher.drain()  # Moodle is closed, CommCare is not: what was read completely still goes there
-        raise
-    except BaseException:
-        await asyncio.shield(run.pusher.abandon())
         raise
 
 
@@ -171,12 +175,14 @@ def _judge(result: Result) -> None:
 
 async def _close(world: World, result: Result, lease: Lease, options: Options) -> None:
     """Write down how the run ended and give the lease back, whatever happened; a preview leaves no trace."""
-    store = world.books.store
+    store, now = world.books.store, world.clock.now()
     if not options.preview:
-        await world.books.do(
-            store.finish_run, result.run_id, world.clock.now(), str(result.state), result.as_json()
-        )
-        await lease.release()
+        try:
+            await world.books.do(store.finish_run, result.run_id, now, str(result.state), result.as_json())
+        except StateError as error:
+            result.worse(RunState.FAILED, str(error))
+        finally:
+            await lease.release()
     log.info("run %s ended %s", result.run_id, result.state)
 
 

@@ -27,17 +27,16 @@ class Lease:
             raise Overlap(
                 "Another run is at work on the same books; this one is postponed. The next one catches up."
             )
-        self._epoch, self._renewed = epoch, world.clock.monotonic()
+        self._epoch, self._renewed = epoch, world.clock.now()
 
     async def hold(self) -> None:
         """Renew a lease that is a minute old (a preview has none); raises StateError when it is lost."""
         world = self._world
-        if not self._epoch or world.clock.monotonic() - self._renewed < RENEW_EVERY:
+        now = world.clock.now()  # what the lease expires by; a monotonic clock stands still while a machine sleeps
+        if not self._epoch or 0 <= now - self._renewed < RENEW_EVERY:
             return
-        await world.books.do(
-            world.books.store.renew_lease, self._holder, self._epoch, world.clock.now(), world.lease_ttl
-        )
-        self._renewed = world.clock.monotonic()
+        await world.books.do(world.books.store.renew_lease, self._holder, self._epoch, now, world.lease_ttl)
+        self._renewed = now
 
     async def release(self) -> None:
         """Give the lease back."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from adaptors.commcare.cases import CaseWrite, IndexWrite
+from adaptors.errors import Refused
 from flows.result import Result
 from flows.steps.blanks import BlankGuard
 from flows.steps.planned import WAITS, Planned, Problem, Scope, scope_number
@@ -40,7 +41,11 @@ class Planner:
             if row in resting:
                 counts.in_doubt += 1
                 continue
-            case = await self._adopt(draft, known.get(key))
+            try:
+                case = await self._adopt(draft, known.get(key))
+            except Refused as error:  # two cases have this key: a person has to settle that, for this record only
+                scope.hold_back(Problem(key, "", error.code or "refused"))
+                continue
             ready = await self._ready(scope, draft, case, parents, resting.keys())
             if ready is None:
                 continue
@@ -125,8 +130,8 @@ class Planner:
     ) -> Planned | None:
         """Build the write for a row, or None when CommCare already holds all of it."""
         properties = dict(draft.properties)
-        if known is not None and known.status == "left":
-            # Somebody came back: what was only ever set on leaving is emptied again.
+        if known is not None and (known.status == "left" or (known.case_id and known.digests is None)):
+            # Somebody came back (for a dirty row that is not certain): what only leaving sets is emptied again.
             properties |= {name: "" for name in scope.mapping.when_left or () if name not in properties}
         values = self._values(draft, properties, ready)
         digests = {name: self._digest(draft.key, name, value) for name, value in values.items()}
