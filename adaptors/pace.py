@@ -32,8 +32,9 @@ class Pace:
     """Slots for requests to one system: additive increase, halving on trouble.
 
     Latency is the signal, not errors: a small PHP site queues long before it fails. The baseline is the 10th
-    percentile of the last 100 answers of the same kind. A window whose median is under 1.5 baselines earns a
-    slot, one over 2.5 baselines (or a failure) halves them.
+    percentile of the last 100 answers of the same kind and about the same length: what was asked for more takes
+    longer, and that is no sign of trouble. A window whose median is under 1.5 baselines earns a slot, one over 2.5
+    baselines (or a failure) halves them.
     """
 
     def __init__(self, *, start: int, ceiling: int, floor: int = 1) -> None:
@@ -41,7 +42,7 @@ class Pace:
         self._floor, self._ceiling = floor, ceiling
         self._busy = 0
         self._free = asyncio.Condition()
-        self._history: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=100))
+        self._history: dict[tuple[str, int], deque[float]] = defaultdict(lambda: deque(maxlen=100))
         self._window: list[float] = []
 
     @asynccontextmanager
@@ -57,9 +58,9 @@ class Pace:
                 self._busy -= 1
                 self._free.notify_all()
 
-    def answered(self, kind: str, seconds: float) -> None:
-        """Learn from an answer that took `seconds`; `kind` is a function or endpoint name."""
-        history = self._history[kind]
+    def answered(self, kind: str, seconds: float, length: int = 0) -> None:
+        """Learn from an answer of `length` bytes that took `seconds`; `kind` is a function or endpoint name."""
+        history = self._history[kind, length.bit_length()]
         history.append(seconds)
         baseline = sorted(history)[len(history) // 10]
         self._window.append(seconds / baseline if baseline > 0 else 1.0)

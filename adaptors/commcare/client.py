@@ -182,7 +182,7 @@ class CommCareClient:
         if answer.status == 429 or answer.status >= 500:
             self._pace.trouble()
         else:
-            self._pace.answered(operation, answer.seconds)
+            self._pace.answered(operation, answer.seconds, len(answer.body))
         return answer
 
     async def _transmit_write(self, body: list[dict[str, Any]], headers: Mapping[str, str]) -> Answer:

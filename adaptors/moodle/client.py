@@ -115,7 +115,7 @@ class MoodleClient:
             except Retriable:
                 self._pace.trouble()
                 raise
-            self._pace.answered(function, answer.seconds)
+            self._pace.answered(function, answer.seconds, len(answer.body))
             return answer
 
     @staticmethod
