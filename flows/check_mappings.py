@@ -10,11 +10,12 @@ from adaptors.moodle.normalise import course_record, grade_item_records
 from flows.probe import IDENTITY_SCREEN, ROLE_SCREEN, Finding, Probe, fail, note, ok
 from flows.run import context_of
 from flows.words import listed, numbered
-from mappings.engine import REASONS, CompiledMapping, Draft, Excluded, HeldBack
+from mappings.engine import REASONS, CompiledMapping, Draft, Excluded, HeldBack, ValueProblem
 
 # What the account is shown of people: fields, how people call them, and what brings them to light.
 IDENTITY = f"Tick them under {IDENTITY_SCREEN}, and give the role 'moodle/site:viewuseridentity'."
 DETAILS = f"Give the role 'moodle/user:viewalldetails' ({ROLE_SCREEN})."
+PARTS = {"@include": "'include'", "@owner": "'owner'", "@key": "'external_id'", "@name": "'case_name'"}
 FIELDS = (
     ("phone numbers", ("phone1", "phone2"), IDENTITY),
     ("e-mail addresses", ("email",), IDENTITY),
@@ -110,15 +111,20 @@ def _outcomes(
         return
     if mapping.source != "users":
         return
-    kept = len(found) - left_out.total()
-    people = numbered(len(found), "person", "people")
-    text = f"{mapping.name}.yaml makes {numbered(kept, 'case')} of the {people} looked at"
     held = [outcome for outcome in found if isinstance(outcome, HeldBack)]
+    kept = numbered(len(found) - left_out.total() - len(held), "case")
+    text = f"{mapping.name}.yaml makes {kept} of the {numbered(len(found), 'person', 'people')} looked at"
     if not held:
         yield ok("Mappings", text)
         return
-    reasons = Counter(
-        f"{p.property} {REASONS.get(p.reason, p.reason)}" for outcome in held for p in outcome.problems
-    )
+    reasons = Counter(_told(problem) for outcome in held for problem in outcome.problems)
     why = listed([f"{reason} ({count})" for reason, count in reasons.most_common()], 4)
-    yield note("Mappings", f"{text}; {len(held)} would be held back: {why}", "Complete these profiles in Moodle.")
+    remedy = "Complete the profiles in Moodle, or see whether the account may see these fields."
+    yield note("Mappings", f"{text}; {len(held)} would be held back: {why}", remedy)
+
+
+def _told(problem: ValueProblem) -> str:
+    """Return why a record is held back: what is wanted of which field, never a value."""
+    part = PARTS.get(problem.property, problem.property)
+    field = f", the field {problem.detail}," if problem.reason == "not_sent" and problem.detail else ""
+    return f"{part}{field} {REASONS.get(problem.reason, problem.reason)}"

@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -21,6 +21,7 @@ from flows.endings import (
     plain_endings,
     print_json,
     say,
+    wrapped,
 )
 
 if TYPE_CHECKING:
@@ -244,8 +245,9 @@ def _settings(env_file: Path) -> Settings:
 
 def _ask(question: str, default: str, secret: bool) -> str:
     """Ask one question; what is typed in secret is hidden where there is somebody to hide it from."""
-    hidden: dict[str, Any] = {"hide_input": secret and sys.stdin.isatty(), "show_default": bool(default)}
-    answer: str = typer.prompt(question, default=default, **hidden)
+    hidden = secret and sys.stdin.isatty()
+    shown = wrapped(f"{question} (hidden while you type)" if hidden else question, sys.stdout.isatty())
+    answer: str = typer.prompt(shown, default=default, hide_input=hidden, show_default=bool(default))
     return answer
 
 

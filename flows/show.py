@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from flows.endings import wrapped
+from flows.endings import command, wrapped
 from flows.result import CaseCounts, Result, RunState
 from flows.words import numbered
 from mappings.engine import REASONS as OF_VALUES
@@ -102,6 +102,8 @@ def show_verdict(levels: Sequence[str]) -> None:
         text, style = "Nothing is in the way of a run", "green"
     more = f", {numbered(notes, 'note')} to read" if notes else ""
     _console().print(Text(f"{text}{more}.", style))
+    if style == "green":
+        _console().print(Text(f"{command()} preview shows what it would send."))
 
 
 def finding_json(finding: Finding) -> dict[str, str]:
