@@ -13,11 +13,13 @@ from typing import Any
 
 from adaptors.moodle.answers import Course, CustomField, GradeRow, Person
 
-# Moodle leaves these out both when they are empty and when the account may not see them.
-MAYBE_HIDDEN = (
+FIELDS = (
     "username", "firstname", "lastname", "email", "idnumber", "phone1", "phone2", "city", "country", "address",
     "department", "institution", "lang", "timezone", "auth", "suspended", "confirmed", "firstaccess", "lastaccess",
 )  # fmt: skip
+# Moodle leaves these out both when they are empty and when the account may not see them. The others are there even
+# when they are empty, so that one which is missing is hidden, maybe for this person only (an e-mail address).
+MAYBE_EMPTY = frozenset({"idnumber", "phone1", "phone2", "city", "country", "address", "institution"})
 _TIMES = {"firstaccess", "lastaccess"}
 _DELETED_NAME = re.compile(r"\.\d{9,}$")
 _HASH = re.compile(r"[0-9a-f]{32}")
@@ -33,9 +35,11 @@ class Visible:
 
     seen: dict[str, int] = field(default_factory=dict)
 
-    def learn(self, people: Iterable[Person]) -> None:
-        """Take note of the fields these rows carry."""
+    def learn(self, people: Iterable[Person], me: int) -> None:
+        """Take note of the fields these rows carry; that of the account itself (`me`) carries them always."""
         for person in people:
+            if person.id == me:
+                continue
             for name in person.model_fields_set:
                 self.seen.setdefault(name, person.id)
             for custom in person.customfields:
@@ -51,19 +55,25 @@ def user_fields(person: Person, visible: Visible) -> dict[str, Any]:
     """Return the record of a person: id, names, contact fields, `profile`."""
     record: dict[str, Any] = {"id": person.id, "fullname": person.fullname}
     sent = person.model_fields_set
-    for name in MAYBE_HIDDEN:
+    for name in FIELDS:
         if name in sent:
             value = getattr(person, name)
             record[name] = (value or None) if name in _TIMES else value
-        elif name in visible.seen:
+        elif name in MAYBE_EMPTY and name in visible.seen:
             record[name] = None
     record["profile"] = dict.fromkeys(visible.custom) | custom_fields(person.customfields)
     return record
 
 
 def looks_deleted(person: Person) -> bool:
-    """Tell a deleted account: Moodle gives it back as e-mail address plus time, with a hash for an e-mail."""
-    return bool(_DELETED_NAME.search(person.username or "")) and bool(_HASH.fullmatch(person.email or ""))
+    """Tell a deleted account: Moodle gives it back as e-mail address plus time, with a hash for an e-mail.
+
+    Either may be hidden; the name alone tells when it is made of an e-mail address.
+    """
+    name, email = person.username, person.email
+    if email is None:
+        return "@" in (name or "") and bool(_DELETED_NAME.search(name or ""))
+    return bool(_HASH.fullmatch(email)) and (name is None or bool(_DELETED_NAME.search(name)))
 
 
 def custom_fields(fields: Iterable[CustomField]) -> dict[str, Any]:

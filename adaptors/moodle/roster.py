@@ -9,7 +9,7 @@ from typing import Any
 
 from adaptors.moodle.answers import PERSON_IDS, Person, checked
 from adaptors.moodle.client import MoodleClient, options
-from adaptors.moodle.normalise import TEACHERS, Visible, group_names, role_names
+from adaptors.moodle.normalise import TEACHERS, group_names, role_names
 
 ENROLLED = "core_enrol_get_enrolled_users"
 
@@ -60,7 +60,6 @@ class Roster:
     combinations: Combinations = field(repr=False)
     suspended: frozenset[int] = frozenset()
     teachers: tuple[str, ...] = ()
-    visible: Visible = field(default_factory=Visible, repr=False)
     users: dict[int, dict[str, Any]] = field(default_factory=dict, repr=False)
     _ids: array[int] = field(default_factory=lambda: array("q"), repr=False)
     _pairs: array[int] = field(default_factory=lambda: array("l"), repr=False)

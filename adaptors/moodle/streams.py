@@ -26,7 +26,7 @@ from adaptors.moodle.answers import (
 from adaptors.moodle.client import BATCH_FUNCTION, MoodleClient, options
 from adaptors.moodle.grades import GRADES as GRADES
 from adaptors.moodle.grades import GradeReader
-from adaptors.moodle.normalise import MAYBE_HIDDEN, Visible, looks_deleted, user_fields
+from adaptors.moodle.normalise import MAYBE_EMPTY, Visible, looks_deleted, user_fields
 from adaptors.moodle.records import PROFILE_ONLY
 from adaptors.moodle.roster import ENROLLED as ENROLLED
 from adaptors.moodle.roster import Combinations, Roster, read_ids
@@ -76,12 +76,14 @@ class MoodleReader:
         self._combinations = Combinations()
         self._room_for_rows = self._sizes.kept_rows
         self._grades = GradeReader(client, self._sizes, hidden=wanted.hidden_grades)
+        self._me = 0
         self.lost_profiles: set[int] = set()
         self.witnesses: dict[str, int] = {}
 
     async def site(self) -> SiteInfo:
         """Read who we are and what the service can do (`core_webservice_get_site_info`)."""
         site = checked(SiteInfo, SITE_INFO, await self.client.call(SITE_INFO))
+        self._me = site.userid
         self._grades.batching = BATCH_FUNCTION in site.function_names
         return site
 
@@ -101,10 +103,11 @@ class MoodleReader:
         suspended = frozenset(await read_ids(self.client, course_id, onlysuspended=1)) if ids else frozenset()
         people = await self._rows(course_id, ids) if ids else {}
         roster = Roster.of(course_id, people.values(), suspended & set(ids), self._combinations)
-        roster.visible.learn(people.values())
+        visible = Visible()
+        visible.learn(people.values(), self._me)
         if self._wanted.row_fields and len(people) <= self._room_for_rows:
             self._room_for_rows -= len(people)
-            roster.users = {person.id: user_fields(person, roster.visible) for person in people.values()}
+            roster.users = {person.id: user_fields(person, visible) for person in people.values()}
         return roster
 
     async def _rows(self, course_id: int, ids: Collection[int]) -> dict[int, Person]:
@@ -163,7 +166,7 @@ class MoodleReader:
         while queue:
             asked, people = await self._profile_batch(queue)
             del queue[:asked]
-            visible.learn(people)
+            visible.learn(people, self._me)
             waiting += people
             if self._all_seen(visible) or len(waiting) >= UNSETTLED_PROFILES or not queue:
                 self.witnesses = {name: visible.seen[name] for name in self._wanted.profile & visible.seen.keys()}
@@ -181,7 +184,7 @@ class MoodleReader:
         return len(wanted), people
 
     def _all_seen(self, visible: Visible) -> bool:
-        return not {name for name in self._wanted.profile if _may_be_hidden(name)} - visible.seen.keys()
+        return not {name for name in self._wanted.profile if _may_be_empty(name)} - visible.seen.keys()
 
     async def enrolments(
         self, course: Mapping[str, Any], roster: Roster, graded: Callable[[Mapping[str, Any]], bool]
@@ -208,8 +211,9 @@ class MoodleReader:
         if self._wanted.row_fields and len(roster):
             users, roster.users = roster.users, {}
             if not users:
-                rows = await self._rows(roster.course_id, roster.ids)
-                users = {person.id: user_fields(person, roster.visible) for person in rows.values()}
+                rows, visible = await self._rows(roster.course_id, roster.ids), Visible()
+                visible.learn(rows.values(), self._me)  # a right may be gone since these people were read
+                users = {person.id: user_fields(person, visible) for person in rows.values()}
         if self._wanted.profile_in_course:
             async for batch in self.profiles(roster.ids):
                 for record in batch:
@@ -235,8 +239,8 @@ class MoodleReader:
         return await retried(once)
 
 
-def _may_be_hidden(path: str) -> bool:
-    return path in MAYBE_HIDDEN or path.startswith("profile.")
+def _may_be_empty(path: str) -> bool:
+    return path in MAYBE_EMPTY or path.startswith("profile.")
 
 
 def _incomplete(what: str, function: str) -> Unexpected:
