@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
@@ -43,6 +44,7 @@ def measure(options: argparse.Namespace) -> Iterator[Line]:
     """Measure each size, several times over, and keep what took the least processor time."""
     for courses in options.courses:
         load = Load(courses, options.people, options.grades, options.shared)
+        print(f"{courses} courses ...", file=sys.stderr)
         stories = [story(load, slow=options.slow, profile=options.profile) for _ in range(options.repeat)]
         for run in stories[0]:
             yield Line(courses, run, min((found[run] for found in stories), key=lambda figures: figures.cpu))

@@ -1,0 +1,56 @@
+"""The bench runs and counts; what it measures is not tested."""
+
+from __future__ import annotations
+
+import json
+
+import httpx
+import pytest
+
+from adaptors.moodle.fake import TOKEN, FakeMoodle
+from bench.courses import arguments, main, table
+from bench.site import Load, change, make_site
+from bench.slow import SlowMoodle
+
+
+def test_the_bench_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    """A first load writes every case, the next run none, the third what was changed."""
+    main(["--courses", "2", "--people", "5", "--grades", "2", "--json"])
+    runs = json.loads(capsys.readouterr().out)["runs"]
+    expected = [("first load", "completed", 20), ("no change", "completed", 0), ("2 % changed", "completed", 2)]
+    assert expected == [(run["run"], run["state"], run["written"]) for run in runs]
+
+
+def test_people_may_be_shared() -> None:
+    """With a shared pool the same few people are in all courses by turns."""
+    site = make_site(Load(courses=3, people=4, grades=1, shared=6))
+    courses = [course for course in site.members if course > 1]
+    assert [4, 4, 4] == [len(site.members[course]) for course in courses]
+    assert 6 == len({person for course in courses for person in site.members[course]})
+
+
+def test_a_change_touches_a_share() -> None:
+    """Two of four learners get another name, and two of eight places another grade."""
+    site = make_site(Load(courses=2, people=4, grades=1, shared=4))
+    change(site, 50)
+    assert 2 == sum(user.lastname.endswith("-Rono") for user in site.users.values())
+    graded = [
+        grade.raw for book in site.gradebooks.values() for all_ in book.grades.values() for grade in all_.values()
+    ]
+    assert 4 == graded.count(50.5)
+
+
+def test_a_slow_moodle_works_on_two_calls_at_a_time() -> None:
+    """The third of three calls that came together waits for the first to be done."""
+    moodle = SlowMoodle(FakeMoodle(make_site(Load(courses=1, people=5))), clock=lambda: 100.0)
+    form = {"wstoken": TOKEN, "wsfunction": "core_user_get_users_by_field", "moodlewsrestformat": "json"}
+    form |= {"field": "id"} | {f"values[{number}]": str(number + 5) for number in range(3)}
+    url = "https://moodle.example.org/webservice/rest/server.php"
+    delays = [moodle(httpx.Request("POST", url, data=form)).extensions["delay"] for _ in range(3)]
+    assert pytest.approx([0.0302, 0.0302, 0.0604]) == delays
+
+
+def test_the_table_names_what_it_shows() -> None:
+    """The title says how large the courses are."""
+    options = arguments(["--people", "30", "--grades", "4"])
+    assert "Courses of 30 people and 4 grades, people of their own" == table([], options).title
