@@ -59,6 +59,8 @@ class GradeReader:
                 elif not isinstance(result, Refused):
                     raise result
             if asked == len(queue) and len(results) > asked:
+                if isinstance(results[asked], AdaptorError):
+                    raise results[asked]
                 still_in = {row.id for row in checked(PERSON_IDS, ENROLLED, results[asked])}
             del queue[: min(len(results), asked)]
         return {person: part for person, part in grades.items() if person in still_in}
@@ -80,6 +82,8 @@ class GradeReader:
                 size.shrink()
                 raise
             size.learn(min(len(results), asked), seconds)  # a batch ends with its first error
+            if isinstance(results[-1], Retriable):
+                raise results[-1]
             return results, asked
 
         return await retried(once)

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequen
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from adaptors.errors import Retriable, Unexpected
+from adaptors.errors import AccessDenied, AdaptorError, Maintenance, Retriable, Unexpected
 from adaptors.http import retried
 from adaptors.moodle.answers import (
     CATEGORIES,
@@ -39,6 +39,7 @@ PROFILES = "core_user_get_users_by_field"
 
 SITE_COURSE = 1
 EMPTY_PAGES = 3  # pages in a row that bring nobody new before a read counts as not complete
+LOST_BATCHES = 3  # batches of profiles in a row that Moodle does not give before it counts as out of order
 UNSETTLED_PROFILES = 1000  # profiles held back while a wanted field was not seen yet
 
 T = TypeVar("T")
@@ -77,7 +78,9 @@ class MoodleReader:
         self._room_for_rows = self._sizes.kept_rows
         self._grades = GradeReader(client, self._sizes, hidden=wanted.hidden_grades)
         self._me = 0
+        self._lost_batches = 0
         self.lost_profiles: set[int] = set()
+        self.trouble_with_profiles = ""
         self.witnesses: dict[str, int] = {}
 
     async def site(self) -> SiteInfo:
@@ -154,9 +157,10 @@ class MoodleReader:
         """Read each person's profile once, in batches of `user.*` records (without roles and groups).
 
         People whose profile Moodle does not give, or who are deleted by now, are noted in `lost_profiles`: the
-        read of people then is not complete. Records wait, up to 1,000 of them, until each wanted field was seen on
-        somebody: only then is a missing field blank and not just hidden. `first` are people known to have such
-        fields; reading them first ends the wait at once (afterwards, `witnesses` names such people).
+        read of people then is not complete. A batch that fails loses its own people only. Records wait, up to
+        1,000 of them, until each wanted field was seen on somebody: only then is a missing field blank and not
+        just hidden. `first` are people known to have such fields; reading them first ends the wait at once
+        (afterwards, `witnesses` names such people).
         """
         everybody = set(ids)
         leading = [person_id for person_id in dict.fromkeys(first) if person_id in everybody]
@@ -174,11 +178,21 @@ class MoodleReader:
                 waiting = []
 
     async def _profile_batch(self, queue: Sequence[int]) -> tuple[int, list[Person]]:
-        asked, answer = await self._sized(
-            self._sizes.profiles, PROFILES, lambda size: {"field": "id", "values": list(queue[:size])}
-        )
+        asked, rows = self._sizes.profiles.value, tuple[Person, ...]()
+        try:
+            asked, answer = await self._sized(
+                self._sizes.profiles, PROFILES, lambda size: {"field": "id", "values": list(queue[:size])}
+            )
+            rows, self._lost_batches = checked(PEOPLE, PROFILES, answer), 0
+        except (Maintenance, AccessDenied):
+            raise
+        except AdaptorError as error:
+            asked, self._lost_batches = min(asked, self._sizes.profiles.value), self._lost_batches + 1
+            self.trouble_with_profiles = str(error)
+            if self._lost_batches == LOST_BATCHES:
+                raise
         wanted = set(queue[:asked])
-        found = {person.id: person for person in checked(PEOPLE, PROFILES, answer) if person.id in wanted}
+        found = {person.id: person for person in rows if person.id in wanted}
         people = [person for person in found.values() if not looks_deleted(person)]
         self.lost_profiles |= wanted - {person.id for person in people}
         return len(wanted), people

@@ -16,6 +16,7 @@ from mappings.engine import CompiledMapping
 if TYPE_CHECKING:
     from flows.run import Run
 
+REMEDY = "If this stays: give the Moodle role 'moodle/user:viewdetails'."
 WITNESSES = "witnesses"  # fact in the books: field name -> id of a person whose profile carried it
 
 
@@ -76,16 +77,17 @@ async def _finish(run: Run, scopes: list[Scope], courses: list[Course], ids: lis
     store = run.world.books.store
     if run.reader.witnesses:
         await run.world.books.do(store.put, WITNESSES, json.dumps(run.reader.witnesses))
+    if run.reader.lost_profiles:
+        reason = run.reader.trouble_with_profiles
+        run.result.worse(
+            RunState.DEGRADED,
+            f"Moodle did not give the profiles of {len(run.reader.lost_profiles)} people, so nobody was looked "
+            f"for as having left. {reason or REMEDY}",
+        )
     if not run.whole_site:
         return
     for scope in scopes:
         await _save_problems(run, scope)
-    if run.reader.lost_profiles:
-        run.result.worse(
-            RunState.DEGRADED,
-            f"Moodle did not give the profiles of {len(run.reader.lost_profiles)} people, so nobody was looked "
-            "for as having left. If this stays: give the Moodle role 'moodle/user:viewdetails'.",
-        )
     if run.reader.lost_profiles or any(course.id not in run.rosters for course in courses):
         return
     elsewhere = await _members_elsewhere(run, courses)

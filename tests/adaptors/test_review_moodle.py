@@ -1,0 +1,58 @@
+"""Where reading Moodle went wrong once: each test is the smallest story that showed it."""
+
+from __future__ import annotations
+
+import pytest
+
+from adaptors.errors import Maintenance
+from adaptors.moodle.answers import Person
+from adaptors.moodle.normalise import looks_deleted
+from adaptors.moodle.sizes import Sizes
+from adaptors.moodle.streams import ENROLLED, GRADES, PROFILES
+from tests.adaptors.test_moodle_reader import World, small_site
+
+
+@pytest.mark.parametrize("function", [GRADES, ENROLLED])
+async def test_trouble_inside_a_batch_passes(function: str) -> None:
+    """A database that stumbles over one entry of a batch does not cost the course: the batch is asked again."""
+    site, course, learners = small_site(60)
+    site.grade(site.set_grade_item(course, "Quiz"), learners[59], 80)
+    world = World(site)
+    before = 0 if function == GRADES else 3  # id list, suspended, fields: the next one rides in the batch
+    world.fake.fail_next(function, "dml", after=before)
+    records = await world.enrolments(course)
+    assert 60 == sum(1 for record in records if "grade" in record)
+
+
+async def test_maintenance_inside_a_batch() -> None:
+    """Moodle closing between two entries of a batch is maintenance, also for the id list that rides along."""
+    site, course, _ = small_site(60)
+    world = World(site)
+    world.fake.fail_next(ENROLLED, "sitemaintenance", after=3)
+    with pytest.raises(Maintenance):
+        await world.enrolments(course)
+
+
+async def test_one_bad_batch_of_profiles() -> None:
+    """Profiles that Moodle cannot give, however often it is asked, are lost for this run; the others are read."""
+    site, _course, learners = small_site(40)
+    world = World(site, sizes=Sizes.fixed(profiles=10))
+    world.fake.fail_next(PROFILES, "500_empty", times=5, after=1)
+    people = await world.profiles(learners)
+    assert (30, set(learners[10:20])) == (len(people), world.reader.lost_profiles)
+
+
+@pytest.mark.parametrize(
+    ("deleted", "username", "email"),
+    [
+        (True, "amina@example.org.1795300000", "0123456789abcdef" * 2),
+        (True, None, "0123456789abcdef" * 2),
+        (True, "amina@example.org.1795300000", None),
+        (False, "amina.254722000111", None),
+        (False, "amina.254722000111", "amina@example.org"),
+        (False, None, None),
+    ],
+)
+def test_deleted_accounts(deleted: bool, username: str | None, email: str | None) -> None:
+    """A deleted account is recognised by what is left of its name or its e-mail, whichever is shown."""
+    assert deleted == looks_deleted(Person(id=7, username=username, email=email))
