@@ -104,9 +104,7 @@ def _outcomes(
     left_out = Counter(outcome.reason for outcome in found if isinstance(outcome, Excluded))
     if left_out.total() == len(found):
         words = " and ".join(f"'{reason}'" for reason in left_out)
-        what = (
-            f"{mapping.name}.yaml leaves out everybody in {probe.where} ({words}): no '{mapping.case_type}' case"
-        )
+        what = f"{mapping.name}.yaml leaves out everybody in {probe.where}: no '{mapping.case_type}' case"
         yield note("Mappings", what, f"Look at {words} in {mapping.name}.yaml.")
         return
     if mapping.source != "users":

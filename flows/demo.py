@@ -112,7 +112,8 @@ class Teller:
             await world.close()
         rows = [row for form in self.sandbox.project.forms[before:] for row in form.rows]
         if len(rows) <= ROWS:
-            self.lines("Sent", [self._told(row) for row in rows] or [Text("nothing")])
+            told = sorted((self._told(row) for row in rows), key=lambda line: line.plain, reverse=True)
+            self.lines("Sent", told or [Text("nothing")])
         self.lines("Cases", [Text(_counts(result))])
         self.lines("Requests", [Text(_requests(result))])
         return result

@@ -1,0 +1,273 @@
+"""`moodle-commcare check`: what it finds, how little it asks, and what it says about a sample."""
+
+from __future__ import annotations
+
+import json
+
+import httpx
+import pytest
+
+from flows.endings import FAILED, OK
+from tests.flows.terminal import Terminal
+
+OWNER = "owner:\n  # first_of:"
+
+
+def findings(terminal: Terminal, *, code: int = OK) -> list[str]:
+    """Run the check and return its findings as lines: level, area, what."""
+    ended = terminal.run("check", "--json")
+    assert code == ended.code, ended.text
+    return [" ".join((found["level"], found["area"], found["what"])) for found in ended.json["findings"]]
+
+
+def not_well(terminal: Terminal, *, code: int = OK) -> list[str]:
+    """Return the findings that are not ok."""
+    return [line for line in findings(terminal, code=code) if not line.startswith("ok ")]
+
+
+def add_courses(terminal: Terminal, count: int) -> None:
+    """Add courses with four learners each."""
+    for number in range(count):
+        course = terminal.box.site.add_course(f"CHW-3{number:02}", f"Course {number}")
+        for learner in terminal.box.learners[:4]:
+            terminal.box.site.enrol(course, learner)
+
+
+def test_a_healthy_project(terminal: Terminal) -> None:
+    """Every area has its line, nothing is to be put right, and the account's policyagreed 0 is no failure."""
+    lines = findings(terminal)
+    areas = ["Settings", "Mappings", "Books", "Moodle", "Courses", "People", "Grades", "Roles", "Profiles"]
+    assert [*areas, "CommCare", "Owners"] == list(dict.fromkeys(line.split()[1] for line in lines))
+    assert [] == [line for line in lines if not line.startswith("ok ")]
+    assert "ok Mappings student.yaml makes 12 cases of the 13 people looked at" in lines
+    assert "ok Roles student (24), editingteacher (3)" in lines
+
+
+def test_few_requests_and_no_writes(terminal: Terminal) -> None:
+    """Site, courses, three for each course, profiles, one grade report; access, two counts, one list of owners."""
+    findings(terminal)
+    assert 1 + 1 + 3 * 3 + 1 + 1 == terminal.box.moodle.requests
+    assert {"probe": 1, "list": 2, "owners": 1} == dict(terminal.box.commcare.requests)
+
+
+def test_many_courses_are_sampled_and_that_is_said(terminal: Terminal) -> None:
+    """Eight courses are read, spread over all."""
+    add_courses(terminal, 30)
+    lines = findings(terminal)
+    assert "ok People 13 people in the 8 courses looked at (of 33)" in lines
+    assert 1 + 1 + 3 * 8 + 1 + 1 == terminal.box.moodle.requests
+
+
+def test_findings_on_a_terminal_and_in_a_pipe(terminal: Terminal) -> None:
+    """A line each, what to do below it, and a verdict."""
+    terminal.box.moodle.remove_function("core_user_get_users_by_field")
+    lines = terminal.run("check").out.splitlines()
+    place = lines.index("FAIL  Moodle    the service lacks the function core_user_get_users_by_field")
+    assert lines[place + 1].startswith("                → Add it under Site administration > Server > ")
+    assert "1 thing to put right." == lines[-1]
+
+
+def test_after_a_run_the_books_tell_it(terminal: Terminal) -> None:
+    """State and time of the last run, and how many cases are known."""
+    terminal.run("sync", "--yes")
+    lines = findings(terminal)
+    assert any(line.startswith("ok Books last run completed, 20") for line in lines)
+    assert "ok CommCare 24 'enrolment' cases, 24 known to the books" in lines
+
+
+def test_hidden_phones(terminal: Terminal) -> None:
+    """Phones that nobody shows are a note with the screen to open."""
+    terminal.box.site.showuseridentity = ("email",)
+    ended = terminal.run("check")
+    assert OK == ended.code
+    assert (
+        "note Profiles no phone numbers among 13 people: nobody has any, or they are hidden → Tick them under Site"
+        " administration > Users > Permissions > User policies > Show user identity" in ended.text
+    )
+
+
+def test_hidden_details(terminal: Terminal) -> None:
+    """What one capability hides is one note."""
+    terminal.box.moodle.revoke("moodle/user:viewalldetails")
+    what = "no login names and no languages among 13 people: nobody has any, or they are hidden"
+    assert [f"note Profiles {what}"] == not_well(terminal)
+
+
+def test_hidden_grade_items(terminal: Terminal) -> None:
+    """Without the view right of a module its grade items vanish silently."""
+    terminal.box.moodle.revoke("mod/assign:view")
+    assert ["note Grades no graded activity is to be seen in course 4"] == not_well(terminal)
+
+
+def test_one_of_two_roles_that_nobody_has(terminal: Terminal) -> None:
+    """It is a note: the mapping makes cases all the same."""
+    terminal.edit("student.yaml", "any_of: [student]", "any_of: [student, pupil]")
+    what = "student.yaml includes the role 'pupil', and nobody in the 3 courses looked at has it"
+    assert [f"note Roles {what}"] == not_well(terminal)
+
+
+def test_a_mapping_that_leaves_out_everybody(terminal: Terminal) -> None:
+    """It is said, with the word that does it."""
+    terminal.edit("student.yaml", "include:", "exclude:\n  - {source: confirmed, is: true}\ninclude:")
+    ended = terminal.run("check")
+    what = "student.yaml leaves out everybody in the 3 courses looked at: no 'student' case"
+    assert f"note Mappings {what} → Look at 'include' and 'exclude' in student.yaml." in ended.text, ended.text
+
+
+def test_an_enrolment_mapping_that_leaves_out_everybody(terminal: Terminal) -> None:
+    """Also in a course whose grades are not read."""
+    terminal.edit(
+        "enrolment.yaml", "any_of: [student]}", "any_of: [student]}\n  - {source: status, is: suspended}"
+    )
+    what = "enrolment.yaml leaves out everybody in the 3 courses looked at: no 'enrolment' case"
+    assert [f"note Mappings {what}"] == not_well(terminal)
+
+
+def test_a_consent_that_nobody_shows(terminal: Terminal) -> None:
+    """A custom field that is not there is named, and so is that it holds everybody back."""
+    terminal.edit(
+        "student.yaml", "any_of: [student]}", 'any_of: [student]}\n  - {source: profile.consent, is: "1"}'
+    )
+    notes = not_well(terminal)
+    assert "note Profiles nobody of 13 people shows the custom profile field 'consent'" == notes[0]
+    assert "makes 0 cases of the 13 people looked at; 12 would be held back: 'include', the field" in notes[1]
+
+
+def test_people_without_what_is_required(terminal: Terminal) -> None:
+    """Who would be held back is counted by reason, and nobody is named."""
+    terminal.box.site.update_user(terminal.box.learners[0], lastname="")
+    (line,) = not_well(terminal)
+    assert line.startswith(
+        "note Mappings student.yaml makes 11 cases of the 13 people looked at; 1 would be held back"
+    )
+    assert "last_name is required and blank (1)" in line
+
+
+def test_a_course_that_is_named_and_has_ended(terminal: Terminal) -> None:
+    """It is not read, and the reader is told."""
+    terminal.edit("project.yaml", 'shortname_like: "CHW-*"', "ids: [2, 3]")
+    terminal.box.site.courses[3]["enddate"] = 1_700_000_000
+    what = "course 3 is named in project.yaml and not read: it has ended, or not begun yet"
+    assert [f"note Courses {what}"] == not_well(terminal)
+
+
+def test_a_choice_that_chooses_nothing(terminal: Terminal) -> None:
+    """Nothing more is looked at in Moodle, CommCare still is."""
+    terminal.edit("project.yaml", "CHW-*", "XYZ-*")
+    lines = findings(terminal, code=FAILED)
+    assert "fail Courses none of the 3 courses on the site is chosen" in lines
+    assert "ok CommCare no 'student' case yet" in lines
+
+
+def test_categories(terminal: Terminal) -> None:
+    """Their function is needed, and an unknown one is named."""
+    terminal.edit("project.yaml", 'shortname_like: "CHW-*"', "categories: [1, 77]")
+    assert ["fail Courses Moodle shows no category 77, which project.yaml names"] == not_well(
+        terminal, code=FAILED
+    )
+    terminal.box.moodle.remove_function("core_course_get_categories")
+    assert "fail Moodle the service lacks the function core_course_get_categories" in not_well(
+        terminal, code=FAILED
+    )
+
+
+def test_an_empty_course(terminal: Terminal) -> None:
+    """A course without people is a note."""
+    terminal.box.site.add_course("CHW-900", "Not begun")
+    assert ["note People nobody is in course 5"] == not_well(terminal)
+
+
+def test_a_site_administrator(terminal: Terminal) -> None:
+    """It works, and should not be."""
+    terminal.box.site.info["userissiteadmin"] = True
+    (line,) = not_well(terminal)
+    assert line.startswith("note Moodle the account is a site administrator")
+
+
+def test_broken_mappings_do_not_hide_the_rest(terminal: Terminal) -> None:
+    """Both systems are looked at as far as that goes without mappings."""
+    terminal.edit("student.yaml", "source: firstname", "source: fristname")
+    lines = findings(terminal, code=FAILED)
+    assert {"ok Courses 3 courses on the site", "ok Books new: no run yet"} < set(lines)
+    assert any(line.startswith("ok CommCare project space 'sandbox' lets") for line in lines)
+
+
+def test_moodle_out_of_reach_does_not_hide_commcare(terminal: Terminal) -> None:
+    """The other system is still looked at, and the project's owner too."""
+    terminal.env["MOODLE_URL"] = "http://127.0.0.1:1"
+    assert "ok Owners the case-sharing group 'Field coaches' in project.yaml can own cases" in findings(
+        terminal, code=FAILED
+    )
+
+
+def test_a_commcare_without_upserts(terminal: Terminal) -> None:
+    """An older server is named as such."""
+
+    def older(request: httpx.Request) -> httpx.Response:
+        if request.method == "POST" and json.loads(request.content) == [{"create": None}]:
+            return httpx.Response(400, json={"error": "A 'create' flag is required for each update."})
+        return terminal.box.commcare(request)
+
+    terminal.ports.answer["commcare"] = older
+    (line,) = not_well(terminal, code=FAILED)
+    assert line.endswith("cannot create or update cases in one request (upsert)")
+
+
+@pytest.mark.parametrize(
+    ("right", "words"),
+    [
+        ("membership", "The CommCare account may not use the API of this project space"),
+        ("plan", "The plan of this CommCare project space does not include the API"),
+        ("edit_groups", "CommCare does not let this account list groups"),
+    ],
+)
+def test_rights_in_commcare(terminal: Terminal, right: str, words: str) -> None:
+    """Each comes with the screen to open."""
+    terminal.box.commcare.revoke(right)
+    assert [f"fail CommCare {words}"] == not_well(terminal, code=FAILED)
+
+
+def test_existing_cases_that_may_stay(terminal: Terminal) -> None:
+    """With `existing_cases: ignore` they are no reason to stop."""
+    terminal.box.project.add_case("student", "Somebody")
+    terminal.edit("student.yaml", "source: users", "source: users\nexisting_cases: ignore")
+    assert "ok CommCare 1 'student' case, 0 known to the books" in findings(terminal)
+
+
+@pytest.mark.parametrize(
+    ("kind", "prepare", "words"),
+    [
+        ("group", lambda project: project.add_group("Coaches", case_sharing=False), "does not share cases"),
+        ("user", lambda project: project.add_user("coaches", active=False), "is deactivated"),
+        ("location", lambda project: project.add_location("Town", "town"), "is not in the project space"),
+    ],
+)
+def test_an_owner_that_cannot_own(terminal: Terminal, kind: str, prepare: object, words: str) -> None:
+    """The project's owner is named, with what is wrong."""
+    prepare(terminal.box.project)  # type: ignore[operator]
+    terminal.edit("project.yaml", '{group: "Field coaches"}', f"{{{kind}: Coaches}}")
+    (line,) = not_well(terminal, code=FAILED)
+    assert line.endswith(f"'Coaches' in project.yaml {words}")
+
+
+def test_owners_of_the_sample(terminal: Terminal) -> None:
+    """Who would have no owner is counted by reason, and nobody is named."""
+    terminal.box.project.add_user("amina.otieno")
+    terminal.edit("student.yaml", "  otherwise: project\n", "  first_of: [{user: username}]\n")
+    (line,) = not_well(terminal)
+    assert line == (
+        "note Owners student.yaml finds an owner for 1 of the 12 cases looked at; the others would be held back: "
+        "the mobile worker is not in the project space (11)"
+    )
+
+
+def test_a_login_instead_of_a_token(terminal: Terminal) -> None:
+    """A password of the account does, and a wrong one is said to be wrong."""
+    del terminal.env["MOODLE_TOKEN"]
+    terminal.env |= {"MOODLE_USERNAME": "svc_commcare", "MOODLE_PASSWORD": "let me in please"}
+    terminal.env["MOODLE_SERVICE"] = "commcare_sync"
+    terminal.box.moodle.account.passwords["svc_commcare"] = "let me in please"
+    assert [] == not_well(terminal)
+    terminal.env["MOODLE_PASSWORD"] = "let me out please"
+    what = "Moodle does not accept the user name and password, or the account is suspended"
+    assert [f"fail Moodle {what}"] == not_well(terminal, code=FAILED)
