@@ -18,12 +18,13 @@ from flows.result import Result
 from flows.steps.lease import Lease
 from flows.steps.planned import Planned
 from flows.world import World
-from state import Ack, Intent
+from state import Ack, Intent, RowId
 
 BATCH = 100
 IN_FLIGHT = 4
 TRIES = 6
 LONGEST_WAIT = 60.0
+SAME_KEY = "same_key_twice"
 
 Settled = Callable[[Planned, str], Awaitable[None]]
 """Told for each row: "" when CommCare has it, "in_doubt", or the reason why it was refused."""
@@ -41,6 +42,7 @@ class Pusher:
         self._lease = lease
         self._queues: dict[int, list[tuple[Planned, Settled]]] = defaultdict(list)
         self._sending: set[asyncio.Task[None]] = set()
+        self._owners_of_keys: dict[str, RowId] = {}
         self._failed: BaseException | None = None
         self._batches = 0
 
@@ -103,18 +105,20 @@ class Pusher:
             raise self._failed
 
     async def _send(self, batch: Sequence[tuple[Planned, Settled]]) -> None:
-        outcomes = await self._transmit([row for row, _ in batch])
+        # CommCare knows cases by their key alone: one that two rows of ours lay claim to would make two cases.
+        rows = [row for row, _ in batch if self._owners_of_keys.setdefault(row.row.key, row.row) == row.row]
+        outcomes = await self._transmit(rows) if rows else {}
         for row, settled in batch:
-            outcome = outcomes[row.row.key]
+            outcome = outcomes.get(row.row, SAME_KEY)
             self._count(row, outcome)
             await settled(row, outcome)
 
-    async def _transmit(self, rows: Sequence[Planned]) -> dict[str, str]:
-        """Send rows as one request and return each key's outcome; rows that spoil a request are set aside."""
+    async def _transmit(self, rows: Sequence[Planned]) -> dict[RowId, str]:
+        """Send rows as one request and return each row's outcome; rows that spoil a request are set aside."""
         try:
             replies = await self._announced(rows)
         except InDoubt:
-            return {row.row.key: "in_doubt" for row in rows}
+            return {row.row: "in_doubt" for row in rows}
         except RowsRefused as refusal:
             await self._world.books.do(self._world.books.store.release, [row.row for row in rows])
             return await self._isolate(rows, refusal)
@@ -124,7 +128,7 @@ class Pusher:
             if reply is not None
         ]
         await self._world.books.do(self._world.books.store.acknowledge, acks, self._world.clock.now())
-        return {row.row.key: "" for row in rows}
+        return {row.row: "" for row in rows}
 
     async def _announced(self, rows: Sequence[Planned]) -> Sequence[CaseReply | None]:
         """Announce and send until CommCare takes it, or cannot for now (then Retriable is raised)."""
@@ -153,15 +157,15 @@ class Pusher:
                 raise
         raise AssertionError("the last try returns or raises")  # pragma: no cover
 
-    async def _isolate(self, rows: Sequence[Planned], refusal: RowsRefused) -> dict[str, str]:
+    async def _isolate(self, rows: Sequence[Planned], refusal: RowsRefused) -> dict[RowId, str]:
         """Set aside the rows that CommCare names, or find them by halving, and send the others."""
         bad = dict(refusal.rows)
         for number, row in enumerate(rows):
             if number not in bad and {row.row.key, row.write.case_id} & set(refusal.named) - {""}:
                 bad[number] = refusal.code
         if len(rows) == 1:
-            return {rows[0].row.key: bad.get(0, refusal.code) or "refused"}
-        outcomes = {rows[number].row.key: reason for number, reason in bad.items()}
+            return {rows[0].row: bad.get(0, refusal.code) or "refused"}
+        outcomes = {rows[number].row: reason for number, reason in bad.items()}
         rest = [row for number, row in enumerate(rows) if number not in bad]
         parts = [rest] if bad else [rest[: ceil(len(rest) / 2)], rest[ceil(len(rest) / 2) :]]
         for part in parts:
@@ -191,8 +195,8 @@ class DryPusher(Pusher):
         super().__init__(world, result, lease)
         self._planned = planned
 
-    async def _transmit(self, rows: Sequence[Planned]) -> dict[str, str]:
+    async def _transmit(self, rows: Sequence[Planned]) -> dict[RowId, str]:
         self._batches += 1
         for row in rows:
             self._planned(row)
-        return {row.row.key: "" for row in rows}
+        return {row.row: "" for row in rows}
