@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
 
 from adaptors.errors import AdaptorError, Maintenance
 from adaptors.moodle.answers import Course, GradeReport, checked
@@ -99,33 +100,45 @@ async def _read_profiles(probe: Probe) -> None:
 
 
 async def _enrolments(probe: Probe) -> AsyncIterator[Finding]:
-    """Keep the enrolments of the sample; the smallest course is read with its grades."""
-    with_people = sorted((roster for roster in probe.rosters.values() if len(roster)), key=len)
-    graded = with_people[0].course_id if with_people and probe.wanted.grades and probe.has(GRADES) else 0
+    """Keep the enrolments of the sample; one course is read with its grades."""
     courses = {course.id: course_record(course) for course in probe.courses}
-    for roster in with_people:
-        number = roster.course_id
+    graded = _graded_course(probe)
+    for number, roster in probe.rosters.items():
         try:
-            found = await probe.reader.enrolments(courses[number], roster, lambda _, n=number: n == graded)  # type: ignore[misc]
+            found = await probe.reader.enrolments(courses[number], roster, _yes if number == graded else _no)
         except Maintenance:
             raise
         except AdaptorError as error:
-            yield fail(
-                "Grades" if number == graded else "People", f"course {number}: {error.message}", error.remedy
-            )
+            area = "Grades" if number == graded else "People"
+            yield fail(area, f"course {number}: {error.message}", error.remedy)
             continue
         probe.enrolments += found
         if number == graded:
-            for finding in _grades(number, found):
-                yield finding
+            yield _grades(number, found)
 
 
-def _grades(course: int, records: list[dict[str, object]]) -> list[Finding]:
+def _graded_course(probe: Probe) -> int:
+    """Return the smallest course with learners, 0 when grades are not needed or cannot be read."""
+    if not probe.wanted.grades or not probe.has(GRADES):
+        return 0
+    with_learners = [roster for roster in probe.rosters.values() if len(roster) and not _only_teachers(roster)]
+    return min(with_learners, key=len).course_id if with_learners else 0
+
+
+def _yes(_: Mapping[str, Any]) -> bool:
+    return True
+
+
+def _no(_: Mapping[str, Any]) -> bool:
+    return False
+
+
+def _grades(course: int, records: Sequence[Mapping[str, Any]]) -> Finding:
     """Say what was read of a course's grades."""
     read = [record["items"] for record in records if "items" in record]
-    activities = max((len(items) for items in read if isinstance(items, list)), default=0)
+    activities = max(map(len, read), default=0)
     if read and not activities:
         remedy = "If it has some, give the role the view right of each kind: 'mod/assign:view', 'mod/quiz:view'."
-        return [note("Grades", f"no graded activity is to be seen in course {course}", remedy)]
+        return note("Grades", f"no graded activity is to be seen in course {course}", remedy)
     shown = f"{numbered(len(read), 'person', 'people')}, {numbered(activities, 'activity', 'activities')}"
-    return [ok("Grades", f"readable in course {course}: {shown}")]
+    return ok("Grades", f"readable in course {course}: {shown}")

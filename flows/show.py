@@ -116,14 +116,15 @@ def show_mappings(report: CheckReport, folder: Path) -> None:
     console = _console()
     for problem in report.problems:
         console.print(Text(f"{problem.render()}\n"))
-    names = sorted(file.stem for file in folder.glob("*.yaml") if file.name != "project.yaml")
-    used = [name for name in names if name not in report.switched_off]
-    off = f"; switched off: {', '.join(report.switched_off)}" if report.switched_off else ""
-    tests = f"{numbered(report.tests_run, 'test')}" + (
-        f", {report.tests_failed} failed" if report.tests_failed else ""
-    )
-    verdict = f"{numbered(len(report.errors), 'mistake')} to put right" if report.errors else "all right"
-    console.print(Text(f"{numbered(len(used), 'mapping')} ({', '.join(used)}{off}), {tests}: {verdict}."))
+    tests = numbered(report.tests_run, "test") + (f", {report.tests_failed} failed" if report.tests_failed else "")
+    if report.errors:
+        console.print(Text(f"{numbered(len(report.errors), 'mistake')} to put right; {tests}."))
+        return
+    off = set(report.switched_off)
+    names = [file.stem for file in sorted(folder.glob("*.yaml")) if file.name != "project.yaml"]
+    used = ", ".join(name for name in names if name not in off)
+    more = f"; switched off: {', '.join(sorted(off))}" if off else ""
+    console.print(Text(f"{numbered(len(names) - len(off), 'mapping')} ({used}{more}), {tests}: all right."))
 
 
 def problem_json(problem: Problem) -> dict[str, Any]:
