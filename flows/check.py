@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 
 from adaptors.errors import AdaptorError, Maintenance
 from flows.check_commcare import check_commcare
@@ -15,14 +14,12 @@ from flows.check_mappings import check_mappings
 from flows.check_moodle import check_moodle
 from flows.check_people import check_people
 from flows.clock import SystemClock
-from flows.open import open_commcare, open_moodle, open_project
+from flows.open import open_commcare, open_moodle, open_project, open_store
 from flows.probe import Finding, Probe, fail, ok
 from flows.settings import Settings
 from flows.steps.pull import wanted_by
 from mappings.engine import MappingError
-from state import StateError, Store
-from state.facts import TARGET
-from state.key import read_or_make_key
+from state import StateError
 
 Part = Callable[[Probe], AsyncIterator[Finding]]
 
@@ -58,12 +55,9 @@ def _mappings(probe: Probe) -> Iterator[Finding]:
 
 
 def _books(probe: Probe) -> Iterator[Finding]:
-    """Open the books; a check does not yet bind new ones to these two systems."""
-    settings = probe.settings
+    """Open the books, which must not belong to other systems."""
     try:
-        store = probe.store = Store.open(settings.state_url, key=read_or_make_key(Path(settings.state_key_file)))
-        if any(store.get(name) for name in TARGET):
-            store.bind_target(settings.moodle_url, settings.commcare_url, settings.commcare_domain)
+        store = probe.store = open_store(probe.settings)
         last = store.last_run()
     except StateError as error:
         yield fail("Books", str(error))

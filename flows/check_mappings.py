@@ -57,7 +57,7 @@ def _roles(probe: Probe, mapping: CompiledMapping, seen: frozenset[str]) -> Iter
 def named_roles(mapping: CompiledMapping) -> tuple[frozenset[str], frozenset[str]]:
     """Return the roles that a mapping's `include` and `exclude` name."""
     none = frozenset[str]()
-    return mapping.included.get("roles", none), getattr(mapping, "excluded", {}).get("roles", none)
+    return mapping.included.get("roles", none), mapping.excluded.get("roles", none)
 
 
 def _fields(probe: Probe, mappings: Iterable[CompiledMapping]) -> Iterator[Finding]:

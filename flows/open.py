@@ -38,6 +38,7 @@ def open_world(
         books=books,
         project=project,
         clock=clock,
+        target=target(settings),
         site_url=project.site_url or settings.moodle_url,
         in_doubt_rest=settings.in_doubt_rest_s,
         lease_ttl=settings.lease_ttl_s,
@@ -50,14 +51,19 @@ def open_project(settings: Settings) -> Project:
 
 
 def open_store(settings: Settings) -> Store:
-    """Open the books and make sure that they belong to these two systems."""
+    """Open the books and make sure that they do not belong to other systems; a first run binds new ones."""
     store = Store.open(settings.state_url, key=read_or_make_key(Path(settings.state_key_file)))
     try:
-        store.bind_target(settings.moodle_url, settings.commcare_url, settings.commcare_domain)
+        store.check_target(*target(settings))
     except StateError:
         store.close()
         raise
     return store
+
+
+def target(settings: Settings) -> tuple[str, str, str]:
+    """Return what the books are about: both addresses and the project space."""
+    return settings.moodle_url, settings.commcare_url, settings.commcare_domain
 
 
 def open_moodle(

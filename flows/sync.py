@@ -95,6 +95,7 @@ async def _run(run: Run, options: Options) -> None:
         await recover(world)
         await _ask_before_first_run(run, options, courses, selected)
         await refuse_existing_cases(world, run.mappings)
+        await world.books.do(world.books.store.bind_target, *world.target)  # only now that both have answered
     try:
         await _read_and_push(run, courses, selected)
         await run.planner.blanks.tell()
@@ -178,11 +179,12 @@ async def _close(world: World, result: Result, lease: Lease, options: Options) -
     store, now = world.books.store, world.clock.now()
     if not options.preview:
         try:
-            await world.books.do(store.finish_run, result.run_id, now, str(result.state), result.as_json())
+            try:
+                await world.books.do(store.finish_run, result.run_id, now, str(result.state), result.as_json())
+            finally:
+                await lease.release()
         except StateError as error:
             result.worse(RunState.FAILED, str(error))
-        finally:
-            await lease.release()
     log.info("run %s ended %s", result.run_id, result.state)
 
 

@@ -58,6 +58,8 @@ class World:
     books: Books
     project: Project
     clock: Clock
+    target: tuple[str, str, str]
+    """What the books are about: both addresses and the project space."""
     site_url: str = ""
     in_doubt_rest: float = 1200.0
     lease_ttl: float = 600.0

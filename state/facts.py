@@ -28,14 +28,25 @@ class Facts(Books):
 
     def bind_target(self, moodle_url: str, commcare_url: str, domain: str) -> None:
         """Remember what these books are about on first use; later, StateError when it is something else."""
-        given = dict(zip(TARGET, (_address(moodle_url), _address(commcare_url), domain), strict=True))
+        given = _target(moodle_url, commcare_url, domain)
         with self._database.writing() as connection:
-            known = dict(
-                connection.execute(select(meta.c.name, meta.c.value).where(meta.c.name.in_(TARGET))).all()
-            )
-            for name in TARGET:
-                if name not in known:
-                    self._put(connection, name, given[name])
+            known = self._known_target(connection)
+            for name in given.keys() - known.keys():
+                self._put(connection, name, given[name])
+        self._compare(known, given)
+
+    def check_target(self, moodle_url: str, commcare_url: str, domain: str) -> None:
+        """Raise StateError when these books are about something else; new books may become about anything."""
+        with self._database.reading() as connection:
+            known = self._known_target(connection)
+        self._compare(known, _target(moodle_url, commcare_url, domain))
+
+    @staticmethod
+    def _known_target(connection: Connection) -> dict[str, str]:
+        query = select(meta.c.name, meta.c.value).where(meta.c.name.in_(TARGET))
+        return dict(connection.execute(query).all())
+
+    def _compare(self, known: dict[str, str], given: dict[str, str]) -> None:
         differing = [name for name in TARGET if known.get(name, given[name]) != given[name]]
         if differing:
             raise StateError(self._other_target(known, given, differing))
@@ -54,6 +65,11 @@ class Facts(Books):
             index_elements=["name"], set_={"value": value}
         )
         connection.execute(statement, {"name": name, "value": value})
+
+
+def _target(moodle_url: str, commcare_url: str, domain: str) -> dict[str, str]:
+    """Return a target by the names of its facts, addresses in their normal form."""
+    return dict(zip(TARGET, (_address(moodle_url), _address(commcare_url), domain), strict=True))
 
 
 def _address(url: str) -> str:

@@ -60,8 +60,9 @@ async def refuse_existing_cases(world: World, mappings: Sequence[CompiledMapping
             known if mapping.existing_cases == "ignore" else await world.commcare.count_cases(mapping.case_type)
         )
         if there > known:
+            cases = "case" if there == 1 else "cases"
             raise Waiting(
-                f"CommCare already has {there} cases of type '{mapping.case_type}', the books know {known}. "
+                f"CommCare already has {there} {cases} of type '{mapping.case_type}', the books know {known}. "
                 f"Nothing was sent. If new cases may stand beside them, write 'existing_cases: ignore' into "
                 f"{mapping.name}.yaml; cases with our own external ids are then found again, not doubled."
             )

@@ -61,8 +61,9 @@ class Sweep:
         if due and mapping.when_left is not None:
             active = await self.world.books.do(store.count_active, mapping.name, scope.number)
             # Moodle hides learners from an account that lost a right, and goes on showing the teachers.
-            nobody = 0 < active <= sum(1 for m in missing if m.case.case_id)
-            self.found.append(Gone(mapping, scope.number, due, active, nobody or not scope.seen))
+            all_gone = 0 < active <= sum(1 for m in missing if m.case.case_id)
+            nobody = not scope.seen and (scope.number == SITE_SCOPE or not protected)
+            self.found.append(Gone(mapping, scope.number, due, active, all_gone or nobody))
 
     async def decide(self) -> list[Planned]:
         """Return the rows that mark people as left; what the guard refuses waits for a person."""

@@ -20,7 +20,7 @@ from mappings.engine.elements import Family
 from mappings.engine.fingerprint import fingerprints
 from mappings.engine.owners import Own, compile_owner
 from mappings.engine.paths import Record
-from mappings.engine.reads import included, reads, value_paths
+from mappings.engine.reads import excluded, included, reads, value_paths
 from mappings.engine.spec import DepartureSpec, MappingSpec, PropertySpec
 from mappings.engine.steps import Surroundings
 from mappings.engine.templates import Render, compile_template
@@ -69,7 +69,7 @@ class CompiledMapping:
     """One mapping, ready to use.
 
     `level` is 0 without parents, else one more than the highest parent's; `reads` are catalogue paths;
-    `included` are the words that `include` asks for, by path ({"roles": {"student"}});
+    `included` and `excluded` are the words that they ask for, by path ({"roles": {"student"}});
     `when_left`, `when_excluded` and `when_course_ends` are properties to set, None when not given; `personal`
     holds names under `properties` (ask `is_personal` about a draft's names); `fingerprints` also has "@name",
     "@owner", "@key", "@include" and "@index:<name>".
@@ -82,6 +82,7 @@ class CompiledMapping:
     level: int
     reads: frozenset[str]
     included: Mapping[str, frozenset[str]]
+    excluded: Mapping[str, frozenset[str]]
     parents: tuple[IndexRule, ...]
     when_left: Mapping[str, str] | None
     when_excluded: Mapping[str, str] | None
@@ -218,6 +219,7 @@ def compile_mapping(
         level=place.level,
         reads=frozenset(reads(spec)),
         included=included(spec),
+        excluded=excluded(spec),
         parents=place.parents,
         when_left=_departure(spec.when_left),
         when_excluded=_departure(spec.when_excluded),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from mappings.engine.spec import MappingSpec, PropertySpec
+from mappings.engine.spec import ConditionSpec, MappingSpec, PropertySpec
 from mappings.engine.templates import template_paths
+
+Join = Callable[[frozenset[str], frozenset[str]], frozenset[str]]
 
 
 def value_paths(spec: PropertySpec) -> list[str]:
@@ -33,10 +35,19 @@ def reads(spec: MappingSpec) -> Iterator[str]:
 
 
 def included(spec: MappingSpec) -> Mapping[str, frozenset[str]]:
-    """Return the words that `include` asks for (`is`, `any_of`), by path."""
+    """Return the words that `include` asks for (`is`, `any_of`), by path: those that each condition names."""
+    return _words(spec.include, frozenset.__and__)
+
+
+def excluded(spec: MappingSpec) -> Mapping[str, frozenset[str]]:
+    """Return the words that `exclude` asks for (`is`, `any_of`), by path: those that any condition names."""
+    return _words(spec.exclude, frozenset.__or__)
+
+
+def _words(conditions: Iterable[ConditionSpec], join: Join) -> Mapping[str, frozenset[str]]:
     words: dict[str, frozenset[str]] = {}
-    for condition in spec.include:
+    for condition in conditions:
         wanted = frozenset([condition.is_] if condition.is_ is not None else condition.any_of or ())
         if wanted:
-            words[condition.source] = words.get(condition.source, wanted) & wanted
+            words[condition.source] = join(words.get(condition.source, wanted), wanted)
     return words

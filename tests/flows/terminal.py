@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -61,8 +60,6 @@ def open_ports() -> Iterator[Ports]:
         LocalServer(lambda request: answer["moodle"](request)) as moodle,
         LocalServer(lambda request: answer["commcare"](request)) as commcare,
     ):
-        for server in (moodle, commcare):  # else each small answer waits 40 ms for the client's acknowledgement
-            server._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         yield Ports(moodle, commcare, answer)
 
 

@@ -10,6 +10,7 @@ from adaptors.moodle.fake_site import FakeSite
 from adaptors.moodle.sizes import Sizes
 from flows.confirm import confirm, confirm_blanks
 from flows.errors import UsageError
+from state import StateError
 from tests.flows.worlds import PROJECT, SHIPPED, Lab, written
 
 MakeLab = Callable[..., Lab]
@@ -146,6 +147,19 @@ async def test_first_run_shows_its_plan(make_lab: MakeLab) -> None:
     assert {} == written(await lab.sync(yes=False))
 
 
+async def test_mistyped_address_binds_nothing(make_lab: MakeLab) -> None:
+    """New books belong to nothing until both systems have answered, so a mistyped address can be corrected."""
+    other = ("https://typo.example.org", "https://commcare.example.org", "training")
+    lab = make_lab(site_of(2)[0])
+    lab.moodle.fail_next(None, "refused", times=50)
+    assert "failed" == (await lab.sync()).state
+    lab.store.check_target(*other)
+    lab.use_site(lab.site)
+    await lab.sync()
+    with pytest.raises(StateError, match="MOODLE_URL"):
+        lab.store.check_target(*other)
+
+
 async def test_new_mapping_waits_alone(make_lab: MakeLab) -> None:
     """A mapping switched on later waits for a person; the approved ones go on meanwhile."""
     site, courses, learners = site_of(3)
@@ -168,7 +182,7 @@ async def test_existing_cases_stop_a_first_run(make_lab: MakeLab) -> None:
     lab.project.add_case("student", "Somebody Else", owner_id="x")
     result = await lab.sync()
     assert ("waiting", []) == (result.state, lab.project.forms)
-    assert "1 cases of type 'student'" in result.messages[0]
+    assert "1 case of type 'student'" in result.messages[0]
     lab.edit("student", "case_type: student", "case_type: student\nexisting_cases: ignore")
     assert {"created": 6} == written(await lab.sync())
 

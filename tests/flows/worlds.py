@@ -21,7 +21,7 @@ from flows.catalogue import field_catalogue
 from flows.result import Result
 from flows.sync import Options, sync
 from flows.world import Books, World
-from mappings.engine import load_project
+from mappings.engine import Project, load_project
 from state import Store
 from tests.adaptors.moodle_world import recorded_site
 from tests.clocks import VirtualClock
@@ -93,6 +93,10 @@ class Lab:
         assert old in text, f"{old!r} is not in {file.name}"
         file.write_text(text.replace(old, new))
 
+    def loaded(self) -> Project:
+        """Read the mapping files, as each run does."""
+        return load_project(self.mappings, field_catalogue())
+
     def world(self) -> World:
         """Open a world on the fakes and the books."""
         return World(
@@ -108,8 +112,9 @@ class Lab:
                 transport=httpx.MockTransport(self._to_commcare),
             ),
             books=self.books,
-            project=load_project(self.mappings, field_catalogue()),
+            project=self.loaded(),
             clock=self.clock,
+            target=(self.site.url, "https://commcare.example.org", DOMAIN),
             site_url=self.site.url,
             in_doubt_rest=self.rest,
             sizes=self.sizes,
