@@ -101,7 +101,7 @@ def final_state(result: Result) -> State[None]:
 def reason(error: Exception) -> str:
     """Return why a run failed, in a sentence or two; of an error that nobody foresaw only its class and place."""
     if isinstance(error, MappingError):
-        first = next(problem for problem in error.problems if problem.severity == "error")
+        first = next((one for one in error.problems if one.severity == "error"), error.problems[0])
         where = f"{Path(first.path).name}:{first.line}: {first.sentence.rstrip('.')}"
         return f"The mappings are not right. {where}. All that is wrong: moodle-commcare mappings check."
     if isinstance(error, OSError):

@@ -196,13 +196,12 @@ async def test_prefect_keeps_nothing(
 
     @flow
     async def leak() -> Any:
-        """Do what must never be done."""
-        get_run_logger().info("QanaryFirst0")
+        """Do what must never be done; the secret is caught by the filter that `sync` has put in place."""
+        get_run_logger().info("QanaryFirst0, %s", API_KEY)
         return Failed(message="QanaryLast1")
 
     await leak(return_state=True)
     await APILogHandler.aflush()
     kept = " ".join(word for found in found_in_files(prefect_folder).values() for word in found)
-    assert ("QanaryFirst0" in kept, "QanaryLast1" in kept) == (True, True), (
-        "the search would not have found a leak"
-    )
+    assert (True, True) == ("QanaryFirst0" in kept, "QanaryLast1" in kept), "a leak would not be found"
+    assert API_KEY not in kept

@@ -24,6 +24,7 @@ HOUSE = Path(__file__).parent.parent
 README = (HOUSE / "README.md").read_text()
 
 EXCEPTIONS: dict[str, str] = {}
+"""Sub-command that README does not mention -> why."""
 
 
 @cache
