@@ -19,6 +19,7 @@ BODY_CAP = 64 * 1024 * 1024
 RETRY_AFTER_CAP = 15 * 60.0
 
 T = TypeVar("T")
+Transport = httpx.AsyncBaseTransport  # what a test may put in place of the network
 log = logging.getLogger(__name__)
 
 

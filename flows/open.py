@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import httpx
-
 from adaptors.commcare.client import CommCareClient
+from adaptors.http import Transport
 from adaptors.moodle.client import Login, MoodleClient
 from adaptors.pace import Clock
 from flows.catalogue import field_catalogue
@@ -22,8 +21,8 @@ def open_world(
     settings: Settings,
     *,
     clock: Clock | None = None,
-    moodle: httpx.AsyncBaseTransport | None = None,
-    commcare: httpx.AsyncBaseTransport | None = None,
+    moodle: Transport | None = None,
+    commcare: Transport | None = None,
 ) -> World:
     """Load the mappings, open the books, prepare both clients; transports are for tests.
 
@@ -31,11 +30,11 @@ def open_world(
     """
     clock = clock or SystemClock()
     project = open_project(settings)
-    books = Books(lambda: open_store(settings))
+    clients = open_moodle(settings, clock, moodle), open_commcare(settings, clock, commcare)
     return World(
-        moodle=open_moodle(settings, clock, moodle),
-        commcare=open_commcare(settings, clock, commcare),
-        books=books,
+        moodle=clients[0],
+        commcare=clients[1],
+        books=Books(lambda: open_store(settings)),
         project=project,
         clock=clock,
         target=target(settings),
@@ -67,7 +66,7 @@ def target(settings: Settings) -> tuple[str, str, str]:
 
 
 def open_moodle(
-    settings: Settings, clock: Clock, transport: httpx.AsyncBaseTransport | None = None, attempts: int = 5
+    settings: Settings, clock: Clock, transport: Transport | None = None, attempts: int = 5
 ) -> MoodleClient:
     """Prepare the Moodle client; nothing is sent yet."""
     login = Login(
@@ -79,9 +78,7 @@ def open_moodle(
     return MoodleClient(settings.moodle_url, login, clock=clock, transport=transport, attempts=attempts)
 
 
-def open_commcare(
-    settings: Settings, clock: Clock, transport: httpx.AsyncBaseTransport | None = None
-) -> CommCareClient:
+def open_commcare(settings: Settings, clock: Clock, transport: Transport | None = None) -> CommCareClient:
     """Prepare the CommCare client; nothing is sent yet."""
     return CommCareClient(
         url=settings.commcare_url,

@@ -144,7 +144,9 @@ async def _show_plan(run: Run, options: Options, courses: list[Course], selected
     await look.reader.site()
     await _read_and_push(look, courses, selected)
     await first_run_plan(look)
-    raise Waiting("This is the first run of these mappings. Nothing was sent; approve the plan with --yes.")
+    raise Waiting(
+        "First run of these mappings: nothing was sent. Approve the plan with `moodle-commcare sync --yes`."
+    )
 
 
 async def _selected(run: Run) -> list[Course]:
@@ -167,7 +169,10 @@ def _judge(result: Result) -> None:
     failed = [str(number) for number, course in result.courses.items() if course.state == "failed"]
     if failed:
         reasons = {course.reason for course in result.courses.values() if course.state == "failed"}
-        result.worse(RunState.DEGRADED, f"Not read: course {', '.join(failed)}. {' '.join(sorted(reasons))}")
+        result.worse(
+            RunState.DEGRADED,
+            f"Not read: course{'s' * (len(failed) > 1)} {', '.join(failed)}. {' '.join(sorted(reasons))}",
+        )
     if result.refused_rows:
         result.worse(RunState.DEGRADED, f"CommCare refused {result.refused_rows} rows; the others were sent.")
     if result.worrying:

@@ -24,13 +24,11 @@ HOUSE = Path(__file__).parent.parent
 ROOMS = ("adaptors", "flows", "mappings", "state")
 
 EXCEPTIONS: dict[str, dict[str, str]] = {
-    "only its room imports httpx": {"flows/open.py": "a type of its arguments; adaptors.http could name it"},
     "functions": {"adaptors/commcare/client.py:__init__": "all by keyword, all but four with a default"},
     "asserts, prints, clocks": {
         "adaptors/serve.py": "waits for a thread of its own to answer on its port",
         "flows/progress.py": "the command's own lines, on standard error",
     },
-    "development dependencies": {"jsonschema": "not used yet: the mappings' schema is still to come"},
 }
 """Rule -> place -> why it is so. Keep it short: an exception is a debt or a decision, never a habit."""
 

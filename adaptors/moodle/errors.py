@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -83,6 +84,7 @@ CAPABILITIES: Mapping[str, str] = {
     "core_course_get_categories": "'moodle/category:viewhiddencategories'",
 }
 
+_WORD = re.compile(r"[a-z][a-z0-9_]{1,59}")
 _PASSING = {
     "dmlreadexception",
     "dmlwriteexception",
@@ -118,7 +120,7 @@ def exception_error(function: str, data: Mapping[str, Any]) -> AdaptorError:
 
     Decided by `errorcode`: class names differ between versions, and Moodle's message may quote data.
     """
-    code = str(data.get("errorcode") or "")
+    code = _code(data.get("errorcode"))
     about: dict[str, Any] = {"system": "Moodle", "operation": function, "status": 200, "code": code}
     if code == "sitemaintenance":
         return Maintenance("Moodle is in maintenance.", **about)
@@ -139,6 +141,7 @@ def exception_error(function: str, data: Mapping[str, Any]) -> AdaptorError:
 
 def login_error(code: str) -> AdaptorError:
     """Return the error for a refusal of `login/token.php`, which has a shape of its own."""
+    code = _code(code)
     about: dict[str, Any] = {"system": "Moodle", "operation": "login/token.php", "status": 200, "code": code}
     if code == "sitemaintenance":
         return Maintenance("Moodle is in maintenance.", **about)
@@ -147,6 +150,11 @@ def login_error(code: str) -> AdaptorError:
     if code in _DENIED:
         return _denied(code, about)
     return Unexpected(f"Moodle's login answers with the error '{code or 'without a code'}'.", **about)
+
+
+def _code(text: object) -> str:
+    """Return Moodle's word for an error; plugins put free text there, and free text may quote a person."""
+    return str(text) if _WORD.fullmatch(str(text or "")) else ""
 
 
 def _denied(code: str, about: Mapping[str, Any]) -> AccessDenied:
