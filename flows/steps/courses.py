@@ -12,7 +12,7 @@ from flows.result import CourseResult
 from flows.steps.pull import IN_COURSE, course_records, map_records
 from flows.steps.rosters import by_course, failed
 from flows.steps.work import Work
-from mappings.engine import CompiledMapping, Excluded
+from mappings.engine import CompiledMapping
 
 if TYPE_CHECKING:
     from flows.run import Run
@@ -56,6 +56,7 @@ async def _sync_course(
         for mapping in mappings
     ]
     people = len(roster)
+    del enrolments  # by far the largest part of a course; drafts are all that is needed from here on
 
     async def done(work: Work) -> None:
         seconds = run.world.clock.monotonic() - started
@@ -70,10 +71,7 @@ async def _sync_course(
 
 def _wants_grades(run: Run, mappings: list[CompiledMapping], record: Mapping[str, Any]) -> bool:
     """Tell whether any mapping keeps this record: grades of teachers need not be read one by one."""
-    return any(
-        mapping.source == "grade_items" or not isinstance(mapping.draft(record, run.context), Excluded)
-        for mapping in mappings
-    )
+    return any(mapping.source == "grade_items" or not mapping.excludes(record) for mapping in mappings)
 
 
 async def _check_off(run: Run, course_id: int, work: Work) -> None:

@@ -115,6 +115,10 @@ class CompiledMapping:
             self.case_type, key.text, name.text, owner, properties, once, ignored, indices, tuple(problems)
         )
 
+    def excludes(self, record: Mapping[str, Any]) -> bool:
+        """Say whether `include` and `exclude` alone keep a record out, without making anything of it."""
+        return bool(self._parts.excluded_by(record)[0])
+
     def definition_of(self, name: str) -> str:
         """Return the key under `properties` that makes a draft's property: "grades" for "grade_55"; "" if none."""
         if name in self.notes and not any(family.name == name for family in self._parts.families):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from html.parser import HTMLParser
 from typing import Final
 
@@ -37,6 +38,7 @@ class _Reader(HTMLParser):
             self.parts.append(" ")
 
 
+@lru_cache(maxsize=256)
 def html_text(text: str) -> str:
     """Return the words of an HTML text, one line for each block, white space squeezed."""
     if "<" not in text and "&" not in text:

@@ -33,7 +33,7 @@ def phone_text(text: str, country: str, layout: str) -> str:
     return number
 
 
-@lru_cache(maxsize=20_000)  # parsing takes 0.1 ms, and a person's number is met once a mapping
+@lru_cache(maxsize=2_000)  # parsing takes 0.1 ms, and a person's number is met once a mapping
 def _formatted(text: str, country: str, layout: str) -> str:
     import phonenumbers
 
