@@ -50,7 +50,7 @@ async def _sync_course(
     roster = run.rosters[course.id]
     enrolments: list[dict[str, Any]] = []
     if mappings:
-        enrolments = await run.reader.enrolments(record, roster, lambda found: _wants_grades(run, mappings, found))
+        enrolments = await run.reader.enrolments(record, roster, lambda found: _wants_grades(mappings, found))
     scopes = [
         map_records(mapping, course.id, course_records(mapping.source, enrolments), run.context)
         for mapping in mappings
@@ -69,7 +69,7 @@ async def _sync_course(
     await Work(run.planner, run.pusher, scopes, done).advance()
 
 
-def _wants_grades(run: Run, mappings: list[CompiledMapping], record: Mapping[str, Any]) -> bool:
+def _wants_grades(mappings: list[CompiledMapping], record: Mapping[str, Any]) -> bool:
     """Tell whether any mapping keeps this record: grades of teachers need not be read one by one."""
     return any(mapping.source == "grade_items" or not mapping.excludes(record) for mapping in mappings)
 
