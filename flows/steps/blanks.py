@@ -25,38 +25,49 @@ class BlankGuard:
         self._world = world
         self._result = result
         self._refused: Counter[str] = Counter()
-        self._confirmed: Collection[str] | None = None
+        self._confirmed: dict[str, int] | None = None
+        self._looked_at: set[str] = set()
 
     async def passed(self, scope: Scope, people: int, rows: Sequence[Planned]) -> list[Planned]:
         """Return the rows with what they may empty; a row that only empties drops out when that is refused."""
+        self._looked_at.add(scope.mapping.name)
         emptied = Counter(name for row in rows for name in _emptied(scope, row))
         guards = self._world.project.guards
-        suspicious = {
-            name
-            for name, count in emptied.items()
-            if count >= guards.leavers_people and count > people * guards.leavers_percent / 100
-        }
-        refused = {name for name in suspicious if f"{scope.mapping.name} {name}" not in await self._allowed()}
-        for name in refused:
-            self._refused[f"{scope.mapping.name} {name}"] += emptied[name]
-        return (
-            [kept for row in rows if (kept := _without(row, refused & _emptied(scope, row)))]
-            if refused
-            else [*rows]
-        )
+        refused = set[str]()
+        for name, count in emptied.items():
+            if count < guards.leavers_people or count <= people * guards.leavers_percent / 100:
+                continue
+            what = f"{scope.mapping.name} {name}"
+            if not await self._agreed(what, count):
+                refused.add(name)
+                self._refused[what] += count
+        if not refused:
+            return [*rows]
+        return [kept for row in rows if (kept := _without(row, refused & _emptied(scope, row)))]
 
-    async def _allowed(self) -> Collection[str]:
+    async def _agreed(self, what: str, count: int) -> bool:
+        """Say whether a person agreed that so many lose a value, and take them off what he or she agreed to."""
         if self._confirmed is None:
-            found = await self._world.books.do(self._world.books.store.get, CONFIRMED_BLANKS)
-            self._confirmed = json.loads(found or "{}").keys()
-        return self._confirmed
+            self._confirmed = await self._fact(CONFIRMED_BLANKS)
+        if self._confirmed.get(what, 0) < count:
+            return False
+        self._confirmed[what] -= count
+        return True
+
+    async def _fact(self, name: str) -> dict[str, int]:
+        """Return people by mapping and property as a fact holds them."""
+        text = await self._world.books.do(self._world.books.store.get, name)
+        return {str(what): int(people) for what, people in json.loads(text or "{}").items()}
 
     async def tell(self) -> None:
-        """Name what was refused in the result and in the books."""
-        books, store = self._world.books, self._world.books.store
-        if (self._refused or self._confirmed) and not self._result.preview:
-            await books.do(store.put, REFUSED_BLANKS, json.dumps(self._refused))
-            await books.do(store.put, CONFIRMED_BLANKS, "{}")
+        """Name what was refused in the result and in the books; what was agreed to holds for one run."""
+        for name, now in ((REFUSED_BLANKS, self._refused), (CONFIRMED_BLANKS, {})):
+            before = {} if self._result.preview else await self._fact(name)
+            kept = {
+                what: people for what, people in before.items() if what.split(" ", 1)[0] not in self._looked_at
+            }
+            if not self._result.preview and kept | now != before:
+                await self._world.books.do(self._world.books.store.put, name, json.dumps(kept | now))
         for what, people in sorted(self._refused.items()):
             mapping, name = what.split(" ", 1)
             self._result.worse(

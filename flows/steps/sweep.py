@@ -61,7 +61,7 @@ class Sweep:
         if due and mapping.when_left is not None:
             active = await self.world.books.do(store.count_active, mapping.name, scope.number)
             # Moodle hides learners from an account that lost a right, and goes on showing the teachers.
-            all_gone = 0 < active <= sum(1 for m in missing if m.case.case_id)
+            all_gone = active <= sum(1 for m in missing if m.case.case_id)
             nobody = not scope.seen and (scope.number == SITE_SCOPE or not protected)
             self.found.append(Gone(mapping, scope.number, due, active, all_gone or nobody))
 
