@@ -93,7 +93,7 @@ def something(text: str) -> str:
 def site_name(text: str) -> str:
     """Return the short name of a site, fit to be part of every key."""
     if not re.fullmatch(r"[a-z0-9-]{1,20}", text):
-        raise ValueError("is no short name: small letters, digits and -, at most 20 of them, as in llac")
+        raise ValueError("is no short name: small letters, digits and -, at most 20 of them, as in chw-kenya")
     return text
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -36,7 +37,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-mappings_app = typer.Typer(help="The mapping files.", no_args_is_help=True)
+mappings_app = typer.Typer(help="Check the mapping files.", no_args_is_help=True)
 app.add_typer(mappings_app, name="mappings")
 
 ENV_FILE = Path(".env")
@@ -78,9 +79,9 @@ def sandbox(moodle_port: Port = 0, commcare_port: Port = 0) -> None:
         typer.echo(export_lines(settings))
         sys.stdout.flush()
         say(
-            f"A made-up Moodle and CommCare are running. Paste the lines above into another terminal; there, try "
-            f"{command()} check, preview and sync. The mappings in {folder / 'mappings'} are yours to play with.\n"
-            "Enter changes something in Moodle, Ctrl-C ends it all."
+            f"A made-up Moodle and CommCare are running. Paste the lines above into another terminal, in this "
+            f"folder; there, try {command()} check, preview and sync. The mappings in {folder / 'mappings'} are "
+            "yours to play with.\nHere, Enter changes something in Moodle and Ctrl-C ends it all."
         )
         wait_for_end(box, say)
         say("Ended.")
@@ -102,6 +103,7 @@ def init(env_file: EnvFile = ENV_FILE) -> None:
             say(f"Left as it is: {path}")
         option = "" if env_file == ENV_FILE else f" --env-file {env_file}"
         say(f"Next: {command()} check{option}")
+        _say_what_wins(env_file)
 
 
 @app.command()
@@ -240,7 +242,23 @@ def _settings(env_file: Path) -> Settings:
     logging.basicConfig(level=logging.WARNING, handlers=[Said()], format="%(levelname)s: %(message)s")
     settings = load_settings(os.environ, env_file)
     install(settings.secrets())
+    _say_what_wins(env_file)
     return settings
+
+
+def unused(env_file: Path, env: Mapping[str, str]) -> list[str]:
+    """Return the settings of a file that do not count, because the environment has another value for them."""
+    from flows.settings import KNOWN, read_file
+
+    given = {name: value.strip() for name, value in read_file(env_file).items() if name in KNOWN}
+    return [name for name, value in given.items() if env.get(name, "").strip() not in ("", value)]
+
+
+def _say_what_wins(env_file: Path) -> None:
+    """Tell somebody at a terminal that what was pasted into it once is still there."""
+    if sys.stderr.isatty() and (names := unused(env_file, os.environ)):
+        listed = ", ".join(names)
+        say(f"The environment wins over {env_file} and has other values for {listed}. A new terminal has none.")
 
 
 def _ask(question: str, default: str, secret: bool) -> str:

@@ -191,7 +191,7 @@ def _project_text(ask: Ask, values: Values, offer: Offer) -> str:
     found = Answers(
         site=settled(
             ask,
-            "Short name of this Moodle; it becomes part of every key in CommCare and can never change",
+            "Short name of this Moodle, as in chw-kenya; it is part of every key in CommCare and can never change",
             answers.site_name,
             default=_short_name(url),
         ),
@@ -228,7 +228,7 @@ def _course_question(offer: Offer) -> str:
     lines += [f"  course {number}: {short}: {full}" for number, (short, full) in sorted(offer.courses.items())]
     more = [f"  and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
     there = ["The site has", *lines[:SHOWN], *more] if lines else []
-    return "\n".join([*there, "Which courses? Ids as in 2, 5; or category 3; or a short name as in CHW-*"])
+    return "\n".join([*there, "Which courses? all; or ids as in 2, 5; or category 3; or a short name as in CHW-*"])
 
 
 def _short_name(url: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from flows.endings import command, wrapped
+from flows.endings import NAME, command, wrapped
 from flows.result import CaseCounts, Result, RunState
 from flows.words import numbered
 from mappings.engine import REASONS as OF_VALUES
@@ -57,6 +58,8 @@ REASONS = {
     "refused": "refused by CommCare",
 }
 INDENT = " " * 16
+COMMANDS = re.compile(rf"`{NAME} [^`]*`|{NAME} confirm-.* --count \d+")
+UNBROKEN = "\N{NO-BREAK SPACE}"
 
 
 def show_result(result: Result) -> None:
@@ -70,7 +73,7 @@ def show_result(result: Result) -> None:
         console.print(counts_table(result.cases))
     console.print(requests_line(result))
     for line in _notes(result):
-        console.print(Text(wrapped(line, sys.stdout.isatty(), first="- ", then="  ")))
+        console.print(Text(laid_out(line, first="- ", then="  ")))
 
 
 def show_plan(result: Result) -> None:
@@ -78,17 +81,17 @@ def show_plan(result: Result) -> None:
     console = _console()
     console.print(Text("This is the first run of these mappings. It would", "bold"))
     for line in _plan_lines(result.plan):
-        console.print(Text(wrapped(line, sys.stdout.isatty(), first="- ", then="  ")))
+        console.print(Text(laid_out(line, first="- ", then="  ")))
 
 
 def show_finding(finding: Finding) -> None:
     """Print one line of the check, and below it what to do."""
-    console, terminal = _console(), sys.stdout.isatty()
+    console = _console()
     mark = "FAIL" if finding.level == "fail" else finding.level
-    text = wrapped(f"{mark:<6}{finding.area:<10}{finding.what}", terminal, then=INDENT)
+    text = laid_out(f"{mark:<6}{finding.area:<10}{finding.what}", then=INDENT)
     console.print(Text.assemble((text[:6], STYLES[finding.level]), text[6:]))
     if finding.remedy:
-        console.print(Text(wrapped(f"→ {finding.remedy}", terminal, first=INDENT, then=f"{INDENT}  ")))
+        console.print(Text(laid_out(f"→ {finding.remedy}", first=INDENT, then=f"{INDENT}  ")))
 
 
 def show_verdict(levels: Sequence[str]) -> None:
@@ -98,6 +101,8 @@ def show_verdict(levels: Sequence[str]) -> None:
         text, style = f"{numbered(bad, 'thing')} to put right", "bold red"
     elif "later" in levels:
         text, style = "Not everything could be looked at", "yellow"
+    elif notes:
+        text, style = "Nothing has to be put right", "green"
     else:
         text, style = "Nothing is in the way of a run", "green"
     more = f", {numbered(notes, 'note')} to read" if notes else ""
@@ -115,7 +120,7 @@ def show_mappings(report: CheckReport, folder: Path) -> None:
     """Print what is wrong with the mappings, and which there are."""
     console = _console()
     for problem in report.problems:
-        console.print(Text(f"{problem.render()}\n"))
+        console.print(Text("\n".join(_problem_lines(problem)) + "\n"))
     tests = numbered(report.tests_run, "test") + (f", {report.tests_failed} failed" if report.tests_failed else "")
     if report.errors:
         console.print(Text(f"{numbered(len(report.errors), 'mistake')} to put right; {tests}."))
@@ -161,6 +166,22 @@ def reason_words(reason: str) -> str:
     if reason in REASONS:
         return REASONS[reason]
     return f"a value {OF_VALUES[reason]}" if reason in OF_VALUES else reason.replace("_", " ")
+
+
+def laid_out(text: str, *, first: str = "", then: str = "") -> str:
+    """Break a text for the terminal; commands in it are called as from here and stay whole, to be copied."""
+    if not sys.stdout.isatty():
+        return wrapped(text, False, first=first, then=then)
+    whole = COMMANDS.sub(lambda found: found[0].replace(NAME, command(), 1).replace(" ", UNBROKEN), text)
+    return wrapped(whole, True, first=first, then=then).replace(UNBROKEN, " ")
+
+
+def _problem_lines(problem: Problem) -> Iterator[str]:
+    """Yield what and where, the marked place as it stands in the file, and the remedy."""
+    for line in problem.render().split("\n"):
+        words = line.lstrip()
+        indent = " " * (len(line) - len(words))
+        yield laid_out(words, first=indent, then=f"{indent}  ") if words.startswith("= ") else laid_out(line)
 
 
 def _notes(result: Result) -> Iterator[str]:

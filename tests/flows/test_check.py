@@ -227,6 +227,16 @@ def test_rights_in_commcare(terminal: Terminal, right: str, words: str) -> None:
     assert [f"fail CommCare {words}"] == not_well(terminal, code=FAILED)
 
 
+def test_cases_that_are_gone_from_commcare(terminal: Terminal) -> None:
+    """Fewer cases than the books know are worth a look: changes to the others are refused run after run."""
+    terminal.run("sync", "--yes")
+    for case in terminal.box.project.of_type("student"):
+        terminal.box.project.delete_case(case.case_id)
+    assert ["note CommCare 0 'student' cases, 12 known to the books: 12 fewer than were made"] == not_well(
+        terminal
+    )
+
+
 def test_existing_cases_that_may_stay(terminal: Terminal) -> None:
     """With `existing_cases: ignore` they are no reason to stop."""
     terminal.box.project.add_case("student", "Somebody")

@@ -122,7 +122,7 @@ def test_mappings_check_says_where_the_mistake_is(terminal: Terminal) -> None:
         terminal.run("mappings", "check", "--json").json["problems"][0],
     )
     assert (1, True) == (ended.code, "1 mistake to put right" in ended.out)
-    assert (26, 24, "did you mean 'firstname'?") == (problem["line"], problem["column"], problem["remedy"])
+    assert (30, 24, "did you mean 'firstname'?") == (problem["line"], problem["column"], problem["remedy"])
 
 
 def test_init_asks_the_site_and_says_what_comes_next(terminal: Terminal) -> None:

@@ -95,7 +95,7 @@ SPOILT: dict[str, tuple[Spoil, int, str, int, str]] = {
     "no capability to enter courses": (
         revoke("moodle/course:view"),
         1,
-        "Not read: course 2, 3, 4. The Moodle account may not enter this course. Give its role 'moodle/",
+        "Not read: courses 2, 3, 4. The Moodle account may not enter this course. Give its role 'moodle/",
         1,
         "FAIL People courses 2, 3, 4: The Moodle account may not enter this course. → Give its role",
     ),
@@ -139,10 +139,10 @@ SPOILT: dict[str, tuple[Spoil, int, str, int, str]] = {
     "a mapping with a typo": (
         edit("student.yaml", "source: firstname", "source: fristname"),
         1,
-        "student.yaml:26:24: source 'users' has no field 'fristname' 26 | first_name: {source: fristname,"
+        "student.yaml:30:24: source 'users' has no field 'fristname' 30 | first_name: {source: fristname,"
         " transform: [trim], personal: true, required: true} | ^^^^^^^^^ = did you mean 'firstname'?",
         1,
-        "student.yaml:26:24: source 'users' has no field 'fristname' → did you mean 'firstname'?",
+        "student.yaml:30:24: source 'users' has no field 'fristname' → did you mean 'firstname'?",
     ),
     "an unknown environment variable": (
         setting("MOODLE_TOKN", "x"),
