@@ -260,7 +260,7 @@ async def test_two_cases_of_one_key(make_lab: MakeLab) -> None:
 
 
 async def test_one_key_for_two_rows(make_lab: MakeLab) -> None:
-    """Two rows that lay claim to one key, in one batch or in two: CommCare gets one of them, the other is named."""
+    """Of rows that lay claim to one key, in one batch or in two, CommCare gets one; the others are named."""
     lab = make_lab(site_of(1)[0])
     world, result, settled = lab.world(), Result("run"), list[str]()
     pusher = Pusher(world, result, Lease(world, "run"))
