@@ -16,7 +16,7 @@ from mappings.engine import CompiledMapping
 if TYPE_CHECKING:
     from flows.run import Run
 
-WRITTEN = "written:{name}"  # fact in the books: the first run of a mapping was approved
+WRITTEN = "written:{name}"  # fact in the books: the first run of a mapping was approved, with keys of this form
 SECONDS_A_WRITE = 2.0  # a bulk of 100 rows, for the estimate of a first run
 
 
@@ -46,11 +46,14 @@ async def unwritten(world: World, mappings: Sequence[CompiledMapping]) -> list[s
 async def refuse_existing_cases(world: World, mappings: Sequence[CompiledMapping]) -> None:
     """Stop before a mapping's first write when CommCare has more cases of its type than the books know.
 
-    Raises Waiting naming the case type and the numbers; afterwards the mapping counts as allowed to write.
+    Raises Waiting naming the case type and the numbers, and also for a mapping whose keys are of another form
+    than before; afterwards the mapping counts as allowed to write.
     """
     store = world.books.store
     for mapping in mappings:
-        if await world.books.do(store.get, WRITTEN.format(name=mapping.name)) is not None:
+        keys = await world.books.do(store.get, WRITTEN.format(name=mapping.name))
+        if keys is not None:
+            _refuse_other_keys(keys, _keys_of(world, mapping), mapping)
             continue
         known = 0
         for other in world.project.mappings:
@@ -67,7 +70,22 @@ async def refuse_existing_cases(world: World, mappings: Sequence[CompiledMapping
                 f"{mapping.name}.yaml; cases with our own external ids are then found again, not doubled."
             )
     for mapping in mappings:
-        await world.books.do(store.put, WRITTEN.format(name=mapping.name), "yes")
+        await world.books.do(store.put, WRITTEN.format(name=mapping.name), _keys_of(world, mapping))
+
+
+def _keys_of(world: World, mapping: CompiledMapping) -> str:
+    """Return what decides which external ids a mapping makes."""
+    return f"{world.project.site} {mapping.fingerprints['@key']}"
+
+
+def _refuse_other_keys(before: str, now: str, mapping: CompiledMapping) -> None:
+    """Raise Waiting when a mapping would make its cases anew under other keys: CommCare cannot delete any."""
+    if before != now:
+        raise Waiting(
+            f"{mapping.name}.yaml makes other keys than those of the cases it has: its external_id, or site in "
+            "project.yaml, was changed. Nothing was sent: every case would be made a second time. Put the old "
+            "text back; if new cases for everybody are meant, give the mapping file another name."
+        )
 
 
 async def first_run_plan(run: Run) -> None:

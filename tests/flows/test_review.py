@@ -342,3 +342,22 @@ async def test_nothing_under_way_after_a_stop(make_lab: MakeLab) -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert (set(), {}) == (asyncio.all_tasks() - others, lab.store.intents())
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [("project", "site: test", "site: tset"), ("student", '"{site}-user-{id}"', '"{site}-learner-{id}"')],
+)
+async def test_other_keys_wait_for_a_person(make_lab: MakeLab, name: str, old: str, new: str) -> None:
+    """A changed key would make every case a second time: nothing is sent until the old one is back."""
+    site, _, _ = site_of(2)
+    lab = make_lab(site)
+    await lab.sync()
+    for file in ("student", "enrolment") if name == "student" else (name,):
+        text = (lab.mappings / f"{file}.yaml").read_text()
+        (lab.mappings / f"{file}.yaml").write_text(
+            text.replace(old, new).replace("{site}-user-{user", "{site}-learner-{user")
+        )
+    result = await lab.sync()
+    assert ("waiting", {}) == (result.state, written(result))
+    assert "student.yaml makes other keys" in result.messages[0]
