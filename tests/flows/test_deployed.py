@@ -117,7 +117,7 @@ async def test_first_run_waits_for_a_person(place: Place) -> None:
     """The first run of the mappings writes nothing and says so."""
     kind, name, message = await ended()
     assert ("COMPLETED", "Waiting", 0) == (kind, name, place.writes)
-    assert message.startswith("This is the first run of these mappings. Nothing was sent")
+    assert message.startswith("First run of these mappings: nothing was sent.")
 
 
 @marked
