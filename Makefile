@@ -32,7 +32,7 @@ bench: setup  ## measure: many courses, memory
 lock:  ## pin all packages anew (needs uv; the index comes from your environment)
 	@rm -f requirements.lock
 	@printf 'setuptools>=77\n' | uv pip compile pyproject.toml - --extra dev --universal --python-version 3.11 \
-	  --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet -o requirements.lock
+	  --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --no-strip-extras --quiet -o requirements.lock
 
 clean:  ## remove the virtual environment and what runs left behind
 	@rm -rf .venv var build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -106,7 +106,7 @@ class Cases(Books):
                 found[row.key] = self._case(connection, row)
         return found
 
-    def _case(self, connection: Connection, row: Row[*tuple[Any, ...]]) -> CaseRow:
+    def _case(self, connection: Connection, row: Row[Any]) -> CaseRow:
         """Make the record of one row of the table."""
         key, case_id, owner_id, packed, status, missing_count, user_id = row
         digests = None if packed is None else self._names.unpack(connection, packed)

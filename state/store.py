@@ -5,6 +5,8 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Self
 
+from sqlalchemy import update
+
 from state.courses import Courses
 from state.database import Database
 from state.digest import digest
@@ -15,6 +17,9 @@ from state.outcomes import Outcomes
 from state.problems import Problems
 from state.runs import Runs
 from state.schema import prepare
+from state.tables import case_row
+
+KEY_MARK = "@key"  # fact in the books: a digest of nothing, by which a lost key is noticed
 
 
 class Store(Outcomes, Courses, Runs, Problems, Facts, Lease):
@@ -53,6 +58,17 @@ class Store(Outcomes, Courses, Runs, Problems, Facts, Lease):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def take_key(self) -> None:
+        """Make every row dirty when its digests were made with another key: they tell nothing any more."""
+        mark = digest(self._key, "", KEY_MARK, "").hex()
+        known = self.get(KEY_MARK)
+        if known == mark:
+            return
+        with self._database.writing() as connection:
+            if known is not None:
+                connection.execute(update(case_row).values(digests=None))
+            self._put(connection, KEY_MARK, mark)
 
     def digest(self, entity_key: str, name: str, value: str) -> bytes:
         """Return the keyed digest (16 bytes) of one value of one entity."""

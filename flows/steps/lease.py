@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from flows.errors import Overlap
 from flows.world import World
 
@@ -20,9 +22,15 @@ class Lease:
     async def take(self) -> None:
         """Take the lease; raises Overlap when another run holds it."""
         world = self._world
-        epoch = await world.books.do(
-            world.books.store.take_lease, self._holder, world.clock.now(), world.lease_ttl
+        taking = asyncio.ensure_future(
+            world.books.do(world.books.store.take_lease, self._holder, world.clock.now(), world.lease_ttl)
         )
+        try:
+            epoch = await asyncio.shield(taking)
+        except asyncio.CancelledError:  # the books go on taking it: what they took is given back
+            self._epoch = await taking or 0
+            await self.release()
+            raise
         if epoch is None:
             raise Overlap(
                 "Another run is at work on the same books; this one is postponed. The next one catches up."

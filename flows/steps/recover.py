@@ -9,9 +9,10 @@ async def recover(world: World) -> int:
     """Void the digests of rows that rested, so that the ordinary comparison writes them again; returns how many.
 
     CommCare may still be at work on a request long after we gave up on it. Only after the rest is a second write
-    of the same row sure to find the first one.
+    of the same row sure to find the first one. Digests made with a key that is lost are voided with them.
     """
     store, now = world.books.store, world.clock.now()
+    await world.books.do(store.take_key)
     intents = await world.books.do(store.intents)
     rested = [row for row, intent in intents.items() if now - intent.last_sent_at >= world.in_doubt_rest]
     if rested:

@@ -179,6 +179,22 @@ async def test_stopped_run_gives_the_lease_back(make_lab: MakeLab) -> None:
     assert (120, []) == (len(lab.project.cases), doubles(lab))
 
 
+async def test_stopped_while_taking_the_lease(make_lab: MakeLab) -> None:
+    """A run that is cancelled at any of its first steps leaves no lease behind."""
+    site, _, _ = site_of(2)
+    lab = make_lab(site)
+    for steps in range(1, 12):
+        task = asyncio.create_task(lab.sync(later=1.0))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        lease = lab.store.take_lease("somebody", lab.clock.now(), 600.0)
+        assert lease is not None
+        lab.store.release_lease("somebody", lease)
+
+
 async def test_every_write_is_announced(make_lab: MakeLab) -> None:
     """When CommCare sees a request, the books already name each of its rows."""
     site, _, _ = site_of(30)

@@ -19,7 +19,8 @@ from flows.steps.blanks import CONFIRMED_BLANKS
 from flows.steps.lease import Lease
 from flows.steps.planned import Planned
 from flows.steps.push import Pusher
-from state import RowId, StateError
+from flows.world import Books
+from state import RowId, StateError, Store
 from tests.flows.test_push import settle
 from tests.flows.test_sync import site_of
 from tests.flows.worlds import Lab, written
@@ -361,3 +362,17 @@ async def test_other_keys_wait_for_a_person(make_lab: MakeLab, name: str, old: s
     result = await lab.sync()
     assert ("waiting", {}) == (result.state, written(result))
     assert "student.yaml makes other keys" in result.messages[0]
+
+
+async def test_lost_key_sends_everything_once(make_lab: MakeLab) -> None:
+    """With a new key every case is sent once more, and nobody is asked about values that were blank all along."""
+    site, _, learners = site_of(20)
+    for learner in learners[:12]:
+        site.update_user(learner, city="Bondo")
+    lab = make_lab(site)
+    await lab.sync()
+    lab.books.close()
+    lab.books = Books(lambda: Store.open(f"sqlite:///{lab.folder / 'var' / 'state.db'}", key=bytes(31) + b"k"))
+    result = await lab.sync()
+    assert ("completed", {"updated": 40}) == (result.state, written(result))
+    assert {} == written(await lab.sync())
