@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from state import StateError, Store
+from state import Ack, RowId, StateError, Store
 from state.digest import digest
 from state.key import read_or_make_key
 
@@ -105,3 +105,14 @@ def test_a_folder_in_place_of_the_key_is_refused(tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
     with pytest.raises(StateError, match="STATE_KEY_FILE"):
         read_or_make_key(tmp_path)
+
+
+def test_a_lost_key_is_noticed(url: str) -> None:
+    """Digests of another key tell nothing: their rows become dirty, once; with the same key nothing happens."""
+    row = RowId("student", 0, "site-user-5")
+    for key, held in ((KEY, True), (KEY, True), (b"j" * 32, False), (b"j" * 32, False)):
+        with Store.open(url, key=key) as store:
+            store.take_key()
+            if "site-user-5" not in store.cases("student", 0):
+                store.acknowledge([Ack(row, "c5", "o", {"city": bytes(16)}, "active", 5)], 1.0)
+            assert held == (store.cases("student", 0)["site-user-5"].digests is not None)
