@@ -44,7 +44,7 @@ class Facts(Books):
     @staticmethod
     def _known_target(connection: Connection) -> dict[str, str]:
         query = select(meta.c.name, meta.c.value).where(meta.c.name.in_(TARGET))
-        return {name: value for name, value in connection.execute(query)}
+        return {row.name: row.value for row in connection.execute(query)}
 
     def _compare(self, known: dict[str, str], given: dict[str, str]) -> None:
         differing = [name for name in TARGET if known.get(name, given[name]) != given[name]]
