@@ -13,7 +13,7 @@ setup: .venv/.ready  ## make the virtual environment
 	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 15) else "Python 3.11 to 3.14 is needed, this is " + sys.version.split()[0] + ". Try: make PYTHON=python3.12 " + "setup")'
 	@echo "Setting up .venv (a minute or two the first time) ..."
 	@$(PYTHON) -m venv .venv
-	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
 	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch .venv/.ready
 
@@ -32,7 +32,7 @@ bench: setup  ## measure: many courses, memory
 lock:  ## pin all packages anew (needs uv; the index comes from your environment)
 	@rm -f requirements.lock
 	@printf 'setuptools>=77\n' | uv pip compile pyproject.toml - --extra dev --universal --python-version 3.11 \
-	  --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --no-strip-extras --quiet -o requirements.lock
+	  --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet -o requirements.lock
 
 clean:  ## remove the virtual environment and what runs left behind
 	@rm -rf .venv var build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
