@@ -140,10 +140,14 @@ async def retried(read: Callable[[], Awaitable[T]], *, attempts: int = 5) -> T:
     Only Retriable errors are tried again, and Maintenance is not: it is for the next run.
     """
 
+    tries = 0
+
     def wait(error: Exception) -> bool | float:
+        nonlocal tries
+        tries += 1
         if not isinstance(error, Retriable) or isinstance(error, Maintenance):
             return False
-        return True if error.retry_after is None else error.retry_after
+        return True if error.retry_after is None else max(error.retry_after, min(60.0, 2.0 ** (tries - 1)))
 
     async for attempt in stamina.retry_context(
         on=wait, attempts=attempts, timeout=600.0, wait_initial=1.0, wait_max=60.0, wait_jitter=1.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from adaptors.commcare.cases import CaseWrite, IndexWrite
@@ -11,7 +11,7 @@ from flows.result import Result
 from flows.steps.blanks import BlankGuard
 from flows.steps.planned import WAITS, Planned, Problem, Scope, scope_number
 from flows.world import World
-from mappings.engine import CompiledMapping, Draft, IndexReference
+from mappings.engine import CompiledMapping, Departure, Draft, IndexReference
 from state import CaseRow, RowId
 
 
@@ -132,7 +132,7 @@ class Planner:
         properties = dict(draft.properties)
         if known is not None and (known.status == "left" or (known.case_id and known.digests is None)):
             # Somebody came back (for a dirty row that is not certain): what only leaving sets is emptied again.
-            properties |= {name: "" for name in scope.mapping.when_left or () if name not in properties}
+            properties |= {name: "" for name in _set_by(scope.mapping.when_left) if name not in properties}
         values = self._values(draft, properties, ready)
         digests = {name: self._digest(draft.key, name, value) for name, value in values.items()}
         user_id = scope.users.get(draft.key, 0)
@@ -199,6 +199,10 @@ class Planner:
             missing_count=known.missing_count,
             user_id=known.user_id,
         )
+
+
+def _set_by(departure: Departure | None) -> Iterable[str]:
+    return departure.set if departure is not None else ()
 
 
 @dataclass(frozen=True)

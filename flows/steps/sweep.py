@@ -162,9 +162,10 @@ class Sweep:
     def _left(self, mapping: CompiledMapping, missing: Missing, case: CaseRow) -> Planned:
         """Build the row that marks a case as left; what it holds already is not sent again."""
         digest = self.world.books.store.digest
-        wanted = {name: digest(missing.row.key, name, value) for name, value in (mapping.when_left or {}).items()}
+        said = mapping.when_left.set if mapping.when_left is not None else {}
+        wanted = {name: digest(missing.row.key, name, value) for name, value in said.items()}
         changed = {name for name, value in wanted.items() if (case.digests or {}).get(name) != value}
-        properties = {name: (mapping.when_left or {})[name] for name in changed}
+        properties = {name: said[name] for name in changed}
         write = CaseWrite(missing.row.key, case.case_id, mapping.case_type, None, None, properties, ())
         digests = {name: wanted[name] for name in changed}
         return Planned(missing.row, mapping.case_type, case.user_id, write, digests, "left", "left")

@@ -5,6 +5,7 @@ from mappings.engine.compile import CompiledMapping, IndexRule, PropertyNote
 from mappings.engine.draft import (
     REASONS,
     Context,
+    Departure,
     Draft,
     Excluded,
     HeldBack,
@@ -25,6 +26,7 @@ __all__ = [
     "CompiledMapping",
     "Context",
     "CourseChoice",
+    "Departure",
     "Draft",
     "Excluded",
     "Guards",

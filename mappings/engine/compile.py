@@ -10,6 +10,7 @@ from mappings.engine.conditions import all_of, any_of, not_sent
 from mappings.engine.draft import (
     NAME_LIMIT,
     Context,
+    Departure,
     Draft,
     Excluded,
     HeldBack,
@@ -70,9 +71,9 @@ class CompiledMapping:
 
     `level` is 0 without parents, else one more than the highest parent's; `reads` are catalogue paths;
     `included` and `excluded` are the words that they ask for, by path ({"roles": {"student"}});
-    `when_left`, `when_excluded` and `when_course_ends` are properties to set, None when not given; `personal`
-    holds names under `properties` (ask `is_personal` about a draft's names); `fingerprints` also has "@name",
-    "@owner", "@key", "@include" and "@index:<name>".
+    `when_left`, `when_excluded` and `when_course_ends` are None when not given; `personal` holds names under
+    `properties` (ask `is_personal` about a draft's names); `fingerprints` also has "@name", "@owner", "@key",
+    "@include" and "@index:<name>"; `spec` and `around` are what it was made of, for tools that explain it.
     """
 
     name: str
@@ -84,14 +85,16 @@ class CompiledMapping:
     included: Mapping[str, frozenset[str]]
     excluded: Mapping[str, frozenset[str]]
     parents: tuple[IndexRule, ...]
-    when_left: Mapping[str, str] | None
-    when_excluded: Mapping[str, str] | None
-    when_course_ends: Mapping[str, str] | None
+    when_left: Departure | None
+    when_excluded: Departure | None
+    when_course_ends: Departure | None
     existing_cases: str
     recheck_daily: bool
     personal: frozenset[str]
     notes: Mapping[str, PropertyNote]
     fingerprints: Mapping[str, str]
+    spec: MappingSpec = field(repr=False, compare=False)
+    around: Surroundings = field(repr=False, compare=False)
     _parts: _Parts = field(repr=False, compare=False)
 
     def draft(self, record: Mapping[str, Any], context: Context) -> Draft | Excluded | HeldBack:
@@ -233,6 +236,8 @@ def compile_mapping(
         personal=frozenset(key for key, is_private in private.items() if is_private),
         notes={key: _note(found) for key, found in spec.properties.items()},
         fingerprints=fingerprints(spec, around),
+        spec=spec,
+        around=around,
         _parts=_parts(spec, around, place, (personal, private)),
     )
 
@@ -281,8 +286,8 @@ def _excluded_by(spec: MappingSpec) -> Callable[[Record], tuple[str, list[str]]]
     return excluded_by
 
 
-def _departure(spec: DepartureSpec | None) -> Mapping[str, str] | None:
-    return dict(spec.set) if spec is not None else None
+def _departure(spec: DepartureSpec | None) -> Departure | None:
+    return Departure(dict(spec.set), spec.park, spec.close) if spec is not None else None
 
 
 def _note(spec: PropertySpec) -> PropertyNote:

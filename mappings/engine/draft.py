@@ -81,6 +81,15 @@ class ValueProblem:
 
 
 @dataclass(frozen=True)
+class Departure:
+    """What happens to a case whose record is gone: properties to set, a parked owner, or closing for good."""
+
+    set: Mapping[str, str]
+    park: bool = False
+    close: bool = False
+
+
+@dataclass(frozen=True)
 class Draft:
     """A case as the mapping wants it; `properties` holds only what is to be sent, blank ones as ""."""
 

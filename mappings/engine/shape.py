@@ -14,8 +14,6 @@ from mappings.engine.reading import Document, Loc
 Model = TypeVar("Model", bound=BaseModel)
 
 NOT_YET: Final[Mapping[str, str]] = {
-    "park": "write {set: {property: value}}; the owner stays as it is",
-    "close": "write {set: {property: value}}; a closed case could not be opened again",
     "retire": "a property that is taken out of the mapping keeps its last value in CommCare",
     "transforms_file": "use the transforms of the language; project.yaml cannot load code yet",
     "plugins": "use the transforms of the language; project.yaml cannot load code yet",

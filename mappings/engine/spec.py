@@ -226,9 +226,19 @@ class IndexSpec(Strict):
 
 
 class DepartureSpec(Strict):
-    """What happens to a case when its record is gone: properties to set."""
+    """What happens to a case when its record is gone: properties to set; park or close the case as well."""
 
-    set: dict[str, str]
+    set: dict[str, str] = Field(default_factory=dict)
+    park: Flag = False
+    close: Flag = False
+
+    @model_validator(mode="after")
+    def _something(self) -> DepartureSpec:
+        if self.park and self.close:
+            refuse("a case is parked or closed, not both", "keep 'park': it can be undone", at="close")
+        if not (self.set or self.park or self.close):
+            refuse("this changes nothing", "write {set: {property: value}}, {park: true} or {close: true}")
+        return self
 
 
 class ExpectSpec(Strict):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+import stamina
 
-from adaptors.errors import Maintenance
+from adaptors.errors import Maintenance, Retriable
+from adaptors.http import retried
 from adaptors.moodle.answers import Person
 from adaptors.moodle.normalise import looks_deleted
 from adaptors.moodle.sizes import Sizes
@@ -56,3 +58,20 @@ async def test_one_bad_batch_of_profiles() -> None:
 def test_deleted_accounts(deleted: bool, username: str | None, email: str | None) -> None:
     """A deleted account is recognised by what is left of its name or its e-mail, whichever is shown."""
     assert deleted == looks_deleted(Person(id=7, username=username, email=email))
+
+
+async def test_a_short_retry_after_is_only_the_floor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that always says "again in 0 seconds" is asked again more and more slowly."""
+    waits: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    async def refuse() -> None:
+        raise Retriable("Too many.", system="Moodle", operation="x", retry_after=0.0)
+
+    monkeypatch.setattr("asyncio.sleep", sleep)
+    stamina.set_testing(False)
+    with pytest.raises(Retriable):
+        await retried(refuse)
+    assert [1.0, 2.0, 4.0, 8.0] == waits

@@ -121,7 +121,8 @@ class Expected:
     def differs(self, key: str, case: Case) -> str:
         """Return how a case differs from what it should be, "" when it does not."""
         if not self.is_there(key):
-            left = self._mapping(case).when_left or {}
+            departure = self._mapping(case).when_left
+            left = departure.set if departure is not None else {}
             return "" if left.items() <= case.properties.items() else "gone, and not marked as left"
         draft = self.drafts.get(key)
         if draft is None:  # here in another role now, or graded no more: left as it was

@@ -12,6 +12,7 @@ import pytest
 
 from mappings.engine import (
     Context,
+    Departure,
     Draft,
     HeldBack,
     IndexReference,
@@ -84,10 +85,10 @@ def test_what_a_mapping_says_about_itself(tmp_path: Path) -> None:
     )  # fmt: skip
     assert frozenset({"first_name", "phone"}) == first.personal
     assert "Given name" == first.notes["first_name"].description
-    assert {"status": "withdrawn"} == first.when_excluded
+    assert Departure({"status": "withdrawn"}) == first.when_excluded
     assert first.when_left is None
     assert not first.recheck_daily
-    assert (1, "stop", {"status": "left"}) == (second.level, second.existing_cases, second.when_left)
+    assert (1, "stop", Departure(Departure({"status": "left"}))) == (second.level, second.existing_cases, second.when_left)
     assert {"status": "finished"} == second.when_course_ends
     assert (IndexRule("student", "student", "extension", "wait", "student"),) == second.parents
     assert "One case per learner per course." == second.description
