@@ -88,8 +88,8 @@ def test_what_a_mapping_says_about_itself(tmp_path: Path) -> None:
     assert Departure({"status": "withdrawn"}) == first.when_excluded
     assert first.when_left is None
     assert not first.recheck_daily
-    assert (1, "stop", Departure(Departure({"status": "left"}))) == (second.level, second.existing_cases, second.when_left)
-    assert {"status": "finished"} == second.when_course_ends
+    assert (1, "stop", Departure({"status": "left"})) == (second.level, second.existing_cases, second.when_left)
+    assert Departure({"status": "finished"}) == second.when_course_ends
     assert (IndexRule("student", "student", "extension", "wait", "student"),) == second.parents
     assert "One case per learner per course." == second.description
 
