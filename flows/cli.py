@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from flows.endings import (
-    FAILED,
-    NAME,
-    OK,
-    POSTPONED,
-    Said,
-    command,
-    fail,
-    plain_endings,
-    print_json,
-    say,
-    wrapped,
+from flows.cli_mappings import mappings_app
+from flows.endings import FAILED, NAME, OK, POSTPONED, command, fail, plain_endings, print_json, say, wrapped
+from flows.options import (
+    ENV_FILE,
+    AsJson,
+    Count,
+    Courses,
+    EnvFile,
+    Full,
+    Mappings,
+    Port,
+    read_settings,
+    say_what_wins,
 )
 
 if TYPE_CHECKING:
     from flows.result import Result
-    from flows.settings import Settings
 
 app = typer.Typer(
     help="Keeps Moodle's people, enrolments and grades right in CommCare.",
@@ -37,19 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-mappings_app = typer.Typer(help="Check the mapping files.", no_args_is_help=True)
 app.add_typer(mappings_app, name="mappings")
-
-ENV_FILE = Path(".env")
-ENV_HELP = "File with the settings; the environment wins over it."
-JSON_HELP = "Print one JSON object on standard output, all else on standard error."
-EnvFile = Annotated[Path, typer.Option("--env-file", help=ENV_HELP)]
-AsJson = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
-Courses = Annotated[list[int] | None, typer.Option("--course", help="Only this course id; may be repeated.")]
-Mappings = Annotated[list[str] | None, typer.Option("--mapping", help="Only this mapping; may be repeated.")]
-Full = Annotated[bool, typer.Option("--full", help="Read everything anew; still only differences are sent.")]
-Count = Annotated[int, typer.Option("--count", help="How many people it concerns, as the run said.")]
-Port = Annotated[int, typer.Option(help="Port to serve on; 0 takes a free one.", min=0, max=65535)]
 
 
 @app.command()
@@ -103,7 +88,7 @@ def init(env_file: EnvFile = ENV_FILE) -> None:
             say(f"Left as it is: {path}")
         option = "" if env_file == ENV_FILE else f" --env-file {env_file}"
         say(f"Next: {command()} check{option}")
-        _say_what_wins(env_file)
+        say_what_wins(env_file)
 
 
 @app.command()
@@ -114,7 +99,7 @@ def check(env_file: EnvFile = ENV_FILE, as_json: AsJson = False) -> None:
     from flows.attended import run_check
 
     with plain_endings(as_json):
-        levels = asyncio.run(run_check(_settings(env_file), as_json))
+        levels = asyncio.run(run_check(read_settings(env_file), as_json))
         raise typer.Exit(FAILED if "fail" in levels else POSTPONED if "later" in levels else OK)
 
 
@@ -132,7 +117,7 @@ def preview(
 
     options = Options(tuple(course or ()), tuple(mapping or ()), full=full, preview=True)
     with plain_endings(as_json):
-        _report(run_once(_settings(env_file), options), as_json)
+        _report(run_once(read_settings(env_file), options), as_json)
 
 
 @app.command()
@@ -151,7 +136,7 @@ def sync(
     options = Options(tuple(course or ()), tuple(mapping or ()), full=full, yes=yes)
     stopped = "Stopped. What was not finished is found again by the next run."
     with plain_endings(as_json, stopped=stopped):
-        settings = _settings(env_file)
+        settings = read_settings(env_file)
         result = run_once(settings, options)
         if result.plan and not as_json and sys.stdin.isatty():
             result = run_approved(settings, options, result)
@@ -173,7 +158,7 @@ def confirm_leavers(
     with plain_endings():
         if every == (course is not None):
             raise UsageError("Name the course, or give --all for every course that waits.")
-        with open_store(_settings(env_file)) as store:
+        with open_store(read_settings(env_file)) as store:
             say(confirm(store, course, count))
 
 
@@ -188,33 +173,8 @@ def confirm_blanks(
     from flows.confirm import confirm_blanks as confirm
     from flows.open import open_store
 
-    with plain_endings(), open_store(_settings(env_file)) as store:
+    with plain_endings(), open_store(read_settings(env_file)) as store:
         say(confirm(store, mapping, name, count))
-
-
-@mappings_app.command("check")
-def mappings_check(
-    folder: Annotated[Path | None, typer.Argument(help="Folder of the mappings; default MAPPINGS_DIR.")] = None,
-    env_file: EnvFile = ENV_FILE,
-    as_json: AsJson = False,
-) -> None:
-    """Check the mapping files and run their tests: every problem with file, line and what to do."""
-    from flows.catalogue import field_catalogue
-    from flows.settings import read_file
-    from flows.show import problem_json, show_mappings
-    from mappings.engine import check_project
-
-    with plain_endings(as_json):
-        place = os.environ.get("MAPPINGS_DIR") or read_file(env_file).get("MAPPINGS_DIR") or "mappings"
-        folder = folder or Path(place)
-        report = check_project(folder, field_catalogue())
-        if as_json:
-            print_json(
-                {"ok": not report.errors, "problems": [problem_json(problem) for problem in report.problems]}
-            )
-        else:
-            show_mappings(report, folder)
-        raise typer.Exit(FAILED if report.errors else OK)
 
 
 def main() -> NoReturn:
@@ -233,32 +193,6 @@ def _report(result: Result, as_json: bool) -> NoReturn:
     else:
         show_result(result)
     raise typer.Exit(result.state.exit_code)
-
-
-def _settings(env_file: Path) -> Settings:
-    from flows.redact import install
-    from flows.settings import load_settings
-
-    logging.basicConfig(level=logging.WARNING, handlers=[Said()], format="%(levelname)s: %(message)s")
-    settings = load_settings(os.environ, env_file)
-    install(settings.secrets())
-    _say_what_wins(env_file)
-    return settings
-
-
-def unused(env_file: Path, env: Mapping[str, str]) -> list[str]:
-    """Return the settings of a file that do not count, because the environment has another value for them."""
-    from flows.settings import KNOWN, read_file
-
-    given = {name: value.strip() for name, value in read_file(env_file).items() if name in KNOWN}
-    return [name for name, value in given.items() if env.get(name, "").strip() not in ("", value)]
-
-
-def _say_what_wins(env_file: Path) -> None:
-    """Tell somebody at a terminal that what was pasted into it once is still there."""
-    if sys.stderr.isatty() and (names := unused(env_file, os.environ)):
-        listed = ", ".join(names)
-        say(f"The environment wins over {env_file} and has other values for {listed}. A new terminal has none.")
 
 
 def _ask(question: str, default: str, secret: bool) -> str:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.cli import unused
 from flows.endings import command
+from flows.options import unused
 from flows.show import laid_out
 
 
