@@ -50,7 +50,10 @@ def _conditions(value: Any) -> Any:
     return [value] if isinstance(value, dict) else value
 
 
-Conditions = Annotated[tuple[ConditionSpec, ...], BeforeValidator(_conditions)]
+Conditions = Annotated[
+    tuple[ConditionSpec, ...],
+    BeforeValidator(_conditions, json_schema_input_type=ConditionSpec | tuple[ConditionSpec, ...]),
+]
 
 
 class CaseSpec(Strict):
@@ -94,7 +97,7 @@ class ElementsSpec(Strict):
     """`one_property_per`: a property for each element of a list in the record."""
 
     each: str
-    key: Annotated[ElementKeySpec, BeforeValidator(_as_source)]
+    key: Annotated[ElementKeySpec, BeforeValidator(_as_source, json_schema_input_type=str | ElementKeySpec)]
     name: str
     source: str
     transform: tuple[Step, ...] = ()
@@ -203,7 +206,10 @@ class OwnerSpec(Strict):
     """Who owns the case."""
 
     first_of: tuple[OwnerRuleSpec, ...] = ()
-    otherwise: Annotated[OwnerTextSpec | None, BeforeValidator(_otherwise)] = None
+    otherwise: Annotated[
+        OwnerTextSpec | None,
+        BeforeValidator(_otherwise, json_schema_input_type=Literal["project"] | OwnerTextSpec),
+    ] = None
     same_as: str | None = None
     write: Literal["once"] | None = None
 
@@ -279,7 +285,9 @@ class MappingSpec(Strict):
     case_name: str
     owner: OwnerSpec
     indices: dict[str, IndexSpec] = Field(default_factory=dict)
-    properties: dict[str, Annotated[PropertySpec, BeforeValidator(_as_source)]]
+    properties: dict[
+        str, Annotated[PropertySpec, BeforeValidator(_as_source, json_schema_input_type=str | PropertySpec)]
+    ]
     ignore_changes: tuple[str, ...] = ()
     when_left: DepartureSpec | None = None
     when_excluded: DepartureSpec | None = None
