@@ -16,7 +16,7 @@ from mappings.engine.draft import (
 )
 from mappings.engine.load import CheckReport, check_project, load_project
 from mappings.engine.problems import MappingError, Problem
-from mappings.engine.project import CourseChoice, Guards, Project
+from mappings.engine.project import CourseChoice, Guards, NamesChoice, Project
 
 __all__ = [
     "REASONS",
@@ -34,6 +34,7 @@ __all__ = [
     "IndexReference",
     "IndexRule",
     "MappingError",
+    "NamesChoice",
     "OwnerReference",
     "OwnerRule",
     "Problem",

@@ -50,7 +50,7 @@ def check_frame(findings: Findings) -> None:
     _check_indices(findings)
     _check_ignored(findings)
     for word in ("when_left", "when_excluded", "when_course_ends"):
-        _check_departure(findings, (word, "set"), getattr(spec, word))
+        _check_departure(findings, (word,), getattr(spec, word))
     _check_recheck(findings)
     if not spec.tests:
         remedy = "add 'tests:' with a made-up record and what should come out"
@@ -115,18 +115,30 @@ def _check_ignored(findings: Findings) -> None:
         if name not in findings.spec.properties:
             remedy = suggestion(name, findings.spec.properties)
             findings.tell(("ignore_changes", number), f"this mapping has no property {quoted(name)}", remedy)
+        elif findings.spec.properties[name].retire is not None:
+            findings.tell(("ignore_changes", number), f"{quoted(name)} is retired", "take it out of this list")
 
 
 def _check_departure(findings: Findings, loc: Loc, spec: DepartureSpec | None) -> None:
-    for name in spec.set if spec is not None else ():
-        if not check_name(findings, (*loc, name), name):
+    if spec is None:
+        return
+    if spec.park and findings.project is not None and not findings.project.has_parked_owner:
+        remedy = "add 'parked_owner: {location: its site code}' there: an owner whose cases no phone syncs"
+        findings.tell((*loc, "park"), "project.yaml does not say who owns a parked case", remedy, key=True)
+    for name in spec.set:
+        at = (*loc, "set", name)
+        if not check_name(findings, at, name):
             continue
-        if name not in findings.spec.properties:
+        known = findings.spec.properties.get(name)
+        if known is not None and known.retire is not None:
+            remedy = "take it out here, or keep the property"
+            findings.tell(at, f"{quoted(name)} is retired, and here it is set", remedy, key=True)
+        if known is None:
             remedy = suggestion(name, findings.spec.properties)
             sentence = (
                 f"{quoted(name)} is no property of this mapping, so nothing sets it back when somebody returns"
             )
-            findings.tell((*loc, name), sentence, remedy, key=True, severity="warning")
+            findings.tell(at, sentence, remedy, key=True, severity="warning")
 
 
 def _check_recheck(findings: Findings) -> None:

@@ -15,10 +15,11 @@ from mappings.engine.findings import ProjectNames
 from mappings.engine.names import NAME_RULE, RESERVED, legal_name
 from mappings.engine.phones import country_refusal
 from mappings.engine.problems import Problem, quoted, suggestion
-from mappings.engine.project import project_owner
+from mappings.engine.project import fixed_owner
 from mappings.engine.project_spec import ProjectSpec
 from mappings.engine.reading import Document, Loc, Mark
 from mappings.engine.steps import Surroundings
+from mappings.engine.words import LANGUAGE
 
 _SITE: Final = re.compile(r"[a-z0-9-]{1,20}")
 _ADDRESS: Final = re.compile(r"https?://[^\s/?#]+(/[^\s?#]*)?")
@@ -42,19 +43,24 @@ class ProjectFindings:
 def project_names(spec: ProjectSpec) -> ProjectNames:
     """Return the names that mappings may use."""
     return ProjectNames(
-        frozenset(spec.code_lists), frozenset(spec.lookups), spec.owner is not None, spec.moodle_key_property
+        frozenset(spec.code_lists),
+        frozenset(spec.lookups),
+        spec.owner is not None,
+        spec.moodle_key_property,
+        spec.parked_owner is not None,
     )
 
 
 def surroundings(findings: ProjectFindings) -> Surroundings | None:
     """Check project.yaml and return what it gives to mappings; None after a finding."""
     spec = findings.spec
-    for check in (_check_place, _check_courses, _check_tables, _check_owner, _check_limits):
+    for check in (_check_place, _check_courses, _check_tables, _check_owner, _check_language, _check_limits):
         check(findings)
     if findings.problems:
         return None
     lists = {name: code_list(name, entries) for name, entries in spec.code_lists.items()}
-    return Surroundings(ZoneInfo(spec.time_zone), spec.country, lists, findings.lookups, project_owner(spec))
+    owners = fixed_owner(spec.owner), fixed_owner(spec.parked_owner)
+    return Surroundings(ZoneInfo(spec.time_zone), spec.country, lists, findings.lookups, *owners)
 
 
 def _check_place(findings: ProjectFindings) -> None:
@@ -113,11 +119,23 @@ def _check_tables(findings: ProjectFindings) -> None:
 
 
 def _check_owner(findings: ProjectFindings) -> None:
-    owner = findings.spec.owner
-    if owner is not None and owner.project:
-        findings.tell(("owner",), "the project's owner cannot be itself", "write {group: its name in CommCare}")
-    elif owner is not None and not str(getattr(owner, owner.kind)).strip():
-        findings.tell(("owner", owner.kind), "this owner has no name", "write its name in CommCare")
+    for word in ("owner", "parked_owner"):
+        owner = getattr(findings.spec, word)
+        if owner is not None and owner.project:
+            sentence = f"'project' names nobody here: this is where {quoted(word)} is said"
+            findings.tell((word,), sentence, "write {group: its name in CommCare}")
+        elif owner is not None and not str(getattr(owner, owner.kind)).strip():
+            findings.tell((word, owner.kind), "this owner has no name", "write its name in CommCare")
+    if findings.spec.owner is not None and findings.spec.owner == findings.spec.parked_owner:
+        remedy = "name one whose cases no phone syncs, as a location without mobile workers"
+        findings.tell(("parked_owner",), "cases would be parked with the owner they have already", remedy)
+
+
+def _check_language(findings: ProjectFindings) -> None:
+    language = findings.spec.names.language
+    if language and not LANGUAGE.fullmatch(language):
+        remedy = "write the code of a language pack of this Moodle, as in sw or pt_br"
+        findings.tell(("names", "language"), f"{quoted(language)} is not the code of a language", remedy)
 
 
 def _check_limits(findings: ProjectFindings) -> None:

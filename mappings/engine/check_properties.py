@@ -20,6 +20,8 @@ def check_properties(findings: Findings) -> None:
     for name, spec in findings.spec.properties.items():
         loc: Loc = ("properties", name)
         check_name(findings, loc, name)
+        if spec.retire is not None:
+            continue
         _check_nothing(findings, loc, spec)
         _check_value(findings, loc, spec)
         _check_personal(findings, loc, name, spec)

@@ -23,10 +23,11 @@ from mappings.engine.owners import Own, compile_owner
 from mappings.engine.paths import Record
 from mappings.engine.reads import excluded, included, reads, value_paths
 from mappings.engine.spec import DepartureSpec, MappingSpec, PropertySpec
-from mappings.engine.steps import Surroundings
+from mappings.engine.steps import Surroundings, listed_values
 from mappings.engine.templates import Render, compile_template
 from mappings.engine.texts import ABSENT, Absent, Invalid
 from mappings.engine.values import Evaluate, Rejected, compile_property
+from mappings.engine.words import in_language
 
 
 @dataclass(frozen=True)
@@ -42,12 +43,35 @@ class IndexRule:
 
 @dataclass(frozen=True)
 class PropertyNote:
-    """What a property says about itself for people and for CommCare's data dictionary."""
+    """What a property says about itself for people and for CommCare's data dictionary.
 
-    description: str
-    label: str
+    `values` are the texts it can have when the mapping lists them itself (a code list, `cases`, `value`), else ();
+    for a multi-select they are the single choices. Words are by language, "" being the one of the mapping.
+    """
+
+    descriptions: Mapping[str, str]
+    labels: Mapping[str, str]
     group: str
     data_type: str
+    values: tuple[str, ...] = ()
+
+    @property
+    def description(self) -> str:
+        """Return the description in the mapping's own language."""
+        return in_language(self.descriptions)
+
+    @property
+    def label(self) -> str:
+        """Return the label in the mapping's own language."""
+        return in_language(self.labels)
+
+    def description_in(self, language: str) -> str:
+        """Return the description in a language, else in the mapping's own, else in English or any; "" for none."""
+        return in_language(self.descriptions, language)
+
+    def label_in(self, language: str) -> str:
+        """Return the label in a language, found as descriptions are."""
+        return in_language(self.labels, language)
 
 
 @dataclass(frozen=True)
@@ -73,7 +97,8 @@ class CompiledMapping:
     `included` and `excluded` are the words that they ask for, by path ({"roles": {"student"}});
     `when_left`, `when_excluded` and `when_course_ends` are None when not given; `personal` holds names under
     `properties` (ask `is_personal` about a draft's names); `fingerprints` also has "@name", "@owner", "@key",
-    "@include" and "@index:<name>"; `spec` and `around` are what it was made of, for tools that explain it.
+    "@include" and "@index:<name>"; `retired` are properties that no draft holds and whose value in CommCare is to
+    be emptied; `spec` and `around` are what it was made of, for tools that explain it.
     """
 
     name: str
@@ -91,6 +116,7 @@ class CompiledMapping:
     existing_cases: str
     recheck_daily: bool
     personal: frozenset[str]
+    retired: frozenset[str]
     notes: Mapping[str, PropertyNote]
     fingerprints: Mapping[str, str]
     spec: MappingSpec = field(repr=False, compare=False)
@@ -121,6 +147,10 @@ class CompiledMapping:
     def excludes(self, record: Mapping[str, Any]) -> bool:
         """Say whether `include` and `exclude` alone keep a record out, without making anything of it."""
         return bool(self._parts.excluded_by(record)[0])
+
+    def description_in(self, language: str) -> str:
+        """Return the description in a language, else in the mapping's own, else in English or any; "" for none."""
+        return in_language(self.spec.description, language)
 
     def definition_of(self, name: str) -> str:
         """Return the key under `properties` that makes a draft's property: "grades" for "grade_55"; "" if none."""
@@ -222,7 +252,7 @@ def compile_mapping(
         name=name,
         case_type=spec.case_type,
         source=spec.source,
-        description=spec.description,
+        description=in_language(spec.description),
         level=place.level,
         reads=frozenset(reads(spec)),
         included=included(spec),
@@ -234,7 +264,8 @@ def compile_mapping(
         existing_cases=spec.existing_cases,
         recheck_daily=spec.recheck_daily,
         personal=frozenset(key for key, is_private in private.items() if is_private),
-        notes={key: _note(found) for key, found in spec.properties.items()},
+        retired=frozenset(key for key, found in spec.properties.items() if found.retire is not None),
+        notes={key: _note(found, around) for key, found in spec.properties.items()},
         fingerprints=fingerprints(spec, around),
         spec=spec,
         around=around,
@@ -249,7 +280,9 @@ def _parts(
     privacy: tuple[Callable[[str], bool], Mapping[str, bool]],
 ) -> _Parts:
     personal, private = privacy
-    single = {key: found for key, found in spec.properties.items() if found.one_property_per is None}
+    sent = {key: found for key, found in spec.properties.items() if found.retire is None}
+    single = {key: found for key, found in sent.items() if found.one_property_per is None}
+    taken = frozenset(spec.properties) - (sent.keys() - single.keys())
     return _Parts(
         key=compile_template(spec.external_id),
         name=compile_template(spec.case_name),
@@ -258,8 +291,8 @@ def _parts(
             (key, compile_property(key, found, around, personal=private[key])) for key, found in single.items()
         ),
         families=tuple(
-            Family(key, found, around, personal=private[key], taken=frozenset(single))
-            for key, found in spec.properties.items()
+            Family(key, found, around, personal=private[key], taken=taken)
+            for key, found in sent.items()
             if key not in single
         ),
         indices=tuple((rule, compile_template(spec.indices[rule.name].external_id)) for rule in place.parents),
@@ -290,8 +323,10 @@ def _departure(spec: DepartureSpec | None) -> Departure | None:
     return Departure(dict(spec.set), spec.park, spec.close) if spec is not None else None
 
 
-def _note(spec: PropertySpec) -> PropertyNote:
-    return PropertyNote(spec.description, spec.label, spec.group, spec.data_type or "")
+def _note(spec: PropertySpec, around: Surroundings) -> PropertyNote:
+    return PropertyNote(
+        spec.description, spec.label, spec.group, spec.data_type or "", listed_values(spec, around)
+    )
 
 
 def _is_personal(spec: PropertySpec, personal: Callable[[str], bool]) -> bool:

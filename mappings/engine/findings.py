@@ -44,6 +44,7 @@ class ProjectNames:
     lookups: frozenset[str] = frozenset()
     has_owner: bool = False
     moodle_key_property: str = "moodle_key"
+    has_parked_owner: bool = False
 
     def tables(self, kind: str) -> frozenset[str]:
         """Return the names of a kind of table, "code list" or "lookup"."""

@@ -13,7 +13,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from mappings.engine.spec import MappingSpec, OwnerSpec, PropertySpec, StepSpec
-from mappings.engine.steps import Surroundings
+from mappings.engine.steps import Surroundings, table_name
 from mappings.engine.transform import TRANSFORMS
 
 _FOR_PEOPLE: Final = frozenset(("description", "label", "group", "data_type", "personal"))
@@ -43,8 +43,7 @@ def _depends(step: StepSpec, around: Surroundings) -> str:
     """Return what of the project a transform's result depends on."""
     known = TRANSFORMS[step.name]
     if known.table:
-        name = step.settings["name"] if isinstance(step.settings, dict) else step.settings
-        return around.tables(known.table)[str(name)].digest
+        return around.tables(known.table)[table_name(step)].digest
     parts = [around.zone.key or ""] if "zone" in known.needs else []
     return "|".join([*parts, around.country] if "country" in known.needs else parts)
 

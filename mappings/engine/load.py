@@ -17,7 +17,7 @@ from mappings.engine.examples import Examples
 from mappings.engine.findings import Findings, ProjectNames
 from mappings.engine.graph import MappingFile, places
 from mappings.engine.problems import MappingError, Problem, in_file_order
-from mappings.engine.project import Guards, Project, course_choice, intervals
+from mappings.engine.project import Guards, NamesChoice, Project, course_choice, intervals
 from mappings.engine.project_spec import ProjectSpec
 from mappings.engine.reading import Document, read_document
 from mappings.engine.shape import read_shape
@@ -202,6 +202,8 @@ def _project(reading: _Reading, mappings: tuple[CompiledMapping, ...]) -> Projec
         guards=Guards(**spec.guards.model_dump()),
         intervals=intervals(spec.intervals),
         moodle_key_property=spec.moodle_key_property,
+        parked_owner=around.parked_owner,
+        names=NamesChoice(spec.names.filters, spec.names.language),
     )
 
 

@@ -8,7 +8,8 @@ from zoneinfo import ZoneInfo
 
 from mappings.engine.compile import CompiledMapping
 from mappings.engine.draft import OwnerReference
-from mappings.engine.project_spec import CoursesSpec, IntervalsSpec, ProjectSpec
+from mappings.engine.project_spec import CoursesSpec, IntervalsSpec
+from mappings.engine.spec import OwnerTextSpec
 
 
 @dataclass(frozen=True)
@@ -38,10 +39,19 @@ class Guards:
 
 
 @dataclass(frozen=True)
+class NamesChoice:
+    """How names are asked for: with Moodle's text filters applied or not; `language` "" is the account's own."""
+
+    filters: bool = False
+    language: str = ""
+
+
+@dataclass(frozen=True)
 class Project:
     """All mappings of a folder, checked and compiled; `mappings` holds the enabled ones, parents first.
 
-    `intervals` is hours by stream; `revision` changes with every edit of a file; `owner` is the default owner.
+    `intervals` is hours by stream; `revision` changes with every edit of a file; `owner` is the default owner,
+    `parked_owner` the one whose cases no phone syncs.
     """
 
     site: str
@@ -55,6 +65,8 @@ class Project:
     guards: Guards
     intervals: Mapping[str, float]
     moodle_key_property: str
+    parked_owner: OwnerReference | None = None
+    names: NamesChoice = NamesChoice()
 
 
 def course_choice(spec: CoursesSpec) -> CourseChoice:
@@ -63,11 +75,11 @@ def course_choice(spec: CoursesSpec) -> CourseChoice:
     return CourseChoice(tuple(spec.ids), tuple(spec.categories), spec.shortname_like, spec.only_running, field)
 
 
-def project_owner(spec: ProjectSpec) -> OwnerReference | None:
-    """Return the owner that project.yaml names, if it names one."""
-    if spec.owner is None or spec.owner.project:
+def fixed_owner(spec: OwnerTextSpec | None) -> OwnerReference | None:
+    """Return an owner that project.yaml names, if it names one."""
+    if spec is None or spec.project:
         return None
-    return OwnerReference(spec.owner.kind, str(getattr(spec.owner, spec.owner.kind)))
+    return OwnerReference(spec.kind, str(getattr(spec, spec.kind)))
 
 
 def intervals(spec: IntervalsSpec) -> dict[str, float]:

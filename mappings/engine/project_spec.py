@@ -53,6 +53,22 @@ class IntervalsSpec(Strict):
     enrolments: Number | None = None
     grades: Number | None = None
     courses: Number | None = None
+    engagement: Number | None = None
+    assignments: Number | None = None
+
+
+class NamesSpec(Strict):
+    """How Moodle writes names: with its own text filters applied (`filters`), and then in which `language`."""
+
+    filters: Flag = False
+    language: str = ""
+
+    @model_validator(mode="after")
+    def _language_needs_filters(self) -> NamesSpec:
+        if self.language and not self.filters:
+            remedy = "add 'filters: true': names are told in one language by Moodle's own filters"
+            refuse("a language is chosen, but Moodle's filters are off", remedy, at="language")
+        return self
 
 
 class ProjectSpec(Strict):
@@ -67,6 +83,8 @@ class ProjectSpec(Strict):
     code_lists: dict[str, dict[str, str]] = Field(default_factory=dict)
     lookups: dict[str, LookupSpec] = Field(default_factory=dict)
     owner: OwnerTextSpec | None = None
+    parked_owner: OwnerTextSpec | None = None
+    names: NamesSpec = NamesSpec()
     guards: GuardsSpec = GuardsSpec()
     intervals: IntervalsSpec = IntervalsSpec()
     moodle_key_property: str = "moodle_key"

@@ -14,7 +14,6 @@ from mappings.engine.reading import Document, Loc
 Model = TypeVar("Model", bound=BaseModel)
 
 NOT_YET: Final[Mapping[str, str]] = {
-    "retire": "a property that is taken out of the mapping keeps its last value in CommCare",
     "transforms_file": "use the transforms of the language; project.yaml cannot load code yet",
     "plugins": "use the transforms of the language; project.yaml cannot load code yet",
 }

@@ -12,10 +12,13 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from mappings.engine.fields import Day, Flag, Number, Strict, refuse
 from mappings.engine.problems import one_of, quoted
+from mappings.engine.words import Words
 
 OPERATORS = ("is", "is_not", "any_of", "none_of", "like", "at_least", "below", "is_empty")
 WAYS = ("source", "first_of", "template", "value", "cases", "one_property_per")
 OWNER_KINDS = ("user", "location", "group")
+
+_WITH_RETIRE = frozenset(("retire", "label", "group", "description"))
 
 
 class ConditionSpec(Strict):
@@ -120,13 +123,14 @@ class PropertySpec(Strict):
     when_not_sent: Literal["keep", "clear", "reject"] | None = None
     when_invalid: Literal["keep", "clear", "original", "reject"] = "keep"
     write: Literal["once"] | None = None
+    retire: Literal["clear"] | None = None
     personal: Flag | None = None
     data_type: (
         Literal["date", "plain", "number", "select", "barcode", "gps", "phone_number", "password"] | None
     ) = None
-    label: str = ""
+    label: Words = Field(default_factory=dict)
     group: str = ""
-    description: str = ""
+    description: Words = Field(default_factory=dict)
 
     @property
     def ways(self) -> list[str]:
@@ -136,6 +140,9 @@ class PropertySpec(Strict):
     @model_validator(mode="after")
     def _one_way(self) -> PropertySpec:
         found = self.ways
+        if self.retire is not None:
+            self._refuse_beside_retire()
+            return self
         if not found:
             refuse("nothing says where this value comes from", f"add one of {one_of(WAYS)}")
         if len(found) > 1:
@@ -147,6 +154,12 @@ class PropertySpec(Strict):
         if self.one_property_per is not None and self.transform:
             refuse("'transform' stands beside 'one_property_per'", "put it inside", at="transform")
         return self
+
+    def _refuse_beside_retire(self) -> None:
+        beside = [name for name in type(self).model_fields if name in self.model_fields_set - _WITH_RETIRE]
+        if beside:
+            sentence = f"'retire' empties this property, so {quoted(beside[0])} has nothing to do"
+            refuse(sentence, f"take out 'retire' or {quoted(beside[0])}", at=beside[0])
 
 
 class OwnerRuleSpec(Strict):
@@ -232,7 +245,11 @@ class IndexSpec(Strict):
 
 
 class DepartureSpec(Strict):
-    """What happens to a case when its record is gone: properties to set; park or close the case as well."""
+    """What happens to a case when its record is gone: properties to set; park or close the case as well.
+
+    `park` gives the case to `parked_owner` of project.yaml, so that no phone holds it, and can be undone. `close`
+    cannot: CommCare's API opens no closed case again, and somebody who returns gets a new one.
+    """
 
     set: dict[str, str] = Field(default_factory=dict)
     park: Flag = False
@@ -277,7 +294,7 @@ class MappingSpec(Strict):
     language: Literal["1"]
     enabled: Flag = True
     case_type: str
-    description: str = ""
+    description: Words = Field(default_factory=dict)
     source: str
     include: tuple[ConditionSpec, ...] = ()
     exclude: tuple[ConditionSpec, ...] = ()

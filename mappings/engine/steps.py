@@ -12,7 +12,7 @@ from mappings.engine.codes import CodeTable
 from mappings.engine.draft import Context, OwnerReference
 from mappings.engine.problems import quoted, suggestion
 from mappings.engine.reading import Loc
-from mappings.engine.spec import StepSpec
+from mappings.engine.spec import PropertySpec, StepSpec
 from mappings.engine.texts import to_text
 from mappings.engine.transform import TRANSFORMS, Transform
 
@@ -28,6 +28,7 @@ class Surroundings:
     code_lists: Mapping[str, CodeTable] = field(default_factory=dict)
     lookups: Mapping[str, CodeTable] = field(default_factory=dict)
     owner: OwnerReference | None = None
+    parked_owner: OwnerReference | None = None
 
     def tables(self, kind: str) -> Mapping[str, CodeTable]:
         """Return the tables of a kind, "code list" or "lookup"."""
@@ -109,6 +110,11 @@ def _limit(name: str, written: object) -> float:
     return float(str(written))
 
 
+def table_name(step: StepSpec) -> str:
+    """Return the name of the code list or lookup that a right step uses."""
+    return str(step.settings["name"] if isinstance(step.settings, dict) else step.settings)
+
+
 def bind_step(step: StepSpec, around: Surroundings) -> Chain:
     """Return a right step as a function of a value and the run's context."""
     known, settings = bind_settings(step)
@@ -151,3 +157,24 @@ def compile_chain(steps: Sequence[StepSpec], around: Surroundings) -> Chain | No
         return value
 
     return run
+
+
+def listed_values(spec: PropertySpec, around: Surroundings) -> tuple[str, ...]:
+    """Return the texts that a property can have when the mapping itself lists them; () when any text may come."""
+    elements = spec.one_property_per
+    values = _ends_with(elements.transform if elements else spec.transform, around)
+    if not values and spec.cases is not None and not spec.transform:
+        values = [*(case.value for case in spec.cases), spec.otherwise or ""]
+    if not values and spec.value is not None and not spec.transform:
+        values = [spec.value]
+    return tuple(dict.fromkeys(text for text in [*values, spec.default or ""] if text)) if values else ()
+
+
+def _ends_with(steps: Sequence[StepSpec], around: Surroundings) -> list[str]:
+    """Return the values of the table that a list of transforms ends with; `join` after it changes none."""
+    last = next((step for step in reversed(steps) if step.name != "join"), None)
+    kind = TRANSFORMS[last.name].table if last is not None else ""
+    if last is None or not kind:
+        return []
+    table = around.tables(kind)[table_name(last)]
+    return [*table.values.values(), table.otherwise or ""]

@@ -8,7 +8,15 @@ from subprocess import run
 
 import pytest
 
-from mappings.engine import CourseChoice, Guards, MappingError, OwnerReference, check_project, load_project
+from mappings.engine import (
+    CourseChoice,
+    Guards,
+    MappingError,
+    NamesChoice,
+    OwnerReference,
+    check_project,
+    load_project,
+)
 from tests.mappings.workbench import (
     CATALOGUE,
     CONTEXT,
@@ -196,3 +204,31 @@ def test_the_engine_is_cheap_to_import() -> None:
     program = f"import sys, mappings.engine; print([name for name in {heavy} if name in sys.modules])"
     done = run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)  # noqa: S603
     assert "[]" == done.stdout.strip()
+
+
+def test_names_are_asked_for_as_project_yaml_says(tmp_path: Path) -> None:
+    """Moodle's filters are off unless asked for, and a language may be named with them."""
+    files = {"student.yaml": STUDENT}
+    assert NamesChoice(filters=False, language="") == project_of(tmp_path, files).names
+    filtered = project_of(tmp_path, files, project=f"{PROJECT}names: {{filters: true, language: sw}}\n")
+    assert NamesChoice(filters=True, language="sw") == filtered.names
+
+
+@pytest.mark.parametrize(
+    ("expected", "names"),
+    [
+        ("a language is chosen, but Moodle's filters are off", "{language: sw}"),
+        ("'Swahili' is not the code of a language", "{filters: true, language: Swahili}"),
+    ],
+)
+def test_names_are_checked(tmp_path: Path, expected: str, names: str) -> None:
+    """A language needs the filters, and is a code."""
+    folder(tmp_path, {"student.yaml": STUDENT}, project=f"{PROJECT}names: {names}\n")
+    assert expected in messages(tmp_path)
+
+
+def test_every_stream_may_have_an_interval(tmp_path: Path) -> None:
+    """Hours between two reads are kept for the streams that have them."""
+    hours = "{people: 1, engagement: 24, assignments: 0.5}"
+    project = project_of(tmp_path, {"student.yaml": STUDENT}, project=f"{PROJECT}intervals: {hours}\n")
+    assert {"people": 1.0, "engagement": 24.0, "assignments": 0.5} == project.intervals
