@@ -1,4 +1,4 @@
-"""What an implementer reads after a mistake: every file under mistakes/ against its golden text.
+"""What an implementer reads after a mistake: every file of this folder against its golden text.
 
 After a change of wording, delete the golden file and run the test: it is written anew, for you to read.
 """
@@ -12,7 +12,7 @@ import pytest
 from mappings.engine import MappingError, load_project
 from tests.mappings.workbench import CATALOGUE, HEAD, folder, messages
 
-MISTAKES = Path(__file__).parent / "mistakes"
+MISTAKES = Path(__file__).parent
 GOOD = f"""{HEAD}properties:
   x: department
 tests:
