@@ -30,7 +30,7 @@ def _by_language(value: Any) -> Any:
     refuse("this takes a text, or one for each language", "write {en: .., fr: ..}")
 
 
-Words = Annotated[dict[str, str], BeforeValidator(_by_language)]
+Words = Annotated[dict[str, str], BeforeValidator(_by_language, json_schema_input_type=str | dict[str, str])]
 """Texts by the code of their language; "" for the mapping's own language."""
 
 

@@ -7,9 +7,11 @@ from collections.abc import Callable
 import httpx
 import pytest
 
+from flows.sandbox import SHIPPED
 from tests.flows.terminal import Ended, Terminal
 
 FUNCTIONS = "Site administration > Server > Web services > External services > Functions"
+LINE = (SHIPPED / "student.yaml").read_text().split("source: firstname")[0].count("\n") + 1
 Spoil = Callable[[Terminal], object]
 
 
@@ -139,10 +141,10 @@ SPOILT: dict[str, tuple[Spoil, int, str, int, str]] = {
     "a mapping with a typo": (
         edit("student.yaml", "source: firstname", "source: fristname"),
         1,
-        "student.yaml:30:24: source 'users' has no field 'fristname' 30 | first_name: {source: fristname,"
+        f"student.yaml:{LINE}:24: source 'users' has no field 'fristname' {LINE} | first_name: {{source: fristname,"
         " transform: [trim], personal: true, required: true} | ^^^^^^^^^ = did you mean 'firstname'?",
         1,
-        "student.yaml:30:24: source 'users' has no field 'fristname' → did you mean 'firstname'?",
+        f"student.yaml:{LINE}:24: source 'users' has no field 'fristname' → did you mean 'firstname'?",
     ),
     "an unknown environment variable": (
         setting("MOODLE_TOKN", "x"),
