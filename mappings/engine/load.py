@@ -54,7 +54,8 @@ def load_project(folder: Path, catalogue: Catalogue) -> Project:
     if errors or reading.spec is None or reading.around is None:
         raise MappingError(errors)
     enabled = [file for file in reading.files if file.enabled]
-    return _project(reading, _compiled(reading, enabled, catalogue))
+    off = [file for file in reading.files if not file.enabled and file.is_right]
+    return _project(reading, _compiled(reading, enabled, catalogue), _compiled(reading, off, catalogue))
 
 
 def check_project(folder: Path, catalogue: Catalogue) -> CheckReport:
@@ -186,7 +187,9 @@ def _run_examples(
     return examples
 
 
-def _project(reading: _Reading, mappings: tuple[CompiledMapping, ...]) -> Project:
+def _project(
+    reading: _Reading, mappings: tuple[CompiledMapping, ...], switched_off: tuple[CompiledMapping, ...]
+) -> Project:
     spec, around = reading.spec, reading.around
     if spec is None or around is None:
         raise MappingError(reading.problems())
@@ -204,6 +207,8 @@ def _project(reading: _Reading, mappings: tuple[CompiledMapping, ...]) -> Projec
         moodle_key_property=spec.moodle_key_property,
         parked_owner=around.parked_owner,
         names=NamesChoice(spec.names.filters, spec.names.language),
+        switched_off=switched_off,
+        lookup_files={name: lookup.file for name, lookup in spec.lookups.items()},
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from zoneinfo import ZoneInfo
 
 from mappings.engine.compile import CompiledMapping
@@ -51,7 +51,8 @@ class Project:
     """All mappings of a folder, checked and compiled; `mappings` holds the enabled ones, parents first.
 
     `intervals` is hours by stream; `revision` changes with every edit of a file; `owner` is the default owner,
-    `parked_owner` the one whose cases no phone syncs.
+    `parked_owner` the one whose cases no phone syncs. `switched_off` (the mappings with `enabled: false` that are
+    right) and `lookup_files` (the CSV file of each lookup) are for documents about the project.
     """
 
     site: str
@@ -67,6 +68,8 @@ class Project:
     moodle_key_property: str
     parked_owner: OwnerReference | None = None
     names: NamesChoice = NamesChoice()
+    switched_off: tuple[CompiledMapping, ...] = ()
+    lookup_files: Mapping[str, str] = field(default_factory=dict)
 
 
 def course_choice(spec: CoursesSpec) -> CourseChoice:
