@@ -14,6 +14,7 @@ from pydantic_core import from_json
 from adaptors.errors import AdaptorError, NoAnswer, Retriable, Unexpected
 from adaptors.http import Answer, Http, retried
 from adaptors.moodle.errors import answer_error, exception_error, login_error
+from adaptors.moodle.names import Names
 from adaptors.pace import Clock, Pace
 
 REST = "/webservice/rest/server.php"
@@ -50,8 +51,10 @@ class MoodleClient:
         transport: httpx.AsyncBaseTransport | None = None,
         timeout: float = 180.0,
         attempts: int = 5,
+        names: Names | None = None,
     ) -> None:
         self.url = url.rstrip("/")
+        self.names = names or Names()
         self.requests: Counter[str] = Counter()
         self._login = login
         self._token = login.token
@@ -76,14 +79,13 @@ class MoodleClient:
         if not self._token:
             self._token = await self._fetch_token()
         # The token goes first: PHP cuts a form off at max_input_vars, and what is cut must not be the token.
-        # Raw names: without it Moodle strips "<...>" from course names and writes "&amp;".
         form = {"wstoken": self._token, "wsfunction": function, "moodlewsrestformat": "json"}
-        form |= {"moodlewssettingraw": "1"} | flatten(params)
+        form |= self.names.settings() | flatten(params)
         answer = await self._paced(function, REST, form)
         data = self._decode(function, answer)
         if isinstance(data, dict) and "exception" in data:
             raise exception_error(function, data)
-        return Reply(data, answer.seconds)
+        return Reply(self.names.plain(function, data), answer.seconds)
 
     async def batch(self, calls: Sequence[tuple[str, Mapping[str, Any]]]) -> tuple[list[Any], float]:
         """Run several calls in one request through `tool_mobile_call_external_functions`.
@@ -92,14 +94,17 @@ class MoodleClient:
         than `calls` and its last element is the AdaptorError of that call; ask again for the rest.
         """
         requests = [
-            {"function": function, "arguments": json.dumps(dict(arguments)), "settingraw": 1}
+            {"function": function, "arguments": json.dumps(dict(arguments)), **self.names.batch_settings()}
             for function, arguments in calls
         ]
         reply = await self.once(BATCH_FUNCTION, {"requests": requests})
         responses = reply.data.get("responses") if isinstance(reply.data, dict) else None
         if not isinstance(responses, list) or not 0 < len(responses) <= len(calls):
             raise _misshapen(BATCH_FUNCTION, "no list of responses")
-        results = [_entry(calls[i][0], response) for i, response in enumerate(responses)]
+        results = [
+            self.names.plain(function, _entry(function, response))
+            for (function, _), response in zip(calls, responses, strict=False)
+        ]
         if len(results) < len(calls) and not isinstance(results[-1], AdaptorError):
             raise _misshapen(BATCH_FUNCTION, "fewer responses than requests")
         return results, reply.seconds
