@@ -18,6 +18,7 @@ from flows.result import CaseCounts, Result, RunState
 from flows.words import numbered
 from mappings.engine import REASONS as OF_VALUES
 from mappings.engine import CheckReport, Problem
+from mappings.engine.load import mapping_files
 
 if TYPE_CHECKING:
     from flows.probe import Finding
@@ -126,7 +127,7 @@ def show_mappings(report: CheckReport, folder: Path) -> None:
         console.print(Text(f"{numbered(len(report.errors), 'mistake')} to put right; {tests}."))
         return
     off = set(report.switched_off)
-    names = [file.stem for file in sorted(folder.glob("*.yaml")) if file.name != "project.yaml"]
+    names = [file.stem for file in mapping_files(folder)]
     used = ", ".join(name for name in names if name not in off)
     more = f"; switched off: {', '.join(sorted(off))}" if off else ""
     console.print(Text(f"{numbered(len(names) - len(off), 'mapping')} ({used}{more}), {tests}: all right."))

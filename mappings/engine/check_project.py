@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import zoneinfo
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -12,11 +12,11 @@ from zoneinfo import ZoneInfo
 
 from mappings.engine.codes import CodeTable, TableError, code_list, read_lookup
 from mappings.engine.findings import ProjectNames
-from mappings.engine.names import NAME_RULE, RESERVED, legal_name
+from mappings.engine.names import RESERVED, legal_name, name_refusal
 from mappings.engine.phones import country_refusal
 from mappings.engine.problems import Problem, quoted, suggestion
 from mappings.engine.project import fixed_owner
-from mappings.engine.project_spec import ProjectSpec
+from mappings.engine.project_spec import CodeListsSpec, ProjectSpec
 from mappings.engine.reading import Document, Loc, Mark
 from mappings.engine.steps import Surroundings
 from mappings.engine.words import LANGUAGE
@@ -25,13 +25,23 @@ _SITE: Final = re.compile(r"[a-z0-9-]{1,20}")
 _ADDRESS: Final = re.compile(r"https?://[^\s/?#]+(/[^\s?#]*)?")
 
 
+@dataclass(frozen=True)
+class CodeListFile:
+    """code_lists.yaml as far as it could be read; `spec` is None when its shape is wrong."""
+
+    document: Document
+    spec: CodeListsSpec | None
+    problems: tuple[Problem, ...] = ()
+
+
 @dataclass
 class ProjectFindings:
-    """project.yaml under examination, and the tables that could be read."""
+    """project.yaml under examination, and the tables that could be read; `lists` is code_lists.yaml."""
 
     document: Document
     spec: ProjectSpec
     folder: Path
+    lists: CodeListFile | None = None
     problems: list[Problem] = field(default_factory=list)
     lookups: dict[str, CodeTable] = field(default_factory=dict)
 
@@ -39,11 +49,18 @@ class ProjectFindings:
         """Note a finding at a place of project.yaml."""
         self.problems.append(self.document.problem(self.document.mark(loc), sentence, remedy))
 
+    @property
+    def code_lists(self) -> Mapping[str, Mapping[str, str]]:
+        """Return the code lists of both files."""
+        more = self.lists.spec.code_lists if self.lists and self.lists.spec else {}
+        return {**more, **self.spec.code_lists}
 
-def project_names(spec: ProjectSpec) -> ProjectNames:
+
+def project_names(findings: ProjectFindings) -> ProjectNames:
     """Return the names that mappings may use."""
+    spec, lists = findings.spec, findings.lists
     return ProjectNames(
-        frozenset(spec.code_lists),
+        None if lists is not None and lists.spec is None else frozenset(findings.code_lists),
         frozenset(spec.lookups),
         spec.owner is not None,
         spec.moodle_key_property,
@@ -54,11 +71,21 @@ def project_names(spec: ProjectSpec) -> ProjectNames:
 def surroundings(findings: ProjectFindings) -> Surroundings | None:
     """Check project.yaml and return what it gives to mappings; None after a finding."""
     spec = findings.spec
-    for check in (_check_place, _check_courses, _check_tables, _check_owner, _check_language, _check_limits):
+    if findings.lists is not None:
+        findings.problems += findings.lists.problems
+    for check in (
+        _check_place,
+        _check_courses,
+        _check_code_lists,
+        _check_lookups,
+        _check_owner,
+        _check_language,
+        _check_limits,
+    ):
         check(findings)
     if findings.problems:
         return None
-    lists = {name: code_list(name, entries) for name, entries in spec.code_lists.items()}
+    lists = {name: code_list(name, entries) for name, entries in findings.code_lists.items()}
     owners = fixed_owner(spec.owner), fixed_owner(spec.parked_owner)
     return Surroundings(ZoneInfo(spec.time_zone), spec.country, lists, findings.lookups, *owners)
 
@@ -99,12 +126,29 @@ def _check_courses(findings: ProjectFindings) -> None:
         )
 
 
-def _check_tables(findings: ProjectFindings) -> None:
-    for name, entries in findings.spec.code_lists.items():
+def _check_code_lists(findings: ProjectFindings) -> None:
+    project, lists = findings.document, findings.lists
+    told = findings.problems
+    told += _empty_lists(project, findings.spec.code_lists)
+    if lists is None or lists.spec is None:
+        return
+    told += _empty_lists(lists.document, lists.spec.code_lists)
+    for name in lists.spec.code_lists:
+        if name in findings.spec.code_lists:
+            loc: Loc = ("code_lists", name)
+            sentence = f"code list {quoted(name)} also stands in project.yaml"
+            remedy = f"keep one of them: the other is on line {project.mark(loc, key=True).line} of project.yaml"
+            told.append(lists.document.problem(lists.document.mark(loc, key=True), sentence, remedy))
+
+
+def _empty_lists(document: Document, code_lists: Mapping[str, Mapping[str, str]]) -> Iterator[Problem]:
+    for name, entries in code_lists.items():
         if not [code for code in entries if code != "otherwise"]:
-            findings.tell(
-                ("code_lists", name), f"code list {quoted(name)} has no entry", "write 'code: value' lines"
-            )
+            mark = document.mark(("code_lists", name))
+            yield document.problem(mark, f"code list {quoted(name)} has no entry", "write 'code: value' lines")
+
+
+def _check_lookups(findings: ProjectFindings) -> None:
     for name, lookup in findings.spec.lookups.items():
         try:
             findings.lookups[name] = read_lookup(findings.folder, name, lookup)
@@ -141,8 +185,11 @@ def _check_language(findings: ProjectFindings) -> None:
 def _check_limits(findings: ProjectFindings) -> None:
     spec = findings.spec
     name = spec.moodle_key_property
-    if name in RESERVED or not legal_name(name):
-        findings.tell(("moodle_key_property",), f"CommCare takes no property called {quoted(name)}", NAME_RULE)
+    if name in RESERVED:
+        sentence = f"{quoted(name)} belongs to CommCare and cannot be a property"
+        findings.tell(("moodle_key_property",), sentence, "choose another name, as in moodle_key")
+    elif not legal_name(name):
+        findings.tell(("moodle_key_property",), *name_refusal("property", name))
     for word in ("leavers_percent", "run_percent"):
         _check(findings, ("guards", word), getattr(spec.guards, word), lambda share: 0 <= share <= 100, "0 to 100")
     for word, hours in spec.intervals.model_dump().items():

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mappings.engine.catalogue import find_field
+from mappings.engine.catalogue import CatalogueField, find_field
 from mappings.engine.elements import KEY_MARK
 from mappings.engine.findings import Findings
-from mappings.engine.names import NAME_RULE, RESERVED, legal_name
+from mappings.engine.names import RESERVED, legal_name
 from mappings.engine.problems import quoted
 from mappings.engine.reading import Loc
 from mappings.engine.reads import value_paths
-from mappings.engine.spec import CaseSpec, ElementsSpec, PropertySpec
+from mappings.engine.spec import CaseSpec, ElementKeySpec, ElementsSpec, PropertySpec
 
 
 def check_properties(findings: Findings) -> None:
@@ -37,15 +37,13 @@ def check_name(findings: Findings, loc: Loc, name: str) -> bool:
     """Check that CommCare takes a property name and does not keep it for itself; say whether it is right."""
     ours = findings.project.moodle_key_property if findings.project else "moodle_key"
     if name in RESERVED:
-        remedy = "case_name, external_id and owner have their own keys at the top of this file"
-        findings.tell(loc, f"{quoted(name)} belongs to CommCare and cannot be a property", remedy, key=True)
+        sentence = f"{quoted(name)} belongs to CommCare and cannot be a property"
+        findings.tell(loc, sentence, RESERVED[name], key=True)
     elif name == ours:
         remedy = "choose another name, or change moodle_key_property in project.yaml"
         findings.tell(loc, f"{quoted(name)} is where we keep our own key", remedy, key=True)
-    elif not legal_name(name):
-        findings.tell(loc, f"CommCare takes no property called {quoted(name)}", NAME_RULE, key=True)
     else:
-        return True
+        return findings.name(loc, "property", name, key=True)
     return False
 
 
@@ -69,6 +67,7 @@ def _check_value(findings: Findings, loc: Loc, spec: PropertySpec) -> None:
     end = findings.steps((*loc, "transform"), spec.transform, kind, subject)
     way = spec.ways[0]
     if end == "list":
+        subject = subject if kind == "list" else f"the result of {quoted(spec.transform[-1].name)}"
         remedy = 'end its transform with join, first or count, as in [{join: ", "}]'
         findings.tell((*loc, way), f"{subject} is a list, a property holds one text", remedy)
     elif end == "elements":
@@ -130,18 +129,26 @@ def _check_elements(findings: Findings, loc: Loc, spec: ElementsSpec) -> None:
         findings.tell((*loc, "each"), f"{quoted(spec.each)} is not a list of elements", remedy)
     elif listed is not None:
         key = findings.field((*loc, "key"), spec.key.source, each=spec.each)
-        findings.steps(
-            (*loc, "key", "transform"), spec.key.transform, key.type if key else "", quoted(spec.key.source)
-        )
+        _check_one(findings, (*loc, "key"), spec.key, key)
         if key is not None and not spec.key.transform and spec.key.source.rpartition(".")[2] != "id":
             remedy = "use an id, through a code list if the name should be readable"
             findings.tell((*loc, "key"), f"{quoted(spec.key.source)} can change in Moodle", remedy)
         value = findings.field((*loc, "source"), spec.source, each=spec.each)
-        findings.steps((*loc, "transform"), spec.transform, value.type if value else "", quoted(spec.source))
+        _check_one(findings, loc, spec, value)
     sample = spec.name.replace(KEY_MARK, "x" if spec.key.transform else "0")  # a bare id is a number
     if spec.name.count(KEY_MARK) != 1 or not legal_name(sample):
         remedy = "start with a letter and write {key} once, as in grade_{key}"
         findings.tell((*loc, "name"), "this makes no property name that CommCare takes", remedy)
+
+
+def _check_one(
+    findings: Findings, loc: Loc, spec: ElementsSpec | ElementKeySpec, found: CatalogueField | None
+) -> None:
+    """Check that an element's key or value ends as one text."""
+    end = findings.steps((*loc, "transform"), spec.transform, found.type if found else "", quoted(spec.source))
+    if end == "list":
+        remedy = 'end its transform with join, first or count, as in [{join: ", "}]'
+        findings.tell((*loc, "transform"), "this ends as a list, a property holds one text", remedy, key=True)
 
 
 def _check_personal(findings: Findings, loc: Loc, name: str, spec: PropertySpec) -> None:

@@ -1,4 +1,4 @@
-"""Code lists from project.yaml and lookup tables from CSV files: a text in, a text out."""
+"""Code lists from YAML and lookup tables from CSV files: a text in, a text out."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def code_table(name: str, values: Mapping[str, str], otherwise: str | None) -> C
 
 
 def code_list(name: str, entries: Mapping[str, str]) -> CodeTable:
-    """Return a code list of project.yaml; its entry `otherwise` answers for all other values."""
+    """Return a code list; its entry `otherwise` answers for all other values."""
     values = {code.strip(): value for code, value in entries.items() if code != "otherwise"}
     return code_table(name, values, entries.get("otherwise"))
 

@@ -13,6 +13,7 @@ from mappings.engine.catalogue import (
     field_remedy,
     find_field,
 )
+from mappings.engine.names import in_dictionary, legal_name, name_refusal
 from mappings.engine.problems import Problem, Severity, quoted, suggestion
 from mappings.engine.reading import Document, Loc
 from mappings.engine.spec import ConditionSpec, MappingSpec, StepSpec
@@ -25,6 +26,7 @@ _ACCEPTS: Final[Mapping[str, tuple[str, ...]]] = {
     "number": ("text", "number"),
     "moment": ("text", "number", "time"),
     "list": ("list",),
+    "each": ("text", "number", "flag", "time", "list"),
 }
 _KINDS: Final[Mapping[str, str]] = {
     "text": "a text",
@@ -38,16 +40,19 @@ _KINDS: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True)
 class ProjectNames:
-    """The names that project.yaml defines, whether or not what they name is right."""
+    """The names that project.yaml defines, whether or not what they name is right.
 
-    code_lists: frozenset[str] = frozenset()
+    `code_lists` is None when a part of them could not be read, so that no name is known to be wrong.
+    """
+
+    code_lists: frozenset[str] | None = frozenset()
     lookups: frozenset[str] = frozenset()
     has_owner: bool = False
     moodle_key_property: str = "moodle_key"
     has_parked_owner: bool = False
 
-    def tables(self, kind: str) -> frozenset[str]:
-        """Return the names of a kind of table, "code list" or "lookup"."""
+    def tables(self, kind: str) -> frozenset[str] | None:
+        """Return the names of a kind of table, "code list" or "lookup"; None when not all are known."""
         return self.code_lists if kind == "code list" else self.lookups
 
 
@@ -67,6 +72,16 @@ class Findings:
         """Note a finding at a place of the file."""
         mark = self.document.mark(loc, key=key)
         self.problems.append(self.document.problem(mark, sentence, remedy, severity=severity))
+
+    def name(self, loc: Loc, kind: str, name: str, *, key: bool = False) -> bool:
+        """Check that CommCare takes a name for a case type, property or index; say whether it does."""
+        if not legal_name(name):
+            self.tell(loc, *name_refusal(kind, name), key=key)
+            return False
+        if not in_dictionary(name):
+            sentence = f"CommCare's data dictionary and forms may not take the {kind} {quoted(name)}"
+            self.tell(loc, sentence, name_refusal(kind, name)[1], key=key, severity="warning")
+        return True
 
     def field(self, loc: Loc, path: str, *, each: str = "") -> CatalogueField | None:
         """Return the field that a path names, inside an element of `each` if given; None with a finding."""
@@ -156,7 +171,8 @@ class Findings:
             if kind and kind not in _ACCEPTS[known.takes]:
                 self._misfit(at, known, kind, subject)
                 return ""
-            kind, subject = (known.gives, f"the result of {quoted(known.name)}") if kind else ("", subject)
+            if kind:
+                kind, subject = known.result(kind, settings), f"the result of {quoted(known.name)}"
         return kind
 
     def _misfit(self, loc: Loc, known: Transform, kind: str, subject: str) -> None:
@@ -173,9 +189,9 @@ class Findings:
             self.table((*loc, known.name), known.table, name)
 
     def table(self, loc: Loc, kind: str, name: str) -> None:
-        """Check that project.yaml has a code list or lookup."""
-        if self.project is None or name in self.project.tables(kind):
+        """Check that there is a code list or lookup of this name."""
+        known = self.project.tables(kind) if self.project is not None else None
+        if known is None or name in known:
             return
-        none = f"add it to project.yaml under {'code_lists' if kind == 'code list' else 'lookups'}"
-        remedy = suggestion(name, self.project.tables(kind), none=none)
-        self.tell(loc, f"project.yaml has no {kind} {quoted(name)}", remedy)
+        none = "add it to code_lists.yaml" if kind == "code list" else "add it to project.yaml under lookups"
+        self.tell(loc, f"there is no {kind} {quoted(name)}", suggestion(name, known, none=none))

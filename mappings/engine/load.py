@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from mappings.engine.catalogue import Catalogue, find_field
 from mappings.engine.check_frame import check_frame, check_source
-from mappings.engine.check_project import ProjectFindings, project_names, surroundings
+from mappings.engine.check_project import CodeListFile, ProjectFindings, project_names, surroundings
 from mappings.engine.check_properties import check_properties
 from mappings.engine.compile import CompiledMapping, Place, compile_mapping
 from mappings.engine.examples import Examples
@@ -18,13 +18,19 @@ from mappings.engine.findings import Findings, ProjectNames
 from mappings.engine.graph import MappingFile, places
 from mappings.engine.problems import MappingError, Problem, in_file_order
 from mappings.engine.project import Guards, NamesChoice, Project, course_choice, intervals
-from mappings.engine.project_spec import ProjectSpec
+from mappings.engine.project_spec import CodeListsSpec, ProjectSpec
 from mappings.engine.reading import Document, read_document
 from mappings.engine.shape import read_shape
 from mappings.engine.spec import MappingSpec
 from mappings.engine.steps import Surroundings
 
 PROJECT_FILE = "project.yaml"
+CODE_LISTS_FILE = "code_lists.yaml"
+
+
+def mapping_files(folder: Path) -> list[Path]:
+    """Return the files of a folder that hold a mapping each, by name."""
+    return [file for file in sorted(folder.glob("*.yaml")) if file.name not in (PROJECT_FILE, CODE_LISTS_FILE)]
 
 
 @dataclass(frozen=True)
@@ -107,7 +113,7 @@ def _read(folder: Path, catalogue: Catalogue) -> _Reading:
             "rename it to .yaml, or delete it",
         )
         reading.project_problems.append(Problem(str(file), 1, 1, 1, sentence, remedy, ""))
-    reading.files = [_read_mapping(file) for file in sorted(folder.glob("*.yaml")) if file.name != PROJECT_FILE]
+    reading.files = [_read_mapping(file) for file in mapping_files(folder)]
     if not reading.files:
         sentence, remedy = "there is no mapping in this folder", "copy student.yaml and enrolment.yaml here"
         reading.project_problems.append(Problem(str(project_file), 1, 1, 1, sentence, remedy, ""))
@@ -119,18 +125,30 @@ def _read(folder: Path, catalogue: Catalogue) -> _Reading:
 
 
 def _read_project(reading: _Reading, file: Path) -> ProjectNames | None:
+    lists = _read_code_lists(reading.folder / CODE_LISTS_FILE)
+    try:
+        document = read_document(file)
+        reading.spec, reading.project_problems = read_shape(document, ProjectSpec)
+    except MappingError as error:
+        reading.project_problems = list(error.problems)
+    if reading.spec is None:
+        reading.project_problems += lists.problems if lists is not None else ()
+        return None
+    findings = ProjectFindings(document, reading.spec, reading.folder, lists)
+    reading.around = surroundings(findings)
+    reading.project_problems += findings.problems
+    return project_names(findings)
+
+
+def _read_code_lists(file: Path) -> CodeListFile | None:
+    if not file.is_file():
+        return None
     try:
         document = read_document(file)
     except MappingError as error:
-        reading.project_problems += error.problems
-        return None
-    reading.spec, reading.project_problems = read_shape(document, ProjectSpec)
-    if reading.spec is None:
-        return None
-    findings = ProjectFindings(document, reading.spec, reading.folder)
-    reading.around = surroundings(findings)
-    reading.project_problems += findings.problems
-    return project_names(reading.spec)
+        return CodeListFile(Document(str(file), []), None, tuple(error.problems))
+    spec, problems = read_shape(document, CodeListsSpec)
+    return CodeListFile(document, spec, tuple(problems))
 
 
 def _read_mapping(file: Path) -> MappingFile:

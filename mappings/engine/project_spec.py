@@ -71,6 +71,13 @@ class NamesSpec(Strict):
         return self
 
 
+class CodeListsSpec(Strict):
+    """The shape of code_lists.yaml: code lists that are too many for project.yaml."""
+
+    language: Literal["1"]
+    code_lists: dict[str, dict[str, str]] = Field(default_factory=dict)
+
+
 class ProjectSpec(Strict):
     """The shape of project.yaml."""
 

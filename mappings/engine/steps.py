@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from mappings.engine import transforms as _transforms  # noqa: F401  (fills TRANSFORMS)
 from mappings.engine.codes import CodeTable
 from mappings.engine.draft import Context, OwnerReference
+from mappings.engine.paths import settled
 from mappings.engine.problems import quoted, suggestion
 from mappings.engine.reading import Loc
 from mappings.engine.spec import PropertySpec, StepSpec
@@ -138,9 +139,19 @@ def _function(known: Transform, arguments: Mapping[str, Any]) -> Chain:
         return lambda value, context: function(value, today=context.today, **arguments)
     if known.takes == "text":
         return lambda value, _: function(value if isinstance(value, str) else to_text(value), **arguments)
+    if known.takes == "each":
+        return lambda value, _: _each(function, value, arguments)
     if known.takes == "list":
         return lambda value, _: function(value if isinstance(value, list | tuple) else [value], **arguments)
     return lambda value, _: function(value, **arguments)
+
+
+def _each(function: Callable[..., Any], value: object, arguments: Mapping[str, Any]) -> object:
+    """Apply a function to a text, or to every entry of a list; results that are the same are told once."""
+    if not isinstance(value, list | tuple):
+        return function(value if isinstance(value, str) else to_text(value), **arguments)
+    found = [function(to_text(entry), **arguments) for entry in value if settled(entry) is not None]
+    return list(dict.fromkeys(found)) or None
 
 
 def compile_chain(steps: Sequence[StepSpec], around: Surroundings) -> Chain | None:

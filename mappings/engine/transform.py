@@ -48,7 +48,10 @@ class Setting:
 
 @dataclass(frozen=True)
 class Transform:
-    """A transform; `takes` is text, number, moment or list, `gives` text or number.
+    """A transform; `takes` is text, number, moment, list or each (a text, or every entry of a list).
+
+    `gives` is text, number or list; one that takes `each` gives a list for a list, and one with `list_without`
+    gives a list when that setting is left out.
 
     `example` is (settings as a mapping writes them, value, result); `open_settings` allows further names with
     numbers, as `bands` has; `needs` are its parameters of SURROUNDINGS, and `country` when it has one; `table` is
@@ -66,6 +69,13 @@ class Transform:
     needs: frozenset[str]
     refusal: Refusal | None
     table: str
+    list_without: str = ""
+
+    def result(self, kind: str, settings: Mapping[str, Any]) -> str:
+        """Return the kind of value it gives for a kind of value and its settings."""
+        if self.takes == "each" and kind == "list":
+            return "list"
+        return "list" if self.list_without and self.list_without not in settings else self.gives
 
     @property
     def usage(self) -> str:
@@ -87,6 +97,7 @@ def transform(
     gives: str = "text",
     refuse: Refusal | None = None,
     table: str = "",
+    list_without: str = "",
 ) -> Callable[[Callable[..., Value]], Callable[..., Value]]:
     """Register a function as a transform; its keyword-only parameters are its settings."""
 
@@ -109,6 +120,7 @@ def transform(
             needs=frozenset(p.name for p in keywords) & {*SURROUNDINGS, "country"},
             refusal=refuse,
             table=table,
+            list_without=list_without,
         )
         return function
 

@@ -135,23 +135,25 @@ def bands(value: object, /, *, otherwise: str, **upto: float) -> str:
     return next((name for name, limit in upto.items() if found <= limit), otherwise)
 
 
-@transform(example=("gender", "F", "female"), table="code list")
+@transform(example=("gender", "F", "female"), takes="each", table="code list")
 def code_list(value: str, *, table: CodeTable) -> str:
-    """Translate with a code list of project.yaml."""
+    """Translate a text, or each entry of a list, with a code list."""
     return table.translate(value)
 
 
-@transform(example=("facility_by_district", "Bondo", "siaya-02"), table="lookup")
+@transform(example=("facility_by_district", "Bondo", "siaya-02"), takes="each", table="lookup")
 def lookup(value: str, *, table: CodeTable) -> str:
-    """Translate with a lookup table of project.yaml."""
+    """Translate a text, or each entry of a list, with a lookup table."""
     return table.translate(value)
 
 
-@transform(example=({"by": "_", "take": "1"}, "en_us", "en"), refuse=_refuse_split)
-def split(value: str, *, by: str, take: int = 1) -> str | None:
-    """Cut at a text and take one part, counted from 1; nothing when there are fewer parts."""
-    parts = value.split(by)
-    return parts[take - 1].strip() if take <= len(parts) else None
+@transform(example=({"by": "_", "take": "1"}, "en_us", "en"), refuse=_refuse_split, list_without="take")
+def split(value: str, *, by: str, take: int = 0) -> str | list[str] | None:
+    """Cut at a text and take one part, counted from 1; without `take`, a list of all parts that are not blank."""
+    parts = [part.strip() for part in value.split(by)]
+    if take:
+        return parts[take - 1] if take <= len(parts) else None
+    return [part for part in parts if part] or None
 
 
 @transform(example=(", ", ["Siaya", "Evening"], "Siaya, Evening"), takes="list")
