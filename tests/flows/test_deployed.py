@@ -6,8 +6,10 @@ import asyncio
 import re
 from collections.abc import Iterator
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 import yaml
@@ -19,6 +21,7 @@ from prefect.cli.deploy._models import (
     RawScheduleConfig,
     WorkPoolConfig,
 )
+from prefect.client.schemas.actions import DeploymentScheduleCreate
 from prefect.client.schemas.objects import ConcurrencyLimitStrategy, FlowRun
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.flows import load_flow_from_entrypoint
@@ -96,7 +99,38 @@ async def ended(**parameters: Any) -> tuple[str, str, str]:
     return run.state.type.value, run.state.name or "", run.state.message or ""
 
 
+async def deployed(name: str, schedules: list[dict[str, Any]]) -> UUID:
+    """Make a deployment of the flow with schedules as prefect.yaml writes them."""
+    async with get_client() as client:
+        found = [
+            DeploymentScheduleCreate(
+                schedule=CronSchedule(cron=one["cron"], timezone=one["timezone"]), active=one["active"]
+            )
+            for one in schedules
+        ]
+        return await client.create_deployment(
+            flow_id=await client.create_flow(sync), name=name, entrypoint="flows/deployed.py:sync", schedules=found
+        )
+
+
 # --- runs on a Prefect server -------------------------------------------------------------------------------
+
+
+@marked
+async def test_a_schedule_makes_runs(prefect_folder: Path) -> None:
+    """The server writes down the next runs of the schedule, one an hour, with the packages that are pinned."""
+    assert prefect_folder.is_dir()
+    (hourly,) = DEPLOYMENTS[0]["schedules"]
+    number = await deployed("on-schedule", [hourly])
+    async with get_client() as client:
+        path = f"/deployments/{number}/schedule"
+        await client.request("POST", path, json={"min_runs": 3, "max_runs": 3})
+        runs = await client.get_scheduled_flow_runs_for_deployments([number], limit=50)
+        await client.delete_deployment(number)
+    times = sorted(run.next_scheduled_start_time for run in runs if run.next_scheduled_start_time)
+    assert len(times) >= 3
+    assert {7} == {time.minute for time in times}
+    assert {3600.0} == {(later - first).total_seconds() for first, later in pairwise(times)}
 
 
 @marked
