@@ -12,9 +12,10 @@ from state.rows import CaseRow, Missing, RowId
 from state.tables import at_row, case_row, row_parameters
 
 CHUNK = 500  # keys in one IN
+LIVING = ("active", "withdrawn", "ended", "withdrawing", "closing")
 COLUMNS = tuple(
     case_row.c[column]
-    for column in ("key", "case_id", "owner_id", "digests", "status", "missing_count", "user_id")
+    for column in ("key", "case_id", "owner_id", "digests", "status", "missing_count", "user_id", "generation")
 )
 
 
@@ -31,8 +32,8 @@ class Cases(Books):
         return self._count(case_row.c.mapping == mapping)
 
     def count_active(self, mapping: str, scope: int | None = None) -> int:
-        """Return how many cases with a case id are active, in one scope or in all."""
-        where = [case_row.c.mapping == mapping, case_row.c.status == "active"]
+        """Return how many cases with a case id are living, in one scope or in all."""
+        where = [case_row.c.mapping == mapping, case_row.c.status.in_(LIVING)]
         if scope is not None:
             where.append(case_row.c.scope == scope)
         return self._count(*where)
@@ -47,35 +48,39 @@ class Cases(Books):
     def note_read(
         self, mapping: str, scope: int, seen: Collection[str], run_id: str, protected: Set[int] = frozenset()
     ) -> list[Missing]:
-        """Take in that a complete read of a scope showed the keys `seen`; return the active rows it lacked.
+        """Take in that a complete read of a scope showed the keys `seen`; return the living rows it lacked.
 
         A lacked row counts one more complete read without it, once per run however often it is noted; a seen
         row, and one of a `protected` person, starts again at 0. Rows for which neither is news are not written.
+        Replaced rows that were not seen are returned too, uncounted; one that was seen is active again.
         """
         present = seen if isinstance(seen, Set) else frozenset(seen)
         columns = ("key", "status", "missing_count", "missing_run", "user_id")
         query = select(*(case_row.c[column] for column in columns))
         query = query.where(_in_scope(mapping, scope)).execution_options(yield_per=CHUNK)
-        back, gone, news = list[str](), list[str](), list[str]()
+        back, gone, news, again = list[str](), list[str](), list[str](), list[str]()
         with self._database.writing() as connection:
             for key, status, missing_count, missing_run, user_id in connection.execute(query):
-                if key in present or (user_id and user_id in protected):
+                if status == "replaced":
+                    (again if key in present else gone).append(key)
+                elif key in present or (user_id and user_id in protected):
                     back += [key] if missing_count else []
-                elif status == "active":
+                elif status in LIVING:
                     gone.append(key)
                     news += [key] if missing_run != run_id else []
             scoped = (connection, mapping, scope)
+            self._set(*scoped, again, status="active")
             self._set(*scoped, back, missing_count=0, missing_run="")
             self._set(*scoped, news, missing_count=case_row.c.missing_count + 1, missing_run=run_id)
             found = self._cases(*scoped, gone)
         return [Missing(RowId(mapping, scope, key), found[key]) for key in sorted(found)]
 
     def active_in_courses(self, mappings: Collection[str], people: Collection[int]) -> dict[RowId, int]:
-        """Return the active cases that people have in courses, with their person: a walk through all rows."""
+        """Return the living cases that people have in courses, with their person: a walk through all rows."""
         query = select(case_row.c.mapping, case_row.c.scope, case_row.c.key, case_row.c.user_id).where(
             case_row.c.mapping.in_(sorted(mappings)),
             case_row.c.scope != 0,
-            case_row.c.status == "active",
+            case_row.c.status.in_(LIVING),
             case_row.c.case_id != "",
         )
         wanted = frozenset(people)
@@ -93,6 +98,17 @@ class Cases(Books):
                 [row_parameters(row) for row in rows],
             )
 
+    def renew(self, rows: Sequence[RowId]) -> None:
+        """Let closed cases live again as new ones: without case id and digests, under the next generation."""
+        if not rows:
+            return
+        fresh = update(case_row).where(at_row(case_row), case_row.c.status.in_(("closed", "closing")))
+        values = {"case_id": "", "digests": None, "status": "active", "missing_count": 0, "missing_run": ""}
+        with self._database.writing() as connection:
+            connection.execute(
+                fresh.values(generation=case_row.c.generation + 1, **values), [row_parameters(row) for row in rows]
+            )
+
     def _cases(
         self, connection: Connection, mapping: str, scope: int, keys: Collection[str] | None
     ) -> dict[str, CaseRow]:
@@ -108,9 +124,9 @@ class Cases(Books):
 
     def _case(self, connection: Connection, row: Row[Any]) -> CaseRow:
         """Make the record of one row of the table."""
-        key, case_id, owner_id, packed, status, missing_count, user_id = row
+        key, case_id, owner_id, packed, status, missing_count, user_id, generation = row
         digests = None if packed is None else self._names.unpack(connection, packed)
-        return CaseRow(key, case_id, owner_id, digests, status, missing_count, user_id)
+        return CaseRow(key, case_id, owner_id, digests, status, missing_count, user_id, generation)
 
     def _count(self, *where: ColumnElement[bool]) -> int:
         """Count rows that have a case id."""

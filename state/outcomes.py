@@ -10,11 +10,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, delete, select, update
 
-from state.cases import Cases
+from state.cases import LIVING, Cases
 from state.rows import Ack, CaseRow, Intent, IntentRow, RowId
 from state.tables import at_row, case_row, intent, row_parameters
+
+UNDER_WAY = {"closed": "closing", "withdrawn": "withdrawing"}  # what a write may have done, by its op
 
 
 class Outcomes(Cases):
@@ -67,20 +69,30 @@ class Outcomes(Cases):
     def void(self, rows: Sequence[RowId]) -> None:
         """Make rows of unknown outcome dirty and remove their intents, in one transaction.
 
-        A row never heard of gets a place without case id, so that it is known to have been sent once.
+        A row never heard of gets a place without case id, so that it is known to have been sent once. A case that
+        may be closed, or emptied, by now is marked as such.
         """
         if not rows:
             return
         with self._database.writing() as connection:
-            query = select(intent.c.mapping, intent.c.scope, intent.c.key, intent.c.user_id)
-            people = {RowId(*row[:3]): row.user_id for row in connection.execute(query)}
+            query = select(intent.c.mapping, intent.c.scope, intent.c.key, intent.c.user_id, intent.c.op)
+            sent = {RowId(*row[:3]): (row.user_id, row.op) for row in connection.execute(query)}
             values = [
-                _case_values(Ack(row, "", "", {}, "active", people.get(row, 0)))
+                _case_values(Ack(row, "", "", {}, "active", sent.get(row, (0, ""))[0]))
                 | {"digests": None, "pushed_at": 0.0}
                 for row in rows
             ]
             self._upsert(connection, values, ("digests",))
+            for op, status in UNDER_WAY.items():
+                self._mark(connection, [row for row in rows if sent.get(row, (0, ""))[1] == op], status)
             _forget(connection, rows)
+
+    @staticmethod
+    def _mark(connection: Connection, rows: Sequence[RowId], status: str) -> None:
+        """Give living rows a status."""
+        if rows:
+            marked = update(case_row).where(at_row(case_row), case_row.c.status.in_(LIVING)).values(status=status)
+            connection.execute(marked, [row_parameters(row) for row in rows])
 
     def intents(self) -> dict[RowId, IntentRow]:
         """Return the rows that were sent and not answered yet."""

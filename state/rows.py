@@ -20,8 +20,12 @@ class CaseRow:
     """What is known of one case.
 
     `case_id` "" = never acknowledged with an id; `digests` None = dirty, to be sent whole, else one digest per
-    property name; `status` "active" or "left"; `missing_count` complete reads in a row that lacked it;
-    `user_id` the Moodle user, 0 if there is none.
+    property name; `status` one of those below; `missing_count` complete reads in a row that lacked it;
+    `user_id` the Moodle user, 0 if there is none; `generation` counts the cases made under this key.
+
+    Living: "active"; "withdrawn" (kept out by the mapping, personal values emptied); "ended" (its course is over);
+    "withdrawing" and "closing" (sent, and nobody knows whether it arrived). Not living: "left"; "closed" (by us);
+    "replaced" (the mapping makes other keys now, not marked as left yet).
     """
 
     key: str
@@ -31,11 +35,12 @@ class CaseRow:
     status: str
     missing_count: int
     user_id: int
+    generation: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """A row that is about to be sent: `op` is "create", "update" or "left"."""
+    """A row that is about to be sent: `op` is "create", "update", "left", "withdrawn", "ended" or "closed"."""
 
     row: RowId
     user_id: int
@@ -91,7 +96,7 @@ class ProblemRow:
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """An active row that a complete read lacked; `case.missing_count` is the new count."""
+    """A living or replaced row that a complete read lacked; `case.missing_count` is the new count."""
 
     row: RowId
     case: CaseRow

@@ -7,9 +7,11 @@ from typing import Self
 
 from sqlalchemy import update
 
+from state.cases import LIVING
 from state.courses import Courses
 from state.database import Database
 from state.digest import digest
+from state.elements import Elements
 from state.errors import StateError
 from state.facts import Facts
 from state.lease import Lease
@@ -22,7 +24,7 @@ from state.tables import case_row
 KEY_MARK = "@key"  # fact in the books: a digest of nothing, by which a lost key is noticed
 
 
-class Store(Outcomes, Courses, Runs, Problems, Facts, Lease):
+class Store(Outcomes, Elements, Courses, Runs, Problems, Facts, Lease):
     """The books: cases and intents, courses, runs, problems, small facts and the lease.
 
     Every method is one transaction, and times are epoch seconds given by the caller. Raises StateError when the
@@ -69,6 +71,16 @@ class Store(Outcomes, Courses, Runs, Problems, Facts, Lease):
             if known is not None:
                 connection.execute(update(case_row).values(digests=None))
             self._put(connection, KEY_MARK, mark)
+
+    def replace_keys(self, mapping: str, fact: str, value: str) -> int:
+        """Set all living cases of a mapping aside, because it makes other keys now; returns how many.
+
+        The fact that says so is written in the same transaction.
+        """
+        rows = update(case_row).where(case_row.c.mapping == mapping, case_row.c.status.in_(LIVING))
+        with self._database.writing() as connection:
+            self._put(connection, fact, value)
+            return connection.execute(rows.values(status="replaced")).rowcount
 
     def digest(self, entity_key: str, name: str, value: str) -> bytes:
         """Return the keyed digest (16 bytes) of one value of one entity."""

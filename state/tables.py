@@ -104,6 +104,18 @@ case_row = Table(
     Column("missing_run", String, nullable=False),
     Column("user_id", BigInteger, nullable=False),
     Column("pushed_at", Double, nullable=False),
+    # 1, and one more for each case that had to be made anew because we closed the one before.
+    Column("generation", Integer, nullable=False, server_default="1"),
+    sqlite_with_rowid=False,
+)
+
+# Properties whose element a complete read lacked for the first time; the next one empties them.
+lacking = Table(
+    "lacking",
+    metadata,
+    *_address(),
+    Column("property", String, primary_key=True),
+    Column("run", String, nullable=False),
     sqlite_with_rowid=False,
 )
 

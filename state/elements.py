@@ -1,0 +1,45 @@
+"""Elements of lists that a complete read lacked: emptied only when a second one lacks them too (decision 26)."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+
+from sqlalchemy import and_, delete, insert, select
+
+from state.books import Books
+from state.tables import lacking
+
+
+class Elements(Books):
+    """Which properties wait for a second look, row by row; never more than what vanished lately."""
+
+    def note_lacking(
+        self, mapping: str, scope: int, read: Collection[str], lacked: Mapping[str, Collection[str]], run_id: str
+    ) -> dict[str, frozenset[str]]:
+        """Take in what complete reads of the keys `read` lacked; return what an earlier run lacked as well.
+
+        `lacked` and the answer hold property names by key. What is there again is forgotten.
+        """
+        here = and_(lacking.c.mapping == mapping, lacking.c.scope == scope)
+        query = select(lacking.c.key, lacking.c.property, lacking.c.run).where(here)
+        with self._database.reading() as connection:
+            known = {(row.key, row.property): row.run for row in connection.execute(query) if row.key in read}
+        now = {(key, name) for key, names in lacked.items() for name in names}
+        if now != known.keys():
+            with self._database.writing() as connection:
+                for key, name in sorted(known.keys() - now):
+                    connection.execute(
+                        delete(lacking).where(here, lacking.c.key == key, lacking.c.property == name)
+                    )
+                rows = [
+                    {"mapping": mapping, "scope": scope, "key": key, "property": name, "run": run_id}
+                    for key, name in sorted(now - known.keys())
+                ]
+                if rows:
+                    connection.execute(insert(lacking), rows)
+        due = defaultdict(set)
+        for key, name in now & known.keys():
+            if known[key, name] != run_id:
+                due[key].add(name)
+        return {key: frozenset(names) for key, names in due.items()}

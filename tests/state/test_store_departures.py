@@ -1,0 +1,112 @@
+"""Rows of cases that went away in one way or another, and those that come back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import command
+
+from state import Ack, Intent, RowId, Store
+from state.database import Database
+from state.schema import _config
+from tests.state.conftest import KEY
+
+ROW = RowId("enrolment", 2, "test-enrol-2-7")
+
+
+def acknowledged(store: Store, status: str = "active", row: RowId = ROW, case_id: str = "c1") -> None:
+    """Let CommCare have a case."""
+    store.acknowledge([Ack(row, case_id, "owner", {"city": b"1" * 16}, status, 7)], 1.0)
+
+
+def test_books_of_the_first_schema_are_brought_up(tmp_path: Path) -> None:
+    """Rows written before there were generations are of the first one."""
+    url = f"sqlite:///{tmp_path / 'state.db'}"
+    database = Database(url)
+    with database.writing() as connection:
+        config = _config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        connection.exec_driver_sql(
+            f"INSERT INTO case_row VALUES ('enrolment', 2, '{ROW.key}', 'c', '', NULL, 'active', 0, '', 7, 1.0)"  # noqa: S608
+        )
+    database.close()
+    with Store.open(url, key=KEY) as store:
+        assert 1 == store.cases("enrolment", 2)[ROW.key].generation
+
+
+def test_a_closed_case_is_renewed(store: Store) -> None:
+    """The row keeps its key and owner, loses case id and digests, and counts one generation more."""
+    acknowledged(store, "closed")
+    store.renew([ROW])
+    found = store.cases(*ROW[:2])[ROW.key]
+    assert ("", "owner", None, "active", 2) == (
+        found.case_id,
+        found.owner_id,
+        found.digests,
+        found.status,
+        found.generation,
+    )
+
+
+def test_only_a_closed_case_is_renewed(store: Store) -> None:
+    """A case that lives keeps its case id, whatever is asked."""
+    acknowledged(store)
+    store.renew([ROW])
+    assert "c1" == store.cases(*ROW[:2])[ROW.key].case_id
+
+
+def test_a_close_in_doubt_is_remembered(store: Store) -> None:
+    """When nobody knows whether a case was closed, or emptied, its row says so and is still looked for."""
+    for op, status in (("closed", "closing"), ("withdrawn", "withdrawing"), ("left", "active")):
+        acknowledged(store)
+        store.stamp("b", [Intent(ROW, 7, op)], 2.0)
+        store.void([ROW])
+        found = store.cases(*ROW[:2])[ROW.key]
+        assert (status, None, 1) == (found.status, found.digests, store.count_active("enrolment"))
+
+
+def test_living_rows_are_looked_for(store: Store) -> None:
+    """Withdrawn and ended cases can leave; those that left, closed ones and replaced ones cannot leave again."""
+    found = {}
+    for status in ("active", "withdrawn", "ended", "left", "closed"):
+        acknowledged(store, status)
+        found[status] = len(store.note_read("enrolment", 2, set(), f"run {status}"))
+    assert {"active": 1, "withdrawn": 1, "ended": 1, "left": 0, "closed": 0} == found
+
+
+def test_replaced_rows_are_told_at_once(store: Store) -> None:
+    """Cases under old keys are set aside together with the new form of the keys, and are told in the next read."""
+    acknowledged(store)
+    assert 1 == store.replace_keys("enrolment", "written:enrolment", "new")
+    (missing,) = store.note_read("enrolment", 2, {"other"}, "run 1", protected={7})
+    assert ("replaced", 0, "new") == (
+        missing.case.status,
+        missing.case.missing_count,
+        store.get("written:enrolment"),
+    )
+
+
+def test_a_replaced_row_that_is_seen_is_active(store: Store) -> None:
+    """A key that the new form makes as well is no old key."""
+    acknowledged(store)
+    store.replace_keys("enrolment", "written:enrolment", "new")
+    assert [] == store.note_read("enrolment", 2, {ROW.key}, "run 1")
+    assert "active" == store.cases(*ROW[:2])[ROW.key].status
+
+
+def test_what_two_runs_lacked_is_due(store: Store) -> None:
+    """An element is due when another run lacked it before; the same run counts once."""
+    scope = ("enrolment", 2, {"a", "b"})
+    assert {} == store.note_lacking(*scope, {"a": ["grade_1"]}, "run 1")
+    assert {} == store.note_lacking(*scope, {"a": ["grade_1"]}, "run 1")
+    due = store.note_lacking(*scope, {"a": ["grade_1"], "b": ["grade_1"]}, "run 2")
+    assert {"a": {"grade_1"}} == due
+
+
+def test_what_is_there_again_is_forgotten(store: Store) -> None:
+    """An element that came back starts again; what was not read stays as it was."""
+    store.note_lacking("enrolment", 2, {"a", "b"}, {"a": ["grade_1"], "b": ["grade_1"]}, "run 1")
+    store.note_lacking("enrolment", 2, {"a"}, {}, "run 2")
+    due = store.note_lacking("enrolment", 2, {"a", "b"}, {"a": ["grade_1"], "b": ["grade_1"]}, "run 3")
+    assert {"b": {"grade_1"}} == due
