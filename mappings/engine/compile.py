@@ -24,7 +24,7 @@ from mappings.engine.paths import Record
 from mappings.engine.reads import excluded, included, reads, value_paths
 from mappings.engine.spec import DepartureSpec, MappingSpec, PropertySpec
 from mappings.engine.steps import Surroundings, listed_values
-from mappings.engine.templates import Render, compile_template
+from mappings.engine.templates import Render, compile_template, template_paths
 from mappings.engine.texts import ABSENT, Absent, Invalid
 from mappings.engine.values import Evaluate, Rejected, compile_property
 from mappings.engine.words import in_language
@@ -116,6 +116,7 @@ class CompiledMapping:
     existing_cases: str
     recheck_daily: bool
     personal: frozenset[str]
+    name_is_personal: bool
     retired: frozenset[str]
     notes: Mapping[str, PropertyNote]
     fingerprints: Mapping[str, str]
@@ -136,13 +137,12 @@ class CompiledMapping:
         problems: list[ValueProblem] = []
         indices = tuple(_references(parts.indices, record, context, held))
         properties = _evaluate(parts.properties, record, context, (problems, held))
-        once, ignored = self._fill(record, context, properties, (problems, held))
+        once, ignored, listed = self._fill(record, context, properties, (problems, held))
         owner = parts.owner(record, problems)
         if held:
             return HeldBack(key.text, (*held, *problems))
-        return Draft(
-            self.case_type, key.text, name.text, owner, properties, once, ignored, indices, tuple(problems)
-        )
+        made = (key.text, name.text, owner, properties, once, ignored, indices, tuple(problems), listed)
+        return Draft(self.case_type, *made)
 
     def excludes(self, record: Mapping[str, Any]) -> bool:
         """Say whether `include` and `exclude` alone keep a record out, without making anything of it."""
@@ -168,18 +168,23 @@ class CompiledMapping:
         context: Context,
         properties: dict[str, str],
         troubles: tuple[list[ValueProblem], list[ValueProblem]],
-    ) -> tuple[frozenset[str], frozenset[str]]:
-        """Add the families' properties; return the names sent once, and those that alone are no reason to send."""
+    ) -> tuple[frozenset[str], frozenset[str], dict[str, frozenset[str]]]:
+        """Add the families' properties.
+
+        Returns the names sent once, those that alone are no reason to send, and what each whole list stands for.
+        """
         once, ignored = self._parts.once, self._parts.ignored
+        listed: dict[str, frozenset[str]] = {}
         for family in self._parts.families:
             try:
-                added = family.fill(record, context, properties, troubles[0])
+                added, names = family.fill(record, context, properties, troubles[0])
             except Rejected as rejected:
                 troubles[1].append(rejected.problem)
                 continue
+            listed |= {} if names is None else {family.name: names}
             once = once.union(added) if family.name in once else once
             ignored = ignored.union(added) if family.name in ignored else ignored
-        return once, ignored
+        return once, ignored, listed
 
 
 @dataclass(frozen=True)
@@ -264,6 +269,7 @@ def compile_mapping(
         existing_cases=spec.existing_cases,
         recheck_daily=spec.recheck_daily,
         personal=frozenset(key for key, is_private in private.items() if is_private),
+        name_is_personal=any(personal(path) for path in template_paths(spec.case_name)),
         retired=frozenset(key for key, found in spec.properties.items() if found.retire is not None),
         notes={key: _note(found, around) for key, found in spec.properties.items()},
         fingerprints=fingerprints(spec, around),

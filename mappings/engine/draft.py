@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Final
 
@@ -102,6 +102,8 @@ class Draft:
     ignored: frozenset[str]
     indices: tuple[IndexReference, ...]
     problems: tuple[ValueProblem, ...]
+    listed: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """For each `one_property_per` whose list was sent whole: the properties that its elements stand for."""
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,7 @@ class Family:
         self.prefix, _, self.suffix = elements.name.partition(KEY_MARK)
         self._taken = taken
         self._names: dict[str, str] = {}
+        self._last: frozenset[str] | None = None
         self._elements = getter(elements.each)
         self._key = getter(elements.key.source)
         self._key_chain = compile_chain(elements.key.transform, around)
@@ -51,11 +52,19 @@ class Family:
 
     def fill(
         self, record: Record, context: Context, properties: dict[str, str], problems: list[ValueProblem]
-    ) -> list[str]:
-        """Add the family's properties to a draft and return their names; nothing when the list was not sent."""
+    ) -> tuple[list[str], frozenset[str] | None]:
+        """Add the family's properties to a draft; return their names, and those of all elements.
+
+        The second is None when the list was not sent, or when not every element has a name.
+        """
         made: dict[str, list[_Made]] = {}
+        before = len(problems)
         for one in self._made(record, context, problems):
             made.setdefault(one.name, []).append(one)
+        elements = self._elements(record)
+        whole = isinstance(elements, list | tuple) and all(isinstance(element, dict) for element in elements)
+        nameless = any(problem.property == self.name for problem in problems[before:])
+        listed = frozenset(made) if whole and not nameless else None
         added = []
         for name, ones in made.items():
             if len(ones) > 1 or name in properties or name in self._taken:
@@ -64,7 +73,10 @@ class Family:
             elif not isinstance(ones[0].text, Absent):
                 properties[name] = ones[0].text
                 added.append(name)
-        return added
+        if listed == self._last:  # most people of a course have the same list: kept once, not once a person
+            listed = self._last
+        self._last = listed
+        return added, listed
 
     def _made(self, record: Record, context: Context, problems: list[ValueProblem]) -> Iterator[_Made]:
         elements = self._elements(record)

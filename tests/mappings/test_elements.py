@@ -54,6 +54,15 @@ def test_a_property_for_each(tmp_path: Path) -> None:
     assert {"grade_55": "80", "grade_56": ""} == dict(draft.properties)
 
 
+def test_what_a_list_stands_for(tmp_path: Path) -> None:
+    """A draft tells the properties of all elements, of those without a usable value as well; none for no list."""
+    mapping = enrolment(tmp_path, GRADES)
+    given = record(item(55, percent=79.5), item(56), item(57, percent="odd"))
+    assert {"grades": {"grade_55", "grade_56", "grade_57"}} == drafted(mapping.draft(given, CONTEXT)).listed
+    for items, listed in (([], {"grades": set()}), ("odd", {}), ([1], {}), ([{"item": {}}], {})):
+        assert listed == drafted(mapping.draft(record() | {"items": items}, CONTEXT)).listed
+
+
 @pytest.mark.parametrize("fields", [{}, {"items": None}, {"items": []}, {"items": "odd"}, {"items": [1, None]}])
 def test_no_elements(tmp_path: Path, fields: dict[str, Any]) -> None:
     """Without a list, or with an empty or odd one, nothing is sent."""
