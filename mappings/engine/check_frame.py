@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from mappings.engine.catalogue import IDENTITY, PLANNED_SOURCES
+from mappings.engine.catalogue import IDENTITY
 from mappings.engine.check_properties import check_name
 from mappings.engine.findings import Findings
-from mappings.engine.names import NAME_RULE, legal_name
 from mappings.engine.problems import quoted, suggestion
 from mappings.engine.reading import Loc
 from mappings.engine.spec import DepartureSpec
@@ -19,6 +18,8 @@ _NOUNS: Final = {
     "enrolments": "one enrolment",
     "grade_items": "one grade",
     "courses": "one course",
+    "engagement": "one learner",
+    "assignments": "one piece of work",
 }
 
 
@@ -27,11 +28,7 @@ def check_source(findings: Findings) -> bool:
     source = findings.spec.source
     if source in findings.catalogue:
         return True
-    if source in PLANNED_SOURCES:
-        findings.tell(("source",), f"source {quoted(source)} is not built yet in this version")
-    else:
-        remedy = suggestion(source, findings.catalogue)
-        findings.tell(("source",), f"there is no source {quoted(source)}", remedy)
+    findings.tell(("source",), f"there is no source {quoted(source)}", suggestion(source, findings.catalogue))
     return False
 
 
@@ -40,8 +37,8 @@ def check_frame(findings: Findings) -> None:
     spec = findings.spec
     if spec.case_type in _CASE_TYPES_OF_COMMCARE:
         findings.tell(("case_type",), f"{quoted(spec.case_type)} belongs to CommCare", "choose another case type")
-    elif not legal_name(spec.case_type):
-        findings.tell(("case_type",), f"CommCare takes no case type called {quoted(spec.case_type)}", NAME_RULE)
+    else:
+        findings.name(("case_type",), "case type", spec.case_type)
     findings.conditions(("include",), spec.include)
     findings.conditions(("exclude",), spec.exclude)
     _check_key(findings)
@@ -105,8 +102,7 @@ def _check_owner(findings: Findings) -> None:
 def _check_indices(findings: Findings) -> None:
     for name, index in findings.spec.indices.items():
         loc: Loc = ("indices", name)
-        if not legal_name(name):
-            findings.tell(loc, f"CommCare takes no index called {quoted(name)}", NAME_RULE, key=True)
+        findings.name(loc, "index", name, key=True)
         findings.template((*loc, "external_id"), index.external_id)
 
 

@@ -51,10 +51,12 @@ def places(files: Sequence[MappingFile]) -> dict[str, Place]:
     _check_keys(files)
     levels: dict[str, int] = {}
     for file in files:
-        if file.spec is not None and _circle(file.name, parents):
-            index = parents[file.name][0]
-            sentence = f"the parents of {quoted(file.name)} lead back to itself"
-            file.tell(("indices", index.name), sentence, "a case cannot be above and below another", key=True)
+        way = _way_back(file.name, parents) if file.spec is not None else []
+        if way:
+            index = next(rule for rule in parents[file.name] if rule.mapping == way[1])
+            sentence = f"the parents of {quoted(file.name)} lead back to itself: {', '.join(way)}"
+            remedy = "a case cannot be above and below another: take the index out of one of these mappings"
+            file.tell(("indices", index.name), sentence, remedy, key=True)
             parents[file.name] = ()
     for name in parents:
         _level(name, parents, levels)
@@ -75,28 +77,46 @@ def _parents(file: MappingFile, files: Sequence[MappingFile]) -> tuple[IndexRule
 
 def _maker(file: MappingFile, loc: Loc, index: IndexSpec, files: Sequence[MappingFile]) -> MappingFile | None:
     makers = [other for other in files if other.case_type == index.case_type and other.name != file.name]
-    if not makers and index.case_type == file.case_type:
-        file.tell((*loc, "case_type"), "a case cannot be above itself", "name the case type of the parent")
-        return None
     if not makers:
-        remedy = suggestion(index.case_type, {other.case_type for other in files} - {"", file.case_type})
-        file.tell((*loc, "case_type"), f"no mapping makes cases of type {quoted(index.case_type)}", remedy)
+        _tell_no_maker(file, (*loc, "case_type"), index, files)
         return None
-    if file.enabled and not any(other.enabled for other in makers):
-        remedy = f"take 'enabled: false' out of {makers[0].name}.yaml"
+    used = [other for other in makers if other.enabled] if file.enabled else makers
+    if not used:
+        remedy = f"take 'enabled: false' out of {makers[0].name}.yaml, or switch this mapping off as well"
         file.tell((*loc, "case_type"), f"the mapping for {quoted(index.case_type)} is switched off", remedy)
         return None
-    if file.spec is None or any(other.spec is None for other in makers):
-        return makers[0]
+    if file.spec is None or any(other.spec is None for other in used):
+        return used[0]
     wanted = _shape(file.spec.source, index.external_id)
-    for other in makers:
+    for other in used:
         if other.spec is not None and wanted == _shape(other.spec.source, other.spec.external_id):
             return other
-    theirs = makers[0].spec.external_id if makers[0].spec else ""
-    file.tell(
-        (*loc, "external_id"), f"no {index.case_type} has such a key", f"{makers[0].name}.yaml makes {theirs}"
-    )
+    _tell_other_key(file, (*loc, "external_id"), index, used[0])
     return None
+
+
+def _tell_no_maker(file: MappingFile, loc: Loc, index: IndexSpec, files: Sequence[MappingFile]) -> None:
+    """Say that nothing makes the parent, unless a file that cannot be read yet may be the one that does."""
+    if index.case_type == file.case_type:
+        file.tell(loc, "a case cannot be above itself", "name the case type of the parent")
+        return
+    if all(other.case_type for other in files):
+        none = "add a mapping with this case_type, or take the index out"
+        remedy = suggestion(index.case_type, {other.case_type for other in files} - {file.case_type}, none=none)
+        file.tell(loc, f"no mapping makes cases of type {quoted(index.case_type)}", remedy)
+
+
+def _tell_other_key(file: MappingFile, loc: Loc, index: IndexSpec, maker: MappingFile) -> None:
+    """Say how the parent's keys look, in the fields of this mapping where it has another source."""
+    theirs, source = (maker.spec.external_id, maker.spec.source) if maker.spec else ("", "")
+    try:
+        wanted = "".join(
+            f"{literal}{{{absolute(source, path)}}}" if path else literal for literal, path in skeleton(theirs)
+        )
+    except TemplateError:
+        wanted = theirs
+    remedy = f"{maker.name}.yaml makes {theirs}; here that is {wanted}" if wanted != theirs else ""
+    file.tell(loc, f"no {index.case_type} has such a key", remedy or f"{maker.name}.yaml makes {theirs}")
 
 
 def _shape(source: str, template: str) -> object:
@@ -108,16 +128,17 @@ def _shape(source: str, template: str) -> object:
 
 
 def _check_keys(files: Sequence[MappingFile]) -> None:
-    """Check that no two files can make the same key."""
+    """Check that no two files can make the same key; one that is switched off makes none."""
     seen: dict[object, MappingFile] = {}
-    for file in files:
+    for file in sorted(files, key=lambda each: not each.enabled):
         if file.spec is None:
             continue
         shape = (file.spec.case_type, *_literals(file.spec.external_id))
         first = seen.setdefault(shape, file)
         if first is not file:
             sentence = f"{first.name}.yaml makes keys of the same form for {quoted(file.case_type)}"
-            file.tell(("external_id",), sentence, "add a word to one of them, as in {site}-tutor-{id}")
+            remedy = "add a word to one of them, as in {site}-tutor-{id}, or delete the file that is not needed"
+            file.tell(("external_id",), sentence, remedy)
 
 
 def _literals(template: str) -> list[str]:
@@ -127,18 +148,18 @@ def _literals(template: str) -> list[str]:
         return [template]
 
 
-def _circle(start: str, parents: Mapping[str, tuple[IndexRule, ...]]) -> bool:
-    """Say whether a mapping is its own ancestor."""
+def _way_back(start: str, parents: Mapping[str, tuple[IndexRule, ...]]) -> list[str]:
+    """Return the mappings through which one is its own ancestor, itself first and last; none when it is not."""
+    ways = [[start, rule.mapping] for rule in parents[start]]
     seen: set[str] = set()
-    waiting = [rule.mapping for rule in parents[start]]
-    while waiting:
-        name = waiting.pop()
-        if name == start:
-            return True
-        if name not in seen:
-            seen.add(name)
-            waiting += [rule.mapping for rule in parents.get(name, ())]
-    return False
+    while ways:
+        way = ways.pop()
+        if way[-1] == start:
+            return way
+        if way[-1] not in seen:
+            seen.add(way[-1])
+            ways += [[*way, rule.mapping] for rule in parents.get(way[-1], ())]
+    return []
 
 
 def _level(name: str, parents: Mapping[str, tuple[IndexRule, ...]], levels: dict[str, int]) -> int:
