@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from adaptors.moodle.records import catalogue as moodle_catalogue
+from adaptors.moodle.catalogue import catalogue as moodle_catalogue
 from mappings.engine.catalogue import Catalogue, CatalogueField
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from adaptors.commcare.client import CommCareClient
 from adaptors.moodle.answers import Course, SiteInfo
 from adaptors.moodle.client import MoodleClient
+from adaptors.moodle.names import Names
 from adaptors.moodle.roster import Roster
 from adaptors.moodle.streams import MoodleReader, Wanted
 from adaptors.pace import Clock
@@ -75,6 +76,7 @@ class Probe:
     def use(self, project: Project, wanted: Wanted) -> None:
         """Look at what this project needs."""
         self.project, self.wanted = project, wanted
+        self.moodle.names = Names(project.names.filters, project.names.language)
         self.reader = MoodleReader(self.moodle, wanted)
 
     def has(self, function: str) -> bool:

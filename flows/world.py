@@ -11,6 +11,7 @@ from typing import ParamSpec, Protocol, TypeVar
 
 from adaptors.commcare.client import CommCareClient
 from adaptors.moodle.client import MoodleClient
+from adaptors.moodle.names import Names
 from adaptors.moodle.sizes import Sizes
 from adaptors.pace import Clock
 from mappings.engine import Project
@@ -64,6 +65,9 @@ class World:
     in_doubt_rest: float = 1200.0
     lease_ttl: float = 600.0
     sizes: Callable[[], Sizes] = field(default=Sizes)
+
+    def __post_init__(self) -> None:
+        self.moodle.names = Names(self.project.names.filters, self.project.names.language)
 
     async def close(self) -> None:
         """Close connections and books."""

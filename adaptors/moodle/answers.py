@@ -127,6 +127,7 @@ class Course(BaseModel):
     startdate: int | None = None
     enddate: int | None = None
     visible: int | None = None
+    enablecompletion: int | None = None
     customfields: tuple[CustomField, ...] = ()
 
 

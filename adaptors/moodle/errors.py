@@ -82,6 +82,7 @@ CAPABILITIES: Mapping[str, str] = {
     "gradereport_user_get_grade_items": "'moodle/grade:viewall' and 'gradereport/user:view'",
     "core_course_get_courses_by_field": "'moodle/course:view'",
     "core_course_get_categories": "'moodle/category:viewhiddencategories'",
+    "core_completion_get_activities_completion_status": "'report/progress:view'",
 }
 
 _WORD = re.compile(r"[a-z][a-z0-9_]{1,59}")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, get_args, get_origin
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -12,6 +10,14 @@ _ENROLLED = "core_enrol_get_enrolled_users"
 _PROFILE = "core_user_get_users_by_field"
 _COURSES = "core_course_get_courses_by_field"
 _GRADES = "gradereport_user_get_grade_items"
+_COMPLETION = "core_completion_get_activities_completion_status"
+_CONTENTS = "core_course_get_contents"
+_USERS_COURSES = "core_enrol_get_users_courses"
+_ASSIGNMENTS = "mod_assign_get_assignments"
+_SUBMISSIONS = "mod_assign_get_submissions"
+
+_EACH = "a call for each learner in each course, 25 to 50 to a request"
+_EACH_AND_DATES = f"{_EACH}, and a call a course"
 
 
 def _told(meaning: str, type_: str = "text", *, personal: bool = False, function: str = "", cost: str = "") -> Any:
@@ -148,71 +154,126 @@ class GradeItemRecord(_InCourse):
     grade: Grade | None = _told("The grade.", "record", function=_GRADES, cost="a grade read a course")
 
 
+class Assignment(Record):
+    """An assignment of a course."""
+
+    id: int | None = _told("Moodle's number for the assignment; never changes.", "number")
+    cmid: int | None = _told("Number in the address of the assignment's page.", "number")
+    name: str | None = _told("Name of the assignment.")
+    duedate: int | None = _told("Due date; blank when there is none.", "time")
+    cutoffdate: int | None = _told("After this nothing is taken any more; blank when there is no end.", "time")
+    gradingduedate: int | None = _told("By when teachers should have graded; blank when not set.", "time")
+    allowsubmissionsfromdate: int | None = _told("From when work is taken; blank when not set.", "time")
+    grademax: int | None = _told("Highest points; blank for a scale, or when it is not graded.", "number")
+    maxattempts: int | None = _told("How many attempts a learner has; -1 is without limit.", "number")
+    nosubmissions: bool | None = _told("Whether nothing is handed in online.", "flag")
+    teamsubmission: bool | None = _told("Whether groups hand in together.", "flag")
+    blindmarking: bool | None = _told("Whether teachers grade without seeing names.", "flag")
+
+
+class Submission(Record):
+    """What one person handed in: the latest attempt, blank when there is none.
+
+    Absent for assignments that groups hand in together: Moodle keeps the work with the group.
+    """
+
+    id: int | None = _told("Moodle's number for the attempt.", "number")
+    status: str | None = _told("new, draft, submitted or reopened; blank when nothing was begun.")
+    gradingstatus: str | None = _told("graded or notgraded; with a marking workflow also its steps.")
+    attemptnumber: int | None = _told("The attempt, counted from 0.", "number")
+    timecreated: int | None = _told("When the attempt was begun.", "time")
+    timemodified: int | None = _told("When it was last changed.", "time")
+
+
+class AssignmentRecord(_InCourse):
+    """Source `assignments`: one record per person per assignment."""
+
+    assignment: Assignment | None = _told(
+        "The assignment.", "record", function=_ASSIGNMENTS, cost="a call a course"
+    )
+    submission: Submission | None = _told(
+        "What was handed in.", "record", function=_SUBMISSIONS, cost="a call a course, more in a large one"
+    )
+    grade: Grade | None = _told("The grade.", "record", function=_GRADES, cost="a grade read a course")
+
+
+class Activities(Record):
+    """How many of the activities with completion tracking are done, over all active courses."""
+
+    done: int | None = _told("Activities done.", "number", function=_COMPLETION, cost=_EACH)
+    left: int | None = _told("Activities still to do.", "number", function=_COMPLETION, cost=_EACH)
+    overdue: int | None = _told(
+        "Activities still to do although their due date has passed.",
+        "number",
+        function=_CONTENTS,
+        cost=_EACH_AND_DATES,
+    )
+
+
+class Attention(Record):
+    """The active course with most activities left past their due date, else the one not visited for longest.
+
+    Blank when everything is done in every course.
+    """
+
+    course: CourseFields | None = _told("The course.", "record", function=_COURSES)
+    lastcourseaccess: int | None = _told("Last time in that course; blank when never.", "time")
+    left: int | None = _told("Activities still to do there.", "number")
+    overdue: int | None = _told("Activities there whose due date has passed.", "number")
+
+
+class EngagementRecord(Record):
+    """Source `engagement`: one record per person over all selected courses.
+
+    Active courses are those whose enrolment is active and in which the person has a role that `include` asks for.
+    """
+
+    user: UserFields | None = _told("The person.", "record", function=_PROFILE)
+    profile: dict[str, Any] | None = _told(
+        "Custom profile field, by its short name.", personal=True, function=_PROFILE
+    )
+    roles: list[str] | None = _told("Role short names over all selected courses.", "list", function=_ENROLLED)
+    groups: list[str] | None = _told("Group names over all selected courses.", "list", function=_ENROLLED)
+    lastaccess: int | None = _told("Last time on the site; blank when never.", "time", function=_PROFILE)
+    lastcourseaccess: int | None = _told(
+        "Last time in any active course; blank when never.", "time", function=_ENROLLED
+    )
+    courses_active: int | None = _told("In how many courses the person is active.", "number", function=_ENROLLED)
+    activities: Activities | None = _told("What is done and what is left.", "record", function=_COMPLETION)
+    progress: float | None = _told(
+        "Activities done, in percent of all, not rounded.", "number", function=_COMPLETION, cost=_EACH
+    )
+    next_due: int | None = _told(
+        "When the next activity that is not done is due; blank when none is.",
+        "time",
+        function=_CONTENTS,
+        cost=_EACH_AND_DATES,
+    )
+    needs_attention: Attention | None = _told(
+        "The course that needs most attention.", "record", function=_CONTENTS, cost=_EACH_AND_DATES
+    )
+    courses_completed: int | None = _told(
+        "How many active courses Moodle calls completed.",
+        "number",
+        function=_USERS_COURSES,
+        cost="a call for each learner, 25 to 50 to a request",
+    )
+    completed: bool | None = _told(
+        "Whether every active course that has completion criteria is completed.",
+        "flag",
+        function=_USERS_COURSES,
+        cost="a call for each learner, 25 to 50 to a request",
+    )
+
+
 SOURCES: dict[str, type[Record]] = {
     "users": UserRecord,
     "enrolments": EnrolmentRecord,
     "grade_items": GradeItemRecord,
     "courses": CourseRecord,
+    "engagement": EngagementRecord,
+    "assignments": AssignmentRecord,
 }
 
 # Fields of a person that only the profile call carries; in a course they cost one more read.
 PROFILE_ONLY = frozenset({"lang", "timezone", "auth", "suspended", "confirmed", "firstaccess"})
-
-_DEFAULT_FUNCTION = {"users": _PROFILE, "courses": _COURSES}
-
-
-@dataclass(frozen=True)
-class FieldInfo:
-    """One line of a source's catalogue; `path` as a mapping writes it: "course.fullname", "profile.*"."""
-
-    path: str
-    type: str
-    meaning: str
-    personal: bool
-    function: str
-    cost: str = ""
-
-
-def catalogue() -> dict[str, dict[str, FieldInfo]]:
-    """Return, for each source, its fields by path."""
-    return {
-        source: {
-            info.path: info
-            for info in _fields(record, "", FieldInfo("", "", "", False, _DEFAULT_FUNCTION.get(source, "")))
-        }
-        for source, record in SOURCES.items()
-    }
-
-
-def _fields(record: type[BaseModel], prefix: str, parent: FieldInfo) -> Iterator[FieldInfo]:
-    """Walk a record class and its nested records."""
-    for name, field in record.model_fields.items():
-        extra: dict[str, Any] = dict(field.json_schema_extra or {})  # type: ignore[arg-type]
-        function = extra["function"] or parent.function
-        info = FieldInfo(
-            prefix + name,
-            extra["type"],
-            field.description or "",
-            extra["personal"],
-            function,
-            extra["cost"] or parent.cost,
-        )
-        if info.type == "record":
-            yield from _fields(_record_in(field.annotation), f"{info.path}.", info)
-            continue
-        if name == "profile":
-            yield FieldInfo(f"{info.path}.*", info.type, info.meaning, info.personal, info.function, info.cost)
-            continue
-        yield info
-        if info.type == "elements":
-            yield from _fields(_record_in(field.annotation), f"{info.path}[].", info)
-
-
-def _record_in(annotation: Any) -> type[BaseModel]:
-    """Find the record class inside `X | None` or `list[X] | None`."""
-    if isinstance(annotation, type) and get_origin(annotation) is None and issubclass(annotation, BaseModel):
-        return annotation
-    for part in get_args(annotation):
-        if part is not type(None):
-            return _record_in(part)
-    raise TypeError(f"no record in {annotation}")

@@ -38,14 +38,19 @@ class Sizes:
     page: BatchSize = field(default_factory=lambda: BatchSize(100, ceiling=500))
     profiles: BatchSize = field(default_factory=lambda: BatchSize(100, ceiling=400))
     grades: BatchSize = field(default_factory=lambda: BatchSize(25, ceiling=50, floor=5))
+    calls: BatchSize = field(default_factory=lambda: BatchSize(25, ceiling=50, floor=5))  # other calls per person
+    submissions: int = 1000  # people times assignments in one call for what they handed in
     whole_course: int = 50  # up to so many people one call for all grades of the course
     kept_rows: int = 20_000  # rows with personal fields kept between reading people and reading grades
 
     @classmethod
     def fixed(cls, page: int = 100, profiles: int = 100, grades: int = 25) -> Sizes:
-        """Return sizes that do not move: tests and benches count requests with them."""
+        """Return sizes that do not move: tests and benches count requests with them; `grades` is for all calls
+        about one person.
+        """
         return cls(
             page=BatchSize(page, ceiling=page, fixed=True),
             profiles=BatchSize(profiles, ceiling=profiles, fixed=True),
             grades=BatchSize(grades, ceiling=grades, fixed=True),
+            calls=BatchSize(grades, ceiling=grades, fixed=True),
         )

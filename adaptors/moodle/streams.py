@@ -23,7 +23,9 @@ from adaptors.moodle.answers import (
     checked,
     no_warnings,
 )
+from adaptors.moodle.assignments import AssignmentReader
 from adaptors.moodle.client import BATCH_FUNCTION, MoodleClient, options
+from adaptors.moodle.completion import CompletionReader
 from adaptors.moodle.grades import GRADES as GRADES
 from adaptors.moodle.grades import GradeReader
 from adaptors.moodle.normalise import MAYBE_EMPTY, Visible, looks_deleted, user_fields
@@ -47,7 +49,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the mappings read: fields of `users`, fields of `user.*` in the course sources, and grades."""
+    """What the mappings read: fields of `users`, fields of `user.*` in the course sources, and the costly parts.
+
+    `completion`, `due_dates` and `completed_courses` are parts of source `engagement`, `assignments` and
+    `submissions` of source `assignments`.
+    """
 
     profile: frozenset[str] = frozenset()
     user: frozenset[str] = frozenset()
@@ -55,6 +61,11 @@ class Wanted:
     groups: bool = True
     grades: bool = False
     hidden_grades: bool = False
+    completion: bool = False
+    due_dates: bool = False
+    completed_courses: bool = False
+    assignments: bool = False
+    submissions: bool = False
 
     @property
     def row_fields(self) -> frozenset[str]:
@@ -77,6 +88,8 @@ class MoodleReader:
         self._combinations = Combinations()
         self._room_for_rows = self._sizes.kept_rows
         self._grades = GradeReader(client, self._sizes, hidden=wanted.hidden_grades)
+        self.completion = CompletionReader(client, self._sizes)
+        self.assignments = AssignmentReader(client, self._sizes)
         self._me = 0
         self._lost_batches = 0
         self.lost_profiles: set[int] = set()
@@ -87,7 +100,7 @@ class MoodleReader:
         """Read who we are and what the service can do (`core_webservice_get_site_info`)."""
         site = checked(SiteInfo, SITE_INFO, await self.client.call(SITE_INFO))
         self._me = site.userid
-        self._grades.batching = BATCH_FUNCTION in site.function_names
+        self._grades.batching = self.completion.calls.batching = BATCH_FUNCTION in site.function_names
         return site
 
     async def courses(self) -> list[Course]:

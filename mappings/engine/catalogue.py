@@ -32,13 +32,15 @@ IDENTITY: Final[Mapping[str, tuple[str, ...]]] = {
     "enrolments": ("course.id", "user.id"),
     "grade_items": ("item.id", "user.id"),
     "courses": ("id",),
+    "engagement": ("user.id",),
+    "assignments": ("assignment.id", "user.id"),
 }
 """The ids that together tell one record of a source from all others."""
 
 PROJECT_FIELDS: Final = ("site", "site_url")
 """Names that templates may use beside the record's fields."""
 
-PLANNED_SOURCES: Final = ("engagement", "assignments")
+PLANNED_SOURCES: Final[tuple[str, ...]] = ()
 
 _OWN_RECORD: Final = {"users": "user", "courses": "course"}
 

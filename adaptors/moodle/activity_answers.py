@@ -1,0 +1,134 @@
+"""The shapes of Moodle's answers about activities: what a course holds, what is done, what was handed in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class ActivityDate(_Answer):
+    """A date of an activity; `dataid` tells which, `label` is in the account's language."""
+
+    timestamp: int
+    dataid: str = ""
+
+
+class Module(_Answer):
+    """An activity in `core_course_get_contents`; `completion` is 0 when nobody's completion is tracked."""
+
+    id: int
+    completion: int = 0
+    dates: tuple[ActivityDate, ...] = ()
+
+
+class Section(_Answer):
+    """A section of a course."""
+
+    modules: tuple[Module, ...] = ()
+
+
+class ActivityStatus(_Answer):
+    """One activity and one person in `core_completion_get_activities_completion_status`.
+
+    `state`: 0 not done, 1 done, 2 passed, 3 failed; `isoverallcomplete` says what 3 means, where Moodle has it.
+    """
+
+    cmid: int
+    state: int
+    tracking: int
+    istrackeduser: bool = True
+    isoverallcomplete: bool | None = None
+
+    @property
+    def is_done(self) -> bool:
+        """Return whether Moodle counts the activity as done."""
+        return self.state > 0 if self.isoverallcomplete is None else self.isoverallcomplete
+
+
+class ActivityStatuses(_Answer):
+    """The answer of `core_completion_get_activities_completion_status`."""
+
+    statuses: tuple[ActivityStatus, ...]
+    warnings: tuple[Any, ...] = ()
+
+
+class UsersCourse(_Answer):
+    """A row of `core_enrol_get_users_courses`."""
+
+    id: int
+    completed: bool | None = None
+    completionhascriteria: bool | None = None
+
+
+class Warned(_Answer):
+    """A warning; code "3" of submissions is no trouble: nobody has handed anything in."""
+
+    itemid: int | None = None
+    warningcode: str = ""
+
+
+class Assignment(_Answer):
+    """An assignment; `grade` is the highest points, or minus the id of a scale, or 0 when it is not graded."""
+
+    id: int
+    cmid: int
+    name: str
+    duedate: int = 0
+    cutoffdate: int = 0
+    gradingduedate: int = 0
+    allowsubmissionsfromdate: int = 0
+    grade: int = 0
+    maxattempts: int | None = None
+    nosubmissions: int = 0
+    teamsubmission: int = 0
+    blindmarking: int = 0
+
+
+class AssignmentsOfCourse(_Answer):
+    """The assignments of one course."""
+
+    id: int
+    assignments: tuple[Assignment, ...] = ()
+
+
+class AssignmentList(_Answer):
+    """The answer of `mod_assign_get_assignments`."""
+
+    courses: tuple[AssignmentsOfCourse, ...]
+    warnings: tuple[Warned, ...] = ()
+
+
+class Submission(_Answer):
+    """The latest attempt of a person, or with `userid` 0 of a group; its files and texts are not read here."""
+
+    id: int
+    userid: int
+    groupid: int = 0
+    attemptnumber: int = 0
+    timecreated: int = 0
+    timemodified: int = 0
+    status: str = ""
+    gradingstatus: str = ""
+
+
+class SubmissionsOfAssignment(_Answer):
+    """What was handed in for one assignment."""
+
+    assignmentid: int
+    submissions: tuple[Submission, ...] = ()
+
+
+class SubmissionList(_Answer):
+    """The answer of `mod_assign_get_submissions`."""
+
+    assignments: tuple[SubmissionsOfAssignment, ...]
+    warnings: tuple[Warned, ...] = Field(default=())
+
+
+SECTIONS = TypeAdapter(tuple[Section, ...])
+USERS_COURSES = TypeAdapter(tuple[UsersCourse, ...])
