@@ -62,7 +62,9 @@ class Family:
         for one in self._made(record, context, problems):
             made.setdefault(one.name, []).append(one)
         elements = self._elements(record)
-        whole = isinstance(elements, list | tuple) and all(isinstance(element, dict) for element in elements)
+        whole = elements is None or (  # None: sent, and empty
+            isinstance(elements, list | tuple) and all(isinstance(element, dict) for element in elements)
+        )
         nameless = any(problem.property == self.name for problem in problems[before:])
         listed = frozenset(made) if whole and not nameless else None
         added = []
