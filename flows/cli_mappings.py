@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from flows.endings import FAILED, OK, plain_endings, print_json
-from flows.options import ENV_FILE, AsJson, EnvFile
+from flows.options import ENV_FILE, AsJson, Courses, EnvFile, PersonId, ShowValues, read_settings
 
 mappings_app = typer.Typer(help="Check, test and explain the mapping files.", no_args_is_help=True)
 
@@ -37,3 +37,56 @@ def mappings_check(
         else:
             show_mappings(report, folder)
         raise typer.Exit(FAILED if report.errors else OK)
+
+
+@mappings_app.command("explain")
+def mappings_explain(
+    mapping: Annotated[str, typer.Argument(help="The mapping, or a source that only one mapping reads.")],
+    part: Annotated[
+        str, typer.Argument(metavar="PROPERTY", help="A property; or owner, case_name, external_id, include.")
+    ],
+    number: PersonId,
+    course: Courses = None,
+    show_values: ShowValues = False,
+    env_file: EnvFile = ENV_FILE,
+    as_json: AsJson = False,
+) -> None:
+    """Show stage by stage why a person's case has the value it has, from the live Moodle."""
+    from flows.explain import Wanted, explained_json, run_explain
+    from flows.masked import Eyes
+    from flows.show_live import show_explained
+
+    with plain_endings(as_json):
+        eyes = Eyes(show_values)
+        found = run_explain(read_settings(env_file), Wanted(mapping, part, number, tuple(course or ())))
+        if as_json:
+            print_json(explained_json(found, eyes))
+        else:
+            show_explained(found, eyes)
+
+
+@mappings_app.command("fields")
+def mappings_fields(
+    source: Annotated[str, typer.Argument(metavar="STREAM", help="The source, as a mapping names it.")],
+    live: Annotated[bool, typer.Option("--live", help="Read some records and tell what is filled.")] = False,
+    course: Courses = None,
+    show_values: ShowValues = False,
+    env_file: EnvFile = ENV_FILE,
+    as_json: AsJson = False,
+) -> None:
+    """List the fields of a source: type, meaning, whether personal, which function, what it costs."""
+    from flows.catalogue import field_catalogue
+    from flows.fields import rows, run_fields
+    from flows.live import paths_of
+    from flows.masked import Eyes
+    from flows.show_live import show_fields
+
+    with plain_endings(as_json):
+        eyes, catalogue = Eyes(show_values), field_catalogue()
+        paths_of(catalogue, source)
+        filling = run_fields(read_settings(env_file), source, course or ()) if live else None
+        found = list(rows(catalogue, source, filling, eyes))
+        if as_json:
+            print_json({"source": source, "records": filling.records if filling else None, "fields": found})
+        else:
+            show_fields(found, filling)

@@ -50,13 +50,15 @@ def plain_endings(as_json: bool = False, *, stopped: str = "") -> Iterator[None]
 def ending(error: Exception) -> tuple[str, int]:
     """Return what to say about an error, and the exit code: 2 for wrong usage or settings, 3 for later."""
     from adaptors.errors import AdaptorError, Maintenance
-    from flows.errors import UsageError
+    from flows.errors import NotRead, UsageError
     from flows.settings import SettingsError
     from mappings.engine import MappingError
     from state import StateError
 
     if isinstance(error, UsageError | SettingsError):
         return str(error), USAGE
+    if isinstance(error, NotRead):
+        return str(error), error.code
     if isinstance(error, Maintenance):
         return f"{error} Try again later.", POSTPONED
     if isinstance(error, AdaptorError | MappingError | StateError):

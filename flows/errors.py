@@ -13,3 +13,11 @@ class Waiting(Exception):
 
 class Overlap(Exception):
     """Another run holds the lease: this one is postponed."""
+
+
+class NotRead(Exception):
+    """A look at Moodle came to nothing; `code` is the exit code that the command ends with."""
+
+    def __init__(self, sentence: str, code: int) -> None:
+        super().__init__(sentence)
+        self.code = code

@@ -28,13 +28,32 @@ def open_world(
 
     Raises MappingError, StateError (also when the books belong to another Moodle or project space).
     """
-    clock = clock or SystemClock()
     project = open_project(settings)
-    clients = open_moodle(settings, clock, moodle), open_commcare(settings, clock, commcare)
+    books = Books(lambda: open_store(settings))
+    return _world(settings, project, books, (clock or SystemClock(), moodle, commcare))
+
+
+def open_without_books(
+    settings: Settings,
+    project: Project,
+    *,
+    clock: Clock | None = None,
+    moodle: Transport | None = None,
+    commcare: Transport | None = None,
+) -> World:
+    """Prepare for a look that leaves no trace: the books are empty and in memory only."""
+    books = Books(lambda: Store.open("sqlite://", key=bytes(32)))
+    return _world(settings, project, books, (clock or SystemClock(), moodle, commcare))
+
+
+def _world(
+    settings: Settings, project: Project, books: Books, given: tuple[Clock, Transport | None, Transport | None]
+) -> World:
+    clock, moodle, commcare = given
     return World(
-        moodle=clients[0],
-        commcare=clients[1],
-        books=Books(lambda: open_store(settings)),
+        moodle=open_moodle(settings, clock, moodle),
+        commcare=open_commcare(settings, clock, commcare),
+        books=books,
         project=project,
         clock=clock,
         target=target(settings),

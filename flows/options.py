@@ -23,6 +23,10 @@ EnvFile = Annotated[Path, typer.Option("--env-file", help=ENV_HELP)]
 AsJson = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
 Courses = Annotated[list[int] | None, typer.Option("--course", help="Only this course id; may be repeated.")]
 Mappings = Annotated[list[str] | None, typer.Option("--mapping", help="Only this mapping; may be repeated.")]
+PersonId = Annotated[
+    int, typer.Option("--id", help="The person's number in Moodle; the profile's address ends in it.")
+]
+ShowValues = Annotated[bool, typer.Option("--show-values", help="Show people's values whole; on a terminal only.")]
 Full = Annotated[bool, typer.Option("--full", help="Read everything anew; still only differences are sent.")]
 Count = Annotated[int, typer.Option("--count", help="How many people it concerns, as the run said.")]
 Port = Annotated[int, typer.Option(help="Port to serve on; 0 takes a free one.", min=0, max=65535)]
