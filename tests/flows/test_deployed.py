@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
@@ -25,6 +25,7 @@ from prefect.client.schemas.actions import DeploymentScheduleCreate
 from prefect.client.schemas.objects import ConcurrencyLimitStrategy, FlowRun
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.flows import load_flow_from_entrypoint
+from prefect.server.services.scheduler import schedule_deployments, schedule_recent_deployments
 from pydantic import BaseModel
 
 from flows.deployed import final_state, reason, summary, sync
@@ -117,14 +118,14 @@ async def deployed(name: str, schedules: list[dict[str, Any]]) -> UUID:
 
 
 @marked
-async def test_a_schedule_makes_runs(prefect_folder: Path) -> None:
-    """The server writes down the next runs of the schedule, one an hour, with the packages that are pinned."""
+@pytest.mark.parametrize("scheduler", [schedule_deployments, schedule_recent_deployments])
+async def test_a_schedule_makes_runs(prefect_folder: Path, scheduler: Callable[[], Awaitable[None]]) -> None:
+    """Prefect's scheduler writes down the next runs, one an hour, with the packages that are pinned."""
     assert prefect_folder.is_dir()
     (hourly,) = DEPLOYMENTS[0]["schedules"]
-    number = await deployed("on-schedule", [hourly])
+    number = await deployed(scheduler.__name__, [hourly])
+    await scheduler()  # a temporary server runs no services
     async with get_client() as client:
-        path = f"/deployments/{number}/schedule"
-        await client.request("POST", path, json={"min_runs": 3, "max_runs": 3})
         runs = await client.get_scheduled_flow_runs_for_deployments([number], limit=50)
         await client.delete_deployment(number)
     times = sorted(run.next_scheduled_start_time for run in runs if run.next_scheduled_start_time)
