@@ -5,7 +5,7 @@ PY := .venv/bin/python
 .PHONY: help setup demo test bench lock clean
 
 help:  ## what can be made
-	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:[^#]*## */  -  /'
+	@grep -E '^[a-z]+:.*##' Makefile | awk -F':.*## *' '{printf "%-8s %s\n", $$1, $$2}'
 
 setup: .venv/.ready  ## make the virtual environment
 
