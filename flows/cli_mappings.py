@@ -90,3 +90,18 @@ def mappings_fields(
             print_json({"source": source, "records": filling.records if filling else None, "fields": found})
         else:
             show_fields(found, filling)
+
+
+@mappings_app.command("coverage")
+def mappings_coverage(course: Courses = None, env_file: EnvFile = ENV_FILE, as_json: AsJson = False) -> None:
+    """Tell what is left over: fields that nothing reads, properties nobody fills, codes that no list has."""
+    from flows.coverage import run_coverage
+    from flows.show_live import show_coverage
+
+    with plain_endings(as_json):
+        coverage = run_coverage(read_settings(env_file), course or ())
+        if as_json:
+            print_json(coverage.as_json())
+        else:
+            show_coverage(coverage)
+        raise typer.Exit(FAILED if coverage.notes else OK)

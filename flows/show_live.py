@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,12 +15,15 @@ from rich.table import Table
 from rich.text import Text
 
 from flows.masked import Eyes
+from flows.project_file import scalar
 from flows.show import laid_out
 from flows.words import listed, numbered
 
 if TYPE_CHECKING:
+    from flows.coverage import Coverage
     from flows.explain import Explained
     from flows.fields import Filling
+    from mappings.engine.coverage import Code
 
 NARROWEST = 80
 LABELS = 34  # columns for the labels of an explanation
@@ -80,6 +85,50 @@ def show_fields(found: Sequence[Mapping[str, str]], filling: Filling | None) -> 
             words = "all" if len(paths) == len(found) else listed(paths, 6)
             if kind:
                 show_text(f"{words}: {'from' if name == 'function' else 'cost'} {kind}", first="- ", then="  ")
+
+
+def show_coverage(coverage: Coverage) -> None:
+    """Print what is left over, and rows for the code lists to paste."""
+    unread, empty, codes = list(coverage.unread()), list(coverage.empty()), list(coverage.codes())
+    read = ", ".join(f"{filling.records:,} of {name}" for name, filling in coverage.sources.items())
+    show_heading(f"Records looked at: {read}")
+    if unread:
+        show_heading("\nFields with data that no mapping reads")
+        show_table(unread, {"source": "source", "field": "field", "filled": "filled"}, right=["filled"])
+    if empty:
+        show_heading("\nProperties that no case has a value for")
+        show_table(empty, {"mapping": "mapping", "property": "property", "cases": "cases"}, right=["cases"])
+    if codes:
+        _show_codes(codes)
+    if not (unread or empty or codes):
+        show_text("Nothing is left over: each field with data is read, each property filled, each code known.")
+    for note in coverage.notes:
+        show_text(note, first="- ", then="  ")
+
+
+def _show_codes(codes: Sequence[Code]) -> None:
+    show_heading("\nCodes that are in no list")
+    rows = [
+        {"records": code.records, "code": code.code or "(personal, not shown)", "list": code.table}
+        | {"property": f"{code.mapping} {code.property.removeprefix('@')}"}
+        for code in codes
+    ]
+    headings = {"property": "property", "code": "code", "records": "records", "list": "list"}
+    show_table(rows, headings, right=["records"])
+    for kind, table in dict.fromkeys((code.kind, code.table) for code in codes if code.code and code.table):
+        show_text(f"Rows for the {kind} {table}, to paste and fill in:")
+        for code in codes:
+            if code.table == table and code.code:
+                show_text(pasted(code.code, kind), first="    ")
+
+
+def pasted(code: str, kind: str) -> str:
+    """Return a code as a row of a code list or of a lookup table, without its translation."""
+    if kind == "lookup":
+        row = io.StringIO()
+        csv.writer(row).writerow([code, ""])
+        return row.getvalue().strip()
+    return f"{scalar(code)}: "
 
 
 def screen() -> Console:
