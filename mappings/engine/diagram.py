@@ -1,0 +1,41 @@
+"""The data-flow diagram: which Moodle records become which cases, and which case belongs to which."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mappings.engine.compile import CompiledMapping
+from mappings.engine.phrases import Phrases
+from mappings.engine.project import Project
+
+
+def diagram(project: Project, phrases: Phrases) -> str:
+    """Return the diagram as mermaid text; switched-off mappings are dashed and say so."""
+    return "\n".join(_lines(project, phrases))
+
+
+def _lines(project: Project, phrases: Phrases) -> Iterator[str]:
+    mappings = (*project.mappings, *project.switched_off)
+    makers = {mapping.name: mapping for mapping in mappings}
+    yield "flowchart LR"
+    for source in dict.fromkeys(mapping.source for mapping in mappings):
+        yield f'  from_{source}[("Moodle: {source}")]'
+    for mapping in mappings:
+        off = mapping in project.switched_off
+        yield f'  {_node(mapping)}(["{_title(mapping, phrases, off=off)}"]){":::off" if off else ""}'
+    for mapping in mappings:
+        yield f"  from_{mapping.source} --> {_node(mapping)}"
+        for parent in mapping.parents:
+            if parent.mapping in makers:
+                yield f"  {_node(mapping)} -. {parent.relationship} .-> {_node(makers[parent.mapping])}"
+    if project.switched_off:
+        yield "  classDef off stroke-dasharray: 4 4"
+
+
+def _node(mapping: CompiledMapping) -> str:
+    return "case_" + "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in mapping.name)
+
+
+def _title(mapping: CompiledMapping, phrases: Phrases, *, off: bool) -> str:
+    name = mapping.case_type if mapping.case_type == mapping.name else f"{mapping.case_type} ({mapping.name})"
+    return f"{name}, {phrases.say('off')}" if off else name
