@@ -130,6 +130,8 @@ def show_mappings(report: CheckReport, folder: Path) -> None:
     names = [file.stem for file in mapping_files(folder)]
     used = ", ".join(name for name in names if name not in off)
     more = f"; switched off: {', '.join(sorted(off))}" if off else ""
+    for cost in report.costs:
+        console.print(Text(f"Adds to a run  {cost.sentence}"))
     console.print(Text(f"{numbered(len(names) - len(off), 'mapping')} ({used}{more}), {tests}: all right."))
 
 

@@ -2,6 +2,7 @@
 
 from mappings.engine.catalogue import Catalogue, CatalogueField
 from mappings.engine.compile import CompiledMapping, IndexRule, PropertyNote
+from mappings.engine.costs import Cost
 from mappings.engine.draft import (
     REASONS,
     Context,
@@ -15,6 +16,7 @@ from mappings.engine.draft import (
     ValueProblem,
 )
 from mappings.engine.load import CheckReport, check_project, load_project
+from mappings.engine.plugins import transform
 from mappings.engine.problems import MappingError, Problem
 from mappings.engine.project import CourseChoice, Guards, NamesChoice, Project
 
@@ -25,6 +27,7 @@ __all__ = [
     "CheckReport",
     "CompiledMapping",
     "Context",
+    "Cost",
     "CourseChoice",
     "Departure",
     "Draft",
@@ -43,4 +46,5 @@ __all__ = [
     "ValueProblem",
     "check_project",
     "load_project",
+    "transform",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from mappings.engine.catalogue import IDENTITY
+from mappings.engine.check_conditions import check_filters
 from mappings.engine.check_properties import check_name
 from mappings.engine.findings import Findings
 from mappings.engine.problems import quoted, suggestion
@@ -41,6 +42,7 @@ def check_frame(findings: Findings) -> None:
         findings.name(("case_type",), "case type", spec.case_type)
     findings.conditions(("include",), spec.include)
     findings.conditions(("exclude",), spec.exclude)
+    check_filters(findings)
     _check_key(findings)
     findings.template(("case_name",), spec.case_name)
     _check_owner(findings)

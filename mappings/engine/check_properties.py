@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mappings.engine.catalogue import CatalogueField, find_field
+from mappings.engine.check_conditions import check_cases
 from mappings.engine.elements import KEY_MARK
 from mappings.engine.findings import Findings
 from mappings.engine.names import RESERVED, legal_name
@@ -107,19 +108,13 @@ def _first_of(findings: Findings, loc: Loc, paths: Sequence[str]) -> str:
 def _check_cases(findings: Findings, loc: Loc, cases: Sequence[CaseSpec]) -> None:
     if not cases:
         findings.tell(loc, "'cases' lists no case", "write {when: .., value: ..} for each", key=True)
-    earlier: list[frozenset[str]] = []
     for number, case in enumerate(cases):
         at = (*loc, number, "when")
-        if not case.when:
+        if case.when:
+            findings.conditions(at, case.when)
+        else:
             findings.tell(at, "'when' names no condition", "write {source: .., is: ..}", key=True)
-            continue
-        findings.conditions(at, case.when)
-        conditions = frozenset(condition.model_dump_json() for condition in case.when)
-        if any(known <= conditions for known in earlier):
-            findings.tell(
-                at, "this case is never reached", "an earlier one holds whenever this one does", key=True
-            )
-        earlier.append(conditions)
+    check_cases(findings, loc, cases)
 
 
 def _check_elements(findings: Findings, loc: Loc, spec: ElementsSpec) -> None:

@@ -130,8 +130,8 @@ def _shape(source: str, template: str) -> object:
 def _check_keys(files: Sequence[MappingFile]) -> None:
     """Check that no two files can make the same key; one that is switched off makes none."""
     seen: dict[object, MappingFile] = {}
-    for file in sorted(files, key=lambda each: not each.enabled):
-        if file.spec is None:
+    for file in files:
+        if file.spec is None or not file.enabled:
             continue
         shape = (file.spec.case_type, *_literals(file.spec.external_id))
         first = seen.setdefault(shape, file)

@@ -10,9 +10,11 @@ from zoneinfo import ZoneInfo
 
 from mappings.engine.catalogue import Catalogue, find_field
 from mappings.engine.check_frame import check_frame, check_source
+from mappings.engine.check_plugins import check_plugins
 from mappings.engine.check_project import CodeListFile, ProjectFindings, project_names, surroundings
 from mappings.engine.check_properties import check_properties
 from mappings.engine.compile import CompiledMapping, Place, compile_mapping
+from mappings.engine.costs import Cost, costs_of
 from mappings.engine.examples import Examples
 from mappings.engine.findings import Findings, ProjectNames
 from mappings.engine.graph import MappingFile, places
@@ -23,6 +25,7 @@ from mappings.engine.reading import Document, read_document
 from mappings.engine.shape import read_shape
 from mappings.engine.spec import MappingSpec
 from mappings.engine.steps import Surroundings
+from mappings.engine.transform import TransformList
 
 PROJECT_FILE = "project.yaml"
 CODE_LISTS_FILE = "code_lists.yaml"
@@ -38,7 +41,7 @@ class CheckReport:
     """What `check` found: `problems` in file order, warnings too, and how the inline tests went.
 
     `mappings` counts the mappings that are on and right; `switched_off` names the files with `enabled: false`,
-    whose findings are warnings only.
+    whose findings are warnings only; `costs` is what costly fields of the mappings that are on add to a run.
     """
 
     problems: tuple[Problem, ...]
@@ -46,6 +49,7 @@ class CheckReport:
     tests_failed: int
     mappings: int
     switched_off: tuple[str, ...]
+    costs: tuple[Cost, ...] = ()
 
     @property
     def errors(self) -> tuple[Problem, ...]:
@@ -53,9 +57,12 @@ class CheckReport:
         return tuple(problem for problem in self.problems if problem.severity == "error")
 
 
-def load_project(folder: Path, catalogue: Catalogue) -> Project:
-    """Return the project in a folder, checked and compiled; MappingError with all errors, in file order."""
-    reading = _read(folder, catalogue)
+def load_project(folder: Path, catalogue: Catalogue, *, plugins: bool = True) -> Project:
+    """Return the project in a folder, checked and compiled; MappingError with all errors, in file order.
+
+    Without `plugins` no code of the project is run: what needs a plug-in is then a value problem.
+    """
+    reading = _read(folder, catalogue, plugins=plugins)
     errors = [problem for problem in reading.problems() if problem.severity == "error"]
     if errors or reading.spec is None or reading.around is None:
         raise MappingError(errors)
@@ -64,10 +71,13 @@ def load_project(folder: Path, catalogue: Catalogue) -> Project:
     return _project(reading, _compiled(reading, enabled, catalogue), _compiled(reading, off, catalogue))
 
 
-def check_project(folder: Path, catalogue: Catalogue) -> CheckReport:
-    """Return everything that is wrong or doubtful in a folder, inline tests included; never raises for it."""
+def check_project(folder: Path, catalogue: Catalogue, *, plugins: bool = True) -> CheckReport:
+    """Return everything that is wrong or doubtful in a folder, inline tests included; never raises for it.
+
+    Without `plugins` no code of the project is run: what needs a plug-in is reported as not looked at.
+    """
     try:
-        reading = _read(folder, catalogue)
+        reading = _read(folder, catalogue, plugins=plugins)
     except MappingError as error:
         return CheckReport(tuple(error.problems), 0, 0, 0, ())
     mappings = _compiled(reading, [file for file in reading.files if file.is_right], catalogue)
@@ -77,8 +87,9 @@ def check_project(folder: Path, catalogue: Catalogue) -> CheckReport:
         examples = _run_examples(reading, by_name[mapping.name], mapping, catalogue)
         run, failed = run + examples.run, failed + examples.failed
     off = tuple(file.name for file in reading.files if not file.enabled)
-    on = sum(mapping.name not in off for mapping in mappings)
-    return CheckReport(tuple(reading.problems()), run, failed, on, off)
+    on = [mapping for mapping in mappings if mapping.name not in off]
+    costs = tuple(cost for mapping in on for cost in costs_of(mapping, catalogue))
+    return CheckReport(tuple(reading.problems()), run, failed, len(on), off, costs)
 
 
 @dataclass
@@ -100,13 +111,13 @@ class _Reading:
         return in_file_order(found)
 
 
-def _read(folder: Path, catalogue: Catalogue) -> _Reading:
+def _read(folder: Path, catalogue: Catalogue, *, plugins: bool) -> _Reading:
     project_file = folder / PROJECT_FILE
     if not project_file.is_file():
         sentence, remedy = "there is no such file", "'moodle-commcare init' asks a few questions and writes it"
         raise MappingError([Problem(str(project_file), 1, 1, 1, sentence, remedy, "")])
     reading = _Reading(folder)
-    names = _read_project(reading, project_file)
+    names = _read_project(reading, project_file, plugins=plugins)
     for file in sorted(folder.glob("*.yml")):
         sentence, remedy = (
             "this file is not read, because its name ends in .yml",
@@ -124,7 +135,7 @@ def _read(folder: Path, catalogue: Catalogue) -> _Reading:
     return reading
 
 
-def _read_project(reading: _Reading, file: Path) -> ProjectNames | None:
+def _read_project(reading: _Reading, file: Path, *, plugins: bool) -> ProjectNames | None:
     lists = _read_code_lists(reading.folder / CODE_LISTS_FILE)
     try:
         document = read_document(file)
@@ -135,6 +146,7 @@ def _read_project(reading: _Reading, file: Path) -> ProjectNames | None:
         reading.project_problems += lists.problems if lists is not None else ()
         return None
     findings = ProjectFindings(document, reading.spec, reading.folder, lists)
+    findings.transforms = check_plugins(findings, load=plugins)
     reading.around = surroundings(findings)
     reading.project_problems += findings.problems
     return project_names(findings)
@@ -218,7 +230,7 @@ def _project(
         country=spec.country,
         courses=course_choice(spec.courses),
         mappings=mappings,
-        revision=_revision(reading.folder, spec),
+        revision=_revision(reading.folder, spec, around.transforms),
         owner=around.owner,
         guards=Guards(**spec.guards.model_dump()),
         intervals=intervals(spec.intervals),
@@ -230,11 +242,15 @@ def _project(
     )
 
 
-def _revision(folder: Path, spec: ProjectSpec) -> str:
+def _revision(folder: Path, spec: ProjectSpec, transforms: TransformList) -> str:
     """Return a short hash over the names and bytes of all files that a project is made of."""
     files = {*folder.glob("*.yaml"), *(folder / lookup.file for lookup in spec.lookups.values())}
+    if spec.transforms_file:
+        files.add(folder / spec.transforms_file)
     content = hashlib.sha256()
     for file in sorted(files):
         content.update(f"{file.name}\0".encode())
         content.update(hashlib.sha256(file.read_bytes()).digest())
+    for plugin in sorted(transforms.plugins.values(), key=lambda each: each.name):
+        content.update(plugin.digest.encode())
     return content.hexdigest()[:12]
