@@ -105,3 +105,28 @@ def mappings_coverage(course: Courses = None, env_file: EnvFile = ENV_FILE, as_j
         else:
             show_coverage(coverage)
         raise typer.Exit(FAILED if coverage.notes else OK)
+
+
+@mappings_app.command("diff")
+def mappings_diff(
+    since: Annotated[str, typer.Option(metavar="REV", help="The version in git to compare with.")] = "HEAD",
+    course: Courses = None,
+    limit: Annotated[int, typer.Option(help="Records of each mapping to look at; 0: all.", min=0)] = 0,
+    show_values: ShowValues = False,
+    env_file: EnvFile = ENV_FILE,
+    as_json: AsJson = False,
+) -> None:
+    """Tell what an edit of the mappings changes: per property how many cases, with samples; nothing is sent."""
+    from flows.diff import as_json as diff_json
+    from flows.diff import run_diff
+    from flows.masked import Eyes
+    from flows.show_diff import show_diff
+
+    with plain_endings(as_json):
+        eyes = Eyes(show_values)
+        found, notes = run_diff(read_settings(env_file), since, course or (), limit)
+        if as_json:
+            print_json(diff_json(found, notes, eyes))
+        else:
+            show_diff(found, notes, eyes)
+        raise typer.Exit(FAILED if notes else OK)

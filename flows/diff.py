@@ -1,0 +1,232 @@
+"""`mappings diff`: what an edit of the mappings changes, over one fresh read of Moodle and without sending."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from flows.catalogue import field_catalogue
+from flows.live import Enough, look_at, watch
+from flows.masked import Eyes
+from flows.revision import old_folder
+from flows.settings import Settings
+from mappings.engine import (
+    CompiledMapping,
+    Context,
+    Draft,
+    Excluded,
+    HeldBack,
+    MappingError,
+    Project,
+    load_project,
+)
+
+SAMPLES = 3
+Outcome = Draft | Excluded | HeldBack
+FRAME = {"@name": "case_name", "@owner": "owner", "@key": "external_id"}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One case's value before and after; None: nothing is sent for it."""
+
+    key: str
+    old: str | None
+    new: str | None
+
+
+@dataclass
+class Changes:
+    """What an edit changes in the cases of one mapping."""
+
+    name: str
+    old: CompiledMapping | None
+    new: CompiledMapping | None
+    records: int = 0
+    cases: int = 0
+    properties: Counter[str] = field(default_factory=Counter)
+    samples: dict[str, list[Sample]] = field(default_factory=dict)
+    fates: Counter[str] = field(default_factory=Counter)
+    """Records whose fate is another one: "included", "excluded", "held_back", "sent"."""
+
+    def take(self, record: Mapping[str, Any], context: tuple[Context, Context]) -> None:
+        """Compare what both versions make of one record."""
+        self.records += 1
+        if self.old is None or self.new is None:
+            self.cases += self.new is not None and isinstance(self.new.draft(record, context[1]), Draft)
+            return
+        old, new = self.old.draft(record, context[0]), self.new.draft(record, context[1])
+        if isinstance(old, Draft) and isinstance(new, Draft):
+            self.cases += 1
+            self._compare(old, new)
+        elif isinstance(new, Draft):
+            self.fates["included" if isinstance(old, Excluded) else "sent"] += 1
+        elif isinstance(old, Draft):
+            self.fates["excluded" if isinstance(new, Excluded) else "held_back"] += 1
+
+    def _compare(self, old: Draft, new: Draft) -> None:
+        before, after = _values(old), _values(new)
+        for name in before.keys() | after.keys():
+            if before.get(name) != after.get(name):
+                self._note(name, Sample(new.key, before.get(name), after.get(name)))
+
+    def _note(self, name: str, sample: Sample) -> None:
+        name = self.definition_of(name)
+        self.properties[name] += 1
+        kept = self.samples.setdefault(name, [])
+        if len(kept) < SAMPLES and sample not in kept:
+            kept.append(sample)
+
+    def definition_of(self, name: str) -> str:
+        """Return the key under `properties` that makes a property, in the new or the old version."""
+        versions = [mapping for mapping in (self.new, self.old) if mapping is not None]
+        return (
+            name if name.startswith("@") else next(filter(None, (m.definition_of(name) for m in versions)), name)
+        )
+
+    def is_personal(self, name: str) -> bool:
+        """Say whether the values of a property are masked: when either version calls it personal."""
+        if name.startswith("@"):
+            return name in ("@name", "@owner")
+        return any(m.is_personal(name) for m in (self.old, self.new) if m is not None and m.definition_of(name))
+
+    @property
+    def removed(self) -> list[str]:
+        """The properties that are no longer in the mapping and are not retired."""
+        if self.old is None or self.new is None:
+            return []
+        return [name for name in self.old.notes if name not in self.new.notes]
+
+    @property
+    def retired(self) -> list[str]:
+        """The properties that are newly retired: they are emptied in CommCare."""
+        if self.old is None or self.new is None:
+            return []
+        return sorted(self.new.retired - self.old.retired)
+
+    @property
+    def edited(self) -> list[str]:
+        """The parts whose definition is another one, whether or not any case differs."""
+        if self.old is None or self.new is None:
+            return []
+        before, after = self.old.fingerprints, self.new.fingerprints
+        return sorted(name for name in after if before.get(name) != after[name])
+
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether no case differs."""
+        return not (self.properties or self.fates or self.retired) and None not in (self.old, self.new)
+
+
+def run_diff(
+    settings: Settings, since: str, courses: Sequence[int], limit: int
+) -> tuple[list[Changes], list[str]]:
+    """Compare the mappings of a revision with those in the folder; returns the changes and what to note.
+
+    At most `limit` records of each mapping are looked at, 0 for all of them. Raises UsageError for what git does
+    not have, MappingError for a version that is not right.
+    """
+    found: dict[str, Changes] = {}
+    with old_folder(Path(settings.mappings_dir), since) as folder:
+        before = _load_old(folder, since)
+
+    def make(project: Project) -> list[CompiledMapping]:
+        found.update((changes.name, changes) for changes in pairs(before, project))
+        return [_watcher(changes, before, found, limit) for changes in found.values() if changes.new]
+
+    _, result = look_at(settings, make, courses=courses)
+    return list(found.values()), list(result.messages)
+
+
+def pairs(old: Project, new: Project) -> Iterator[Changes]:
+    """Yield the mappings of two versions side by side; one that reads another source is a new one."""
+    before, after = ({mapping.name: mapping for mapping in project.mappings} for project in (old, new))
+    for name in dict.fromkeys([*after, *before]):
+        one, other = before.get(name), after.get(name)
+        if one is not None and other is not None and one.source != other.source:
+            one = None
+        yield Changes(name, one, other)
+
+
+def _load_old(folder: Path, since: str) -> Project:
+    try:
+        return load_project(folder, field_catalogue())
+    except MappingError as error:
+        found = [replace(each, path=f"{since}:{Path(each.path).name}") for each in error.problems]
+        raise MappingError(found) from None
+
+
+def _watcher(changes: Changes, before: Project, everything: Mapping[str, Changes], limit: int) -> CompiledMapping:
+    new, old = changes.new, changes.old
+    if new is None:
+        raise ValueError("only a mapping that there is can be watched")
+
+    def see(record: Mapping[str, Any], context: Context) -> None:
+        if not limit or changes.records < limit:
+            old_site = Context(before.site, before.site_url or context.site_url, context.today)
+            changes.take(record, (old_site, context))
+        if limit and all(each.records >= limit for each in everything.values() if each.new):
+            raise Enough
+
+    def wants(record: Mapping[str, Any]) -> bool:
+        return not new.excludes(record) or (old is not None and not old.excludes(record))
+
+    return watch(new, see, reads=old.reads if old else (), wants=wants)
+
+
+def _values(draft: Draft) -> dict[str, str]:
+    """Return all that a draft sends, by name; what is not a property begins with '@'."""
+    owner = f"same as {draft.owner.same_as}" if draft.owner.same_as else ""
+    owner = owner or ", ".join(f"{each.kind}:{each.value}" for each in draft.owner.candidates)
+    frame = {"@key": draft.key, "@name": draft.name, "@owner": owner}
+    frame |= {f"@index:{index.name}": f"{index.relationship} {index.key}" for index in draft.indices}
+    return {**draft.properties, **frame}
+
+
+def as_json(found: Sequence[Changes], notes: Sequence[str], eyes: Eyes) -> dict[str, Any]:
+    """Return the changes for `--json`, people's values masked."""
+    return {"mappings": [_changes_json(each, eyes) for each in found], "messages": list(notes)}
+
+
+def _changes_json(changes: Changes, eyes: Eyes) -> dict[str, Any]:
+    state = "new" if changes.old is None else "removed" if changes.new is None else "changed"
+    return {
+        "mapping": changes.name,
+        "state": "unchanged" if changes.changes_nothing else state,
+        "records": changes.records,
+        "cases": changes.cases,
+        "properties": {
+            told(name): {"cases": count, "samples": list(shown_samples(changes, name, eyes))}
+            for name, count in changes.properties.most_common()
+        },
+        "records_with_another_fate": dict(changes.fates),
+        "removed": changes.removed,
+        "retired": changes.retired,
+        "edited": [told(name) for name in changes.edited],
+    }
+
+
+def shown_samples(changes: Changes, name: str, eyes: Eyes) -> Iterator[dict[str, str]]:
+    """Yield the samples of a property as they may be shown."""
+    personal = changes.is_personal(name)
+    for sample in changes.samples.get(name, ()):
+        old, new = (
+            "nothing" if text is None else eyes.see(text, personal=personal) for text in (sample.old, sample.new)
+        )
+        if personal and old == new and old not in ("nothing", "blank"):
+            new = f"{new} (another from character {_parting(sample.old or '', sample.new or '')} on)"
+        yield {"key": sample.key, "old": old, "new": new}
+
+
+def _parting(old: str, new: str) -> int:
+    """Return the first character, counted from 1, in which two texts differ."""
+    pairs_of = zip(old, new, strict=False)
+    return next((at for at, (one, other) in enumerate(pairs_of, 1) if one != other), min(len(old), len(new)) + 1)
+
+
+def told(name: str) -> str:
+    """Return a part as an implementer writes it: case_name for @name."""
+    return FRAME.get(name, name.removeprefix("@index:"))

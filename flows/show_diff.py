@@ -1,0 +1,84 @@
+"""How an edit of the mappings is told: what would be sent because of it, and what would not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from flows.diff import Changes, shown_samples, told
+from flows.masked import Eyes
+from flows.show_live import show_heading, show_table, show_text
+from flows.words import listed, numbered
+
+HEADINGS = {"part": "property", "cases": "cases", "key": "for example", "old": "before", "new": "after"}
+FATES = {
+    "included": "would become {cases} that are left out before the edit",
+    "excluded": "would be left out that are sent before the edit",
+    "held_back": "would be held back that are sent before the edit",
+    "sent": "would be sent that are held back before the edit",
+}
+
+
+def show_diff(found: Sequence[Changes], notes: Sequence[str], eyes: Eyes) -> None:
+    """Print each mapping that makes a difference, with samples, and name the others."""
+    quiet = [changes for changes in found if changes.changes_nothing]
+    for changes in found:
+        if not changes.changes_nothing:
+            _show_changes(changes, eyes)
+    for changes in quiet:
+        show_text(_nothing(changes))
+        for sentence in _removed(changes):
+            show_text(sentence, first="- ", then="  ")
+    for note in notes:
+        show_text(note, first="- ", then="  ")
+
+
+def _show_changes(changes: Changes, eyes: Eyes) -> None:
+    looked_at = f"{numbered(changes.records, 'record')} read"
+    if changes.new is None:
+        show_heading(f"{changes.name}.yaml is gone: its cases stay in CommCare as they are")
+        return
+    if changes.old is None:
+        show_heading(f"{changes.name}.yaml is new: {numbered(changes.cases, 'case')} ({looked_at})")
+        return
+    show_heading(f"{changes.name}.yaml: {looked_at}, {numbered(changes.cases, 'case')} before and after")
+    rows = list(_rows(changes, eyes))
+    if rows:
+        show_table(rows, HEADINGS, right=["cases"])
+    for sentence in _sentences(changes):
+        show_text(sentence, first="- ", then="  ")
+
+
+def _rows(changes: Changes, eyes: Eyes) -> Iterator[dict[str, str]]:
+    for name, count in changes.properties.most_common():
+        for number, sample in enumerate(shown_samples(changes, name, eyes)):
+            first = {"part": told(name), "cases": f"{count:,}"} if number == 0 else {"part": "", "cases": ""}
+            yield first | sample
+
+
+def _sentences(changes: Changes) -> Iterator[str]:
+    for fate, count in changes.fates.items():
+        yield f"{numbered(count, 'record')} {FATES[fate].format(cases='cases' if count > 1 else 'a case')}."
+    if keys := changes.properties.get("@key"):
+        yield (
+            f"The external id of {numbered(keys, 'case')} would be another one: a run stops before it makes "
+            "them a second time."
+        )
+    for name in changes.retired:
+        yield f"{name} is retired: it is emptied in the cases that hold a value."
+    yield from _removed(changes)
+
+
+def _removed(changes: Changes) -> Iterator[str]:
+    if names := changes.removed:
+        stay = "stays in CommCare as it is" if len(names) == 1 else "stay in CommCare as they are"
+        yield f"Taken out: {listed(names)}; {stay}. To empty it, write {names[0]}: {{retire: clear}}."
+
+
+def _nothing(changes: Changes) -> str:
+    if not changes.edited:
+        return f"{changes.name}.yaml: no change in what is sent."
+    edited = listed([told(name) for name in changes.edited])
+    return (
+        f"{changes.name}.yaml: {edited} edited, and not one of {numbered(changes.cases, 'case')} differs: "
+        "nothing would be sent."
+    )
