@@ -131,4 +131,4 @@ class SubmissionList(_Answer):
 
 
 SECTIONS = TypeAdapter(tuple[Section, ...])
-USERS_COURSES = TypeAdapter(tuple[UsersCourse, ...])
+COURSES_OF_PERSON = TypeAdapter(tuple[UsersCourse, ...])

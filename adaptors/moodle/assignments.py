@@ -31,8 +31,8 @@ _FLAGS = ("nosubmissions", "teamsubmission", "blindmarking")
 class CourseAssignments:
     """The assignments of a course as records, and by assignment what each person handed in.
 
-    An assignment that is not in `submissions` was not asked about, or is handed in by groups: there Moodle keeps the
-    work with the group, and nothing of it is told of a single person.
+    An assignment that is not in `submissions` was not asked about, or is handed in by groups: there Moodle keeps
+    the work with the group, and nothing of it is told of a single person.
     """
 
     assignments: Sequence[Mapping[str, Any]] = ()

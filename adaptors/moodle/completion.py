@@ -1,11 +1,11 @@
-"""What learners have done in a course: Moodle tells it for one person and one course at a time, so it is costly."""
+"""What learners have done: Moodle tells it for one person in one course at a time, so it is costly."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from adaptors.moodle.activity_answers import SECTIONS, USERS_COURSES, ActivityStatus, ActivityStatuses
+from adaptors.moodle.activity_answers import COURSES_OF_PERSON, SECTIONS, ActivityStatus, ActivityStatuses
 from adaptors.moodle.answers import checked, no_warnings
 from adaptors.moodle.client import MoodleClient
 from adaptors.moodle.singles import SingleCalls
@@ -13,7 +13,7 @@ from adaptors.moodle.sizes import Sizes
 
 COMPLETION = "core_completion_get_activities_completion_status"
 CONTENTS = "core_course_get_contents"
-USERS_COURSES_FUNCTION = "core_enrol_get_users_courses"
+USERS_COURSES = "core_enrol_get_users_courses"
 
 # The dates by which something has to be done, as each kind of activity calls them.
 _DUE = frozenset({"duedate", "timeclose", "deadline", "submissionend", "timeavailableto"})
@@ -83,9 +83,9 @@ class CompletionReader:
         """
         found: dict[int, tuple[int, int]] = {}
         asked = [(person, {"userid": person, "returnusercount": 0}) for person in people]
-        async for answers in self.calls.answers(USERS_COURSES_FUNCTION, asked):
+        async for answers in self.calls.answers(USERS_COURSES, asked):
             for person, answer in answers:
-                rows = {row.id: row for row in checked(USERS_COURSES, USERS_COURSES_FUNCTION, answer)}
+                rows = {row.id: row for row in checked(COURSES_OF_PERSON, USERS_COURSES, answer)}
                 if set(courses[person]) <= rows.keys():
                     judged = [rows[course] for course in courses[person] if rows[course].completionhascriteria]
                     found[person] = len(judged), sum(bool(row.completed) for row in judged)

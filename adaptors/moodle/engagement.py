@@ -1,8 +1,8 @@
 """Source `engagement`: one record per learner over all selected courses, from a few numbers kept of each.
 
-Which course needs most attention is a rule that can be told in one sentence: the one in which most is left past its
-due date; where that is equal, the one not visited for longest; then the one with the lowest number. A course in which
-everything is done needs none.
+Which course needs most attention is a rule that can be told in one sentence: the one in which most is left past
+its due date; where that is equal, the one not visited for longest; then the one with the lowest number. A course
+in which everything is done needs none.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from adaptors.errors import AdaptorError
 from adaptors.moodle.answers import Course
+from adaptors.moodle.assignments import CourseAssignments
 from adaptors.moodle.normalise import course_record
 from flows.result import CourseResult
 from flows.steps.pull import IN_COURSE, course_records, map_records
@@ -16,6 +17,9 @@ from mappings.engine import CompiledMapping
 
 if TYPE_CHECKING:
     from flows.run import Run
+
+OF_ACTIVITIES = frozenset({"grade_items", "assignments"})
+"""Sources of which Moodle leaves out, without a word, what a right is lacking for."""
 
 
 async def sync_courses(run: Run, courses: list[Course]) -> None:
@@ -49,10 +53,14 @@ async def _sync_course(
     started = run.world.clock.monotonic()
     roster = run.rosters[course.id]
     enrolments: list[dict[str, Any]] = []
+    assignments = CourseAssignments()
     if mappings:
         enrolments = await run.reader.enrolments(record, roster, lambda found: _wants_grades(mappings, found))
+    if len(roster) and any(mapping.source == "assignments" for mapping in mappings):
+        reader, submissions = run.reader.assignments, run.wanted.submissions
+        assignments = await reader.course(course.id, len(roster), submissions=submissions)
     scopes = [
-        map_records(mapping, course.id, course_records(mapping.source, enrolments), run.context)
+        map_records(mapping, course.id, course_records(mapping.source, enrolments, assignments), run.context)
         for mapping in mappings
     ]
     people = len(roster)
@@ -82,5 +90,6 @@ async def _check_off(run: Run, course_id: int, work: Work) -> None:
         found = [(problem.key, problem.property, problem.reason, problem.detail) for problem in scope.problems]
         await run.world.books.do(store.set_problems, scope.mapping.name, scope.number, found, now)
         # Grades are missing for many reasons (suspended, hidden, not read), and none of them is leaving.
-        await run.sweep.note(scope, protected=set(members) if scope.mapping.source == "grade_items" else set())
+        protected = set(members) if scope.mapping.source in OF_ACTIVITIES else set()
+        await run.sweep.note(scope, protected=protected)
     await run.world.books.do(store.checkpoint, course_id, run.result.run_id, now, members)

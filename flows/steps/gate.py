@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from adaptors.errors import AccessDenied
 from adaptors.moodle.answers import SiteInfo
+from adaptors.moodle.assignments import ASSIGNMENTS, SUBMISSIONS
+from adaptors.moodle.completion import COMPLETION, CONTENTS, USERS_COURSES
 from adaptors.moodle.streams import COURSES, ENROLLED, GRADES, PROFILES, Wanted
 from flows.errors import Waiting
 from flows.world import World
@@ -22,7 +24,15 @@ SECONDS_A_WRITE = 2.0  # a bulk of 100 rows, for the estimate of a first run
 
 def needed_functions(wanted: Wanted) -> list[str]:
     """Return the Moodle functions that the mappings need."""
-    return [COURSES, ENROLLED, PROFILES] + ([GRADES] if wanted.grades else [])
+    costly = {
+        GRADES: wanted.grades,
+        COMPLETION: wanted.completion,
+        CONTENTS: wanted.due_dates,
+        USERS_COURSES: wanted.completed_courses,
+        ASSIGNMENTS: wanted.assignments,
+        SUBMISSIONS: wanted.submissions,
+    }
+    return [COURSES, ENROLLED, PROFILES, *(name for name, is_wanted in costly.items() if is_wanted)]
 
 
 def require_functions(site: SiteInfo, wanted: Wanted) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from adaptors.moodle.answers import Course
+from adaptors.moodle.engagement import Engagement
 from adaptors.moodle.normalise import course_record
 from flows.result import RunState
+from flows.steps.engagement import ENGAGEMENT, is_complete, read_engagement
 from flows.steps.planned import SITE_SCOPE, Scope
 from flows.steps.pull import map_records
 from flows.steps.work import Work
@@ -21,13 +24,15 @@ WITNESSES = "witnesses"  # fact in the books: field name -> id of a person whose
 
 
 async def sync_people(run: Run, courses: list[Course]) -> None:
-    """Map and push the sources `users` and `courses`."""
+    """Map and push the sources `users`, `courses` and `engagement`: a profile is read once for all of them."""
     site_mappings = [mapping for mapping in run.mappings if mapping.source == "courses"]
-    people_mappings = [mapping for mapping in run.mappings if mapping.source == "users"]
     if site_mappings:
         await _sync_course_list(run, site_mappings, courses)
+    engagement = await read_engagement(run, courses)
+    sources = {"users"} if engagement is None else {"users", ENGAGEMENT}
+    people_mappings = [mapping for mapping in run.mappings if mapping.source in sources]
     if people_mappings:
-        await _sync_profiles(run, people_mappings, courses)
+        await _sync_profiles(run, people_mappings, courses, engagement)
 
 
 async def _sync_course_list(run: Run, mappings: list[CompiledMapping], courses: list[Course]) -> None:
@@ -45,10 +50,12 @@ async def _sync_course_list(run: Run, mappings: list[CompiledMapping], courses: 
     await run.pusher.pump()
 
 
-async def _sync_profiles(run: Run, mappings: list[CompiledMapping], courses: list[Course]) -> None:
+async def _sync_profiles(
+    run: Run, mappings: list[CompiledMapping], courses: list[Course], engagement: Engagement | None
+) -> None:
     """Read, map and push profiles batch by batch; only ids, keys and problems are kept over the whole read."""
     whole = {mapping.name: Scope(mapping, SITE_SCOPE) for mapping in mappings}
-    ids = run.person_ids
+    ids, complete = run.person_ids, is_complete(engagement)
     witnesses = await run.world.books.do(run.world.books.store.get, WITNESSES)
     read = 0
 
@@ -60,7 +67,10 @@ async def _sync_profiles(run: Run, mappings: list[CompiledMapping], courses: lis
     async for profiles in run.reader.profiles(ids, list(json.loads(witnesses or "{}").values())):
         await run.lease.hold()
         records = [run.people.record(profile) for profile in profiles]
-        scopes = [map_records(mapping, SITE_SCOPE, records, run.context) for mapping in mappings]
+        scopes = [
+            map_records(mapping, SITE_SCOPE, _records(mapping.source, records, engagement), run.context)
+            for mapping in mappings
+        ]
         for scope in scopes:
             whole[scope.mapping.name].seen |= scope.seen
         await Work(run.planner, run.pusher, scopes, done).advance()
@@ -69,10 +79,20 @@ async def _sync_profiles(run: Run, mappings: list[CompiledMapping], courses: lis
         run.progress("profiles", read, len(ids))
     await run.pusher.drain()
     if not run.preview:
-        await _finish(run, list(whole.values()), courses, ids)
+        swept = {name for name, scope in whole.items() if scope.mapping.source != ENGAGEMENT or complete}
+        await _finish(run, list(whole.values()), courses, swept)
 
 
-async def _finish(run: Run, scopes: list[Scope], courses: list[Course], ids: list[int]) -> None:
+def _records(
+    source: str, people: list[dict[str, Any]], engagement: Engagement | None
+) -> Iterable[Mapping[str, Any]]:
+    """Return the records of a source of people, made from those of `users`."""
+    if source != ENGAGEMENT or engagement is None:
+        return people
+    return (engagement.record(person) for person in people if person["id"] not in engagement.left_alone)
+
+
+async def _finish(run: Run, scopes: list[Scope], courses: list[Course], swept: set[str]) -> None:
     """Write down what the read of the people showed; look for leavers only after a complete one."""
     store = run.world.books.store
     if run.reader.witnesses:
@@ -92,8 +112,10 @@ async def _finish(run: Run, scopes: list[Scope], courses: list[Course], ids: lis
         return
     elsewhere = await _members_elsewhere(run, courses)
     for scope in scopes:
-        await run.sweep.note(scope, protected=elsewhere)
-    await run.world.books.do(store.checkpoint, SITE_SCOPE, run.result.run_id, run.world.clock.now(), ids)
+        if scope.mapping.name in swept:
+            await run.sweep.note(scope, protected=elsewhere)
+    now = run.world.clock.now()
+    await run.world.books.do(store.checkpoint, SITE_SCOPE, run.result.run_id, now, run.person_ids)
 
 
 async def _members_elsewhere(run: Run, courses: list[Course]) -> set[int]:

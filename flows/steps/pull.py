@@ -4,32 +4,44 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from adaptors.moodle.assignments import CourseAssignments
 from adaptors.moodle.normalise import grade_item_records
 from adaptors.moodle.roster import Combinations, Roster
 from adaptors.moodle.streams import Wanted
 from flows.steps.planned import Problem, Scope
 from mappings.engine import CompiledMapping, Context, Excluded, HeldBack
 
-IN_COURSE = ("enrolments", "grade_items")
+IN_COURSE = ("enrolments", "grade_items", "assignments")
+_PROFILE_PATHS = ("user.", "profile.", "lastaccess")
+_DUE_PATHS = ("next_due", "needs_attention", "activities.overdue")
+_COMPLETION_PATHS = (*_DUE_PATHS, "activities", "progress")
 _PAIR_BITS = 24  # room for the number of a pair of roles and groups beside a person's id
 
 
 def wanted_by(mappings: Iterable[CompiledMapping]) -> Wanted:
     """Tell the reader which fields, groups and grades the mappings read."""
-    profile, course = set[str](), set[str]()
+    reads: defaultdict[str, set[str]] = defaultdict(set)
     for mapping in mappings:
-        (profile if mapping.source == "users" else course).update(mapping.reads)
-    graded = any(path.startswith(("grade.", "items", "item.")) for path in course)
+        reads[mapping.source] |= mapping.reads
+    course = set[str]().union(*(reads[source] for source in IN_COURSE))
+    learner = reads["engagement"]
+    profile = reads["users"] | {path.removeprefix("user.") for path in learner if path.startswith(_PROFILE_PATHS)}
     return Wanted(
         profile=frozenset(profile - {"roles", "groups", "id"}),
         user=frozenset(path.removeprefix("user.") for path in course if path.startswith("user.")),
         teachers="teachers" in course,
-        groups="groups" in course | profile,
-        grades=graded or any(mapping.source == "grade_items" for mapping in mappings),
+        groups="groups" in course | profile | learner,
+        grades=bool(reads["grade_items"]) or any(path.startswith(("grade.", "items", "item.")) for path in course),
         hidden_grades=any(path.endswith("grade.hidden") for path in course),
+        completion=any(path.startswith(_COMPLETION_PATHS) for path in learner),
+        due_dates=any(path.startswith(_DUE_PATHS) for path in learner),
+        completed_courses=any(path in ("completed", "courses_completed") for path in learner),
+        assignments=bool(reads["assignments"]),
+        submissions=any(path.startswith("submission.") for path in reads["assignments"]),
     )
 
 
@@ -64,10 +76,14 @@ def user_id(source: str, record: Mapping[str, Any]) -> int:
     return int(record["user"]["id"]) if "user" in record else 0
 
 
-def course_records(source: str, enrolments: Sequence[Mapping[str, Any]]) -> Iterable[Mapping[str, Any]]:
-    """Return the records of a course source, made from the course's enrolments."""
+def course_records(
+    source: str, enrolments: Sequence[Mapping[str, Any]], assignments: CourseAssignments | None = None
+) -> Iterable[Mapping[str, Any]]:
+    """Return the records of a course source, made from the course's enrolments (and its assignments)."""
     if source == "enrolments":
         return enrolments
+    if source == "assignments":
+        return (assignments or CourseAssignments()).records(enrolments)
     return (record for enrolment in enrolments for record in grade_item_records(enrolment))
 
 
