@@ -19,6 +19,7 @@ from mappings.engine.project import fixed_owner
 from mappings.engine.project_spec import CodeListsSpec, ProjectSpec
 from mappings.engine.reading import Document, Loc, Mark
 from mappings.engine.steps import Surroundings
+from mappings.engine.transform import OURS, TransformList
 from mappings.engine.words import LANGUAGE
 
 _SITE: Final = re.compile(r"[a-z0-9-]{1,20}")
@@ -42,6 +43,7 @@ class ProjectFindings:
     spec: ProjectSpec
     folder: Path
     lists: CodeListFile | None = None
+    transforms: TransformList = OURS
     problems: list[Problem] = field(default_factory=list)
     lookups: dict[str, CodeTable] = field(default_factory=dict)
 
@@ -65,6 +67,7 @@ def project_names(findings: ProjectFindings) -> ProjectNames:
         spec.owner is not None,
         spec.moodle_key_property,
         spec.parked_owner is not None,
+        findings.transforms,
     )
 
 
@@ -87,7 +90,9 @@ def surroundings(findings: ProjectFindings) -> Surroundings | None:
         return None
     lists = {name: code_list(name, entries) for name, entries in findings.code_lists.items()}
     owners = fixed_owner(spec.owner), fixed_owner(spec.parked_owner)
-    return Surroundings(ZoneInfo(spec.time_zone), spec.country, lists, findings.lookups, *owners)
+    return Surroundings(
+        ZoneInfo(spec.time_zone), spec.country, lists, findings.lookups, *owners, findings.transforms
+    )
 
 
 def _check_place(findings: ProjectFindings) -> None:

@@ -21,6 +21,8 @@ REASONS: Final[Mapping[str, str]] = {
     "unexpected_value": "is not a text, number or flag",
     "name_collision": "two elements would make the same property, neither is sent",
     "illegal_name": "makes no property name that CommCare takes",
+    "transform_failed": "makes a transform of this project's own stop",
+    "not_looked_at": "needs a plug-in, and plug-ins were not loaded",
     "missing_element_key": "an element has no key to name its property by",
 }
 """Every `ValueProblem.reason`, with the end of a sentence that starts with the property's name."""

@@ -14,12 +14,12 @@ from mappings.engine.catalogue import (
     find_field,
 )
 from mappings.engine.names import in_dictionary, legal_name, name_refusal
-from mappings.engine.problems import Problem, Severity, quoted, suggestion
+from mappings.engine.problems import Problem, Severity, nearest, quoted, suggestion
 from mappings.engine.reading import Document, Loc
 from mappings.engine.spec import ConditionSpec, MappingSpec, StepSpec
 from mappings.engine.steps import StepError, bind_settings
 from mappings.engine.templates import Piece, TemplateError, parse_template
-from mappings.engine.transform import Transform
+from mappings.engine.transform import OURS, UNSEEN, Transform, TransformList
 
 _ACCEPTS: Final[Mapping[str, tuple[str, ...]]] = {
     "text": ("text", "number", "flag", "time"),
@@ -50,6 +50,7 @@ class ProjectNames:
     has_owner: bool = False
     moodle_key_property: str = "moodle_key"
     has_parked_owner: bool = False
+    transforms: TransformList = OURS
 
     def tables(self, kind: str) -> frozenset[str] | None:
         """Return the names of a kind of table, "code list" or "lookup"; None when not all are known."""
@@ -161,10 +162,14 @@ class Findings:
         for number, step in enumerate(steps):
             at = (*loc, number)
             try:
-                known, settings = bind_settings(step)
+                known, settings = bind_settings(step, self.transforms)
             except StepError as error:
                 for fault in error.faults:
                     self.tell((*at, *fault.loc), fault.sentence, fault.remedy, key=fault.key)
+                kind = ""
+                continue
+            if known.takes == UNSEEN:
+                self._not_looked_at(at, known)
                 kind = ""
                 continue
             self._table(at, known, str(settings.get("name", "")))
@@ -174,6 +179,18 @@ class Findings:
             if kind:
                 kind, subject = known.result(kind, settings), f"the result of {quoted(known.name)}"
         return kind
+
+    def _not_looked_at(self, loc: Loc, known: Transform) -> None:
+        near = nearest(known.name, self.transforms.names)
+        remedy = f"did you mean '{near}'? " if near else ""
+        sentence = f"{quoted(known.name)} is not looked at, because the plug-ins were not loaded"
+        remedy += "if it is a plug-in's, check again with them once they are reviewed and right"
+        self.tell((*loc, known.name), sentence, remedy, key=True, severity="warning")
+
+    @property
+    def transforms(self) -> TransformList:
+        """The transforms that this mapping may use."""
+        return self.project.transforms if self.project is not None else TransformList(unseen=True)
 
     def _misfit(self, loc: Loc, known: Transform, kind: str, subject: str) -> None:
         sentence = f"{quoted(known.name)} cannot work on {_KINDS[kind]}, and that is what {subject} is"

@@ -14,7 +14,6 @@ from pydantic import BaseModel
 
 from mappings.engine.spec import MappingSpec, OwnerSpec, PropertySpec, StepSpec
 from mappings.engine.steps import Surroundings, table_name
-from mappings.engine.transform import TRANSFORMS
 
 _FOR_PEOPLE: Final = frozenset(("description", "label", "group", "data_type", "personal"))
 _LANGUAGE: Final = 1
@@ -41,7 +40,9 @@ def _property(spec: PropertySpec, around: Surroundings) -> str:
 
 def _depends(step: StepSpec, around: Surroundings) -> str:
     """Return what of the project a transform's result depends on."""
-    known = TRANSFORMS[step.name]
+    known = around.transforms.find(step.name)
+    if known is None or known.digest:
+        return known.digest if known else ""
     if known.table:
         return around.tables(known.table)[table_name(step)].digest
     parts = [around.zone.key or ""] if "zone" in known.needs else []

@@ -89,6 +89,8 @@ class ProjectSpec(Strict):
     courses: CoursesSpec = CoursesSpec()
     code_lists: dict[str, dict[str, str]] = Field(default_factory=dict)
     lookups: dict[str, LookupSpec] = Field(default_factory=dict)
+    transforms_file: str = ""
+    plugins: tuple[str, ...] = ()
     owner: OwnerTextSpec | None = None
     parked_owner: OwnerTextSpec | None = None
     names: NamesSpec = NamesSpec()

@@ -13,10 +13,7 @@ from mappings.engine.reading import Document, Loc
 
 Model = TypeVar("Model", bound=BaseModel)
 
-NOT_YET: Final[Mapping[str, str]] = {
-    "transforms_file": "use the transforms of the language; project.yaml cannot load code yet",
-    "plugins": "use the transforms of the language; project.yaml cannot load code yet",
-}
+NOT_YET: Final[Mapping[str, str]] = {}
 """Words of the language that this version refuses, with what to write for now."""
 
 _EXAMPLES: Final[Mapping[str, str]] = {

@@ -15,7 +15,7 @@ from mappings.engine.problems import quoted, suggestion
 from mappings.engine.reading import Loc
 from mappings.engine.spec import PropertySpec, StepSpec
 from mappings.engine.texts import to_text
-from mappings.engine.transform import TRANSFORMS, Transform
+from mappings.engine.transform import OURS, UNSEEN, Transform, TransformList
 
 Chain = Callable[[object, Context], object]
 
@@ -30,6 +30,7 @@ class Surroundings:
     lookups: Mapping[str, CodeTable] = field(default_factory=dict)
     owner: OwnerReference | None = None
     parked_owner: OwnerReference | None = None
+    transforms: TransformList = OURS
 
     def tables(self, kind: str) -> Mapping[str, CodeTable]:
         """Return the tables of a kind, "code list" or "lookup"."""
@@ -54,12 +55,14 @@ class StepError(Exception):
         self.faults = faults
 
 
-def bind_settings(step: StepSpec) -> tuple[Transform, dict[str, Any]]:
+def bind_settings(step: StepSpec, transforms: TransformList = OURS) -> tuple[Transform, dict[str, Any]]:
     """Return the transform that a step names, and its settings as its function takes them; else StepError."""
-    known = TRANSFORMS.get(step.name)
+    known = transforms.find(step.name)
     if known is None:
-        remedy = suggestion(step.name, TRANSFORMS)
+        remedy = suggestion(step.name, transforms.names)
         raise StepError(StepFault((step.name,), f"there is no transform {quoted(step.name)}", remedy, key=True))
+    if known.takes == UNSEEN:
+        return known, {}
     given = _named(known, step.settings)
     settings: dict[str, Any] = {}
     faults: list[StepFault] = []
@@ -118,7 +121,7 @@ def table_name(step: StepSpec) -> str:
 
 def bind_step(step: StepSpec, around: Surroundings) -> Chain:
     """Return a right step as a function of a value and the run's context."""
-    known, settings = bind_settings(step)
+    known, settings = bind_settings(step, around.transforms)
     arguments = {_parameter(known, name): setting for name, setting in settings.items()}
     if known.table:
         arguments = {"table": around.tables(known.table)[arguments["name"]]}
@@ -184,8 +187,8 @@ def listed_values(spec: PropertySpec, around: Surroundings) -> tuple[str, ...]:
 def _ends_with(steps: Sequence[StepSpec], around: Surroundings) -> list[str]:
     """Return the values of the table that a list of transforms ends with; `join` after it changes none."""
     last = next((step for step in reversed(steps) if step.name != "join"), None)
-    kind = TRANSFORMS[last.name].table if last is not None else ""
-    if last is None or not kind:
+    known = around.transforms.find(last.name) if last is not None else None
+    if last is None or known is None or not known.table:
         return []
-    table = around.tables(kind)[table_name(last)]
+    table = around.tables(known.table)[table_name(last)]
     return [*table.values.values(), table.otherwise or ""]

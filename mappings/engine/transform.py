@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 
 from mappings.engine.problems import one_of, quoted
+from mappings.engine.texts import Invalid
 
 Value = object
 Refusal = Callable[[Mapping[str, Any]], str]
 
 TRANSFORMS: Final[dict[str, Transform]] = {}
 """All transforms by name, filled by the decorator below."""
+
+UNSEEN: Final = "unseen"
+"""What a transform takes that was not loaded: nobody knows."""
 
 SURROUNDINGS: Final = ("zone", "today", "table")
 """Parameters that come from the project or the run, never from the mapping."""
@@ -51,7 +55,7 @@ class Transform:
     """A transform; `takes` is text, number, moment, list or each (a text, or every entry of a list).
 
     `gives` is text, number or list; one that takes `each` gives a list for a list, and one with `list_without`
-    gives a list when that setting is left out.
+    gives a list when that setting is left out. `digest` is the hash of a plug-in's source, "" for our own.
 
     `example` is (settings as a mapping writes them, value, result); `open_settings` allows further names with
     numbers, as `bands` has; `needs` are its parameters of SURROUNDINGS, and `country` when it has one; `table` is
@@ -70,6 +74,7 @@ class Transform:
     refusal: Refusal | None
     table: str
     list_without: str = ""
+    digest: str = ""
 
     def result(self, kind: str, settings: Mapping[str, Any]) -> str:
         """Return the kind of value it gives for a kind of value and its settings."""
@@ -88,6 +93,41 @@ class Transform:
         if len(parts) == 1:
             return f"{{{self.name}: {parts[0].split(': ')[1]}}}"
         return f"{{{self.name}: {{{', '.join(parts)}}}}}"
+
+
+def _not_seen(_value: object) -> Value:
+    raise Invalid("not_looked_at")
+
+
+@dataclass(frozen=True)
+class TransformList:
+    """The transforms that a project's mappings may use: those of the language, and its plug-ins' by name.
+
+    `unseen` says that there are plug-ins that were not loaded; any other name then stands for one of theirs.
+    """
+
+    plugins: Mapping[str, Transform] = field(default_factory=dict)
+    unseen: bool = False
+
+    def find(self, name: str) -> Transform | None:
+        """Return a transform, None when there is none; one that was not loaded makes every value unusable."""
+        found = TRANSFORMS.get(name) or self.plugins.get(name)
+        return found or (_unseen(name) if self.unseen else None)
+
+    @property
+    def names(self) -> list[str]:
+        """Return the names that are known."""
+        return [*TRANSFORMS, *self.plugins]
+
+
+OURS: Final = TransformList()
+"""The transforms of the language and no others."""
+
+
+def _unseen(name: str) -> Transform:
+    """Return what stands for a transform of a plug-in that was not loaded."""
+    nothing = (None, None, None)
+    return Transform(name, _not_seen, "", nothing, UNSEEN, "text", {}, True, frozenset(), None, "")
 
 
 def transform(
