@@ -12,7 +12,7 @@ from flows.fields import Filling
 from flows.live import look_at, paths_of, watch
 from flows.settings import Settings
 from mappings.engine import CompiledMapping, Context, Draft, Excluded, Project
-from mappings.engine.catalogue import Catalogue
+from mappings.engine.catalogue import Catalogue, absolute
 from mappings.engine.coverage import Code, Codes
 
 Row = dict[str, Any]
@@ -55,16 +55,13 @@ class Coverage:
     notes: list[str] = field(default_factory=list)
 
     def unread(self) -> Iterator[Row]:
-        """Yield fields with data that no mapping of their source reads; ids and names of records are not asked."""
-        for source, filling in self.sources.items():
-            read = {
-                path
-                for made in self.mappings.values()
-                if made.mapping.source == source
-                for path in made.mapping.reads
-            }
+        """Yield fields with data that no mapping reads, each once; ids are not asked for."""
+        done = {_place(made.mapping.source, path) for made in self.mappings.values() for path in made.mapping.reads}
+        for source, filling in sorted(self.sources.items(), key=lambda item: item[0] not in ("users", "courses")):
             for path, seen in filling.fields.items():
-                if seen.filled and path not in read and not path.endswith("id"):
+                place = _place(source, path)
+                if seen.filled and place not in done and not path.endswith("id"):
+                    done.add(place)
                     yield {"source": source, "field": path, "filled": filling.share(path)}
 
     def empty(self) -> Iterator[Row]:
@@ -121,3 +118,11 @@ def _cheap(catalogue: Catalogue, mapping: CompiledMapping) -> list[str]:
     paid = {fields[path].cost for path in mapping.reads if path in fields}
     free = {"", *paid}
     return [path for path in paths_of(catalogue, mapping.source) if fields[path].cost in free]
+
+
+def _place(source: str, path: str) -> str:
+    """Return a field as all sources together know it: people and courses are the same wherever they are read."""
+    path = path.partition("[]")[0]
+    own = {"users": "user.", "courses": "course."}.get(source, "")
+    found = f"{own}{path}" if own and path.startswith("profile.") else absolute(source, path)
+    return found if found.startswith(("user.", "course.")) else f"{source} {path}"

@@ -69,7 +69,7 @@ class Changes:
 
     def _compare(self, old: Draft, new: Draft) -> None:
         before, after = _values(old), _values(new)
-        for name in before.keys() | after.keys():
+        for name in (before.keys() | after.keys()) - set(self.removed):
             if before.get(name) != after.get(name):
                 self._note(name, Sample(new.key, before.get(name), after.get(name)))
 
@@ -214,9 +214,9 @@ def shown_samples(changes: Changes, name: str, eyes: Eyes) -> Iterator[dict[str,
     personal = changes.is_personal(name)
     for sample in changes.samples.get(name, ()):
         old, new = (
-            "nothing" if text is None else eyes.see(text, personal=personal) for text in (sample.old, sample.new)
+            "not sent" if text is None else eyes.see(text, personal=personal) for text in (sample.old, sample.new)
         )
-        if personal and old == new and old not in ("nothing", "blank"):
+        if personal and old == new and old not in ("not sent", "blank"):
             new = f"{new} (another from character {_parting(sample.old or '', sample.new or '')} on)"
         yield {"key": sample.key, "old": old, "new": new}
 

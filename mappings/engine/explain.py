@@ -193,10 +193,10 @@ class _Walk:
             yield Line(f"  {elements.key.source} {shown}: {elements.source}", value, personal=secret)
         properties = self._made.properties if isinstance(self._made, Draft) else {}
         mine = [n for n in properties if self._mapping.definition_of(n) == definition]
-        for each in [name] if name in mine else mine:
-            yield self._sent(each, properties[each], each, personal=secret)
-        if not mine:
-            yield Line("-> sent", has_value=False, note=self._verdict(sent="no property: there is no element"))
+        for each in [name] if name != definition else mine:
+            yield self._sent(each, properties.get(each, ABSENT), each, personal=secret)
+        if not mine and name == definition:
+            yield Line("-> sent", has_value=False, note=self._verdict("@", "no property: there is no element"))
 
     def _fields(self, spec: PropertySpec) -> Iterator[Line]:
         """Show each field that the value may come from, as Moodle sent it."""
