@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from flows.endings import FAILED, OK, plain_endings, print_json
+from flows.endings import FAILED, OK, plain_endings, print_json, say
 from flows.options import ENV_FILE, AsJson, Courses, EnvFile, PersonId, ShowValues, read_settings
 
 mappings_app = typer.Typer(help="Check, test and explain the mapping files.", no_args_is_help=True)
@@ -130,3 +130,55 @@ def mappings_diff(
         else:
             show_diff(found, notes, eyes)
         raise typer.Exit(FAILED if notes else OK)
+
+
+@mappings_app.command("docs")
+def mappings_docs(
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write to; default docs/ beside the mappings.")
+    ] = None,
+    language: Annotated[str, typer.Option(help="Language of the client, such as fr, es, pt or sw.")] = "en",
+    only_check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; exit 1 when a file is stale.")
+    ] = False,
+    env_file: EnvFile = ENV_FILE,
+    as_json: AsJson = False,
+) -> None:
+    """Write what the client gets: specification sheet, data dictionary, diagram, list of the Moodle functions."""
+    from flows.docs import documents, stale_documents, write_documents
+    from flows.show_docs import show_documents
+
+    with plain_endings(as_json):
+        mappings = _mappings_dir(env_file)
+        out = out or mappings / "docs"
+        made = documents(mappings, language)
+        stale = [out / name for name in stale_documents(made, out)] if only_check else write_documents(made, out)
+        if as_json:
+            listed = [str(path) for path in stale]
+            print_json({"folder": str(out), "stale" if only_check else "written": listed, "notes": made.notes})
+        else:
+            show_documents(made, out, stale, only_check=only_check)
+        raise typer.Exit(FAILED if only_check and stale else OK)
+
+
+@mappings_app.command("schema")
+def mappings_schema(
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write to; default schema/ beside the mappings.")
+    ] = None,
+    env_file: EnvFile = ENV_FILE,
+) -> None:
+    """Write the JSON Schemas with which an editor completes and checks mapping files while you type."""
+    from flows.catalogue import field_catalogue
+    from mappings.engine.schema import write_schemas
+
+    with plain_endings():
+        for path in write_schemas(out or _mappings_dir(env_file) / "schema", field_catalogue()):
+            say(f"Written: {path}")
+
+
+def _mappings_dir(env_file: Path) -> Path:
+    """Return the folder of the mappings as the settings name it."""
+    from flows.settings import read_file
+
+    return Path(os.environ.get("MAPPINGS_DIR") or read_file(env_file).get("MAPPINGS_DIR") or "mappings")
