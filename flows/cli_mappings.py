@@ -17,6 +17,9 @@ mappings_app = typer.Typer(help="Check, test and explain the mapping files.", no
 @mappings_app.command("check")
 def mappings_check(
     folder: Annotated[Path | None, typer.Argument(help="Folder of the mappings; default MAPPINGS_DIR.")] = None,
+    plugins: Annotated[
+        bool, typer.Option("--plugins/--no-plugins", help="Off: run no code of a stranger's project.")
+    ] = True,
     env_file: EnvFile = ENV_FILE,
     as_json: AsJson = False,
 ) -> None:
@@ -29,7 +32,7 @@ def mappings_check(
     with plain_endings(as_json):
         place = os.environ.get("MAPPINGS_DIR") or read_file(env_file).get("MAPPINGS_DIR") or "mappings"
         folder = folder or Path(place)
-        report = check_project(folder, field_catalogue())
+        report = check_project(folder, field_catalogue(), plugins=plugins)
         if as_json:
             print_json(
                 {"ok": not report.errors, "problems": [problem_json(problem) for problem in report.problems]}
