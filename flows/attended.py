@@ -38,7 +38,12 @@ def run_once(settings: Settings, options: Options) -> Result:
 
 
 def run_approved(settings: Settings, options: Options, result: Result) -> Result:
-    """Show the plan of a first run, and run it when somebody says yes; else the command ends as it is."""
+    """Show the plan of a first run and run it when somebody says yes; else the command ends as it is.
+
+    A plan that a run would stop at comes back as it is: it cannot be agreed to.
+    """
+    if result.plan["stops"]:
+        return result  # the run would stop all the same: there is nothing to agree to
     show_plan(result)
     if not typer.confirm("CommCare's API cannot delete cases: what is created stays. Go ahead?"):
         say("Nothing was sent.")

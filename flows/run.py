@@ -74,6 +74,7 @@ class Run:
         """Note what a preview would send, so that children find their parent."""
         if row.op == "create":
             self.planner.assumed[row.row] = row.write.owner_id or ""
+        self.world.watch(row)
 
     def course_failed(self, course_id: int, reason: str, seconds: float = 0.0) -> None:
         """Name a failed course in the result."""

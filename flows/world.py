@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from typing import ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar
 
 from adaptors.commcare.client import CommCareClient
 from adaptors.moodle.client import MoodleClient
@@ -16,6 +16,9 @@ from adaptors.moodle.sizes import Sizes
 from adaptors.pace import Clock
 from mappings.engine import Project
 from state import Store
+
+if TYPE_CHECKING:
+    from flows.steps.planned import Planned
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -50,6 +53,10 @@ def silent(stage: str, done: int, total: int) -> None:
     """Tell nobody."""
 
 
+def unwatched(row: Planned) -> None:
+    """Tell nobody."""
+
+
 @dataclass
 class World:
     """The systems and books of one pair of Moodle site and project space."""
@@ -65,6 +72,8 @@ class World:
     in_doubt_rest: float = 1200.0
     lease_ttl: float = 600.0
     sizes: Callable[[], Sizes] = field(default=Sizes)
+    watch: Callable[[Planned], None] = field(default=unwatched)
+    """In a preview: is told of each row that a run would send."""
 
     def __post_init__(self) -> None:
         self.moodle.names = Names(self.project.names.filters, self.project.names.language)

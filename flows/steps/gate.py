@@ -65,22 +65,29 @@ async def refuse_existing_cases(world: World, mappings: Sequence[CompiledMapping
         if keys is not None:
             _refuse_other_keys(keys, _keys_of(world, mapping), mapping)
             continue
-        known = 0
-        for other in world.project.mappings:
-            if other.case_type == mapping.case_type:
-                known += await world.books.do(store.count_known, other.name)
-        there = (
-            known if mapping.existing_cases == "ignore" else await world.commcare.count_cases(mapping.case_type)
-        )
-        if there > known:
-            cases = "case" if there == 1 else "cases"
-            raise Waiting(
-                f"CommCare already has {there} {cases} of type '{mapping.case_type}', the books know {known}. "
-                f"Nothing was sent. If new cases may stand beside them, write 'existing_cases: ignore' into "
-                f"{mapping.name}.yaml; cases with our own external ids are then found again, not doubled."
-            )
+        if sentence := await in_the_way(world, mapping):
+            raise Waiting(f"{sentence} Nothing was sent.")
     for mapping in mappings:
         await world.books.do(store.put, WRITTEN.format(name=mapping.name), _keys_of(world, mapping))
+
+
+async def in_the_way(world: World, mapping: CompiledMapping) -> str:
+    """Say which cases stop the first run of a mapping, and what to do; "" when there are none."""
+    if mapping.existing_cases == "ignore":
+        return ""
+    known = 0
+    for other in world.project.mappings:
+        if other.case_type == mapping.case_type:
+            known += await world.books.do(world.books.store.count_known, other.name)
+    there = await world.commcare.count_cases(mapping.case_type)
+    if there <= known:
+        return ""
+    cases = "case" if there == 1 else "cases"
+    return (
+        f"CommCare already has {there} {cases} of type '{mapping.case_type}', the books know {known}. "
+        f"If new cases may stand beside them, write 'existing_cases: ignore' into {mapping.name}.yaml; "
+        "cases with our own external ids are then found again, not doubled."
+    )
 
 
 def _keys_of(world: World, mapping: CompiledMapping) -> str:
@@ -110,5 +117,6 @@ async def first_run_plan(run: Run) -> None:
         "existing_cases": existing,
         "held_back": dict(run.result.reasons),
         "commcare_requests": requests,
+        "stops": [stop for mapping in run.mappings if (stop := await in_the_way(run.world, mapping))],
         "expected_minutes": ceil(requests * SECONDS_A_WRITE / 60),
     }
