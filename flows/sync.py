@@ -144,6 +144,8 @@ async def _show_plan(run: Run, options: Options, courses: list[Course], selected
     await look.reader.site()
     await _read_and_push(look, courses, selected)
     await first_run_plan(look)
+    if stops := run.result.plan["stops"]:
+        raise Waiting(f"{' '.join(stops)} Nothing was sent.")
     raise Waiting(
         "First run of these mappings: nothing was sent. Approve the plan with `moodle-commcare sync --yes`."
     )
