@@ -114,6 +114,20 @@ def test_mappings_check_finds_its_folder_in_the_settings_file(terminal: Terminal
     assert 0 == terminal.run("mappings", "check").code
 
 
+def test_mappings_check_runs_no_stranger_s_code(terminal: Terminal) -> None:
+    """With --no-plugins the transforms of a project are not loaded, and what needs one is named."""
+    folder = Path(terminal.env["MAPPINGS_DIR"])
+    (folder / "transforms.py").write_text("raise SystemExit('this was run')\n", encoding="utf-8")
+    terminal.edit("project.yaml", "language: 1\n", "language: 1\ntransforms_file: transforms.py\n")
+    terminal.edit(
+        "student.yaml", "{source: lastname, transform: [trim]", "{source: lastname, transform: [house_style]"
+    )
+    ran, left = terminal.run("mappings", "check"), terminal.run("mappings", "check", "--no-plugins")
+    assert (1, 0) == (ran.code, left.code)
+    assert "it stops here while it is loaded: this was run" in ran.out
+    assert "'house_style' is not looked at, because the plug-ins were not loaded" in left.out
+
+
 def test_mappings_check_says_where_the_mistake_is(terminal: Terminal) -> None:
     """File, line, column and remedy, on standard output and as JSON."""
     terminal.edit("student.yaml", "source: firstname", "source: fristname")
