@@ -115,9 +115,7 @@ class PropertyWords:
             return self._say("held_back")
         if word is not None:
             return self._say("emptied" if word == "clear" else "kept")
-        return (
-            self._say("value", value=quoted_text(spec.default)) if spec.default is not None else self._say(usual)
-        )
+        return self._say("value", value=f'"{spec.default}"') if spec.default is not None else self._say(usual)
 
     def _can_refuse(self, step: StepSpec, spec: PropertySpec) -> bool:
         """Say whether a transform can find a value that it cannot use."""
