@@ -26,6 +26,8 @@ from adaptors.moodle.fake_answers import (
     spoil,
     xml_answer,
 )
+from adaptors.moodle.fake_assignments import ASSIGNMENT_FUNCTIONS
+from adaptors.moodle.fake_completion import COMPLETION_FUNCTIONS
 from adaptors.moodle.fake_enrolled import ENROLLED_USERS
 from adaptors.moodle.fake_form import (
     Each,
@@ -37,6 +39,7 @@ from adaptors.moodle.fake_form import (
     read_form,
 )
 from adaptors.moodle.fake_functions import FUNCTIONS, Caller, Function
+from adaptors.moodle.fake_names import Wording
 from adaptors.moodle.fake_site import FakeSite
 from adaptors.moodle.fake_templates import CAPABILITIES
 
@@ -45,7 +48,6 @@ __all__ = ["TOKEN", "FakeMoodle", "FakeSite"]
 TOKEN = "0123456789abcdef" * 2
 REST, LOGIN = "/webservice/rest/server.php", "/login/token.php"
 BATCH = "tool_mobile_call_external_functions"
-_SETTINGS = ("moodlewssettingraw", "moodlewssettingfilter", "moodlewssettingfileurl", "moodlewssettinglang")
 _BATCH_TAKES = Fields(
     {
         "requests": Each(
@@ -62,8 +64,10 @@ _BATCH_TAKES = Fields(
         )
     }
 )
-SERVED = (*FUNCTIONS, "core_enrol_get_enrolled_users", BATCH)
-_FUNCTIONS = FUNCTIONS | {"core_enrol_get_enrolled_users": ENROLLED_USERS}
+_FUNCTIONS = (
+    FUNCTIONS | {"core_enrol_get_enrolled_users": ENROLLED_USERS} | COMPLETION_FUNCTIONS | ASSIGNMENT_FUNCTIONS
+)
+SERVED = (*_FUNCTIONS, BATCH)
 # Names that Moodle knows although no service here has them.
 _ELSEWHERE = frozenset({"core_user_create_users", "core_user_delete_users", "enrol_manual_enrol_users"})
 
@@ -177,15 +181,18 @@ class FakeMoodle:
 
     def _serve(self, parameters: dict[str, Any]) -> httpx.Response:
         answer = json_answer if parameters.pop("moodlewsrestformat", "") == "json" else xml_answer
-        raw = parameters.pop("moodlewssettingraw", "") == "1"
+        wording = Wording(
+            raw=parameters.pop("moodlewssettingraw", "") == "1",
+            filtered=parameters.pop("moodlewssettingfilter", "") == "1",
+            language=str(parameters.pop("moodlewssettinglang", "")),
+        )
         name = str(parameters.pop("wsfunction", ""))
         self._spoiled = ""
         try:
             self.account.check(self.site, str(parameters.pop("wstoken", "")))
-            for setting in _SETTINGS:
-                parameters.pop(setting, None)
+            parameters.pop("moodlewssettingfileurl", None)
             self._check_function(name)
-            response = answer(self._execute(name, parameters, raw=raw))
+            response = answer(self._execute(name, parameters, wording))
         except Refusal as refusal:
             response = answer(refusal.row())
         return self._delayed(name, spoil(self._spoiled, response))
@@ -206,7 +213,7 @@ class FakeMoodle:
         known = {function["name"] for function in self.site.info["functions"]} | {*SERVED, *_ELSEWHERE}
         raise no_access() if name in known else missing_record("external_functions")
 
-    def _execute(self, name: str, parameters: dict[str, Any], *, raw: bool) -> Any:
+    def _execute(self, name: str, parameters: dict[str, Any], wording: Wording) -> Any:
         """Run a function of the service and log it; functions inside a batch are not logged again."""
         self.calls.append((name, parameters))
         if name == BATCH:
@@ -214,9 +221,9 @@ class FakeMoodle:
             cleaned = _BATCH_TAKES.clean(parameters)
             self.calls[-1] = (name, cleaned)
             return {"responses": self._batch(cleaned["requests"])}
-        return self._run(name, parameters, raw=raw)
+        return self._run(name, parameters, wording)
 
-    def _run(self, name: str, parameters: Any, *, raw: bool) -> Any:
+    def _run(self, name: str, parameters: Any, wording: Wording) -> Any:
         warns = self._strike(name) == "warnings"
         if name not in _FUNCTIONS:
             raise NotImplementedError(f"the fake Moodle does not serve {name}")
@@ -224,7 +231,7 @@ class FakeMoodle:
         arguments = function.takes.clean(parameters)
         if self.calls[-1][1] is parameters:
             self.calls[-1] = (name, arguments)
-        caller = Caller(self.site, frozenset(self.capabilities), self.functions, raw)
+        caller = Caller(self.site, frozenset(self.capabilities), self.functions, wording)
         data = function.answer(caller, **arguments)
         if warns and isinstance(data, dict):
             data["warnings"] = [
@@ -246,7 +253,8 @@ class FakeMoodle:
                 if request["function"] not in self.functions:
                     raise no_access()
                 arguments = _json(request["arguments"])
-                data = self._run(request["function"], arguments, raw=request["settingraw"])
+                wording = Wording(request["settingraw"], request["settingfilter"], request["settinglang"])
+                data = self._run(request["function"], arguments, wording)
             except Refusal as refusal:
                 responses.append({"error": True, "exception": php_json(self._inner_error(refusal))})
                 break

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -17,9 +17,10 @@ from adaptors.moodle.fake_form import (
     moodle_error,
 )
 from adaptors.moodle.fake_gradebook import readable
+from adaptors.moodle.fake_names import Wording
 from adaptors.moodle.fake_people import Group, Shown
 from adaptors.moodle.fake_site import FakeSite
-from adaptors.moodle.fake_templates import EDITOR_COURSE_KEYS, PUBLIC_COURSE_KEYS, display
+from adaptors.moodle.fake_templates import EDITOR_COURSE_KEYS, PUBLIC_COURSE_KEYS
 
 SEPARATE_GROUPS = 1
 _CLOSED = "Course or activity not accessible."
@@ -28,12 +29,12 @@ _COURSE_FIELDS = frozenset({"", "id", "ids", "shortname", "idnumber", "category"
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks: the service account, what it may, which functions its service has, and whether names come raw."""
+    """Who asks: the service account, what it may, which functions its service has, and how it wants names."""
 
     site: FakeSite
     capabilities: Collection[str]
     functions: Sequence[str]
-    raw: bool = False
+    wording: Wording = field(default=Wording())
 
     @property
     def id(self) -> int:
@@ -64,7 +65,7 @@ class Caller:
 
     def name(self, text: str) -> str:
         """Return a name as this caller wants it: raw, or as Moodle displays it."""
-        return text if self.raw else display(text)
+        return self.wording.of(text, self.site.info["lang"])
 
     def shut_out(self, course: Mapping[str, Any]) -> bool:
         """Tell whether separate groups keep the account, which is in none, from seeing people."""

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from adaptors.moodle.fake_activities import Activities
 from adaptors.moodle.fake_gradebook import Grade, Gradebook, Item
 from adaptors.moodle.fake_people import ROLES, Group, Member, ProfileField, User
 from adaptors.moodle.fake_templates import EDITOR_COURSE_KEYS, SITE_INFO, category_row, course_row
@@ -37,6 +38,7 @@ class FakeSite:
     groups: dict[int, Group] = field(default_factory=dict)
     gradebooks: defaultdict[int, Gradebook] = field(default_factory=lambda: defaultdict(Gradebook))
     profile_fields: dict[str, ProfileField] = field(default_factory=dict)
+    activities: Activities = field(default_factory=Activities)
     _last: Counter[str] = field(default_factory=Counter, repr=False)
     _course_of_item: dict[int, int] = field(default_factory=dict, repr=False)
     _courses_of: defaultdict[int, set[int]] = field(default_factory=lambda: defaultdict(set), repr=False)
@@ -85,6 +87,14 @@ class FakeSite:
             site._take_members(params, rows)
         for params, report in answers["gradereport_user_get_grade_items"]:
             site._take_grades(params["courseid"], report["usergrades"])
+        for _, listed in answers.get("mod_assign_get_assignments", ()):
+            site.activities.take_assignments(listed["courses"])
+            for row in listed["courses"]:
+                site.courses[row["id"]]["timemodified"] = row["timemodified"]
+        for _, listed in answers.get("mod_assign_get_submissions", ()):
+            site.activities.take_submissions(listed["assignments"])
+        for params, report in answers.get("core_completion_get_activities_completion_status", ()):
+            site.activities.take_statuses(params, report["statuses"])
         site._last |= Counter(
             user=max(site.users), group=max(site.groups, default=0), category=max(site.categories)
         )
@@ -138,7 +148,7 @@ class FakeSite:
     # Editing
 
     def next_id(self, kind: str) -> int:
-        """Return the next id of a kind: user, course, category, group, item, module."""
+        """Return the next id of a kind: user, course, category, group, item."""
         self._last[kind] += 1
         return self._last[kind]
 
@@ -242,6 +252,7 @@ class FakeSite:
             item = self._new_item(course, name, values.pop("type", "mod"))
         for key, value in values.items():
             setattr(item, key, value)
+        self.activities.follow(course, item)
         return item.id
 
     def _new_item(self, course: int, name: str, kind: str) -> Item:
@@ -251,7 +262,7 @@ class FakeSite:
             item.name, item.idnumber, item.categoryid = None, None, None
             item.instance = self.next_id("grade_category")
         if kind == "mod":
-            item.module, item.cmid = "assign", self.next_id("module")
+            item.module, item.cmid = "assign", self.activities.next_cmid()
             item.instance = item.cmid
         book.put_last(item)
         self._course_of_item[item.id] = course

@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from adaptors.moodle.fake import LOGIN, FakeMoodle
+from adaptors.moodle.fake_activities import Activity
 from adaptors.moodle.fake_people import User
 from tests.adaptors.moodle_world import RECORDINGS, REST, ask, form_fields, recorded_site, recording_of, request
 
@@ -46,6 +47,16 @@ ALIKE = {
     "gradereport_user_get_grade_items__user_excluded_hidden_feedback",
     "gradereport_user_get_grade_items__user_no_grades",
     "gradereport_user_get_grade_items__user_overridden",
+    "core_completion_get_activities_completion_status__u60",
+    "core_completion_get_activities_completion_status__user",
+    "core_course_get_contents__C01",
+    "core_course_get_contents__big",
+    "core_enrol_get_users_courses__student",
+    "core_enrol_get_users_courses__student_usercount_off",
+    "mod_assign_get_assignments__course_includenotenrolled",
+    "mod_assign_get_submissions__A1_status_submitted",
+    "mod_assign_get_submissions__many_with_unknown_and_empty",
+    "mod_assign_get_submissions__team_A5",
 }
 # Values that change with a theme, a new grade item, or that the recorder shortened or replaced: alike at most.
 MOVING = {
@@ -109,6 +120,26 @@ def _strangers(fake: FakeMoodle) -> None:
     fake.site.delete_user(305)
 
 
+def _sections(fake: FakeMoodle) -> None:
+    """Add what no recorded answer of the replayed site tells: sections, and the activities of course 13."""
+    activities = fake.site.activities
+    activities.sections = {2: [1, 2, 3, 4, 5, 6], 13: [67, 68]}
+    for cmid in (12, 13):
+        activities.by_course[13][cmid] = Activity(cmid, 13, f"Big assignment {cmid - 11}", instance=cmid - 4)
+
+
+def _in_course_7(fake: FakeMoodle) -> None:
+    """Put somebody into a course whose people were not recorded; only course 2 has completion criteria."""
+    fake.site.enrol(7, 16)
+    fake.site.activities.criteria.add(2)
+
+
+def _submissions_of_that_day(fake: FakeMoodle) -> None:
+    """Take away what was handed in after the answer was recorded."""
+    rows = fake.site.activities.submissions[1]
+    rows[:] = [row for row in rows if row["timemodified"] < 1795298445]
+
+
 def _suspended_account(fake: FakeMoodle) -> None:
     fake.site.users[3].suspended, fake.site.users[3].username = True, "svc_suspended"
 
@@ -131,12 +162,19 @@ def _get(path: str, form: dict[str, str]) -> httpx.Request:
     return httpx.Request("GET", f"https://moodle.example.org{path}", params=form)
 
 
+COMPLETION = "core_completion_get_activities_completion_status__"
 SITE_INFO = "error__core_webservice_get_site_info__"
 CASES = {
     "core_course_get_courses_by_field__idnumber": _course_7(),
     "core_course_get_courses_by_field__with_course_update_capability": Case(
         lambda fake: fake.allow("moodle/course:update")
     ),
+    f"{COMPLETION}missing_report_progress_view": _without("report/progress:view"),
+    "core_course_get_contents__C01": Case(_sections),
+    "core_course_get_contents__big": Case(_sections),
+    "core_enrol_get_users_courses__student": Case(_in_course_7),
+    "core_enrol_get_users_courses__student_usercount_off": Case(_in_course_7),
+    "mod_assign_get_submissions__A1_since_future": Case(_submissions_of_that_day),
     "core_enrol_get_enrolled_users__identity_default_email_only": _site(showuseridentity=("email",)),
     "core_enrol_get_enrolled_users__separate_groups_without_accessallgroups": Case(_separate_groups),
     "core_enrol_get_enrolled_users__withcapability_missing_role_review": _without("moodle/role:review"),
