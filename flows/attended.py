@@ -13,7 +13,8 @@ import typer
 
 from flows.check import run_checks
 from flows.endings import Stopped, print_json, say
-from flows.open import open_world
+from flows.open import open_preview, open_world
+from flows.preview import Preview, preview
 from flows.progress import shown_progress
 from flows.result import Result
 from flows.settings import Settings
@@ -31,6 +32,21 @@ def run_once(settings: Settings, options: Options) -> Result:
             try:
                 with shown_progress() as progress:
                     return await sync_once(world, options, progress)
+            finally:
+                await world.close()
+
+    return asyncio.run(run())
+
+
+def run_preview(settings: Settings, options: Options, limit: int) -> Preview:
+    """Look at what a run would send, with progress on standard error; raises Stopped after a signal."""
+
+    async def run() -> Preview:
+        with stoppable(asyncio.current_task(), "Stopping."):
+            world = open_preview(settings)
+            try:
+                with shown_progress() as progress:
+                    return await preview(world, options, limit, progress)
             finally:
                 await world.close()
 

@@ -14,7 +14,7 @@ from flows.check_mappings import check_mappings
 from flows.check_moodle import check_moodle
 from flows.check_people import check_people
 from flows.clock import SystemClock
-from flows.open import open_commcare, open_moodle, open_project, open_store
+from flows.open import has_books, open_commcare, open_moodle, open_project, open_store
 from flows.probe import Finding, Probe, fail, ok
 from flows.settings import Settings
 from flows.steps.pull import wanted_by
@@ -57,13 +57,16 @@ def _mappings(probe: Probe) -> Iterator[Finding]:
 def _books(probe: Probe) -> Iterator[Finding]:
     """Open the books, which must not belong to other systems."""
     try:
+        if not has_books(probe.settings):
+            yield ok("Books", "none yet: the first run begins them")
+            return
         store = probe.store = open_store(probe.settings)
         last = store.last_run()
     except StateError as error:
         yield fail("Books", str(error))
         return
     if last is None:
-        yield ok("Books", "new: no run yet")
+        yield ok("Books", "no run yet")
         return
     when = datetime.fromtimestamp(last[2], probe.project.time_zone if probe.project else UTC)
     yield ok("Books", f"last run {last[1]}, {when:%Y-%m-%d %H:%M}")

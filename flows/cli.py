@@ -19,6 +19,7 @@ from flows.options import (
     Full,
     Mappings,
     Port,
+    ShowValues,
     read_settings,
     say_what_wins,
 )
@@ -107,17 +108,27 @@ def check(env_file: EnvFile = ENV_FILE, as_json: AsJson = False) -> None:
 def preview(
     course: Courses = None,
     mapping: Mappings = None,
+    limit: Annotated[int, typer.Option(help="Records to show of those that would be sent.", min=0)] = 20,
+    show_values: ShowValues = False,
     full: Full = False,
     env_file: EnvFile = ENV_FILE,
     as_json: AsJson = False,
 ) -> None:
-    """Read Moodle and tell what a run would send; nothing is sent."""
-    from flows.attended import run_once
+    """Read Moodle and tell what a run would send, with the first records masked; nothing is sent."""
+    from flows.attended import run_preview
+    from flows.masked import Eyes
+    from flows.show_preview import show_preview
     from flows.sync import Options
 
     options = Options(tuple(course or ()), tuple(mapping or ()), full=full, preview=True)
     with plain_endings(as_json):
-        _report(run_once(read_settings(env_file), options), as_json)
+        eyes = Eyes(show_values)
+        found = run_preview(read_settings(env_file), options, limit)
+        if as_json:
+            print_json(found.as_json(eyes))
+        else:
+            show_preview(found, eyes)
+        raise typer.Exit(found.result.state.exit_code)
 
 
 @app.command()

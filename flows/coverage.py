@@ -56,7 +56,8 @@ class Coverage:
 
     def unread(self) -> Iterator[Row]:
         """Yield fields with data that no mapping reads, each once; ids are not asked for."""
-        done = {_place(made.mapping.source, path) for made in self.mappings.values() for path in made.mapping.reads}
+        mappings = [made.mapping for made in self.mappings.values()]
+        done = {_place(mapping.source, path) for mapping in mappings for path in mapping.reads}
         for source, filling in sorted(self.sources.items(), key=lambda item: item[0] not in ("users", "courses")):
             for path, seen in filling.fields.items():
                 place = _place(source, path)

@@ -46,6 +46,19 @@ def open_without_books(
     return _world(settings, project, books, (clock or SystemClock(), moodle, commcare))
 
 
+def open_preview(settings: Settings) -> World:
+    """Prepare for a preview: the books as they are, or empty ones in memory when there are none yet."""
+    project = open_project(settings)
+    if not has_books(settings):
+        return open_without_books(settings, project)
+    return _world(settings, project, Books(lambda: open_store(settings)), (SystemClock(), None, None))
+
+
+def has_books(settings: Settings) -> bool:
+    """Say whether a run has begun books here; raises StateError for a STATE_URL that is none."""
+    return Store.exists(settings.state_url)
+
+
 def _world(
     settings: Settings, project: Project, books: Books, given: tuple[Clock, Transport | None, Transport | None]
 ) -> World:

@@ -99,14 +99,15 @@ def show_coverage(coverage: Coverage) -> None:
         show_heading("\nProperties that no case has a value for")
         show_table(empty, {"mapping": "mapping", "property": "property", "cases": "cases"}, right=["cases"])
     if codes:
-        _show_codes(codes)
+        show_codes(codes)
     if not (unread or empty or codes):
         show_text("Nothing is left over: each field with data is read, each property filled, each code known.")
     for note in coverage.notes:
         show_text(note, first="- ", then="  ")
 
 
-def _show_codes(codes: Sequence[Code]) -> None:
+def show_codes(codes: Sequence[Code]) -> None:
+    """Print codes that have no translation, and rows to paste into their lists."""
     show_heading("\nCodes that are in no list")
     rows = [
         {"records": code.records, "code": code.code or "(personal, not shown)", "list": code.table}

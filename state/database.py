@@ -118,6 +118,12 @@ def parsed(url: str) -> URL:
     return found
 
 
+def there(url: str) -> bool:
+    """Say whether the file of an SQLite URL exists; True for memory and for servers. StateError for no URL."""
+    file = _file(parsed(url))
+    return file is None or file.exists()
+
+
 def _file(url: URL) -> Path | None:
     """Return the file of an SQLite URL, None for memory and for servers."""
     if url.get_backend_name() != "sqlite" or not url.database or url.database == ":memory:":

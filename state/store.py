@@ -9,7 +9,7 @@ from sqlalchemy import update
 
 from state.cases import LIVING
 from state.courses import Courses
-from state.database import Database
+from state.database import Database, there
 from state.digest import digest
 from state.elements import Elements
 from state.errors import StateError
@@ -48,6 +48,11 @@ class Store(Outcomes, Elements, Courses, Runs, Problems, Facts, Lease):
             database.close()
             raise
         return cls(database, key)
+
+    @staticmethod
+    def exists(url: str) -> bool:
+        """Say whether there are books to open: the file is there; of a server that is not asked."""
+        return there(url)
 
     def close(self) -> None:
         """Close the books."""

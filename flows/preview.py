@@ -1,0 +1,161 @@
+"""`preview`: the path of a run up to the sending, told record by record; nothing is sent and nothing written down.
+
+Only counts and the first few changes are kept, however large the site is. What CommCare holds is known by digests,
+so an old value cannot be shown, only that there was another one, or none.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+from flows.errors import UsageError
+from flows.masked import Eyes
+from flows.result import Result
+from flows.run import choose_mappings
+from flows.steps.gate import in_the_way, unwritten
+from flows.steps.planned import Planned
+from flows.sync import Options, sync
+from flows.world import Progress, World, silent
+from mappings.engine import CompiledMapping, Context, Draft, Excluded, HeldBack
+from mappings.engine.coverage import Code, Codes
+
+OPS = {"create": "create", "update": "update", "left": "mark as left"}
+Outcome = Draft | Excluded | HeldBack
+Hear = Callable[[CompiledMapping, Outcome], None]
+
+
+@dataclass(frozen=True)
+class Listener(CompiledMapping):
+    """A mapping that also tells what it made of each record."""
+
+    hear: Hear = field(kw_only=True, repr=False, compare=False)
+
+    def draft(self, record: Mapping[str, Any], context: Context) -> Outcome:
+        """Map a record as ever, and tell the outcome."""
+        outcome = super().draft(record, context)
+        self.hear(self, outcome)
+        return outcome
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One record that would be sent: key, what happens, its values by property; `known` ones had a value."""
+
+    mapping: str
+    key: str
+    op: str
+    values: Mapping[str, str]
+    known: frozenset[str] = frozenset()
+
+
+@dataclass
+class Preview:
+    """What a run would send: the counts of its result, and what they are made of."""
+
+    result: Result
+    limit: int
+    properties: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """(mapping, property) -> cases in CommCare that would change."""
+    left_out: Counter[str] = field(default_factory=Counter)
+    """By case type: records that include and exclude keep out."""
+    samples: list[Shown] = field(default_factory=list)
+    codes: dict[str, Codes] = field(default_factory=dict)
+    mappings: dict[str, CompiledMapping] = field(default_factory=dict)
+    stops: list[str] = field(default_factory=list)
+    """Why a run would stop before it sends anything."""
+    first: list[str] = field(default_factory=list)
+    """Mappings that have never been sent: their first run waits for approval."""
+    _planned: list[Planned] = field(default_factory=list)
+
+    def hear(self, mapping: CompiledMapping, outcome: Outcome) -> None:
+        """Count a record that is left out, and the codes that no list has."""
+        if isinstance(outcome, Excluded):
+            self.left_out[mapping.case_type] += 1
+        else:
+            self.codes.setdefault(mapping.name, Codes()).take(mapping, outcome.problems)
+
+    def see(self, row: Planned) -> None:
+        """Count a row that would be sent; keep the first ones."""
+        if row.op == "update":
+            self.properties.update((row.row.mapping, name) for name in self._definitions(row))
+        if len(self._planned) < self.limit:
+            self._planned.append(row)
+
+    def _definitions(self, row: Planned) -> set[str]:
+        mapping = self.mappings.get(row.row.mapping)
+        names = values_of(row).keys()
+        return {(mapping.definition_of(name) if mapping else "") or name for name in names}
+
+    async def settle(self, world: World) -> None:
+        """Look up which of the kept rows' properties had a value before; forget the rows themselves."""
+        store = world.books.store
+        for row in self._planned:
+            at = row.row
+            case = (await world.books.do(store.cases, at.mapping, at.scope, [at.key])).get(at.key)
+            known = frozenset(case.digests or ()) if case is not None else frozenset[str]()
+            self.samples.append(Shown(at.mapping, at.key, OPS.get(row.op, row.op), values_of(row), known))
+        self._planned.clear()
+
+    def is_personal(self, sample: Shown, name: str) -> bool:
+        """Say whether a value of a sample is masked."""
+        mapping = self.mappings.get(sample.mapping)
+        return name == "case_name" or mapping is None or mapping.is_personal(name)
+
+    def unknown_codes(self) -> Iterator[Code]:
+        """Yield the codes that no list has."""
+        for codes in self.codes.values():
+            yield from codes.found()
+
+    def as_json(self, eyes: Eyes) -> dict[str, Any]:
+        """Return the object that `--json` prints: that of a run, with what a run would change."""
+        changes: dict[str, dict[str, int]] = {}
+        for (mapping, name), count in self.properties.most_common():
+            changes.setdefault(mapping, {})[name] = count
+        return {
+            **self.result.as_json(),
+            "left_out": dict(self.left_out),
+            "changes": changes,
+            "records": [self._sample_json(sample, eyes) for sample in self.samples],
+            "unknown_codes": [vars(code) for code in self.unknown_codes()],
+            "would_stop": self.stops,
+            "first_run_of": self.first,
+        }
+
+    def _sample_json(self, sample: Shown, eyes: Eyes) -> dict[str, Any]:
+        values = {
+            name: eyes.see(text, personal=self.is_personal(sample, name)) for name, text in sample.values.items()
+        }
+        return {"mapping": sample.mapping, "key": sample.key, "what": sample.op, "values": values}
+
+
+def values_of(row: Planned) -> dict[str, str]:
+    """Return what a row would send, by property; the name of the case and its owner by our words for them."""
+    write = row.write
+    frame = {"case_name": write.name} if write.name is not None else {}
+    frame |= {"owner": "another one"} if write.owner_id and row.op != "create" else {}
+    return {**frame, **{index.name: index.relationship for index in write.indices}, **write.properties}
+
+
+async def preview(world: World, options: Options, limit: int, progress: Progress = silent) -> Preview:
+    """Do what a run does up to the sending; raises UsageError for a wrong course or mapping name."""
+    if not options.preview:
+        raise UsageError("A preview sends nothing.")
+    found = Preview(Result("", preview=True), limit)
+    found.mappings = {mapping.name: mapping for mapping in world.project.mappings}
+    chosen = choose_mappings(world, options.mappings)
+    listeners = tuple(_listening(mapping, found.hear) for mapping in world.project.mappings)
+    world.project = replace(world.project, mappings=listeners)
+    world.watch = found.see
+    found.result = await sync(world, options, progress)
+    await found.settle(world)
+    found.first = await unwritten(world, chosen)
+    new = [mapping for mapping in chosen if mapping.name in found.first]
+    found.stops = [stop for mapping in new if (stop := await in_the_way(world, mapping))]
+    return found
+
+
+def _listening(mapping: CompiledMapping, hear: Hear) -> Listener:
+    return Listener(**{each.name: getattr(mapping, each.name) for each in fields(CompiledMapping)}, hear=hear)

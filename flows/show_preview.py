@@ -1,0 +1,115 @@
+"""How a preview looks: what would happen to how many cases, the first ones masked, reasons and codes in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from flows.endings import command
+from flows.masked import Eyes
+from flows.preview import Preview, Shown
+from flows.result import CaseCounts, RunState
+from flows.show import STYLES, reason_words, requests_line
+from flows.show_live import screen, show_codes, show_heading, show_table, show_text
+from flows.words import listed, numbered
+
+COUNTS = {
+    "created": "create",
+    "updated": "update",
+    "unchanged": "unchanged",
+    "marked_left": "mark as left",
+    "closed": "close",
+    "held_back": "held back",
+    "problems": "problems",
+    "in_doubt": "waiting to confirm",
+}
+MOST_VALUES = 6  # of one record in the table
+
+
+def show_preview(preview: Preview, eyes: Eyes) -> None:
+    """Print a preview for a person at a terminal."""
+    result = preview.result
+    screen().print(f"[bold]Preview, nothing was sent:[/] [{STYLES.get(result.state, 'yellow')}]{result.state}[/]")
+    rows = list(_counts(preview))
+    if rows:
+        headings = {"case_type": "case type"} | COUNTS
+        show_table(rows, headings | {"left_out": "left out"}, right=[*COUNTS, "left_out"])
+    show_text(requests_line(result))
+    _show_changes(preview)
+    _show_samples(preview, eyes)
+    if codes := list(preview.unknown_codes()):
+        show_codes(codes)
+    for sentence in _sentences(preview):
+        show_text(sentence, first="- ", then="  ")
+
+
+def _counts(preview: Preview) -> Iterator[dict[str, str]]:
+    """Yield a row for each case type, with a dot for none."""
+    cases = preview.result.cases
+    for case_type in dict.fromkeys([*cases, *preview.left_out]):
+        counts = vars(cases.get(case_type, CaseCounts()))
+        used = {name: counts.get(name, 0) for name in COUNTS}
+        columns = {name for name in COUNTS if any(getattr(each, name) for each in cases.values())}
+        shown = {name: f"{count:,}" if count else "·" for name, count in used.items() if name in columns}
+        left_out = {"left_out": f"{preview.left_out[case_type] or '·'}"} if preview.left_out else {}
+        yield {"case_type": case_type} | shown | left_out
+
+
+def _show_changes(preview: Preview) -> None:
+    """Print per property how many cases in CommCare would change."""
+    if not preview.properties:
+        return
+    show_heading("\nWhat would change in cases that are there")
+    rows = [
+        {"mapping": mapping, "property": name, "cases": f"{count:,}"}
+        for (mapping, name), count in preview.properties.most_common()
+    ]
+    show_table(rows, {"mapping": "mapping", "property": "property", "cases": "cases"}, right=["cases"])
+
+
+def _show_samples(preview: Preview, eyes: Eyes) -> None:
+    if not preview.samples:
+        return
+    counts = preview.result.cases.values()
+    every = sum(each.created + each.updated + each.marked_left for each in counts)
+    show_heading(f"\nThe first {len(preview.samples)} of {numbered(every, 'record')} that would be sent")
+    rows = [{"key": each.key, "what": each.op, "values": _values(preview, each, eyes)} for each in preview.samples]
+    show_table(rows, {"key": "key", "what": "what", "values": "property -> value"})
+
+
+def _values(preview: Preview, sample: Shown, eyes: Eyes) -> str:
+    """Return the values of a record: of a new case those that hold something, of others also what was there."""
+    is_new = sample.op == "create"
+    names = [name for name, text in sample.values.items() if text or not is_new]
+    parts = []
+    for name in names[:MOST_VALUES]:
+        text = sample.values[name]
+        value = eyes.see(text, personal=preview.is_personal(sample, name)) if text else "emptied"
+        was = "" if is_new or not text else " (was other)" if _had(sample, name) else " (new)"
+        parts.append(f"{name} -> {value}{was}")
+    more = len(names) - MOST_VALUES
+    return (", " if is_new else "\n").join([*parts, f"and {more} more"] if more > 0 else parts)
+
+
+def _had(sample: Shown, name: str) -> bool:
+    frame = {"case_name": "@name", "owner": "@owner"}
+    return frame.get(name, name) in sample.known or f"@index:{name}" in sample.known
+
+
+def _sentences(preview: Preview) -> Iterator[str]:
+    """Yield the reasons and what a person has to know."""
+    result = preview.result
+    yield from (f"{count:,} × {reason_words(reason)}" for reason, count in result.reasons.most_common())
+    yield from result.messages
+    for stop in preview.stops:
+        yield f"A run would stop before it sends anything. {stop}"
+    if preview.first and not preview.stops:
+        yield (
+            f"Never sent before: {listed(preview.first)}. The first run shows its plan and waits for a yes "
+            f"({command()} sync), or is given --yes."
+        )
+    if not preview.first:
+        yield "Who left is found by runs, not by a preview."
+    if result.state is RunState.COMPLETED and result.courses:
+        for case_type, counts in result.cases.items():
+            if not any(vars(counts).values()):
+                yield f"No record became a '{case_type}' case; {command()} check says why."
