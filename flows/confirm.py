@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 from flows.errors import UsageError
+from flows.steps.asked import LEAVERS, WITHDRAWN, Asked
 from flows.steps.blanks import CONFIRMED_BLANKS, REFUSED_BLANKS
-from flows.steps.sweep import CONFIRMED_LEAVERS, REFUSED_LEAVERS
 from state import Store
 
 
@@ -15,21 +15,31 @@ def confirm(store: Store, course: int | None, count: int) -> str:
 
     Raises UsageError when nothing waits there, or when `count` is not the number that the run found.
     """
-    waiting = {
-        int(number): int(people) for number, people in json.loads(store.get(REFUSED_LEAVERS) or "{}").items()
-    }
+    words = "missing there, not {count}. Give --count {people} if they left"
+    people = _confirmed(store, course, count, LEAVERS, words)
+    return f"Confirmed: {people} people. The next run marks them as left, if it still misses the same number."
+
+
+def confirm_withdrawn(store: Store, course: int | None, count: int) -> str:
+    """Confirm that so many people of a course are kept out rightly, as `confirm` does for leavers."""
+    words = "kept out there, not {count}. Give --count {people} if that is right"
+    people = _confirmed(store, course, count, WITHDRAWN, words)
+    return f"Confirmed: {people} people. The next run empties what is personal, if it still finds that number."
+
+
+def _confirmed(store: Store, course: int | None, count: int, asked: Asked, words: str) -> int:
+    """Write down a person's word about one place or all, and return how many people it is about."""
+    waiting = {int(number): int(people) for number, people in json.loads(store.get(asked.refused) or "{}").items()}
     chosen = waiting if course is None else {number: waiting[number] for number in [course] if number in waiting}
     if not chosen:
         there = ", ".join(f"{number} ({people} people)" for number, people in sorted(waiting.items()))
         raise UsageError(f"Nothing waits to be confirmed there. Waiting: {there or 'nothing at all'}.")
     people = sum(chosen.values())
     if people != count:
-        raise UsageError(
-            f"The run found {people} people missing there, not {count}. Give --count {people} if they left."
-        )
-    confirmed = json.loads(store.get(CONFIRMED_LEAVERS) or "{}")
-    store.put(CONFIRMED_LEAVERS, json.dumps(confirmed | {str(number): n for number, n in chosen.items()}))
-    return f"Confirmed: {people} people. The next run marks them as left, if it still misses the same number."
+        raise UsageError(f"The run found {people} people {words.format(count=count, people=people)}.")
+    confirmed = json.loads(store.get(asked.confirmed) or "{}")
+    store.put(asked.confirmed, json.dumps(confirmed | {str(number): n for number, n in chosen.items()}))
+    return people
 
 
 def confirm_blanks(store: Store, mapping: str, name: str, count: int) -> str:

@@ -35,6 +35,8 @@ class CaseCounts:
     in_doubt: int = 0
     marked_left: int = 0
     closed: int = 0
+    withdrawn: int = 0
+    ended: int = 0
 
 
 @dataclass
@@ -62,6 +64,10 @@ class Result:
     """Why records were held back or have a problem: reason code -> records."""
     messages: list[str] = field(default_factory=list)
     """What a person has to know or do, one or two sentences each."""
+    edits: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What was edited since the last finished run: per mapping the names edited, added, removed, retired."""
+    not_due: list[str] = field(default_factory=list)
+    """Mappings that were read a short while ago and wait for their interval."""
     plan: dict[str, Any] = field(default_factory=dict)
     refused_rows: int = 0
     worrying: int = 0
@@ -90,6 +96,8 @@ class Result:
             "seconds": round(self.seconds, 2),
             "reasons": dict(self.reasons),
             "messages": self.messages,
+            "edits": self.edits,
+            "not_due": self.not_due,
             **({"plan": self.plan} if self.plan else {}),
         }
 

@@ -20,10 +20,11 @@ from flows.run import Run
 from flows.steps.courses import sync_courses
 from flows.steps.gate import first_run_plan, refuse_existing_cases, require_functions, unwritten
 from flows.steps.lease import Lease
+from flows.steps.leave import leave
 from flows.steps.people import sync_people
 from flows.steps.recover import recover
 from flows.steps.rosters import read_people
-from flows.steps.select import only_these, select_courses
+from flows.steps.select import Selection, only_these, select_courses
 from flows.world import Progress, World, silent
 from state import StateError
 
@@ -89,7 +90,8 @@ async def _run(run: Run, options: Options) -> None:
     site = await run.reader.site()
     require_functions(site, run.wanted)
     run.user = site.userid
-    selected = await _selected(run)
+    selection = await _selected(run)
+    selected = selection.courses
     courses = only_these(selected, options.courses) if options.courses else selected
     if not options.preview:
         await recover(world)
@@ -99,9 +101,8 @@ async def _run(run: Run, options: Options) -> None:
     try:
         await _read_and_push(run, courses, selected)
         await run.planner.blanks.tell()
-        if not options.preview:
-            run.pusher.enqueue(0, await run.sweep.decide(), run.swept)
-            await run.pusher.drain()
+        run.pusher.enqueue(0, await leave(run, courses, selection.ended), run.swept)
+        await run.pusher.drain()
     except BaseException:
         await asyncio.shield(run.pusher.abandon())
         raise
@@ -151,7 +152,7 @@ async def _show_plan(run: Run, options: Options, courses: list[Course], selected
     )
 
 
-async def _selected(run: Run) -> list[Course]:
+async def _selected(run: Run) -> Selection:
     """Return the courses that project.yaml chooses; one that it names and Moodle lacks is named as failed."""
     choice = run.world.project.courses
     categories = await run.reader.categories() if choice.categories else ()
@@ -163,7 +164,7 @@ async def _selected(run: Run) -> list[Course]:
             RunState.DEGRADED,
             "None of the courses that project.yaml chooses is visible and running, so nothing was read.",
         )
-    return selection.courses
+    return selection
 
 
 def _judge(result: Result) -> None:

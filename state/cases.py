@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence, Set
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, func, select, update
@@ -96,6 +96,16 @@ class Cases(Books):
             connection.execute(
                 update(case_row).where(at_row(case_row)).values(digests=None),
                 [row_parameters(row) for row in rows],
+            )
+
+    def settle(self, rows: Mapping[RowId, str]) -> None:
+        """Give rows a status of which CommCare need not be told; their digests stay as they are."""
+        if not rows:
+            return
+        statement = update(case_row).where(at_row(case_row)).values(status=bindparam("becomes"))
+        with self._database.writing() as connection:
+            connection.execute(
+                statement, [row_parameters(row) | {"becomes": status} for row, status in rows.items()]
             )
 
     def renew(self, rows: Sequence[RowId]) -> None:

@@ -110,7 +110,7 @@ async def _finish(run: Run, scopes: list[Scope], courses: list[Course], swept: s
         await _save_problems(run, scope)
     if run.reader.lost_profiles or any(course.id not in run.rosters for course in courses):
         return
-    elsewhere = await _members_elsewhere(run, courses)
+    elsewhere = await members_elsewhere(run, courses)
     for scope in scopes:
         if scope.mapping.name in swept:
             await run.sweep.note(scope, protected=elsewhere)
@@ -118,7 +118,7 @@ async def _finish(run: Run, scopes: list[Scope], courses: list[Course], swept: s
     await run.world.books.do(store.checkpoint, SITE_SCOPE, run.result.run_id, now, run.person_ids)
 
 
-async def _members_elsewhere(run: Run, courses: list[Course]) -> set[int]:
+async def members_elsewhere(run: Run, courses: list[Course]) -> set[int]:
     """Return people last seen in a course that this run does not read: deselected, hidden, ended, deleted."""
     store = run.world.books.store
     remembered = await run.world.books.do(store.courses)

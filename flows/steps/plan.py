@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from adaptors.commcare.cases import CaseWrite, IndexWrite
+from adaptors.commcare.cases import CaseReply, IndexWrite
 from adaptors.errors import Refused
 from flows.result import Result
 from flows.steps.blanks import BlankGuard
-from flows.steps.planned import WAITS, Planned, Problem, Scope, scope_number
+from flows.steps.compare import AWAY, Comparison, Ready, parks
+from flows.steps.planned import WAITS, Planned, Problem, Scope, external_id, scope_number
+from flows.steps.withdraw import Withdrawals
 from flows.world import World
-from mappings.engine import CompiledMapping, Departure, Draft, IndexReference
+from mappings.engine import CompiledMapping, Draft, IndexReference
 from state import CaseRow, RowId
 
 
@@ -24,38 +27,113 @@ class Planner:
         self._mappings = mappings
         self._digest = world.books.store.digest
         self.blanks = BlankGuard(world, result)
+        self.withdrawals = Withdrawals(world, result)
+        self.removed: dict[str, frozenset[str]] = {}
+        """By mapping: properties that were taken out of it once; none of them is an element that vanished."""
+        self._have_children = {rule.mapping for mapping in mappings.values() for rule in mapping.parents}
         self.assumed: dict[RowId, str] = {}
         """In a preview: rows that would have been created by now, and their owner."""
 
     async def plan(self, scope: Scope) -> list[Planned]:
         """Return the rows of a scope that have to be sent; counts the others."""
-        books, store = self._world.books, self._world.books.store
-        keys = scope.drafts.keys()
-        known = await books.do(store.cases, scope.mapping.name, scope.number, keys)
-        resting = await books.do(store.intents)
-        parents = await self._parents(scope)
-        counts = self._result.of(scope.mapping.case_type)
-        changes, compared = [], 0
-        for key, draft in scope.drafts.items():
-            row = RowId(scope.mapping.name, scope.number, key)
-            if row in resting:
-                counts.in_doubt += 1
-                continue
-            try:
-                case = await self._adopt(draft, known.get(key))
-            except Refused as error:  # two cases have this key: a person has to settle that, for this record only
-                scope.hold_back(Problem(key, "", error.code or "refused"))
-                continue
-            ready = await self._ready(scope, draft, case, parents, resting.keys())
-            if ready is None:
-                continue
-            compared += 1
-            change = self._compare(row, scope, draft, case, ready)
-            if change is not None:
-                changes.append(change)
+        books, store, name = self._world.books, self._world.books.store, scope.mapping.name
+        keys = scope.drafts.keys() | scope.excluded.keys()
+        known = await books.do(store.cases, name, scope.number, keys)
+        self.withdrawals.note(scope, known, has_children=name in self._have_children)
+        reading = _Reading(scope, known, await books.do(store.intents), await self._parents(scope))
+        reading.vanished = await self._vanished(reading)
+        changes = [change for key in scope.drafts if (change := await self._planned(reading, key)) is not None]
+        if not self._result.preview:
+            await books.do(store.renew, reading.renewed)
+            await books.do(store.settle, reading.back)
         passed = await self.blanks.passed(scope, len(scope.drafts), changes)
-        counts.unchanged += compared - len(passed)
+        self._result.of(scope.mapping.case_type).unchanged += reading.compared - len(passed)
+        self._count_retired(scope.mapping, passed)
         return passed
+
+    async def _planned(self, reading: _Reading, key: str) -> Planned | None:
+        """Return the row of one draft when it has to be sent; otherwise count why not."""
+        scope, draft = reading.scope, reading.scope.drafts[key]
+        row = RowId(scope.mapping.name, scope.number, key)
+        if row in reading.resting:
+            self._result.of(scope.mapping.case_type).in_doubt += 1
+            return None
+        parent = self._kept_out(reading, draft)
+        if parent is not None:
+            self.withdrawals.follow(scope.mapping, row, reading.known.get(key), parent)
+            return None
+        try:
+            case = await self._adopt(draft, reading.known.get(key))
+            case = await self._alive(reading, row, case)
+        except Refused as error:  # two cases have this key: a person has to settle that, for this record only
+            scope.hold_back(Problem(key, "", error.code or "refused"))
+            return None
+        ready = await self._ready(reading, draft, case)
+        if ready is None:
+            return None
+        reading.compared += 1
+        user_id = scope.users.get(key, 0)
+        change = Comparison(scope.mapping, row, user_id, draft, case, ready, self._digest).planned()
+        if change is None and case is not None and case.status in AWAY:
+            reading.back[row] = "active"
+        return change
+
+    def _kept_out(self, reading: _Reading, draft: Draft) -> RowId | None:
+        """Return the parent that is kept out, by this run or an earlier one, if there is one."""
+        for reference in draft.indices:
+            row = self._parent_row(reading.scope, reference)
+            known = reading.parents.get(row)
+            if row in self.withdrawals.rows or (known is not None and known.status == "withdrawn"):
+                return row
+        return None
+
+    async def _alive(self, reading: _Reading, row: RowId, case: CaseRow | None) -> CaseRow | None:
+        """Return the case, or a new generation of it when we closed it: no API can open a case again."""
+        if case is None or case.status not in ("closed", "closing"):
+            return case
+        if case.status == "closing":  # sent without an answer: CommCare knows whether it closed the case
+            found = await self._asked(case)
+            if found is None or not found.closed:
+                return case
+        reading.renewed.append(row)
+        generation = case.generation + 1
+        return replace(case, case_id="", digests=None, status="active", generation=generation)
+
+    async def _vanished(self, reading: _Reading) -> Mapping[str, frozenset[str]]:
+        """Return, by key, the properties whose elements two complete reads of their list lacked."""
+        scope, lacked, read = reading.scope, dict[str, set[str]](), set[str]()
+        for key, draft in scope.drafts.items():
+            case = reading.known.get(key)
+            if draft.listed and case is not None and case.case_id and case.digests is not None:
+                read.add(key)
+                names = self._lacked(scope.mapping, draft, case.digests)
+                lacked |= {key: names} if names else {}
+        if not read or self._result.preview:
+            return {}
+        store, name = self._world.books.store, scope.mapping.name
+        run = self._result.run_id
+        return await self._world.books.do(store.note_lacking, name, scope.number, read, lacked, run)
+
+    def _lacked(self, mapping: CompiledMapping, draft: Draft, held: Mapping[str, bytes]) -> set[str]:
+        """Return the properties that a case holds for elements which are in no list any more."""
+        there = draft.properties.keys() | frozenset[str]().union(*draft.listed.values())
+        once = {name for name in draft.listed if mapping.spec.properties[name].write == "once"}
+        removed = self.removed.get(mapping.name, frozenset())
+        return {
+            name
+            for name in held.keys() - there - mapping.retired - removed
+            if (family := mapping.definition_of(name)) in draft.listed
+            and family != name
+            and family not in once
+            and held[name] != self._digest(draft.key, name, "")
+        }
+
+    def _count_retired(self, mapping: CompiledMapping, rows: Sequence[Planned]) -> None:
+        """Count the cases whose retired properties are emptied."""
+        emptied = Counter(name for row in rows for name in row.write.properties.keys() & mapping.retired)
+        if emptied:
+            edits = self._result.edits.setdefault(mapping.name, {})
+            edits["retired"] = dict(Counter(edits.get("retired", {})) + emptied)
 
     async def _parents(self, scope: Scope) -> dict[RowId, CaseRow]:
         """Look up the cases that the drafts' indices point to."""
@@ -67,18 +145,11 @@ class Planner:
             found |= {RowId(rule.mapping, number, key): row for key, row in rows.items() if row.case_id}
         return found
 
-    async def _ready(
-        self,
-        scope: Scope,
-        draft: Draft,
-        known: CaseRow | None,
-        parents: Mapping[RowId, CaseRow],
-        resting: object,
-    ) -> _Ready | None:
+    async def _ready(self, reading: _Reading, draft: Draft, known: CaseRow | None) -> Ready | None:
         """Resolve parents and owner, or hold the record back."""
         indices, by_type = [], dict[str, str]()
         for reference in draft.indices:
-            found = self._parent(scope, reference, parents, resting)
+            found = self._parent(reading, reference)
             if found is not None:
                 by_type[reference.case_type] = found.owner_id
                 indices.append(
@@ -86,21 +157,23 @@ class Planner:
                 )
             elif reference.when_parent_unknown != "skip":
                 reason = WAITS if reference.when_parent_unknown == "wait" else "parent_unknown"
-                scope.hold_back(Problem(draft.key, f"@index:{reference.name}", reason))
+                reading.scope.hold_back(Problem(draft.key, f"@index:{reference.name}", reason))
                 return None
-        owner = await self._owner(scope, draft, known, by_type)
-        return None if owner is None else _Ready(tuple(indices), owner)
+        owner = await self._owner(reading.scope, draft, known, by_type)
+        vanished = reading.vanished.get(draft.key, frozenset())
+        return None if owner is None else Ready(tuple(indices), owner, vanished)
 
-    def _parent(
-        self, scope: Scope, reference: IndexReference, parents: Mapping[RowId, CaseRow], resting: object
-    ) -> _Parent | None:
+    def _parent_row(self, scope: Scope, reference: IndexReference) -> RowId:
         rule = next(rule for rule in scope.mapping.parents if rule.name == reference.name)
-        row = RowId(rule.mapping, scope_number(self._mappings[rule.mapping], scope.number), reference.key)
+        return RowId(rule.mapping, scope_number(self._mappings[rule.mapping], scope.number), reference.key)
+
+    def _parent(self, reading: _Reading, reference: IndexReference) -> _Parent | None:
+        row = self._parent_row(reading.scope, reference)
         if row in self.assumed:
             return _Parent("assumed", self.assumed[row])
-        if row not in parents or row in resting:  # type: ignore[operator]
+        if row not in reading.parents or row in reading.resting:
             return None
-        return _Parent(parents[row].case_id, parents[row].owner_id)
+        return _Parent(reading.parents[row].case_id, reading.parents[row].owner_id)
 
     async def _owner(
         self, scope: Scope, draft: Draft, known: CaseRow | None, by_type: Mapping[str, str]
@@ -109,7 +182,7 @@ class Planner:
         rule = draft.owner
         # Also when Moodle does not show what the owner goes by: else a lost permission would move everybody.
         if known is not None and known.case_id and (rule.write_once or rule.not_sent):
-            return ""
+            return await self._owner_before(scope.mapping, known)
         if rule.same_as:
             owner = by_type.get(rule.same_as)
             if owner:
@@ -125,84 +198,29 @@ class Planner:
         scope.hold_back(Problem(draft.key, "@owner", "owner_unresolved", ", ".join(states) or "no rule applies"))
         return None
 
-    def _compare(
-        self, row: RowId, scope: Scope, draft: Draft, known: CaseRow | None, ready: _Ready
-    ) -> Planned | None:
-        """Build the write for a row, or None when CommCare already holds all of it."""
-        properties = dict(draft.properties)
-        if known is not None and (known.status == "left" or (known.case_id and known.digests is None)):
-            # Somebody came back (for a dirty row that is not certain): what only leaving sets is emptied again.
-            properties |= {name: "" for name in _set_by(scope.mapping.when_left) if name not in properties}
-        values = self._values(draft, properties, ready)
-        digests = {name: self._digest(draft.key, name, value) for name, value in values.items()}
-        user_id = scope.users.get(draft.key, 0)
-        if known is None or not known.case_id:
-            write = CaseWrite(draft.key, "", draft.case_type, draft.name, ready.owner, properties, ready.indices)
-            return Planned(row, draft.case_type, user_id, write, digests, "create")
-        changed = self._changed(draft, digests, known)
-        reasons = frozenset(changed - draft.ignored - self._never_filled(values, known))
-        if not reasons:
-            return None
-        write = CaseWrite(
-            draft.key,
-            known.case_id,
-            draft.case_type,
-            draft.name if "@name" in changed else None,
-            ready.owner if "@owner" in changed else None,
-            {name: value for name, value in properties.items() if name in changed},
-            tuple(index for index in ready.indices if f"@index:{index.name}" in changed),
-        )
-        emptied = frozenset(name for name in changed & (known.digests or {}).keys() if not values[name])
-        sent = {name: digests[name] for name in changed}
-        return Planned(row, draft.case_type, user_id, write, sent, "update", reasons=reasons, emptied=emptied)
+    async def _owner_before(self, mapping: CompiledMapping, known: CaseRow) -> str:
+        """Return the owner that a case had before we parked it, "" when nobody but we should touch its owner."""
+        owner = self._world.project.parked_owner
+        if owner is None or not parks(mapping) or (known.status not in AWAY and known.digests is not None):
+            return ""
+        parked = await self._world.commcare.owners.resolve(owner.kind, owner.value)
+        found = await self._asked(known)  # a supervisor may have given it to somebody since
+        if found is None or found.owner_id != parked.owner_id or known.owner_id == parked.owner_id:
+            return ""
+        return known.owner_id
 
-    @staticmethod
-    def _values(draft: Draft, properties: Mapping[str, str], ready: _Ready) -> dict[str, str]:
-        """Return everything that is compared, by name; what is not a property starts with '@'."""
-        values = {**properties, "@name": draft.name, "@type": draft.case_type}
-        if ready.owner:
-            values["@owner"] = ready.owner
-        for index in ready.indices:
-            values[f"@index:{index.name}"] = f"{index.relationship} {index.case_id}"
-        return values
-
-    @staticmethod
-    def _changed(draft: Draft, digests: Mapping[str, bytes], known: CaseRow) -> set[str]:
-        """Return the names that differ; a dirty row differs in everything that is not written once."""
-        held = known.digests or {}
-        return {
-            name
-            for name, digest in digests.items()
-            if held.get(name) != digest and name not in draft.once and name != "@type"
-        }
-
-    @staticmethod
-    def _never_filled(values: Mapping[str, str], known: CaseRow) -> set[str]:
-        """Return what is blank and was never sent: there is nothing to empty, so alone it is no reason to send."""
-        return (
-            set() if known.digests is None else {n for n, v in values.items() if not v and n not in known.digests}
-        )
+    async def _asked(self, known: CaseRow) -> CaseReply | None:
+        """Ask CommCare for a case that the books know."""
+        return await self._world.commcare.case_by_external_id(external_id(known.key, known.generation))
 
     async def _adopt(self, draft: Draft, known: CaseRow | None) -> CaseRow | None:
         """Ask CommCare for a case that was sent once without an answer, before its owner could be overwritten."""
         if known is None or known.case_id or not (draft.owner.write_once or draft.once):
             return known
-        found = await self._world.commcare.case_by_external_id(draft.key)
+        found = await self._asked(known)
         if found is None:
             return known
-        return CaseRow(
-            key=known.key,
-            case_id=found.case_id,
-            owner_id=found.owner_id,
-            digests=None,
-            status=known.status,
-            missing_count=known.missing_count,
-            user_id=known.user_id,
-        )
-
-
-def _set_by(departure: Departure | None) -> Iterable[str]:
-    return departure.set if departure is not None else ()
+        return replace(known, case_id=found.case_id, owner_id=found.owner_id, digests=None)
 
 
 @dataclass(frozen=True)
@@ -211,9 +229,16 @@ class _Parent:
     owner_id: str
 
 
-@dataclass(frozen=True)
-class _Ready:
-    """A draft whose parents and owner are known; `owner` "" leaves the owner as it is."""
+@dataclass
+class _Reading:
+    """A scope while it is planned: what the books know about it, and what follows for them."""
 
-    indices: tuple[IndexWrite, ...]
-    owner: str
+    scope: Scope
+    known: Mapping[str, CaseRow]
+    resting: Collection[RowId]
+    parents: Mapping[RowId, CaseRow]
+    vanished: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    compared: int = 0
+    renewed: list[RowId] = field(default_factory=list)
+    back: dict[RowId, str] = field(default_factory=dict)
+    """Cases that came back and hold all they should."""

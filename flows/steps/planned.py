@@ -29,6 +29,8 @@ class Planned:
     """What has to be sent; the rest only goes along."""
     emptied: frozenset[str] = frozenset()
     """Properties that had a value, or may have had one, and are blank now."""
+    owner_before: str = ""
+    """For a parked case: the owner it had, who gets it back."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,8 @@ class Scope:
     drafts: dict[str, Draft] = field(default_factory=dict)
     users: dict[str, int] = field(default_factory=dict)
     seen: set[str] = field(default_factory=set)
+    excluded: dict[str, bool] = field(default_factory=dict)
+    """Keys that `include` or `exclude` keeps out, and whether that is so whatever courses the person is in."""
     problems: list[Problem] = field(default_factory=list)
     held_back: int = 0
     waiting: int = 0
@@ -62,6 +66,11 @@ class Scope:
         self.held_back += 1
         self.waiting += any(problem.reason == WAITS for problem in problems)
         self.problems += [replace(problem, holds=True) for problem in problems]
+
+
+def external_id(key: str, generation: int) -> str:
+    """Return the external id of a case: its key, and from the second case on under it the number of the case."""
+    return key if generation == 1 else f"{key}~{generation}"
 
 
 def scope_number(mapping: CompiledMapping, course_id: int) -> int:

@@ -55,6 +55,8 @@ def map_records(
         if outcome.key:
             scope.seen.add(outcome.key)
         if isinstance(outcome, Excluded):
+            if outcome.key:
+                scope.excluded[outcome.key] = is_firm(mapping, record)
             continue
         # Without the detail: it may quote a code, and a code is a person's value.
         found = [Problem(outcome.key, problem.property, problem.reason) for problem in outcome.problems]
@@ -67,6 +69,14 @@ def map_records(
             scope.drafts[outcome.key] = outcome
             scope.users[outcome.key] = user_id(mapping.source, record)
     return scope
+
+
+def is_firm(mapping: CompiledMapping, record: Mapping[str, Any]) -> bool:
+    """Say whether a record is kept out whatever other courses its person is in."""
+    if mapping.source == "engagement":
+        return False
+    over_courses = ("roles", "groups") if mapping.source == "users" else ()
+    return mapping.excludes({name: value for name, value in record.items() if name not in over_courses})
 
 
 def user_id(source: str, record: Mapping[str, Any]) -> int:

@@ -25,6 +25,8 @@ IN_FLIGHT = 4
 TRIES = 6
 LONGEST_WAIT = 60.0
 SAME_KEY = "same_key_twice"
+CLOSED_THERE = "closed_in_commcare"
+COUNTERS = {"create": "created", "left": "marked_left", "withdrawn": "withdrawn", "ended": "ended"}
 
 Settled = Callable[[Planned, str], Awaitable[None]]
 """Told for each row: "" when CommCare has it, "in_doubt", or the reason why it was refused."""
@@ -106,7 +108,7 @@ class Pusher:
 
     async def _send(self, batch: Sequence[tuple[Planned, Settled]]) -> None:
         # CommCare knows cases by their key alone: one that two rows of ours lay claim to would make two cases.
-        rows = [row for row, _ in batch if self._owners_of_keys.setdefault(row.row.key, row.row) == row.row]
+        rows = [row for row, _ in batch if self._owners_of_keys.setdefault(row.write.key, row.row) == row.row]
         outcomes = await self._transmit(rows) if rows else {}
         for row, settled in batch:
             outcome = outcomes.get(row.row, SAME_KEY)
@@ -123,10 +125,18 @@ class Pusher:
             await self._world.books.do(self._world.books.store.release, [row.row for row in rows])
             return await self._isolate(rows, refusal)
         acks = [
-            Ack(row.row, reply.case_id, reply.owner_id, row.digests, row.status, row.user_id)
+            Ack(
+                row.row,
+                reply.case_id,
+                row.owner_before or reply.owner_id,
+                row.digests,
+                row.status,
+                row.user_id,
+            )
             for row, reply in zip(rows, replies, strict=True)
             if reply is not None
         ]
+        self._tell_closed(rows, replies)
         await self._world.books.do(self._world.books.store.acknowledge, acks, self._world.clock.now())
         return {row.row: "" for row in rows}
 
@@ -135,7 +145,7 @@ class Pusher:
         world, store = self._world, self._world.books.store
         self._batches += 1
         batch = f"{self._result.run_id}-{self._batches}"
-        intents = [Intent(row.row, row.user_id, row.op) for row in rows]
+        intents = [Intent(row.row, row.user_id, "closed" if row.write.close else row.op) for row in rows]
 
         async def announce() -> None:
             # Anew before every transmission, and only now that it is our turn: the rest is counted from here.
@@ -161,7 +171,7 @@ class Pusher:
         """Set aside the rows that CommCare names, or find them by halving, and send the others."""
         bad = dict(refusal.rows)
         for number, row in enumerate(rows):
-            if number not in bad and {row.row.key, row.write.case_id} & set(refusal.named) - {""}:
+            if number not in bad and {row.write.key, row.write.case_id} & set(refusal.named) - {""}:
                 bad[number] = refusal.code
         if len(rows) == 1:
             return {rows[0].row: bad.get(0, refusal.code) or "refused"}
@@ -180,12 +190,16 @@ class Pusher:
         elif outcome:
             counts.problems += 1
             self._result.refused_rows += 1
-        elif row.op == "create":
-            counts.created += 1
-        elif row.op == "left":
-            counts.marked_left += 1
         else:
-            counts.updated += 1
+            counter = COUNTERS.get(row.op, "updated")
+            setattr(counts, counter, getattr(counts, counter) + 1)
+            counts.closed += row.write.close
+
+    def _tell_closed(self, rows: Sequence[Planned], replies: Sequence[CaseReply | None]) -> None:
+        """Count the cases that somebody closed in CommCare: they take updates, and stay closed."""
+        for row, reply in zip(rows, replies, strict=True):
+            if reply is not None and reply.closed and row.status != "closed":
+                self._result.reasons[CLOSED_THERE] += 1
 
 
 class DryPusher(Pusher):

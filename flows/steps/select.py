@@ -15,10 +15,11 @@ SHOWN = 10  # courses listed in a message
 
 @dataclass
 class Selection:
-    """The courses to read, and those that project.yaml names but Moodle does not have."""
+    """The courses to read, those that are over, and those that project.yaml names but Moodle does not have."""
 
     courses: list[Course]
     unknown: list[int] = field(default_factory=list)
+    ended: list[int] = field(default_factory=list)
 
 
 def select_courses(
@@ -35,15 +36,15 @@ def select_courses(
             f"{_available(courses)}"
         )
     inside = _with_subcategories(choice.categories, categories)
-    chosen = [
-        course
-        for course in courses
-        if (course.visible != 0 or course.id in choice.ids)
-        and not _ended(course, now)
-        and _fits(course, choice, inside, now)
-    ]
+    fitting = [course for course in courses if _fits(course, choice, inside, now)]
+    ended = [course.id for course in fitting if _ended(course, now)]  # hidden or not: it is over
+    chosen = [course for course in fitting if course.visible != 0 or course.id in choice.ids]
     known = {course.id for course in courses}
-    return Selection(chosen, [number for number in choice.ids if number not in known])
+    return Selection(
+        [course for course in chosen if not _ended(course, now)],
+        [number for number in choice.ids if number not in known],
+        ended,
+    )
 
 
 def only_these(selected: Sequence[Course], wanted: Collection[int]) -> list[Course]:

@@ -41,6 +41,7 @@ class Work:
 
     async def _plan(self, scope: Scope) -> list[Planned]:
         rows = await self._planner.plan(scope)
+        scope.excluded.clear()
         scope.drafts.clear()  # what is queued is all that is needed from here on
         return rows
 

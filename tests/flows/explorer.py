@@ -19,8 +19,8 @@ from adaptors.moodle.sizes import Sizes
 from flows.confirm import confirm, confirm_blanks
 from flows.errors import UsageError
 from flows.result import Result
+from flows.steps.asked import LEAVERS
 from flows.steps.blanks import REFUSED_BLANKS
-from flows.steps.sweep import REFUSED_LEAVERS
 from tests.flows.expected import LEFT, Expected
 from tests.flows.explorer_lab import Killed, WatchedLab
 from tests.flows.explorer_troubles import Edits, Faults
@@ -143,7 +143,7 @@ class Explorer:
     def _agree(self) -> bool:
         """Confirm everything that waits for a person."""
         store = self.lab.store
-        leavers = json.loads(store.get(REFUSED_LEAVERS) or "{}")
+        leavers = json.loads(store.get(LEAVERS.refused) or "{}")
         blanks = json.loads(store.get(REFUSED_BLANKS) or "{}")
         if leavers:
             confirm(store, None, sum(leavers.values()))

@@ -9,8 +9,8 @@ import pytest
 
 from flows.confirm import confirm, confirm_blanks
 from flows.errors import UsageError
+from flows.steps.asked import LEAVERS
 from flows.steps.blanks import CONFIRMED_BLANKS, REFUSED_BLANKS
-from flows.steps.sweep import CONFIRMED_LEAVERS, REFUSED_LEAVERS
 from state import Store
 from tests.flows.terminal import Terminal
 
@@ -19,7 +19,7 @@ from tests.flows.terminal import Terminal
 def store() -> Iterator[Store]:
     """Give books in which 4 people of course 2, and 7 of course 3, wait for a word."""
     with Store.open("sqlite://", key=bytes(32)) as books:
-        books.put(REFUSED_LEAVERS, json.dumps({"2": 4, "3": 7}))
+        books.put(LEAVERS.refused, json.dumps({"2": 4, "3": 7}))
         books.put(REFUSED_BLANKS, json.dumps({"student email": 9}))
         yield books
 
@@ -28,13 +28,13 @@ def test_the_right_count_confirms_a_course(store: Store) -> None:
     """It is remembered for the next run, beside what was confirmed before."""
     confirm(store, 2, 4)
     confirm(store, 3, 7)
-    assert {"2": 4, "3": 7} == json.loads(store.get(CONFIRMED_LEAVERS) or "")
+    assert {"2": 4, "3": 7} == json.loads(store.get(LEAVERS.confirmed) or "")
 
 
 def test_all_takes_the_sum(store: Store) -> None:
     """The whole run is confirmed with one number."""
     assert "Confirmed: 11 people." in confirm(store, None, 11)
-    assert {"2": 4, "3": 7} == json.loads(store.get(CONFIRMED_LEAVERS) or "")
+    assert {"2": 4, "3": 7} == json.loads(store.get(LEAVERS.confirmed) or "")
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_anything_else_is_refused(store: Store, course: int | None, count: int, 
     """What waits is said, and nothing is confirmed."""
     with pytest.raises(UsageError, match=words):
         confirm(store, course, count)
-    assert store.get(CONFIRMED_LEAVERS) is None
+    assert store.get(LEAVERS.confirmed) is None
 
 
 def test_blanks_are_confirmed_by_mapping_and_property(store: Store) -> None:

@@ -17,7 +17,7 @@ from adaptors.commcare import client
 from adaptors.commcare.answers import CaseObject
 from adaptors.commcare.cases import CaseReply
 from adaptors.moodle import normalise
-from flows.steps import push, sweep
+from flows.steps import depart, push, sweep
 from state import Store
 from tests.flows.explorer import Explorer
 
@@ -67,8 +67,8 @@ def _by_position(rows: Sequence[Any], cases: Sequence[CaseObject]) -> list[CaseR
     return [case.reply() for case in cases] + [None] * (len(rows) - len(cases))
 
 
-async def _as_known(_: object, missing: Any) -> Any:
-    return missing.case
+async def _as_known(_: object, leaving: Any) -> Any:
+    return leaving
 
 
 def _everything_seen(self: normalise.Visible, people: Any, _me: int) -> None:
@@ -83,7 +83,7 @@ MUTANTS: dict[str, tuple[Any, str, Any, int]] = {
     "a write in doubt keeps its digests": (Store, "void", Store.release, 4),
     "nobody is ever asked": (sweep.Gone, "is_suspicious", lambda *_: False, 2),
     "answers are matched by position": (client, "match_replies", _by_position, 1),
-    "a first write in doubt is not looked for": (sweep.Sweep, "_known", _as_known, 11),
+    "a first write in doubt is not looked for": (depart.Departures, "_known", _as_known, 11),
     "the account's own row counts": (normalise.Visible, "learn", _everything_seen, 4),
     "a missing e-mail address is blank": (normalise, "MAYBE_EMPTY", normalise.MAYBE_EMPTY | {"email"}, 4),
 }

@@ -1,0 +1,132 @@
+"""One draft against what CommCare is known to hold of its case: the row to send, or None."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from adaptors.commcare.cases import CaseWrite, IndexWrite
+from flows.steps.planned import Planned, external_id
+from mappings.engine import CompiledMapping, Draft
+from state import CaseRow, RowId
+
+AWAY = frozenset({"left", "withdrawn", "withdrawing", "ended", "closing"})
+"""What a case is that comes back when its record is there."""
+EMPTIED = frozenset({"withdrawn", "withdrawing"})
+
+Digest = Callable[[str, str, str], bytes]
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A draft whose parents and owner are known; `owner` "" leaves the owner as it is.
+
+    `vanished` are properties whose elements two complete reads lacked.
+    """
+
+    indices: tuple[IndexWrite, ...]
+    owner: str
+    vanished: frozenset[str] = field(default=frozenset())
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Everything there is to know about one row."""
+
+    mapping: CompiledMapping
+    row: RowId
+    user_id: int
+    draft: Draft
+    known: CaseRow | None
+    ready: Ready
+    digest: Digest
+
+    def planned(self) -> Planned | None:
+        """Build the write for the row, or None when CommCare already holds all of it."""
+        draft, known = self.draft, self.known
+        properties = dict(draft.properties) | dict.fromkeys(self._lapsed(), "")
+        values = self._values(properties)
+        digests = {name: self.digest(draft.key, name, value) for name, value in values.items()}
+        if known is None or not known.case_id:
+            generation = 1 if known is None else known.generation
+            key = external_id(draft.key, generation)
+            write = CaseWrite(
+                key, "", draft.case_type, draft.name, self.ready.owner, properties, self.ready.indices
+            )
+            return Planned(self.row, draft.case_type, self.user_id, write, digests, "create")
+        changed = self._changed(digests, known)
+        reasons = frozenset(changed - draft.ignored - self._ignored(changed) - _never_filled(values, known))
+        if not reasons:
+            return None
+        write = CaseWrite(
+            external_id(draft.key, known.generation),
+            known.case_id,
+            draft.case_type,
+            draft.name if "@name" in changed else None,
+            self.ready.owner if "@owner" in changed else None,
+            {name: value for name, value in properties.items() if name in changed},
+            tuple(index for index in self.ready.indices if f"@index:{index.name}" in changed),
+        )
+        held = changed & (known.digests or {}).keys()
+        emptied = frozenset(name for name in held - self.mapping.retired if not values[name])
+        sent = {name: digests[name] for name in changed}
+        return Planned(
+            self.row, draft.case_type, self.user_id, write, sent, "update", reasons=reasons, emptied=emptied
+        )
+
+    def _lapsed(self) -> set[str]:
+        """Return what a known case may hold and the draft has no more: all of it is emptied."""
+        known, properties = self.known, self.draft.properties
+        if known is None or not known.case_id:
+            return set()
+        lapsed = set(self.mapping.retired)
+        if known.status in AWAY or known.digests is None:
+            # Somebody came back (for a dirty row that is not certain): what only leaving sets is emptied again.
+            lapsed |= set(set_by_departures(self.mapping))
+        if known.digests is not None:
+            lapsed &= known.digests.keys()
+        return (lapsed | self.ready.vanished) - properties.keys()
+
+    def _values(self, properties: Mapping[str, str]) -> dict[str, str]:
+        """Return everything that is compared, by name; what is not a property starts with '@'."""
+        values = {**properties, "@name": self.draft.name, "@type": self.draft.case_type}
+        if self.ready.owner:
+            values["@owner"] = self.ready.owner
+        for index in self.ready.indices:
+            values[f"@index:{index.name}"] = f"{index.relationship} {index.case_id}"
+        return values
+
+    def _changed(self, digests: Mapping[str, bytes], known: CaseRow) -> set[str]:
+        """Return the names that differ.
+
+        A dirty row differs in everything that is not written once, a case that was emptied in everything.
+        """
+        emptied = known.status in EMPTIED
+        held = {} if emptied or known.digests is None else known.digests
+        once = frozenset[str]() if emptied else self.draft.once
+        return {
+            name for name, digest in digests.items() if held.get(name) != digest and name not in once | {"@type"}
+        }
+
+    def _ignored(self, changed: Iterable[str]) -> set[str]:
+        """Return vanished elements whose family alone is no reason to send."""
+        ignored = frozenset(self.mapping.spec.ignore_changes)
+        vanished = self.ready.vanished.intersection(changed)
+        return {name for name in vanished if self.mapping.definition_of(name) in ignored}
+
+
+def set_by_departures(mapping: CompiledMapping) -> Iterable[str]:
+    """Yield the properties that a mapping sets when a case goes away, in whatever way."""
+    for departure in (mapping.when_left, mapping.when_excluded, mapping.when_course_ends):
+        yield from departure.set if departure is not None else ()
+
+
+def parks(mapping: CompiledMapping) -> bool:
+    """Say whether a mapping ever gives a case to the owner of parked cases."""
+    departures = (mapping.when_left, mapping.when_excluded, mapping.when_course_ends)
+    return any(departure is not None and departure.park for departure in departures)
+
+
+def _never_filled(values: Mapping[str, str], known: CaseRow) -> set[str]:
+    """Return what is blank and was never sent: there is nothing to empty, so alone it is no reason to send."""
+    return set() if known.digests is None else {n for n, v in values.items() if not v and n not in known.digests}

@@ -1,0 +1,150 @@
+"""Cases whose record is gone, kept out or over: what the mapping says is set, emptied, parked or closed, at once.
+
+All of it is one row of one write, so that a stop in the middle leaves the case as it was, or all of it is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from adaptors.commcare.cases import CaseReply, CaseWrite
+from adaptors.errors import Refused
+from flows.result import Result, RunState
+from flows.steps.planned import Planned, external_id
+from flows.world import World
+from mappings.engine import CompiledMapping, Departure
+from state import CaseRow, RowId
+
+NOTHING = Departure({})
+PARKED_UNKNOWN = "parked_owner_unknown"
+
+
+@dataclass(frozen=True)
+class Leaving:
+    """A case that goes away: `op` is left, withdrawn or ended; `private` empties what is personal as well."""
+
+    mapping: CompiledMapping
+    row: RowId
+    case: CaseRow
+    departure: Departure | None
+    op: str
+    private: bool = False
+    held: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """The properties that CommCare holds, asked for where the books do not know their names."""
+
+
+class Departures:
+    """Builds the rows of cases that go away; what has nothing to say is settled in the books alone."""
+
+    def __init__(self, world: World, result: Result) -> None:
+        self._world = world
+        self._result = result
+        self._digest = world.books.store.digest
+
+    async def rows(self, leaving: Iterable[Leaving]) -> list[Planned]:
+        """Return the rows to send; a case whose last write is still in doubt is left for a later run."""
+        store = self._world.books.store
+        resting = await self._world.books.do(store.intents)
+        rows, silent = list[Planned](), dict[RowId, str]()
+        for one in leaving:
+            known = await self._known(one) if one.row not in resting else None
+            if known is None:
+                continue
+            row = await self._row(known)
+            if row is not None and known.case.case_id:
+                rows.append(row)
+            else:  # it says so already, or there is no such case
+                silent[one.row] = status_after(one)
+                counts = self._result.of(one.mapping.case_type)
+                counts.withdrawn += one.op == "withdrawn"
+        if not self._result.preview:
+            await self._world.books.do(store.settle, silent)
+        return rows
+
+    async def _known(self, one: Leaving) -> Leaving | None:
+        """Return the case; one that the books know too little of is asked for, None when it is not certain."""
+        nameless = one.private and one.case.digests is None
+        if one.case.case_id and not nameless:
+            return one
+        try:
+            found = await self._ask(one)
+        except Refused:
+            return None
+        if found is None:
+            return one
+        case_id = one.case.case_id or found.case_id
+        case = replace(one.case, case_id=case_id, owner_id=one.case.owner_id or found.owner_id)
+        return replace(one, case=case, held=found.properties)
+
+    async def _ask(self, one: Leaving) -> CaseReply | None:
+        return await self._world.commcare.case_by_external_id(external_id(one.row.key, one.case.generation))
+
+    async def _row(self, one: Leaving) -> Planned | None:
+        """Build the row; what the case holds already is not sent again, None when that is everything."""
+        departure, case, key = one.departure or NOTHING, one.case, one.row.key
+        texts = dict.fromkeys(private_names(one), "") | dict(departure.set)
+        if one.private and one.mapping.name_is_personal:
+            texts["@name"] = key  # a case cannot be without a name
+        parked = await self._parked() if departure.park else ""
+        if parked:
+            texts["@owner"] = parked
+        wanted = {name: self._digest(key, name, text) for name, text in texts.items()}
+        changed = {name for name, digest in wanted.items() if (case.digests or {}).get(name) != digest}
+        closes = departure.close and case.status != "closed"
+        if not changed and not closes:
+            return None
+        write = CaseWrite(
+            external_id(key, case.generation),
+            case.case_id,
+            one.mapping.case_type,
+            texts["@name"] if "@name" in changed else None,
+            texts["@owner"] if "@owner" in changed else None,
+            {name: texts[name] for name in sorted(changed) if not name.startswith("@")},
+            close=closes,
+        )
+        digests = {name: wanted[name] for name in changed}
+        return Planned(
+            one.row,
+            one.mapping.case_type,
+            case.user_id,
+            write,
+            digests,
+            one.op,
+            status_after(one),
+            owner_before=case.owner_id if parked else "",
+        )
+
+    async def _parked(self) -> str:
+        """Return the owner of parked cases, "" with a word about it when CommCare does not know that owner."""
+        owner = self._world.project.parked_owner
+        if owner is None:
+            return ""
+        found = await self._world.commcare.owners.resolve(owner.kind, owner.value)
+        if found.state == "ok":
+            return found.owner_id
+        self._result.reasons[PARKED_UNKNOWN] += 1
+        self._result.worse(
+            RunState.DEGRADED,
+            f"The parked_owner of project.yaml, {owner.kind} '{owner.value}', is {found.state.replace('_', ' ')} "
+            "in CommCare: cases that should be parked were marked and stay with their owner.",
+        )
+        return ""
+
+
+def status_after(one: Leaving) -> str:
+    """Return the status of a case once it went away; what we closed stays closed."""
+    departure = one.departure or NOTHING
+    return "closed" if departure.close or one.case.status == "closed" else one.op
+
+
+def private_names(one: Leaving) -> list[str]:
+    """Return the personal properties that a case may hold, by its digests or else as CommCare listed them."""
+    if not one.private:
+        return []
+    said = one.departure.set if one.departure is not None else {}
+    names = one.held if one.case.digests is None else one.case.digests
+    listed = {name for name in names if not name.startswith("@") and one.mapping.is_personal(name)}
+    if one.case.digests is None:
+        listed |= {name for name in one.mapping.personal if name == one.mapping.definition_of(name)}
+    return sorted(listed - said.keys())

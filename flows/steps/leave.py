@@ -1,0 +1,42 @@
+"""The end of a run: who left, who is kept out, whose course is over. Until here nothing of it was sent."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+from adaptors.moodle.answers import Course
+from flows.steps.depart import Departures, Leaving
+from flows.steps.people import members_elsewhere
+from flows.steps.planned import Planned
+from flows.steps.pull import IN_COURSE
+from state import RowId
+
+if TYPE_CHECKING:
+    from flows.run import Run
+
+
+async def leave(run: Run, courses: list[Course], ended: Collection[int]) -> list[Planned]:
+    """Return the rows of all cases that go away; a preview does not know who left, that takes two reads."""
+    leaving = [] if run.preview else await run.sweep.decide()
+    withdrawals = run.planner.withdrawals
+    complete = run.whole_site and all(course.id in run.rosters for course in courses)
+    elsewhere = await members_elsewhere(run, courses) if complete and withdrawals.asks_for_courses else set()
+    leaving += await withdrawals.decide(complete=complete, elsewhere=elsewhere)
+    if run.whole_site:
+        leaving += await _over(run, ended)
+    return await Departures(run.world, run.result).rows(leaving)
+
+
+async def _over(run: Run, ended: Collection[int]) -> list[Leaving]:
+    """Return the active cases of courses past their end date; they come back when the course runs again."""
+    store, found = run.world.books.store, list[Leaving]()
+    for mapping in run.mappings if ended else ():
+        if mapping.source not in IN_COURSE or mapping.when_course_ends is None:
+            continue
+        for scope in sorted(set(ended) & await run.world.books.do(store.scopes, mapping.name)):
+            for key, case in (await run.world.books.do(store.cases, mapping.name, scope)).items():
+                if case.status == "active":
+                    row = RowId(mapping.name, scope, key)
+                    found.append(Leaving(mapping, row, case, mapping.when_course_ends, "ended"))
+    return found

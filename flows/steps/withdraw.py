@@ -1,0 +1,124 @@
+"""People with a case whom `include` or `exclude` keeps out now: what is personal is emptied, few at a time.
+
+An edit of a mapping can keep out thousands at once, so more than the guards allow waits for a person's word.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from flows.result import Result
+from flows.steps.asked import WITHDRAWN
+from flows.steps.depart import Leaving, private_names
+from flows.steps.planned import SITE_SCOPE, Scope
+from flows.world import World
+from mappings.engine import CompiledMapping
+from state import CaseRow, RowId
+
+
+@dataclass(frozen=True)
+class KeptOut:
+    """A case that is kept out, by the mapping or since `parent` is; `firm`: whatever courses its person is in."""
+
+    mapping: CompiledMapping
+    row: RowId
+    case: CaseRow
+    firm: bool = True
+    parent: RowId | None = None
+
+
+@dataclass
+class Withdrawals:
+    """Collects who is kept out while records are planned, and decides at the end of the run."""
+
+    world: World
+    result: Result
+    rows: set[RowId] = field(default_factory=set)
+    """Every record that this run found kept out, with a case or without: their children are kept out too."""
+    looked_at: set[int] = field(default_factory=set)
+    _found: list[KeptOut] = field(default_factory=list)
+
+    def note(self, scope: Scope, known: Mapping[str, CaseRow], *, has_children: bool) -> None:
+        """Take in what a scope's mapping keeps out."""
+        self.looked_at.add(scope.number)
+        for key, firm in scope.excluded.items():
+            if key in scope.drafts:
+                continue
+            row = RowId(scope.mapping.name, scope.number, key)
+            if has_children:
+                self.rows.add(row)
+            if key in known:
+                self._add(KeptOut(scope.mapping, row, known[key], firm))
+
+    def follow(self, mapping: CompiledMapping, row: RowId, case: CaseRow | None, parent: RowId) -> None:
+        """Take in a record that is kept out because its parent is."""
+        self.rows.add(row)
+        if case is not None:
+            self._add(KeptOut(mapping, row, case, parent=parent))
+
+    def _add(self, one: KeptOut) -> None:
+        if one.case.status == "withdrawn" or (one.case.status == "closed" and not self._holds_any(one)):
+            return
+        self._found.append(one)
+
+    def _holds_any(self, one: KeptOut) -> bool:
+        """Say whether a closed case still holds something personal: only that is of any use then."""
+        digests, digest = one.case.digests, self.world.books.store.digest
+        if digests is None:
+            return True
+        texts = dict.fromkeys(private_names(self._leaving(one)), "")
+        texts |= {"@name": one.row.key} if one.mapping.name_is_personal else {}
+        return any(digests.get(name) != digest(one.row.key, name, text) for name, text in texts.items())
+
+    @staticmethod
+    def _leaving(one: KeptOut) -> Leaving:
+        departure = None if one.case.status == "closed" else one.mapping.when_excluded
+        return Leaving(one.mapping, one.row, one.case, departure, "withdrawn", private=True)
+
+    @property
+    def asks_for_courses(self) -> bool:
+        """Whether anybody is kept out only by what he or she is in the courses."""
+        return any(not one.firm for one in self._found)
+
+    async def decide(self, *, complete: bool, elsewhere: Collection[int]) -> list[Leaving]:
+        """Return whose cases are withdrawn.
+
+        `complete`: every selected course was read; `elsewhere` are people last seen in a course that is not read.
+        Without the first, and for the second, roles and groups say nothing: those people may have others there.
+        """
+        found = [one for one in self._found if one.firm or (complete and one.case.user_id not in elsewhere)]
+        candidates = {one.row for one in self._found}
+        own = [one for one in found if one.parent is None or one.parent not in candidates]
+        refused = await self._refused(own)
+        allowed = {one.row: one for one in own if one.row.scope not in refused}
+        for one in sorted(found, key=lambda one: one.mapping.level):
+            if one.parent in allowed:  # a child goes the way of its parent, and nobody is asked twice
+                allowed[one.row] = one
+        if not complete:
+            self.looked_at.discard(SITE_SCOPE)
+        await WITHDRAWN.remember(self.world, self.result, refused, self.looked_at)
+        return [self._leaving(one) for one in allowed.values()]
+
+    async def _refused(self, own: Sequence[KeptOut]) -> dict[int, int]:
+        """Return the scopes of which a person has to be asked, with their people."""
+        guards, store = self.world.project.guards, self.world.books.store
+        people, rows = defaultdict(set), Counter[tuple[str, int]]()
+        for one in own:
+            people[one.row.scope].add(one.case.user_id or one.row.key)
+            rows[one.mapping.name, one.row.scope] += 1
+        confirmed = await WITHDRAWN.people(self.world, WITHDRAWN.confirmed)
+        asked = {scope: len(found) for scope, found in people.items() if confirmed.get(scope) != len(found)}
+        refused = {}
+        for (name, scope), count in rows.items():
+            living = await self.world.books.do(store.count_active, name, scope)
+            many = asked.get(scope, 0) >= guards.leavers_people
+            if many and count > living * guards.leavers_percent / 100:
+                refused[scope] = asked[scope]
+        total = sum(count for (_, scope), count in rows.items() if scope in asked and scope not in refused)
+        everything = 0
+        for mapping in self.world.project.mappings if total else ():
+            everything += await self.world.books.do(store.count_active, mapping.name)
+        over = total > max(guards.run_cases, everything * guards.run_percent / 100)
+        return dict(asked) if over else refused
