@@ -16,7 +16,7 @@ from mappings.engine.steps import table_name
 from mappings.engine.templates import parse_template
 from mappings.engine.transform import TRANSFORMS
 
-_TEXT_STEPS: Final = ("trim", "lower", "upper", "title", "text", "html_to_text", "shorten", "replace")
+_TEXT_STEPS: Final = ("trim", "lower", "upper", "title", "text", "html_to_text", "plain_text", "replace")
 _NEVER_REFUSE: Final = frozenset((*_TEXT_STEPS, "split", "join", "count", "first"))
 _FINE_WITH_NUMBERS: Final = frozenset(("number", "date", "date_time", "days_ago", "bands"))
 
@@ -124,6 +124,8 @@ class PropertyWords:
             return self._mapping.around.tables(known.table)[table_name(step)].otherwise is None
         fields = [self._types.get(path) for path in value_paths(spec)]
         numbers = all(field is not None and field.type in ("number", "time") for field in fields)
+        if step.name == "shorten":
+            return isinstance(step.settings, dict) and step.settings.get("longer") == "refuse"
         return step.name not in _NEVER_REFUSE and not (numbers and step.name in _FINE_WITH_NUMBERS)
 
     def _invalid(self, spec: PropertySpec) -> str:

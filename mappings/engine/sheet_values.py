@@ -69,8 +69,11 @@ def _step_words(step: StepSpec, phrases: Phrases) -> str:
     if step.name == "replace":
         texts = {name: quoted_text(str(text)) for name, text in given.items()}
         return phrases.transform("replace", **texts)
+    if given.get("longer") == "refuse":
+        return phrases.transform("shorten_refuse", length=given.get("length"))
     if step.name in ("join", "shorten"):
-        return phrases.transform(step.name, by=f'"{given.get("by", only)}"', length=given.get("length", only))
+        name = "shorten_refuse" if given.get("longer") == "refuse" else step.name
+        return phrases.transform(name, by=f'"{given.get("by", only)}"', length=given.get("length", only))
     return phrases.transform(step.name) or phrases.transform("own", name=step.name)
 
 
