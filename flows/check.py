@@ -14,7 +14,7 @@ from flows.check_mappings import check_mappings
 from flows.check_moodle import check_moodle
 from flows.check_people import check_people
 from flows.clock import SystemClock
-from flows.open import has_books, open_commcare, open_moodle, open_project, open_store
+from flows.open import empty_store, has_books, open_commcare, open_moodle, open_project, open_store
 from flows.probe import Finding, Probe, fail, ok
 from flows.settings import Settings
 from flows.steps.pull import wanted_by
@@ -58,6 +58,7 @@ def _books(probe: Probe) -> Iterator[Finding]:
     """Open the books, which must not belong to other systems."""
     try:
         if not has_books(probe.settings):
+            probe.store = empty_store()
             yield ok("Books", "none yet: the first run begins them")
             return
         store = probe.store = open_store(probe.settings)

@@ -42,7 +42,7 @@ def open_without_books(
     commcare: Transport | None = None,
 ) -> World:
     """Prepare for a look that leaves no trace: the books are empty and in memory only."""
-    books = Books(lambda: Store.open("sqlite://", key=bytes(32)))
+    books = Books(empty_store)
     return _world(settings, project, books, (clock or SystemClock(), moodle, commcare))
 
 
@@ -90,6 +90,11 @@ def open_store(settings: Settings) -> Store:
         store.close()
         raise
     return store
+
+
+def empty_store() -> Store:
+    """Open books in memory: nothing is known yet, and nothing is kept."""
+    return Store.open("sqlite://", key=bytes(32))
 
 
 def target(settings: Settings) -> tuple[str, str, str]:
