@@ -128,7 +128,7 @@ class Http:
 
 def _tell_retry(details: stamina.instrumentation.RetryDetails) -> None:
     """Write a retry to the log: which system and operation, never what was asked."""
-    log.warning("%s; trying again in %.0f s", details.caused_by, details.wait_for)
+    log.warning("%s Trying again in %.0f s.", details.caused_by, details.wait_for)
 
 
 stamina.instrumentation.set_on_retry_hooks([_tell_retry])
