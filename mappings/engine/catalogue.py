@@ -40,8 +40,6 @@ IDENTITY: Final[Mapping[str, tuple[str, ...]]] = {
 PROJECT_FIELDS: Final = ("site", "site_url")
 """Names that templates may use beside the record's fields."""
 
-PLANNED_SOURCES: Final[tuple[str, ...]] = ()
-
 _OWN_RECORD: Final = {"users": "user", "courses": "course"}
 
 _SYNONYMS: Final[Mapping[str, str]] = {

@@ -27,16 +27,33 @@ def test_nothing_to_find(tmp_path: Path, project: str) -> None:
     """The shipped mappings are right and pass their own tests in any project of any country."""
     report = check_project(shipped(tmp_path, project), CATALOGUE)
     assert [] == [problem.render() for problem in report.problems]
-    assert (11, 0) == (report.tests_run, report.tests_failed)
-    assert (2, ("grade_item",)) == (report.mappings, report.switched_off)
+    assert (18, 0) == (report.tests_run, report.tests_failed)
+    assert (2, ("course", "engagement", "grade_item")) == (report.mappings, report.switched_off)
 
 
-def test_grade_items_can_be_switched_on(tmp_path: Path) -> None:
-    """Deleting one line gives a third level of cases."""
-    file = shipped(tmp_path) / "grade_item.yaml"
-    file.write_text(file.read_text("utf-8").replace("enabled: false\n", ""), "utf-8")
+def test_everything_can_be_switched_on(tmp_path: Path) -> None:
+    """Deleting one line in each of the mappings that are off gives more cases, down to a third level."""
+    for file in shipped(tmp_path).glob("*.yaml"):
+        file.write_text(file.read_text("utf-8").replace("enabled: false\n", ""), "utf-8")
+    assert [] == [problem.render() for problem in check_project(tmp_path, CATALOGUE).problems]
     found = load_project(tmp_path, CATALOGUE).mappings
-    assert [("student", 0), ("enrolment", 1), ("grade_item", 2)] == [(m.name, m.level) for m in found]
+    levels = {"course": 0, "student": 0, "engagement": 1, "enrolment": 1, "grade_item": 2}
+    assert levels == {mapping.name: mapping.level for mapping in found}
+
+
+def test_reminders_do_not_start_by_themselves() -> None:
+    """The first load of engagement cases carries sms_live "no"; switching on is one word in the file."""
+    text = (SHIPPED / "engagement.yaml").read_text("utf-8")
+    assert 1 == text.count('    value: "no"\n')
+    assert "enabled: false\n" in text
+
+
+def test_code_lists_are_used(tmp_path: Path) -> None:
+    """Each shipped code list is used by a shipped mapping: as one word, and as a multiple choice."""
+    texts = "".join(file.read_text("utf-8") for file in shipped(tmp_path).glob("*.yaml"))
+    assert {"languages", "roles"} == set(re.findall(r"\{code_list: (\w+)\}", texts))
+    lists = (tmp_path / "code_lists.yaml").read_text("utf-8")
+    assert {"languages", "roles"} == set(re.findall(r"^  (\w+):$", lists, re.MULTILINE))
 
 
 def test_the_demo_project(tmp_path: Path) -> None:
@@ -62,7 +79,7 @@ def test_neutral() -> None:
 def test_no_edit_makes_the_checker_fall_over(tmp_path: Path) -> None:
     """A thousand random edits of the shipped files: each is checked, and loads or ends in MappingError."""
     chance = random.Random(20261121)
-    names = ["student.yaml", "enrolment.yaml", "grade_item.yaml", "project.yaml"]
+    names = sorted(file.name for file in shipped(tmp_path).glob("*.yaml"))
     texts = {name: (shipped(tmp_path) / name).read_text("utf-8") for name in names}
     right = 0
     for number in range(EDITS):

@@ -65,6 +65,12 @@ _GRADE = (
     "hidden:flag overridden:flag"
 )
 _ITEM = "id:number name:text type:text module:text idnumber:text cmid:number categoryid:number"
+_ASSIGNMENT = (
+    "id:number cmid:number name:text duedate:time cutoffdate:time gradingduedate:time "
+    "allowsubmissionsfromdate:time grademax:number maxattempts:number nosubmissions:flag teamsubmission:flag "
+    "blindmarking:flag"
+)
+_SUBMISSION = "id:number status:text gradingstatus:text attemptnumber:number timecreated:time timemodified:time"
 _ENROLLED = "roles:list groups:list teachers:list! status:text lastcourseaccess:time"
 
 
@@ -95,6 +101,26 @@ _SOURCES = {
         )
     ),
     "courses": _COURSE,
+    "engagement": " ".join(
+        (
+            _within("user.", _PERSON),
+            "profile.*:text! roles:list groups:list lastaccess:time lastcourseaccess:time courses_active:number",
+            "activities.done:number activities.left:number activities.overdue:number progress:number",
+            "next_due:time courses_completed:number completed:flag",
+            _within("needs_attention.course.", _COURSE),
+            "needs_attention.lastcourseaccess:time needs_attention.left:number needs_attention.overdue:number",
+        )
+    ),
+    "assignments": " ".join(
+        (
+            _within("assignment.", _ASSIGNMENT),
+            _within("submission.", _SUBMISSION),
+            _within("course.", _COURSE),
+            _within("user.", _PERSON),
+            _ENROLLED,
+            _within("grade.", _GRADE),
+        )
+    ),
 }
 
 
