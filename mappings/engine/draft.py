@@ -14,6 +14,8 @@ REASONS: Final[Mapping[str, str]] = {
     "not_sent": "is needed and was not sent by Moodle",
     "too_long": "is longer than 255 characters",
     "invalid_phone": "is not a telephone number",
+    "invalid_email": "is not an e-mail address",
+    "over_length": "is longer than the mapping allows",
     "not_a_number": "is not a number",
     "not_a_date": "is not a date",
     "unknown_code": "is in neither the code list nor the lookup table",

@@ -141,8 +141,8 @@ def _settings(transform: Transform) -> Schema:
         "additionalProperties": {"type": "number"} if transform.open_settings else False,
     }
     described = {"description": f"{transform.help} Write {transform.usage}"}
-    if len(transform.settings) == 1 and not transform.open_settings:
-        return {**described, "anyOf": [*(_setting(setting) for setting in settings), block]}
+    if transform.bare is not None:
+        return {**described, "anyOf": [_setting(transform.bare), block]}
     return {**described, **block}
 
 

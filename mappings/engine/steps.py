@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
-from mappings.engine import transforms as _transforms  # noqa: F401  (fills TRANSFORMS)
 from mappings.engine.codes import CodeTable
 from mappings.engine.draft import Context, OwnerReference
 from mappings.engine.paths import settled
@@ -16,8 +16,17 @@ from mappings.engine.reading import Loc
 from mappings.engine.spec import PropertySpec, StepSpec
 from mappings.engine.texts import to_text
 from mappings.engine.transform import OURS, UNSEEN, Transform, TransformList
+from mappings.engine.transforms import lower, trim, upper
 
 Chain = Callable[[object, Context], object]
+Step = Callable[[Any], object]
+
+_QUICK: Final[Mapping[object, Step]] = {
+    trim: str.strip,
+    lower: str.lower,
+    upper: str.upper,
+}
+"""What does the same to a text as a transform of ours, without a call in Python."""
 
 
 @dataclass(frozen=True)
@@ -85,15 +94,14 @@ def bind_settings(step: StepSpec, transforms: TransformList = OURS) -> tuple[Tra
 
 
 def _named(known: Transform, written: object) -> Mapping[str, object]:
-    """Return settings by name; a bare value stands for the only setting there is."""
+    """Return settings by name; a bare value stands for the one of `Transform.bare`."""
     if written is None:
         return {}
     if isinstance(written, dict):
         return written
-    only = list(known.settings)
-    if len(only) == 1 and not known.open_settings:
-        return {only[0]: written}
-    needs = "takes no settings" if not only else "needs its settings by name"
+    if known.bare is not None:
+        return {known.bare.name: written}
+    needs = "takes no settings" if not known.settings else "needs its settings by name"
     raise StepError(StepFault((known.name,), f"{quoted(known.name)} {needs}", f"write {known.usage}"))
 
 
@@ -122,6 +130,11 @@ def table_name(step: StepSpec) -> str:
 def bind_step(step: StepSpec, around: Surroundings) -> Chain:
     """Return a right step as a function of a value and the run's context."""
     known, settings = bind_settings(step, around.transforms)
+    return _function(known, _arguments(known, settings, around))
+
+
+def _arguments(known: Transform, settings: Mapping[str, Any], around: Surroundings) -> dict[str, Any]:
+    """Return what a transform's function is called with beside the value."""
     arguments = {_parameter(known, name): setting for name, setting in settings.items()}
     if known.table:
         arguments = {"table": around.tables(known.table)[arguments["name"]]}
@@ -129,7 +142,7 @@ def bind_step(step: StepSpec, around: Surroundings) -> Chain:
         arguments["zone"] = around.zone
     if "country" in known.needs:
         arguments.setdefault("country", around.country)
-    return _function(known, arguments)
+    return arguments
 
 
 def _parameter(known: Transform, name: str) -> str:
@@ -171,6 +184,31 @@ def compile_chain(steps: Sequence[StepSpec], around: Surroundings) -> Chain | No
         return value
 
     return run
+
+
+class PlainSteps(NamedTuple):
+    """Transforms as functions of one value: the first takes just this `kind`, each gives a text, None or Invalid."""
+
+    steps: Sequence[Step]
+    kind: type
+
+
+def plain_steps(steps: Sequence[StepSpec], around: Surroundings) -> PlainSteps | None:
+    """Return a list of transforms without what only rare values need; None when one needs today's date or a list,
+    or gives anything but a text.
+    """
+    bound = [bind_settings(step, around.transforms) for step in steps]
+    for known, settings in bound:
+        if "today" in known.needs or known.takes == "list" or known.result("text", settings) != "text":
+            return None
+    numbers = bool(bound) and bound[0][0].takes in ("number", "moment")
+    return PlainSteps([_plain(*each, around) for each in bound], int if numbers else str)
+
+
+def _plain(known: Transform, settings: Mapping[str, Any], around: Surroundings) -> Step:
+    if known.table:
+        return around.tables(known.table)[str(settings["name"])].translate
+    return _QUICK.get(known.function) or partial(known.function, **_arguments(known, settings, around))
 
 
 def listed_values(spec: PropertySpec, around: Surroundings) -> tuple[str, ...]:

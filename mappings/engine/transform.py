@@ -83,6 +83,14 @@ class Transform:
         return "list" if self.list_without and self.list_without not in settings else self.gives
 
     @property
+    def bare(self) -> Setting | None:
+        """The setting that a bare value stands for: the only one there is, or the only one that must be given."""
+        if self.open_settings:
+            return None
+        given = [setting for setting in self.settings.values() if setting.required or len(self.settings) == 1]
+        return given[0] if len(given) == 1 else None
+
+    @property
     def usage(self) -> str:
         """How the transform is written, with its settings."""
         if not self.settings:

@@ -1,4 +1,4 @@
-"""The transforms of the language: a closed list of 21, text in and text out unless they say otherwise."""
+"""The transforms of the language: a closed list of 23, text in and text out unless they say otherwise."""
 
 from __future__ import annotations
 
@@ -8,17 +8,23 @@ from datetime import tzinfo
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, Literal
 
+from mappings.engine.addresses import address
 from mappings.engine.codes import CodeTable
 from mappings.engine.markup import html_text
 from mappings.engine.moments import day, day_text, format_refusal, moment, typed_day, utc_text
 from mappings.engine.paths import settled
 from mappings.engine.phones import country_refusal, phone_text
-from mappings.engine.texts import to_number, to_text
+from mappings.engine.pictures import without_pictures
+from mappings.engine.texts import Invalid, to_number, to_text
 from mappings.engine.transform import transform
 
 
 def _refuse_format(settings: Mapping[str, Any]) -> str:
     return format_refusal(settings.get("format", "%Y-%m-%d"))
+
+
+def _refuse_formats(settings: Mapping[str, Any]) -> str:
+    return _refuse_format(settings) or format_refusal(settings.get("or") or "%Y")
 
 
 def _refuse_country(settings: Mapping[str, Any]) -> str:
@@ -97,6 +103,12 @@ def phone(
     return phone_text(value, country, format)
 
 
+@transform(example=(None, " Amina@Example.ORG ", "amina@example.org"))
+def email(value: str) -> str:
+    """Check an e-mail address and write it in small letters."""
+    return address(value)
+
+
 @transform(example=({"format": "%d/%m/%Y"}, 1760000000, "09/10/2025"), takes="moment", refuse=_refuse_format)
 def date(value: object, *, format: str = "%Y-%m-%d", zone: tzinfo) -> str | None:
     """Give the day of a Moodle time in the project's time zone."""
@@ -111,10 +123,15 @@ def date_time(value: object, *, zone: tzinfo) -> str | None:
     return utc_text(when) if when else None
 
 
-@transform(example=({"format": "%d/%m/%Y"}, "09/10/2025", "2025-10-09"), refuse=_refuse_format)
-def parse_date(value: str, *, format: str) -> str:
-    """Read a date that somebody typed."""
-    return typed_day(value, format)
+@transform(example=({"format": "%d/%m/%Y", "or": "%d/%m/%y"}, "9/10/25", "2025-10-09"), refuse=_refuse_formats)
+def parse_date(value: str, *, format: str, or_: str = "") -> str:
+    """Read a date that somebody typed, in one way of writing or in another."""
+    try:
+        return typed_day(value, format)
+    except Invalid:
+        if not or_:
+            raise
+        return typed_day(value, or_)
 
 
 @transform(example=(None, 1760000000, 10), takes="moment", gives="number")
@@ -150,10 +167,10 @@ def lookup(value: str, *, table: CodeTable) -> str:
 @transform(example=({"by": "_", "take": "1"}, "en_us", "en"), refuse=_refuse_split, list_without="take")
 def split(value: str, *, by: str, take: int = 0) -> str | list[str] | None:
     """Cut at a text and take one part, counted from 1; without `take`, a list of all parts that are not blank."""
-    parts = [part.strip() for part in value.split(by)]
+    parts = value.split(by)
     if take:
-        return parts[take - 1] if take <= len(parts) else None
-    return [part for part in parts if part] or None
+        return parts[take - 1].strip() if take <= len(parts) else None
+    return [part.strip() for part in parts if part.strip()] or None
 
 
 @transform(example=(", ", ["Siaya", "Evening"], "Siaya, Evening"), takes="list")
@@ -180,9 +197,17 @@ def html_to_text(value: str) -> str:
     return html_text(value)
 
 
+@transform(example=(None, "Amina 🌍 Otieno 👩🏾‍⚕️", "Amina Otieno"))
+def plain_text(value: str) -> str:
+    """Take out emojis and other small pictures; letters of every script, digits and signs stay."""
+    return without_pictures(value)
+
+
 @transform(example=("9", "Community Health", "Community"), refuse=_refuse_shorten)
-def shorten(value: str, *, length: int) -> str:
-    """Keep the first characters of a text."""
+def shorten(value: str, *, length: int, longer: Literal["cut", "refuse"] = "cut") -> str:
+    """Keep the first characters of a text; with `longer: refuse`, a longer one is listed as unusable instead."""
+    if longer == "refuse" and len(value) > length:
+        raise Invalid("over_length")
     return value[:length].rstrip()
 
 
