@@ -19,12 +19,14 @@ from pathlib import Path
 from adaptors.commcare.fake import FakeCommCare
 from adaptors.commcare.fake_project import FakeProject
 from adaptors.moodle.fake import FakeMoodle
+from adaptors.moodle.fake_activities import AUTOMATIC
 from adaptors.moodle.fake_site import FakeSite
 from adaptors.serve import LocalServer
 from flows.errors import UsageError
 
 DOMAIN = "sandbox"
 USERNAME = "sync@example.org"
+DAY = 86_400
 SHIPPED = Path(__file__).parent.parent / "mappings"
 
 LEARNERS = (
@@ -77,7 +79,7 @@ def make_sandbox() -> Sandbox:
     learners = tuple(
         site.add_user(
             first, last, username=f"{first}.{last}".lower(), email=f"{first}.{last}@example.org".lower(),
-            phone1=phone, city="Kisumu", country="KE", lang="en", lastaccess=site.now - 86_400 * number,
+            phone1=phone, city="Kisumu", country="KE", lang="en", lastaccess=site.now - DAY * number,
         )
         for number, (first, last, phone) in enumerate(LEARNERS)
     )  # fmt: skip
@@ -86,10 +88,13 @@ def make_sandbox() -> Sandbox:
         site.enrol(course, teacher, ("editingteacher",))
         for number in who:
             site.enrol(course, learners[number], groups=("Morning" if number % 2 else "Evening",))
-        for activity in activities:
+        for place, activity in enumerate(activities):
             item = items[activity] = site.set_grade_item(course, activity)
+            cmid = site.activities.set(course, activity, tracking=AUTOMATIC, due=site.now + DAY * (14 * place - 3))
             for number in list(who)[::2]:
                 site.grade(item, learners[number], 55 + 4 * number)
+                site.activities.submit(cmid, learners[number], site.now - 2 * DAY, gradingstatus="graded")
+                site.activities.complete(cmid, learners[number], site.now - 2 * DAY)
     project = FakeProject()
     project.add_group("Field coaches")
     api_key = secrets.token_hex(20)
