@@ -217,7 +217,7 @@ class Attention(Record):
     """
 
     course: CourseFields | None = _told("The course.", "record", function=_COURSES)
-    lastcourseaccess: int | None = _told("Last time in that course; blank when never.", "time")
+    lastcourseaccess: int | None = _told("Last time in that course; blank when never.", "time", function=_ENROLLED)
     left: int | None = _told("Activities still to do there.", "number")
     overdue: int | None = _told("Activities there whose due date has passed.", "number")
 
