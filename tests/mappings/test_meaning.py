@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from mappings.engine import HeldBack, ValueProblem
-from tests.mappings.workbench import CONTEXT, PERSON, drafted, student, value
+from mappings.engine import HeldBack, ValueProblem, check_project
+from tests.mappings.workbench import CATALOGUE, CONTEXT, HEAD, PERSON, drafted, folder, student, value
 
 MISSING: dict[str, Any] = {}
 
@@ -20,10 +20,20 @@ MISSING: dict[str, Any] = {}
         ("Nurse", "department", {"department": "Nurse"}),
         ("80", "{source: lastaccess, transform: [text]}", {"lastaccess": 80.0}),
         ("true", "{source: suspended}", {"suspended": True}),
+        ("0", "{source: lastaccess, transform: [text]}", {"lastaccess": 0}),
+        ("NURSE", "{source: department, transform: [trim, upper], default: none}", {"department": " Nurse "}),
+        ("Nurse", "{source: department, write: once}", {"department": "Nurse"}),
         # blank
         ("", "department", {"department": ""}),
         ("", "department", {"department": None}),
         ("", "department", {"department": " \t"}),
+        ("", "{source: lastaccess, transform: [date]}", {"lastaccess": None}),
+        ("", "{source: profile.visit, transform: [date]}", {"profile": {"visit": "0"}}),
+        ("never", "{source: lastaccess, transform: [date], default: never}", {"lastaccess": None}),
+        ("None Given", "{source: department, transform: [lower], default: None Given}", {"department": ""}),
+        ("", "{source: department, default: none, when_blank: clear}", {"department": ""}),
+        ("", "{value: ''}", MISSING),
+        ("none", "{value: '', default: none}", MISSING),
         ("", '{source: groups, transform: [{join: ", "}]}', {"groups": []}),
         (None, "{source: department, when_blank: keep}", {"department": ""}),
         ("", "{source: department, when_blank: clear}", {"department": ""}),
@@ -41,6 +51,13 @@ MISSING: dict[str, Any] = {}
         ("", "{source: department, when_not_sent: clear}", MISSING),
         ("none", "{source: department, default: none}", MISSING),
         (None, "{source: department, default: none, when_not_sent: keep}", MISSING),
+        ("", "{source: department, default: none, when_not_sent: clear}", MISSING),
+        (None, "{source: department, when_blank: clear}", MISSING),
+        (None, "{source: department, transform: [{code_list: gender}], when_invalid: clear}", MISSING),
+        ("none", "{template: '{city} town', default: none, personal: true}", MISSING),
+        ("", "{template: '{city} town', when_not_sent: clear, personal: true}", MISSING),
+        (None, "{template: '{city} town', when_blank: keep, personal: true}", {"city": ""}),
+        ("none", "{cases: [{when: {source: suspended, is: true}, value: off}], default: none}", MISSING),
         (None, "profile.gender", MISSING),
         (None, "profile.gender", {"profile": {}}),
         ("", "profile.gender", {"profile": {"gender": ""}}),
@@ -62,6 +79,12 @@ MISSING: dict[str, Any] = {}
             "{source: profile.gender, transform: [upper, {code_list: gender}], when_invalid: original}",
             {"profile": {"gender": " x "}},
         ),
+        (
+            "1760000000000000000000",
+            "{source: lastaccess, transform: [date], when_invalid: original}",
+            {"lastaccess": 1760000000000000000000},
+        ),
+        (None, "{source: email, transform: [email], personal: true}", {"email": "none"}),
         ("community", "{source: profile.cadre, transform: [{code_list: cadre}]}", {"profile": {"cadre": "CHW"}}),
         ("other", "{source: profile.cadre, transform: [{code_list: cadre}]}", {"profile": {"cadre": "?"}}),
         ("siaya-02", "{source: profile.d, transform: [{lookup: facility}]}", {"profile": {"d": "Bondo"}}),
@@ -206,3 +229,32 @@ def test_odd_shapes_are_problems_not_crashes(tmp_path: Path) -> None:
         ("c", "not_a_number"),
         ("d", "unexpected_list"),
     ] == [(problem.property, problem.reason) for problem in made.problems]
+
+
+@pytest.mark.parametrize(
+    ("expected", "word", "value_word"),
+    [
+        (True, "when_blank", "keep"),
+        (True, "when_blank", "clear"),
+        (True, "when_blank", "reject"),
+        (False, "when_blank", "original"),
+        (True, "when_not_sent", "keep"),
+        (True, "when_not_sent", "clear"),
+        (True, "when_not_sent", "reject"),
+        (False, "when_not_sent", "original"),
+        (True, "when_invalid", "keep"),
+        (True, "when_invalid", "clear"),
+        (True, "when_invalid", "original"),
+        (True, "when_invalid", "reject"),
+        (False, "when_invalid", "ignore"),
+        (True, "write", "once"),
+        (False, "write", "always"),
+        (True, "retire", "clear"),
+        (False, "validate", "true"),
+    ],
+)
+def test_the_words_of_a_property(tmp_path: Path, expected: bool, word: str, value_word: str) -> None:
+    """The words that decide about nothing, about wrong values and about old ones, and no others."""
+    start = "" if word == "retire" else "source: department, "
+    folder(tmp_path, {"student.yaml": f"{HEAD}properties:\n  x: {{{start}{word}: {value_word}}}\n"})
+    assert expected == (not check_project(tmp_path, CATALOGUE).errors)

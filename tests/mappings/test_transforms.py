@@ -243,3 +243,80 @@ def test_a_list_of_transforms_stops_at_nothing(tmp_path: Path) -> None:
     assert "" == value(
         tmp_path, "{source: department, transform: [{split: {by: '_', take: 2}}, upper]}", department="a"
     )
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "amina",
+        "amina@",
+        "@example.org",
+        "amina@example",
+        "a b@example.org",
+        "a@b@example.org",
+        "a@-x.org",
+        "a..b@x.org",
+        "a@x.123",
+        "amina@example..org",
+        "amina,b@example.org",
+        "<a@example.org>",
+        f"{'a' * 250}@x.org",
+        "a@exa mple.org",
+    ],
+)
+def test_email_refuses(given: str) -> None:
+    """What no mail could reach is no address."""
+    with pytest.raises(Invalid, match="invalid_email"):
+        run("email", None, given)
+
+
+@pytest.mark.parametrize(
+    ("expected", "given"),
+    [
+        ("o'neil+chw@mail.example.org", "O'Neil+CHW@Mail.example.org"),
+        ("añasco@correo.ejemplo", " AÑASCO@correo.ejemplo"),
+        ("a.b_c@x-y.example.org", "a.b_c@x-y.example.org"),
+    ],
+)
+def test_email(expected: str, given: str) -> None:
+    """Addresses of every script are taken, in small letters."""
+    assert expected == run("email", None, given)
+
+
+@pytest.mark.parametrize(
+    ("expected", "given"),
+    [
+        ("N'diaye 50% © 20°", "N'diaye 50% © 20°"),
+        ("السيد नमस्ते", "السيد 🌍🇰🇪 नमस्ते 1️⃣".replace("1️⃣", "")),
+        ("1 Amina", "1️⃣ Amina ✅"),
+        ("ක්‍ෂ", "ක්‍ෂ"),
+        ("", "👩🏾‍⚕️❤️"),
+        ("plain", "plain"),
+    ],
+)
+def test_plain_text(expected: str, given: str) -> None:
+    """Pictures go, letters stay: also those that are joined in their script."""
+    assert expected == run("plain_text", None, given)
+
+
+@pytest.mark.parametrize(("expected", "given"), [("2024-03-05", "5/3/24"), ("2024-03-05", "05/03/2024")])
+def test_dates_in_two_ways_of_writing(expected: str, given: str) -> None:
+    """The second way is tried when the first does not fit."""
+    assert expected == run("parse_date", {"format": "%d/%m/%Y", "or": "%d/%m/%y"}, given)
+
+
+def test_too_long_is_cut_or_refused() -> None:
+    """A long text is cut unless the mapping would rather have it listed; one that fits is left alone."""
+    assert "Commu" == run("shorten", "5", "Community")
+    assert "Commu" == run("shorten", {"length": "5", "longer": "refuse"}, "Commu")
+    with pytest.raises(Invalid, match="over_length"):
+        run("shorten", {"length": "5", "longer": "refuse"}, "Community")
+
+
+@pytest.mark.parametrize(
+    ("expected", "take"), [(["a", "b"], None), ("b", "2"), (None, "3")], ids=["all", "one", "beyond"]
+)
+def test_split_gives_all_parts_or_one(expected: object, take: str | None) -> None:
+    """Without `take` all parts that are not blank come out, with it one."""
+    assert expected == run("split", {"by": ",", **({"take": take} if take else {})}, "a , b")
+    assert run("split", ",", " , ,") is None
