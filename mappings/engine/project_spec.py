@@ -13,11 +13,15 @@ from mappings.engine.spec import OwnerTextSpec
 class CoursesSpec(Strict):
     """Which courses are read; nothing is chosen by default."""
 
-    ids: tuple[Whole, ...] = ()
-    categories: tuple[Whole, ...] = ()
-    shortname_like: str = ""
-    only_running: Flag = False
-    custom_field: dict[str, str] = Field(default_factory=dict)
+    ids: tuple[Whole, ...] = Field((), description="Courses by the number in their address.")
+    categories: tuple[Whole, ...] = Field((), description="Course categories by number, with their subcategories.")
+    shortname_like: str = Field(
+        "", description="A pattern for the short name, such as CHW-*; * stands for any text."
+    )
+    only_running: Flag = Field(False, description="true leaves out courses that have not begun or are over.")
+    custom_field: dict[str, str] = Field(
+        default_factory=dict, description="A custom course field and its value, such as {region: Siaya}."
+    )
 
     @model_validator(mode="after")
     def _one_field(self) -> CoursesSpec:
@@ -31,37 +35,45 @@ class CoursesSpec(Strict):
 class LookupSpec(Strict):
     """A CSV table: the column to look in, the column to take, and a value for what is not in it."""
 
-    file: str
-    key: str
-    value: str
-    otherwise: str | None = None
+    file: str = Field(description="The CSV file, in the folder lookups.")
+    key: str = Field(description="The column to look in.")
+    value: str = Field(description="The column to take.")
+    otherwise: str | None = Field(
+        None, description="The answer for what is not in the table; without it, that is listed instead."
+    )
 
 
 class GuardsSpec(Strict):
     """How many people may disappear before a person is asked."""
 
-    leavers_percent: Number = 20.0
-    leavers_people: Whole = 3
-    run_percent: Number = 5.0
-    run_cases: Whole = 5
+    leavers_percent: Number = Field(
+        20.0, description="In percent, how many people of a course may be missing before somebody is asked."
+    )
+    leavers_people: Whole = Field(3, description="From how many people of a course on this is looked at.")
+    run_percent: Number = Field(
+        5.0, description="In percent, how many cases may disappear in one run before somebody is asked."
+    )
+    run_cases: Whole = Field(5, description="How many cases may always disappear in one run.")
 
 
 class IntervalsSpec(Strict):
     """Hours between two reads of a stream."""
 
-    people: Number | None = None
-    enrolments: Number | None = None
-    grades: Number | None = None
-    courses: Number | None = None
-    engagement: Number | None = None
-    assignments: Number | None = None
+    people: Number | None = Field(None, description="Hours between two readings of people.")
+    enrolments: Number | None = Field(None, description="Hours between two readings of enrolments.")
+    grades: Number | None = Field(None, description="Hours between two readings of grades.")
+    courses: Number | None = Field(None, description="Hours between two readings of courses.")
+    engagement: Number | None = Field(None, description="Hours between two readings of what people have done.")
+    assignments: Number | None = Field(None, description="Hours between two readings of assignments.")
 
 
 class NamesSpec(Strict):
     """How Moodle writes names: with its own text filters applied (`filters`), and then in which `language`."""
 
-    filters: Flag = False
-    language: str = ""
+    filters: Flag = Field(
+        False, description="true has Moodle's own text filters applied, such as multi-language content."
+    )
+    language: str = Field("", description="The language in which names are asked for, such as sw; needs filters.")
 
     @model_validator(mode="after")
     def _language_needs_filters(self) -> NamesSpec:
@@ -81,19 +93,38 @@ class CodeListsSpec(Strict):
 class ProjectSpec(Strict):
     """The shape of project.yaml."""
 
-    language: Literal["1"]
-    site: str
-    site_url: str = ""
-    time_zone: str
-    country: str
-    courses: CoursesSpec = CoursesSpec()
-    code_lists: dict[str, dict[str, str]] = Field(default_factory=dict)
-    lookups: dict[str, LookupSpec] = Field(default_factory=dict)
-    transforms_file: str = ""
-    plugins: tuple[str, ...] = ()
-    owner: OwnerTextSpec | None = None
-    parked_owner: OwnerTextSpec | None = None
-    names: NamesSpec = NamesSpec()
-    guards: GuardsSpec = GuardsSpec()
-    intervals: IntervalsSpec = IntervalsSpec()
-    moodle_key_property: str = "moodle_key"
+    language: Literal["1"] = Field(description="The version of the mapping language: 1.")
+    site: str = Field(description="The short name of this Moodle, a part of every key; never change it.")
+    site_url: str = Field("", description="The address of this Moodle, for templates.")
+    time_zone: str = Field(
+        description="The time zone in which a Moodle time becomes a day, such as Africa/Nairobi."
+    )
+    country: str = Field(
+        description="The country, in two letters, of telephone numbers written without country code."
+    )
+    courses: CoursesSpec = Field(
+        CoursesSpec(), description="Which courses are read; nothing is chosen by default."
+    )
+    code_lists: dict[str, dict[str, str]] = Field(
+        default_factory=dict,
+        description="Lists that translate codes: Moodle's code on the left, CommCare's value on the right.",
+    )
+    lookups: dict[str, LookupSpec] = Field(
+        default_factory=dict, description="Tables that the client keeps in Excel, by name."
+    )
+    transforms_file: str = Field(
+        "", description="A Python file with transforms of your own; it is code, and is run."
+    )
+    plugins: tuple[str, ...] = Field((), description="Installed packages whose transforms are used, by name.")
+    owner: OwnerTextSpec | None = Field(None, description="The owner that mappings mean by otherwise: project.")
+    parked_owner: OwnerTextSpec | None = Field(
+        None, description="The owner of parked cases: a location or group whose cases no phone syncs."
+    )
+    names: NamesSpec = Field(NamesSpec(), description="How Moodle writes names that exist in several languages.")
+    guards: GuardsSpec = Field(GuardsSpec(), description="How many people may disappear before a person is asked.")
+    intervals: IntervalsSpec = Field(
+        IntervalsSpec(), description="How often each kind of record is read, in hours."
+    )
+    moodle_key_property: str = Field(
+        "moodle_key", description="The property that holds our key in a case that was matched, not made."
+    )

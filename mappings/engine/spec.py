@@ -10,165 +10,50 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from mappings.engine.fields import Day, Flag, Number, Strict, refuse
-from mappings.engine.problems import one_of, quoted
+from mappings.engine.fields import Day, Flag, Strict, refuse
+from mappings.engine.problems import quoted
+from mappings.engine.spec_property import (
+    CaseSpec,
+    Conditions,
+    ConditionSpec,
+    ElementKeySpec,
+    ElementsSpec,
+    PropertySpec,
+    Step,
+    StepSpec,
+    as_source,
+)
 from mappings.engine.words import Words
 
-OPERATORS = ("is", "is_not", "any_of", "none_of", "like", "at_least", "below", "is_empty")
-WAYS = ("source", "first_of", "template", "value", "cases", "one_property_per")
-OWNER_KINDS = ("user", "location", "group")
-
-_WITH_RETIRE = frozenset(("retire", "label", "group", "description"))
-
-
-class ConditionSpec(Strict):
-    """`{source: suspended, is: true}`: one field and one comparison."""
-
-    source: str
-    is_: str | None = Field(None, alias="is")
-    is_not: str | None = None
-    any_of: tuple[str, ...] | None = None
-    none_of: tuple[str, ...] | None = None
-    like: str | None = None
-    at_least: Number | None = None
-    below: Number | None = None
-    is_empty: Flag | None = None
-
-    @property
-    def operators(self) -> list[str]:
-        """The comparisons that were written."""
-        return [name for name in OPERATORS if getattr(self, "is_" if name == "is" else name) is not None]
-
-    @model_validator(mode="after")
-    def _one_comparison(self) -> ConditionSpec:
-        found = self.operators
-        if not found:
-            refuse("this condition compares with nothing", f"add one of {one_of(OPERATORS)}", at="source")
-        if len(found) > 1:
-            refuse(f"this condition has two comparisons: {one_of(found, last='and')}", "keep one", at=found[1])
-        return self
-
-
-def _conditions(value: Any) -> Any:
-    return [value] if isinstance(value, dict) else value
-
-
-Conditions = Annotated[
-    tuple[ConditionSpec, ...],
-    BeforeValidator(_conditions, json_schema_input_type=ConditionSpec | tuple[ConditionSpec, ...]),
+__all__ = [
+    "CaseSpec",
+    "ConditionSpec",
+    "Conditions",
+    "DepartureSpec",
+    "ElementKeySpec",
+    "ElementsSpec",
+    "ExpectSpec",
+    "IndexSpec",
+    "MappingSpec",
+    "OwnerRuleSpec",
+    "OwnerSpec",
+    "OwnerTextSpec",
+    "PropertySpec",
+    "Step",
+    "StepSpec",
+    "TestSpec",
 ]
 
-
-class CaseSpec(Strict):
-    """`{when: ..., value: ...}`: a value for a situation."""
-
-    when: Conditions
-    value: str
-
-
-class StepSpec(Strict):
-    """One transform of a list: `lower`, or `split: {by: "_", take: 1}`; `settings` is None, a text or a block."""
-
-    name: str
-    settings: Any = None
-
-
-def _step(value: Any) -> Any:
-    if isinstance(value, str):
-        return {"name": value}
-    if isinstance(value, dict) and len(value) == 1:
-        name, settings = next(iter(value.items()))
-        return {"name": name, "settings": settings}
-    refuse("this is not a transform", "write '- lower' or '- number: {decimals: 1}', one to a line")
-
-
-Step = Annotated[StepSpec, BeforeValidator(_step)]
-
-
-def _as_source(value: Any) -> Any:
-    return {"source": value} if isinstance(value, str) else value
-
-
-class ElementKeySpec(Strict):
-    """What names the property of an element; an id that never changes."""
-
-    source: str
-    transform: tuple[Step, ...] = ()
-
-
-class ElementsSpec(Strict):
-    """`one_property_per`: a property for each element of a list in the record."""
-
-    each: str
-    key: Annotated[ElementKeySpec, BeforeValidator(_as_source, json_schema_input_type=str | ElementKeySpec)]
-    name: str
-    source: str
-    transform: tuple[Step, ...] = ()
-
-
-class PropertySpec(Strict):
-    """How one case property gets its value."""
-
-    source: str | None = None
-    first_of: tuple[str, ...] | None = None
-    template: str | None = None
-    value: str | None = None
-    cases: tuple[CaseSpec, ...] | None = None
-    otherwise: str | None = None
-    one_property_per: ElementsSpec | None = None
-    transform: tuple[Step, ...] = ()
-    default: str | None = None
-    required: Flag = False
-    when_blank: Literal["keep", "clear", "reject"] | None = None
-    when_not_sent: Literal["keep", "clear", "reject"] | None = None
-    when_invalid: Literal["keep", "clear", "original", "reject"] = "keep"
-    write: Literal["once"] | None = None
-    retire: Literal["clear"] | None = None
-    personal: Flag | None = None
-    data_type: (
-        Literal["date", "plain", "number", "select", "barcode", "gps", "phone_number", "password"] | None
-    ) = None
-    label: Words = Field(default_factory=dict)
-    group: str = ""
-    description: Words = Field(default_factory=dict)
-
-    @property
-    def ways(self) -> list[str]:
-        """The ways of taking a value that were written; a right property has one."""
-        return [way for way in WAYS if getattr(self, way) is not None]
-
-    @model_validator(mode="after")
-    def _one_way(self) -> PropertySpec:
-        found = self.ways
-        if self.retire is not None:
-            self._refuse_beside_retire()
-            return self
-        if not found:
-            refuse("nothing says where this value comes from", f"add one of {one_of(WAYS)}")
-        if len(found) > 1:
-            refuse(f"this takes its value in two ways: {one_of(found, last='and')}", "keep one", at=found[1])
-        if self.otherwise is not None and self.cases is None:
-            refuse(
-                "'otherwise' belongs to 'cases'", "use 'default' for a value when there is none", at="otherwise"
-            )
-        if self.one_property_per is not None and self.transform:
-            refuse("'transform' stands beside 'one_property_per'", "put it inside", at="transform")
-        return self
-
-    def _refuse_beside_retire(self) -> None:
-        beside = [name for name in type(self).model_fields if name in self.model_fields_set - _WITH_RETIRE]
-        if beside:
-            sentence = f"'retire' empties this property, so {quoted(beside[0])} has nothing to do"
-            refuse(sentence, f"take out 'retire' or {quoted(beside[0])}", at=beside[0])
+OWNER_KINDS = ("user", "location", "group")
 
 
 class OwnerRuleSpec(Strict):
     """One rule: a kind of owner, the field that names it and, if need be, the lookup that translates it."""
 
-    user: str | None = None
-    location: str | None = None
-    group: str | None = None
-    lookup: str | None = None
+    user: str | None = Field(None, description="The field that holds the user name of a mobile worker.")
+    location: str | None = Field(None, description="The field that holds the site code of a location.")
+    group: str | None = Field(None, description="The field that holds the name of a case-sharing group.")
+    lookup: str | None = Field(None, description="A lookup of project.yaml that translates the field first.")
 
     @property
     def kind(self) -> str:
@@ -190,10 +75,10 @@ class OwnerRuleSpec(Strict):
 class OwnerTextSpec(Strict):
     """A fixed owner, by its name in CommCare; `project` stands for the owner that project.yaml names."""
 
-    user: str | None = None
-    location: str | None = None
-    group: str | None = None
-    project: Flag = False
+    user: str | None = Field(None, description="The user name of a mobile worker.")
+    location: str | None = Field(None, description="The site code of a location.")
+    group: str | None = Field(None, description="The name of a case-sharing group.")
+    project: Flag = Field(False, description="true stands for the owner that project.yaml names.")
 
     @property
     def kind(self) -> str:
@@ -218,13 +103,17 @@ def _otherwise(value: Any) -> Any:
 class OwnerSpec(Strict):
     """Who owns the case."""
 
-    first_of: tuple[OwnerRuleSpec, ...] = ()
+    first_of: tuple[OwnerRuleSpec, ...] = Field(
+        (), description="Rules in order; the first that names an owner whom CommCare knows is taken."
+    )
     otherwise: Annotated[
         OwnerTextSpec | None,
         BeforeValidator(_otherwise, json_schema_input_type=Literal["project"] | OwnerTextSpec),
-    ] = None
-    same_as: str | None = None
-    write: Literal["once"] | None = None
+    ] = Field(None, description="The owner when no rule fits: project, or a fixed one.")
+    same_as: str | None = Field(None, description="The parent whose owner this case follows, by its case type.")
+    write: Literal["once"] | None = Field(
+        None, description="once sets the owner when the case is made; people may move it afterwards."
+    )
 
     @model_validator(mode="after")
     def _one_way(self) -> OwnerSpec:
@@ -238,10 +127,14 @@ class OwnerSpec(Strict):
 class IndexSpec(Strict):
     """A parent (`child`) or host (`extension`) of the case."""
 
-    case_type: str
-    external_id: str
-    relationship: Literal["child", "extension"]
-    when_parent_unknown: Literal["wait", "skip", "reject"] = "wait"
+    case_type: str = Field(description="The case type of the parent.")
+    external_id: str = Field(description="The parent's key, in the form that its own mapping makes.")
+    relationship: Literal["child", "extension"] = Field(
+        description="child for a case of its own, extension for one that lives and travels with its host."
+    )
+    when_parent_unknown: Literal["wait", "skip", "reject"] = Field(
+        "wait", description="wait until the parent is there, skip the parent, or reject: hold the record back."
+    )
 
 
 class DepartureSpec(Strict):
@@ -251,9 +144,12 @@ class DepartureSpec(Strict):
     cannot: CommCare's API opens no closed case again, and somebody who returns gets a new one.
     """
 
-    set: dict[str, str] = Field(default_factory=dict)
-    park: Flag = False
-    close: Flag = False
+    set: dict[str, str] = Field(default_factory=dict, description="Properties and the values that they get.")
+    park: Flag = Field(
+        False,
+        description="true gives the case to parked_owner of project.yaml: no phone holds it; can be undone.",
+    )
+    close: Flag = Field(False, description="true closes the case; cannot be undone.")
 
     @model_validator(mode="after")
     def _something(self) -> DepartureSpec:
@@ -267,14 +163,21 @@ class DepartureSpec(Strict):
 class ExpectSpec(Strict):
     """What a test looks at; what is left out is not looked at."""
 
-    external_id: str | None = None
-    case_name: str | None = None
-    owner: str | None = None
-    indices: dict[str, str] = Field(default_factory=dict)
-    properties: dict[str, str] = Field(default_factory=dict)
-    not_sent: tuple[str, ...] = ()
-    excluded: Flag = False
-    held_back: Flag = False
+    external_id: str | None = Field(None, description="The key that is expected.")
+    case_name: str | None = Field(None, description="The case name that is expected.")
+    owner: str | None = Field(
+        None, description="The first owner that is expected, as in location:siaya-02 or same_as:student."
+    )
+    indices: dict[str, str] = Field(
+        default_factory=dict, description="The keys of parents that are expected, by the name of the index."
+    )
+    properties: dict[str, str] = Field(
+        default_factory=dict,
+        description='Properties with the values that are expected; "" expects an emptied one.',
+    )
+    not_sent: tuple[str, ...] = Field((), description="Properties that stay as they are in CommCare.")
+    excluded: Flag = Field(False, description="true expects that the record is left out.")
+    held_back: Flag = Field(False, description="true expects that the record is held back.")
 
 
 class TestSpec(Strict):
@@ -282,33 +185,57 @@ class TestSpec(Strict):
 
     __test__ = False  # not a test class for pytest
 
-    name: str
-    today: Day | None = None
-    given: dict[str, Any]
-    expect: ExpectSpec
+    name: str = Field(description="What is tested, in a few words.")
+    today: Day | None = Field(None, description="The day on which the test plays, for days_ago.")
+    given: dict[str, Any] = Field(description="A made-up record, with the fields of the source.")
+    expect: ExpectSpec = Field(description="What should come out; what is left out is not looked at.")
 
 
 class MappingSpec(Strict):
     """One mapping file: one case type from one stream of Moodle records."""
 
-    language: Literal["1"]
-    enabled: Flag = True
-    case_type: str
-    description: Words = Field(default_factory=dict)
-    source: str
-    include: tuple[ConditionSpec, ...] = ()
-    exclude: tuple[ConditionSpec, ...] = ()
-    external_id: str
-    case_name: str
-    owner: OwnerSpec
-    indices: dict[str, IndexSpec] = Field(default_factory=dict)
+    language: Literal["1"] = Field(description="The version of the mapping language: 1.")
+    enabled: Flag = Field(True, description="false switches the mapping off.")
+    case_type: str = Field(description="The case type in CommCare.")
+    description: Words = Field(
+        default_factory=dict, description="What this kind of case is; one text, or one for each language."
+    )
+    source: str = Field(description="Which Moodle records are read: one record makes one case.")
+    include: tuple[ConditionSpec, ...] = Field(
+        (), description="Conditions that a record has to meet, all of them."
+    )
+    exclude: tuple[ConditionSpec, ...] = Field(
+        (), description="Conditions that keep a record out, any one of them."
+    )
+    external_id: str = Field(
+        description="The key by which a case is found again, made of {site} and ids; never change it."
+    )
+    case_name: str = Field(description="The name of the case, as a text with fields in it.")
+    owner: OwnerSpec = Field(description="Who owns the case, and so on whose phone it is.")
+    indices: dict[str, IndexSpec] = Field(
+        default_factory=dict, description="Parents of the case, by the name of the index."
+    )
     properties: dict[
-        str, Annotated[PropertySpec, BeforeValidator(_as_source, json_schema_input_type=str | PropertySpec)]
-    ]
-    ignore_changes: tuple[str, ...] = ()
-    when_left: DepartureSpec | None = None
-    when_excluded: DepartureSpec | None = None
-    when_course_ends: DepartureSpec | None = None
-    recheck_daily: Flag = False
-    existing_cases: Literal["stop", "ignore"] = "stop"
-    tests: tuple[TestSpec, ...] = ()
+        str, Annotated[PropertySpec, BeforeValidator(as_source, json_schema_input_type=str | PropertySpec)]
+    ] = Field(description="The case properties: the name in CommCare, and where its value comes from.")
+    ignore_changes: tuple[str, ...] = Field(
+        (), description="Properties whose change alone is no reason to send a case."
+    )
+    when_left: DepartureSpec | None = Field(
+        None, description="What happens to a case when its record is gone from Moodle."
+    )
+    when_excluded: DepartureSpec | None = Field(
+        None, description="What happens to a case when include and exclude now keep its record out."
+    )
+    when_course_ends: DepartureSpec | None = Field(
+        None, description="What happens to a case when its course is over or no longer chosen."
+    )
+    recheck_daily: Flag = Field(
+        False, description="true looks at every record once a day; needed where today matters (days_ago)."
+    )
+    existing_cases: Literal["stop", "ignore"] = Field(
+        "stop", description="ignore lets a first run write although CommCare has other cases of this type."
+    )
+    tests: tuple[TestSpec, ...] = Field(
+        (), description="Made-up records and what should come out, run by every check."
+    )
