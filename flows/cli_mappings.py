@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from flows.endings import FAILED, OK, plain_endings, print_json, say
-from flows.options import ENV_FILE, AsJson, Courses, EnvFile, PersonId, ShowValues, read_settings
+from flows.options import ENV_FILE, AsJson, Courses, EnvFile, PersonId, ShowValues, mappings_folder, read_settings
 
 mappings_app = typer.Typer(help="Check, test and explain the mapping files.", no_args_is_help=True)
 
@@ -25,13 +24,11 @@ def mappings_check(
 ) -> None:
     """Check the mapping files and run their tests: every problem with file, line and what to do."""
     from flows.catalogue import field_catalogue
-    from flows.settings import read_file
     from flows.show import problem_json, show_mappings
     from mappings.engine import check_project
 
     with plain_endings(as_json):
-        place = os.environ.get("MAPPINGS_DIR") or read_file(env_file).get("MAPPINGS_DIR") or "mappings"
-        folder = folder or Path(place)
+        folder = folder or mappings_folder(env_file)
         report = check_project(folder, field_catalogue(), plugins=plugins)
         if as_json:
             print_json(
@@ -40,6 +37,39 @@ def mappings_check(
         else:
             show_mappings(report, folder)
         raise typer.Exit(FAILED if report.errors else OK)
+
+
+@mappings_app.command("test")
+def mappings_test(
+    mapping: Annotated[str | None, typer.Argument(help="Only this mapping.")] = None,
+    update: Annotated[
+        bool, typer.Option("--update", help="Write what the mapping makes now into the tests that fail.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="With --update: write without asking.")] = False,
+    show_values: ShowValues = False,
+    env_file: EnvFile = ENV_FILE,
+    as_json: AsJson = False,
+) -> None:
+    """Run the tests in the mapping files; with --update, rewrite what they expect after showing the difference."""
+    from flows.mapping_tests import run, updates, write
+    from flows.masked import Eyes
+    from flows.show_tests import ask_to_write, show_tested, show_updates, tested_json
+
+    with plain_endings(as_json):
+        eyes, folder = Eyes(show_values), mappings_folder(env_file)
+        found = run(folder, mapping)
+        needed = updates(found) if update else []
+        if needed and not as_json:
+            show_updates(needed, eyes)
+        written = needed if needed and (yes or (not as_json and ask_to_write())) else []
+        for each in written:
+            write(each)
+        found = run(folder, mapping) if written else found
+        if as_json:
+            print_json(tested_json(found, written))
+        else:
+            show_tested(found, written)
+        raise typer.Exit(FAILED if any(tested.problems for tested in found) else OK)
 
 
 @mappings_app.command("explain")
@@ -152,7 +182,7 @@ def mappings_docs(
     from flows.show_docs import show_documents
 
     with plain_endings(as_json):
-        mappings = _mappings_dir(env_file)
+        mappings = mappings_folder(env_file)
         out = out or mappings / "docs"
         made = documents(mappings, language)
         stale = [out / name for name in stale_documents(made, out)] if only_check else write_documents(made, out)
@@ -176,12 +206,5 @@ def mappings_schema(
     from mappings.engine.schema import write_schemas
 
     with plain_endings():
-        for path in write_schemas(out or _mappings_dir(env_file) / "schema", field_catalogue()):
+        for path in write_schemas(out or mappings_folder(env_file) / "schema", field_catalogue()):
             say(f"Written: {path}")
-
-
-def _mappings_dir(env_file: Path) -> Path:
-    """Return the folder of the mappings as the settings name it."""
-    from flows.settings import read_file
-
-    return Path(os.environ.get("MAPPINGS_DIR") or read_file(env_file).get("MAPPINGS_DIR") or "mappings")

@@ -57,3 +57,11 @@ def say_what_wins(env_file: Path) -> None:
     if sys.stderr.isatty() and (names := unused(env_file, os.environ)):
         listed = ", ".join(names)
         say(f"The environment wins over {env_file} and has other values for {listed}. A new terminal has none.")
+
+
+def mappings_folder(env_file: Path) -> Path:
+    """Return the folder of the mappings without needing any other setting; raises SettingsError."""
+    from flows.settings import beside_file, read_file
+
+    given = os.environ.get("MAPPINGS_DIR") or beside_file(read_file(env_file), env_file).get("MAPPINGS_DIR")
+    return Path(given or "mappings")

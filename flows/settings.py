@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from flows.addresses import commcare_address, moodle_address
+from flows.endings import command
 from flows.env_file import parsed
 
 DEFAULT_FILE = Path(".env")
@@ -84,12 +85,12 @@ def load_settings(env: Mapping[str, str], env_file: Path | None) -> Settings:
     The environment wins, also with one way to prove who we are over the other in the file. A file that is not
     there is an error, unless it is the usual `.env`.
     """
-    file = read_file(env_file)
+    file = beside_file(read_file(env_file), env_file)
     values = _merged(_given(env), _given(file))
     problems = [*unknown({**file, **env}), *_contradictions(values)]
     if not problems:
         problems += _read_secrets(values)
-        problems += _missing(values)
+        problems += _missing(values, env_file)
         problems += _checked(values)
     if problems:
         raise SettingsError("\n".join(problems))
@@ -105,6 +106,30 @@ def read_file(path: Path | None) -> Values:
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"The settings file {path} cannot be read: {_reason(error)}.") from None
     return parsed(text)
+
+
+def beside_file(values: Values, env_file: Path | None) -> Values:
+    """Return a settings file's variables with relative places, also the usual ones, beside the file."""
+    folder = env_file.parent if env_file is not None else Path()
+    if folder == Path() or not (values or (env_file and env_file.exists())):
+        return values
+    places = {"MAPPINGS_DIR": "mappings", "STATE_KEY_FILE": "var/state.key"}
+    usual = {name: values.get(name, "").strip() or place for name, place in places.items()}
+    files = {
+        name: text for name, text in values.items() if name in KNOWN and name.endswith("_FILE") and text.strip()
+    }
+    found = {name: str(folder / Path(text.strip()).expanduser()) for name, text in {**usual, **files}.items()}
+    if "STATE_URL_FILE" not in values:
+        found["STATE_URL"] = _beside(values.get("STATE_URL", "").strip() or "sqlite:///var/state.db", folder)
+    return {**values, **found}
+
+
+def _beside(url: str, folder: Path) -> str:
+    """Return the address of an SQLite file with its path beside the settings file; any other as it is."""
+    path = url.removeprefix("sqlite:///")
+    if path == url or not path or path.startswith(("/", "~", ":memory:")):
+        return url
+    return f"sqlite:///{folder / path}"
 
 
 def _given(source: Mapping[str, str]) -> Values:
@@ -159,7 +184,7 @@ def _read_secrets(values: Values) -> Iterator[str]:
             yield f"{name}_FILE names {path}, which is empty."
 
 
-def _missing(values: Values) -> Iterator[str]:
+def _missing(values: Values, env_file: Path | None) -> Iterator[str]:
     """Say in one sentence what is not given at all."""
     missing = [name for name in ("MOODLE_URL", "COMMCARE_DOMAIN", "COMMCARE_USERNAME") if name not in values]
     login = ("MOODLE_USERNAME", "MOODLE_PASSWORD", "MOODLE_SERVICE")
@@ -171,9 +196,18 @@ def _missing(values: Values) -> Iterator[str]:
         missing.append("COMMCARE_API_KEY (or COMMCARE_PASSWORD)")
     if missing:
         yield (
-            f"Missing: {', '.join(missing)}. Run `moodle-commcare init` to be asked for them, "
-            "or set them in the environment or in .env."
+            f"Missing: {', '.join(missing)}. {_where_from(env_file)} Run {command()} init to be asked for them, "
+            "or set them in the environment."
         )
+
+
+def _where_from(env_file: Path | None) -> str:
+    """Say where settings were looked for in vain."""
+    if env_file is None:
+        return "They are not in the environment."
+    if not env_file.exists():
+        return f"There is no {env_file} in this folder ({Path.cwd().name}), and they are not in the environment."
+    return f"They are neither in {env_file} nor in the environment."
 
 
 def _checked(values: Values) -> Iterator[str]:

@@ -121,7 +121,7 @@ def show_mappings(report: CheckReport, folder: Path) -> None:
     """Print what is wrong with the mappings, and which there are."""
     console = _console()
     for problem in report.problems:
-        console.print(Text("\n".join(_problem_lines(problem)) + "\n"))
+        console.print(Text("\n".join(problem_lines(problem)) + "\n"))
     tests = numbered(report.tests_run, "test") + (f", {report.tests_failed} failed" if report.tests_failed else "")
     if report.errors:
         console.print(Text(f"{numbered(len(report.errors), 'mistake')} to put right; {tests}."))
@@ -179,7 +179,7 @@ def laid_out(text: str, *, first: str = "", then: str = "") -> str:
     return wrapped(whole, True, first=first, then=then).replace(UNBROKEN, " ")
 
 
-def _problem_lines(problem: Problem) -> Iterator[str]:
+def problem_lines(problem: Problem) -> Iterator[str]:
     """Yield what and where, the marked place as it stands in the file, and the remedy."""
     for line in problem.render().split("\n"):
         words = line.lstrip()

@@ -30,6 +30,8 @@ class Examples:
     run: int = 0
     failed: int = 0
     problems: list[Problem] = field(default_factory=list)
+    made: dict[int, Draft | Excluded | HeldBack] = field(default_factory=dict)
+    """What the mapping made of each test's record, by the test's number; a record with a mistake has none."""
 
     def run_all(self, tests: Sequence[TestSpec]) -> None:
         """Run every test; each finding stands at the expectation that was not met."""
@@ -51,8 +53,15 @@ class Examples:
         record = self._record((*loc, "given"), test.given, "")
         if len(self.problems) > before:
             return
-        context = Context(self.site, self.site_url or _SITE_URL, test.today or _SOME_DAY)
-        self._compare((*loc, "expect"), test, self.mapping.draft(record, context))
+        made = self.made[int(loc[1])] = self.mapping.draft(record, self._context(test.today))
+        self._compare((*loc, "expect"), test, made)
+
+    def outcome(self, given: Mapping[str, Any], today: date | None) -> Draft | Excluded | HeldBack:
+        """Return what the mapping makes of a record as a test writes it."""
+        return self.mapping.draft(self._record(("tests",), given, ""), self._context(today))
+
+    def _context(self, today: date | None) -> Context:
+        return Context(self.site, self.site_url or _SITE_URL, today or _SOME_DAY)
 
     def _record(self, loc: Loc, given: Mapping[str, Any], prefix: str) -> dict[str, Any]:
         """Return a record as the Moodle adaptor would build it: numbers, flags and times by the catalogue."""
@@ -137,7 +146,7 @@ class Examples:
         wanted = [
             (("external_id",), expect.external_id, made.key),
             (("case_name",), expect.case_name, made.name),
-            (("owner",), expect.owner, _owner_text(made.owner)),
+            (("owner",), expect.owner, owner_text(made.owner)),
         ]
         wanted += [(("indices", index), key, keys.get(index, "")) for index, key in expect.indices.items()]  # type: ignore[misc]
         for at, text, found in wanted:
@@ -180,7 +189,8 @@ def _reason(problem: ValueProblem) -> str:
     return f"{problem.property.lstrip('@')}{detail} {REASONS[problem.reason]}"
 
 
-def _owner_text(owner: OwnerRule) -> str:
+def owner_text(owner: OwnerRule) -> str:
+    """Return the first owner of a rule as tests write it: group:Field coaches, same_as:student."""
     if owner.same_as:
         return f"same_as:{owner.same_as}"
     return f"{owner.candidates[0].kind}:{owner.candidates[0].value}" if owner.candidates else ""

@@ -92,6 +92,20 @@ def check_project(folder: Path, catalogue: Catalogue, *, plugins: bool = True) -
     return CheckReport(tuple(reading.problems()), run, failed, len(on), off, costs)
 
 
+def run_tests(
+    folder: Path, catalogue: Catalogue, *, plugins: bool = True
+) -> list[tuple[MappingFile, Examples | None]]:
+    """Return each mapping file with its tests run, None for a file that is not right; MappingError for none."""
+    reading = _read(folder, catalogue, plugins=plugins)
+    if reading.around is None:
+        raise MappingError(reading.problems())
+    found: list[tuple[MappingFile, Examples | None]] = []
+    for file in reading.files:
+        compiled = _compiled(reading, [file], catalogue) if file.is_right else ()
+        found.append((file, _run_examples(reading, file, compiled[0], catalogue) if compiled else None))
+    return found
+
+
 @dataclass
 class _Reading:
     """A folder as far as it could be read."""

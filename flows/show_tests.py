@@ -1,0 +1,81 @@
+"""How the tests of the mappings end, and what bringing them up to date would write."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import typer
+from rich.text import Text
+
+from flows.endings import say
+from flows.mapping_tests import Tested, Update
+from flows.masked import Eyes
+from flows.show import problem_json, problem_lines
+from flows.show_live import screen, show_heading, show_text
+from flows.words import numbered
+from mappings.engine.expectations import Change
+
+ASKED = "Write this into the files? Everything else in them stays as it is."
+
+
+def show_tested(found: Sequence[Tested], written: Sequence[Update]) -> None:
+    """Print what failed, and a line for each mapping."""
+    for update in written:
+        show_text(f"Written: {update.path}")
+    for tested in found:
+        for problem in tested.problems:
+            screen().print(Text("\n".join(problem_lines(problem)) + "\n"), soft_wrap=True)
+    for tested in found:
+        show_text(_line(tested))
+
+
+def _line(tested: Tested) -> str:
+    if tested.examples is None:
+        return f"{tested.file.name}: the file has mistakes, so its tests were not run"
+    run, failed = tested.examples.run, tested.examples.failed
+    if not run:
+        return f"{tested.file.name}: no test"
+    verdict = f"{failed} failed" if failed else "all right"
+    return f"{tested.file.name}: {numbered(run, 'test')}, {verdict}"
+
+
+def show_updates(needed: Sequence[Update], eyes: Eyes) -> None:
+    """Print the difference that --update would write."""
+    for update in needed:
+        show_heading(str(update.path))
+        for change in update.changes:
+            show_text(f"{change.test}: {change.what}", first="  ", then="    ")
+            for mark, text in (("-", change.old), ("+", change.new)):
+                show_text(_shown(change, text, eyes), first=f"    {mark} ", then="      ")
+
+
+def _shown(change: Change, text: str, eyes: Eyes) -> str:
+    if change.what == "expect" and not eyes.sees_values:
+        return "the whole block, as what is expected has other keys now" if text == change.new else "the block"
+    return eyes.see(text, personal=change.personal)
+
+
+def ask_to_write() -> bool:
+    """Ask at a terminal; elsewhere say how to agree."""
+    if not sys.stdin.isatty():
+        say("Nothing was written: give --yes to write this.")
+        return False
+    return bool(typer.confirm(ASKED))
+
+
+def tested_json(found: Sequence[Tested], written: Sequence[Update]) -> dict[str, Any]:
+    """Return the outcome for `--json`."""
+    counts = {
+        tested.file.name: {"tests": tested.examples.run, "failed": tested.examples.failed}
+        for tested in found
+        if tested.examples is not None
+    }
+    problems = [problem_json(problem) for tested in found for problem in tested.problems]
+    return {
+        "ok": not problems,
+        "mappings": counts,
+        "problems": problems,
+        "written": [str(update.path) for update in written],
+    }
