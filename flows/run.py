@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from adaptors.moodle.roster import Roster
 from adaptors.moodle.streams import MoodleReader, Wanted
 from flows.errors import UsageError
 from flows.result import CourseResult, Result
+from flows.steps.due import Due
 from flows.steps.lease import Lease
 from flows.steps.plan import Planner
 from flows.steps.planned import Planned, Scope
@@ -38,19 +39,33 @@ class Run:
     preview: bool
     user: int = 0
     whole_site: bool = True
+    read: set[int] = field(default_factory=set)
+    """The courses that this run reads, or fails to read."""
     rosters: dict[int, Roster] = field(default_factory=dict)
     person_ids: list[int] = field(default_factory=list)
     people: People = field(default_factory=lambda: People(()))
     rows: list[Planned] = field(default_factory=list)
     """In a preview: the rows that would be sent, without their values."""
 
+    unsettled: set[str] = field(default_factory=set)
+    """Mappings of which something waits for a parent: their next read must not wait for an interval."""
+
     @classmethod
     def begin(
-        cls, world: World, result: Result, lease: Lease, names: Sequence[str], preview: bool, progress: Progress
+        cls,
+        world: World,
+        result: Result,
+        lease: Lease,
+        due: Due,
+        *,
+        preview: bool,
+        progress: Progress,
     ) -> Run:
-        """Put the tools of a run together; raises UsageError for an unknown mapping name."""
-        mappings = choose_mappings(world, names)
+        """Put the tools of a run together."""
+        mappings = due.mappings
         wanted = wanted_by(mappings)
+        if not due.grades:
+            wanted = replace(wanted, grades=False)
         planner = Planner(world, result, {mapping.name: mapping for mapping in world.project.mappings})
         run = cls(
             world=world,
@@ -82,6 +97,8 @@ class Run:
 
     def tell(self, scope: Scope) -> None:
         """Add what happened to a scope's records to the result."""
+        if scope.waiting:
+            self.unsettled.add(scope.mapping.name)
         counts = self.result.of(scope.mapping.case_type)
         counts.held_back += scope.held_back
         counts.problems += sum(1 for problem in scope.problems if problem.property and not problem.holds)

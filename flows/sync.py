@@ -16,8 +16,10 @@ from adaptors.errors import AdaptorError, Maintenance, Retriable
 from adaptors.moodle.answers import Course
 from flows.errors import Overlap, Waiting
 from flows.result import Result, RunState
-from flows.run import Run
+from flows.run import Run, choose_mappings
 from flows.steps.courses import sync_courses
+from flows.steps.due import Due, find_due, remember_reads, tell_waiting
+from flows.steps.edits import find_edits, remember_prints, tell_edits
 from flows.steps.gate import first_run_plan, refuse_existing_cases, require_functions, unwritten
 from flows.steps.lease import Lease
 from flows.steps.leave import leave
@@ -33,13 +35,22 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Options:
-    """What a run is asked for: some courses, some mappings, everything anew, approved, or only a look."""
+    """What a run is asked for: some courses, some mappings, everything anew, approved, or only a look.
+
+    `rekey` names the mappings that may make all their cases anew, under other keys.
+    """
 
     courses: tuple[int, ...] = ()
     mappings: tuple[str, ...] = ()
     full: bool = False
     yes: bool = False
     preview: bool = False
+    rekey: tuple[str, ...] = ()
+
+    @property
+    def asks_for_more(self) -> bool:
+        """Whether somebody asked for something by name, or for a look: then no interval counts."""
+        return bool(self.full or self.preview or self.courses or self.mappings or self.rekey)
 
 
 async def sync(world: World, options: Options, progress: Progress = silent) -> Result:
@@ -61,7 +72,7 @@ async def sync(world: World, options: Options, progress: Progress = silent) -> R
         result.worse(RunState.FAILED, str(error))
         return result
     try:
-        await _run(Run.begin(world, result, lease, options.mappings, options.preview, progress), options)
+        await _run(world, result, lease, options, progress)
     except Maintenance as error:
         result.worse(RunState.POSTPONED, f"{error} The run is postponed; nothing is lost.")
     except Waiting as error:
@@ -82,11 +93,34 @@ async def sync(world: World, options: Options, progress: Progress = silent) -> R
     return result
 
 
-async def _run(run: Run, options: Options) -> None:
+async def _run(world: World, result: Result, lease: Lease, options: Options, progress: Progress) -> None:
     """Do everything between taking and giving back the lease."""
-    world, result = run.world, run.result
+    unsettled = set[str]()
     if not options.preview:
         await world.books.do(world.books.store.start_run, result.run_id, world.clock.now(), world.project.revision)
+        unsettled = {row.mapping for row in await world.books.do(world.books.store.intents)}
+        await recover(world)
+    started, mappings = world.clock.now(), choose_mappings(world, options.mappings)
+    edits = await find_edits(world, mappings)
+    unsettled |= {mapping.name for mapping in mappings} if options.asks_for_more else set()
+    due = await find_due(world, mappings, edits, unsettled)
+    tell_edits(result, edits)
+    tell_waiting(result, due)
+    if mappings and not due.mappings:
+        return
+    run = Run.begin(world, result, lease, due, preview=options.preview, progress=progress)
+    run.planner.removed = {name: edit.taken_out for name, edit in edits.items()}
+    await _work(run, options)
+    if run.whole_site and not options.preview:
+        await remember_prints(world, run.mappings, edits)
+        due.mappings = [*run.mappings]
+        await remember_reads(world, due, started, await _unsettled(run))
+    _judge(result)
+
+
+async def _work(run: Run, options: Options) -> None:
+    """Read Moodle, ask what has to be asked, send what differs, and let go who is gone."""
+    world = run.world
     site = await run.reader.site()
     require_functions(site, run.wanted)
     run.user = site.userid
@@ -94,10 +128,10 @@ async def _run(run: Run, options: Options) -> None:
     selected = selection.courses
     courses = only_these(selected, options.courses) if options.courses else selected
     if not options.preview:
-        await recover(world)
         await _ask_before_first_run(run, options, courses, selected)
-        await refuse_existing_cases(world, run.mappings)
+        await refuse_existing_cases(world, run.mappings, options.rekey)
         await world.books.do(world.books.store.bind_target, *world.target)  # only now that both have answered
+    run.read = {course.id for course in courses}
     try:
         await _read_and_push(run, courses, selected)
         await run.planner.blanks.tell()
@@ -106,7 +140,14 @@ async def _run(run: Run, options: Options) -> None:
     except BaseException:
         await asyncio.shield(run.pusher.abandon())
         raise
-    _judge(result)
+
+
+async def _unsettled(run: Run) -> set[str]:
+    """Return the mappings whose next read must not wait: something failed, is in doubt or waits."""
+    failed = any(course.state == "failed" for number, course in run.result.courses.items() if number in run.read)
+    if failed or run.reader.lost_profiles:
+        return {mapping.name for mapping in run.mappings}
+    return run.unsettled | {row.mapping for row in await run.world.books.do(run.world.books.store.intents)}
 
 
 async def _read_and_push(run: Run, courses: list[Course], selected: list[Course]) -> None:
@@ -140,7 +181,8 @@ async def _ask_before_first_run(run: Run, options: Options, courses: list[Course
 
 async def _show_plan(run: Run, options: Options, courses: list[Course], selected: list[Course]) -> None:
     """Look at what a first run would send, and leave the decision to a person."""
-    look = Run.begin(run.world, run.result, run.lease, options.mappings, True, run.progress)
+    due = Due(choose_mappings(run.world, options.mappings), grades=True)
+    look = Run.begin(run.world, run.result, run.lease, due, preview=True, progress=run.progress)
     look.user = run.user
     await look.reader.site()
     await _read_and_push(look, courses, selected)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from math import ceil
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,8 @@ from adaptors.moodle.answers import SiteInfo
 from adaptors.moodle.assignments import ASSIGNMENTS, SUBMISSIONS
 from adaptors.moodle.completion import COMPLETION, CONTENTS, USERS_COURSES
 from adaptors.moodle.streams import COURSES, ENROLLED, GRADES, PROFILES, Wanted
-from flows.errors import Waiting
+from flows.errors import UsageError, Waiting
+from flows.words import numbered
 from flows.world import World
 from mappings.engine import CompiledMapping
 
@@ -53,22 +54,30 @@ async def unwritten(world: World, mappings: Sequence[CompiledMapping]) -> list[s
     return [m.name for m in mappings if await world.books.do(store.get, WRITTEN.format(name=m.name)) is None]
 
 
-async def refuse_existing_cases(world: World, mappings: Sequence[CompiledMapping]) -> None:
+async def refuse_existing_cases(
+    world: World, mappings: Sequence[CompiledMapping], rekey: Collection[str] = ()
+) -> None:
     """Stop before a mapping's first write when CommCare has more cases of its type than the books know.
 
     Raises Waiting naming the case type and the numbers, and also for a mapping whose keys are of another form
-    than before; afterwards the mapping counts as allowed to write.
+    than before, unless it is named in `rekey`; afterwards the mapping counts as allowed to write.
     """
     store = world.books.store
+    others = []
     for mapping in mappings:
         keys = await world.books.do(store.get, WRITTEN.format(name=mapping.name))
-        if keys is not None:
-            _refuse_other_keys(keys, _keys_of(world, mapping), mapping)
-            continue
-        if sentence := await in_the_way(world, mapping):
-            raise Waiting(f"{sentence} Nothing was sent.")
+        if keys is None:
+            if sentence := await in_the_way(world, mapping):
+                raise Waiting(f"{sentence} Nothing was sent.")
+        elif keys != _keys_of(world, mapping):
+            others.append(mapping)
+    await _refuse_other_keys(world, others, rekey)
     for mapping in mappings:
-        await world.books.do(store.put, WRITTEN.format(name=mapping.name), _keys_of(world, mapping))
+        fact = WRITTEN.format(name=mapping.name), _keys_of(world, mapping)
+        if mapping in others:
+            await world.books.do(store.replace_keys, mapping.name, *fact)
+        else:
+            await world.books.do(store.put, *fact)
 
 
 async def in_the_way(world: World, mapping: CompiledMapping) -> str:
@@ -95,14 +104,36 @@ def _keys_of(world: World, mapping: CompiledMapping) -> str:
     return f"{world.project.site} {mapping.fingerprints['@key']}"
 
 
-def _refuse_other_keys(before: str, now: str, mapping: CompiledMapping) -> None:
-    """Raise Waiting when a mapping would make its cases anew under other keys: CommCare cannot delete any."""
-    if before != now:
+async def _refuse_other_keys(world: World, others: Sequence[CompiledMapping], rekey: Collection[str]) -> None:
+    """Raise Waiting with the plan when mappings would make their cases anew: CommCare cannot delete any.
+
+    Raises UsageError for a name in `rekey` whose keys are as they were.
+    """
+    if wrong := sorted(set(rekey) - {mapping.name for mapping in others}):
+        raise UsageError(f"{wrong[0]} makes the keys that its cases have: there is nothing to make anew.")
+    resting = {row.mapping for row in await world.books.do(world.books.store.intents)}
+    if doubtful := sorted(resting & set(rekey)):
+        raise Waiting(f"Writes of {doubtful[0]} are still waiting to be confirmed. Try again in half an hour.")
+    plan = [await _plan_of(world, mapping) for mapping in others if mapping.name not in rekey]
+    if plan:
+        names = " ".join(f"--rekey {mapping.name}" for mapping in others)
         raise Waiting(
-            f"{mapping.name}.yaml makes other keys than those of the cases it has: its external_id, or site in "
-            "project.yaml, was changed. Nothing was sent: every case would be made a second time. Put the old "
-            "text back; if new cases for everybody are meant, give the mapping file another name."
+            f"The keys of cases would be others: an external_id, or site in project.yaml, was changed. "
+            f"{' '.join(plan)} Nothing was sent. Put the old text back; or, if that is meant, "
+            f"`moodle-commcare sync {names}`."
         )
+
+
+async def _plan_of(world: World, mapping: CompiledMapping) -> str:
+    """Say how many cases new keys would concern, and what would become of the old ones."""
+    count = await world.books.do(world.books.store.count_active, mapping.name)
+    old = "stay as they are, beside the new ones, because the mapping says nothing about leaving"
+    if mapping.when_left is not None:
+        old = "be closed" if mapping.when_left.close else "be marked as left"
+    return (
+        f"{mapping.name}.yaml has {numbered(count, 'case')} under the old keys: as many would be made anew, and "
+        f"the old ones would {old}."
+    )
 
 
 async def first_run_plan(run: Run) -> None:

@@ -1,0 +1,272 @@
+"""Edits of mappings are safe: what is said, what is sent, and what a person is asked before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from flows.errors import UsageError
+from tests.flows.test_sync import site_of
+from tests.flows.worlds import Lab, written
+
+MakeLab = Callable[..., Lab]
+CITY = "  city: {source: city, transform: [trim], personal: true}\n"
+
+
+async def synced(make_lab: MakeLab, people: int = 3) -> tuple[Lab, list[int]]:
+    """Return a lab that has run twice, with the ids of its learners, who live in Kisumu."""
+    site, _, learners = site_of(people)
+    for learner in learners:
+        site.update_user(learner, city="Kisumu")
+    lab = make_lab(site)
+    await lab.sync()
+    await lab.sync()
+    return lab, learners
+
+
+async def test_an_edit_is_told_once(make_lab: MakeLab) -> None:
+    """The run after an edit names the property, sends what differs, and the next one is silent about it."""
+    lab, _ = await synced(make_lab)
+    lab.edit("student", "city: {source: city, transform: [trim]", "city: {source: city, transform: [trim, upper]")
+    result = await lab.sync()
+    assert {"edited": ["city"], "added": [], "removed": [], "retired": {}} == result.edits["student"]
+    assert {"updated": 3} == written(result)
+    assert ({}, {}) == ((again := await lab.sync()).edits, written(again))
+
+
+async def test_a_description_is_no_edit(make_lab: MakeLab) -> None:
+    """Words for people change nothing and are not told."""
+    lab, _ = await synced(make_lab)
+    lab.edit("student", "description: One case per learner", "description: A case for each learner")
+    lab.edit("student", "description: The number that", "description: A number that")
+    result = await lab.sync()
+    assert ({}, {}) == (result.edits, written(result))
+
+
+async def test_an_added_property_is_told_and_sent(make_lab: MakeLab) -> None:
+    """A new property goes to every case, alone."""
+    lab, _ = await synced(make_lab)
+    lab.edit("student", CITY, CITY + "  town: {source: city, personal: true}\n")
+    result = await lab.sync()
+    assert (["town"], {"updated": 3}) == (result.edits["student"]["added"], written(result))
+    assert [{"town"}] * 3 == [set(row["properties"]) for row in lab.rows_sent(2)]
+
+
+async def test_a_removed_property_stays_and_is_told_once(make_lab: MakeLab) -> None:
+    """What is taken out of the mapping stays in CommCare; the run says so, and how to empty it."""
+    lab, learners = await synced(make_lab)
+    lab.edit("student", CITY, "")
+    lab.edit("student", "        city: Bondo\n", "")
+    lab.edit("student", "[contact_phone_number, email, city]", "[contact_phone_number, email]")
+    result = await lab.sync()
+    assert (["city"], {}, "completed") == (result.edits["student"]["removed"], written(result), result.state)
+    assert "city is no longer in student.yaml" in result.messages[0]
+    assert "city: {retire: clear}" in result.messages[0]
+    for _ in range(2):
+        assert ({}, {}, []) == ((again := await lab.sync()).edits, written(again), again.messages)
+    assert "Kisumu" == lab.case(f"test-user-{learners[0]}").properties["city"]
+
+
+async def test_an_edit_of_a_run_that_failed_is_told_again(make_lab: MakeLab) -> None:
+    """Only a finished run has dealt with an edit."""
+    lab, _ = await synced(make_lab)
+    lab.edit("student", "city: {source: city, transform: [trim]", "city: {source: city, transform: [trim, upper]")
+    lab.site.maintenance = "web"
+    assert "postponed" == (await lab.sync()).state
+    lab.site.maintenance = ""
+    assert ["city"] == (await lab.sync()).edits["student"]["edited"]
+
+
+def retire_city(lab: Lab) -> None:
+    """Retire a property on purpose."""
+    lab.edit("student", CITY, "  city: {retire: clear}\n")
+    lab.edit("student", "        city: Bondo\n", "")
+    lab.edit("student", "[contact_phone_number, email, city]", "[contact_phone_number, email]")
+
+
+async def test_a_retired_property_is_emptied_once(make_lab: MakeLab) -> None:
+    """Cases that hold it lose it, however many they are; they are counted, and new cases never get it."""
+    lab, learners = await synced(make_lab, 8)
+    retire_city(lab)
+    result = await lab.sync()
+    assert ({"city": 8}, {"updated": 8}) == (result.edits["student"]["retired"], written(result))
+    assert [{"city": ""}] * 8 == [row["properties"] for row in lab.rows_sent(2)]
+    new = lab.site.add_user("Neema", "New", city="Bondo")
+    lab.site.enrol(2, new)
+    assert {"created": 2} == written(await lab.sync())
+    assert "city" not in lab.case(f"test-user-{new}").properties
+    assert {} == written(await lab.sync())
+    assert "" == lab.case(f"test-user-{learners[0]}").properties["city"]
+
+
+async def test_a_property_that_holds_nothing_is_not_emptied(make_lab: MakeLab) -> None:
+    """Retiring sends nothing to cases that hold a blank already."""
+    site, _, learners = site_of(3)
+    site.update_user(learners[0], city="Kisumu")
+    lab = make_lab(site)
+    await lab.sync()
+    retire_city(lab)
+    assert {"updated": 1} == written(await lab.sync())
+
+
+async def test_retiring_survives_a_lost_answer(make_lab: MakeLab) -> None:
+    """When the answer to the emptying is lost, it is written again after the rest, and then never more."""
+    lab, learners = await synced(make_lab)
+    retire_city(lab)
+    lab.commcare.drop_reply_after_commit()
+    assert {"in_doubt": 3, "held_back": 3} == written(await lab.sync())
+    assert {"updated": 3} == written(await lab.sync())
+    assert ({}, "") == (written(await lab.sync()), lab.case(f"test-user-{learners[0]}").properties["city"])
+
+
+# --- keys -------------------------------------------------------------------------------------------------
+
+
+def other_keys(lab: Lab) -> None:
+    """Let students and their enrolments have other keys."""
+    for name in ("student", "enrolment"):
+        lab.edit(name, '"{site}-user-', '"{site}-person-')
+
+
+async def test_other_keys_stop_the_run_with_its_plan(make_lab: MakeLab) -> None:
+    """The run says how many cases it would make anew, sends nothing, and taking the edit back goes on."""
+    lab, _ = await synced(make_lab)
+    other_keys(lab)
+    sent = len(lab.project.forms)
+    result = await lab.sync()
+    assert ("waiting", sent) == (result.state, len(lab.project.forms))
+    message = next(text for text in result.messages if "keys" in text)
+    for part in ("student.yaml has 3 cases under the old keys", "marked as left", "sync --rekey student"):
+        assert part in message
+    for name in ("student", "enrolment"):
+        lab.edit(name, '"{site}-person-', '"{site}-user-')
+    assert ("completed", {}) == ((again := await lab.sync()).state, written(again))
+
+
+async def test_rekey_makes_new_cases_and_marks_the_old(make_lab: MakeLab) -> None:
+    """New cases for everybody, the old ones marked as left in the same run, children under the new ones; once."""
+    lab, learners = await synced(make_lab)
+    other_keys(lab)
+    result = await lab.sync(rekey=("student",))
+    assert (3, 3, 3) == (
+        result.of("student").created,
+        result.of("student").marked_left,
+        result.of("enrolment").updated,
+    )
+    old, new = lab.case(f"test-user-{learners[0]}"), lab.case(f"test-person-{learners[0]}")
+    assert ("left", "active") == (old.properties["moodle_status"], new.properties["moodle_status"])
+    assert new.case_id == lab.case(f"test-enrol-2-{learners[0]}").indices["student"]["case_id"]
+    for _ in range(3):
+        assert ("completed", {}) == ((again := await lab.sync()).state, written(again))
+
+
+async def test_a_site_that_is_renamed_is_a_rekey(make_lab: MakeLab) -> None:
+    """Another short name of the site concerns every mapping, and each has to be named."""
+    lab, _ = await synced(make_lab)
+    lab.edit("project", "site: test", "site: other")
+    result = await lab.sync(rekey=("student",))
+    assert ("waiting", {}) == (result.state, written(result))
+    assert any("--rekey student --rekey enrolment" in message for message in result.messages)
+    assert {"created": 6, "marked_left": 6} == written(await lab.sync(rekey=("student", "enrolment")))
+    assert {} == written(await lab.sync())
+
+
+async def test_keys_written_otherwise_and_the_same(make_lab: MakeLab) -> None:
+    """A template that is written in another way and makes the same keys makes nobody leave, now or later."""
+    lab, _ = await synced(make_lab)
+    lab.edit("project", "site: test", "site: test-user")
+    for name in ("student", "enrolment"):
+        lab.edit(name, '"{site}-user-', '"{site}-')
+    result = await lab.sync(rekey=("student", "enrolment"))
+    assert (3, {"created": 3, "marked_left": 3}) == (result.of("student").unchanged, written(result))
+    for _ in range(3):
+        assert {} == written(await lab.sync())
+    assert 3 == lab.store.count_active("student")
+
+
+async def test_rekey_of_keys_that_are_as_they_were(make_lab: MakeLab) -> None:
+    """There is nothing to make anew, and the command says so."""
+    lab, _ = await synced(make_lab)
+    with pytest.raises(UsageError, match="student makes the keys that its cases have"):
+        await lab.sync(rekey=("student",))
+
+
+async def test_rekey_waits_for_writes_in_doubt(make_lab: MakeLab) -> None:
+    """While the first write of a case is unknown nobody can say which old cases there are."""
+    site, _, _ = site_of(3)
+    lab = make_lab(site)
+    lab.rest = 3 * 3600.0
+    lab.commcare.drop_reply_after_commit()
+    await lab.sync()
+    other_keys(lab)
+    result = await lab.sync(rekey=("student",))
+    assert ("waiting", {}) == (result.state, written(result))
+    assert "still waiting to be confirmed" in result.messages[-1]
+
+
+async def test_a_run_killed_while_rekeying_is_caught_up(make_lab: MakeLab) -> None:
+    """The word of a person stands once it is in the books: the next ordinary run makes the rest."""
+    lab, _ = await synced(make_lab)
+    other_keys(lab)
+    lab.commcare.fail_next("refused", times=100)
+    assert "postponed" == (await lab.sync(rekey=("student",))).state
+    lab.commcare.faults.clear()
+    result = await lab.sync()
+    assert (3, 3) == (result.of("student").created, result.of("student").marked_left)
+    assert {} == written(await lab.sync())
+
+
+# --- elements ---------------------------------------------------------------------------------------------
+
+
+async def graded(make_lab: MakeLab, **values: str) -> tuple[Lab, list[int], list[int]]:
+    """Return a lab with two graded activities of one course: lab, learners, grade items."""
+    site, courses, learners = site_of(3)
+    items = [site.set_grade_item(courses[0], name) for name in ("Quiz", "Essay")]
+    for item in items:
+        for learner in learners:
+            site.grade(item, learner, 80)
+    lab = make_lab(site, **values)
+    await lab.sync()
+    return lab, learners, items
+
+
+def delete_item(lab: Lab, item: int) -> None:
+    """Delete a graded activity in Moodle."""
+    for book in lab.site.gradebooks.values():
+        book.items[:] = [found for found in book.items if found.id != item]
+
+
+async def test_a_vanished_activity_is_emptied_after_two_reads(make_lab: MakeLab) -> None:
+    """The property of a deleted activity is emptied by the second run that lacks it, once; others stay."""
+    lab, learners, items = await graded(make_lab)
+    delete_item(lab, items[0])
+    await lab.sync()
+    key = f"test-enrol-2-{learners[0]}"
+    assert "80" == lab.case(key).properties[f"grade_{items[0]}"]
+    assert {"updated": 3} == written(await lab.sync())
+    assert ("", "80") == tuple(lab.case(key).properties[f"grade_{item}"] for item in items)
+    assert {} == written(await lab.sync())
+
+
+async def test_grades_that_are_not_sent_do_not_vanish(make_lab: MakeLab) -> None:
+    """Somebody suspended has no list at all: nothing of it is emptied, however often it is read."""
+    lab, learners, items = await graded(make_lab)
+    lab.site.suspend_enrolment(2, learners[0], suspended=True)
+    for _ in range(4):
+        await lab.sync()
+    assert "80" == lab.case(f"test-enrol-2-{learners[0]}").properties[f"grade_{items[0]}"]
+
+
+async def test_a_property_that_only_looks_like_an_element_is_kept(make_lab: MakeLab) -> None:
+    """One that was taken out of the mapping stays, also when its name could be an element's."""
+    lab, learners, _ = await graded(make_lab)
+    text = (lab.mappings / "enrolment.yaml").read_text()
+    start, end = text.index("  grade_percent:"), text.index("  result:")
+    lab.edit("enrolment", text[start:end], "")
+    text = (lab.mappings / "enrolment.yaml").read_text()
+    lab.edit("enrolment", text[text.index("\ntests:") :], "\n")
+    for _ in range(4):
+        assert {} == written(await lab.sync())
+    assert "80" == lab.case(f"test-enrol-2-{learners[0]}").properties["grade_percent"]
