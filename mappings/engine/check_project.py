@@ -68,7 +68,13 @@ def project_names(findings: ProjectFindings) -> ProjectNames:
         spec.moodle_key_property,
         spec.parked_owner is not None,
         findings.transforms,
+        {name: value for name, entries in findings.code_lists.items() for value in _spaced(entries)},
     )
+
+
+def _spaced(entries: Mapping[str, str]) -> list[str]:
+    """Return a value of a code list that has a blank inside, if there is one."""
+    return [value for value in entries.values() if " " in value.strip()][:1]
 
 
 def surroundings(findings: ProjectFindings) -> Surroundings | None:

@@ -66,6 +66,7 @@ def _check_value(findings: Findings, loc: Loc, spec: PropertySpec) -> None:
         return
     kind, subject = _start(findings, loc, spec)
     end = findings.steps((*loc, "transform"), spec.transform, kind, subject)
+    _check_choices(findings, (*loc, "transform"), spec)
     way = spec.ways[0]
     if end == "list":
         subject = subject if kind == "list" else f"the result of {quoted(spec.transform[-1].name)}"
@@ -76,6 +77,23 @@ def _check_value(findings: Findings, loc: Loc, spec: PropertySpec) -> None:
     elif end == "time" and not spec.transform:
         remedy = "add transform: [date], or [text] if the number is what you want"
         findings.tell((*loc, way), f"{subject} is a time, sent as a number of seconds", remedy, severity="warning")
+
+
+def _check_choices(findings: Findings, loc: Loc, spec: PropertySpec) -> None:
+    """Warn of choices with a blank inside: CommCare takes a blank for the end of a choice."""
+    steps = list(enumerate(spec.transform))
+    several = bool(steps) and (steps[-1][1].name, steps[-1][1].settings) == ("join", " ")
+    if several:
+        steps.pop()
+    if not steps or not (several or spec.data_type == "select") or findings.project is None:
+        return
+    number, last = steps[-1]
+    name = last.settings if last.name == "code_list" and isinstance(last.settings, str) else ""
+    value = findings.project.spaced.get(name)
+    if value:
+        sentence = f"the choice {quoted(value)} of code list {quoted(name)} has a blank inside"
+        remedy = "CommCare ends a choice at a blank: write it with _ in the code list, as in wound_care"
+        findings.tell((*loc, number, "code_list"), sentence, remedy, severity="warning")
 
 
 def _start(findings: Findings, loc: Loc, spec: PropertySpec) -> tuple[str, str]:

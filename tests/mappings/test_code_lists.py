@@ -142,3 +142,22 @@ def test_lists_and_texts_are_told_apart(tmp_path: Path, expected: str, definitio
     with pytest.raises(MappingError) as caught:
         student(tmp_path, f"x: {definition}")
     assert [expected] == [problem.sentence for problem in caught.value.problems]
+
+
+@pytest.mark.parametrize(
+    ("warned", "definition"),
+    [
+        (True, '{source: city, transform: [{split: ","}, {code_list: wards}, {join: " "}], personal: false}'),
+        (True, "{source: city, transform: [{code_list: wards}], data_type: select, personal: false}"),
+        (False, '{source: city, transform: [{split: ","}, {code_list: wards}, {join: "; "}], personal: false}'),
+        (False, '{source: city, transform: [{split: ","}, {code_list: cadre}, {join: " "}], personal: false}'),
+        (False, "{source: city, transform: [{code_list: wards}], personal: false}"),
+    ],
+)
+def test_a_choice_has_no_blank_inside(tmp_path: Path, warned: bool, definition: str) -> None:
+    """Where CommCare separates choices by blanks, a choice with a blank is warned of."""
+    lists = "language: 1\ncode_lists:\n  wards: {m: Maternity ward, s: Surgery}\n"
+    files = {"student.yaml": f"{HEAD}properties:\n  x: {definition}\n", "code_lists.yaml": lists}
+    said = messages(folder(tmp_path, files))
+    assert warned == ("the choice 'Maternity ward' of code list 'wards' has a blank inside" in said)
+    assert () == check_project(tmp_path, CATALOGUE).errors
