@@ -135,6 +135,7 @@ FAILURES: dict[str, Callable[[], httpx.Response | Exception] | None] = {
     "truncated_json": None,
     "php_warning": None,
     "warnings": None,
+    "usernotenroled": lambda: moodle_error("usernotenroled", "User is not enrolled in this course"),
 }
 
 

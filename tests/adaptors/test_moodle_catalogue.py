@@ -118,7 +118,7 @@ def types_of(info: FieldInfo, key: str) -> frozenset[type]:
 
 
 def _reason(path: str, table: Mapping[str, Any]) -> str:
-    """Return the entry of a table that the end of a path (with "=" the whole path) answers to, "" when none does."""
+    """Return the entry of a table that the end of a path (with "=" all of it) answers to, "" when none does."""
     plain = path.replace("[]", "")
     if f"={plain}" in table:
         return f"={plain}"
@@ -127,7 +127,7 @@ def _reason(path: str, table: Mapping[str, Any]) -> str:
 
 @pytest.mark.parametrize(("source", "path"), [key for key in FIELDS if not _reason(key[1], MADE | NOT_RECORDED)])
 def test_field_is_a_key_of_moodle(source: str, path: str) -> None:
-    """A field that is handed through stands in its function's recorded answer, with the type it is told to have."""
+    """A field that is handed through stands in its function's recorded answer, with its type."""
     info = FIELDS[source, path]
     renamed = _reason(path, RENAMED)
     key = RENAMED[renamed] if renamed else path.rpartition(".")[2]

@@ -1,0 +1,152 @@
+"""Assignments and submissions: complete or refused, groups left out, grades joined by the activity."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+
+from adaptors.errors import AccessDenied, Unexpected
+from adaptors.moodle.assignments import ASSIGNMENTS, SUBMISSIONS, CourseAssignments
+from adaptors.moodle.client import Login, MoodleClient
+from adaptors.moodle.fake import FakeMoodle
+from adaptors.moodle.fake_site import FakeSite
+from adaptors.moodle.records import SOURCES
+from adaptors.moodle.sizes import Sizes
+from adaptors.moodle.streams import MoodleReader, Wanted
+from tests.adaptors.moodle_world import recorded_site
+from tests.clocks import VirtualClock
+
+
+class World:
+    """A fake Moodle and a reader of it."""
+
+    def __init__(self, site: FakeSite) -> None:
+        self.fake = FakeMoodle(site)
+        login = Login(self.fake.token)
+        transport = httpx.MockTransport(self.fake)
+        self.client = MoodleClient(site.url, login, clock=VirtualClock(), transport=transport)
+        self.reader = MoodleReader(self.client, Wanted(assignments=True), Sizes.fixed())
+
+    async def read(self, course: int, people: int = 3, *, submissions: bool = True) -> CourseAssignments:
+        """Read the assignments of a course."""
+        return await self.reader.assignments.course(course, people, submissions=submissions)
+
+
+def made_site() -> tuple[FakeSite, int, int]:
+    """Make a site with one course of one learner and two assignments; returns site, course, learner."""
+    site = FakeSite()
+    course, learner = site.add_course("C1", "Course"), site.add_user("Abeba", "Tesfaye")
+    site.enrol(course, learner)
+    site.activities.set(course, "Essay", due=site.now, cutoffdate=site.now + 1, maxattempts=2)
+    site.activities.set(course, "Practical", grade=-3)
+    return site, course, learner
+
+
+def enrolment(person: int, items: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+    """Return the record of an enrolment."""
+    record = {"course": {"id": 2}, "user": {"id": person}, "roles": ["student"], "status": "active"}
+    return record | ({} if items is None else {"items": items, "grade": {"raw": 1.0}})
+
+
+async def test_recorded_assignments() -> None:
+    """The recorded course has eight assignments; nothing of the one that groups hand in is told of a person."""
+    found = await World(recorded_site()).read(2)
+    assert 8 == len(found.assignments)
+    assert {"Home visit report", "Team submission"} <= {one["name"] for one in found.assignments}
+    team = next(one for one in found.assignments if one["teamsubmission"])
+    records = list(found.records([enrolment(16)]))
+    for record in records:
+        SOURCES["assignments"].model_validate(record)
+    by_name = {record["assignment"]["name"]: record for record in records}
+    assert "submission" not in by_name[team["name"]]
+    assert ("submitted", "graded") == tuple(
+        by_name["Home visit report"]["submission"][name] for name in ("status", "gradingstatus")
+    )
+
+
+async def test_assignment_and_submission() -> None:
+    """Dates that are not set and points of a scale are blank; who handed nothing in has a blank submission."""
+    site, course, learner = made_site()
+    stranger = site.add_user("Bruno", "Abate")
+    essay = next(iter(site.activities.by_course[course]))
+    site.activities.submit(essay, learner, site.now, status="draft", attemptnumber=1)
+    found = await World(site).read(course)
+    first, second = found.assignments
+    assert (site.now, site.now + 1, None, 100, 2) == tuple(
+        first[name] for name in ("duedate", "cutoffdate", "gradingduedate", "grademax", "maxattempts")
+    )
+    assert (None, None) == (second["duedate"], second["grademax"])
+    records = list(found.records([enrolment(learner), enrolment(stranger)]))
+    assert ["draft", None, None, None] == [(r["submission"] or {}).get("status") for r in records]
+    assert 1 == records[0]["submission"]["attemptnumber"]
+
+
+def test_grades_come_from_the_gradebook() -> None:
+    """A grade is joined by the activity it belongs to; without grades there is none, not a blank one."""
+    found = CourseAssignments([{"id": 5, "cmid": 50}, {"id": 6, "cmid": 60}])
+    item = {"item": {"cmid": 60}, "grade": {"raw": 8.0}}
+    graded, plain = list(found.records([enrolment(7, [item])])), list(found.records([enrolment(8)]))
+    assert [None, {"raw": 8.0}] == [record.get("grade") for record in graded]
+    assert ["grade" in record for record in (*graded, *plain)] == [False, True, False, False]
+    assert not any("items" in record for record in graded)
+
+
+async def test_submissions_are_not_asked_for_nothing() -> None:
+    """A mapping without submission fields costs one call a course; a course without assignments as well."""
+    site, course, learner = made_site()
+    world = World(site)
+    found = await world.read(course, submissions=False)
+    assert "submission" not in next(found.records([enrolment(learner)]))
+    assert [] == list((await world.read(site.add_course("C2", "Empty"))).assignments)
+    assert (2, 0) == (world.client.requests[ASSIGNMENTS], world.client.requests[SUBMISSIONS])
+
+
+async def test_large_courses_are_asked_in_parts() -> None:
+    """Submissions of 600 people are asked for one assignment at a time, of 300 for three."""
+    for people, requests in ((600, 7), (300, 3), (3, 1)):
+        world = World(recorded_site())
+        await world.read(2, people)
+        assert requests == world.client.requests[SUBMISSIONS]
+
+
+@pytest.mark.parametrize(
+    ("lost", "capability"),
+    [("moodle/course:view", "mod/assign:view"), ("mod/assign:grade", "mod/assign:viewgrades")],
+)
+async def test_missing_right_is_named(lost: str, capability: str) -> None:
+    """What Moodle leaves out with a warning is no empty course: the right is named."""
+    site, course, _ = made_site()
+    world = World(site)
+    world.fake.revoke(lost, "mod/assign:viewgrades")
+    with pytest.raises(AccessDenied) as caught:
+        await world.read(course)
+    assert capability in str(caught.value)
+
+
+async def test_other_warnings_are_not_complete() -> None:
+    """Any other warning makes the read incomplete."""
+    site, course, _ = made_site()
+    world = World(site)
+    world.fake.fail_next(SUBMISSIONS, "warnings")
+    with pytest.raises(AccessDenied):
+        await world.read(course)
+
+
+async def test_assignment_that_vanished_is_not_complete() -> None:
+    """An assignment deleted between the two calls is not mentioned at all: the read is not complete."""
+    site, course, _ = made_site()
+    world = World(site)
+    essay = next(iter(site.activities.by_course[course]))
+
+    def deleting(request: httpx.Request) -> httpx.Response:
+        answer = world.fake(request)
+        site.activities.by_course[course].pop(essay, None)
+        return answer
+
+    client = MoodleClient(
+        site.url, Login(world.fake.token), clock=VirtualClock(), transport=httpx.MockTransport(deleting)
+    )
+    with pytest.raises(Unexpected, match="lacks 1 of the assignments"):
+        await MoodleReader(client, Wanted(), Sizes.fixed()).assignments.course(course, 3, submissions=True)
