@@ -72,6 +72,26 @@ def mappings_test(
         raise typer.Exit(FAILED if any(tested.problems for tested in found) else OK)
 
 
+@mappings_app.command("example")
+def mappings_example(
+    stream: Annotated[str, typer.Argument(help="The mapping, or a source that only one mapping reads.")],
+    number: PersonId,
+    course: Courses = None,
+    env_file: EnvFile = ENV_FILE,
+    as_json: AsJson = False,
+) -> None:
+    """Write a test from a live record into the mapping file, with everything that tells a person replaced."""
+    from flows.example import run_example
+    from flows.show_tests import example_json, show_example
+
+    with plain_endings(as_json):
+        written = run_example(read_settings(env_file), stream, number, course or ())
+        if as_json:
+            print_json(example_json(written))
+        else:
+            show_example(written)
+
+
 @mappings_app.command("explain")
 def mappings_explain(
     mapping: Annotated[str, typer.Argument(help="The mapping, or a source that only one mapping reads.")],

@@ -143,13 +143,14 @@ def course_in(record: Mapping[str, Any]) -> str:
 
 
 def mapping_named(project: Project, name: str) -> CompiledMapping:
-    """Return the mapping of a name, or the only one of a source; raises UsageError with the names there are."""
-    named = [mapping for mapping in project.mappings if mapping.name == name.removesuffix(".yaml")]
+    """Return the mapping of a name, on or off, or the only one of a source; raises UsageError with the names."""
+    everything = [*project.mappings, *project.switched_off]
+    named = [mapping for mapping in everything if mapping.name == name.removesuffix(".yaml")]
     found = named or [mapping for mapping in project.mappings if mapping.source == name]
     if len(found) == 1:
         return found[0]
     if found:
         names = ", ".join(mapping.name for mapping in found)
         raise UsageError(f"Several mappings read the source '{name}': name one of {names}.")
-    there = ", ".join(mapping.name for mapping in project.mappings) or "none"
-    raise UsageError(f"There is no mapping '{name}' that is switched on. There are: {there}.")
+    there = ", ".join(mapping.name for mapping in everything) or "none"
+    raise UsageError(f"There is no mapping '{name}'. There are: {there}.")

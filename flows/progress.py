@@ -15,6 +15,7 @@ STAGES = {
     "people": "Reading who is in the courses",
     "profiles": "Reading profiles",
     "courses": "Reading courses",
+    "engagement": "Reading what people did",
     "cases": "Sending cases",
 }
 PARTS = 5  # lines a stage, where there is no terminal

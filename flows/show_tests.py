@@ -9,7 +9,8 @@ from typing import Any
 import typer
 from rich.text import Text
 
-from flows.endings import say
+from flows.endings import command, say
+from flows.example import Written
 from flows.mapping_tests import Tested, Update
 from flows.masked import Eyes
 from flows.show import problem_json, problem_lines
@@ -79,3 +80,19 @@ def tested_json(found: Sequence[Tested], written: Sequence[Update]) -> dict[str,
         "problems": problems,
         "written": [str(update.path) for update in written],
     }
+
+
+def show_example(written: Written) -> None:
+    """Print the test that was written."""
+    show_text(f"Written into {written.path}:")
+    for line in written.lines:
+        screen().print(Text(line), soft_wrap=True)
+    show_text(
+        f"It expects what the mapping makes of it now ({written.outcome.replace('_', ' ')}). Nothing in it should be "
+        f"a real person's: read it, and give it a better name. {command()} mappings test runs it."
+    )
+
+
+def example_json(written: Written) -> dict[str, Any]:
+    """Return what was written for `--json`."""
+    return {"file": str(written.path), "test": written.name, "expects": written.outcome, "text": [*written.lines]}

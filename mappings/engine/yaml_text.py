@@ -18,6 +18,12 @@ _WORDS: Final = frozenset(("y", "n", "yes", "no", "on", "off", "true", "false", 
 _WIDEST: Final = 110  # columns of a block that is written on one line
 
 
+class Bare(str):
+    """A number, a time or a flag: a text that is written without quotes."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True)
 class Span:
     """Where a value stands in the text; `is_flow` for one written on a line, in brackets."""
@@ -83,7 +89,9 @@ def flow(data: Any) -> str:
         return "{" + ", ".join(f"{scalar(str(name))}: {flow(value)}" for name, value in data.items()) + "}"
     if isinstance(data, Sequence) and not isinstance(data, str):
         return "[" + ", ".join(flow(value) for value in data) + "]"
-    return "true" if data is True else scalar(str(data))
+    if data is True:
+        return "true"
+    return str(data) if isinstance(data, Bare) else scalar(str(data))
 
 
 def block(data: Mapping[str, Any], indent: int) -> list[str]:
