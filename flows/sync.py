@@ -135,7 +135,8 @@ async def _work(run: Run, options: Options) -> None:
     try:
         await _read_and_push(run, courses, selected)
         await run.planner.blanks.tell()
-        run.pusher.enqueue(0, await leave(run, courses, selection.ended), run.swept)
+        ended = () if options.courses else selection.ended
+        run.pusher.enqueue(0, await leave(run, courses, ended), run.swept)
         await run.pusher.drain()
     except BaseException:
         await asyncio.shield(run.pusher.abandon())

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, select, update
 
-from state.cases import LIVING, Cases
+from state.cases import IS_LIVING, Cases
 from state.rows import Ack, CaseRow, Intent, IntentRow, RowId
 from state.tables import at_row, case_row, intent, row_parameters
 
@@ -91,7 +91,7 @@ class Outcomes(Cases):
     def _mark(connection: Connection, rows: Sequence[RowId], status: str) -> None:
         """Give living rows a status."""
         if rows:
-            marked = update(case_row).where(at_row(case_row), case_row.c.status.in_(LIVING)).values(status=status)
+            marked = update(case_row).where(at_row(case_row), IS_LIVING).values(status=status)
             connection.execute(marked, [row_parameters(row) for row in rows])
 
     def intents(self) -> dict[RowId, IntentRow]:

@@ -11,7 +11,7 @@ from state.database import Database
 from state.schema import _config
 from tests.state.conftest import KEY
 
-ROW = RowId("enrolment", 2, "test-enrol-2-7")
+ROW, OTHER = RowId("enrolment", 2, "test-enrol-2-7"), RowId("enrolment", 2, "test-enrol-2-8")
 
 
 def acknowledged(store: Store, status: str = "active", row: RowId = ROW, case_id: str = "c1") -> None:
@@ -38,7 +38,7 @@ def test_books_of_the_first_schema_are_brought_up(tmp_path: Path) -> None:
 def test_a_closed_case_is_renewed(store: Store) -> None:
     """The row keeps its key and owner, loses case id and digests, and counts one generation more."""
     acknowledged(store, "closed")
-    store.renew([ROW])
+    store.renew([ROW, OTHER])
     found = store.cases(*ROW[:2])[ROW.key]
     assert ("", "owner", None, "active", 2) == (
         found.case_id,
@@ -60,8 +60,8 @@ def test_a_close_in_doubt_is_remembered(store: Store) -> None:
     """When nobody knows whether a case was closed, or emptied, its row says so and is still looked for."""
     for op, status in (("closed", "closing"), ("withdrawn", "withdrawing"), ("left", "active")):
         acknowledged(store)
-        store.stamp("b", [Intent(ROW, 7, op)], 2.0)
-        store.void([ROW])
+        store.stamp("b", [Intent(row, 7, op) for row in (ROW, OTHER)], 2.0)
+        store.void([ROW, OTHER])
         found = store.cases(*ROW[:2])[ROW.key]
         assert (status, None, 1) == (found.status, found.digests, store.count_active("enrolment"))
 
