@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from mappings.engine.conditions import all_of, any_of, not_sent
 from mappings.engine.draft import (
@@ -23,7 +23,7 @@ from mappings.engine.owners import Own, compile_owner
 from mappings.engine.paths import Record
 from mappings.engine.reads import excluded, included, reads, value_paths
 from mappings.engine.spec import DepartureSpec, MappingSpec, PropertySpec
-from mappings.engine.steps import Surroundings, listed_values
+from mappings.engine.steps import Step, Surroundings, listed_values, plain_steps
 from mappings.engine.templates import Render, compile_template, template_paths
 from mappings.engine.texts import ABSENT, Absent, Invalid
 from mappings.engine.values import Evaluate, Rejected, compile_property
@@ -81,7 +81,7 @@ class _Parts:
     key: Render
     name: Render
     owner: Own
-    properties: tuple[tuple[str, Evaluate], ...]
+    properties: tuple[Planned, ...]
     families: tuple[Family, ...]
     indices: tuple[tuple[IndexRule, Render], ...]
     once: frozenset[str]
@@ -127,21 +127,22 @@ class CompiledMapping:
     def draft(self, record: Mapping[str, Any], context: Context) -> Draft | Excluded | HeldBack:
         """Return what this mapping makes of one record; never raises for what a record holds."""
         parts = self._parts
-        key = _filled(parts.key, record, context)
+        held: list[ValueProblem] = []
+        key = _filled(parts.key, record, context, "@key", held)
         reason, unknown = parts.excluded_by(record)
         if reason:
-            return Excluded(key.text, reason)
-        name = _filled(parts.name, record, context)
-        held = [ValueProblem("@include", "not_sent", path) for path in unknown]
-        held += key.problems("@key") + name.problems("@name")
+            return Excluded(key, reason)
+        if unknown:
+            held[:0] = [ValueProblem("@include", "not_sent", path) for path in unknown]
+        name = _filled(parts.name, record, context, "@name", held)
         problems: list[ValueProblem] = []
-        indices = tuple(_references(parts.indices, record, context, held))
+        indices = tuple(_references(parts.indices, record, context, held)) if parts.indices else ()
         properties = _evaluate(parts.properties, record, context, (problems, held))
         once, ignored, listed = self._fill(record, context, properties, (problems, held))
         owner = parts.owner(record, problems)
         if held:
-            return HeldBack(key.text, (*held, *problems))
-        made = (key.text, name.text, owner, properties, once, ignored, indices, tuple(problems), listed)
+            return HeldBack(key, (*held, *problems))
+        made = (key, name, owner, properties, once, ignored, indices, tuple(problems), listed)
         return Draft(self.case_type, *made)
 
     def excludes(self, record: Mapping[str, Any]) -> bool:
@@ -187,38 +188,60 @@ class CompiledMapping:
         return once, ignored, listed
 
 
-@dataclass(frozen=True)
-class _Filled:
-    """A key or name: its text, or "" and why there is none."""
-
-    text: str
-    reason: str
-
-    def problems(self, part: str) -> list[ValueProblem]:
-        return [ValueProblem(part, self.reason)] if self.reason else []
-
-
-def _filled(render: Render, record: Record, context: Context) -> _Filled:
+def _filled(render: Render, record: Record, context: Context, part: str, held: list[ValueProblem]) -> str:
+    """Return a key or name, or "" with the reason noted."""
     try:
         text = render(record, context)
     except Invalid as invalid:
-        return _Filled("", invalid.reason)
-    if isinstance(text, Absent):
-        return _Filled("", "not_sent")
-    if text is None:
-        return _Filled("", "blank")
-    return _Filled("", "too_long") if len(text) > NAME_LIMIT else _Filled(text, "")
+        text, reason = None, invalid.reason
+    else:
+        if isinstance(text, str) and len(text) <= NAME_LIMIT:
+            return text
+        reason = "too_long" if isinstance(text, str) else "blank" if text is None else "not_sent"
+    held.append(ValueProblem(part, reason))
+    return ""
+
+
+class Planned(NamedTuple):
+    """A property of the mapping; `steps` are for a value of just this `kind` in the record's own `field`."""
+
+    name: str
+    field: str
+    kind: type[Any]
+    steps: Sequence[Step]
+    evaluate: Evaluate
+
+
+def _planned(name: str, spec: PropertySpec, around: Surroundings, *, personal: bool) -> Planned:
+    plain = plain_steps(spec.transform, around)
+    evaluate = compile_property(name, spec, around, personal=personal)
+    if plain is None or spec.source is None or "." in spec.source:
+        return Planned(name, "", Absent, (), evaluate)
+    return Planned(name, spec.source, plain.kind, plain.steps, evaluate)
 
 
 def _evaluate(
-    plan: tuple[tuple[str, Evaluate], ...],
+    plan: tuple[Planned, ...],
     record: Record,
     context: Context,
     troubles: tuple[list[ValueProblem], list[ValueProblem]],
 ) -> dict[str, str]:
+    """Return the properties: plain ones, which are most, are made here to save calls, others by `evaluate`."""
     properties: dict[str, str] = {}
     problems, held = troubles
-    for name, evaluate in plan:
+    for name, field_name, kind, steps, evaluate in plan:
+        value: Any = record.get(field_name)
+        try:
+            if value and value.__class__ is kind and not (kind is str and value.isspace()):
+                for step in steps:
+                    value = step(value)
+                    if not value or value.__class__ is not str:
+                        break
+                if value.__class__ is str and value and value.isprintable():
+                    properties[name] = value
+                    continue
+        except Invalid:  # told by `evaluate`, which knows what to do about it
+            pass
         try:
             text = evaluate(record, context, problems)
         except Rejected as rejected:
@@ -233,11 +256,12 @@ def _references(
     plan: tuple[tuple[IndexRule, Render], ...], record: Record, context: Context, held: list[ValueProblem]
 ) -> Iterator[IndexReference]:
     for rule, render in plan:
-        key = _filled(render, record, context)
-        if key.text:
-            yield IndexReference(rule.name, rule.case_type, key.text, rule.relationship, rule.when_parent_unknown)
+        found: list[ValueProblem] = []
+        key = _filled(render, record, context, f"@index:{rule.name}", found)
+        if key:
+            yield IndexReference(rule.name, rule.case_type, key, rule.relationship, rule.when_parent_unknown)
         elif rule.when_parent_unknown != "skip":
-            held += key.problems(f"@index:{rule.name}")
+            held += found
 
 
 @dataclass(frozen=True)
@@ -293,9 +317,7 @@ def _parts(
         key=compile_template(spec.external_id),
         name=compile_template(spec.case_name),
         owner=compile_owner(spec.owner, around, personal),
-        properties=tuple(
-            (key, compile_property(key, found, around, personal=private[key])) for key, found in single.items()
-        ),
+        properties=tuple(_planned(key, found, around, personal=private[key]) for key, found in single.items()),
         families=tuple(
             Family(key, found, around, personal=private[key], taken=taken)
             for key, found in sent.items()

@@ -10,7 +10,7 @@ from mappings.engine.compile import CompiledMapping
 
 @dataclass(frozen=True)
 class Cost:
-    """One thing that a run does because of a mapping; `fields` as the catalogue writes them, blocks as `grade.*`."""
+    """One thing that a run does because of a mapping; `fields` as the catalogue writes them, blocks as grade.*."""
 
     mapping: str
     fields: tuple[str, ...]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import UTC, date, datetime, tzinfo
 from typing import Final
 
@@ -25,7 +26,7 @@ def format_refusal(layout: str) -> str:
 def moment(value: object, zone: tzinfo) -> datetime | None:
     """Return epoch seconds (a number, or a text of digits) as a time in a zone; None for 0, Moodle's "no date"."""
     try:
-        seconds = int(to_number(value))
+        seconds = value if value.__class__ is int else int(to_number(value))
         return datetime.fromtimestamp(seconds, zone) if seconds else None
     except (Invalid, OverflowError, ValueError, OSError):
         raise Invalid("not_a_date") from None
@@ -57,6 +58,21 @@ def day_text(when: datetime, layout: str) -> str:
         "j": f"{when.timetuple().tm_yday:03}",
     }
     return _CODE.sub(lambda code: parts[code.group(1)], layout)
+
+
+def day_writer(layout: str, zone: tzinfo) -> Callable[[object], str | None]:
+    """Return `moment` and `day_text` in one function, for the time of every person."""
+
+    def write(value: object) -> str | None:
+        if value.__class__ is int and value and layout == "%Y-%m-%d":
+            try:
+                return datetime.fromtimestamp(value, zone).date().isoformat()
+            except (OverflowError, ValueError, OSError):
+                raise Invalid("not_a_date") from None
+        when = moment(value, zone)
+        return day_text(when, layout) if when else None
+
+    return write
 
 
 def utc_text(when: datetime) -> str:

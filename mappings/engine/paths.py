@@ -28,7 +28,10 @@ def getter(path: str) -> Getter:
 
 def _field(name: str) -> Getter:
     def get(record: Record) -> object:
-        return settled(record.get(name, ABSENT))
+        value = record.get(name, ABSENT)
+        if value.__class__ is str:  # as `settled` says, without a call: every value of every record comes by here
+            return value if value and not value.isspace() else None
+        return value if value else settled(value)
 
     return get
 
@@ -40,6 +43,9 @@ def _nested(blocks: list[str], name: str) -> Getter:
             node = node.get(block, ABSENT)
             if not isinstance(node, dict):
                 return None if node is None else ABSENT
-        return settled(node.get(name, ABSENT))
+        value = node.get(name, ABSENT)
+        if value.__class__ is str:
+            return value if value and not value.isspace() else None
+        return value if value else settled(value)
 
     return get

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Final
 
@@ -25,12 +26,21 @@ COUNTRIES: Final = frozenset(_CODES.split())
 _LONGEST = 60  # characters; no way of writing a number is longer
 
 
+def phone_writer(country: str, layout: str) -> Callable[[str], str]:
+    """Return a function that brings numbers of a country to one layout."""
+
+    def write(text: str) -> str:
+        number = _formatted(text.strip(), country, layout) if len(text) <= _LONGEST else ""
+        if not number:
+            raise Invalid("invalid_phone")
+        return number
+
+    return write
+
+
 def phone_text(text: str, country: str, layout: str) -> str:
     """Return a number as +254722000111 (e164), 254722000111 (digits), or spaced out; Invalid when it is none."""
-    number = _formatted(text.strip(), country, layout) if len(text) <= _LONGEST else ""
-    if not number:
-        raise Invalid("invalid_phone")
-    return number
+    return phone_writer(country, layout)(text)
 
 
 @lru_cache(maxsize=2_000)  # parsing takes 0.1 ms, and a person's number is met once a mapping

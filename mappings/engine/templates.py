@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from mappings.engine.catalogue import PROJECT_FIELDS
 from mappings.engine.draft import Context
-from mappings.engine.paths import Getter, Record, getter, settled
+from mappings.engine.paths import Record, getter
 from mappings.engine.texts import ABSENT, Absent, clean, squeezed, to_text
 
 Render = Callable[[Record, Context], "str | Absent | None"]
@@ -79,32 +79,40 @@ def skeleton(text: str) -> tuple[tuple[str, str], ...]:
 
 def compile_template(text: str) -> Render:
     """Return a function that fills a template: ABSENT when a path was not sent, None when one is blank."""
-    plan = [(piece.text, _take(piece.path) if piece.path else None) for piece in parse_template(text)]
+    pieces = parse_template(text)
+    pattern = "".join("%s" if piece.path else piece.text.replace("%", "%%") for piece in pieces)
+    plan = [_take(piece.path) for piece in pieces if piece.path]
 
     def render(record: Record, context: Context) -> str | Absent | None:
+        values: list[str | int] = []
         blank = False
-        parts = []
-        for literal, take in plan:
-            if take is None:
-                parts.append(literal)
-                continue
-            value = take(record, context)
-            if value is ABSENT:
-                return ABSENT
-            blank = blank or value is None
-            parts.append(to_text(value).strip())
-        return None if blank else clean(squeezed("".join(parts))) or None
+        for field, take in plan:
+            value = record.get(field)  # most are texts and numbers of the record itself
+            if value.__class__ is str and not value.isspace() and value:
+                values.append(value.strip())
+            elif value.__class__ is int:
+                values.append(value)
+            else:
+                value = take(record, context)
+                if value is ABSENT:
+                    return ABSENT
+                blank = blank or value is None
+                values.append(to_text(value).strip())
+        if blank:
+            return None
+        text = pattern % tuple(values)
+        if text.isprintable() and "  " not in text and text[:1] != " " != text[-1:]:  # nothing to squeeze
+            return text or None
+        return clean(squeezed(text)) or None
 
     return render
 
 
-def _take(path: str) -> Callable[[Record, Context], object]:
+def _take(path: str) -> tuple[str, Callable[[Record, Context], object]]:
+    """Return how to take a path: the record's own field to look at first, and what to do when that is no text."""
     if path == "site":
-        return lambda _, context: settled(context.site)
+        return "", lambda _, context: context.site or None
     if path == "site_url":
-        return lambda _, context: settled(context.site_url.rstrip("/"))
-    return _from_record(getter(path))
-
-
-def _from_record(get: Getter) -> Callable[[Record, Context], object]:
-    return lambda record, _: get(record)
+        return "", lambda _, context: context.site_url.rstrip("/") or None
+    get = getter(path)
+    return path if "." not in path else "", lambda record, _: get(record)

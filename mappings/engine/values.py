@@ -10,7 +10,7 @@ from mappings.engine.conditions import all_of
 from mappings.engine.draft import Context, ValueProblem
 from mappings.engine.paths import Getter, Record, getter
 from mappings.engine.spec import CaseSpec, PropertySpec
-from mappings.engine.steps import Surroundings, compile_chain
+from mappings.engine.steps import Chain, PlainSteps, Surroundings, compile_chain, plain_steps
 from mappings.engine.templates import compile_template
 from mappings.engine.texts import ABSENT, Absent, Invalid, clean, to_text
 
@@ -41,9 +41,14 @@ def compile_property(name: str, spec: PropertySpec, around: Surroundings, *, per
 
     It raises Rejected to hold the record back; values that cannot be used are added to the list it is given.
     """
-    take = compile_take(spec)
-    chain = compile_chain(spec.transform, around)
     settle = Settling(name, spec, personal=personal)
+    careful = careful_property(compile_take(spec), compile_chain(spec.transform, around), settle)
+    pick, plain = _picker(spec), plain_steps(spec.transform, around)
+    return careful if pick is None or plain is None else _quick(pick, plain, settle, careful)
+
+
+def careful_property(take: Take, chain: Chain | None, settle: Settling) -> Evaluate:
+    """Return a property that takes anything from anywhere."""
 
     def evaluate(record: Record, context: Context, problems: list[ValueProblem]) -> str | Absent:
         taken: object = None
@@ -56,6 +61,29 @@ def compile_property(name: str, spec: PropertySpec, around: Surroundings, *, per
         except Invalid as invalid:
             return settle.invalid(invalid, taken, problems)
         return clean(text) or settle.blank()
+
+    return evaluate
+
+
+def _quick(pick: Getter, plain: PlainSteps, settle: Settling, careful: Evaluate) -> Evaluate:
+    """Return a property for what most values are, a text that stays one; anything else goes the careful way."""
+    steps, kind = plain
+
+    def evaluate(record: Record, context: Context, problems: list[ValueProblem]) -> str | Absent:
+        value = pick(record)
+        if value is None:
+            return settle.blank()
+        if value.__class__ is kind:
+            try:
+                for step in steps:
+                    value = step(value)
+                    if not value or value.__class__ is not str:
+                        break
+            except Invalid as invalid:
+                return settle.invalid(invalid, pick(record), problems)
+            if value.__class__ is str and value and value.isprintable():
+                return value
+        return careful(record, context, problems)
 
     return evaluate
 
@@ -105,10 +133,9 @@ def _outcome(spec: PropertySpec, word: str | None, usual: str | Absent) -> Outco
 
 def compile_take(spec: PropertySpec) -> Take:
     """Return the first stage of a property: ABSENT, None when blank, or the value."""
-    if spec.source is not None:
-        return _from(getter(spec.source))
-    if spec.first_of is not None:
-        return _first_of([getter(path) for path in spec.first_of])
+    pick = _picker(spec)
+    if pick is not None:
+        return lambda record, _: pick(record)
     if spec.template is not None:
         return compile_template(spec.template)
     if spec.cases is not None:
@@ -117,14 +144,17 @@ def compile_take(spec: PropertySpec) -> Take:
     return lambda _record, _context: constant
 
 
-def _from(get: Getter) -> Take:
-    return lambda record, _: get(record)
+def _picker(spec: PropertySpec) -> Getter | None:
+    """Return how a property takes its value from the record alone; None for one that is made in another way."""
+    if spec.source is not None:
+        return getter(spec.source)
+    return _first_of([getter(path) for path in spec.first_of]) if spec.first_of is not None else None
 
 
-def _first_of(getters: list[Getter]) -> Take:
+def _first_of(getters: list[Getter]) -> Getter:
     """Take the first value; without one it is blank when any field was sent blank, absent when none was sent."""
 
-    def take(record: Record, _: Context) -> object:
+    def pick(record: Record) -> object:
         nothing: object = ABSENT
         for get in getters:
             value = get(record)
@@ -134,7 +164,7 @@ def _first_of(getters: list[Getter]) -> Take:
                 return value
         return nothing
 
-    return take
+    return pick
 
 
 def _cases(cases: Sequence[CaseSpec], otherwise: str | None) -> Take:
