@@ -82,7 +82,7 @@ def _check_value(findings: Findings, loc: Loc, spec: PropertySpec) -> None:
 def _check_choices(findings: Findings, loc: Loc, spec: PropertySpec) -> None:
     """Warn of choices with a blank inside: CommCare takes a blank for the end of a choice."""
     steps = list(enumerate(spec.transform))
-    several = bool(steps) and (steps[-1][1].name, steps[-1][1].settings) == ("join", " ")
+    several = bool(steps) and steps[-1][1].name == "join" and steps[-1][1].settings in (" ", {"by": " "})
     if several:
         steps.pop()
     if not steps or not (several or spec.data_type == "select") or findings.project is None:
