@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from mappings.engine.plugins import PluginError, PluginFault, from_file, from_package
+from mappings.engine.plugins import PluginError, PluginFault, from_file, from_package, plugin_file
 from mappings.engine.problems import MappingError, quoted
 from mappings.engine.reading import Document, Loc, Mark, read_text
 from mappings.engine.transform import Transform, TransformList
@@ -23,6 +23,7 @@ def check_plugins(findings: ProjectFindings, *, load: bool) -> TransformList:
     if not spec.transforms_file and not spec.plugins:
         return TransformList()
     if not load:
+        _only_look(findings)
         return TransformList(unseen=True)
     wanted: list[tuple[Loc, Load]] = []
     if spec.transforms_file:
@@ -33,6 +34,17 @@ def check_plugins(findings: ProjectFindings, *, load: bool) -> TransformList:
     for loc, loading in wanted:
         _load(findings, loc, loading, made)
     return TransformList(made, unseen=len(findings.problems) > before)
+
+
+def _only_look(findings: ProjectFindings) -> None:
+    """Check that the file of transforms is there, without running it."""
+    name = findings.spec.transforms_file
+    try:
+        if name:
+            plugin_file(findings.folder, name)
+    except PluginError as error:
+        for fault in error.faults:
+            _tell(findings, ("transforms_file",), fault)
 
 
 def _load(findings: ProjectFindings, loc: Loc, loading: Load, made: dict[str, Transform]) -> None:

@@ -67,7 +67,7 @@ class PluginError(Exception):
 
 def from_file(folder: Path, name: str) -> list[Transform]:
     """Run a file of the mappings folder and return its transforms; PluginError with what is wrong with it."""
-    file = _inside(folder, name)
+    file = plugin_file(folder, name)
     source = file.read_bytes()
     module = ModuleType(f"transforms_{hashlib.sha256(bytes(file.absolute())).hexdigest()[:12]}")
     module.__file__ = str(file)
@@ -83,7 +83,8 @@ def from_file(folder: Path, name: str) -> list[Transform]:
     return _collected(module, file, lambda _: hashlib.sha256(source).hexdigest())
 
 
-def _inside(folder: Path, name: str) -> Path:
+def plugin_file(folder: Path, name: str) -> Path:
+    """Return where a file of transforms is, without running it; PluginError when it is not in the folder."""
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or any(letter in name for letter in "\\:\0"):
         raise PluginError(

@@ -181,11 +181,12 @@ def test_mistakes_in_a_plugin(tmp_path: Path, expected: str, code: str) -> None:
     ],
 )
 def test_plugins_that_are_not_there(tmp_path: Path, expected: str, line: str) -> None:
-    """A plug-in that cannot be found is told where project.yaml names it."""
+    """A plug-in that cannot be found is told where project.yaml names it; a file also when it would not be run."""
     written(tmp_path, project=f"{PROJECT}{line}\n")
     assert expected in messages(tmp_path)
-    with pytest.raises(MappingError):
-        load_project(tmp_path, CATALOGUE)
+    for plugins in (True, "plugins" in line):
+        with pytest.raises(MappingError):
+            load_project(tmp_path, CATALOGUE, plugins=plugins)
 
 
 def test_nothing_is_loaded_that_project_yaml_does_not_name(tmp_path: Path) -> None:
