@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PY := .venv/bin/python
 
-.PHONY: help setup demo test bench lock clean
+.PHONY: help setup demo test bench docs lock clean
 
 help:  ## what can be made
 	@grep -E '^[a-z]+:.*##' Makefile | awk -F':.*## *' '{printf "%-8s %s\n", $$1, $$2}'
@@ -28,6 +28,9 @@ test: setup  ## check style and types, run all tests
 
 bench: setup  ## measure: many courses, memory
 	@$(PY) -m bench.courses
+
+docs: setup  ## write anew what the documentation takes from the code
+	@$(PY) -m tests.references
 
 lock:  ## pin all packages anew (needs uv; the index comes from your environment)
 	@rm -f requirements.lock

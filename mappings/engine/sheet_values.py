@@ -59,8 +59,9 @@ def _step_words(step: StepSpec, phrases: Phrases) -> str:
     if step.name == "number":
         return _number_words(given.get("decimals", only), phrases)
     if step.name in ("date", "parse_date"):
-        layout = str(given.get("format", only or "%Y-%m-%d"))
-        return phrases.transform(step.name, example=day_text(_SOME_DAY, layout))
+        layouts = [str(given.get("format", only or "%Y-%m-%d")), *([str(given["or"])] if "or" in given else [])]
+        examples = [day_text(_SOME_DAY, layout) for layout in layouts]
+        return phrases.transform(step.name, example=phrases.any_of(examples))
     if step.name == "bands":
         return "; ".join(_bands(given, phrases))
     if step.name == "split":

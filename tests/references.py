@@ -1,0 +1,32 @@
+"""Writes what the documentation takes from the code: `python -m tests.references`, or `make docs`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from flows.catalogue import field_catalogue
+from mappings.engine.reference import fields_reference, keys_reference, reasons_reference, transforms_reference
+from mappings.engine.transform import TRANSFORMS
+
+FOLDER = Path(__file__).parents[1] / "docs" / "reference"
+
+
+def references() -> dict[str, str]:
+    """Return the pages of the reference by file name."""
+    return {
+        "transforms.md": transforms_reference(TRANSFORMS.values()),
+        "fields.md": fields_reference(field_catalogue()),
+        "keys.md": keys_reference(),
+        "reasons.md": reasons_reference(),
+    }
+
+
+def write() -> None:
+    """Write all pages anew."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for name, text in references().items():
+        (FOLDER / name).write_text(text, "utf-8")
+
+
+if __name__ == "__main__":
+    write()
