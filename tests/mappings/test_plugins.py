@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from mappings.engine import REASONS, MappingError, Project, ValueProblem, check_project, load_project
 from mappings.engine.transform import TRANSFORMS
-from tests.mappings.workbench import CATALOGUE, CONTEXT, HEAD, PERSON, PROJECT, drafted, folder, messages
+from tests.mappings.workbench import CATALOGUE, CONTEXT, HEAD, PERSON, PROJECT, ROOT, drafted, folder, messages
 
 CODE = '''
 from mappings.engine import transform
@@ -239,3 +240,14 @@ def test_a_package_s_transforms_are_used_when_named(tmp_path: Path, monkeypatch:
     both = written(place, project=f"{WITH_FILE}plugins: [county]\n")
     assert "there is a transform 'facility_number' already" in messages(both)
     sys.modules.pop("county_transforms")
+
+
+def test_the_page_for_developers(tmp_path: Path) -> None:
+    """What docs/plugins.md shows works as it stands there."""
+    page = (ROOT / "docs" / "plugins.md").read_text("utf-8")
+    [code] = re.findall(r"(?ms)^```python\n(.*?)^```", page)
+    named, properties, _ = re.findall(r"(?ms)^```yaml\n(.*?)^```", page)
+    written(tmp_path, "x: department", code=code, project=PROJECT + named)
+    (tmp_path / "student.yaml").write_text(HEAD + properties, "utf-8")
+    made = sent(load_project(tmp_path, CATALOGUE), profile={"facility": " KE-0042 "})
+    assert {"facility": "000042"} == made
