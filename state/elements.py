@@ -15,16 +15,22 @@ class Elements(Books):
     """Which properties wait for a second look, row by row; never more than what vanished lately."""
 
     def note_lacking(
-        self, mapping: str, scope: int, read: Collection[str], lacked: Mapping[str, Collection[str]], run_id: str
+        self,
+        mapping: str,
+        scope: int,
+        read: Collection[str] | None,
+        lacked: Mapping[str, Collection[str]],
+        run_id: str,
     ) -> dict[str, frozenset[str]]:
-        """Take in what complete reads of the keys `read` lacked; return what an earlier run lacked as well.
+        """Take in what complete reads of the keys `read` (None: all) lacked; return what an earlier run lacked too.
 
         `lacked` and the answer hold property names by key. What is there again is forgotten.
         """
         here = and_(lacking.c.mapping == mapping, lacking.c.scope == scope)
         query = select(lacking.c.key, lacking.c.property, lacking.c.run).where(here)
         with self._database.reading() as connection:
-            known = {(row.key, row.property): row.run for row in connection.execute(query) if row.key in read}
+            found = connection.execute(query).all()
+        known = {(row.key, row.property): row.run for row in found if read is None or row.key in read}
         now = {(key, name) for key, names in lacked.items() for name in names}
         if now != known.keys():
             with self._database.writing() as connection:

@@ -21,11 +21,28 @@ async def leave(run: Run, courses: list[Course], ended: Collection[int]) -> list
     leaving = [] if run.preview else await run.sweep.decide()
     withdrawals = run.planner.withdrawals
     complete = run.whole_site and all(course.id in run.rosters for course in courses)
-    elsewhere = await members_elsewhere(run, courses) if complete and withdrawals.asks_for_courses else set()
+    elsewhere = await _unseen(run, courses, leaving) if complete and withdrawals.by_courses else set()
     leaving += await withdrawals.decide(complete=complete, elsewhere=elsewhere)
     if run.whole_site:
         leaving += await _over(run, ended)
     return await Departures(run.world, run.result).rows(leaving)
+
+
+async def _unseen(run: Run, courses: list[Course], leaving: Collection[Leaving]) -> set[int]:
+    """Return people who may be in a course where this run did not see them: it is not read, or they are missing.
+
+    Whoever is missing from a course is in it until he or she is marked as left, the guard's question included.
+    """
+    store = run.world.books.store
+    swept = [m.name for m in run.world.project.mappings if m.source in IN_COURSE and m.when_left is not None]
+    rows = await run.world.books.do(store.active_in_courses, swept, run.planner.withdrawals.by_courses)
+    left, there = {one.row for one in leaving}, {number: set(r.ids) for number, r in run.rosters.items()}
+    missing = {
+        person
+        for row, person in rows.items()
+        if row not in left and row.scope in there and person not in there[row.scope]
+    }
+    return missing | await members_elsewhere(run, courses)
 
 
 async def _over(run: Run, ended: Collection[int]) -> list[Leaving]:

@@ -17,6 +17,8 @@ from flows.world import World
 from mappings.engine import CompiledMapping
 from state import CaseRow, RowId
 
+KEPT_OUT = "{name} kept out"  # stands for a mapping where the books remember what one read lacked
+
 
 @dataclass(frozen=True)
 class KeptOut:
@@ -38,11 +40,14 @@ class Withdrawals:
     rows: set[RowId] = field(default_factory=set)
     """Every record that this run found kept out, with a case or without: their children are kept out too."""
     looked_at: set[int] = field(default_factory=set)
+    _mappings: set[str] = field(default_factory=set)
     _found: list[KeptOut] = field(default_factory=list)
 
     def note(self, scope: Scope, known: Mapping[str, CaseRow], *, has_children: bool) -> None:
         """Take in what a scope's mapping keeps out."""
         self.looked_at.add(scope.number)
+        if scope.number == SITE_SCOPE:
+            self._mappings.add(scope.mapping.name)
         for key, firm in scope.excluded.items():
             if key in scope.drafts:
                 continue
@@ -78,17 +83,18 @@ class Withdrawals:
         return Leaving(one.mapping, one.row, one.case, departure, "withdrawn", private=True)
 
     @property
-    def asks_for_courses(self) -> bool:
-        """Whether anybody is kept out only by what he or she is in the courses."""
-        return any(not one.firm for one in self._found)
+    def by_courses(self) -> set[int]:
+        """Return the people who are kept out only by what they are in the courses."""
+        return {one.case.user_id for one in self._found if not one.firm}
 
     async def decide(self, *, complete: bool, elsewhere: Collection[int]) -> list[Leaving]:
         """Return whose cases are withdrawn.
 
-        `complete`: every selected course was read; `elsewhere` are people last seen in a course that is not read.
+        `complete`: every selected course was read; `elsewhere` are people of whom a course may not have been seen.
         Without the first, and for the second, roles and groups say nothing: those people may have others there.
         """
-        found = [one for one in self._found if one.firm or (complete and one.case.user_id not in elsewhere)]
+        sure = await self._sure([one for one in self._found if not one.firm]) if complete else set()
+        found = [one for one in self._found if one.firm or (one.row in sure and one.case.user_id not in elsewhere)]
         candidates = {one.row for one in self._found}
         own = [one for one in found if one.parent is None or one.parent not in candidates]
         refused = await self._refused(own)
@@ -100,6 +106,18 @@ class Withdrawals:
             self.looked_at.discard(SITE_SCOPE)
         await WITHDRAWN.remember(self.world, self.result, refused, self.looked_at)
         return [self._leaving(one) for one in allowed.values()]
+
+    async def _sure(self, loose: Sequence[KeptOut]) -> set[RowId]:
+        """Return whom an earlier run found kept out as well: a right that is lost hides people and their roles."""
+        if self.result.preview:
+            return {one.row for one in loose}
+        sure, store = set[RowId](), self.world.books.store
+        for name in self._mappings:
+            lacked = {one.row.key: ["@include"] for one in loose if one.mapping.name == name}
+            place = (KEPT_OUT.format(name=name), SITE_SCOPE)
+            due = await self.world.books.do(store.note_lacking, *place, None, lacked, self.result.run_id)
+            sure |= {RowId(name, SITE_SCOPE, key) for key in due}
+        return sure
 
     async def _refused(self, own: Sequence[KeptOut]) -> dict[int, int]:
         """Return the scopes of which a person has to be asked, with their people."""
