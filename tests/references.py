@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from flows.catalogue import field_catalogue
 from mappings.engine.reference import fields_reference, keys_reference, reasons_reference, transforms_reference
 from mappings.engine.transform import TRANSFORMS
+from tests.flows.terminal import Terminal, open_ports
+from tests.screens import screens, with_screens
+from tests.tutorial import GUIDE
 
 FOLDER = Path(__file__).parents[1] / "docs" / "reference"
 
@@ -22,10 +26,13 @@ def references() -> dict[str, str]:
 
 
 def write() -> None:
-    """Write all pages anew."""
+    """Write all pages anew, and the screens in the guide."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     for name, text in references().items():
         (FOLDER / name).write_text(text, "utf-8")
+    with TemporaryDirectory() as place, open_ports() as ports:
+        shown = screens(Terminal(Path(place) / "var", ports))
+    GUIDE.write_text(with_screens(GUIDE.read_text("utf-8"), shown), "utf-8")
 
 
 if __name__ == "__main__":
