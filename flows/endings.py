@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import json
 import logging
+import re
 import shutil
 import signal
 import sys
@@ -22,6 +23,8 @@ import typer
 
 OK, FAILED, USAGE, POSTPONED, WAITING = range(5)
 NAME = "moodle-commcare"
+COMMANDS = re.compile(rf"`({NAME} [^`]*)`|({NAME} confirm-.* --count \d+)")
+UNBROKEN = "\N{NO-BREAK SPACE}"
 
 
 class Stopped(Exception):
@@ -112,6 +115,7 @@ def wrapped(text: str, terminal: bool, *, first: str = "", then: str = "") -> st
     """Break lines at words on a terminal, behind `first` and later `then`; elsewhere a line stays a line."""
     if not terminal:
         return first + text
+    text = called_from_here(text)
     breaks = textwrap.TextWrapper(
         width=max(40, shutil.get_terminal_size().columns),
         initial_indent=first,
@@ -120,7 +124,17 @@ def wrapped(text: str, terminal: bool, *, first: str = "", then: str = "") -> st
         break_on_hyphens=False,
     )
     # A line that begins with a blank is a picture (the marked place in a file), not a sentence.
-    return "\n".join(line if line[:1] in ("", " ") else breaks.fill(line) for line in text.split("\n"))
+    lines = (line if line[:1] in ("", " ") else breaks.fill(line) for line in text.split("\n"))
+    return "\n".join(lines).replace(UNBROKEN, " ")
+
+
+def called_from_here(text: str) -> str:
+    """Return a text with its commands as they are called from here, in one piece each, to be copied."""
+
+    def called(found: re.Match[str]) -> str:
+        return (found[1] or found[2]).replace(NAME, command(), 1).replace(" ", UNBROKEN)
+
+    return COMMANDS.sub(called, text)
 
 
 def print_json(found: dict[str, Any]) -> None:

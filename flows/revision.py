@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from flows.endings import command
 from flows.errors import UsageError
 
 LONGEST = 60.0  # seconds git may take
@@ -55,7 +54,7 @@ def _git(folder: Path, *words: str, otherwise: str) -> bytes:
     except FileNotFoundError:
         raise UsageError(
             "git is not installed here, so there is no earlier version to compare with. "
-            f"{command()} preview shows what a run would send."
+            "`moodle-commcare preview` shows what a run would send."
         ) from None
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
         raise UsageError(otherwise) from None
@@ -65,7 +64,7 @@ def _git(folder: Path, *words: str, otherwise: str) -> bytes:
 def _no_repository(folder: Path) -> str:
     return (
         f"The folder {folder} is not under git, so there is no earlier version to compare with. "
-        f"Begin with: git init && git add . && git commit. {command()} preview shows what a run would send."
+        f"Begin with: git init && git add . && git commit. `moodle-commcare preview` shows what a run would send."
     )
 
 

@@ -15,7 +15,6 @@ from urllib.parse import unquote, urlsplit
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from flows.addresses import commcare_address, moodle_address
-from flows.endings import command
 from flows.env_file import parsed
 
 DEFAULT_FILE = Path(".env")
@@ -196,8 +195,8 @@ def _missing(values: Values, env_file: Path | None) -> Iterator[str]:
         missing.append("COMMCARE_API_KEY (or COMMCARE_PASSWORD)")
     if missing:
         yield (
-            f"Missing: {', '.join(missing)}. {_where_from(env_file)} Run {command()} init to be asked for them, "
-            "or set them in the environment."
+            f"Missing: {', '.join(missing)}. {_where_from(env_file)} "
+            "Run `moodle-commcare init` to be asked for them."
         )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from flows.endings import NAME, command, wrapped
+from flows.endings import command, wrapped
 from flows.result import CaseCounts, Result, RunState
 from flows.words import numbered
 from mappings.engine import REASONS as OF_VALUES
@@ -59,8 +58,6 @@ REASONS = {
     "refused": "refused by CommCare",
 }
 INDENT = " " * 16
-COMMANDS = re.compile(rf"`{NAME} [^`]*`|{NAME} confirm-.* --count \d+")
-UNBROKEN = "\N{NO-BREAK SPACE}"
 
 
 def show_result(result: Result) -> None:
@@ -173,10 +170,7 @@ def reason_words(reason: str) -> str:
 
 def laid_out(text: str, *, first: str = "", then: str = "") -> str:
     """Break a text for the terminal; commands in it are called as from here and stay whole, to be copied."""
-    if not sys.stdout.isatty():
-        return wrapped(text, False, first=first, then=then)
-    whole = COMMANDS.sub(lambda found: found[0].replace(NAME, command(), 1).replace(" ", UNBROKEN), text)
-    return wrapped(whole, True, first=first, then=then).replace(UNBROKEN, " ")
+    return wrapped(text, sys.stdout.isatty(), first=first, then=then)
 
 
 def problem_lines(problem: Problem) -> Iterator[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from flows.endings import command
 from flows.masked import Eyes
 from flows.preview import Preview, Shown
 from flows.result import CaseCounts, RunState
@@ -105,11 +104,11 @@ def _sentences(preview: Preview) -> Iterator[str]:
     if preview.first and not preview.stops:
         yield (
             f"Never sent before: {listed(preview.first)}. The first run shows its plan and waits for a yes "
-            f"({command()} sync), or is given --yes."
+            "(`moodle-commcare sync`), or is given --yes."
         )
     if not preview.first:
         yield "Who left is found by runs, not by a preview."
     if result.state is RunState.COMPLETED and result.courses:
         for case_type, counts in result.cases.items():
             if not any(vars(counts).values()):
-                yield f"No record became a '{case_type}' case; {command()} check says why."
+                yield f"No record became a '{case_type}' case; `moodle-commcare check` says why."

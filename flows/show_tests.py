@@ -9,7 +9,7 @@ from typing import Any
 import typer
 from rich.text import Text
 
-from flows.endings import command, say
+from flows.endings import say
 from flows.example import Written
 from flows.mapping_tests import Tested, Update
 from flows.masked import Eyes
@@ -87,9 +87,10 @@ def show_example(written: Written) -> None:
     show_text(f"Written into {written.path}:")
     for line in written.lines:
         screen().print(Text(line), soft_wrap=True)
+    outcome = written.outcome.replace("_", " ")
     show_text(
-        f"It expects what the mapping makes of it now ({written.outcome.replace('_', ' ')}). Nothing in it should be "
-        f"a real person's: read it, and give it a better name. {command()} mappings test runs it."
+        f"It expects what the mapping makes of it now ({outcome}). Nothing in it should be a real person's: "
+        f"read it, and give it a better name. `moodle-commcare mappings test` runs it."
     )
 
 

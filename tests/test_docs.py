@@ -59,7 +59,11 @@ def wrong_commands(text: str) -> list[str]:
     for call in re.findall(r"moodle-commcare((?: [a-z][a-z-]*)+(?:[^`'\"\n#;(,]*))", text):
         words = call.rstrip(". ").split()
         known = max((path for path in COMMANDS if words[: len(path)] == list(path)), key=len, default=())
-        options = {option for one in COMMANDS[known].params for option in one.opts} if known else set()
+        options = (
+            {option for one in COMMANDS[known].params for option in (*one.opts, *one.secondary_opts)}
+            if known
+            else set()
+        )
         unknown = [word for word in re.findall(r"--[a-z-]+", call) if word not in options]
         if not known or (hasattr(COMMANDS[known], "commands") and len(words) > len(known)) or unknown:
             wrong.append(f"moodle-commcare{call}")

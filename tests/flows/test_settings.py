@@ -195,8 +195,8 @@ def test_all_that_is_missing_is_said_at_once() -> None:
     expected = (
         "Missing: MOODLE_URL, COMMCARE_DOMAIN, COMMCARE_USERNAME, "
         "MOODLE_TOKEN (or MOODLE_USERNAME, MOODLE_PASSWORD and MOODLE_SERVICE), "
-        "COMMCARE_API_KEY (or COMMCARE_PASSWORD). Run `moodle-commcare init` to be asked for them, "
-        "or set them in the environment or in .env."
+        "COMMCARE_API_KEY (or COMMCARE_PASSWORD). They are not in the environment. "
+        "Run `moodle-commcare init` to be asked for them."
     )
     assert expected == refused({})
 

@@ -31,10 +31,10 @@ def shown(text: str, monkeypatch: pytest.MonkeyPatch, first: str = "") -> list[s
 
 @pytest.mark.parametrize("words", ["sync --mapping grade_item --yes", "preview"])
 def test_a_command_stays_in_one_piece_and_works_from_here(words: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However far to the right it begins, it is one line that can be copied."""
+    """However far to the right it begins, it is one line that can be copied, without quotes around it."""
     for before in range(60):
         lines = shown(f"{'x' * before} approve with `moodle-commcare {words}`, or wait.", monkeypatch, first="- ")
-        assert 1 == sum(f"`{command()} {words}`" in line for line in lines)
+        assert 1 == sum(f" {command()} {words}, " in f" {line} " for line in lines), lines
 
 
 def test_a_confirmation_is_a_command_too(monkeypatch: pytest.MonkeyPatch) -> None:
