@@ -42,6 +42,8 @@ async def read_engagement(run: Run, courses: list[Course]) -> Engagement | None:
     await _read_courses(run, courses, engagement, mappings)
     if wanted.completed_courses:
         await _read_completed(run, engagement)
+    if engagement.left_alone:
+        run.unsettled.update(mapping.name for mapping in mappings)  # read again as soon as possible
     return engagement
 
 
