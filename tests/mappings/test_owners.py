@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mappings.engine import OwnerReference, OwnerRule, ValueProblem
-from tests.mappings.workbench import CONTEXT, HEAD, PERSON, drafted, student
+from tests.mappings.workbench import CONTEXT, HEAD, PERSON, drafted, mapping, project_of, student
 
 COACHES = OwnerReference("group", "Field coaches")
 RULES = HEAD.replace(
@@ -80,3 +80,43 @@ def test_no_owner_fits(tmp_path: Path) -> None:
     """Without `otherwise` there may be no candidate; an owner is never invented."""
     head = HEAD.replace("{otherwise: project}", "{first_of: [{user: profile.chw_username}]}")
     assert () == owner(tmp_path, head, {"profile": {"chw_username": ""}})[0].candidates
+
+
+@pytest.mark.parametrize(
+    ("expected", "rule", "fields"),
+    [
+        (["user:grace.wekesa", "user:otieno"], "{user: teachers}", {"teachers": ["grace.wekesa", "otieno"]}),
+        (["group:Evening"], "{group: groups}", {"groups": ["Evening"]}),
+        (["location:siaya-02"], "{location: course.profile.ward, lookup: facility}", {"ward": "Bondo"}),
+        ([], "{user: teachers}", {"teachers": []}),
+    ],
+)
+def test_owners_of_an_enrolment(tmp_path: Path, expected: list[str], rule: str, fields: dict[str, Any]) -> None:
+    """A course's teachers, the learner's groups in it and the course's own fields may name the owner."""
+    text = f"""
+language: 1
+case_type: enrolment
+source: enrolments
+external_id: "{{site}}-enrol-{{course.id}}-{{user.id}}"
+case_name: "{{course.fullname}}"
+owner: {{first_of: [{rule}]}}
+properties: {{status: status}}
+"""
+    course = {"id": 7, "fullname": "Basics", "profile": {"ward": fields.pop("ward", "")}}
+    made = drafted(mapping(tmp_path, text).draft({"course": course, "user": {"id": 1}, **fields}, CONTEXT))
+    assert expected == [f"{one.kind}:{one.value}" for one in made.owner.candidates]
+
+
+def test_the_owner_of_a_parent(tmp_path: Path) -> None:
+    """`same_as` names the parent and leaves finding its owner to the run; `write: once` is told."""
+    head = HEAD.replace("{otherwise: project}", "{same_as: household, write: once}").replace(
+        "site}-user", "site}-member"
+    )
+    above = HEAD.replace("case_type: student", "case_type: household").replace("site}-user", "site}-household")
+    index = 'indices: {home: {case_type: household, external_id: "{site}-household-{id}", relationship: child}}\n'
+    files = {
+        "student.yaml": f"{head}{index}properties:\n  x: department\n",
+        "household.yaml": f"{above}properties:\n  x: city\n",
+    }
+    made = drafted(project_of(tmp_path, files).mappings[1].draft(PERSON, CONTEXT))
+    assert OwnerRule((), "household", write_once=True) == made.owner

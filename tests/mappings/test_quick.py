@@ -23,6 +23,8 @@ CHAINS = (
     '[{split: {by: "_"}}, {join: "-"}]', '[{split: {by: "_"}}, {code_list: gender}, {join: " "}]',
     "[html_to_text]", "[{shorten: 3}]", '[{replace: {find: " ", with: ""}}, lower]', "[number]",
     "[{number: 1}, text]", "[{bands: {low: 3, high: 7, otherwise: top}}, upper]", "[trim, {code_list: gender}]",
+    "[email]", "[plain_text, email]", "[{shorten: {length: 3, longer: refuse}}, upper]",
+    '[{parse_date: {format: "%d/%m/%Y", or: "%d/%m/%y"}}]',
 )  # fmt: skip
 SETTINGS = (
     "", "when_invalid: clear", "when_invalid: original", "when_invalid: reject", "default: none", "required: true",
@@ -31,7 +33,8 @@ SETTINGS = (
 VALUES = (
     ABSENT, None, "", " ", "\t\n", "F", " F ", "M_F", "_", "Bondo", "0722 000 111", "+254722000111", "12",
     "é\x00b", "a\r\nb", "<b>x</b> &amp; y", "09/10/2025", "1760000000", "80.50", "-0", 0, 7, -3, 1760000000,
-    10**20, 7.25, float("nan"), True, False, [], ["F", " ", "M"], ["x"], {}, {"a": 1}, "x" * 300, "\u200b", "ß", "NaN",
+    10**20, 7.25, float("nan"), True, False, [], ["F", " ", "M"], ["x"], {}, {"a": 1}, "x" * 300, "\u200b", "ß",
+    "Amina@Example.org", "a 🌍 b", "9/10/25",
 )  # fmt: skip
 
 
