@@ -86,8 +86,11 @@ class NamesSpec(Strict):
 class CodeListsSpec(Strict):
     """The shape of code_lists.yaml: code lists that are too many for project.yaml."""
 
-    language: Literal["1"]
-    code_lists: dict[str, dict[str, str]] = Field(default_factory=dict)
+    language: Literal["1"] = Field(description="The version of the mapping language: 1.")
+    code_lists: dict[str, dict[str, str]] = Field(
+        default_factory=dict,
+        description="Lists that translate codes: Moodle's code on the left, CommCare's value on the right.",
+    )
 
 
 class ProjectSpec(Strict):

@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 from mappings.engine.catalogue import Catalogue, CatalogueField
 from mappings.engine.draft import REASONS
 from mappings.engine.markdown import code, plain, table_lines
-from mappings.engine.project_spec import ProjectSpec
+from mappings.engine.project_spec import CodeListsSpec, ProjectSpec
 from mappings.engine.remedies import REMEDIES
 from mappings.engine.spec import MappingSpec, StepSpec
 from mappings.engine.transform import Setting, Transform
@@ -31,6 +31,7 @@ _TAKES: Final = {
 _HEADINGS: Final = {
     "MappingSpec": "A mapping file",
     "ProjectSpec": "project.yaml",
+    "CodeListsSpec": "code_lists.yaml",
     "OwnerTextSpec": "Fixed owner",
     "ElementsSpec": "One property per",
     "ExpectSpec": "Expectation",
@@ -106,10 +107,10 @@ def _field_row(found: CatalogueField) -> tuple[str, ...]:
 
 
 def keys_reference() -> str:
-    """Return every key of mapping files and project.yaml, with the words it allows."""
+    """Return every key of mapping files, project.yaml and code_lists.yaml, with the words it allows."""
     lines = ["What may stand in a file, key by key. A list stands in `[..]` or line by line behind `- `."]
     seen: list[type[BaseModel]] = []
-    for model in (MappingSpec, ProjectSpec):
+    for model in (MappingSpec, ProjectSpec, CodeListsSpec):
         for block in _blocks(model, seen):
             lines += ["", f"## {_title(block)}", "", _prose(_first_sentence(block)), ""]
             rows = (_key_row(name, found) for name, found in block.model_fields.items())

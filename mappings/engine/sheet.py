@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from mappings.engine.catalogue import Catalogue
+from mappings.engine.catalogue import Catalogue, find_field
 from mappings.engine.codes import CodeTable
 from mappings.engine.compile import CompiledMapping
 from mappings.engine.draft import Departure
@@ -65,7 +65,7 @@ def specification(project: Project, catalogue: Catalogue, phrases: Phrases) -> S
         intro=f"{phrases.say('intro')} {phrases.say('not_sent_note')}",
         facts=tuple(_project_facts(project, phrases)),
         sections=(*on, *off),
-        tables=tuple(_tables(project, phrases)),
+        tables=(*_tables(project, phrases), _fields(project, catalogue, phrases)),
     )
 
 
@@ -170,6 +170,18 @@ def _tables(project: Project, phrases: Phrases) -> Iterator[Table]:
             seen.setdefault((kind, name), mapping.around.tables(kind)[name])
     for (kind, name), table in seen.items():
         yield _table(kind, name, table, project.lookup_files, phrases)
+
+
+def _fields(project: Project, catalogue: Catalogue, phrases: Phrases) -> Table:
+    """Return the Moodle fields that the mappings look at, with what each means."""
+    meanings: dict[str, str] = {}
+    for mapping in (*project.mappings, *project.switched_off):
+        for path in sorted(mapping.reads):
+            found = find_field(catalogue, mapping.source, path)
+            if found is not None:
+                meanings.setdefault(f"{mapping.source}: {path.replace('[].', ': ')}", found.meaning)
+    headings = (phrases.say("from_moodle"), phrases.say("meaning"))
+    return Table(phrases.say("fields"), headings, tuple(meanings.items()))
 
 
 def _used(mapping: CompiledMapping) -> Iterator[tuple[str, str]]:

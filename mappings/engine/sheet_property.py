@@ -95,10 +95,13 @@ class PropertyWords:
     def _nothing(self, spec: PropertySpec) -> str:
         if spec.retire is not None or (spec.value is not None and not spec.transform):
             return "-"
-        parts = [self._missing(spec)]
-        if any(self._can_refuse(step, spec) for step in _steps(spec)):
-            parts.append(self._say("unusable", outcome=self._invalid(spec)))
-        return "; ".join(parts)
+        missing = self._missing(spec)
+        if not any(self._can_refuse(step, spec) for step in _steps(spec)):
+            return missing
+        invalid = self._invalid(spec)
+        if missing == invalid:
+            return self._say("unusable_too", outcome=missing)
+        return f"{missing}; {self._say('unusable', outcome=invalid)}"
 
     def _missing(self, spec: PropertySpec) -> str:
         blank = self._outcome(spec, spec.when_blank, "emptied")

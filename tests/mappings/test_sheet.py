@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from flows.catalogue import field_catalogue
 from mappings.engine import Project, load_project
 from mappings.engine.diagram import diagram
 from mappings.engine.markdown import plain, specification_markdown
@@ -91,6 +92,8 @@ def test_where_from_and_changed_how(tmp_path: Path, definition: str, origin: str
          "emptied; stays as it is if the value cannot be used"),
         ("{source: profile.sex, transform: [{code_list: cadre}], personal: false}", "emptied"),
         ("{source: lastaccess, transform: [date]}", "emptied"),
+        ("{source: phone1, transform: [phone], personal: true, when_invalid: clear}",
+         "emptied, also if the value cannot be used"),
         ("{value: chw}", "-"),
         ("{cases: [{when: {source: suspended, is: true}, value: x}], otherwise: y}", "stays as it is"),
         ("{cases: [{when: {source: suspended, is: true}, value: x}]}", "emptied"),
@@ -165,7 +168,7 @@ def test_facts_of_a_mapping(tmp_path: Path) -> None:
 def test_tables_that_are_used(tmp_path: Path) -> None:
     """Code lists and lookups that some property or owner uses are tables of their own; others are left out."""
     tables = {table.title: table for table in sheet(tmp_path, WHOLE, project=PARKED).tables}
-    assert ["Table facility", "Code list gender"] == list(tables)
+    assert ["Table facility", "Code list gender", "Moodle fields used"] == list(tables)
     rows = (("F", "female"), ("M", "male"), ("any other value", "reported, not sent"))
     assert rows == tables["Code list gender"].rows
     assert "from the file lookups/facility.csv" == tables["Table facility"].note
@@ -178,6 +181,17 @@ def test_long_lookups_are_cut(tmp_path: Path) -> None:
     (place / "lookups" / "facility.csv").write_text(f"district,site_code\n{rows}", "utf-8")
     table = specification(load_project(place, CATALOGUE), CATALOGUE, ENGLISH).tables[0]
     assert (26, "and 15 more rows, in the file lookups/facility.csv") == (len(table.rows), table.note)
+
+
+def test_fields_that_are_used(tmp_path: Path) -> None:
+    """Each Moodle field that a mapping looks at is listed with its meaning, those of elements too."""
+    project = load_project(shipped(tmp_path), field_catalogue())
+    rows = dict(specification(project, field_catalogue(), ENGLISH).tables[-1].rows)
+    assert ("Mobile phone.", "Points between lowest and highest, from 0 to 100, not rounded.") == (
+        rows["users: phone2"],
+        rows["enrolments: items: grade.percent"],
+    )
+    assert "users: address" not in rows
 
 
 def test_parents_and_switched_off_mappings(tmp_path: Path) -> None:
