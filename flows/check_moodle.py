@@ -41,7 +41,10 @@ def _functions(probe: Probe) -> Iterator[Finding]:
         yield fail("Moodle", f"the service lacks the function {name}", f"Add it under {FUNCTION_SCREEN}.")
     if not missing:
         yield ok("Moodle", f"the service has the {len(needed)} functions that are needed")
-    if probe.wanted.grades and not probe.has(BATCH_FUNCTION):
+    if probe.wanted.completion and not probe.has(BATCH_FUNCTION):
+        what = f"the service lacks {BATCH_FUNCTION}: what learners have done takes a request for each of them"
+        yield note("Moodle", what, f"Add it under {FUNCTION_SCREEN}.")
+    elif probe.wanted.grades and not probe.has(BATCH_FUNCTION):
         what = f"the service lacks {BATCH_FUNCTION}: in larger courses, grades take a request per person"
         yield note("Moodle", what, f"Add it under {FUNCTION_SCREEN}.")
 

@@ -15,6 +15,7 @@ from adaptors.moodle.answers import Course, GradeReport, checked
 from adaptors.moodle.normalise import course_record
 from adaptors.moodle.roster import Roster
 from adaptors.moodle.streams import ENROLLED, GRADES, PROFILES
+from flows.check_activities import check_activities
 from flows.probe import ROLE_SCREEN, Finding, Probe, fail, note, ok
 from flows.steps.pull import People
 from flows.words import courses_named, numbered, spread
@@ -36,6 +37,8 @@ async def check_people(probe: Probe) -> AsyncIterator[Finding]:
     if probe.has(PROFILES):
         await _read_profiles(probe)
     async for finding in _enrolments(probe):
+        yield finding
+    async for finding in check_activities(probe):
         yield finding
 
 

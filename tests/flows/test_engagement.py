@@ -14,7 +14,7 @@ from adaptors.moodle.fake import BATCH
 from adaptors.moodle.fake_site import FakeSite
 from adaptors.moodle.streams import ENROLLED, GRADES, PROFILES
 from flows.result import Result
-from tests.flows.worlds import Lab, written
+from tests.flows.worlds import PROJECT, Lab, written
 
 MakeLab = Callable[..., Lab]
 DAY = 86_400
@@ -256,6 +256,25 @@ async def test_completed_courses(make_lab: MakeLab) -> None:
     assert [("true", "2"), ("false", "1")] == [
         (properties(lab, person)["done"], properties(lab, person)["certificates"]) for person in (first, second)
     ]
+
+
+ENGLISH, SWAHILI = (
+    f'<span lang="{lang}" class="multilang">{word} &amp; Co</span>'
+    for lang, word in (("en", "Health"), ("sw", "Afya"))
+)
+STORED = f"{ENGLISH} {SWAHILI}"
+
+
+@pytest.mark.parametrize(
+    ("names", "name"), [("", STORED), ("names: {filters: true, language: sw}\n", "Afya & Co")]
+)
+async def test_names_in_one_language(make_lab: MakeLab, names: str, name: str) -> None:
+    """With `names` in project.yaml Moodle's filters choose the language; else names come as they are stored."""
+    site, courses, (learner,) = site_of(1, courses=1)
+    site.rename(courses[0], STORED)
+    lab = make_lab(site, project=PROJECT + names)
+    await lab.sync()
+    assert name == lab.case(f"test-enrol-{courses[0]}-{learner}").case_name
 
 
 # --- assignments --------------------------------------------------------------------------------------------
