@@ -21,12 +21,14 @@ Digest = Callable[[str, str, str], bytes]
 class Ready:
     """A draft whose parents and owner are known; `owner` "" leaves the owner as it is.
 
-    `vanished` are properties whose elements two complete reads lacked.
+    `vanished` are properties whose elements two complete reads lacked; `kept` are those of a dirty row that no
+    element has now, with the value that CommCare holds: sent along, so that the books know of them again.
     """
 
     indices: tuple[IndexWrite, ...]
     owner: str
     vanished: frozenset[str] = field(default=frozenset())
+    kept: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Comparison:
     def planned(self) -> Planned | None:
         """Build the write for the row, or None when CommCare already holds all of it."""
         draft, known = self.draft, self.known
-        properties = dict(draft.properties) | dict.fromkeys(self._lapsed(), "")
+        properties = {**self.ready.kept, **draft.properties, **dict.fromkeys(self._lapsed(), "")}
         values = self._values(properties)
         digests = {name: self.digest(draft.key, name, value) for name, value in values.items()}
         if known is None or not known.case_id:

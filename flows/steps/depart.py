@@ -65,7 +65,8 @@ class Departures:
     async def _known(self, one: Leaving) -> Leaving | None:
         """Return the case; one that the books know too little of is asked for, None when it is not certain."""
         nameless = one.private and one.case.digests is None
-        if one.case.case_id and not nameless:
+        parks = one.departure is not None and one.departure.park and one.mapping.spec.owner.write == "once"
+        if one.case.case_id and not nameless and not parks:
             return one
         try:
             found = await self._ask(one)
@@ -73,8 +74,10 @@ class Departures:
             return None
         if found is None:
             return one
-        case_id = one.case.case_id or found.case_id
-        case = replace(one.case, case_id=case_id, owner_id=one.case.owner_id or found.owner_id)
+        owner = one.case.owner_id
+        if not owner or (parks and found.owner_id != await self._parked()):
+            owner = found.owner_id  # who is to have it back: maybe a supervisor gave it to somebody lately
+        case = replace(one.case, case_id=one.case.case_id or found.case_id, owner_id=owner)
         return replace(one, case=case, held=found.properties)
 
     async def _ask(self, one: Leaving) -> CaseReply | None:
@@ -123,7 +126,7 @@ class Departures:
         found = await self._world.commcare.owners.resolve(owner.kind, owner.value)
         if found.state == "ok":
             return found.owner_id
-        self._result.reasons[PARKED_UNKNOWN] += 1
+        self._result.reasons[PARKED_UNKNOWN] = 1
         self._result.worse(
             RunState.DEGRADED,
             f"The parked_owner of project.yaml, {owner.kind} '{owner.value}', is {found.state.replace('_', ' ')} "

@@ -17,6 +17,8 @@ from flows.world import World
 from mappings.engine import CompiledMapping, Draft, IndexReference
 from state import CaseRow, RowId
 
+FEW_DIRTY = 400  # rows of one scope; more of them are dirty only when the key of the digests was lost
+
 
 class Planner:
     """Compares drafts with the books; resolves owners and parents on the way."""
@@ -41,6 +43,7 @@ class Planner:
         known = await books.do(store.cases, name, scope.number, keys)
         self.withdrawals.note(scope, known, has_children=name in self._have_children)
         reading = _Reading(scope, known, await books.do(store.intents), await self._parents(scope))
+        reading.asks = sum(case.digests is None for case in known.values()) <= FEW_DIRTY
         reading.vanished = await self._vanished(reading)
         changes = [change for key in scope.drafts if (change := await self._planned(reading, key)) is not None]
         if not self._result.preview:
@@ -65,12 +68,14 @@ class Planner:
         try:
             case = await self._adopt(draft, reading.known.get(key))
             case = await self._alive(reading, row, case)
+            kept = await self._kept(scope.mapping, draft, case) if reading.asks else {}
         except Refused as error:  # two cases have this key: a person has to settle that, for this record only
             scope.hold_back(Problem(key, "", error.code or "refused"))
             return None
         ready = await self._ready(reading, draft, case)
         if ready is None:
             return None
+        ready = replace(ready, kept=kept)
         reading.compared += 1
         user_id = scope.users.get(key, 0)
         change = Comparison(scope.mapping, row, user_id, draft, case, ready, self._digest).planned()
@@ -98,6 +103,19 @@ class Planner:
         reading.renewed.append(row)
         generation = case.generation + 1
         return replace(case, case_id="", digests=None, status="active", generation=generation)
+
+    async def _kept(self, mapping: CompiledMapping, draft: Draft, case: CaseRow | None) -> Mapping[str, str]:
+        """Return what a dirty case holds for elements that are in its lists no more."""
+        if not draft.listed or case is None or case.digests is not None:
+            return {}
+        found = await self._asked(case)
+        removed = self.removed.get(mapping.name, frozenset()) | mapping.retired
+        return {
+            name: value
+            for name, value in (found.properties if found is not None else {}).items()
+            if value and name not in draft.properties and name not in removed
+            if (family := mapping.definition_of(name)) in draft.listed and family != name
+        }
 
     async def _vanished(self, reading: _Reading) -> Mapping[str, frozenset[str]]:
         """Return, by key, the properties whose elements two complete reads of their list lacked."""
@@ -238,6 +256,8 @@ class _Reading:
     resting: Collection[RowId]
     parents: Mapping[RowId, CaseRow]
     vanished: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    asks: bool = True
+    """Whether dirty rows are few enough to ask CommCare for each."""
     compared: int = 0
     renewed: list[RowId] = field(default_factory=list)
     back: dict[RowId, str] = field(default_factory=dict)

@@ -11,10 +11,11 @@ from adaptors.commcare.fake_writes import stored
 from adaptors.moodle.fake_people import Member, User
 from adaptors.moodle.sizes import Sizes
 from flows.run import context_of
-from mappings.engine import CompiledMapping, Draft
+from mappings.engine import CompiledMapping, Draft, Excluded
 from tests.flows.worlds import Lab
 
-LEFT = "left"
+PARKING = "Parking"
+LEFT, OVER, WITHDRAWN = "left", "course over", "withdrawn"
 TEXTS = ("username", "firstname", "lastname", "email", "country", "lang", "timezone", "auth", "fullname")
 MAYBE_BLANK = ("idnumber", "phone1", "phone2", "city", "address", "institution")
 
@@ -33,11 +34,19 @@ class Expected:
         self.members = {course: dict(lab.site.members_of(course)) for course in self.read}
         self._blank_or_not = self._visible()
         self.drafts: dict[str, Draft] = {}
+        self.excluded: set[str] = set()
+        """Keys that a mapping keeps out, itself or by keeping out their parent."""
         for mapping in project.mappings:
             for record in self._records(mapping.source):
                 draft = mapping.draft(record, self._context)
-                if isinstance(draft, Draft):
-                    self.drafts[draft.key] = draft
+                if isinstance(draft, Excluded):
+                    self.excluded.add(draft.key)
+                elif isinstance(draft, Draft):
+                    kept_out = any(index.key in self.excluded for index in draft.indices)
+                    self.excluded |= {draft.key} if kept_out else set()
+                    self.drafts |= {} if kept_out else {draft.key: draft}
+        ended = {n for n in lab.site.members if n != 1 and rows[n]["enddate"]}
+        self.ended = ended
 
     # --- records, as the catalogue describes them ---------------------------------------------------------
 
@@ -107,32 +116,63 @@ class Expected:
 
     def sent_wrongly(self, key: str, row: Mapping[str, Any]) -> str:
         """Return what is wrong with a row that was sent, "" when it is right at this moment."""
+        key = base(key)
         properties: Mapping[str, str] = row.get("properties", {})
         if LEFT in properties.values():
             return "marked as left" if self.is_there(key) else ""
+        if OVER in properties.values():
+            return "" if self._course(key) in self.ended else "the course is not over"
+        if key in self.excluded:
+            return self._withdrawn_wrongly(key, row)
         draft = self.drafts.get(key)
         if draft is None:
             return "nobody wants this case"
         for name, value in properties.items():
-            if value != draft.properties.get(name):
+            if value != draft.properties.get(name, "" if self._may_lapse(draft, name) else None):
                 return f"{name} was sent as {value!r}, it is {draft.properties.get(name)!r}"
         return "" if row.get("case_name", draft.name) == draft.name else "the name is another"
 
+    def _withdrawn_wrongly(self, key: str, row: Mapping[str, Any]) -> str:
+        mapping = self._mapping_of(key)
+        said = mapping.when_excluded.set if mapping.when_excluded is not None else {}
+        for name, value in row.get("properties", {}).items():
+            if value != ("" if mapping.is_personal(name) else said.get(name)):
+                return f"{name} was sent as {value!r} and its person is kept out"
+        name = row.get("case_name", key)
+        return "" if name == key else "the name of somebody kept out was sent"
+
+    def _may_lapse(self, draft: Draft, name: str) -> bool:
+        """Say whether a property may be emptied that the draft has no more: of a deleted activity, say."""
+        family = self._mapping_of(draft.key).definition_of(name)
+        return name not in draft.listed.get(family, frozenset()) and family in draft.listed
+
     def differs(self, key: str, case: Case) -> str:
         """Return how a case differs from what it should be, "" when it does not."""
+        mapping = self._mapping_of(key)
         if not self.is_there(key):
-            departure = self._mapping(case).when_left
+            departure = mapping.when_left
             left = departure.set if departure is not None else {}
-            return "" if left.items() <= case.properties.items() else "gone, and not marked as left"
+            closed = departure is not None and departure.close and not case.closed
+            fitting = left.items() <= case.properties.items() and not closed
+            return "" if fitting else "gone, and not marked as left"
+        if key in self.excluded:
+            held = [name for name, value in case.properties.items() if value and mapping.is_personal(name)]
+            return f"kept out, and has {held}" if held and not case.closed else ""
         draft = self.drafts.get(key)
-        if draft is None:  # here in another role now, or graded no more: left as it was
+        if draft is None:  # graded no more, or without a name: left as it was
             return ""
+        if case.closed:
+            return "closed, and its person is there"
         for name in draft.properties.keys() - draft.ignored:
             if case.properties.get(name, "") != stored(draft.properties[name]):
                 return f"{name} is {case.properties.get(name)!r} and should be {draft.properties[name]!r}"
+        lapsed = [name for name, value in case.properties.items() if value and self._may_lapse(draft, name)]
+        if lapsed:
+            return f"{lapsed} are of no activity any more"
+        if case.owner_id == self.parked:
+            return "parked, and its person is there"
         for index in draft.indices:
-            parent = self._lab.case(index.key).case_id
-            if case.indices[index.name]["case_id"] != parent:
+            if case.indices[index.name]["case_id"] != self.cases()[index.key].case_id:
                 return f"{index.name} leads to another case"
         return "" if case.case_name == draft.name else "the name is another"
 
@@ -148,15 +188,36 @@ class Expected:
             count += min(1, len(graded)) if whole else ceil(len(graded) / sizes.grades.value)
         return count
 
-    def _mapping(self, case: Case) -> CompiledMapping:
-        return next(m for m in self._project.mappings if m.case_type == case.case_type)
+    def _mapping_of(self, key: str) -> CompiledMapping:
+        kinds = {"user": "users", "enrol": "enrolments", "grade": "grade_items"}
+        return next(m for m in self._project.mappings if m.source == kinds[key.split("-")[1]])
+
+    @property
+    def parked(self) -> str:
+        """Return the owner of parked cases."""
+        return next(group_id for group_id, group in self._lab.project.groups.items() if group.name == PARKING)
 
     def cases(self) -> dict[str, Case]:
-        """Return the cases that CommCare has, by their key."""
-        return {case.external_id or "": case for case in self._lab.project.cases.values()}
+        """Return the newest case of each key; an older one must be closed."""
+        found: dict[str, Case] = {}
+        for case in sorted(self._lab.project.cases.values(), key=lambda case: number_of(case.external_id or "")):
+            before = found.get(base(case.external_id or ""))
+            assert before is None or before.closed, f"{case.external_id} was made while the one before is open"
+            found[base(case.external_id or "")] = case
+        return found
 
     def scopes(self) -> Iterator[tuple[str, int]]:
         """Return the mappings with their scopes."""
         for mapping in self._project.mappings:
             for scope in (0,) if mapping.source == "users" else self.read:
                 yield mapping.name, scope
+
+
+def base(external_id: str) -> str:
+    """Return the key of a case of any generation."""
+    return external_id.split("~")[0]
+
+
+def number_of(external_id: str) -> int:
+    """Return the generation of a case."""
+    return int(external_id.partition("~")[2] or 1)

@@ -16,16 +16,20 @@ from typing import Any
 
 from adaptors.moodle.fake_site import FakeSite
 from adaptors.moodle.sizes import Sizes
-from flows.confirm import confirm, confirm_blanks
+from flows.confirm import confirm, confirm_blanks, confirm_withdrawn
 from flows.errors import UsageError
 from flows.result import Result
 from flows.steps.asked import LEAVERS
+from flows.steps.asked import WITHDRAWN as WITHDRAWN_ASKED
 from flows.steps.blanks import REFUSED_BLANKS
-from tests.flows.expected import LEFT, Expected
+from flows.steps.planned import external_id
+from tests.flows.expected import LEFT, OVER, PARKING, WITHDRAWN, Expected, base
 from tests.flows.explorer_lab import Killed, WatchedLab
 from tests.flows.explorer_troubles import Edits, Faults
 from tests.flows.worlds import PROJECT, written
 
+STUDENT_LEFT = "when_left: {set: {moodle_status: left}}"
+ENROLMENT_LEFT = "when_left: {set: {enrolment_status: left}}"
 LOOSE = "guards: {run_cases: 10000}\n"
 HOUR = 3600.0
 
@@ -38,7 +42,9 @@ class Explorer:
         self.log: list[str] = []
         site, people = _site(self.chance)
         guards = self.chance.choice(("", LOOSE))
-        self.lab = WatchedLab(folder, site, seed, project=PROJECT + guards)
+        self.lab = WatchedLab(folder, site, seed, project=f"{PROJECT}{guards}parked_owner: {{group: {PARKING}}}\n")
+        self.lab.project.add_group(PARKING)
+        self._choose_words()
         if self.chance.random() < 0.5:
             self.lab.edit("grade_item", "enabled: false", "enabled: true")
         self.sizes = Sizes.fixed(page=3, profiles=4, grades=2)
@@ -51,6 +57,16 @@ class Explorer:
         """What was true at the start of the run, and after the one edit that was made while it ran."""
         self.lacked: Counter[str] = Counter()
         """Cases whose person was not there, or not to be seen: in how many runs in a row by now."""
+
+    def _choose_words(self) -> None:
+        """Let cases that go away be marked, parked or closed, and courses that are over be told or not."""
+        further = self.chance.choice(("", ", park: true", ", close: true"))
+        excluded = f"when_excluded: {{set: {{moodle_status: {WITHDRAWN}}}}}"
+        self.lab.edit("student", STUDENT_LEFT, f"{STUDENT_LEFT[:-1]}{further}}}\n{excluded}")
+        further = self.chance.choice(("", "", ", close: true"))
+        ended = self.chance.choice(("", "}", ", close: true}"))
+        over = f"\nwhen_course_ends: {{set: {{enrolment_status: {OVER}}}{ended}" if ended else ""
+        self.lab.edit("enrolment", ENROLMENT_LEFT, f"{ENROLMENT_LEFT[:-1]}{further}}}{over}")
 
     async def walk(self, rounds: int) -> None:
         """Go so many rounds of edits, faults and a run, then come to rest and compare."""
@@ -115,12 +131,12 @@ class Explorer:
         for person in self.edits.people:
             yield f"test-user-{person}"
             yield from (f"test-enrol-{course}-{person}" for course in self.edits.courses)
-            yield from (f"test-grade-{item}-{person}" for item in self.edits.items)
+            yield from (f"test-grade-{item}-{person}" for item in self.lab.site._course_of_item)
 
     def _look_at(self, sent: list[Any]) -> None:
         """Hold the rows of a run against its moments."""
         for row in (row for form in sent for row in form.rows):
-            key = row.get("external_id") or self.lab.project.cases[row["case_id"]].external_id
+            key = base(row.get("external_id") or self.lab.project.cases[row["case_id"]].external_id or "")
             wrong = [moment.sent_wrongly(key, row) for moment in self.moments]
             assert not all(wrong), f"{key}: {wrong}"
             assert not _is_left(row) or self.lacked[key] > 1, f"{key}: marked as left after one read"
@@ -149,7 +165,10 @@ class Explorer:
             confirm(store, None, sum(leavers.values()))
         for what, people in blanks.items():
             confirm_blanks(store, *what.split(" "), people)
-        return bool(leavers or blanks)
+        withdrawn = json.loads(store.get(WITHDRAWN_ASKED.refused) or "{}")
+        if withdrawn:
+            confirm_withdrawn(store, None, sum(withdrawn.values()))
+        return bool(leavers or blanks or withdrawn)
 
     async def compare(self) -> None:
         """Hold CommCare against Moodle, the books against CommCare, and see that a further run is silent."""
@@ -159,11 +178,13 @@ class Explorer:
         assert not wrong, wrong
         assert not expected.drafts.keys() - cases.keys(), "somebody has no case"
         assert not self.lab.store.intents(), "writes are still announced"
-        moved = {case_id: there[case_id].owner_id for case_id in self.edits.moved}
-        assert self.edits.moved == moved, "a supervisor's move was undone"
+        for case_id, owner in self.edits.moved.items():
+            parked = there[case_id].owner_id == expected.parked
+            assert parked or owner == there[case_id].owner_id, "a supervisor's move was undone"
         for mapping, scope in expected.scopes():
             for key, row in self.lab.store.cases(mapping, scope).items():
-                assert not row.case_id or key == there[row.case_id].external_id, f"the books are wrong about {key}"
+                wanted = external_id(key, row.generation)
+                assert not row.case_id or wanted == there[row.case_id].external_id, f"the books are wrong: {key}"
         await self._silent_run(expected)
 
     async def _silent_run(self, expected: Expected) -> None:

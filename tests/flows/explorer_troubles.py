@@ -40,6 +40,7 @@ class Edits:
         self.edits: list[Callable[[], str]] = [self.enrol, self._leave, self._leave, self._grade, self._grade]
         self.edits += [self._suspend, self._rename, self._phone, self.city, self._role, self._account]
         self.edits += [self._right, self._right, self._course, self._maintenance, self._supervisor]
+        self.edits += [self._delete_activity]
 
     def _has_name(self, course: int, item: int) -> bool:
         return any(found.id == item and found.name for found in self.site.gradebooks[course].items)
@@ -137,6 +138,14 @@ class Edits:
         else:
             row["enddate"] = 0 if row["enddate"] else int(self.lab.clock.now()) - 1
         return f"course {course} change {kind}"
+
+    def _delete_activity(self) -> str:
+        if len(self.items) < 4:
+            return "too few activities to delete one"
+        item = self.items.pop(self.chance.randrange(len(self.items)))
+        book = self.site.gradebooks[self.site._course_of_item[item]]
+        book.items[:] = [found for found in book.items if found.id != item]
+        return f"delete activity {item}"
 
     def _maintenance(self) -> str:
         self.site.maintenance = "" if self.site.maintenance else self.chance.choice(("web", "cli"))
