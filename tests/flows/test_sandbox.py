@@ -122,5 +122,6 @@ def test_edited_mappings_are_kept_and_books_are_not(tmp_path: Path) -> None:
 def test_shipped_mappings_do_not_replace_what_is_there(tmp_path: Path) -> None:
     """Only files that are missing are copied."""
     (tmp_path / "student.yaml").write_text("mine")
-    assert ["enrolment.yaml", "grade_item.yaml"] == [path.name for path in copy_shipped(tmp_path)]
+    others = ["code_lists.yaml", "course.yaml", "engagement.yaml", "enrolment.yaml", "grade_item.yaml"]
+    assert others == [path.name for path in copy_shipped(tmp_path)]
     assert "mine" == (tmp_path / "student.yaml").read_text()
