@@ -16,11 +16,12 @@ class CoursesSpec(Strict):
     ids: tuple[Whole, ...] = Field((), description="Courses by the number in their address.")
     categories: tuple[Whole, ...] = Field((), description="Course categories by number, with their subcategories.")
     shortname_like: str = Field(
-        "", description="A pattern for the short name, such as CHW-*; * stands for any text."
+        "", description="Courses by a pattern of their short name, such as CHW-*; * stands for any text."
     )
-    only_running: Flag = Field(False, description="true leaves out courses that have not begun or are over.")
+    only_running: Flag = Field(False, description="true leaves out courses that have not begun.")
     custom_field: dict[str, str] = Field(
-        default_factory=dict, description="A custom course field and its value, such as {region: Siaya}."
+        default_factory=dict,
+        description="Of these only the courses with this value in a custom field, as in {region: Siaya}.",
     )
 
     @model_validator(mode="after")

@@ -76,20 +76,20 @@ def _project_facts(project: Project, phrases: Phrases) -> Iterator[tuple[str, st
 
 
 def _courses(project: Project, phrases: Phrases) -> str:
-    chosen = project.courses
-    parts = []
+    chosen, added, narrowed = project.courses, list[str](), list[str]()
     if chosen.ids:
-        parts.append(phrases.say("courses_ids", list=", ".join(map(str, chosen.ids))))
+        added.append(phrases.say("courses_ids", list=", ".join(map(str, chosen.ids))))
     if chosen.categories:
-        parts.append(phrases.say("courses_categories", list=", ".join(map(str, chosen.categories))))
+        added.append(phrases.say("courses_categories", list=", ".join(map(str, chosen.categories))))
     if chosen.shortname_like:
-        parts.append(phrases.say("courses_shortname", pattern=chosen.shortname_like))
+        added.append(phrases.say("courses_shortname", pattern=chosen.shortname_like))
     if chosen.custom_field:
         field, value = chosen.custom_field
-        parts.append(phrases.say("courses_field", field=field, value=value))
+        narrowed.append(phrases.say("courses_field", field=field, value=value))
     if chosen.only_running:
-        parts.append(phrases.say("courses_running"))
-    return "; ".join(parts) or phrases.say("courses_none")
+        narrowed.append(phrases.say("courses_running"))
+    named = [phrases.any_of(added)] if added else []
+    return "; ".join((*named, *narrowed)) or phrases.say("courses_none")
 
 
 def _section(

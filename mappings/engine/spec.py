@@ -228,7 +228,7 @@ class MappingSpec(Strict):
         None, description="What happens to a case when include and exclude now keep its record out."
     )
     when_course_ends: DepartureSpec | None = Field(
-        None, description="What happens to a case when its course is over or no longer chosen."
+        None, description="What happens to a case when its course is past its end date."
     )
     recheck_daily: Flag = Field(
         False, description="true looks at every record once a day; needed where today matters (days_ago)."

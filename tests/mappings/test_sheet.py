@@ -183,6 +183,22 @@ def test_long_lookups_are_cut(tmp_path: Path) -> None:
     assert (26, "and 15 more rows, in the file lookups/facility.csv") == (len(table.rows), table.note)
 
 
+@pytest.mark.parametrize(
+    ("courses", "said"),
+    [
+        ("{ids: [7, 9]}", "numbers 7, 9"),
+        ("{categories: [3], shortname_like: CHW-*, only_running: true}",
+         "categories 3, with their subcategories or short name like CHW-*; only running courses"),
+        ("{only_running: true, custom_field: {region: Siaya}}",
+         "custom field region is Siaya; only running courses"),
+    ],
+)  # fmt: skip
+def test_which_courses(tmp_path: Path, courses: str, said: str) -> None:
+    """Ways to choose courses add to each other; conditions narrow what was chosen."""
+    project = PROJECT.replace("{ids: [7]}", courses)
+    assert ("Courses", said) == sheet(tmp_path, f"{HEAD}properties: {{}}\n", project=project).facts[0]
+
+
 def test_fields_that_are_used(tmp_path: Path) -> None:
     """Each Moodle field that a mapping looks at is listed with its meaning, those of elements too."""
     project = load_project(shipped(tmp_path), field_catalogue())
