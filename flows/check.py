@@ -35,7 +35,7 @@ async def run_checks(settings: Settings) -> AsyncIterator[Finding]:
             yield finding
     try:
         for part in (_moodle, check_commcare):
-            async for finding in _guarded(part, probe):
+            async for finding in guarded(part, probe):
                 yield finding
     finally:
         await probe.close()
@@ -82,7 +82,7 @@ async def _moodle(probe: Probe) -> AsyncIterator[Finding]:
         yield finding
 
 
-async def _guarded(part: Part, probe: Probe) -> AsyncIterator[Finding]:
+async def guarded(part: Part, probe: Probe) -> AsyncIterator[Finding]:
     """Yield the findings of a part up to the first error, which is the last of them."""
     try:
         async for finding in part(probe):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flows.endings import FAILED, OK, plain_endings, print_json, say
 from flows.options import ENV_FILE, AsJson, Courses, EnvFile, PersonId, ShowValues, mappings_folder, read_settings
+
+if TYPE_CHECKING:
+    from flows.check_live import LiveReport
 
 mappings_app = typer.Typer(help="Check, test and explain the mapping files.", no_args_is_help=True)
 
@@ -19,24 +22,51 @@ def mappings_check(
     plugins: Annotated[
         bool, typer.Option("--plugins/--no-plugins", help="Off: run no code of a stranger's project.")
     ] = True,
+    live: Annotated[
+        bool, typer.Option("--live", help="Also hold fields, roles, owners and courses against both systems.")
+    ] = False,
     env_file: EnvFile = ENV_FILE,
     as_json: AsJson = False,
 ) -> None:
     """Check the mapping files and run their tests: every problem with file, line and what to do."""
     from flows.catalogue import field_catalogue
-    from flows.show import problem_json, show_mappings
+    from flows.show import problem_json, show_live, show_mappings
     from mappings.engine import check_project
 
     with plain_endings(as_json):
         folder = folder or mappings_folder(env_file)
         report = check_project(folder, field_catalogue(), plugins=plugins)
+        seen = _look_live(env_file, folder, plugins) if live else None
+        problems = [*report.problems, *(seen.problems if seen else ())]
+        is_bad = bool(report.errors) or (seen is not None and seen.is_bad)
         if as_json:
+            findings = [vars(finding) for finding in seen.findings] if seen else []
             print_json(
-                {"ok": not report.errors, "problems": [problem_json(problem) for problem in report.problems]}
+                {
+                    "ok": not is_bad,
+                    "problems": [problem_json(problem) for problem in problems],
+                    "findings": findings,
+                }
             )
         else:
             show_mappings(report, folder)
-        raise typer.Exit(FAILED if report.errors else OK)
+            if live:
+                show_live(seen)
+        raise typer.Exit(FAILED if is_bad else OK)
+
+
+def _look_live(env_file: Path, folder: Path, plugins: bool) -> LiveReport | None:
+    """Look at both systems; None when mistakes in the files leave nothing to compare."""
+    import asyncio
+
+    from flows.check_live import check_live
+    from mappings.engine import MappingError
+
+    settings = read_settings(env_file).model_copy(update={"mappings_dir": folder})
+    try:
+        return asyncio.run(check_live(settings, plugins=plugins))
+    except MappingError:
+        return None
 
 
 @mappings_app.command("test")

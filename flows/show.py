@@ -20,6 +20,7 @@ from mappings.engine import CheckReport, Problem
 from mappings.engine.load import mapping_files
 
 if TYPE_CHECKING:
+    from flows.check_live import LiveReport
     from flows.probe import Finding
 
 HEADINGS = {
@@ -130,6 +131,25 @@ def show_mappings(report: CheckReport, folder: Path) -> None:
     for cost in report.costs:
         console.print(Text(f"Adds to a run  {cost.sentence}"))
     console.print(Text(f"{numbered(len(names) - len(off), 'mapping')} ({used}{more}), {tests}: all right."))
+
+
+def show_live(report: LiveReport | None) -> None:
+    """Print what the two systems say about the mappings; None when they were not asked."""
+    if report is None:
+        _console().print(Text(laid_out("The two systems were not looked at: put this right first.")))
+        return
+    for finding in report.findings:
+        show_finding(finding)
+    for problem in report.problems:
+        _console().print(Text("\n" + "\n".join(problem_lines(problem))))
+    errors = sum(problem.severity == "error" for problem in report.problems)
+    bad = errors + sum(finding.level == "fail" for finding in report.findings)
+    doubtful = len(report.problems) - errors
+    if bad or doubtful:
+        text = f"Live: {numbered(bad, 'thing')} to put right, {numbered(doubtful, 'warning')}."
+    else:
+        text = "Live: both systems know every name in the mappings."
+    _console().print(Text(text))
 
 
 def problem_json(problem: Problem) -> dict[str, Any]:
