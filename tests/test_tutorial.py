@@ -12,7 +12,7 @@ from mappings.engine import check_project
 from tests.tutorial import GUIDE, Example, examples
 
 TEXT = GUIDE.read_text("utf-8")
-EXAMPLES = list(examples(TEXT))
+EXAMPLES = examples(TEXT)
 EXPECTED_TO_BE_SAID = ("this mapping has no test",)
 
 
@@ -38,6 +38,13 @@ def test_every_block_is_an_example() -> None:
     tables = len(re.findall(r"(?m)^\| Moodle has \|", TEXT))
     assert tables == sum(bool(example.rows) for example in EXAMPLES)
     assert 20 <= tables
+
+
+def test_projects_alone_are_tried(tmp_path: Path) -> None:
+    """A section that shows only something of the project is checked with a plain mapping beside it."""
+    wrong = "## Courses\n\n```yaml\n# mappings/project.yaml\ncourses: {idz: [7]}\n```\n"
+    assert ["Courses"] == [one.section for one in examples(wrong)]
+    assert "unknown key 'idz'" in said_about(examples(wrong)[0], tmp_path)[0]
 
 
 def test_every_section_is_in_the_contents() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -98,26 +98,54 @@ def expected(right: str) -> dict[str, Any]:
     return expect
 
 
-def examples(markdown: str) -> Iterator[Example]:
-    """Yield every mapping of the guide; what a section says about the project holds until the section ends."""
-    section, line, around, last = "", 0, {}, None
+def examples(markdown: str) -> list[Example]:
+    """Return every mapping of the guide; what a section says about the project holds until the section ends.
+
+    A section that says something about the project and shows no mapping after it is an example as well.
+    """
+    guide = _Guide(markdown)
+    line = 0
     for part in re.split(r"(?m)^(## .*\n|```\w*\n(?:.*\n)*?```\n|\|(?:.*\|\n)+)", markdown):
-        if part.startswith("## "):
-            section, around, last = part[3:].strip(), {}, None
-        elif named := re.match(r"```yaml\n# mappings/(\S+)\n", part):
-            body, name = part.partition("\n")[2].removesuffix("```\n"), named[1]
-            if name in HEADS:
-                last = Example(section, name, line + 1, {**around, name: body})
-                yield last
-            else:
-                around = {**around, name: _merged(around.get(name, ""), body)}
-        elif named := re.match(r"```python\n# mappings/(\S+)\n", part):
-            around = {**around, named[1]: part.removeprefix("```python\n").removesuffix("```\n")}
-        elif part.startswith("```csv"):
-            around = {**around, _csv_name(markdown, part): part.removeprefix("```csv\n").removesuffix("```\n")}
-        elif part.startswith("| Moodle has |") and last is not None:
-            last.rows += [_cells(row) for row in part.splitlines()[2:]]
+        guide.take(part, line + 1)
         line += part.count("\n")
+    guide.begin("", line)
+    return guide.found
+
+
+class _Guide:
+    """Reads the parts of the guide one after the other."""
+
+    def __init__(self, markdown: str) -> None:
+        self.found: list[Example] = []
+        self._markdown = markdown
+        self._section = ""
+        self._around: dict[str, str] = {}
+        self._untried = False
+
+    def take(self, part: str, line: int) -> None:
+        """Read a heading, a block or a table."""
+        block = re.match(r"```(yaml|python|csv)\n(?:# mappings/(\S+)\n)?", part)
+        if part.startswith("## "):
+            self.begin(part[3:].strip(), line)
+        elif part.startswith("| Moodle has |"):
+            self.found[-1].rows += [_cells(row) for row in part.splitlines()[2:]]
+        elif block:
+            body = part.partition("\n")[2].removesuffix("```\n")
+            self._file(block[2] or _csv_name(self._markdown, part), body, line)
+
+    def begin(self, section: str, line: int) -> None:
+        """End a section and begin another."""
+        if self._untried:
+            self._file("student.yaml", "", line)
+        self._section, self._around = section, {}
+
+    def _file(self, name: str, body: str, line: int) -> None:
+        self._untried = name not in HEADS
+        if name in HEADS:
+            self.found.append(Example(self._section, name, line, {**self._around, name: body}))
+        else:
+            before = self._around.get(name, "")
+            self._around = {**self._around, name: _merged(before, body) if name.endswith(".yaml") else body}
 
 
 def _merged(before: str, after: str) -> str:
