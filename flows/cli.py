@@ -137,6 +137,12 @@ def sync(
     mapping: Mappings = None,
     full: Full = False,
     yes: Annotated[bool, typer.Option("--yes", help="Approve the first run of a mapping without asking.")] = False,
+    rekey: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--rekey", help="Let this mapping make all its cases anew, under other keys; may be repeated."
+        ),
+    ] = None,
     env_file: EnvFile = ENV_FILE,
     as_json: AsJson = False,
 ) -> None:
@@ -144,7 +150,7 @@ def sync(
     from flows.attended import run_approved, run_once
     from flows.sync import Options
 
-    options = Options(tuple(course or ()), tuple(mapping or ()), full=full, yes=yes)
+    options = Options(tuple(course or ()), tuple(mapping or ()), full=full, yes=yes, rekey=tuple(rekey or ()))
     stopped = "Stopped. What was not finished is found again by the next run."
     with plain_endings(as_json, stopped=stopped):
         settings = read_settings(env_file)
@@ -163,6 +169,25 @@ def confirm_leavers(
 ) -> None:
     """Confirm that people who are missing are really gone; the next run marks them."""
     from flows.confirm import confirm
+    from flows.errors import UsageError
+    from flows.open import open_store
+
+    with plain_endings():
+        if every == (course is not None):
+            raise UsageError("Name the course, or give --all for every course that waits.")
+        with open_store(read_settings(env_file)) as store:
+            say(confirm(store, course, count))
+
+
+@app.command("confirm-withdrawn")
+def confirm_withdrawn(
+    count: Count,
+    course: Annotated[int | None, typer.Argument(help="Course id; 0 for the people of the site.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every course that waits; the count is their sum.")] = False,
+    env_file: EnvFile = ENV_FILE,
+) -> None:
+    """Confirm that the mappings rightly keep out people with a case; the next run empties what is personal."""
+    from flows.confirm import confirm_withdrawn as confirm
     from flows.errors import UsageError
     from flows.open import open_store
 

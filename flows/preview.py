@@ -22,7 +22,13 @@ from flows.world import Progress, World, silent
 from mappings.engine import CompiledMapping, Context, Draft, Excluded, HeldBack
 from mappings.engine.coverage import Code, Codes
 
-OPS = {"create": "create", "update": "update", "left": "mark as left"}
+OPS = {
+    "create": "create",
+    "update": "update",
+    "left": "mark as left",
+    "withdrawn": "withdraw",
+    "ended": "course over",
+}
 Outcome = Draft | Excluded | HeldBack
 Hear = Callable[[CompiledMapping, Outcome], None]
 

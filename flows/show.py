@@ -32,6 +32,8 @@ HEADINGS = {
     "problems": "problems",
     "in_doubt": "waiting to confirm",
     "closed": "closed",
+    "withdrawn": "withdrawn",
+    "ended": "course over",
 }
 STYLES = {
     RunState.COMPLETED: "green",
@@ -48,6 +50,8 @@ REASONS = {
     "owner_unknown": "held back: CommCare has not told yet who owns the parent case",
     "owner_unresolved": "held back: nobody who could own the case; `moodle-commcare check` says who is missing",
     "same_key_twice": "held back: another record makes the same external id",
+    "closed_in_commcare": "somebody closed the case in CommCare: it took the update and stays closed",
+    "parked_owner_unknown": "CommCare does not know the owner of parked cases",
     "unknown_case": "refused: CommCare no longer has the case",
     "unknown_parent": "refused: CommCare no longer has the parent case",
     "duplicate_external_id": "refused: CommCare has several cases of this external id",
