@@ -1,4 +1,7 @@
-"""What `init` offers to choose from: the categories and courses that the account sees on the site."""
+"""What `init` offers to choose from: the categories and courses that the account sees on the site.
+
+CommCare is knocked at on the way, so that a wrong key or project space is told while it can be answered again.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,15 @@ from adaptors.errors import AccessDenied
 from adaptors.moodle.streams import MoodleReader, Wanted
 from flows.answers import Offer
 from flows.clock import SystemClock
-from flows.open import open_moodle
+from flows.open import open_commcare, open_moodle
 from flows.settings import Settings
 
 
 def offer_of(settings: Settings) -> Offer:
-    """Ask the site; raises AdaptorError when it does not answer. A service without categories has courses only."""
+    """Ask both systems; raises AdaptorError when one does not answer or does not let us in.
+
+    A service without categories has courses only.
+    """
     return asyncio.run(_offer(settings))
 
 
@@ -28,4 +34,9 @@ async def _offer(settings: Settings) -> Offer:
             categories = {}
     finally:
         await moodle.close()
+    commcare = open_commcare(settings, SystemClock())
+    try:
+        await commcare.probe_upsert()
+    finally:
+        await commcare.close()
     return Offer(categories, courses)
