@@ -47,6 +47,12 @@ def test_projects_alone_are_tried(tmp_path: Path) -> None:
     assert "unknown key 'idz'" in said_about(examples(wrong)[0], tmp_path)[0]
 
 
+def test_every_source_is_told() -> None:
+    """The table of sources at the start has all of them, and no others."""
+    table = TEXT.split("| source | one record for each |")[1].split("\n\n")[0]
+    assert set(field_catalogue()) == set(re.findall(r"(?m)^\| `(\w+)`", table))
+
+
 def test_every_section_is_in_the_contents() -> None:
     """The contents at the top lead to every section, and to nothing else."""
     anchors = {

@@ -250,6 +250,12 @@ def parts(words: dict[str, str]) -> dict[str, set[str | None]]:
     return {name: {part[1] for part in string.Formatter().parse(text)} - {None} for name, text in words.items()}
 
 
+def test_every_source_has_words() -> None:
+    """For each source the sheet can say what one case is made for."""
+    names = {"courses_source" if source == "courses" else source for source in field_catalogue()}
+    assert set() == names - ENGLISH.words.keys()
+
+
 def test_every_transform_has_words() -> None:
     """Each transform of the language can be said; a plug-in is called an own transform."""
     said = {name.split("_")[0] for name in ENGLISH.transforms} | ENGLISH.transforms.keys()
