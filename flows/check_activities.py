@@ -26,7 +26,7 @@ async def check_activities(probe: Probe) -> AsyncIterator[Finding]:
     except Maintenance:
         raise
     except AdaptorError as error:
-        yield fail("Activities", f"course {course}: {error.message}", error.remedy)
+        yield fail("Activity", f"course {course}: {error.message}", error.remedy)
 
 
 def _learners(probe: Probe, course: int) -> list[int]:
@@ -41,16 +41,16 @@ async def _completion(probe: Probe, course: int, learner: int) -> Finding:
     if learner in found:
         total = found[learner].done + found[learner].left
         tracked = numbered(total, "activity with completion tracking", "activities with completion tracking")
-        return ok("Activities", f"readable in course {course}: {tracked}")
+        return ok("Activity", f"readable in course {course}: {tracked}")
     what = f"course {course} tracks no activity: nothing is told of what its learners have done"
     remedy = "Switch on completion tracking in the settings of the course and of its activities."
-    return note("Activities", what, remedy)
+    return note("Activity", what, remedy)
 
 
 async def _assignments(probe: Probe, course: int, people: int) -> Finding:
     submissions = probe.wanted.submissions
     found = await probe.reader.assignments.course(course, people, submissions=submissions)
     if found.assignments:
-        return ok("Activities", f"readable in course {course}: {numbered(len(found.assignments), 'assignment')}")
+        return ok("Activity", f"readable in course {course}: {numbered(len(found.assignments), 'assignment')}")
     remedy = "If there are some, give the role 'mod/assign:view' and 'moodle/course:viewhiddenactivities'."
-    return note("Activities", f"no assignment is to be seen in course {course}", remedy)
+    return note("Activity", f"no assignment is to be seen in course {course}", remedy)

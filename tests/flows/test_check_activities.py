@@ -20,12 +20,12 @@ def engaged(terminal: Terminal) -> Terminal:
 
 def test_nothing_is_asked_without_need(terminal: Terminal) -> None:
     """The mappings that are on by themselves need no activities."""
-    assert not [line for line in findings(terminal) if "Activities" in line]
+    assert not [line for line in findings(terminal) if "Activity" in line]
 
 
 def test_one_learner_of_one_course(engaged: Terminal) -> None:
     """The smallest course is asked about one learner: two requests more."""
-    assert "ok Activities readable in course 4: 1 activity with completion tracking" in findings(engaged)
+    assert "ok Activity readable in course 4: 1 activity with completion tracking" in findings(engaged)
     assert 1 + 1 + 3 * 3 + 1 + 1 + 2 == engaged.box.moodle.requests
 
 
@@ -53,15 +53,15 @@ def test_course_that_tracks_nothing(engaged: Terminal) -> None:
         for activity in activities.values():
             activity.tracking = 0
     (line,) = not_well(engaged, code=OK)
-    assert line.startswith("note Activities course 4 tracks no activity")
+    assert line.startswith("note Activity course 4 tracks no activity")
 
 
 def test_assignments(terminal: Terminal) -> None:
     """Assignments are counted; when the account may not see them, the right is named."""
     (terminal.mappings / "assignment.yaml").write_text(ASSIGNMENT)
-    assert "ok Activities readable in course 4: 1 assignment" in findings(terminal)
+    assert "ok Activity readable in course 4: 1 assignment" in findings(terminal)
     terminal.box.moodle.revoke("mod/assign:view")
-    assert any(line.startswith("note Activities no assignment is to be seen") for line in not_well(terminal))
+    assert any(line.startswith("note Activity no assignment is to be seen") for line in not_well(terminal))
     terminal.box.moodle.allow("mod/assign:view")
     terminal.box.moodle.revoke("mod/assign:grade", "mod/assign:viewgrades")
     ended = terminal.run("check")
