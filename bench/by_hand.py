@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 import phonenumbers
 
 from mappings.engine import Context, Draft, Excluded, HeldBack, OwnerReference, OwnerRule, ValueProblem
+from mappings.engine.draft import NAME_LIMIT
 
 ZONE = ZoneInfo("Africa/Nairobi")
 GENDERS = {"F": "female", "M": "male"}
@@ -25,48 +26,85 @@ IGNORED = frozenset({"last_access"})
 def student(record: Mapping[str, Any], context: Context) -> Draft | Excluded | HeldBack:
     """Return what becomes of a learner.
 
-    A field that Moodle did not send makes no property, a blank one an empty text.
+    A field that Moodle did not send makes no property, a blank one an empty text; without key, name or roles the
+    learner is held back, with every reason.
     """
-    key = f"{context.site}-user-{record['id']}"
-    if "student" not in record["roles"]:
+    held: list[ValueProblem] = []
+    key = _key(record, context, held)
+    if "roles" not in record:
+        held.insert(0, ValueProblem("@include", "not_sent", "roles"))
+    elif "student" not in [role.strip() for role in record["roles"] or ()]:
         return Excluded(key, "include")
     first, last = _text(record, "firstname"), _text(record, "lastname")
-    if not first or not last:
-        return HeldBack(key, (ValueProblem("@name", "blank"),))
-    properties: dict[str, str] = {}
+    name = _name(first, last, held)
     problems: list[ValueProblem] = []
-    if "profile" in record:
-        gender = record["profile"]["gender"]
-        properties["gender"] = GENDERS.get(gender.strip(), "unknown") if gender else ""
-    properties["moodle_link"] = f"{context.site_url}/user/profile.php?id={record['id']}"
-    properties["first_name"] = first
-    properties["last_name"] = last
+    properties = _properties(record, context, problems)
+    for part, text in (("first_name", first), ("last_name", last)):
+        if text:
+            properties[part] = text
+        else:
+            held.append(ValueProblem(part, "not_sent" if text is None else "blank"))
+    if held:
+        return HeldBack(key, (*held, *problems))
+    return Draft("student", key, name, OWNER, properties, frozenset(), IGNORED, (), tuple(problems))
+
+
+def _key(record: Mapping[str, Any], context: Context, held: list[ValueProblem]) -> str:
+    number = record.get("id")
+    if number is None:
+        held.append(ValueProblem("@key", "blank" if "id" in record else "not_sent"))
+        return ""
+    return f"{context.site}-user-{number}"
+
+
+def _name(first: str | None, last: str | None, held: list[ValueProblem]) -> str:
+    if first is None or last is None:
+        held.append(ValueProblem("@name", "not_sent"))
+        return ""
+    name = " ".join(f"{first} {last}".split()) if first and last else ""
+    if not name or len(name) > NAME_LIMIT:
+        held.append(ValueProblem("@name", "too_long" if name else "blank"))
+    return name
+
+
+def _properties(record: Mapping[str, Any], context: Context, problems: list[ValueProblem]) -> dict[str, str]:
+    properties: dict[str, str] = {}
+    gender = record["profile"].get("gender") if "profile" in record else None
+    if gender is not None:
+        properties["gender"] = GENDERS.get(gender.strip(), "unknown") if gender.strip() else ""
+    if record.get("id") is not None:
+        properties["moodle_link"] = f"{context.site_url.rstrip('/')}/user/profile.php?id={record['id']}"
+    for name, field in (("id_number", "idnumber"), ("city", "city"), ("country", "country")):
+        text = _text(record, field)
+        if text is not None:
+            properties[name] = text
     for name in ("username", "email"):
         text = _text(record, name)
         if text is not None:
             properties[name] = text.lower()
-    id_number = _text(record, "idnumber")
-    if id_number is not None:
-        properties["id_number"] = id_number
     phone = _phone(record, problems)
     if phone is not None:
         properties["contact_phone_number"] = phone
-    for name in ("city", "country"):
-        text = _text(record, name)
-        if text is not None:
-            properties[name] = text
     language = _text(record, "lang")
     if language is not None:
         properties["language"] = language.split("_")[0].lower()
     if "lastaccess" in record:
         seconds = record["lastaccess"]
         properties["last_access"] = datetime.fromtimestamp(seconds, ZONE).date().isoformat() if seconds else ""
+    status = _status(record)
+    if status:
+        properties["moodle_status"] = status
+    return properties
+
+
+def _status(record: Mapping[str, Any]) -> str:
+    if "suspended" not in record:
+        return ""
     if record["suspended"]:
-        properties["moodle_status"] = "suspended"
-    elif "lastaccess" in record:
-        properties["moodle_status"] = "active" if record["lastaccess"] else "never_logged_in"
-    name = " ".join(f"{first} {last}".split())
-    return Draft("student", key, name, OWNER, properties, frozenset(), IGNORED, (), tuple(problems))
+        return "suspended"
+    if "lastaccess" not in record:
+        return ""
+    return "active" if record["lastaccess"] else "never_logged_in"
 
 
 def _text(record: Mapping[str, Any], field: str) -> str | None:
@@ -83,7 +121,7 @@ def _phone(record: Mapping[str, Any], problems: list[ValueProblem]) -> str | Non
     for field in ("phone1", "phone2"):
         if field in record:
             if record[field] and not record[field].isspace():
-                digits = _digits(record[field].strip())
+                digits = _digits(record[field].strip()) if len(record[field]) <= 60 else ""
                 if not digits:
                     problems.append(ValueProblem("contact_phone_number", "invalid_phone"))
                 return digits

@@ -42,7 +42,10 @@ MOST_STARTS = 12.0  # empty Python starts that a check may take
 
 FIRST = ("Amina", "Baraka", "Chebet", "Zawadi", "Étienne", "  Neema", "Ngũgĩ", "Owen ")
 LAST = ("Otieno", "Mwangi", "Kiplagat", "Achieng ", "Njoroge", "O'Kello", "d'Souza")
-PHONES = ("0722 000 1{:02}", "+2547220001{:02}", "0722-000-1{:02}", "", "12", "00254 722 0002{:02}")
+PHONES = (
+    *("0722 000 1{:02}", "+2547220001{:02}", "0722-000-1{:02}", "00254 722 0002{:02}"),
+    *("0722000 3{:02}", "254722000{:02}4", "+254 722 000 5{:02}", "", "", "12"),
+)
 
 
 def records(count: int) -> list[dict[str, Any]]:
@@ -70,9 +73,10 @@ def _record(number: int, chance: random.Random) -> dict[str, Any]:
         "roles": ["student"] if number % 25 else ["editingteacher"],
         "profile": {"gender": chance.choice(("F", "M", "x", ""))},
     }
-    for name in ("phone1", "phone2", "email", "city", "lastaccess", "profile"):
-        if chance.random() < 0.03:
-            del record[name]
+    for name in chance.choices(list(record), k=2) if number % 10 == 0 else ():
+        record.pop(name, None)
+    if number % 50 == 0:
+        record[chance.choice(("firstname", "lastname", "id", "lang"))] = None
     return record
 
 

@@ -86,7 +86,7 @@ class _Parts:
     indices: tuple[tuple[IndexRule, Render], ...]
     once: frozenset[str]
     ignored: frozenset[str]
-    excluded_by: Callable[[Record], tuple[str, list[str]]]
+    excluded_by: Callable[[Record], tuple[str, Sequence[str]]]
 
 
 @dataclass(frozen=True)
@@ -128,6 +128,7 @@ class CompiledMapping:
         """Return what this mapping makes of one record; never raises for what a record holds."""
         parts = self._parts
         held: list[ValueProblem] = []
+        problems: list[ValueProblem] = []
         key = _filled(parts.key, record, context, "@key", held)
         reason, unknown = parts.excluded_by(record)
         if reason:
@@ -135,15 +136,14 @@ class CompiledMapping:
         if unknown:
             held[:0] = [ValueProblem("@include", "not_sent", path) for path in unknown]
         name = _filled(parts.name, record, context, "@name", held)
-        problems: list[ValueProblem] = []
         indices = tuple(_references(parts.indices, record, context, held)) if parts.indices else ()
         properties = _evaluate(parts.properties, record, context, (problems, held))
         once, ignored, listed = self._fill(record, context, properties, (problems, held))
         owner = parts.owner(record, problems)
         if held:
             return HeldBack(key, (*held, *problems))
-        made = (key, name, owner, properties, once, ignored, indices, tuple(problems), listed)
-        return Draft(self.case_type, *made)
+        told = tuple(problems) if problems else ()
+        return Draft(self.case_type, key, name, owner, properties, once, ignored, indices, told, listed)
 
     def excludes(self, record: Mapping[str, Any]) -> bool:
         """Say whether `include` and `exclude` alone keep a record out, without making anything of it."""
@@ -208,6 +208,7 @@ class Planned(NamedTuple):
     name: str
     field: str
     kind: type[Any]
+    keeps_blanks: bool  # white space alone would come through the steps
     steps: Sequence[Step]
     evaluate: Evaluate
 
@@ -216,8 +217,9 @@ def _planned(name: str, spec: PropertySpec, around: Surroundings, *, personal: b
     plain = plain_steps(spec.transform, around)
     evaluate = compile_property(name, spec, around, personal=personal)
     if plain is None or spec.source is None or "." in spec.source:
-        return Planned(name, "", Absent, (), evaluate)
-    return Planned(name, spec.source, plain.kind, plain.steps, evaluate)
+        return Planned(name, "", Absent, False, (), evaluate)
+    keeps_blanks = plain.kind is str and plain.steps[:1] != [str.strip]
+    return Planned(name, spec.source, plain.kind, keeps_blanks, plain.steps, evaluate)
 
 
 def _evaluate(
@@ -229,10 +231,10 @@ def _evaluate(
     """Return the properties: plain ones, which are most, are made here to save calls, others by `evaluate`."""
     properties: dict[str, str] = {}
     problems, held = troubles
-    for name, field_name, kind, steps, evaluate in plan:
+    for name, field_name, kind, keeps_blanks, steps, evaluate in plan:
         value: Any = record.get(field_name)
         try:
-            if value and value.__class__ is kind and not (kind is str and value.isspace()):
+            if value.__class__ is kind and value and not (keeps_blanks and value.isspace()):
                 for step in steps:
                     value = step(value)
                     if not value or value.__class__ is not str:
@@ -330,19 +332,17 @@ def _parts(
     )
 
 
-def _excluded_by(spec: MappingSpec) -> Callable[[Record], tuple[str, list[str]]]:
+def _excluded_by(spec: MappingSpec) -> Callable[[Record], tuple[str, Sequence[str]]]:
     """Return a function giving the word that keeps a record out, and the fields it would need to be sure."""
     include, exclude = all_of(spec.include), any_of(spec.exclude)
 
-    def excluded_by(record: Record) -> tuple[str, list[str]]:
+    def excluded_by(record: Record) -> tuple[str, Sequence[str]]:
         included, excluded = include(record), exclude(record)
-        if included is False:
-            return "include", []
-        if excluded:
-            return "exclude", []
         if included and excluded is False:
-            return "", []
-        return "", not_sent([*spec.include, *spec.exclude], record)
+            return "", ()
+        if included is False:
+            return "include", ()
+        return ("exclude", ()) if excluded else ("", not_sent([*spec.include, *spec.exclude], record))
 
     return excluded_by
 

@@ -16,12 +16,22 @@ Match = Callable[[object], bool]
 
 def compile_condition(spec: ConditionSpec) -> Holds:
     """Return a function that says whether a record meets one condition."""
-    get = getter(spec.source)
-    match = _matcher(spec)
+    get, match = getter(spec.source), _matcher(spec)
+    field = spec.source if "." not in spec.source else ""
+    yes, no, blank = match(True), match(False), match(None)
 
     def holds(record: Record) -> bool | None:
+        value = record.get(field)  # flags and lists of the record itself are settled here, to save the calls
+        if value is True:
+            return yes
+        if value is False:
+            return no
+        if value.__class__ is list and value:
+            return match(value)
         value = get(record)
-        return None if value is ABSENT else match(value)
+        if value is ABSENT:
+            return None
+        return blank if value is None else match(value)
 
     return holds
 
@@ -98,13 +108,10 @@ def _pattern(pattern: str) -> Callable[[str], bool]:
 
 def _text_match(single: Callable[[str], bool]) -> Match:
     """Return a match on text; of a list, one element is enough."""
-    yes, no = single("true"), single("false")
 
     def match(value: object) -> bool:
         if isinstance(value, str):
             return single(value.strip())
-        if value is True or value is False:
-            return yes if value else no
         if isinstance(value, list | tuple):
             for element in value:  # a loop: any() with a generator takes three times as long
                 if single(element.strip()) if element.__class__ is str else match(element):

@@ -62,9 +62,10 @@ def day_text(when: datetime, layout: str) -> str:
 
 def day_writer(layout: str, zone: tzinfo) -> Callable[[object], str | None]:
     """Return `moment` and `day_text` in one function, for the time of every person."""
+    is_usual = layout == "%Y-%m-%d"
 
     def write(value: object) -> str | None:
-        if value.__class__ is int and value and layout == "%Y-%m-%d":
+        if is_usual and value.__class__ is int and value:
             try:
                 return datetime.fromtimestamp(value, zone).date().isoformat()
             except (OverflowError, ValueError, OSError):

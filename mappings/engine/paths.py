@@ -41,7 +41,7 @@ def _nested(blocks: list[str], name: str) -> Getter:
         node: Any = record
         for block in blocks:
             node = node.get(block, ABSENT)
-            if not isinstance(node, dict):
+            if node.__class__ is not dict and not isinstance(node, dict):
                 return None if node is None else ABSENT
         value = node.get(name, ABSENT)
         if value.__class__ is str:

@@ -18,7 +18,7 @@ from mappings.engine.reading import Loc
 from mappings.engine.spec import PropertySpec, StepSpec
 from mappings.engine.texts import to_text
 from mappings.engine.transform import OURS, UNSEEN, Transform, TransformList
-from mappings.engine.transforms import date, lower, phone, split, trim, upper
+from mappings.engine.transforms import date, lower, part_taker, phone, split, trim, upper
 
 Chain = Callable[[object, Context], object]
 Step = Callable[[Any], object]
@@ -29,7 +29,7 @@ _QUICK: Final[Mapping[object, Callable[..., Step]]] = {
     upper: lambda: str.upper,
     phone: lambda country, format="e164": phone_writer(country, format),
     date: lambda zone, format="%Y-%m-%d": day_writer(format, zone),
-    split: lambda by, take: lambda text: split(text, by=by, take=take),
+    split: lambda by, take: part_taker(by, take),
 }
 """For transforms that everybody uses: from the settings to a function that does the same with fewer calls."""
 

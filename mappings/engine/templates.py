@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from mappings.engine.catalogue import PROJECT_FIELDS
 from mappings.engine.draft import Context
-from mappings.engine.paths import Record, getter
+from mappings.engine.paths import Getter, Record, getter
 from mappings.engine.texts import ABSENT, Absent, clean, squeezed, to_text
 
 Render = Callable[[Record, Context], "str | Absent | None"]
@@ -80,20 +80,28 @@ def skeleton(text: str) -> tuple[tuple[str, str], ...]:
 def compile_template(text: str) -> Render:
     """Return a function that fills a template: ABSENT when a path was not sent, None when one is blank."""
     pieces = parse_template(text)
-    pattern = "".join("%s" if piece.path else piece.text.replace("%", "%%") for piece in pieces)
-    plan = [_take(piece.path) for piece in pieces if piece.path]
+    plan = [_take(piece.path) for piece in pieces if piece.path and piece.path not in PROJECT_FIELDS]
+    only = plan[0][0] if len(plan) == 1 else ""
+    known: tuple[Context | None, str, bool] = (None, "", False)
 
     def render(record: Record, context: Context) -> str | Absent | None:
+        nonlocal known
+        if known[0] is not context:  # what a run knows is the same for all its records
+            known = _of_run(pieces, context)
+        _, pattern, is_tidy = known
+        if is_tidy and record.get(only).__class__ is int:  # a key of one number, or a link
+            filled: str = pattern % record[only]
+            return filled
         values: list[str | int] = []
-        blank = False
-        for field, take in plan:
+        blank = not pattern
+        for field, get in plan:
             value = record.get(field)  # most are texts and numbers of the record itself
-            if value.__class__ is str and not value.isspace() and value:
-                values.append(value.strip())
-            elif value.__class__ is int:
+            if value.__class__ is int:
                 values.append(value)
+            elif value.__class__ is str and value and not value.isspace():
+                values.append(value.strip())
             else:
-                value = take(record, context)
+                value = get(record)
                 if value is ABSENT:
                     return ABSENT
                 blank = blank or value is None
@@ -101,18 +109,29 @@ def compile_template(text: str) -> Render:
         if blank:
             return None
         text = pattern % tuple(values)
-        if text.isprintable() and "  " not in text and text[:1] != " " != text[-1:]:  # nothing to squeeze
-            return text or None
+        if text.isprintable() and "  " not in text and text[0] != " " != text[-1]:  # nothing to squeeze
+            return text
         return clean(squeezed(text)) or None
 
     return render
 
 
-def _take(path: str) -> tuple[str, Callable[[Record, Context], object]]:
+def _of_run(pieces: Sequence[Piece], context: Context) -> tuple[Context, str, bool]:
+    """Return a template as a pattern for `%` with what the run knows, "" when that is blank.
+
+    Also whether the pattern stays as it is when one number is put in: nothing to squeeze, nothing to clean.
+    """
+    of_run = {"site": context.site.strip(), "site_url": context.site_url.strip().rstrip("/")}
+    if not all(of_run.get(piece.path, "x") for piece in pieces):
+        return context, "", False
+    texts = [of_run.get(piece.path, piece.text).replace("%", "%%") for piece in pieces]
+    paths = [piece.path not in of_run and bool(piece.path) for piece in pieces]
+    pattern = "".join("%s" if is_path else text for is_path, text in zip(paths, texts, strict=True))
+    if sum(paths) != 1:
+        return context, pattern, False
+    return context, pattern, pattern % 0 == clean(squeezed(pattern % 0))
+
+
+def _take(path: str) -> tuple[str, Getter]:
     """Return how to take a path: the record's own field to look at first, and what to do when that is no text."""
-    if path == "site":
-        return "", lambda _, context: context.site or None
-    if path == "site_url":
-        return "", lambda _, context: context.site_url.rstrip("/") or None
-    get = getter(path)
-    return path if "." not in path else "", lambda record, _: get(record)
+    return path if "." not in path else "", getter(path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date as Date
 from datetime import tzinfo
 from decimal import ROUND_HALF_UP, Decimal
@@ -167,10 +167,19 @@ def lookup(value: str, *, table: CodeTable) -> str:
 @transform(example=({"by": "_", "take": "1"}, "en_us", "en"), refuse=_refuse_split, list_without="take")
 def split(value: str, *, by: str, take: int = 0) -> str | list[str] | None:
     """Cut at a text and take one part, counted from 1; without `take`, a list of all parts that are not blank."""
-    parts = value.split(by)
     if take:
+        return part_taker(by, take)(value)
+    return [part.strip() for part in value.split(by) if part.strip()] or None
+
+
+def part_taker(by: str, take: int) -> Callable[[str], str | None]:
+    """Return a function that cuts a text and takes one part, counted from 1."""
+
+    def part(text: str) -> str | None:
+        parts = text.split(by)
         return parts[take - 1].strip() if take <= len(parts) else None
-    return [part.strip() for part in parts if part.strip()] or None
+
+    return part
 
 
 @transform(example=(", ", ["Siaya", "Evening"], "Siaya, Evening"), takes="list")

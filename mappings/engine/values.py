@@ -11,7 +11,7 @@ from mappings.engine.draft import Context, ValueProblem
 from mappings.engine.paths import Getter, Record, getter
 from mappings.engine.spec import CaseSpec, PropertySpec
 from mappings.engine.steps import Chain, PlainSteps, Surroundings, compile_chain, plain_steps
-from mappings.engine.templates import compile_template
+from mappings.engine.templates import Render, compile_template
 from mappings.engine.texts import ABSENT, Absent, Invalid, clean, to_text
 
 Take = Callable[[Record, Context], object]
@@ -44,7 +44,13 @@ def compile_property(name: str, spec: PropertySpec, around: Surroundings, *, per
     settle = Settling(name, spec, personal=personal)
     careful = careful_property(compile_take(spec), compile_chain(spec.transform, around), settle)
     pick, plain = _picker(spec), plain_steps(spec.transform, around)
-    return careful if pick is None or plain is None else _quick(pick, plain, settle, careful)
+    if pick is not None and plain is not None:
+        return _quick(pick, plain, settle, careful)
+    if spec.transform:
+        return careful
+    if spec.template is not None:
+        return _rendered(compile_template(spec.template), settle, careful)
+    return _chosen(spec, settle) if spec.cases is not None else careful
 
 
 def careful_property(take: Take, chain: Chain | None, settle: Settling) -> Evaluate:
@@ -84,6 +90,38 @@ def _quick(pick: Getter, plain: PlainSteps, settle: Settling, careful: Evaluate)
             if value.__class__ is str and value and value.isprintable():
                 return value
         return careful(record, context, problems)
+
+    return evaluate
+
+
+def _rendered(render: Render, settle: Settling, careful: Evaluate) -> Evaluate:
+    """Return a property that is a template and nothing else; what it gives is clean already."""
+
+    def evaluate(record: Record, context: Context, problems: list[ValueProblem]) -> str | Absent:
+        try:
+            text = render(record, context)
+        except Invalid:
+            return careful(record, context, problems)
+        if text is None:
+            return settle.blank()
+        return settle.absent() if text is ABSENT else text
+
+    return evaluate
+
+
+def _chosen(spec: PropertySpec, settle: Settling) -> Evaluate:
+    """Return a property whose texts stand in the mapping: the value of the first of its `cases` that holds."""
+    plan = [(all_of(case.when), clean(case.value)) for case in spec.cases or ()]
+    otherwise = clean(spec.otherwise or "")
+
+    def evaluate(record: Record, _: Context, __: list[ValueProblem]) -> str | Absent:
+        for holds, value in plan:
+            found = holds(record)
+            if found:
+                return value or settle.blank()
+            if found is None:
+                return settle.absent()
+        return otherwise or settle.blank()
 
     return evaluate
 
@@ -154,9 +192,13 @@ def _picker(spec: PropertySpec) -> Getter | None:
 def _first_of(getters: list[Getter]) -> Getter:
     """Take the first value; without one it is blank when any field was sent blank, absent when none was sent."""
 
+    first, others = getters[0], getters[1:]
+
     def pick(record: Record) -> object:
-        nothing: object = ABSENT
-        for get in getters:
+        nothing = first(record)
+        if nothing is not None and nothing is not ABSENT:
+            return nothing
+        for get in others:
             value = get(record)
             if value is None:
                 nothing = None
