@@ -73,3 +73,18 @@ def test_from_the_run_that_waits_to_the_run_that_marks(terminal: Terminal) -> No
     assert 0 == terminal.run("confirm-leavers", str(course), "--count", "5").code
     done = terminal.run("sync", "--json")
     assert (0, 5) == (done.code, done.json["cases"]["enrolment"]["marked_left"])
+
+
+def test_withdrawals_are_confirmed_apart_from_leavers(terminal: Terminal) -> None:
+    """The command takes the place and the count, and says when nothing waits."""
+    terminal.run("sync", "--yes")
+    nothing = terminal.run("confirm-withdrawn", "0", "--count", "3")
+    assert (2, True) == (nothing.code, "Nothing waits to be confirmed there" in nothing.text)
+    assert 2 == terminal.run("confirm-withdrawn", "0", "--all", "--count", "3").code
+
+
+def test_rekey_by_the_command(terminal: Terminal) -> None:
+    """Keys that are as they were are wrong usage."""
+    terminal.run("sync", "--yes")
+    refused = terminal.run("sync", "--rekey", "student")
+    assert (2, True) == (refused.code, "makes the keys that its cases have" in refused.text)
