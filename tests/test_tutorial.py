@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from flows.catalogue import field_catalogue
+from flows.docs import documents
 from mappings.engine import check_project
 from tests.tutorial import GUIDE, Example, examples
 
@@ -29,6 +30,16 @@ def said_about(example: Example, folder: Path) -> list[str]:
 def test_example(tmp_path: Path, example: Example) -> None:
     """The example is right, and each row of its table comes out as it says."""
     assert [] == said_about(example, tmp_path)
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda one: f"{one.section}, line {one.line}")
+def test_example_can_be_handed_over(tmp_path: Path, example: Example) -> None:
+    """Each example makes documents for a client in which no cell is left in a programmer's words."""
+    example.write(tmp_path)
+    made = documents(tmp_path, "fr")
+    text = made.files["specification.fr.md"].decode()
+    assert [] == re.findall(r"\bNone\b|Spec\(|\(\)|'\)", text)
+    assert "moodle-functions.md" in made.files
 
 
 def test_every_block_is_an_example() -> None:

@@ -195,6 +195,21 @@ def test_docs_in_no_language(place: Path) -> None:
     assert "There is: en, es, fr, pt, sw." in made.stderr
 
 
+def test_docs_of_a_wrong_mapping(place: Path) -> None:
+    """A mapping that is not right makes no document; what is wrong is told as the check tells it."""
+    student = place / "student.yaml"
+    student.write_text(student.read_text("utf-8").replace("source: firstname", "source: fristname"), "utf-8")
+    made = CliRunner().invoke(app, ["mappings", "docs"])
+    assert (1, False) == (made.exit_code, (place / "docs").exists())
+    assert "did you mean 'firstname'?" in made.stderr
+
+
+def test_docs_into_a_file(place: Path) -> None:
+    """A folder that is none is told in a sentence."""
+    made = CliRunner().invoke(app, ["mappings", "docs", "--out", str(place / "student.yaml")])
+    assert (1, True) == (made.exit_code, "student.yaml: File exists." in made.stderr)
+
+
 def test_only_what_differs_is_written(tmp_path: Path) -> None:
     """A file that says the same is left alone; a missing one is made."""
     made = documents(shipped(tmp_path))
