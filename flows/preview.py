@@ -16,7 +16,7 @@ from flows.masked import Eyes
 from flows.result import Result
 from flows.run import choose_mappings
 from flows.steps.gate import in_the_way, unwritten
-from flows.steps.planned import Planned
+from flows.steps.planned import SITE_SCOPE, Planned
 from flows.sync import Options, sync
 from flows.world import Progress, World, silent
 from mappings.engine import CompiledMapping, Context, Draft, Excluded, HeldBack
@@ -67,6 +67,8 @@ class Preview:
     """(mapping, property) -> cases in CommCare that would change."""
     left_out: Counter[str] = field(default_factory=Counter)
     """By case type: records that include and exclude keep out."""
+    missing: Counter[str] = field(default_factory=Counter)
+    """By case type: cases whose record was not among those read; left, once a second complete read lacks them."""
     samples: list[Shown] = field(default_factory=list)
     codes: dict[str, Codes] = field(default_factory=dict)
     mappings: dict[str, CompiledMapping] = field(default_factory=dict)
@@ -75,9 +77,11 @@ class Preview:
     first: list[str] = field(default_factory=list)
     """Mappings that have never been sent: their first run waits for approval."""
     _planned: list[Planned] = field(default_factory=list)
+    _seen: dict[str, set[int]] = field(default_factory=dict)
 
     def hear(self, mapping: CompiledMapping, outcome: Outcome) -> None:
         """Count a record that is left out, and the codes that no list has."""
+        self._seen.setdefault(mapping.name, set()).add(hash(outcome.key))  # a number is smaller than a key
         if isinstance(outcome, Excluded):
             self.left_out[mapping.case_type] += 1
         else:
@@ -105,6 +109,17 @@ class Preview:
             self.samples.append(Shown(at.mapping, at.key, OPS.get(row.op, row.op), values_of(row), known))
         self._planned.clear()
 
+    async def count_missing(self, world: World, mapping: CompiledMapping, *, whole: bool) -> None:
+        """Count the cases of a mapping that no record was read for, in the courses that were read completely."""
+        store = world.books.store
+        for scope in await world.books.do(store.scopes, mapping.name):
+            course = self.result.courses.get(scope)
+            if not (whole if scope == SITE_SCOPE else course is not None and course.state == "completed"):
+                continue
+            keys = await world.books.do(store.active_keys, mapping.name, scope)
+            seen = self._seen.get(mapping.name, set())
+            self.missing[mapping.case_type] += sum(hash(key) not in seen for key in keys)
+
     def is_personal(self, sample: Shown, name: str) -> bool:
         """Say whether a value of a sample is masked."""
         mapping = self.mappings.get(sample.mapping)
@@ -123,6 +138,7 @@ class Preview:
         return {
             **self.result.as_json(),
             "left_out": dict(self.left_out),
+            "missing": dict(self.missing),
             "changes": changes,
             "records": [self._sample_json(sample, eyes) for sample in self.samples],
             "unknown_codes": [vars(code) for code in self.unknown_codes()],
@@ -157,6 +173,9 @@ async def preview(world: World, options: Options, limit: int, progress: Progress
     world.watch = found.see
     found.result = await sync(world, options, progress)
     await found.settle(world)
+    whole = not options.courses and all(each.state == "completed" for each in found.result.courses.values())
+    for mapping in [each for each in chosen if each.name not in found.result.not_due]:
+        await found.count_missing(world, mapping, whole=whole)
     found.first = await unwritten(world, chosen)
     new = [mapping for mapping in chosen if mapping.name in found.first]
     found.stops = [stop for mapping in new if (stop := await in_the_way(world, mapping))]

@@ -63,7 +63,7 @@ def show_explained(found: Sequence[Explained], eyes: Eyes) -> None:
             note = f"({line.note})" if value and line.note else line.note
             said = "   ".join(part for part in (value, note) if part)
             style = "bold" if line.label.startswith("->") else ""
-            text = laid_out(f"{line.label:<{width}}  {said}", first="  ", then=" " * (width + 4))
+            text = laid_out(said, first=f"  {line.label:<{width}}  ", then=" " * (width + 4))
             screen().print(Text(text, style), soft_wrap=True)
 
 

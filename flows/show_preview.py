@@ -30,8 +30,8 @@ def show_preview(preview: Preview, eyes: Eyes) -> None:
     screen().print(f"[bold]Preview, nothing was sent:[/] [{STYLES.get(result.state, 'yellow')}]{result.state}[/]")
     rows = list(_counts(preview))
     if rows:
-        headings = {"case_type": "case type"} | COUNTS
-        show_table(rows, headings | {"left_out": "left out"}, right=[*COUNTS, "left_out"])
+        headings = {"case_type": "case type"} | COUNTS | {"left_out": "left out", "missing": "missing"}
+        show_table(rows, headings, right=[*COUNTS, "left_out", "missing"])
     show_text(requests_line(result))
     _show_changes(preview)
     _show_samples(preview, eyes)
@@ -50,7 +50,8 @@ def _counts(preview: Preview) -> Iterator[dict[str, str]]:
         columns = {name for name in COUNTS if any(getattr(each, name) for each in cases.values())}
         shown = {name: f"{count:,}" if count else "·" for name, count in used.items() if name in columns}
         left_out = {"left_out": f"{preview.left_out[case_type] or '·'}"} if preview.left_out else {}
-        yield {"case_type": case_type} | shown | left_out
+        missing = {"missing": f"{preview.missing[case_type] or '·'}"} if preview.missing.total() else {}
+        yield {"case_type": case_type} | shown | left_out | missing
 
 
 def _show_changes(preview: Preview) -> None:
@@ -72,7 +73,7 @@ def _show_samples(preview: Preview, eyes: Eyes) -> None:
     every = sum(each.created + each.updated + each.marked_left for each in counts)
     show_heading(f"\nThe first {len(preview.samples)} of {numbered(every, 'record')} that would be sent")
     rows = [{"key": each.key, "what": each.op, "values": _values(preview, each, eyes)} for each in preview.samples]
-    show_table(rows, {"key": "key", "what": "what", "values": "property -> value"})
+    show_table(rows, {"key": "key", "what": "what", "values": "property→value"})
 
 
 def _values(preview: Preview, sample: Shown, eyes: Eyes) -> str:
@@ -84,7 +85,7 @@ def _values(preview: Preview, sample: Shown, eyes: Eyes) -> str:
         text = sample.values[name]
         value = eyes.see(text, personal=preview.is_personal(sample, name)) if text else "emptied"
         was = "" if is_new or not text else " (was other)" if _had(sample, name) else " (new)"
-        parts.append(f"{name} -> {value}{was}")
+        parts.append(f"{name}→{value}{was}")
     more = len(names) - MOST_VALUES
     return (", " if is_new else "\n").join([*parts, f"and {more} more"] if more > 0 else parts)
 
@@ -99,6 +100,8 @@ def _sentences(preview: Preview) -> Iterator[str]:
     result = preview.result
     yield from (f"{count:,} × {reason_words(reason)}" for reason, count in result.reasons.most_common())
     yield from result.messages
+    if result.not_due:
+        yield f"Not looked at, as their interval is not over: {listed(result.not_due)}; --full looks at all."
     for stop in preview.stops:
         yield f"A run would stop before it sends anything. {stop}"
     if preview.first and not preview.stops:
@@ -106,8 +109,11 @@ def _sentences(preview: Preview) -> Iterator[str]:
             f"Never sent before: {listed(preview.first)}. The first run shows its plan and waits for a yes "
             "(`moodle-commcare sync`), or is given --yes."
         )
-    if not preview.first:
-        yield "Who left is found by runs, not by a preview."
+    if preview.missing.total():
+        yield (
+            f"Missing: {numbered(preview.missing.total(), 'case')} without a record in Moodle. A run marks them "
+            "as left when a second complete read lacks them too."
+        )
     if result.state is RunState.COMPLETED and result.courses:
         for case_type, counts in result.cases.items():
             if not any(vars(counts).values()):

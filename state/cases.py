@@ -39,6 +39,12 @@ class Cases(Books):
             where.append(case_row.c.scope == scope)
         return self._count(*where)
 
+    def active_keys(self, mapping: str, scope: int) -> list[str]:
+        """Return the keys of the active cases of a scope that CommCare is known to have."""
+        query = select(case_row.c.key).where(_in_scope(mapping, scope), case_row.c.status == "active")
+        with self._database.reading() as connection:
+            return list(connection.scalars(query.where(case_row.c.case_id != "")))
+
     def scopes(self, mapping: str) -> set[int]:
         """Return the scopes that hold active rows of a mapping."""
         query = select(case_row.c.scope).distinct()
