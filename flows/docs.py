@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from mappings.engine.dictionary import dictionary
 from mappings.engine.markdown import code, plain, specification_markdown, table_lines
 from mappings.engine.phrases import phrase_languages, phrases
 from mappings.engine.sheet import specification
+from mappings.engine.words import LANGUAGE
 
 USUAL_LANGUAGE = "en"
 
@@ -77,7 +79,7 @@ def _refuse_unknown(language: str, project: Project) -> None:
         known.update(mapping.spec.description)
         for note in mapping.notes.values():
             known.update(note.labels, note.descriptions)
-    if language not in known and language.split("_")[0] not in known:
+    if not LANGUAGE.fullmatch(language) or not known & {language, re.split("[_-]", language)[0]}:
         listed = ", ".join(sorted(known - {""}))
         raise UsageError(f"There are no words in the language '{language}'. There is: {listed}.")
 

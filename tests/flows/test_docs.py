@@ -188,9 +188,10 @@ def test_docs_in_a_language(place: Path) -> None:
     assert (0, "# Ce que Moodle envoie à CommCare : demo") == (made.exit_code, text.split("\n")[0])
 
 
-def test_docs_in_no_language(place: Path) -> None:
+@pytest.mark.parametrize("language", ["klingon", "xx", "fr/../../x", "fr_/../x", ""])
+def test_docs_in_no_language(place: Path, language: str) -> None:
     """A language in which nothing can be said is refused, with those that there are."""
-    made = CliRunner().invoke(app, ["mappings", "docs", "--language", "klingon"])
+    made = CliRunner().invoke(app, ["mappings", "docs", "--language", language])
     assert (2, False) == (made.exit_code, (place / "docs").exists())
     assert "There is: en, es, fr, pt, sw." in made.stderr
 
