@@ -31,7 +31,7 @@ FUNCTIONS: Final = (
     MoodleFunction(
         "core_webservice_get_site_info",
         "who the service account is and which functions the service has",
-        "once at the start of a run and once at its end",
+        "once a run",
         ("webservice/rest:use",),
     ),
     MoodleFunction(
