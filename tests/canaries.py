@@ -58,7 +58,9 @@ def canary_site() -> FakeSite:
 
 
 def use_everything(mappings: Path) -> None:
-    """Let the shipped mappings send more of a person: a profile field, exact grades, feedback."""
+    """Let the shipped mappings send more of a person: a profile field, exact grades, feedback, engagement."""
+    engagement = mappings / "engagement.yaml"
+    engagement.write_text(engagement.read_text().replace("enabled: false\n", ""))
     student, enrolment = mappings / "student.yaml", mappings / "enrolment.yaml"
     note = "  note: {source: profile.note, personal: true}\n  city:"
     student.write_text(student.read_text().replace("  city:", note, 1))

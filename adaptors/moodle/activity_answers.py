@@ -5,6 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic_core import from_json
+
+# The dates by which something has to be done, as each kind of activity calls them.
+_DUE = ("duedate", "timeclose", "deadline", "submissionend", "timeavailableto")
 
 
 class _Answer(BaseModel):
@@ -19,11 +23,30 @@ class ActivityDate(_Answer):
 
 
 class Module(_Answer):
-    """An activity in `core_course_get_contents`; `completion` is 0 when nobody's completion is tracked."""
+    """An activity in `core_course_get_contents`; `completion` is 0 when nobody's completion is tracked.
+
+    `customdata` is JSON in a text; older sites tell dates by their names only there.
+    """
 
     id: int
     completion: int = 0
     dates: tuple[ActivityDate, ...] = ()
+    customdata: str | None = None
+
+    def due(self) -> int:
+        """Return by when the activity has to be done, as it is for the course; 0 when there is no such date."""
+        times = [date.timestamp for date in self.dates if date.dataid in _DUE]
+        if not times and not any(date.dataid for date in self.dates):
+            times = self._custom_times()
+        return min(filter(None, times), default=0)
+
+    def _custom_times(self) -> list[int]:
+        try:
+            found = from_json(self.customdata or "{}")
+        except ValueError:
+            return []
+        times = [found.get(name) for name in _DUE] if isinstance(found, dict) else []
+        return [time for time in times if isinstance(time, int)]
 
 
 class Section(_Answer):

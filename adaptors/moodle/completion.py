@@ -15,9 +15,6 @@ COMPLETION = "core_completion_get_activities_completion_status"
 CONTENTS = "core_course_get_contents"
 USERS_COURSES = "core_enrol_get_users_courses"
 
-# The dates by which something has to be done, as each kind of activity calls them.
-_DUE = frozenset({"duedate", "timeclose", "deadline", "submissionend", "timeavailableto"})
-
 
 @dataclass(frozen=True, slots=True)
 class Done:
@@ -66,11 +63,7 @@ class CompletionReader:
         """
         sections = checked(SECTIONS, CONTENTS, await self._client.call(CONTENTS, courseid=course_id))
         modules = [module for section in sections for module in section.modules]
-        due = {
-            module.id: min(times)
-            for module in modules
-            if (times := [date.timestamp for date in module.dates if date.dataid in _DUE and date.timestamp])
-        }
+        due = {module.id: time for module in modules if (time := module.due())}
         return due, any(module.completion for module in modules)
 
     async def completed(

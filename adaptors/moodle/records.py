@@ -29,7 +29,7 @@ def _told(meaning: str, type_: str = "text", *, personal: bool = False, function
 class Record(BaseModel):
     """A source record. A field that was not set is absent (Moodle did not send it); None is blank."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class UserFields(Record):

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from adaptors.errors import AccessDenied, Refused
+from adaptors.moodle.activity_answers import Module
 from adaptors.moodle.client import Login, MoodleClient
 from adaptors.moodle.completion import COMPLETION, CONTENTS, USERS_COURSES, Done
 from adaptors.moodle.engagement import Engagement
@@ -69,6 +70,25 @@ async def test_done_left_overdue_and_next_due() -> None:
     found = await world.read()
     assert Done(done=2, left=2, overdue=0, next_due=world.now + 9 * DAY) == found[first]
     assert Done(done=0, left=4, overdue=1, next_due=world.now + 4 * DAY) == found[second]
+
+
+@pytest.mark.parametrize(
+    ("row", "due"),
+    [
+        ({"dates": [{"timestamp": 7, "dataid": "duedate"}, {"timestamp": 3, "dataid": "timeopen"}]}, 7),
+        ({"dates": [{"timestamp": 9, "dataid": "timeclose"}], "customdata": '{"timeclose":5}'}, 9),
+        ({"dates": [{"timestamp": 7, "label": "Due:"}], "customdata": '{"duedate":8,"cutoffdate":4}'}, 8),
+        ({"dates": [{"timestamp": 3, "dataid": "timeopen"}], "customdata": '{"duedate":8}'}, 0),
+        ({"customdata": '{"duedate":0}'}, 0),
+        ({"customdata": '""'}, 0),
+        ({"customdata": "no JSON"}, 0),
+        ({"customdata": '{"duedate":"soon"}'}, 0),
+        ({"customdata": None}, 0),
+    ],
+)
+def test_due_date_of_an_activity(row: dict[str, Any], due: int) -> None:
+    """The date by which it has to be done, named in the dates; on older sites in the custom data."""
+    assert due == Module.model_validate({"id": 1, **row}).due()
 
 
 async def test_failed_is_not_done() -> None:
