@@ -69,7 +69,7 @@ class Changes:
 
     def _compare(self, old: Draft, new: Draft) -> None:
         before, after = _values(old), _values(new)
-        for name in (before.keys() | after.keys()) - set(self.removed):
+        for name in sorted((before.keys() | after.keys()) - set(self.removed)):
             if before.get(name) != after.get(name):
                 self._note(name, Sample(new.key, before.get(name), after.get(name)))
 

@@ -90,7 +90,7 @@ class Preview:
     def see(self, row: Planned) -> None:
         """Count a row that would be sent; keep the first ones."""
         if row.op == "update":
-            self.properties.update((row.row.mapping, name) for name in self._definitions(row))
+            self.properties.update((row.row.mapping, name) for name in sorted(self._definitions(row)))
         if len(self._planned) < self.limit:
             self._planned.append(row)
 

@@ -11,10 +11,10 @@ from flows.words import listed, numbered
 
 HEADINGS = {"part": "property", "cases": "cases", "key": "for example", "old": "before", "new": "after"}
 FATES = {
-    "included": "would become {cases} that are left out before the edit",
-    "excluded": "would be left out that are sent before the edit",
-    "held_back": "would be held back that are sent before the edit",
-    "sent": "would be sent that are held back before the edit",
+    "included": "would become {cases}; before the edit they are left out",
+    "excluded": "would be left out; before the edit they are sent",
+    "held_back": "would be held back; before the edit they are sent",
+    "sent": "would be sent; before the edit they are held back",
 }
 
 

@@ -71,7 +71,9 @@ def _show_samples(preview: Preview, eyes: Eyes) -> None:
         return
     counts = preview.result.cases.values()
     every = sum(each.created + each.updated + each.marked_left for each in counts)
-    show_heading(f"\nThe first {len(preview.samples)} of {numbered(every, 'record')} that would be sent")
+    shown = len(preview.samples)
+    which = f"first {shown} of {numbered(every, 'record')}" if every > shown else numbered(shown, "record")
+    show_heading(f"\nThe {which} that would be sent")
     rows = [{"key": each.key, "what": each.op, "values": _values(preview, each, eyes)} for each in preview.samples]
     show_table(rows, {"key": "key", "what": "what", "values": "property→value"})
 

@@ -1,0 +1,294 @@
+"""The implementer's live tools on the sandbox: what they print, and that they leave no trace and show nobody."""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+
+import pytest
+
+from flows.revision import old_folder
+from tests.flows.bench_world import CITY, add_gender, commit, golden, plain, tree
+from tests.flows.terminal import Terminal
+
+PEOPLE = ("Amina", "Otieno", "Brian", "Mwangi", "amina.otieno", "722000101", "722 000 101", "Kisumu")
+LOOKS = {
+    "explain": ("mappings", "explain", "student", "contact_phone_number", "--id", "5"),
+    "explain_blank": ("mappings", "explain", "student", "contact_phone_number", "--id", "8"),
+    "explain_cases": ("mappings", "explain", "student", "moodle_status", "--id", "5"),
+    "explain_include": ("mappings", "explain", "student", "include", "--id", "4"),
+    "explain_name": ("mappings", "explain", "student", "case_name", "--id", "5"),
+    "explain_owner": ("mappings", "explain", "student", "owner", "--id", "5"),
+    "explain_courses": ("mappings", "explain", "enrolment", "grade_percent", "--id", "6"),
+    "explain_elements": ("mappings", "explain", "enrolment", "grades", "--id", "5", "--course", "2"),
+    "explain_parent": ("mappings", "explain", "enrolment", "student", "--id", "5", "--course", "2"),
+    "explain_unknown_code": ("mappings", "explain", "student", "gender", "--id", "7"),
+    "fields": ("mappings", "fields", "users"),
+    "fields_live": ("mappings", "fields", "users", "--live"),
+    "coverage": ("mappings", "coverage"),
+    "preview_first": ("preview", "--limit", "3"),
+    "check_live": ("mappings", "check", "--live"),
+}
+
+
+@pytest.mark.parametrize("name", LOOKS)
+def test_what_a_look_prints(terminal: Terminal, name: str) -> None:
+    """The golden text; nobody's value in it, nothing written, no books begun."""
+    add_gender(terminal)
+    before = tree(terminal.folder)
+    ended = terminal.run(*LOOKS[name])
+    assert (0, before, 0) == (ended.code, tree(terminal.folder), terminal.cases), ended.text
+    assert [] == [word for word in PEOPLE if word in ended.text]
+    assert golden(name, plain(ended, terminal)) == plain(ended, terminal)
+
+
+@pytest.mark.parametrize("name", LOOKS)
+def test_what_a_look_says_to_a_script(terminal: Terminal, name: str) -> None:
+    """With --json one object, masked as well."""
+    add_gender(terminal)
+    ended = terminal.run(*LOOKS[name], "--json")
+    assert 0 == ended.code
+    assert [] == [word for word in PEOPLE if word in json.dumps(ended.json)]
+
+
+@pytest.mark.parametrize("name", ["explain", "fields_live", "preview_first"])
+def test_values_are_shown_on_a_terminal_only(terminal: Terminal, name: str) -> None:
+    """A file or a pipe would keep them."""
+    ended = terminal.run(*LOOKS[name], "--show-values")
+    assert (2, True, 0) == (ended.code, "on a terminal only" in ended.text, terminal.box.moodle.requests)
+
+
+def test_explain_reads_no_more_than_it_needs(terminal: Terminal) -> None:
+    """The person asked for is read first, and nothing after he or she is found."""
+    terminal.run("mappings", "explain", "student", "city", "--id", "9")
+    (asked,) = [given for name, given in terminal.box.moodle.calls if name == "core_user_get_users_by_field"]
+    assert 9 == asked["values"][0]
+    assert not [name for name, _ in terminal.box.moodle.calls if name == "gradereport_user_get_grade_items"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ("explain", "student", "citty", "--id", "5"),
+            "has no property 'citty'; did you mean 'city'?",
+        ),
+        (("explain", "studnt", "city", "--id", "5"), "There is no mapping 'studnt'."),
+        (("explain", "student", "city", "--id", "999"), "Moodle shows nobody with the id 999"),
+        (("explain", "student", "city", "--id", "5", "--course", "99"), "Course 99 is not among"),
+        (("fields", "people"), "There is no source 'people'. There are: assignments, courses,"),
+        (("example", "enrolment", "--id", "5"), "Choose one with --course."),
+        (("example", "student", "--id", "999"), "Moodle shows nobody with the id 999"),
+        (("test", "studnt"), "There is no mapping 'studnt' in"),
+    ],
+)
+def test_what_is_not_there(terminal: Terminal, words: tuple[str, ...], said: str) -> None:
+    """A sentence that names what there is, exit code 2, nothing written."""
+    before = tree(terminal.mappings)
+    ended = terminal.run("mappings", *words)
+    assert (2, True, before) == (ended.code, said in ended.text, tree(terminal.mappings)), ended.text
+
+
+def test_a_look_at_a_moodle_under_maintenance(terminal: Terminal) -> None:
+    """Exit code 3, as for a run."""
+    terminal.box.moodle.fail_next("core_webservice_get_site_info", "sitemaintenance")
+    assert 3 == terminal.run("mappings", "coverage").code
+
+
+# --- preview ------------------------------------------------------------------------------------------------
+
+
+def test_a_preview_of_changes(terminal: Terminal) -> None:
+    """Per property how many cases; what was other, new or is emptied; personal values masked; codes in no list."""
+    terminal.run("sync", "--yes")
+    add_gender(terminal)
+    terminal.box.site.update_user(terminal.box.learners[1], lastname="Mwangi-Rono")
+    terminal.box.site.update_user(terminal.box.learners[2], phone1="")
+    terminal.box.site.unenrol(terminal.box.courses["CHW-101"], terminal.box.learners[11])
+    forms = len(terminal.box.project.forms)
+    ended = terminal.run("preview")
+    assert (0, forms) == (ended.code, len(terminal.box.project.forms))
+    assert [] == [word for word in PEOPLE if word in ended.text]
+    assert golden("preview_changes", plain(ended, terminal)) == plain(ended, terminal)
+
+
+def test_a_preview_is_what_the_run_does(terminal: Terminal) -> None:
+    """The counts of the preview are those of the run after it."""
+    terminal.run("sync", "--yes")
+    add_gender(terminal)
+    terminal.box.site.update_user(terminal.box.learners[1], lastname="Mwangi-Rono")
+    preview, run = terminal.run("preview", "--json").json, terminal.run("sync", "--json").json
+    assert preview["cases"] == run["cases"]
+    assert 1 == preview["changes"]["student"]["last_name"]
+
+
+def test_a_preview_says_that_the_first_run_will_stop(terminal: Terminal) -> None:
+    """Cases that the books do not know: it is said, and sync at a terminal does not ask."""
+    terminal.box.project.add_case("student", "Somebody")
+    assert "A run would stop before it sends anything. CommCare already has 1 case" in terminal.run("preview").text
+    ended = terminal.run("sync")
+    assert (4, False) == (ended.code, "Go ahead" in ended.text)
+    assert "CommCare already has 1 case of type 'student'" in ended.text
+
+
+def test_a_preview_keeps_only_what_it_shows(terminal: Terminal) -> None:
+    """However many records would be sent, no more of them are kept than asked for."""
+    assert 2 == len(terminal.run("preview", "--limit", "2", "--json").json["records"])
+    assert [] == terminal.run("preview", "--limit", "0", "--json").json["records"]
+
+
+# --- diff ---------------------------------------------------------------------------------------------------
+
+
+def test_diff_tells_what_an_edit_changes(terminal: Terminal) -> None:
+    """Per property how many cases with masked samples, what was taken out, who comes and goes."""
+    add_gender(terminal)
+    commit(terminal)
+    terminal.edit("student.yaml", "{phone: {format: digits}}", "phone")
+    terminal.edit("student.yaml", CITY, "")
+    terminal.edit("student.yaml", "otherwise: active", "otherwise: fine")
+    terminal.edit("project.yaml", "M: male}", "M: male, X: other}")
+    terminal.edit("enrolment.yaml", "at_least: 50", "at_least: 70")
+    terminal.edit("enrolment.yaml", "any_of: [student] }".replace(" }", "}"), "any_of: [student, editingteacher]}")
+    before, index = tree(terminal.folder), (terminal.mappings / ".git" / "index").read_bytes()
+    ended = terminal.run("mappings", "diff")
+    assert (0, before) == (ended.code, tree(terminal.folder))
+    assert index == (terminal.mappings / ".git" / "index").read_bytes()
+    assert [] == [word for word in PEOPLE if word in ended.text]
+    assert golden("diff", plain(ended, terminal)) == plain(ended, terminal)
+
+
+def test_a_description_sends_nothing(terminal: Terminal) -> None:
+    """Words for people are no difference in any case."""
+    commit(terminal)
+    terminal.edit("student.yaml", "data_type: phone_number", "data_type: phone_number\n    label: Phone")
+    ended = terminal.run("mappings", "diff")
+    assert "student.yaml: no change in what is sent." in ended.text
+
+
+def test_an_edit_without_effect_is_named(terminal: Terminal) -> None:
+    """The definition differs, and not one case does."""
+    commit(terminal)
+    terminal.edit("student.yaml", "{source: country, personal", "{source: country, transform: [trim], personal")
+    ended = terminal.run("mappings", "diff")
+    assert "country edited, and not one of 12 cases differs: nothing would be sent." in ended.text
+
+
+def test_diff_with_other_keys_and_other_people(terminal: Terminal) -> None:
+    """A run would stop, and it is said."""
+    commit(terminal)
+    terminal.edit("student.yaml", '"{site}-user-{id}"', '"{site}-person-{id}"')
+    terminal.edit("enrolment.yaml", '"{site}-user-{user.id}"', '"{site}-person-{user.id}"')
+    found = {each["mapping"]: each for each in terminal.run("mappings", "diff", "--json").json["mappings"]}
+    assert (12, 24) == (
+        found["student"]["properties"]["external_id"]["cases"],
+        found["enrolment"]["properties"]["student"]["cases"],
+    )
+
+
+def test_diff_without_git(terminal: Terminal) -> None:
+    """A folder without history, a revision that is not there, one that looks like an option: a sentence each."""
+    assert "is not under git" in terminal.run("mappings", "diff").text
+    commit(terminal)
+    assert "git knows no revision 'nope'" in terminal.run("mappings", "diff", "--since", "nope").text
+    assert "'--output=x' is no revision" in terminal.run("mappings", "diff", "--since=--output=x").text
+
+
+def test_an_old_version_with_a_mistake_is_named(terminal: Terminal) -> None:
+    """The finding names the revision and the line in it."""
+    terminal.edit("student.yaml", "source: firstname", "source: fristname")
+    commit(terminal)
+    terminal.edit("student.yaml", "source: fristname", "source: firstname")
+    ended = terminal.run("mappings", "diff")
+    assert (1, True) == (ended.code, "HEAD:student.yaml:" in ended.text)
+    assert ":24: source 'users' has no field 'fristname'" in ended.text
+
+
+def test_the_old_version_is_kept_private(terminal: Terminal) -> None:
+    """It is read in a folder of our own, and taken away afterwards, lookups included."""
+    (terminal.mappings / "lookups").mkdir(exist_ok=True)
+    (terminal.mappings / "lookups" / "towns.csv").write_text("town,site\n", encoding="utf-8")
+    commit(terminal)
+    with old_folder(terminal.mappings, "HEAD") as folder:
+        assert 0o700 == stat.S_IMODE(folder.stat().st_mode)
+        assert {"student.yaml", "lookups/towns.csv"} < set(tree(folder))
+    assert not folder.exists()
+
+
+# --- tests and examples in the files ------------------------------------------------------------------------
+
+
+def test_mappings_test_names_what_failed(terminal: Terminal) -> None:
+    """Each expectation that was not met, and a line for each mapping."""
+    terminal.edit("student.yaml", "otherwise: active", "otherwise: fine")
+    ended = terminal.run("mappings", "test", "student")
+    assert (1, True) == (ended.code, ended.out.endswith("student: 5 tests, 1 failed\n"))
+    assert "= expected 'active', the mapping made 'fine'" in ended.text
+
+
+def test_update_asks_before_it_writes(terminal: Terminal) -> None:
+    """Without --yes and without a terminal the difference is shown and the files stay."""
+    terminal.edit("student.yaml", "otherwise: active", "otherwise: fine")
+    before = tree(terminal.mappings)
+    ended = terminal.run("mappings", "test", "--update")
+    assert (1, before, True) == (ended.code, tree(terminal.mappings), "give --yes to write this" in ended.text)
+    assert "- active + fine" in ended.text
+
+
+def test_update_changes_only_what_differs(terminal: Terminal) -> None:
+    """One line of the file is another one, and the tests pass."""
+    terminal.edit("student.yaml", "otherwise: active", "otherwise: fine")
+    before = (terminal.mappings / "student.yaml").read_text(encoding="utf-8")
+    ended = terminal.run("mappings", "test", "--update", "--yes")
+    after = (terminal.mappings / "student.yaml").read_text(encoding="utf-8")
+    assert (0, before.replace("moodle_status: active", "moodle_status: fine")) == (ended.code, after)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("student", "--id", "6"),
+        ("users", "--id", "4"),
+        ("enrolment", "--id", "5", "--course", "2"),
+        ("engagement", "--id", "5"),
+        ("course", "--id", "2"),
+    ],
+)
+def test_an_example_passes_and_tells_nobody(terminal: Terminal, words: tuple[str, ...]) -> None:
+    """What is written is a test that passes, without a name, number or address of the live record."""
+    add_gender(terminal)
+    before = tree(terminal.mappings)
+    ended = terminal.run("mappings", "example", *words)
+    changed = [name for name, text in tree(terminal.mappings).items() if text != before[name]]
+    (name,) = changed
+    after = (terminal.mappings / name).read_bytes()
+    assert 0 == ended.code
+    assert after.startswith(before[name].rstrip())
+    new = after[len(before[name].rstrip()) :].decode()
+    live = (
+        "Brian",
+        "722 000 102",
+        "722000102",
+        "brian",
+        "Grace Wekesa",
+        "grace.wekesa",
+        "Amina Otieno",
+        "000 101",
+    )
+    assert [] == [word for word in live if word in new]
+    assert 0 == terminal.run("mappings", "test", Path(name).stem).code
+
+
+def test_an_example_of_an_unknown_code_keeps_its_shape(terminal: Terminal) -> None:
+    """A code that the list has stays, another one is replaced."""
+    add_gender(terminal)
+    known, other = (terminal.run("mappings", "example", "student", "--id", number).out for number in ("5", "7"))
+    assert (True, True) == ("profile: {gender: F}" in known, "profile: {gender: A}" in other), other
+
+
+def test_nothing_is_begun_where_a_check_stands(terminal: Terminal) -> None:
+    """Neither books nor key are made by a check or a preview."""
+    for words in (("check",), ("preview",), ("mappings", "check", "--live")):
+        assert 0 == terminal.run(*words).code
+    assert ["mappings"] == [path.name for path in terminal.folder.iterdir()]
