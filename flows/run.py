@@ -20,6 +20,9 @@ from flows.steps.sweep import Sweep
 from flows.world import Progress, World
 from mappings.engine import CompiledMapping, Context, Project
 
+PATIENT = frozenset({"engagement"})
+"""Sources too costly to be read again each hour because the parent of one record is held back."""
+
 
 @dataclass
 class Run:
@@ -97,7 +100,7 @@ class Run:
 
     def tell(self, scope: Scope) -> None:
         """Add what happened to a scope's records to the result."""
-        if scope.waiting:
+        if scope.waiting and scope.mapping.source not in PATIENT:
             self.unsettled.add(scope.mapping.name)
         counts = self.result.of(scope.mapping.case_type)
         counts.held_back += scope.held_back

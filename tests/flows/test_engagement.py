@@ -143,6 +143,17 @@ async def test_once_a_day(make_lab: MakeLab) -> None:
     assert costly(await lab.sync(later=DAY))
 
 
+async def test_a_student_who_is_held_back_does_not_cost_a_read_each_hour(make_lab: MakeLab) -> None:
+    """A learner without a last name has no case to be under: that can wait until the next day's read."""
+    site, _, (first, _) = site_of(2)
+    site.update_user(first, lastname="")
+    lab = engaged(make_lab, site)
+    await lab.sync()
+    site.update_user(first, lastname="Otieno")
+    assert {} == costly(await lab.sync())
+    assert {"created": 1} == written(await lab.sync(later=DAY))
+
+
 @pytest.mark.parametrize("batch", [True, False])
 async def test_course_that_cannot_be_read_leaves_its_people_alone(make_lab: MakeLab, batch: bool) -> None:
     """Nothing of the people of such a course is sent, though they did something; the others go on."""
