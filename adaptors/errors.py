@@ -5,6 +5,8 @@ AdaptorError
 │   ├── NotSent      the request never reached the other system (refused connection, unknown host)
 │   ├── NoAnswer     the request went out and no usable answer came back
 │   └── Maintenance  the other system says it is closed for a while: postpone the run
+│       ├── CircuitOpen  it gave no answer many times in a row, and is left in peace
+│       └── QuietTime    a person has set quiet hours for it
 ├── InDoubt          a write whose outcome is unknown
 ├── AccessDenied     token, capability, service, permission: a person has to switch something on
 ├── Refused          the other system says no to this record or this question; the run goes on
@@ -61,6 +63,14 @@ class NoAnswer(Retriable):
 
 class Maintenance(Retriable):
     """The other system is closed for a while: the run is postponed, nothing is lost."""
+
+
+class CircuitOpen(Maintenance):
+    """The other system gave no usable answer many times in a row: nothing more is asked of it."""
+
+
+class QuietTime(Maintenance):
+    """The other system has quiet hours, set by a person: nothing is asked of it now."""
 
 
 class InDoubt(AdaptorError):

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import httpx
 import stamina
 
+from adaptors.circuit import RetryBudget
 from adaptors.errors import AccessDenied, Maintenance, NoAnswer, NotSent, Retriable, Unexpected
 from adaptors.pace import Clock
 
@@ -134,10 +135,11 @@ def _tell_retry(details: stamina.instrumentation.RetryDetails) -> None:
 stamina.instrumentation.set_on_retry_hooks([_tell_retry])
 
 
-async def retried(read: Callable[[], Awaitable[T]], *, attempts: int = 5) -> T:
+async def retried(read: Callable[[], Awaitable[T]], *, attempts: int = 5, budget: RetryBudget | None = None) -> T:
     """Run a read until it succeeds: full-jitter back-off from 1 to 60 s, Retry-After as the floor.
 
-    Only Retriable errors are tried again, and Maintenance is not: it is for the next run.
+    Only Retriable errors are tried again, and Maintenance is not: it is for the next run. Each repeat is taken
+    out of the `budget`, so that an outage does not multiply the requests; when it is used up the error stands.
     """
 
     tries = 0
@@ -146,6 +148,9 @@ async def retried(read: Callable[[], Awaitable[T]], *, attempts: int = 5) -> T:
         nonlocal tries
         tries += 1
         if not isinstance(error, Retriable) or isinstance(error, Maintenance):
+            return False
+        if budget is not None and tries < attempts and not budget.take():
+            log.warning("%s Not tried again: too many requests were repeated already.", error.message)
             return False
         return True if error.retry_after is None else max(error.retry_after, min(60.0, 2.0 ** (tries - 1)))
 

@@ -1,15 +1,19 @@
-"""How many requests may be in flight: few for a small server, more while it stays quick."""
+"""When a request to a system may go out: few at once, within what people allow, none to one that is down."""
 
 from __future__ import annotations
 
 import asyncio
-import statistics
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Protocol
 
-WINDOW = 10  # answers looked at before the number of slots changes
+from adaptors.circuit import Alive, Circuit, RetryBudget
+from adaptors.errors import QuietTime
+from adaptors.limits import Limits, clock_time
+from adaptors.slots import Slots
+
+MINUTE = 60.0
 
 
 class Clock(Protocol):
@@ -29,51 +33,103 @@ class Clock(Protocol):
 
 
 class Pace:
-    """Slots for requests to one system: additive increase, halving on trouble.
+    """Lets requests to one system out one by one: slots, limits, pauses it asked for, and the circuit.
 
-    Latency is the signal, not errors: a small PHP site queues long before it fails. The baseline is the 10th
-    percentile of the last 100 answers of the same kind and about the same length: what was asked for more takes
-    longer, and that is no sign of trouble. A window whose median is under 1.5 baselines earns a slot, one over 2.5
-    baselines (or a failure) halves them.
+    `retries` is the budget of repeated reads. `alive` asks the system an easy question, see `Circuit`.
     """
 
-    def __init__(self, *, start: int, ceiling: int, floor: int = 1) -> None:
-        self.slots = start
-        self._floor, self._ceiling = floor, ceiling
+    def __init__(
+        self,
+        system: str,
+        clock: Clock,
+        limits: Limits,
+        slots: Slots,
+        *,
+        pause: float = 0.0,
+        alive: Alive | None = None,
+    ) -> None:
+        self.retries = RetryBudget()
+        self._system, self._clock, self._limits = system, clock, limits
+        self._slots = slots
+        self._pause = pause
+        self._circuit = Circuit(system, clock, alive)
         self._busy = 0
-        self._free = asyncio.Condition()
-        self._history: dict[tuple[str, int], deque[float]] = defaultdict(lambda: deque(maxlen=100))
-        self._window: list[float] = []
+        self._resting: list[float] = []  # when each slot is free again that has worked its share
+        self._starts: deque[float] = deque()  # of the last minute, where a number per minute is kept
+        self._not_before = 0.0
+        self._freed = asyncio.Event()
+
+    @property
+    def slots(self) -> int:
+        """Return how many requests may be in flight now."""
+        return self._slots.value
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[None]:
-        """Hold one slot for the length of a request."""
-        async with self._free:
-            await self._free.wait_for(lambda: self._busy < self.slots)
-            self._busy += 1
+        """Hold one slot for the length of a request; raises CircuitOpen and QuietTime instead of waiting long."""
+        await self._turn()
+        started = self._clock.monotonic()
         try:
             yield
         finally:
-            async with self._free:
-                self._busy -= 1
-                self._free.notify_all()
+            self._busy -= 1
+            ended = self._clock.monotonic()
+            if self._limits.share < 1 and ended > started:
+                self._resting.append(ended + (ended - started) * (1 / self._limits.share - 1))
+            self._freed.set()  # all who wait look again
+            self._freed.clear()
 
     def answered(self, kind: str, seconds: float, length: int = 0) -> None:
         """Learn from an answer of `length` bytes that took `seconds`; `kind` is a function or endpoint name."""
-        history = self._history[kind, length.bit_length()]
-        history.append(seconds)
-        baseline = sorted(history)[len(history) // 10]
-        self._window.append(seconds / baseline if baseline > 0 else 1.0)
-        if len(self._window) < WINDOW:
-            return
-        slowness = statistics.median(self._window)
-        self._window.clear()
-        if slowness < 1.5:
-            self.slots = min(self._ceiling, self.slots + 1)
-        elif slowness > 2.5:
-            self.trouble()
+        self._circuit.answered()
+        self.retries.earn()
+        self._slots.answered((kind, length.bit_length()), seconds, self._busy)
 
-    def trouble(self) -> None:
-        """Learn from a failure or a refusal for too many requests: halve the slots."""
-        self.slots = max(self._floor, self.slots // 2)
-        self._window.clear()
+    def failed(self, wait: float | None = None) -> None:
+        """Learn from a request without a usable answer; `wait` seconds are what the system asked for."""
+        self._circuit.failed()
+        self.refused(self._pause if wait is None else wait)
+
+    def refused(self, wait: float) -> None:
+        """Learn from a refusal for too many requests: half as many, and none before `wait` seconds have passed."""
+        self._slots.halve(self._busy)
+        self._not_before = max(self._not_before, self._clock.monotonic() + wait)
+
+    async def _turn(self) -> None:
+        """Wait until a request may go out, and take its slot."""
+        while True:
+            await self._circuit.closed()
+            self._refuse_quiet_hours()
+            now = self._clock.monotonic()
+            if (wait := self._wait(now)) > 0:
+                await self._clock.sleep(wait)
+            elif self._busy + len(self._resting) < self.slots:
+                break
+            elif self._resting:
+                await self._clock.sleep(min(self._resting) - now)
+            else:
+                await self._freed.wait()
+        self._busy += 1
+        if self._limits.per_minute is not None:
+            self._starts.append(now)
+
+    def _wait(self, now: float) -> float:
+        """Return how long nothing may go out, whatever is free."""
+        self._resting = [until for until in self._resting if until > now]
+        while self._starts and self._starts[0] <= now - MINUTE:
+            self._starts.popleft()
+        wait = self._not_before - now
+        if self._limits.per_minute is not None and len(self._starts) >= self._limits.per_minute:
+            wait = max(wait, self._starts[0] + MINUTE - now)
+        return wait
+
+    def _refuse_quiet_hours(self) -> None:
+        quiet = self._limits.quiet
+        span = quiet.span(self._clock.now()) if quiet is not None else None
+        if quiet is not None and span is not None:
+            start, end = map(clock_time, span)
+            raise QuietTime(
+                f"{self._system} has its quiet hours, {start} to {end} ({quiet.zone}).",
+                system=self._system,
+                operation="any request",
+            )

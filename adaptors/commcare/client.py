@@ -29,11 +29,14 @@ from adaptors.commcare.answers import (
 )
 from adaptors.commcare.cases import MAX_LENGTH, SYSTEM, CaseReply, CaseWrite, check_rows, is_sendable, row_body
 from adaptors.commcare.owners import OwnerBook
-from adaptors.errors import AccessDenied, NoAnswer, Unexpected
-from adaptors.http import Answer, Http, retried
+from adaptors.errors import AccessDenied, NoAnswer, NotSent, Unexpected
+from adaptors.http import Answer, Http, retried, retry_after
+from adaptors.limits import Limits
 from adaptors.pace import Clock, Pace
+from adaptors.slots import Slots
 
 PAGE = 5000  # CommCare's largest page of cases
+PAUSE = 1.0  # seconds after "too many requests" where CommCare does not say how long
 STALE_PAGES = 3  # pages in a row without a new case: the listing goes in a circle
 _FIELDS = "case_id,external_id,case_type,case_name,owner_id,closed"
 
@@ -57,6 +60,7 @@ class CommCareClient:
         transport: httpx.AsyncBaseTransport | None = None,
         user_agent: str = "moodle-commcare/0.1",
         timeout: float = 180.0,
+        limits: Limits | None = None,
     ) -> None:
         self._clock = clock
         self._user_agent = user_agent
@@ -75,7 +79,8 @@ class CommCareClient:
             },
             setting="COMMCARE_URL",
         )
-        self._pace = Pace(start=2, ceiling=4)
+        slots = Slots(start=2, ceiling=4, careful=False)
+        self._pace = Pace(SYSTEM, clock, limits or Limits(), slots)
         self.requests: Counter[str] = Counter()
         self.owners = OwnerBook(self._read_owners)
 
@@ -164,7 +169,7 @@ class CommCareClient:
                 raise read_error(answer, "probe upsert", now=self._clock.now())
             return answer
 
-        text = error_text(await retried(ask))
+        text = error_text(await retried(ask, budget=self._pace.retries))
         if "UPSERT" not in text and "'create' flag" not in text:
             raise _unexpected("probe upsert", "CommCare's answer does not tell whether it supports upserts.")
         return "UPSERT" in text
@@ -176,11 +181,14 @@ class CommCareClient:
         self.requests[kind] += 1
         try:
             answer = await self._http.send(operation, method, path, **content)
-        except NoAnswer:
-            self._pace.trouble()
+        except (NoAnswer, NotSent):
+            self._pace.failed()
             raise
-        if answer.status == 429 or answer.status >= 500:
-            self._pace.trouble()
+        if answer.status == 429:
+            wait = retry_after(answer.headers, now=self._clock.now())
+            self._pace.refused(PAUSE if wait is None else wait)
+        elif answer.status >= 500:
+            self._pace.failed(retry_after(answer.headers, now=self._clock.now()))
         else:
             self._pace.answered(operation, answer.seconds, len(answer.body))
         return answer
@@ -225,7 +233,7 @@ class CommCareClient:
                 raise read_error(answer, operation, now=self._clock.now(), remedies=remedies)
             return answer
 
-        return await retried(once)
+        return await retried(once, budget=self._pace.retries)
 
     async def _read_owners(
         self, operation: str, resource: str, parameters: Mapping[str, Any], remedies: Mapping[int, str]

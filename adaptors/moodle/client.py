@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 from pydantic_core import from_json
 
-from adaptors.errors import AdaptorError, NoAnswer, Retriable, Unexpected
+from adaptors.errors import AdaptorError, Maintenance, NoAnswer, Retriable, Unexpected
 from adaptors.http import Answer, Http, retried
+from adaptors.limits import Limits
 from adaptors.moodle.errors import answer_error, exception_error, login_error
 from adaptors.moodle.names import Names
 from adaptors.pace import Clock, Pace
+from adaptors.slots import Slots
 
 REST = "/webservice/rest/server.php"
 BATCH_FUNCTION = "tool_mobile_call_external_functions"
+EASY_FUNCTION = "core_webservice_get_site_info"
+AT_FIRST, AT_ONCE = 2, 6  # requests in flight: Moodle usually is a small PHP server
+PAUSE = 5.0  # seconds without requests after one that failed
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -52,6 +59,7 @@ class MoodleClient:
         timeout: float = 180.0,
         attempts: int = 5,
         names: Names | None = None,
+        limits: Limits | None = None,
     ) -> None:
         self.url = url.rstrip("/")
         self.names = names or Names()
@@ -60,7 +68,9 @@ class MoodleClient:
         self._token = login.token
         self._clock = clock
         self._attempts = attempts
-        self._pace = Pace(start=2, ceiling=6)
+        limits = limits or Limits()
+        slots = Slots(start=AT_FIRST, ceiling=limits.at_once or AT_ONCE)
+        self._pace = Pace("Moodle", clock, limits, slots, pause=PAUSE, alive=self._is_alive)
         self._http = Http("Moodle", url, clock=clock, transport=transport, timeout=timeout, setting="MOODLE_URL")
 
     async def close(self) -> None:
@@ -72,20 +82,25 @@ class MoodleClient:
 
         Raises the families of `adaptors.errors`; see `adaptors.moodle.errors` for which code is which.
         """
-        return (await retried(lambda: self.once(function, params), attempts=self._attempts)).data
+        return (await self.retried(lambda: self.once(function, params))).data
+
+    async def retried(self, read: Callable[[], Awaitable[T]]) -> T:
+        """Run a read, made of calls to `once` or `batch`, until it succeeds or trying again cannot help."""
+        return await retried(read, attempts=self._attempts, budget=self._pace.retries)
 
     async def once(self, function: str, params: Mapping[str, Any]) -> Reply:
         """Call a function exactly once."""
         if not self._token:
             self._token = await self._fetch_token()
-        # The token goes first: PHP cuts a form off at max_input_vars, and what is cut must not be the token.
-        form = {"wstoken": self._token, "wsfunction": function, "moodlewsrestformat": "json"}
-        form |= self.names.settings() | flatten(params)
-        answer = await self._paced(function, REST, form)
-        data = self._decode(function, answer)
+        form = self._form(function) | self.names.settings() | flatten(params)
+        answer, data = await self._paced(function, REST, form)
         if isinstance(data, dict) and "exception" in data:
             raise exception_error(function, data)
         return Reply(self.names.plain(function, data), answer.seconds)
+
+    def _form(self, function: str) -> dict[str, str]:
+        # The token goes first: PHP cuts a form off at max_input_vars, and what is cut must not be the token.
+        return {"wstoken": self._token, "wsfunction": function, "moodlewsrestformat": "json"}
 
     async def batch(self, calls: Sequence[tuple[str, Mapping[str, Any]]]) -> tuple[list[Any], float]:
         """Run several calls in one request through `tool_mobile_call_external_functions`.
@@ -109,19 +124,47 @@ class MoodleClient:
             raise _misshapen(BATCH_FUNCTION, "fewer responses than requests")
         return results, reply.seconds
 
-    async def _paced(self, function: str, path: str, form: Mapping[str, str]) -> Answer:
+    async def _paced(self, function: str, path: str, form: Mapping[str, str]) -> tuple[Answer, Any]:
+        """Send when it is our turn, and let the pace learn from what comes back."""
         async with self._pace.slot():
-            self.requests[function] += 1
             try:
-                answer = await self._http.send(function, "POST", path, data=form)
-                error = answer_error(function, answer, now=self._clock.now())
-                if error is not None:
-                    raise error
-            except Retriable:
-                self._pace.trouble()
+                answer, data = await self._sent(function, path, form)
+            except Maintenance:
+                raise
+            except Retriable as error:
+                if error.status in (408, 429):
+                    self._pace.refused(PAUSE if error.retry_after is None else error.retry_after)
+                else:
+                    self._pace.failed(error.retry_after)
                 raise
             self._pace.answered(function, answer.seconds, len(answer.body))
-            return answer
+            return answer, data
+
+    async def _sent(self, function: str, path: str, form: Mapping[str, str]) -> tuple[Answer, Any]:
+        """Send and decode; raises what the status tells, and Moodle's own trouble, which may pass."""
+        self.requests[function] += 1
+        answer = await self._http.send(function, "POST", path, data=form)
+        error = answer_error(function, answer, now=self._clock.now())
+        if error is not None:
+            raise error
+        data = self._decode(function, answer)
+        if isinstance(data, dict) and "exception" in data:
+            error = exception_error(function, data)
+            if isinstance(error, Retriable):
+                raise error
+        return answer, data
+
+    async def _is_alive(self) -> bool:
+        """Ask Moodle an easy question; any answer but trouble will do. Raises Maintenance."""
+        try:
+            await self._sent(EASY_FUNCTION, REST, self._form(EASY_FUNCTION))
+        except Maintenance:
+            raise
+        except Retriable:
+            return False
+        except AdaptorError:
+            return True
+        return True
 
     @staticmethod
     def _decode(function: str, answer: Answer) -> Any:
@@ -149,7 +192,7 @@ class MoodleClient:
         """Exchange name and password for a token at `login/token.php`."""
         login = self._login
         form = {"username": login.username, "password": login.password, "service": login.service}
-        data = self._decode("login/token.php", await self._paced("login/token.php", "/login/token.php", form))
+        _, data = await self._paced("login/token.php", "/login/token.php", form)
         token = data.get("token") if isinstance(data, dict) else None
         if isinstance(token, str) and token:
             return token

@@ -7,7 +7,6 @@ from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any, TypeVar
 
 from adaptors.errors import AdaptorError, Refused, Retriable
-from adaptors.http import retried
 from adaptors.moodle.answers import PERSON_IDS, GradeReport, GradeRow, UserGrades, checked, no_warnings
 from adaptors.moodle.client import MoodleClient, options
 from adaptors.moodle.normalise import grade_record, item_record
@@ -86,7 +85,7 @@ class GradeReader:
                 raise results[-1]
             return results, asked
 
-        return await retried(once)
+        return await self._client.retried(once)
 
     async def _singly(self, course_id: int, people: Sequence[int], parts: GradeParts) -> dict[int, Grades]:
         async def one(person: int) -> dict[int, Grades]:

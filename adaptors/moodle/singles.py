@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from adaptors.errors import AdaptorError, Refused, Retriable
-from adaptors.http import retried
 from adaptors.moodle.client import MoodleClient
 from adaptors.moodle.sizes import BatchSize
 
@@ -54,7 +53,7 @@ class SingleCalls:
                 raise results[-1]
             return results
 
-        return await retried(once)
+        return await self._client.retried(once)
 
     async def _singly(self, function: str, queue: Sequence[tuple[int, Arguments]]) -> list[Any]:
         """Ask one by one, as many at a time as the pace of the client lets through."""

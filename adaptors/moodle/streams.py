@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from adaptors.errors import AccessDenied, AdaptorError, Maintenance, Retriable, Unexpected
-from adaptors.http import retried
 from adaptors.moodle.answers import (
     CATEGORIES,
     PEOPLE,
@@ -263,7 +262,7 @@ class MoodleReader:
             size.learn(len(reply.data) if isinstance(reply.data, list) else 0, reply.seconds)
             return asked, reply.data
 
-        return await retried(once)
+        return await self.client.retried(once)
 
 
 def _may_be_empty(path: str) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from math import ceil
 
 from adaptors.commcare.cases import CaseReply, RowsRefused
-from adaptors.errors import AccessDenied, InDoubt, Retriable
+from adaptors.errors import AccessDenied, InDoubt, Maintenance, Retriable
 from flows.result import Result
 from flows.steps.lease import Lease
 from flows.steps.planned import Planned
@@ -158,7 +158,7 @@ class Pusher:
                     [row.write for row in rows], batch=batch, before_send=announce
                 )
             except Retriable as error:
-                if attempt == TRIES:
+                if attempt == TRIES or isinstance(error, Maintenance):
                     await world.books.do(store.release, [row.row for row in rows])
                     raise
                 await world.clock.sleep(max(error.retry_after or 0.0, min(2.0**attempt, LONGEST_WAIT)))
