@@ -21,6 +21,8 @@ from mappings.engine.reading import read_text
 class Tested:
     """One mapping file with its tests run; `examples` is None for a file that has mistakes."""
 
+    __test__ = False  # not a test class for pytest
+
     file: MappingFile
     examples: Examples | None
 
