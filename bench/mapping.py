@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
+from resource import RUSAGE_CHILDREN, getrusage
 from time import process_time
 from typing import Any
 
@@ -128,11 +129,11 @@ def starts(rounds: int) -> dict[str, float]:
 
 def _process(*words: str) -> float:
     """Run Python to its end and return the seconds it took the processor."""
-    before = os.times()
+    before = getrusage(RUSAGE_CHILDREN)
     environment = {"PATH": os.environ.get("PATH", ""), "PYTHONPATH": str(HOUSE)}
     subprocess.run([sys.executable, *words], check=True, cwd=HOUSE, env=environment, capture_output=True)  # noqa: S603
-    after = os.times()
-    return after.children_user + after.children_system - before.children_user - before.children_system
+    after = getrusage(RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def table(speed: Mapping[str, float], start: Mapping[str, float]) -> Table:

@@ -30,7 +30,7 @@ def mappings_check(
 ) -> None:
     """Check the mapping files and run their tests: every problem with file, line and what to do."""
     from flows.catalogue import field_catalogue
-    from flows.show import problem_json, show_live, show_mappings
+    from flows.show_problems import problem_json, show_mappings
     from mappings.engine import check_project
 
     with plain_endings(as_json):
@@ -46,11 +46,14 @@ def mappings_check(
                     "ok": not is_bad,
                     "problems": [problem_json(problem) for problem in problems],
                     "findings": findings,
+                    "costs": [cost.sentence for cost in report.costs],
                 }
             )
         else:
             show_mappings(report, folder)
             if live:
+                from flows.show import show_live
+
                 show_live(seen)
         raise typer.Exit(FAILED if is_bad else OK)
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich import box
@@ -12,12 +10,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from flows.endings import command, wrapped
+from flows.endings import command
 from flows.result import CaseCounts, Result, RunState
+from flows.show_problems import laid_out, problem_lines
 from flows.words import numbered
 from mappings.engine import REASONS as OF_VALUES
-from mappings.engine import CheckReport, Problem
-from mappings.engine.load import mapping_files
 
 if TYPE_CHECKING:
     from flows.check_live import LiveReport
@@ -119,24 +116,6 @@ def finding_json(finding: Finding) -> dict[str, str]:
     return dict(vars(finding))
 
 
-def show_mappings(report: CheckReport, folder: Path) -> None:
-    """Print what is wrong with the mappings, and which there are."""
-    console = _console()
-    for problem in report.problems:
-        console.print(Text("\n".join(problem_lines(problem)) + "\n"))
-    tests = numbered(report.tests_run, "test") + (f", {report.tests_failed} failed" if report.tests_failed else "")
-    if report.errors:
-        console.print(Text(f"{numbered(len(report.errors), 'mistake')} to put right; {tests}."))
-        return
-    off = set(report.switched_off)
-    names = [file.stem for file in mapping_files(folder)]
-    used = ", ".join(name for name in names if name not in off)
-    more = f"; switched off: {', '.join(sorted(off))}" if off else ""
-    for cost in report.costs:
-        console.print(Text(f"Adds to a run  {cost.sentence}"))
-    console.print(Text(f"{numbered(len(names) - len(off), 'mapping')} ({used}{more}), {tests}: all right."))
-
-
 def show_live(report: LiveReport | None) -> None:
     """Print what the two systems say about the mappings; None when they were not asked."""
     if report is None:
@@ -154,12 +133,6 @@ def show_live(report: LiveReport | None) -> None:
     else:
         text = "Live: both systems know every name in the mappings."
     _console().print(Text(text))
-
-
-def problem_json(problem: Problem) -> dict[str, Any]:
-    """Return a problem for `--json`."""
-    names = ("path", "line", "column", "severity", "sentence", "remedy")
-    return {name: getattr(problem, name) for name in names}
 
 
 def counts_table(cases: Mapping[str, CaseCounts]) -> Table:
@@ -190,19 +163,6 @@ def reason_words(reason: str) -> str:
     if reason in REASONS:
         return REASONS[reason]
     return f"a value {OF_VALUES[reason]}" if reason in OF_VALUES else reason.replace("_", " ")
-
-
-def laid_out(text: str, *, first: str = "", then: str = "") -> str:
-    """Break a text for the terminal; commands in it are called as from here and stay whole, to be copied."""
-    return wrapped(text, sys.stdout.isatty(), first=first, then=then)
-
-
-def problem_lines(problem: Problem) -> Iterator[str]:
-    """Yield what and where, the marked place as it stands in the file, and the remedy."""
-    for line in problem.render().split("\n"):
-        words = line.lstrip()
-        indent = " " * (len(line) - len(words))
-        yield laid_out(words, first=indent, then=f"{indent}  ") if words.startswith("= ") else laid_out(line)
 
 
 def _notes(result: Result) -> Iterator[str]:

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from flows.masked import Eyes
 from flows.project_file import scalar
-from flows.show import laid_out
+from flows.show_problems import laid_out
 from flows.words import listed, numbered
 
 if TYPE_CHECKING:

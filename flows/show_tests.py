@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.text import Text
 
 from flows.endings import say
-from flows.example import Written
 from flows.mapping_tests import Tested, Update
 from flows.masked import Eyes
-from flows.show import problem_json, problem_lines
 from flows.show_live import screen, show_heading, show_text
+from flows.show_problems import problem_json, problem_lines
 from flows.words import numbered
 from mappings.engine.expectations import Change
+
+if TYPE_CHECKING:
+    from flows.example import Written
 
 ASKED = "Write this into the files? Everything else in them stays as it is."
 

@@ -14,7 +14,7 @@ from mappings.engine.problems import quoted
 class Strict(BaseModel):
     """A block that knows all its keys."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 def refuse(sentence: str, remedy: str = "", *, at: str = "") -> NoReturn:

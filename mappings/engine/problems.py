@@ -5,7 +5,6 @@ A problem never shows a Python word or a traceback; it is one clickable line, th
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -80,6 +79,8 @@ def nearest(word: str, choices: Iterable[str]) -> str:
     """Return the choice that looks most like `word`, or "" when none is close."""
     if len(word) > _LONGEST_WORD:
         return ""
+    import difflib  # only somebody who made a mistake needs it
+
     known = {choice.lower(): choice for choice in choices}
     found = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.6)
     return known[found[0]] if found else ""

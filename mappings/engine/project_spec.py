@@ -107,7 +107,8 @@ class ProjectSpec(Strict):
         description="The country, in two letters, of telephone numbers written without country code."
     )
     courses: CoursesSpec = Field(
-        CoursesSpec(), description="Which courses are read; nothing is chosen by default."
+        default_factory=CoursesSpec.model_construct,
+        description="Which courses are read; nothing is chosen by default.",
     )
     code_lists: dict[str, dict[str, str]] = Field(
         default_factory=dict,
@@ -124,10 +125,17 @@ class ProjectSpec(Strict):
     parked_owner: OwnerTextSpec | None = Field(
         None, description="The owner of parked cases: a location or group whose cases no phone syncs."
     )
-    names: NamesSpec = Field(NamesSpec(), description="How Moodle writes names that exist in several languages.")
-    guards: GuardsSpec = Field(GuardsSpec(), description="How many people may disappear before a person is asked.")
+    names: NamesSpec = Field(
+        default_factory=NamesSpec.model_construct,
+        description="How Moodle writes names that exist in several languages.",
+    )
+    guards: GuardsSpec = Field(
+        default_factory=GuardsSpec.model_construct,
+        description="How many people may disappear before a person is asked.",
+    )
     intervals: IntervalsSpec = Field(
-        IntervalsSpec(), description="How often each kind of record is read, in hours."
+        default_factory=IntervalsSpec.model_construct,
+        description="How often each kind of record is read, in hours.",
     )
     moodle_key_property: str = Field(
         "moodle_key", description="The property that holds our key in a case that was matched, not made."

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from mappings.engine import transforms as _transforms  # noqa: F401  (fills TRANSFORMS)
 from mappings.engine.catalogue import Catalogue
-from mappings.engine.project_spec import ProjectSpec
+from mappings.engine.project_spec import CodeListsSpec, ProjectSpec
 from mappings.engine.spec import MappingSpec
 from mappings.engine.transform import TRANSFORMS, Setting, Transform
 
@@ -56,11 +56,10 @@ def schemas(catalogue: Catalogue, transforms: Mapping[str, Transform] = TRANSFOR
     """Return the schemas by file name; `transforms` are those that may be used, plug-ins included."""
     mapping = _draft07(MappingSpec)
     _describe_mapping(mapping, catalogue, transforms.values())
-    project = _draft07(ProjectSpec)
     return {
         "mapping.schema.json": mapping,
-        "project.schema.json": project,
-        "code_lists.schema.json": _code_lists(project),
+        "project.schema.json": _draft07(ProjectSpec),
+        "code_lists.schema.json": _draft07(CodeListsSpec),
     }
 
 
@@ -150,16 +149,3 @@ def _setting(setting: Setting) -> Schema:
     if setting.kind == "choice":
         return {"enum": list(setting.choices)}
     return {"type": {"whole": "integer", "number": "number"}.get(setting.kind, _SCALAR)}
-
-
-def _code_lists(project: Schema) -> Schema:
-    """Return the schema of code_lists.yaml, which holds one part of project.yaml."""
-    parts = {name: project["properties"][name] for name in ("language", "code_lists")}
-    return {
-        "$schema": _DRAFT,
-        "description": "Code lists that all mappings of a site share.",
-        "type": "object",
-        "properties": parts,
-        "required": list(parts),
-        "additionalProperties": False,
-    }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import re
 from decimal import Decimal
+from functools import cache
 from math import isfinite
 from typing import Final
 
@@ -18,7 +19,7 @@ class Absent(enum.Enum):
 ABSENT: Final = Absent.ABSENT
 
 _LARGEST_POWER = 15  # of ten; longer ones are codes or mistakes, and cannot be rounded exactly
-_ILLEGAL = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_ILLEGAL: Final = "[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 
 
 class Invalid(Exception):
@@ -73,7 +74,12 @@ def clean(text: str) -> str:
     """Return text that a form can hold: line ends as LF, characters that XML forbids removed."""
     if text.isprintable():
         return text
-    return _ILLEGAL.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+    return _illegal().sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+
+
+@cache
+def _illegal() -> re.Pattern[str]:
+    return re.compile(_ILLEGAL)  # takes a few ms, and only a text with such a character needs it
 
 
 def squeezed(text: str) -> str:

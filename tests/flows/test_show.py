@@ -10,7 +10,7 @@ import pytest
 
 from flows.endings import command
 from flows.options import unused
-from flows.show import laid_out
+from flows.show_problems import laid_out
 
 
 class Screen(io.StringIO):
