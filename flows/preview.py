@@ -15,7 +15,7 @@ from flows.errors import UsageError
 from flows.masked import Eyes
 from flows.result import Result
 from flows.run import choose_mappings
-from flows.steps.gate import in_the_way, unwritten
+from flows.steps.gate import in_the_way, under_other_keys, unwritten
 from flows.steps.planned import SITE_SCOPE, Planned
 from flows.sync import Options, sync
 from flows.world import Progress, World, silent
@@ -179,6 +179,7 @@ async def preview(world: World, options: Options, limit: int, progress: Progress
     found.first = await unwritten(world, chosen)
     new = [mapping for mapping in chosen if mapping.name in found.first]
     found.stops = [stop for mapping in new if (stop := await in_the_way(world, mapping))]
+    found.stops += await under_other_keys(world, chosen)
     return found
 
 

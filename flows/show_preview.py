@@ -17,6 +17,8 @@ COUNTS = {
     "unchanged": "unchanged",
     "marked_left": "mark as left",
     "closed": "close",
+    "withdrawn": "withdraw",
+    "ended": "course ended",
     "held_back": "held back",
     "problems": "problems",
     "in_doubt": "waiting to confirm",

@@ -124,6 +124,16 @@ async def _refuse_other_keys(world: World, others: Sequence[CompiledMapping], re
         )
 
 
+async def under_other_keys(world: World, mappings: Sequence[CompiledMapping]) -> list[str]:
+    """Say of each mapping that makes other keys than its cases have what a run would stop for."""
+    plan = []
+    for mapping in mappings:
+        keys = await world.books.do(world.books.store.get, WRITTEN.format(name=mapping.name))
+        if keys is not None and keys != _keys_of(world, mapping):
+            plan.append(await _plan_of(world, mapping))
+    return plan
+
+
 async def _plan_of(world: World, mapping: CompiledMapping) -> str:
     """Say how many cases new keys would concern, and what would become of the old ones."""
     count = await world.books.do(world.books.store.count_active, mapping.name)

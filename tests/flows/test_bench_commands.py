@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import select
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +17,7 @@ from flows.revision import old_folder
 from tests.flows.bench_world import CITY, add_gender, commit, golden, plain, tree
 from tests.flows.terminal import Terminal
 
+ROOT = Path(__file__).parents[2]
 PEOPLE = ("Amina", "Otieno", "Brian", "Mwangi", "amina.otieno", "722000101", "722 000 101", "Kisumu")
 LOOKS = {
     "explain": ("mappings", "explain", "student", "contact_phone_number", "--id", "5"),
@@ -130,6 +136,15 @@ def test_a_preview_says_that_the_first_run_will_stop(terminal: Terminal) -> None
     ended = terminal.run("sync")
     assert (4, False) == (ended.code, "Go ahead" in ended.text)
     assert "CommCare already has 1 case of type 'student'" in ended.text
+
+
+def test_a_preview_says_that_other_keys_will_stop_the_run(terminal: Terminal) -> None:
+    """New keys for every case are a decision of their own."""
+    terminal.run("sync", "--yes")
+    terminal.edit("project.yaml", "site: demo", "site: demo2")
+    ended = terminal.run("preview")
+    assert "student.yaml has 12 cases under the old keys: as many would be made anew" in ended.text
+    assert "A run would stop before it sends anything." in ended.text
 
 
 def test_a_preview_keeps_only_what_it_shows(terminal: Terminal) -> None:
@@ -292,3 +307,46 @@ def test_nothing_is_begun_where_a_check_stands(terminal: Terminal) -> None:
     for words in (("check",), ("preview",), ("mappings", "check", "--live")):
         assert 0 == terminal.run(*words).code
     assert ["mappings"] == [path.name for path in terminal.folder.iterdir()]
+
+
+def at_a_terminal(terminal: Terminal, *words: str, typed: str = "") -> tuple[int, str]:
+    """Run the command in a process of its own at a terminal of 100 columns; returns exit code and screen."""
+    ours, theirs = pty.openpty()
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "COLUMNS": "100", "TERM": "dumb", **terminal.env}
+    streams = {"stdin": theirs, "stdout": theirs, "stderr": theirs}
+    process = subprocess.Popen([sys.executable, "-m", "flows", *words], env=env, **streams)  # noqa: S603 - our own
+    os.close(theirs)
+    os.write(ours, typed.encode())
+    shown = b""
+    while select.select([ours], [], [], 30)[0]:
+        try:
+            shown += os.read(ours, 65536)
+        except OSError:  # the other end is closed
+            break
+    os.close(ours)
+    return process.wait(timeout=30), shown.decode(errors="replace")
+
+
+def test_at_a_terminal_values_may_be_seen(terminal: Terminal) -> None:
+    """Only there, and only when asked for."""
+    words = ("mappings", "explain", "student", "first_name", "--id", "5")
+    assert "Amina" not in at_a_terminal(terminal, *words)[1]
+    code, shown = at_a_terminal(terminal, *words, "--show-values")
+    assert (0, True) == (code, "Amina" in shown)
+
+
+@pytest.mark.parametrize(("answer", "word"), [("y", "fine"), ("n", "active")])
+def test_at_a_terminal_an_update_is_a_word_away(terminal: Terminal, answer: str, word: str) -> None:
+    """The difference is shown, y writes it, n does not."""
+    terminal.edit("student.yaml", "otherwise: active", "otherwise: fine")
+    code, shown = at_a_terminal(terminal, "mappings", "test", "--update", typed=f"{answer}\n")
+    assert (word == "active", True) == (code == 1, "+ fine" in shown)
+    assert f"moodle_status: {word}" in (terminal.mappings / "student.yaml").read_text(encoding="utf-8")
+
+
+def test_a_first_run_that_would_stop_is_not_put_to_the_vote(terminal: Terminal) -> None:
+    """At a terminal too: nobody is asked what will not happen."""
+    terminal.box.project.add_case("student", "Somebody")
+    code, shown = at_a_terminal(terminal, "sync")
+    assert (4, False, 1) == (code, "Go ahead" in shown, terminal.cases)
+    assert "existing_cases: ignore" in shown
