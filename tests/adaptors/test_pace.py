@@ -1,11 +1,23 @@
-"""How much is asked for at once, and how many requests are in flight: both follow the time of the answers."""
+"""How much is asked for at once, how many requests are in flight, and when nothing may go out at all."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+from contextlib import nullcontext
+from zoneinfo import ZoneInfo
+
 import pytest
 
+from adaptors.circuit import AT_LEAST, FAILURES, REST, RetryBudget
+from adaptors.errors import CircuitOpen, QuietTime, Retriable
+from adaptors.http import retried
+from adaptors.limits import Limits, QuietHours
 from adaptors.moodle.sizes import BatchSize, Sizes
-from adaptors.pace import WINDOW, Pace
+from adaptors.pace import Pace
+from adaptors.slots import WINDOW, Slots
+from tests.clocks import VirtualClock
+from tests.virtual_loop import LoopClock, run_virtually
 
 
 @pytest.mark.parametrize(
@@ -44,36 +56,237 @@ def test_fixed_sizes_stay() -> None:
     assert 30 == size.value
 
 
+# --- the number of slots ------------------------------------------------------------------------------------
+
+KIND = ("profiles", 16)
+
+
 def test_slots_grow_while_answers_stay_quick() -> None:
-    """Each window of answers at their usual speed earns one slot, up to the ceiling."""
-    pace = Pace(start=2, ceiling=4)
+    """A strong server earns one slot with each window of answers at their usual speed, up to the ceiling."""
+    slots = Slots(start=2, ceiling=4, careful=False)
     found = []
-    for _ in range(3):
-        for _ in range(WINDOW):
-            pace.answered("profiles", 1.0, 50_000)
-        found.append(pace.slots)
-    assert [3, 4, 4] == found
+    for _ in range(4):
+        for _ in range(WINDOW + 3):
+            slots.answered(KIND, 1.0, busy=slots.value)
+        found.append(slots.value)
+    assert [3, 4, 4, 4] == found
+
+
+def test_a_small_server_is_first_asked_one_by_one() -> None:
+    """Nobody knows at first whether two at once are quicker: fewer are tried before more."""
+    slots = Slots(start=2, ceiling=6)
+    for _ in range(WINDOW):
+        slots.answered(KIND, 1.0, busy=2)
+    assert 1 == slots.value
+
+
+def test_slots_that_stand_empty_earn_nothing() -> None:
+    """Quick answers to one request at a time say nothing about what three at once would do."""
+    slots = Slots(start=2, ceiling=6, careful=False)
+    for _ in range(5 * WINDOW):
+        slots.answered(KIND, 1.0, busy=1)
+    assert 2 == slots.value
 
 
 def test_slots_halve_when_answers_slow_down() -> None:
-    """Answers that take three times as long as usual are those of a server that queues."""
-    pace = Pace(start=4, ceiling=4)
+    """Answers that take three times as long as usual are those of a server that queues, whoever asks it."""
+    slots = Slots(start=4, ceiling=4, careful=False)
     for seconds in [1.0] * WINDOW + [3.0] * WINDOW:
-        pace.answered("profiles", seconds, 50_000)
-    assert 2 == pace.slots
+        slots.answered(KIND, seconds, busy=1)
+    assert 2 == slots.value
 
 
 def test_longer_answers_may_take_longer() -> None:
     """Asking for eight times as much is no sign of trouble when the answer takes eight times as long."""
-    pace = Pace(start=2, ceiling=4)
+    slots = Slots(start=4, ceiling=4, careful=False)
     for seconds in [0.25] * WINDOW + [2.0] * WINDOW:
-        pace.answered("profiles", seconds, round(seconds * 100_000))
-    assert 4 == pace.slots
+        slots.answered(("profiles", round(seconds * 100_000).bit_length()), seconds, busy=4)
+    assert 4 == slots.value
 
 
 def test_one_request_is_always_allowed() -> None:
     """However bad it gets, there is one slot left to find out when it gets better."""
-    pace = Pace(start=2, ceiling=4)
+    slots = Slots(start=2, ceiling=4)
     for _ in range(5):
-        pace.trouble()
-    assert 1 == pace.slots
+        slots.halve()
+    assert 1 == slots.value
+
+
+# --- limits that people set ---------------------------------------------------------------------------------
+
+
+def pace_of(clock: VirtualClock | LoopClock, limits: Limits | None = None, **more: object) -> Pace:
+    """Return a pace with two slots."""
+    return Pace("Moodle", clock, limits or Limits(), Slots(start=2, ceiling=2), **more)  # type: ignore[arg-type]
+
+
+async def starts(pace: Pace, clock: LoopClock, requests: int, seconds: float) -> list[float]:
+    """Return when each of some requests, all wanted at once, went out; each takes so many seconds."""
+    found = []
+
+    async def one() -> None:
+        async with pace.slot():
+            found.append(round(clock.monotonic(), 3))
+            await clock.sleep(seconds)
+
+    await asyncio.gather(*(one() for _ in range(requests)))
+    return found
+
+
+def test_two_slots_are_two_at_once() -> None:
+    """Without limits a request goes out as soon as another one is back."""
+    clock = LoopClock()
+    assert [0, 0, 1, 1, 2] == run_virtually(starts(pace_of(clock), clock, 5, 1.0))
+
+
+def test_a_share_of_the_time_is_a_rest_after_each_answer() -> None:
+    """With half of the time each slot rests as long as the answer took."""
+    clock = LoopClock()
+    assert [0, 0, 2, 2, 4] == run_virtually(starts(pace_of(clock, Limits(share=0.5)), clock, 5, 1.0))
+
+
+def test_so_many_requests_a_minute() -> None:
+    """The number holds for any sixty seconds, not for those of the clock on the wall."""
+    clock = LoopClock()
+    found = run_virtually(starts(pace_of(clock, Limits(per_minute=3)), clock, 8, 1.0))
+    assert [0, 0, 1, 60, 60, 61, 120, 120] == found
+
+
+NAIROBI = ZoneInfo("Africa/Nairobi")  # three hours ahead of UTC; the clock of the tests starts at midnight in UTC
+
+
+@pytest.mark.parametrize(
+    ("spans", "quiet"),
+    [
+        (((180, 181),), True),  # 03:00 to 03:01
+        (((0, 180),), False),
+        (((181, 170),), False),  # over midnight
+        (((170, 60), (1, 2)), True),
+        (((1, 2), (120, 240)), True),
+    ],
+)
+async def test_quiet_hours_are_those_of_the_project(spans: tuple[tuple[int, int], ...], quiet: bool) -> None:
+    """Until is no longer quiet, from is; several spans may be named."""
+    pace = pace_of(VirtualClock(), Limits(quiet=QuietHours(spans, NAIROBI)))
+    refused = pytest.raises(QuietTime, match="Moodle has its quiet hours, ") if quiet else nullcontext()
+    with refused:
+        async with pace.slot():
+            pass
+
+
+# --- trouble ------------------------------------------------------------------------------------------------
+
+
+def test_nothing_goes_out_before_the_time_that_was_asked_for() -> None:
+    """One refusal holds up every request, not only its own."""
+    clock = LoopClock()
+
+    async def refused() -> list[float]:
+        pace = pace_of(clock)
+        pace.refused(7.5)
+        return await starts(pace, clock, 2, 1.0)
+
+    assert [7.5, 8.5] == run_virtually(refused())  # and only one at a time from now on
+
+
+async def fails(pace: Pace, times: int) -> None:
+    """Let so many requests in a row go unanswered."""
+    for _ in range(times):
+        async with pace.slot():
+            pace.failed()
+
+
+async def test_a_system_that_gives_no_answer_is_left_alone_a_minute_and_tried_once() -> None:
+    """After failures in a row: a minute's rest, one request, and when it fails nothing more is asked."""
+    clock = VirtualClock()
+    pace = pace_of(clock)
+    await fails(pace, FAILURES)
+    before = clock.monotonic()
+    await fails(pace, 1)
+    assert REST == clock.monotonic() - before
+    for _ in range(2):
+        with pytest.raises(CircuitOpen, match="Moodle gave no usable answer 8 times in a row"):
+            await fails(pace, 1)
+    assert REST == clock.monotonic() - before
+
+
+async def test_an_answer_to_the_trial_closes_the_circuit() -> None:
+    """From then on everything is as before, the next failures are counted anew."""
+    pace = pace_of(VirtualClock())
+    await fails(pace, FAILURES)
+    async with pace.slot():
+        pace.answered("profiles", 1.0)
+    await fails(pace, FAILURES)
+    async with pace.slot():
+        pace.answered("profiles", 1.0)
+
+
+def test_only_one_request_is_the_trial() -> None:
+    """Of all that wait for the end of the rest, one goes out, and the others only after its answer."""
+    clock, order = LoopClock(), list[tuple[str, float]]()
+
+    async def run() -> None:
+        pace = pace_of(clock)
+        await fails(pace, FAILURES)
+
+        async def one() -> None:
+            async with pace.slot():
+                order.append(("sent", clock.monotonic()))
+                await clock.sleep(5)
+                pace.answered("profiles", 5.0)
+
+        await asyncio.gather(one(), one(), one())
+
+    run_virtually(run())
+    assert [("sent", 60.0), ("sent", 65.0), ("sent", 70.0)] == order
+
+
+def answering(*answers: bool) -> tuple[Callable[[], object], list[bool]]:
+    """Return an easy question with its answers in order, and what is left of them."""
+    left = list(answers)
+
+    async def alive() -> bool:
+        return left.pop(0)
+
+    return alive, left
+
+
+@pytest.mark.parametrize(("answers", "rest"), [((True,), 0.0), ((False, True), REST)])
+async def test_an_easy_question_tells_a_hard_one_from_an_outage(answers: tuple[bool, ...], rest: float) -> None:
+    """A system that answers it is not down, however often a hard question fails; else it rests first."""
+    clock = VirtualClock()
+    alive, left = answering(*answers)
+    pace = pace_of(clock, alive=alive)
+    await fails(pace, FAILURES)
+    before = clock.monotonic()
+    await fails(pace, 1)
+    assert ([], rest) == (left, clock.monotonic() - before)
+
+
+async def test_no_answer_to_the_easy_question_ends_it() -> None:
+    """Asked once, and once more after the rest; then never again."""
+    alive, left = answering(False, False)
+    pace = pace_of(VirtualClock(), alive=alive)
+    await fails(pace, FAILURES)
+    for _ in range(2):
+        with pytest.raises(CircuitOpen):
+            await fails(pace, 1)
+    assert [] == left
+
+
+async def test_repeats_are_a_tenth_of_the_requests() -> None:
+    """In an outage a thousand reads make ten repeats, not four thousand; answers earn new ones."""
+    sent, budget = 0, RetryBudget()
+
+    async def refused() -> None:
+        nonlocal sent
+        sent += 1
+        raise Retriable("No.", system="Moodle", operation="x")
+
+    for _ in range(1000):
+        with pytest.raises(Retriable):
+            await retried(refused, budget=budget)
+    assert 1000 + AT_LEAST == sent
+    for _ in range(20):
+        budget.earn()
+    assert [True, True, False] == [budget.take() for _ in range(3)]
