@@ -1,0 +1,106 @@
+"""What may go wrong, and where: every request and every commit of a run is a point, counted as it comes by."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Plan = Mapping[int, str]
+"""The number of a point in a run -> the fault that strikes there."""
+
+EFFECTS = ("none", "now", "late 30", "late 299", "late 900")
+REPLIES = ("timeout", "503", "504", "500", "crash")
+KINDS: dict[str, tuple[str, ...]] = {
+    "write": (
+        *(f"{effect}, {reply}" for effect in EFFECTS for reply in REPLIES),
+        "now, cut off",
+        "429",
+        "429 long",
+        "refused",
+        "cancel",
+        "second worker",
+        "frozen",
+    ),
+    "read": ("503", "429", "lost", "down", "crash", "cancel"),
+    "moodle": ("503", "lost", "down", "short", "edit", "crash", "cancel", "second worker", "frozen"),
+    "commit": ("crash before", "crash after", "disk full", "cancel"),
+}
+"""By kind of point: what may happen there. A write is applied or not, now or late, and answered or not."""
+
+OF_COURSE = frozenset({"503", "lost", "down"})
+"""Faults of Moodle that concern one course when they strike one of its requests."""
+
+
+class Killed(BaseException):
+    """The process is gone: nothing that it still does reaches anybody."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """A place where something may go wrong: its kind, and what was under way there."""
+
+    kind: str
+    what: str
+
+
+@dataclass
+class Faults:
+    """The faults of one run, and the points that came by; everything is repeatable."""
+
+    plan: Plan = field(default_factory=dict)
+    seen: list[Point] = field(default_factory=list)
+    fired: list[tuple[Point, str]] = field(default_factory=list)
+    down: set[str] = field(default_factory=set)
+    """What does not work any more in this run."""
+    short: set[str] = field(default_factory=set)
+    """Keys that an answer of Moodle left out without a word."""
+    dead: bool = False
+    dies_next: bool = False
+    cancel: Callable[[], Any] = lambda: None
+    edit: Callable[[], None] = lambda: None
+    another: Callable[[float], Awaitable[None]] = field(default=lambda _: asyncio.sleep(0))
+    """Let a second worker run, after so many seconds in which this one stood still."""
+    quiet: bool = False
+    """Set while a second worker runs: its points are not counted."""
+
+    def at(self, kind: str, what: str) -> str:
+        """Count a point and return the fault that strikes there, "" for none."""
+        self.live()
+        if self.quiet:
+            return ""
+        point, fault = Point(kind, what), self.plan.get(len(self.seen), "")
+        self.seen.append(point)
+        if fault:
+            self.fired.append((point, fault))
+        return fault
+
+    def live(self) -> None:
+        """Let nothing happen any more once the process is dead."""
+        if self.dies_next or self.dead:
+            self.die()
+
+    def die(self) -> None:
+        """End the process."""
+        self.dead = True
+        raise Killed
+
+    async def strike(self, fault: str) -> str:
+        """Do what concerns the process and not the request; returns the fault that is left for the request."""
+        if fault == "crash":
+            self.die()
+        elif fault == "cancel":
+            self.cancel()
+        elif fault in ("second worker", "frozen"):
+            await self.another(700.0 if fault == "frozen" else 0.0)
+        elif fault == "edit":
+            self.edit()
+        else:
+            return fault
+        return ""
+
+
+def kinds_at(point: Point) -> Iterable[str]:
+    """Return the faults that may strike at a point."""
+    return KINDS[point.kind]

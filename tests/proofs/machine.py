@@ -1,0 +1,299 @@
+"""The state machine: anything that happens in Moodle, in CommCare and in between, in any order, and runs.
+
+`python -m tests.proofs.machine --examples 20000` goes as far as one wants and writes var/proofs/machine.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import shutil
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+
+from tests.flows.explorer_troubles import COMMCARE_FAULTS, MOODLE_FAULTS
+from tests.proofs.machine_world import EDITIONS, WAYS, Ground
+
+STEPS = 40
+PROOFS = Path("var/proofs")
+READS = (
+    None, "core_course_get_courses_by_field", "core_enrol_get_enrolled_users", "core_user_get_users_by_field",
+    "gradereport_user_get_grade_items",
+)  # fmt: skip
+person = st.integers(0, 30)
+course = st.integers(0, 1)
+TALLY: Counter[str] = Counter()
+"""What all examples of this process did together: examples, runs, faults that happened."""
+
+
+class Machine(RuleBasedStateMachine):
+    """Every rule is one thing that happens; a run holds what it sends against the truth."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp(prefix="machine-"))
+        self.loop = asyncio.Runner()
+
+    @initialize(way=st.sampled_from(WAYS))
+    def begin(self, way: str) -> None:
+        """Make the world; in half of them everybody has a case already."""
+        self.ground = Ground(self.folder, way)
+        self.site, self.commcare = self.ground.site, self.ground.commcare
+
+    def teardown(self) -> None:
+        """Let everything that is wrong stop, and see that all comes right."""
+        try:
+            if hasattr(self, "ground"):
+                self.loop.run(self.ground.end())
+                TALLY.update(examples=1, runs=self.ground.runs, faults=self.ground.faults)
+        finally:
+            self.loop.close()
+            shutil.rmtree(self.folder)
+
+    # --- in Moodle ----------------------------------------------------------------------------------------
+
+    def _person(self, number: int) -> int:
+        return self.ground.people[number % len(self.ground.people)]
+
+    def _lives(self, number: int) -> bool:
+        return not self.site.users[self._person(number)].deleted
+
+    def _members(self, number: int) -> list[int]:
+        return sorted(self.site.members[self.ground.courses[number]])
+
+    @rule(where=course, who=person)
+    def enrol(self, where: int, who: int) -> None:
+        """Enrol somebody who is not there, or a new person."""
+        place = self.ground.courses[where]
+        if who > 27:
+            number = len(self.ground.people)
+            self.ground.people.append(self.site.add_user(f"First{number}", f"Last{number}", city="Bondo"))
+            who = number
+        if self._lives(who) and self._person(who) not in self._members(where):
+            self.site.enrol(place, self._person(who))
+
+    @rule(where=course, who=person)
+    def unenrol(self, where: int, who: int) -> None:
+        """Take a member out of a course."""
+        if members := self._members(where):
+            self.site.unenrol(self.ground.courses[where], members[who % len(members)])
+
+    @rule(where=course, who=person, points=st.sampled_from((None, 20, 55, 80)))
+    def grade(self, where: int, who: int, points: float | None) -> None:
+        """Grade a member."""
+        if members := self._members(where):
+            self.site.grade(self.ground.items[where], members[who % len(members)], points)
+
+    @rule(where=course, who=person)
+    def suspend(self, where: int, who: int) -> None:
+        """Suspend an enrolment, or not any more."""
+        if members := self._members(where):
+            member = members[who % len(members)]
+            now = self.site.members[self.ground.courses[where]][member].suspended
+            self.site.suspend_enrolment(self.ground.courses[where], member, suspended=not now)
+
+    @rule(where=course, who=person, roles=st.sampled_from((("student",), ("teacher",), ("student", "teacher"))))
+    def change_role(self, where: int, who: int, roles: tuple[str, ...]) -> None:
+        """Give a member other roles: a teacher alone is kept out by the mappings."""
+        if members := self._members(where):
+            self.site.members[self.ground.courses[where]][members[who % len(members)]].roles = roles
+
+    @rule(who=person)
+    def delete(self, who: int) -> None:
+        """Delete an account."""
+        if self._lives(who):
+            self.site.delete_user(self._person(who))
+
+    @rule(old=person, new=person)
+    def merge(self, old: int, new: int) -> None:
+        """Merge two accounts: what one had becomes the other's, and the first is deleted."""
+        if self._lives(old) and self._lives(new) and self._person(old) != self._person(new):
+            for place in self.ground.courses:
+                members = self.site.members[place]
+                if self._person(old) in members and self._person(new) not in members:
+                    self.site.enrol(place, self._person(new), members[self._person(old)].roles)
+            self.site.delete_user(self._person(old))
+
+    @rule(who=person, name=st.sampled_from(("Amina", "Brian")))
+    def rename(self, who: int, name: str) -> None:
+        """Give somebody another name."""
+        self.site.update_user(self._person(who), firstname=name)
+
+    @rule(who=person, city=st.sampled_from(("", "Kisumu", "Bondo")))
+    def move(self, who: int, city: str) -> None:
+        """Let somebody live elsewhere."""
+        self.site.update_user(self._person(who), city=city)
+
+    @rule(where=course)
+    def hide(self, where: int) -> None:
+        """Hide a course, or show it again."""
+        row = self.site.courses[self.ground.courses[where]]
+        row["visible"] = 1 - row["visible"]
+
+    @rule(edition=st.integers(0, len(EDITIONS) - 1))
+    def edit_mapping(self, edition: int) -> None:
+        """Edit the mapping of people."""
+        self.ground.edition = edition
+
+    # --- in CommCare --------------------------------------------------------------------------------------
+
+    def _case(self, number: int) -> str:
+        cases = [*self.ground.project.cases]
+        return cases[number % len(cases)] if cases else ""
+
+    @rule(which=person, name=st.sampled_from(("city", "first_name", "moodle_status", "enrolment_status")))
+    def edit_by_hand(self, which: int, name: str) -> None:
+        """Let somebody overwrite a value that comes from Moodle."""
+        case_id = self._case(which)
+        if case_id and name in self.ground.project.cases[case_id].properties:
+            self.ground.project.edit_case(case_id, **{name: "By hand"})
+            self.ground.by_hand.setdefault(case_id, set()).add(name)
+
+    @rule(which=person)
+    def close_by_hand(self, which: int) -> None:
+        """Let somebody close a case."""
+        if case_id := self._case(which):
+            self.ground.project.close_case(case_id)
+            self.ground.closed.add((self.ground.project.cases[case_id].external_id or "").split("~")[0])
+
+    @precondition(lambda self: len(self.ground.deleted) < 2)
+    @rule(which=person)
+    def delete_by_hand(self, which: int) -> None:
+        """Let somebody delete a case."""
+        if case_id := self._case(which):
+            self.ground.deleted.add((self.ground.project.cases[case_id].external_id or "").split("~")[0])
+            self.ground.project.delete_case(case_id)
+
+    # --- what goes wrong ----------------------------------------------------------------------------------
+
+    @rule(function=st.sampled_from(READS), kind=st.sampled_from((*MOODLE_FAULTS, "warnings", "php_warning")),
+          times=st.sampled_from((1, 2, 6)), after=st.integers(0, 6))  # fmt: skip
+    def fail_a_read(self, function: str | None, kind: str, times: int, after: int) -> None:
+        """Let Moodle fail, or answer only in part."""
+        self.ground.moodle.fail_next(function, kind, times=times, after=after)
+
+    @rule(who=st.sets(person, min_size=1, max_size=2))
+    def shrink_the_next_read(self, who: set[int]) -> None:
+        """Let Moodle leave people out of the next read without a word."""
+        self.ground.unseen |= {self._person(number) for number in who}
+        self.ground.faults += 1
+
+    @rule(where=course)
+    def empty_the_next_read(self, where: int) -> None:
+        """Let the next read of a course come back empty."""
+        self.ground.unseen |= {*self._members(where)} & {*self.ground.people}
+        self.ground.faults += 1
+
+    @rule(kind=st.sampled_from(COMMCARE_FAULTS), times=st.sampled_from((1, 3, 8)),
+          where=st.sampled_from(("write", "write", "any")))  # fmt: skip
+    def fail_commcare(self, kind: str, times: int, where: str) -> None:
+        """Let CommCare fail before it does anything."""
+        self.commcare.fail_next(kind, times=times, where=where)
+        self.ground.faults += 1
+
+    @rule(answer=st.sampled_from(("timeout", "504_html", "500_html")))
+    def lose_the_reply(self, answer: str) -> None:
+        """Let CommCare write and its reply be lost."""
+        self.commcare.drop_reply_after_commit(1, answer)
+        self.ground.faults += 1
+
+    @rule(seconds=st.sampled_from((30.0, 299.0, 900.0)))
+    def write_late(self, seconds: float) -> None:
+        """Let the next write take effect long after everybody gave it up."""
+        self.commcare.late_write(seconds)
+        self.ground.faults += 1
+
+    @rule(at=st.integers(1, 25))
+    def crash_at_a_request(self, at: int) -> None:
+        """Let the process die in the next run, at a request."""
+        self.ground.at_request[at] = lambda: setattr(self.ground.mortal, "dead", True)
+        self.ground.faults += 1
+
+    @rule(at=st.integers(0, 60), done=st.booleans())
+    def crash_at_the_books(self, at: int, done: bool) -> None:
+        """Let the process die in the next run, before or after it used the books."""
+        self.ground.copied.dies_at = at, done
+        self.ground.faults += 1
+
+    @rule(seconds=st.sampled_from((-86_400.0, -3600.0, 0.0)))
+    def set_the_clock(self, seconds: float) -> None:
+        """Set the machine's clock wrong, or right again."""
+        self.ground.clock.skew = seconds
+        self.ground.faults += 1
+
+    @rule()
+    def start_a_second_worker(self) -> None:
+        """Let two workers make the next run at the same time."""
+        self.ground.twice = True
+        self.ground.faults += 1
+
+    # --- what people do about it --------------------------------------------------------------------------
+
+    @rule()
+    def back_up(self) -> None:
+        """Copy the books."""
+        self.ground.backup = self.ground.copied.copy()
+
+    @precondition(lambda self: self.ground.backup is not None)
+    @rule()
+    def restore(self) -> None:
+        """Put the copy back, as the guide says."""
+        self.ground.restore()
+        self.ground.faults += 1
+
+    @rule()
+    def agree(self) -> None:
+        """Confirm what the last run asked."""
+        self.ground.agree()
+
+    @rule(later=st.sampled_from((60.0, 700.0, 1260.0, 3600.0)))
+    def run_once(self, later: float) -> None:
+        """Run."""
+        self.loop.run(self.ground.run(later))
+
+    @rule()
+    def run_in_an_hour(self) -> None:
+        """Run on schedule."""
+        self.loop.run(self.ground.run())
+
+    @rule(where=course)
+    def run_for_a_course(self, where: int) -> None:
+        """Run for one course only."""
+        self.loop.run(self.ground.run(courses=(self.ground.courses[where],)))
+
+
+def prove(examples: int, *, derandomize: bool, seconds: float = 0.0) -> dict[str, object]:
+    """Run so many examples, write down the figures and return them."""
+    started = time.monotonic()
+    TALLY.clear()
+    box = settings(
+        max_examples=examples, stateful_step_count=STEPS, derandomize=derandomize, deadline=None, database=None,
+        suppress_health_check=list(HealthCheck), print_blob=False,
+    )  # fmt: skip
+    run_state_machine_as_test(Machine, settings=box)
+    figures: dict[str, object] = {
+        "name": "machine", "tried": TALLY["examples"], "runs": TALLY["runs"], "fired": TALLY["faults"],
+        "duplicates": 0, "lost": 0, "wrong": 0, "writes_on_unchanged": 0,
+        "seconds": round(time.monotonic() - started, 1),
+    }  # fmt: skip
+    PROOFS.mkdir(parents=True, exist_ok=True)
+    (PROOFS / "machine.json").write_text(json.dumps(figures, indent=2) + "\n")
+    return figures
+
+
+def main() -> None:
+    """Prove as much as the command asks for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--examples", type=int, default=20_000)
+    print(json.dumps(prove(parser.parse_args().examples, derandomize=False)))  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,338 @@
+"""The world of the state machine: a small site, a project space, books that can be copied, and what must hold.
+
+What is expected is worked out from the site's own data with the mapping engine, never with the code that reads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import sqlite3
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from adaptors.moodle.fake_site import FakeSite
+from flows.catalogue import field_catalogue
+from flows.confirm import confirm, confirm_blanks, confirm_withdrawn
+from flows.errors import UsageError
+from flows.result import Result
+from flows.steps.asked import LEAVERS, WITHDRAWN
+from flows.steps.blanks import REFUSED_BLANKS
+from flows.steps.planned import external_id
+from mappings.engine import Project, load_project
+from state.digest import Names
+from state.store import KEY_MARK
+from tests.clocks import VirtualClock
+from tests.flows.expected import LEFT, PARKING, Expected, base
+from tests.flows.expected import WITHDRAWN as KEPT_OUT
+from tests.flows.explorer_lab import Killed, MortalBooks, WatchedLab
+from tests.flows.explorer_troubles import RIGHTS
+from tests.flows.worlds import PROJECT, mappings_folder, written
+
+REST, LEASE, HOUR = 1200.0, 600.0, 3600.0
+WAYS = ("", ", park: true", ", close: true")
+"""What `when_left` does beyond setting a property."""
+EDITIONS = ("[trim]", "[trim, upper]", "[trim, lower]")
+"""How the mapping of people writes the city, edition by edition."""
+COURSES, PEOPLE = 2, 5
+
+
+@cache
+def project_of(way: str, edition: int) -> Project:
+    """Load the mappings in one of their editions, once for all worlds."""
+    folder = Path(tempfile.mkdtemp(prefix="machine-"))
+    try:
+        guards = "guards: {run_cases: 8}\n"
+        mappings = mappings_folder(folder, f"{PROJECT}{guards}parked_owner: {{group: {PARKING}}}\n")
+        student, enrolment = mappings / "student.yaml", mappings / "enrolment.yaml"
+        text = student.read_text().replace(
+            "when_left: {set: {moodle_status: left}}",
+            f"when_left: {{set: {{moodle_status: left}}{way}}}\n"
+            f"when_excluded: {{set: {{moodle_status: {KEPT_OUT}}}}}",
+        )
+        city = "city: {source: city, transform: [trim]"
+        assert city in text
+        text = text.replace(city, f"city: {{source: city, transform: {EDITIONS[edition]}")
+        student.write_text(text.partition("\ntests:")[0] + "\n")
+        text = enrolment.read_text().replace("enrolment_status: left}}", f"enrolment_status: left}}{way}}}")
+        enrolment.write_text(text)
+        return load_project(mappings, field_catalogue())
+    finally:
+        shutil.rmtree(folder)
+
+
+class SkewedClock(VirtualClock):
+    """The clock of the machine that syncs: its wall time may be set wrong, its monotonic time never is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.skew = 0.0
+
+    def now(self) -> float:
+        """Return what the wall clock shows."""
+        return super().now() + self.skew
+
+    def true(self) -> float:
+        """Return what it should show: CommCare's time."""
+        return super().now()
+
+
+class CopiedBooks(MortalBooks):
+    """Books whose file can be copied and put back; their process may die before or after any use of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dies_at: tuple[int, bool] | None = None
+        """After how many more uses the process dies, and whether that use is still done."""
+
+    async def do(self, method: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """Use the books, or die."""
+        if self.dies_at is None:
+            return await super().do(method, *args, **kwargs)
+        left, done = self.dies_at
+        self.dies_at = (left - 1, done) if left else None
+        if not left and not done:
+            self.dead = True
+        found = await super().do(method, *args, **kwargs)
+        self.dead = self.dead or not left
+        return found
+
+    @property
+    def _connection(self) -> sqlite3.Connection:
+        raw = self.store._database.engine.raw_connection().driver_connection
+        assert isinstance(raw, sqlite3.Connection)
+        return raw
+
+    def copy(self) -> bytes:
+        """Return the file as it is."""
+        return self._connection.serialize()
+
+    def put_back(self, copied: bytes) -> None:
+        """Let the file be as it was."""
+        self._connection.deserialize(copied)
+        self.store._names = Names(self.store._database)
+
+
+class Ground(WatchedLab):
+    """The world of one example; every operation takes plain numbers, which are brought into range here."""
+
+    books_of_all: CopiedBooks | None = None
+    fresh = b""
+
+    def __init__(self, folder: Path, way: str) -> None:
+        self.way, self.edition = way, 0
+        site = FakeSite()
+        self.people = [site.add_user(f"First{n}", f"Last{n}", city="Bondo") for n in range(PEOPLE)]
+        self.courses = [site.add_course(f"C{n}", f"Course {n}") for n in range(COURSES)]
+        self.items = [site.set_grade_item(course, "Quiz") for course in self.courses]
+        super().__init__(folder, site, 1)
+        self.mortal.close()
+        self.books = self.mortal = self.copied = self._books()
+        self.clock = SkewedClock()
+        self.commcare._clock = self.clock.true
+        self.rest = REST
+        self.project.add_group(PARKING)
+        for course in self.courses:
+            for person in self.people[:4]:
+                site.enrol(course, person)
+        self.backup: bytes | None = None
+        self.unseen: set[int] = set()
+        """People whom Moodle silently leaves out in the next run."""
+        self.twice = False
+        """Whether two workers make the next run at the same time."""
+        self.by_hand: dict[str, set[str]] = {}
+        """Cases that somebody edited in CommCare, and which properties."""
+        self.closed, self.deleted = set[str](), set[str]()
+        """Keys of cases that somebody closed or deleted in CommCare."""
+        self.lacked: Counter[str] = Counter()
+        """In how many runs in a row a case's person was not there, or not to be seen."""
+        self.runs = self.faults = 0
+        self.crashed = False
+
+    @classmethod
+    def _books(cls) -> CopiedBooks:
+        """Return empty books; they are made once, since that takes longer than a run."""
+        if Ground.books_of_all is None:
+            Ground.books_of_all = CopiedBooks()
+            Ground.fresh = Ground.books_of_all.copy()
+        books = Ground.books_of_all
+        books.put_back(Ground.fresh)
+        books.dead, books.dies_at, books.full_after = False, None, None
+        return books
+
+    def close(self) -> None:
+        """Leave the books to the next world."""
+
+    def loaded(self) -> Project:
+        """Return the mappings as they are edited now."""
+        return project_of(self.way, self.edition)
+
+    # --- a run --------------------------------------------------------------------------------------------
+
+    async def run(self, later: float = HOUR, **options: Any) -> Result | None:
+        """Run once, or two workers at once; hold everything that was sent against the truth of this moment."""
+        self.clock.advance(later)
+        forms, started, self.served = len(self.project.forms), self.clock.true(), 0
+        self.runs += 1
+        with self._looking_away():
+            moment = Expected(self)
+            ends = await self._ends(options)
+            self._count_lacked(moment, complete=_is_complete(ends, options))
+            self._look_at(moment, [form for form in self.project.forms[forms:] if form.received_on >= started])
+        self._look_at_books()
+        return ends[0] if isinstance(ends[0], Result) else None
+
+    async def _ends(self, options: dict[str, Any]) -> Sequence[Result | BaseException]:
+        """Return how each worker's run ended; a dead process holds no task and no lock."""
+        others = asyncio.all_tasks()
+        workers = [asyncio.ensure_future(self.sync(0.0, **options)) for _ in range(2 if self.twice else 1)]
+        ends = await asyncio.gather(*workers, return_exceptions=True)
+        self.crashed = self.mortal.dead
+        self.mortal.dead, self.mortal.full_after, self.twice = False, None, False
+        self.copied.dies_at = None
+        self.at_request.clear()
+        assert asyncio.all_tasks() <= others, "something is still at work after the run"
+        for end in ends:
+            assert isinstance(end, Result | Killed | UsageError), repr(end)
+        results = [end for end in ends if isinstance(end, Result)]
+        assert len(results) < 2 or any(result.state == "postponed" for result in results), "two ran at once"
+        return sorted(ends, key=lambda end: isinstance(end, Result) and end.state == "postponed")
+
+    @contextmanager
+    def _looking_away(self) -> Iterator[None]:
+        """Let Moodle leave people out of its answers, without a word, as long as this lasts."""
+        whole = {course: dict(members) for course, members in self.site.members.items()}
+        for members in self.site.members.values():
+            for person in self.unseen & members.keys():
+                del members[person]
+        yield
+        self.site.members.update(whole)
+        self.unseen = set()
+
+    def _keys(self) -> Iterator[str]:
+        for person in self.people:
+            yield f"test-user-{person}"
+            yield from (f"test-enrol-{course}-{person}" for course in self.courses)
+
+    def _count_lacked(self, moment: Expected, *, complete: bool) -> None:
+        for key in self._keys():
+            there = moment.is_there(key) and moment.sees_everybody
+            self.lacked[key] += 0 if there else 1
+            if there and complete:
+                del self.lacked[key]
+
+    # --- what must hold -----------------------------------------------------------------------------------
+
+    def _look_at(self, moment: Expected, sent: Sequence[Any]) -> None:
+        """Hold each row that was sent against the truth: never an untrue value, never gone after one read."""
+        for row in (row for form in sent for row in form.rows):
+            key = base(row.get("external_id") or self._any_case(row["case_id"]).external_id or "")
+            wrong = moment.sent_wrongly(key, row)
+            assert not wrong, f"{key}: {wrong}"
+            is_left = LEFT in row.get("properties", {}).values()
+            assert not is_left or self.lacked[key] > 1, f"{key}: marked as left after one read"
+            assert is_left or not row.get("close"), f"{key}: closed, and not as left"
+
+    def _look_at_books(self) -> None:
+        """Hold the books against CommCare: a case id always names the case with that external id."""
+        for mapping in self.loaded().mappings:
+            for scope in (0,) if mapping.source == "users" else self.courses:
+                for key, row in self.store.cases(mapping.name, scope).items():
+                    if row.case_id:
+                        found = self._any_case(row.case_id).external_id
+                        assert external_id(key, row.generation) == found, f"the books are wrong: {key}"
+
+    def _any_case(self, case_id: str) -> Any:
+        return self.project.cases.get(case_id) or self.project.deleted[case_id]
+
+    # --- the end ------------------------------------------------------------------------------------------
+
+    async def end(self) -> None:
+        """Let all faults stop, come to rest and compare; then a further run must be silent."""
+        self.heal()
+        await self.come_to_rest()
+        self.compare()
+        forms = len(self.project.forms)
+        result = await self.run()
+        assert result is not None
+        assert forms == len(self.project.forms), "a run without changes writes"
+        assert self.deleted or ({}, 0) == (written(result), result.requests["commcare"].get("write", 0))
+
+    def heal(self) -> None:
+        """Let both systems work as they should."""
+        self.site.maintenance, self.unseen, self.clock.skew = "", set(), 0.0
+        self.moodle.allow(*RIGHTS)
+        self.moodle._failures._due.clear()
+        for waiting in (self.commcare.faults, self.commcare.dropped, self.commcare.late):
+            self.faults -= len(waiting)  # these never happened
+            waiting.clear()
+
+    async def come_to_rest(self) -> None:
+        """Run until two runs in a row sent nothing, agreeing to what waits for a person."""
+        silent = 0
+        for _ in range(14):
+            forms = len(self.project.forms)
+            result = await self.run()
+            assert result is not None
+            fine = ("completed", "waiting", *(["degraded"] if self.deleted else []))
+            assert result.state in fine, (result.state, result.messages)
+            waits = self.agree()
+            silent = silent + 1 if forms == len(self.project.forms) and not waits else 0
+            if silent == 2:
+                return
+        raise AssertionError("the runs do not come to rest")
+
+    def restore(self) -> None:
+        """Put the backup back by hand: rest first, and let nothing count that the books believe CommCare holds."""
+        assert self.backup is not None
+        self.clock.advance(REST)
+        self.copied.put_back(self.backup)
+        self.store.put(KEY_MARK, "restored")
+
+    def agree(self) -> bool:
+        """Confirm everything that waits for a person; returns whether something did."""
+        leavers, blanks, kept_out = (
+            json.loads(self.store.get(name) or "{}") for name in (LEAVERS.refused, REFUSED_BLANKS, WITHDRAWN.refused)
+        )
+        if leavers:
+            confirm(self.store, None, sum(leavers.values()))
+        for what, people in blanks.items():
+            confirm_blanks(self.store, *what.split(" "), people)
+        if kept_out:
+            confirm_withdrawn(self.store, None, sum(kept_out.values()))
+        return bool(leavers or blanks or kept_out)
+
+    def compare(self) -> None:
+        """Hold CommCare against Moodle: every record has its case, no case is wrong, nothing is in doubt."""
+        expected = Expected(self)
+        cases = expected.cases()
+        wrong = {key: fault for key, case in cases.items() if (fault := self._differs(expected, key, case))}
+        assert not wrong, wrong
+        lost = {key for key in expected.drafts.keys() - cases.keys() if not self._is_orphaned(key)}
+        assert not lost, f"somebody has no case: {lost}"
+        assert not self.store.intents(), "writes are still announced"
+
+    def _is_orphaned(self, key: str) -> bool:
+        """Say whether somebody deleted this case, or the case it belongs to."""
+        return key in self.deleted or f"test-user-{key.rsplit('-', 1)[1]}" in self.deleted
+
+    def _differs(self, expected: Expected, key: str, case: Any) -> str:
+        """Return how a case differs from what it should be, beyond what people did to it in CommCare."""
+        if self._is_orphaned(key):
+            return ""
+        edited = self.by_hand.get(case.case_id, set())
+        fault = expected.differs(key, case)
+        if key in self.closed and case.closed and fault == "closed, and its person is there":
+            return ""
+        return "" if any(fault.startswith(f"{name} is 'By hand'") for name in edited) else fault
+
+
+def _is_complete(ends: Sequence[Result | BaseException], options: dict[str, Any]) -> bool:
+    """Say whether a run read everything, and was asked to."""
+    return isinstance(ends[0], Result) and ends[0].state == "completed" and not options

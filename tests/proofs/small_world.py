@@ -1,0 +1,249 @@
+"""A world that can be put back: both systems, the books and the clock at one moment, and one run from there."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from hashlib import blake2b
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import flows.sync
+from adaptors.commcare.client import CommCareClient
+from adaptors.commcare.fake import FakeCommCare
+from adaptors.commcare.fake_project import Case, FakeProject, Form
+from adaptors.moodle.client import Login, MoodleClient
+from adaptors.moodle.sizes import Sizes
+from flows.catalogue import field_catalogue
+from flows.result import Result
+from flows.steps import push
+from flows.sync import Options, sync
+from flows.world import World
+from mappings.engine import load_project
+from tests.clocks import VirtualClock
+from tests.flows.worlds import API_KEY, DOMAIN, OWNER, TOKEN, USERNAME, mappings_folder
+from tests.proofs.books import Memory
+from tests.proofs.faults import Faults, Killed, Plan
+from tests.proofs.stories import BATCH, ENROLMENT, PROJECT, STUDENT, Story
+from tests.proofs.watch import Watch
+from tests.proofs.wires import CommCareWire, MoodleWire, Wire
+
+START = 1_795_219_200.0
+APART = 650.0
+"""Seconds from one run to the next: shorter than the rest of a row in doubt, longer than some late writes."""
+REST = 1200.0
+AFTERWARDS = 3600.0
+MOODLE, COMMCARE = "https://moodle.example.org", "https://commcare.example.org"
+
+
+class Clock(VirtualClock):
+    """A clock that can be set."""
+
+    def set(self, now: float) -> None:
+        """Let it be another moment."""
+        self._now, self._monotonic = now, now - START + 1000.0
+
+
+class Numbers:
+    """Numbers for ids, which can be put back."""
+
+    value = 0
+
+    def __next__(self) -> int:
+        self.value += 1
+        return self.value
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Everything that outlives a process; `key` is the same for moments that differ in nothing that matters."""
+
+    key: bytes
+    books: bytes
+    cases: tuple[Case, ...]
+    number: int
+    late: tuple[Any, ...]
+    lacked: tuple[tuple[str, int], ...]
+    written: tuple[tuple[str, float], ...]
+    now: float
+
+
+@dataclass(frozen=True)
+class Ran:
+    """One run: where it led, what came by, and how it ended (None when its process did not live to say)."""
+
+    moment: Moment
+    faults: Faults
+    result: Result | None
+
+
+class SmallWorld:
+    """Runs one story's passes from any moment, with any faults, and looks at the invariants all the while."""
+
+    def __init__(self, story: Story, *, rest: float = REST) -> None:
+        self.story = story
+        self.rest = rest
+        self.clock = Clock()
+        self.books = Memory()
+        self.runs = 0
+        with tempfile.TemporaryDirectory() as folder:
+            files = {"student": STUDENT, "enrolment": ENROLMENT}
+            self.project = load_project(mappings_folder(Path(folder), PROJECT, **files), field_catalogue())
+        self._loop = asyncio.Runner()
+        self._put(Moment(b"", self.books.take(), (), 0, (), (), (), START))
+
+    def close(self) -> None:
+        """Close the books."""
+        self._loop.close()
+        self.books.close()
+
+    def beginning(self) -> Moment:
+        """Return the moment before the first pass."""
+        moment = self._moment()
+        return self.run(moment, 0).moment if self.story.loaded else moment
+
+    def run(self, moment: Moment, number: int, plan: Plan | None = None) -> Ran:
+        """Do pass `number` (0: the load before it all) from a moment; raises Breach when an invariant does not hold."""
+        self._put(moment)
+        self._number, self._processes = number, 0
+        self.clock.set(max(START + number * APART, moment.now + 50.0))
+        school = self.story.schools[min(number, len(self.story.schools) - 1)]
+        return self._from(school, plan or {})
+
+    def run_later(self, moment: Moment, number: int) -> Ran:
+        """Do a pass after whatever is under way must have come to its end."""
+        self._put(moment)
+        self._number, self._processes = number, 0
+        self.clock.set(moment.now + AFTERWARDS)
+        return self._from(self.story.schools[-1], {})
+
+    def _from(self, school: Any, plan: Plan) -> Ran:
+        faults = Faults(plan)
+        run_id = f"{datetime.fromtimestamp(self.clock.now(), UTC):%Y%m%dT%H%M%S}-{self._number}1"
+        self.watch.begin(faults, school, run_id)
+        self.commcare._finish()
+        self.watch.look()
+        faults.edit = lambda: self.watch.move_on(self.story.schools[min(self._number + 1, len(self.story.schools) - 1)])
+        faults.another = self._another
+        self.books.begin(faults)
+        with _repeatable(self):
+            result = self._loop.run(self._process(faults))
+        self.runs += 1
+        self.watch.ended(result)
+        return Ran(self._moment(), faults, result)
+
+    async def _process(self, faults: Faults) -> Result | None:
+        """Run in a process of its own, which may be killed or stopped."""
+        task = asyncio.ensure_future(self._sync(faults))
+        faults.cancel = task.cancel
+        try:
+            return await task
+        except (Killed, asyncio.CancelledError):
+            return None
+        finally:
+            left = asyncio.all_tasks() - {asyncio.current_task()}
+            assert not left, "something is still at work after the run"
+
+    async def _sync(self, faults: Faults) -> Result:
+        world = self._world(faults)
+        return await sync(world, Options(yes=True))
+
+    async def _another(self, seconds: float) -> None:
+        """Let a second worker run from here to its end, the clock having gone on."""
+        self.clock.advance(seconds)
+        faults = self.watch.faults
+        faults.quiet = True
+        try:
+            with self.watch.second_worker():
+                other = await self._sync(faults)
+            self.watch.second_ended(other)
+        finally:
+            faults.quiet = False
+
+    def _world(self, faults: Faults) -> World:
+        """Make what a process makes: clients that know nothing yet."""
+        moodle = MoodleClient(MOODLE, Login(TOKEN), clock=self.clock)
+        moodle._http._client = Wire(MoodleWire(faults, lambda: self.watch.school.moodle), {})  # type: ignore[assignment]
+        commcare = CommCareClient(
+            url=COMMCARE, domain=DOMAIN, username=USERNAME, api_key=API_KEY, clock=self.clock
+        )
+        headers = {"Authorization": f"ApiKey {USERNAME}:{API_KEY}", "User-Agent": "moodle-commcare/0.1"}
+        commcare._http._client = Wire(CommCareWire(faults, self.commcare, self.watch), headers)  # type: ignore[assignment]
+        return World(
+            moodle=moodle,
+            commcare=commcare,
+            books=self.books,
+            project=self.project,
+            clock=self.clock,
+            target=(MOODLE, COMMCARE, DOMAIN),
+            site_url=MOODLE,
+            in_doubt_rest=self.rest,
+            sizes=Sizes.fixed,
+        )
+
+    # --- moments ------------------------------------------------------------------------------------------
+
+    def _put(self, moment: Moment) -> None:
+        """Let the world be as it was at a moment."""
+        self.clock.set(moment.now)
+        self.books.put(moment.books, moment.key)
+        self.watch = Watch(self.books, self.story.keys, dict(moment.lacked), dict(moment.written))
+        self.space = project = WatchedProject(self.watch)
+        project._numbers = Numbers()  # type: ignore[assignment]
+        self.commcare = FakeCommCare(
+            project, domain=DOMAIN, username=USERNAME, api_key=API_KEY, clock=self.clock.now
+        )
+        self.watch.project = project
+        project.add_group(OWNER)
+        for case in moment.cases:
+            kept = case.copy()
+            project.cases[kept.case_id] = kept
+            project._by_external_id.setdefault(kept.external_id or "", {})[kept.case_id] = kept
+            project.search.store(kept)
+        project._numbers.value = moment.number or project._numbers.value
+        self.commcare._unfinished = list(moment.late)
+
+    def _moment(self) -> Moment:
+        """Return what there is now."""
+        cases = tuple(replace(case.copy(), last_modified=START) for case in self.space.cases.values())
+        late = tuple(self.commcare._unfinished)
+        lacked = tuple(sorted(self.watch.lacked.items()))
+        written = tuple(sorted(self.watch.written.items())) if late else ()
+        number, now = self.space._numbers.value, self.clock.now()
+        content = self.books.content(), cases, late, lacked, written, now
+        key = blake2b(repr(content).encode()).digest()
+        return Moment(key, self.books.take(), cases, number, late, lacked, written, now)
+
+    def next_id(self) -> str:
+        """Return what stands for chance in the id of a run."""
+        self._processes += 1
+        return f"{self._number}{self._processes}"
+
+
+class WatchedProject(FakeProject):
+    """A project space that shows each write that took effect."""
+
+    def __init__(self, watch: Watch) -> None:
+        super().__init__()
+        self._watch = watch
+
+    def file(self, form: Form) -> None:
+        """Look at a form instead of keeping it."""
+        self._watch.applied(form)
+
+
+@contextmanager
+def _repeatable(world: SmallWorld) -> Iterator[None]:
+    """Let batches be small and ids of runs the same each time."""
+    real, batch = flows.sync.secrets, push.BATCH
+    flows.sync.secrets = SimpleNamespace(token_hex=lambda _: world.next_id())  # type: ignore[assignment]
+    push.BATCH = BATCH
+    try:
+        yield
+    finally:
+        flows.sync.secrets, push.BATCH = real, batch
