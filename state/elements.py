@@ -22,7 +22,7 @@ class Elements(Books):
         lacked: Mapping[str, Collection[str]],
         run_id: str,
     ) -> dict[str, frozenset[str]]:
-        """Take in what complete reads of the keys `read` (None: all) lacked; return what an earlier run lacked too.
+        """Take in what complete reads of the keys `read` (None: all) lacked; return what another run lacked too.
 
         `lacked` and the answer hold property names by key. What is there again is forgotten.
         """

@@ -19,7 +19,7 @@ CONFIRMED_BLANKS = "confirmed_blanks"  # fact in the books: {"mapping property":
 
 
 class BlankGuard:
-    """Holds back the emptying of a personal property when it concerns too many of those read together."""
+    """Holds back the emptying of personal properties, and of elements, when it concerns too many read together."""
 
     def __init__(self, world: World, result: Result) -> None:
         self._world = world
@@ -78,8 +78,8 @@ class BlankGuard:
 
 
 def _emptied(scope: Scope, row: Planned) -> set[str]:
-    """Return the personal properties that a row empties."""
-    return {name for name in row.emptied if scope.mapping.is_personal(name)}
+    """Return the properties that a row empties and that are personal, or whose elements vanished together."""
+    return {name for name in row.emptied if name in row.doubtful or scope.mapping.is_personal(name)}
 
 
 def _without(row: Planned, names: Collection[str]) -> Planned | None:

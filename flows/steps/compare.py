@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from adaptors.commcare.cases import CaseWrite, IndexWrite
 from flows.steps.planned import Planned, external_id
@@ -22,7 +22,7 @@ class Ready:
     """A draft whose parents and owner are known; `owner` "" leaves the owner as it is.
 
     `vanished` are properties whose elements two complete reads lacked; `kept` are those of a dirty row that no
-    element has now, with the value that CommCare holds: sent along, so that the books know of them again.
+    element has now, with the value that CommCare holds: not sent, but the books know of them again.
     """
 
     indices: tuple[IndexWrite, ...]
@@ -46,16 +46,17 @@ class Comparison:
     def planned(self) -> Planned | None:
         """Build the write for the row, or None when CommCare already holds all of it."""
         draft, known = self.draft, self.known
-        properties = {**self.ready.kept, **draft.properties, **dict.fromkeys(self._lapsed(), "")}
+        properties = {**draft.properties, **dict.fromkeys(self._lapsed(), "")}
         values = self._values(properties)
         digests = {name: self.digest(draft.key, name, value) for name, value in values.items()}
+        kept = {name: self.digest(draft.key, name, value) for name, value in self.ready.kept.items()}
         if known is None or not known.case_id:
             generation = 1 if known is None else known.generation
             key = external_id(draft.key, generation)
             write = CaseWrite(
                 key, "", draft.case_type, draft.name, self.ready.owner, properties, self.ready.indices
             )
-            return Planned(self.row, draft.case_type, self.user_id, write, digests, "create")
+            return Planned(self.row, draft.case_type, self.user_id, write, kept | digests, "create")
         changed = self._changed(digests, known)
         reasons = frozenset(changed - draft.ignored - self._ignored(changed) - _never_filled(values, known))
         if not reasons:
@@ -71,10 +72,19 @@ class Comparison:
         )
         held = changed & (known.digests or {}).keys()
         emptied = frozenset(name for name in held - self.mapping.retired if not values[name])
-        sent = {name: digests[name] for name in changed}
-        return Planned(
-            self.row, draft.case_type, self.user_id, write, sent, "update", reasons=reasons, emptied=emptied
-        )
+        doubtful = emptied & self._doubtful()
+        sent = kept | {name: digests[name] for name in changed}
+        row = Planned(self.row, draft.case_type, self.user_id, write, sent, "update")
+        return replace(row, reasons=reasons, emptied=emptied, doubtful=doubtful)
+
+    def _doubtful(self) -> set[str]:
+        """Return vanished elements of lists that lost several at once, or all: one alone was deleted."""
+        families: dict[str, set[str]] = {}
+        for name in self.ready.vanished:
+            families.setdefault(self.mapping.definition_of(name), set()).add(name)
+        listed = self.draft.listed
+        many = (names for family, names in families.items() if len(names) > 1 or not listed.get(family))
+        return set().union(*many)
 
     def _lapsed(self) -> set[str]:
         """Return what a known case may hold and the draft has no more: all of it is emptied."""

@@ -29,6 +29,8 @@ class Planned:
     """What has to be sent; the rest only goes along."""
     emptied: frozenset[str] = frozenset()
     """Properties that had a value, or may have had one, and are blank now."""
+    doubtful: frozenset[str] = frozenset()
+    """Emptied properties of elements that vanished together: a lost right looks the same."""
     owner_before: str = ""
     """For a parked case: the owner it had, who gets it back."""
 

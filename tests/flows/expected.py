@@ -152,8 +152,10 @@ class Expected:
         if not self.is_there(key):
             departure = mapping.when_left
             left = departure.set if departure is not None else {}
-            closed = departure is not None and departure.close and not case.closed
-            fitting = left.items() <= case.properties.items() and not closed
+            if case.closed and OVER in case.properties.values():  # closed when its course was over: that is all
+                return ""
+            opened = departure is not None and departure.close and not case.closed
+            fitting = left.items() <= case.properties.items() and not opened
             return "" if fitting else "gone, and not marked as left"
         if key in self.excluded:
             held = [name for name, value in case.properties.items() if value and mapping.is_personal(name)]

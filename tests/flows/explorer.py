@@ -72,6 +72,7 @@ class Explorer:
         """Go so many rounds of edits, faults and a run, then come to rest and compare."""
         self.log += [self.faults.fault()] if self.chance.random() < 0.5 else []
         await self.run({})
+        self.log += [self.faults.leaves_and_returns()]
         for _ in range(rounds):
             self.log += [self.edits.edit() for _ in range(self.chance.randrange(4))]
             self.log += [self.faults.fault() for _ in range(self.chance.choice((0, 0, 1, 1, 2)))]
@@ -217,7 +218,9 @@ def _site(chance: random.Random) -> tuple[FakeSite, list[int]]:
         for person in chance.sample(people[1:], 7):
             site.enrol(course, person, groups=chance.choice(((), ("North",))))
         for name in ("Quiz", "Essay"):
-            site.set_grade_item(course, name)
+            item = site.set_grade_item(course, name)
+            for person in sorted(site.members_of(course).keys() - {people[0], site.info["userid"]}):
+                site.grade(item, person, chance.choice((None, 50, 70)))
     return site, people
 
 

@@ -40,7 +40,7 @@ class Edits:
         self.edits: list[Callable[[], str]] = [self.enrol, self._leave, self._leave, self._grade, self._grade]
         self.edits += [self._suspend, self._rename, self._phone, self.city, self._role, self._account]
         self.edits += [self._right, self._right, self._course, self._maintenance, self._supervisor]
-        self.edits += [self._delete_activity]
+        self.edits += [self._delete_activity, self._delete_activity]
 
     def _has_name(self, course: int, item: int) -> bool:
         return any(found.id == item and found.name for found in self.site.gradebooks[course].items)
@@ -142,10 +142,14 @@ class Edits:
     def _delete_activity(self) -> str:
         if len(self.items) < 4:
             return "too few activities to delete one"
-        item = self.items.pop(self.chance.randrange(len(self.items)))
+        item = max(self.items, key=lambda item: self._graded(item))
+        self.items.remove(item)
         book = self.site.gradebooks[self.site._course_of_item[item]]
         book.items[:] = [found for found in book.items if found.id != item]
         return f"delete activity {item}"
+
+    def _graded(self, item: int) -> int:
+        return len(self.site.gradebooks[self.site._course_of_item[item]].grades.get(item, {}))
 
     def _maintenance(self) -> str:
         self.site.maintenance = "" if self.site.maintenance else self.chance.choice(("web", "cli"))
@@ -173,6 +177,7 @@ class Faults:
         """Edits to make when the run is over."""
         self._under_way = under_way
         self._kinds = [self._moodle_fails, self._commcare_fails, self._reply_lost, self._late, self._refused]
+        self._kinds += [self.leaves_and_returns, self.leaves_and_returns]
         self._kinds += [self._cancelled, self._killed, self._disk_full, self._edit_under_way, self._blinded]
 
     def fault(self) -> str:
@@ -220,6 +225,29 @@ class Faults:
         self.soon = True
         self.lab.commcare.late_write(self.chance.choice((30.0, 700.0)), self.chance.choice((1, 2)))
         return f"{what}, late write"
+
+    def leaves_and_returns(self) -> str:
+        """Let somebody leave everything, lose the answer to what marks the case, and let him or her come back."""
+        site, person = self.lab.site, self.edits._living()
+        courses = [course for course in self.edits.courses if person in site.members_of(course)]
+        for course in courses:
+            site.unenrol(course, person)
+
+        def watch() -> None:
+            key = f"test-user-{person}"
+            row = self.lab.store.cases("student", 0).get(key)
+            in_doubt = any(row.key == key for row in self.lab.store.intents())
+            if row is None or row.status != "active" or in_doubt:  # marked, or maybe: now he or she comes back
+                for course in courses:
+                    if person not in site.members_of(course) and not site.users[person].deleted:
+                        site.enrol(course, person)
+                return
+            if row.missing_count == 1 and self.chance.random() < 0.7:
+                self.lab.commcare.drop_reply_after_commit(self.chance.choice((1, 3)))
+            self.afterwards.append(watch)
+
+        self.afterwards.append(watch)
+        return f"{person} leaves {courses} and comes back when that is noticed"
 
     def _refused(self) -> str:
         if self.lab.commcare.refusals:

@@ -250,6 +250,19 @@ async def test_a_vanished_activity_is_emptied_after_two_reads(make_lab: MakeLab)
     assert {} == written(await lab.sync())
 
 
+async def test_activities_that_vanish_together_are_asked_about(make_lab: MakeLab) -> None:
+    """A lost right hides all assignments at once: nothing is emptied before a person agreed."""
+    lab, learners, items = await graded(make_lab)
+    lab.moodle.revoke("mod/assign:view")
+    for _ in range(3):
+        result = await lab.sync()
+    assert ("waiting", {}) == (result.state, written(result))
+    assert any(f"confirm-blanks enrolment grade_{items[0]} --count 3" in message for message in result.messages)
+    lab.moodle.allow("mod/assign:view")
+    assert ("completed", {}) == ((again := await lab.sync()).state, written(again))
+    assert "80" == lab.case(f"test-enrol-2-{learners[0]}").properties[f"grade_{items[0]}"]
+
+
 async def test_grades_that_are_not_sent_do_not_vanish(make_lab: MakeLab) -> None:
     """Somebody suspended has no list at all: nothing of it is emptied, however often it is read."""
     lab, learners, items = await graded(make_lab)

@@ -17,8 +17,8 @@ from adaptors.commcare import client
 from adaptors.commcare.answers import CaseObject
 from adaptors.commcare.cases import CaseReply
 from adaptors.moodle import normalise
-from flows.steps import depart, push, sweep
-from state import Store
+from flows.steps import depart, plan, push, select, sweep
+from state import Store, outcomes
 from tests.flows.explorer import Explorer
 
 ROUNDS = 8
@@ -67,6 +67,22 @@ def _by_position(rows: Sequence[Any], cases: Sequence[CaseObject]) -> list[CaseR
     return [case.reply() for case in cases] + [None] * (len(rows) - len(cases))
 
 
+async def _as_it_was(_: object, _reading: object, _row: object, case: Any) -> Any:
+    return case
+
+
+async def _none_vanished(*_: object) -> dict[str, frozenset[str]]:
+    return {}
+
+
+async def _nobody(*_: object) -> str:
+    return ""
+
+
+def _over_or_hidden(course: Any, now: float) -> bool:
+    return not course.visible or _ENDED(course, now)
+
+
 async def _as_known(_: object, leaving: Any) -> Any:
     return leaving
 
@@ -75,6 +91,7 @@ def _everything_seen(self: normalise.Visible, people: Any, _me: int) -> None:
     _LEARN(self, people, -1)
 
 
+_ENDED = select._ended
 _LEARN = normalise.Visible.learn
 MUTANTS: dict[str, tuple[Any, str, Any, int]] = {
     "nothing is recovered": (flows.sync, "recover", _nothing, 0),
@@ -85,6 +102,12 @@ MUTANTS: dict[str, tuple[Any, str, Any, int]] = {
     "answers are matched by position": (client, "match_replies", _by_position, 1),
     "a first write in doubt is not looked for": (depart.Departures, "_known", _as_known, 11),
     "the account's own row counts": (normalise.Visible, "learn", _everything_seen, 4),
+    "who is kept out keeps what is personal": (depart, "private_names", lambda _: [], 0),
+    "a closed case lives again": (plan.Planner, "_alive", _as_it_was, 0),
+    "a close in doubt is forgotten": (outcomes, "UNDER_WAY", {}, 0),
+    "who comes back stays parked": (plan.Planner, "_owner_before", _nobody, 0),
+    "elements that vanished stay": (plan.Planner, "_vanished", _none_vanished, 0),
+    "a hidden course is over": (select, "_ended", _over_or_hidden, 0),
     "a missing e-mail address is blank": (normalise, "MAYBE_EMPTY", normalise.MAYBE_EMPTY | {"email"}, 4),
 }
 """What is broken, how, and the seed that noticed it first when this was written."""
