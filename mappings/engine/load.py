@@ -18,6 +18,7 @@ from mappings.engine.costs import Cost, costs_of
 from mappings.engine.examples import Examples
 from mappings.engine.findings import Findings, ProjectNames
 from mappings.engine.graph import MappingFile, places
+from mappings.engine.odd_texts import no_schema_line
 from mappings.engine.problems import MappingError, Problem, in_file_order
 from mappings.engine.project import Guards, NamesChoice, Project, course_choice, intervals
 from mappings.engine.project_spec import CodeListsSpec, ProjectSpec
@@ -183,6 +184,7 @@ def _read_mapping(file: Path) -> MappingFile:
     except MappingError as error:
         return MappingFile(file.stem, Document(str(file), []), None, error.problems)
     spec, problems = read_shape(document, MappingSpec)
+    problems += no_schema_line(document)
     return MappingFile(file.stem, document, spec, problems)
 
 

@@ -13,7 +13,9 @@ from typing import Any
 
 import yaml
 
+from mappings.engine.odd_texts import odd_texts
 from mappings.engine.problems import MappingError, Problem, Severity, quoted
+from mappings.engine.slips import slip, slip_place
 
 Loc = tuple[str | int, ...]
 
@@ -47,6 +49,11 @@ class Document:
     empty: list[Loc] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
+    @property
+    def first(self) -> Mark:
+        """Return the beginning of the file."""
+        return Mark(1, 1, 1)
+
     def known(self, loc: Loc) -> Loc:
         """Return the place in the file that answers to `loc`; parts that the short forms leave out are skipped."""
         found: Loc = ()
@@ -65,7 +72,7 @@ class Document:
     def within(self, loc: Loc, offset: int, length: int) -> Mark:
         """Return where a part of a one-line text stands; the whole text when it was written with escapes."""
         mark = self.mark(loc)
-        text = self._line(mark.line)[mark.column - 1 : mark.column - 1 + mark.length]
+        text = self.line(mark.line)[mark.column - 1 : mark.column - 1 + mark.length]
         lead = 1 if text[:1] in {'"', "'"} else 0
         if offset + length + lead > len(text) or "\\" in text or "''" in text:
             return mark
@@ -73,10 +80,11 @@ class Document:
 
     def problem(self, mark: Mark, sentence: str, remedy: str = "", *, severity: Severity = "error") -> Problem:
         """Return a finding at a place of this file."""
-        line = self._line(mark.line)
+        line = self.line(mark.line)
         return Problem(self.path, mark.line, mark.column, mark.length, sentence, remedy, line, severity)
 
-    def _line(self, number: int) -> str:
+    def line(self, number: int) -> str:
+        """Return a line of the file, counted from 1; "" behind its end."""
         return self.lines[number - 1] if number <= len(self.lines) else ""
 
 
@@ -87,7 +95,9 @@ def read_text(file: Path) -> str:
             raise _refused(file, "this file is larger than 1 MB", "a mapping is a page or two: split it up")
         return file.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise _refused(file, "this file is not UTF-8 text", "save it as UTF-8 in your editor") from None
+        raise _refused(
+            file, "this file is not UTF-8 text", "in your editor: Save as, with the encoding UTF-8"
+        ) from None
     except OSError:
         raise _refused(file, "this file cannot be read", "look at its name and its permissions") from None
 
@@ -104,6 +114,7 @@ def parse_document(text: str, path: str) -> Document:
         _Builder(document, yaml.parse(text, Loader=_LOADER)).build()
     except yaml.YAMLError as error:
         raise MappingError([_not_yaml(document, error, text)]) from None
+    document.problems += odd_texts(document)
     return document
 
 
@@ -200,25 +211,14 @@ def _mark_of(event: Any, lines: list[str]) -> Mark:
 
 
 def _not_yaml(document: Document, error: yaml.YAMLError, text: str) -> Problem:
-    place = getattr(error, "problem_mark", None)
-    words = getattr(error, "problem", None) or getattr(error, "reason", None) or "it cannot be read"
+    place = slip_place(error)
     if place is None:  # a character YAML does not allow; its place is counted from the start of the file
         before = text[: int(getattr(error, "position", 0) or 0)]
         mark = Mark(before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1, 1)
     else:
-        mark = Mark(min(place.line, len(document.lines) - 1) + 1, place.column + 1, 1)
-    line = document.lines[mark.line - 1]
-    return document.problem(mark, f"this is not valid YAML: {words}", _yaml_remedy(line, str(words)))
-
-
-def _yaml_remedy(line: str, words: str) -> str:
-    if "\t" in line[: len(line) - len(line.lstrip())] or "'\\t'" in words:
-        return "YAML is indented with spaces, never tabs"
-    if "mapping values" in words or "cannot start" in words or "while scanning" in words:
-        return "a text that contains ': ' or starts with { [ * & ! % @ needs quotes around it"
-    if "special characters" in words or "control characters" in words:
-        return "a character that cannot be seen stands here: delete it"
-    return "look at the indentation, the quotes and the brackets of this line and the one before"
+        mark = Mark(min(place[0], len(document.lines) - 1) + 1, place[1] + 1, 1)
+    sentence, remedy = slip(error, document.lines[min(mark.line, len(document.lines)) - 1])
+    return document.problem(mark, sentence, remedy)
 
 
 def _refused(file: Path, sentence: str, remedy: str) -> MappingError:

@@ -21,9 +21,6 @@ from mappings.engine.transform import TRANSFORMS, Setting, Transform
 
 Schema = dict[str, Any]
 
-FOLDER: Final = "schema"
-"""Where the schemas stand, seen from the files that name them."""
-
 _DRAFT: Final = "http://json-schema.org/draft-07/schema#"
 _SCALAR: Final = ["string", "number", "boolean"]
 _BLOCKS: Final = ("properties", "$defs")
@@ -41,15 +38,6 @@ def write_schemas(folder: Path, catalogue: Catalogue) -> list[Path]:
         file.write_text(f"{text}\n", encoding="utf-8", newline="\n")
         files.append(file)
     return files
-
-
-def schema_line(name: str) -> str:
-    """Return the first line of a file, by which editors find its schema; `name` is the file's own name."""
-    return f"# yaml-language-server: $schema={FOLDER}/{_kind(name)}.schema.json"
-
-
-def _kind(name: str) -> str:
-    return {"project.yaml": "project", "code_lists.yaml": "code_lists"}.get(name, "mapping")
 
 
 def schemas(catalogue: Catalogue, transforms: Mapping[str, Transform] = TRANSFORMS) -> dict[str, Schema]:

@@ -8,7 +8,8 @@ from typing import Annotated, Any, Final, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from mappings.engine.problems import Problem, nearest, quoted, suggestion
+from mappings.engine.key_words import key_remedy
+from mappings.engine.problems import Problem, nearest, quoted
 from mappings.engine.reading import Document, Loc
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -35,8 +36,7 @@ def read_shape(document: Document, model: type[Model]) -> tuple[Model | None, li
     """Return the file as a model, or None and what is wrong with its shape."""
     problems = list(document.problems)
     if not isinstance(document.data, dict):
-        mark = document.mark(())
-        return None, [*problems, document.problem(mark, "this file says nothing yet", "start with 'language: 1'")]
+        return None, [*problems, _no_keys(document)]
     spec: Model | None = None
     refused: list[tuple[Loc, Problem]] = []
     try:
@@ -46,7 +46,18 @@ def read_shape(document: Document, model: type[Model]) -> tuple[Model | None, li
         refused = [_told(document, model, found) for found in errors if not _explained(found, errors)]
     empty = [_nothing_after(document, loc) for loc in document.empty if _must_say_something(loc, refused)]
     problems += empty + [problem for loc, problem in refused if document.known(loc) not in document.empty]
-    return (None if problems else spec), problems
+    is_wrong = any(problem.severity == "error" for problem in problems)
+    return (None if is_wrong else spec), problems
+
+
+def _no_keys(document: Document) -> Problem:
+    """Return the finding for a file that holds no `key: value` line at its left margin."""
+    if document.data is None:
+        return document.problem(document.mark(()), "this file says nothing yet", "start with 'language: 1'")
+    sentence = "this file does not begin with a key"
+    return document.problem(
+        document.mark(()), sentence, "write lines such as 'language: 1', without '- ' before them"
+    )
 
 
 def _explained(found: Any, errors: Sequence[Any]) -> bool:
@@ -95,7 +106,7 @@ def _unknown_key(document: Document, model: type[BaseModel], loc: Loc) -> Proble
     mark = document.mark(loc, key=True)
     if name in NOT_YET:
         return document.problem(mark, f"{quoted(name)} is not built yet in this version", NOT_YET[name])
-    return document.problem(mark, f"unknown key {quoted(name)}", suggestion(name, keys_at(model, loc[:-1])))
+    return document.problem(mark, f"unknown key {quoted(name)}", key_remedy(name, keys_at(model, loc[:-1])))
 
 
 def _wrong_kind(name: str, kind: str, found: Any) -> tuple[str, str]:
@@ -103,16 +114,22 @@ def _wrong_kind(name: str, kind: str, found: Any) -> tuple[str, str]:
     if kind == "literal_error":
         if name == "language":
             return "this program speaks language 1 of mappings", "write 'language: 1'"
-        word = quoted(given) if isinstance(given, str) else "this"
-        return f"{word} is not allowed here; use {found['ctx']['expected']}", ""
+        word, expected = quoted(given) if isinstance(given, str) else "this", found["ctx"]["expected"]
+        remedy = f"write {expected}" if " or " not in expected else f"write one of these words: {expected}"
+        return f"{word} is not allowed here; use {expected}", remedy
     if kind == "tuple_type":
-        example = f": write [{given}]" if isinstance(given, str) and len(given) < 40 else ""
-        return f"{quoted(name)} is a list{example}", "" if example else "put '- ' before each entry"
+        if isinstance(given, str) and len(given) < 40:
+            return f"{quoted(name)} is a list: write [{given}]", "several entries have commas between them: [a, b]"
+        return f"{quoted(name)} is a list", "put '- ' before each entry, on a line of its own"
     if kind in ("dict_type", "model_type"):
         remedy = f"as in {_EXAMPLES[name]}" if name in _EXAMPLES else "indent them under it, or write {key: value}"
         return f"{quoted(name)} takes lines of 'key: value' here", remedy
     if isinstance(given, dict):
-        return f"{quoted(name)} takes one text here", 'a text that starts with { needs quotes: "{firstname}"'
+        is_template = name in ("external_id", "case_name", "template") or None in given.values()
+        remedy = (
+            'a text that starts with { needs quotes: "{firstname}"' if is_template else "write one text behind it"
+        )
+        return f"{quoted(name)} takes one text here", remedy
     return f"{quoted(name)} takes one value here, not a list", "keep one of them, without brackets"
 
 

@@ -16,6 +16,7 @@ from tests.mappings.workbench import CATALOGUE, HEAD, folder, messages, shipped
 STUDENT = (
     f"{HEAD}properties: {{x: department}}\ntests: [{{name: a, given: {{id: 1}}, expect: {{held_back: true}}}}]\n"
 )
+OFF = STUDENT.replace("language: 1", "language: 1\nenabled: false")
 CHILD = """
 language: 1
 case_type: enrolment
@@ -85,10 +86,10 @@ def test_a_slip_in_one_file_is_told_once(tmp_path: Path) -> None:
 
 def test_a_parent_that_is_on_is_preferred(tmp_path: Path) -> None:
     """Of two mappings for the parent's case type, one of them off, the other makes the parent."""
-    assert [] == told(tmp_path, a_old=f"enabled: false{STUDENT}", student=STUDENT, enrolment=CHILD)
+    assert [] == told(tmp_path, a_old=OFF, student=STUDENT, enrolment=CHILD)
     older = STUDENT.replace("-user-", "-person-")
     assert ["enrolment.yaml:9:46: no student has such a key"] == told(
-        tmp_path, a_old=f"enabled: false{STUDENT}", student=older, enrolment=CHILD
+        tmp_path, a_old=OFF, student=older, enrolment=CHILD
     )
 
 

@@ -101,19 +101,25 @@ def test_aliases_cannot_grow() -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "remedy", "text"),
+    ("line", "sentence", "text"),
     [
-        (3, "YAML is indented with spaces, never tabs", "a:\n  b: 1\n\tc: 2\n"),
-        (1, "a text that contains ': ' or starts with { [ * & ! % @ needs quotes around it", "a: one: two\n"),
-        (2, "a text that contains ': ' or starts with { [ * & ! % @ needs quotes around it", "a: 1\nb: @x\n"),
-        (2, "a character that cannot be seen stands here: delete it", "a: 1\nb: x\x07y\n"),
+        (3, "a tab stands where spaces should be", "a:\n  b: 1\n\tc: 2\n"),
+        (1, "a second ':' stands in this line, or it is indented further than the one above", "a: one: two\n"),
+        (2, "a text cannot begin with this sign", "a: 1\nb: @x\n"),
+        (2, "a sign that cannot be seen stands here", "a: 1\nb: x\x07y\n"),
+        (2, "a quote that was opened here is not closed", 'a: 1\nb: "x\nc: 2\nd: 3\n'),
+        (1, "what stands here does not fit to what comes before it", 'a: "x" y\nb: 1\n'),
+        (4, "a ':' is missing in this line or the one above", "a: 1\nb: 2\nc\nd: 4\n"),
+        (2, "inside double quotes a \\ has a meaning of its own", 'a: 1\nb: "\\d"\n'),
+        (2, "a list begins here, behind something else on the same line", "a: 1\nb: - x\n"),
     ],
 )
 @pytest.mark.usefixtures("_parser")
-def test_remedies_for_yaml(line: int, remedy: str, text: str) -> None:
+def test_yaml_in_plain_words(line: int, sentence: str, text: str) -> None:
     """YAML's own complaints come with what people usually did."""
     problem = refused(text)
-    assert (line, remedy) == (problem.line, problem.remedy)
+    assert (line, sentence) == (problem.line, problem.sentence)
+    assert problem.remedy
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,8 @@ import yaml
 from jsonschema import Draft7Validator
 
 from flows.catalogue import field_catalogue
-from mappings.engine.schema import schema_line, schemas, write_schemas
+from mappings.engine.odd_texts import schema_line
+from mappings.engine.schema import schemas, write_schemas
 from mappings.engine.transform import TRANSFORMS
 from tests.mappings.workbench import SHIPPED
 

@@ -40,7 +40,7 @@ lookups:
 """
 FACILITY = "district,site_code\nBondo,siaya-02\nGem,siaya-03\n"
 
-HEAD = """
+HEAD = """# yaml-language-server: $schema=schema/mapping.schema.json
 language: 1
 case_type: student
 source: users
