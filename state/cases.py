@@ -107,12 +107,20 @@ class Cases(Books):
 
     def settle(self, rows: Mapping[RowId, str]) -> None:
         """Give rows a status of which CommCare need not be told; their digests stay as they are."""
+        self._put_each("status", rows)
+
+    def keep_owners(self, rows: Mapping[RowId, str]) -> None:
+        """Remember whose cases they are, before they are given to somebody else for a while."""
+        self._put_each("owner_id", rows)
+
+    def _put_each(self, column: str, rows: Mapping[RowId, str]) -> None:
+        """Set one column of each row to a value of its own."""
         if not rows:
             return
-        statement = update(case_row).where(at_row(case_row)).values(status=bindparam("becomes"))
+        statement = update(case_row).where(at_row(case_row)).values({column: bindparam("becomes")})
         with self._database.writing() as connection:
             connection.execute(
-                statement, [row_parameters(row) | {"becomes": status} for row, status in rows.items()]
+                statement, [row_parameters(row) | {"becomes": value} for row, value in rows.items()]
             )
 
     def renew(self, rows: Sequence[RowId]) -> None:

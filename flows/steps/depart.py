@@ -46,12 +46,14 @@ class Departures:
         """Return the rows to send; a case whose last write is still in doubt is left for a later run."""
         store = self._world.books.store
         resting = await self._world.books.do(store.intents)
-        rows, silent = list[Planned](), dict[RowId, str]()
+        rows, silent, owners = list[Planned](), dict[RowId, str](), dict[RowId, str]()
         for one in leaving:
             known = await self._known(one) if one.row not in resting else None
             if known is None:
                 continue
             row = await self._row(known)
+            if known.case.owner_id != one.case.owner_id:
+                owners[one.row] = known.case.owner_id
             if row is not None and known.case.case_id:
                 rows.append(row)
             else:  # it says so already, or there is no such case
@@ -60,6 +62,7 @@ class Departures:
                 counts.withdrawn += one.op == "withdrawn"
         if not self._result.preview:
             await self._world.books.do(store.settle, silent)
+            await self._world.books.do(store.keep_owners, owners)  # now: the answer to parking may be lost
         return rows
 
     async def _known(self, one: Leaving) -> Leaving | None:
