@@ -44,6 +44,11 @@ def test_five_settings_are_enough() -> None:
         state_url="sqlite:///var/state.db",
         state_key_file=Path("var/state.key"),
         mappings_dir=Path("mappings"),
+        moodle_max_concurrency=None,
+        moodle_max_share=0.8,
+        moodle_quiet_hours="",
+        commcare_max_requests_per_minute=None,
+        commcare_quiet_hours="",
         in_doubt_rest_s=1200,
         lease_ttl_s=600,
     )
@@ -301,6 +306,17 @@ def test_a_page_of_commcare_is_not_its_address(page: str) -> None:
         ("LEASE_TTL_S", "canary", "must be a number of seconds above 0."),
         ("IN_DOUBT_REST_S", "0", "must be a number of seconds above 0."),
         ("IN_DOUBT_REST_S", "inf", "must be a number of seconds above 0."),
+        ("MOODLE_MAX_CONCURRENCY", "0", "must be a whole number from 1 to 8"),
+        ("MOODLE_MAX_CONCURRENCY", "canary", "must be a whole number from 1 to 8"),
+        ("MOODLE_MAX_SHARE", "50", "must be a number above 0, at most 1: 0.5 is half of the time."),
+        ("MOODLE_MAX_SHARE", "nan", "must be a number above 0, at most 1"),
+        ("COMMCARE_MAX_REQUESTS_PER_MINUTE", "-1", "must be a whole number from 1."),
+        ("MOODLE_QUIET_HOURS", "canary", "must be times of the day like 08:00-17:00"),
+        ("MOODLE_QUIET_HOURS", "8-17", "must be times of the day like 08:00-17:00"),
+        ("MOODLE_QUIET_HOURS", "08:00-08:00", "must be times of the day like 08:00-17:00"),
+        ("MOODLE_QUIET_HOURS", "08:60-17:00", "must be times of the day like 08:00-17:00"),
+        ("COMMCARE_QUIET_HOURS", "08:00-12:00,", "several with commas between them"),
+        ("COMMCARE_QUIET_HOURS", "00:00-24:00", "must be times of the day like 08:00-17:00"),
     ],
 )
 def test_a_value_that_cannot_be_right_is_explained(name: str, value: str, said: str) -> None:
@@ -313,3 +329,49 @@ def test_several_mistakes_are_said_together() -> None:
     """One look is enough to mend them all."""
     text = refused(changed(MOODLE_URL="moodle", COMMCARE_URL="commcare", COMMCARE_DOMAIN=None))
     assert ["Missing:", "MOODLE_URL", "COMMCARE_URL"] == [line.split()[0] for line in text.splitlines()]
+
+
+def test_places_in_a_settings_file_are_beside_it(tmp_path: Path) -> None:
+    """`init --env-file other/site.env` writes other/mappings, and from there they are read."""
+    file = tmp_path / "other" / "site.env"
+    file.parent.mkdir()
+    file.write_text("".join(f"{name}={value}\n" for name, value in ENV.items()))
+    settings = load_settings({}, file)
+    assert (file.parent / "mappings", file.parent / "var/state.key") == (
+        settings.mappings_dir,
+        settings.state_key_file,
+    )
+    assert f"sqlite:///{file.parent}/var/state.db" == settings.state_url
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("sqlite:///books.db", "sqlite:///{folder}/books.db"),
+        ("sqlite:////srv/books.db", "sqlite:////srv/books.db"),
+        ("postgresql://books.example.org/x", "postgresql://books.example.org/x"),
+        ("sqlite://", "sqlite://"),
+    ],
+)
+def test_only_a_relative_file_moves(tmp_path: Path, written: str, read: str) -> None:
+    """An absolute path, a server and memory are where they are."""
+    file = tmp_path / "site.env"
+    lines = {**ENV, "STATE_URL": written, "MAPPINGS_DIR": "/srv/mappings"}
+    file.write_text("".join(f"{name}={value}\n" for name, value in lines.items()))
+    settings = load_settings({}, file)
+    assert (read.format(folder=tmp_path), Path("/srv/mappings")) == (settings.state_url, settings.mappings_dir)
+
+
+def test_the_environment_is_read_from_where_we_stand(tmp_path: Path) -> None:
+    """What was typed into a terminal belongs to its folder, not to that of a file."""
+    file = tmp_path / "site.env"
+    file.write_text("".join(f"{name}={value}\n" for name, value in ENV.items()))
+    settings = load_settings({"MAPPINGS_DIR": "mine", "STATE_URL": "sqlite:///mine.db"}, file)
+    assert (Path("mine"), "sqlite:///mine.db") == (settings.mappings_dir, settings.state_url)
+
+
+def test_a_missing_env_file_is_said_to_be_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody in the wrong folder learns it from the sentence."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SettingsError, match=r"There is no \.env in this folder"):
+        load_settings({}, Path(".env"))
