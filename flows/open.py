@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import tzinfo
 from pathlib import Path
 
 from adaptors.commcare.client import CommCareClient
@@ -10,6 +11,7 @@ from adaptors.moodle.client import Login, MoodleClient
 from adaptors.pace import Clock
 from flows.catalogue import field_catalogue
 from flows.clock import SystemClock
+from flows.limits import commcare_limits, moodle_limits
 from flows.settings import Settings
 from flows.world import Books, World
 from mappings.engine import Project, load_project
@@ -64,8 +66,8 @@ def _world(
 ) -> World:
     clock, moodle, commcare = given
     return World(
-        moodle=open_moodle(settings, clock, moodle),
-        commcare=open_commcare(settings, clock, commcare),
+        moodle=open_moodle(settings, clock, moodle, zone=project.time_zone),
+        commcare=open_commcare(settings, clock, commcare, zone=project.time_zone),
         books=books,
         project=project,
         clock=clock,
@@ -103,20 +105,29 @@ def target(settings: Settings) -> tuple[str, str, str]:
 
 
 def open_moodle(
-    settings: Settings, clock: Clock, transport: Transport | None = None, attempts: int = 5
+    settings: Settings,
+    clock: Clock,
+    transport: Transport | None = None,
+    attempts: int = 5,
+    zone: tzinfo | None = None,
 ) -> MoodleClient:
-    """Prepare the Moodle client; nothing is sent yet."""
+    """Prepare the Moodle client; nothing is sent yet. With a time zone it keeps the quiet hours."""
     login = Login(
         settings.moodle_token.get_secret_value(),
         settings.moodle_username,
         settings.moodle_password.get_secret_value(),
         settings.moodle_service,
     )
-    return MoodleClient(settings.moodle_url, login, clock=clock, transport=transport, attempts=attempts)
+    limits = moodle_limits(settings, zone)
+    return MoodleClient(
+        settings.moodle_url, login, clock=clock, transport=transport, attempts=attempts, limits=limits
+    )
 
 
-def open_commcare(settings: Settings, clock: Clock, transport: Transport | None = None) -> CommCareClient:
-    """Prepare the CommCare client; nothing is sent yet."""
+def open_commcare(
+    settings: Settings, clock: Clock, transport: Transport | None = None, zone: tzinfo | None = None
+) -> CommCareClient:
+    """Prepare the CommCare client; nothing is sent yet. With a time zone it keeps the quiet hours."""
     return CommCareClient(
         url=settings.commcare_url,
         domain=settings.commcare_domain,
@@ -125,4 +136,5 @@ def open_commcare(settings: Settings, clock: Clock, transport: Transport | None 
         password=settings.commcare_password.get_secret_value(),
         clock=clock,
         transport=transport,
+        limits=commcare_limits(settings, zone),
     )

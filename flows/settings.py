@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from flows.addresses import commcare_address, moodle_address
 from flows.env_file import parsed
+from flows.limits import quiet_hours
 
 DEFAULT_FILE = Path(".env")
 FAMILIES = ("MOODLE_", "COMMCARE_", "STATE_")
@@ -25,6 +26,11 @@ PASSWORDS = ("MOODLE_PASSWORD", "COMMCARE_PASSWORD")  # may begin or end with a 
 Values = dict[str, str]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Secret = Annotated[SecretStr, Field(default=SecretStr(""))]
+NUMBERS = {
+    "MOODLE_MAX_CONCURRENCY": "a whole number from 1 to 8: so many requests at once, at most",
+    "MOODLE_MAX_SHARE": "a number above 0, at most 1: 0.5 is half of the time",
+    "COMMCARE_MAX_REQUESTS_PER_MINUTE": "a whole number from 1",
+}
 
 
 class SettingsError(Exception):
@@ -35,7 +41,7 @@ class Settings(BaseModel):
     """The settings of one Moodle site and one project space; addresses have no slash at the end.
 
     Either `moodle_token` is given or the login of the service account, either `commcare_api_key` or a password;
-    what is not given is "". Times are in seconds.
+    what is not given is "". Times are in seconds; quiet hours are times of the day in the project's time zone.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -53,6 +59,11 @@ class Settings(BaseModel):
     state_url: str = Field(default="sqlite:///var/state.db", repr=False)  # may hold a password
     state_key_file: Path = Path("var/state.key")
     mappings_dir: Path = Path("mappings")
+    moodle_max_concurrency: int | None = Field(default=None, ge=1, le=8)
+    moodle_max_share: float = Field(default=0.8, gt=0, le=1)
+    moodle_quiet_hours: str = ""
+    commcare_max_requests_per_minute: int | None = Field(default=None, ge=1)
+    commcare_quiet_hours: str = ""
     in_doubt_rest_s: Seconds = 1200.0
     lease_ttl_s: Seconds = 600.0
 
@@ -218,6 +229,8 @@ def _checked(values: Values) -> Iterator[str]:
         "COMMCARE_USERNAME": str.lower,
         "MOODLE_TOKEN": one_word,
         "COMMCARE_API_KEY": one_word,
+        "MOODLE_QUIET_HOURS": quiet_hours,
+        "COMMCARE_QUIET_HOURS": quiet_hours,
     }
     for name, check in checks.items():
         try:
@@ -249,7 +262,8 @@ def _built(values: Values) -> Settings:
         return Settings.model_validate({name.lower(): value for name, value in values.items()})
     except ValidationError as error:
         names = [str(found["loc"][0]).upper() for found in error.errors(include_input=False)]
-        raise SettingsError("\n".join(f"{name} must be a number of seconds above 0." for name in names)) from None
+        wanted = {name: NUMBERS.get(name, "a number of seconds above 0") for name in names}
+        raise SettingsError("\n".join(f"{name} must be {what}." for name, what in wanted.items())) from None
 
 
 def _password_of(url: str) -> list[str]:
