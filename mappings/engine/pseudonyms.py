@@ -25,9 +25,13 @@ LAST_NAMES: Final = ("Otieno", "Mwangi", "Achieng", "Kamau", "Wanjiru", "Abdi", 
 PLACE: Final = "Bondo"
 FIRST_ID: Final = 1001
 DAY: Final = 86_400
+SOME_DAY: Final = 946_684_800  # the first of January 2000
 MOST_ELEMENTS: Final = 3  # of a list that go into a test
 
 _KEPT: Final = frozenset(("roles", "status", "item.type", "item.module", "lang", "country", "auth", "timezone"))
+_DATE: Final = re.compile(
+    r"(?P<year>(?:19|20)\d\d)(?P<mark>[-/.])\d\d?(?P=mark)\d\d?|\d\d?(?P<between>[-/.])\d\d?(?P=between)(?:19|20)\d\d"
+)
 _NAMES: Final = {"firstname": 0, "lastname": 1, "fullname": 2}
 
 
@@ -77,8 +81,10 @@ class Pseudonyms:
             return Bare("true" if value else "false")
         if kind == "number":
             return self._number(path, value)
-        if kind == "time" or (isinstance(value, int) and path.rpartition(".")[0].endswith("profile")):
+        if kind == "time":
             return Bare(int(value) // DAY * DAY)
+        if isinstance(value, int) and "profile." in path:
+            return Bare(SOME_DAY)  # a date of a custom field may be a birthday
         return self._text(path, _text(value), personal=found is None or found.personal)
 
     def _number(self, path: str, value: Any) -> Bare:
@@ -108,6 +114,8 @@ class Pseudonyms:
             return _like(text, f"{login}@example.org" if "@" in text else login)
         if name in ("phone1", "phone2") or _is_phone(text):
             return phone_like(text)
+        if _DATE.fullmatch(text.strip()):
+            return _DATE.sub(_some_date, text)
         if name == "city":
             return _like(text, PLACE)
         is_custom = "profile." in path
@@ -185,7 +193,14 @@ def _like(text: str, made: str) -> str:
 
 
 def _is_phone(text: str) -> bool:
-    return bool(re.fullmatch(r"\s*\+?[\d\s()./-]{7,20}", text)) and sum(map(str.isdigit, text)) >= 7
+    return bool(re.fullmatch(r"\s*(\+|0)[\d\s()./-]{7,20}", text)) and not _DATE.fullmatch(text.strip())
+
+
+def _some_date(found: re.Match[str]) -> str:
+    """Return the first of January 2000, written as the date that was found."""
+    if found["year"]:
+        return f"2000{found['mark']}01{found['mark']}01"
+    return f"01{found['between']}01{found['between']}2000"
 
 
 def _letters(at: int) -> str:

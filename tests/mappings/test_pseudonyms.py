@@ -55,6 +55,20 @@ def test_a_phone_keeps_country_and_length(number: str) -> None:
     assert [c for c in number if not c.isdigit()] == [c for c in made if not c.isdigit()]
 
 
+@pytest.mark.parametrize(
+    ("value", "made_of_it"),
+    [
+        ("1990-05-04", "2000-01-01"),
+        ("4/5/1990", "01/01/2000"),
+        (641_692_800, "946684800"),
+        ("12345678", "12345678"),
+    ],
+)
+def test_a_birthday_is_no_longer_one(tmp_path: Path, value: object, made_of_it: str) -> None:
+    """Dates in custom fields stay dates and tell nothing; other digits are others."""
+    assert made_of_it == made(tmp_path, {"id": 3, "profile": {"note": value}})["profile"]["note"]
+
+
 def test_a_shape_has_no_letter_of_the_text() -> None:
     """Capitals stay capitals, digits digits, marks themselves."""
     assert "Abc-efg 901" == shaped("Xyz-uvw 345")
