@@ -1,17 +1,32 @@
 """What has been seen and sent: ids, keyed digests and times in SQLite or PostgreSQL, never a value of a person."""
 
 from state.errors import StateError
-from state.rows import Ack, CaseRow, CourseRow, Intent, IntentRow, Missing, ProblemRow, RowId
+from state.rows import (
+    Ack,
+    CaseRow,
+    CourseRow,
+    Held,
+    Intent,
+    IntentRow,
+    Missing,
+    ProblemRow,
+    Refusal,
+    RefusalRow,
+    RowId,
+)
 from state.store import Store
 
 __all__ = [
     "Ack",
     "CaseRow",
     "CourseRow",
+    "Held",
     "Intent",
     "IntentRow",
     "Missing",
     "ProblemRow",
+    "Refusal",
+    "RefusalRow",
     "RowId",
     "StateError",
     "Store",

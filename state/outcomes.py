@@ -14,7 +14,7 @@ from sqlalchemy import Connection, delete, select, update
 
 from state.cases import IS_LIVING, Cases
 from state.rows import Ack, CaseRow, Intent, IntentRow, RowId
-from state.tables import at_row, case_row, intent, row_parameters
+from state.tables import at_row, case_row, intent, refusal, row_parameters
 
 UNDER_WAY = {"closed": "closing", "withdrawn": "withdrawing"}  # what a write may have done, by its op
 
@@ -43,7 +43,7 @@ class Outcomes(Cases):
             connection.execute(statement, values)
 
     def acknowledge(self, acks: Sequence[Ack], now: float) -> None:
-        """Take in CommCare's answers: one transaction writes the cases and removes their intents.
+        """Take in CommCare's answers: one transaction writes the cases, removes their intents and old refusals.
 
         Digests are merged over the stored ones; a dirty or new row has exactly the given ones.
         """
@@ -57,7 +57,9 @@ class Outcomes(Cases):
                 for ack in acks
             ]
             self._upsert(connection, values, ("case_id", "owner_id", "digests", "status", "user_id", "pushed_at"))
-            _forget(connection, [ack.row for ack in acks])
+            taken = [row_parameters(ack.row) for ack in acks]
+            for table in (intent, refusal):
+                connection.execute(delete(table).where(at_row(table)), taken)
 
     def release(self, rows: Sequence[RowId]) -> None:
         """Remove the intents of rows that were certainly not applied; what is known of the cases stays."""

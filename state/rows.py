@@ -95,6 +95,39 @@ class ProblemRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Refusal:
+    """A row as CommCare refused it: `content` is a digest of all that was sent, `op` as in Intent."""
+
+    row: RowId
+    op: str
+    reason: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RefusalRow:
+    """A refused row: since when, when a run last had it to send, how often it was sent; `dropped` by a person."""
+
+    row: RowId
+    op: str
+    reason: str
+    content: bytes
+    first_at: float
+    last_at: float
+    attempts: int
+    dropped: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A case of the books as an audit needs it: where its row is, and when CommCare last took it (epoch)."""
+
+    row: RowId
+    case: CaseRow
+    pushed_at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Missing:
     """A living or replaced row that a complete read lacked; `case.missing_count` is the new count."""
 

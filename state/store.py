@@ -7,6 +7,7 @@ from typing import Self
 
 from sqlalchemy import update
 
+from state.audits import Audits
 from state.cases import LIVING
 from state.courses import Courses
 from state.database import Database, there
@@ -17,6 +18,7 @@ from state.facts import Facts
 from state.lease import Lease
 from state.outcomes import Outcomes
 from state.problems import Problems
+from state.refusals import Refusals
 from state.runs import Runs
 from state.schema import prepare
 from state.tables import case_row
@@ -24,7 +26,7 @@ from state.tables import case_row
 KEY_MARK = "@key"  # fact in the books: a digest of nothing, by which a lost key is noticed
 
 
-class Store(Outcomes, Elements, Courses, Runs, Problems, Facts, Lease):
+class Store(Outcomes, Audits, Elements, Courses, Runs, Problems, Refusals, Facts, Lease):
     """The books: cases and intents, courses, runs, problems, small facts and the lease.
 
     Every method is one transaction, and times are epoch seconds given by the caller. Raises StateError when the

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     Double,
     Integer,
@@ -141,6 +142,21 @@ problem = Table(
     Column("first_at", Double, nullable=False),
     Column("last_at", Double, nullable=False),
     Column("runs", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# Rows that CommCare refused: not sent again as they are, until a person says so or they change.
+refusal = Table(
+    "refusal",
+    metadata,
+    *_address(),
+    Column("reason", String, nullable=False),
+    Column("op", String, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+    Column("first_at", Double, nullable=False),
+    Column("last_at", Double, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("dropped", Boolean, nullable=False),
     sqlite_with_rowid=False,
 )
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from state import Ack, Intent, RowId, Store
+from state import Ack, Intent, Refusal, RowId, Store
 
 ROW, OTHER = RowId("student", 0, "site-user-1"), RowId("student", 0, "site-user-2")
 OPERATIONS: dict[str, Callable[[Store], Any]] = {
@@ -34,6 +34,14 @@ OPERATIONS: dict[str, Callable[[Store], Any]] = {
     "set_problems": lambda store: store.set_problems(
         "student", 0, [("k", "phone", "invalid_phone", ""), ("l", "phone", "invalid_phone", "")], 20.0
     ),
+    "note_refusals": lambda store: store.note_refusals(
+        [Refusal(ROW, "update", "refused", b"3" * 16), Refusal(OTHER, "create", "refused", b"4" * 16)], 20.0
+    ),
+    "retry": lambda store: store.retry([ROW, OTHER]),
+    "recreate": lambda store: store.recreate([ROW, OTHER]),
+    "drop": lambda store: store.drop([ROW]),
+    "note_owners": lambda store: store.note_owners({ROW: "somebody"}),
+    "void_values": lambda store: store.void_values({ROW: ["@name"]}),
     "put": lambda store: store.put("fact", "other"),
     "bind_target": lambda store: store.bind_target("https://moodle.example.org", "https://hq.example.org", "demo"),
     "take_lease": lambda store: store.take_lease("other", 2000.0, 600.0),
@@ -52,6 +60,7 @@ def books(url: str) -> Iterator[Store]:
         store.start_run("run-1", 1.0, "revision")
         store.acknowledge([Ack(ROW, "case-1", "owner", {"@name": b"1" * 16}, "active", 1)], 2.0)
         store.stamp("batch-1", [Intent(ROW, 1, "update")], 10.0)
+        store.note_refusals([Refusal(ROW, "update", "wrong_type", b"2" * 16)], 10.5)
         store.checkpoint(4, "run-1", 11.0, [1, 2])
         store.set_problems("student", 0, [("k", "phone", "invalid_phone", ""), ("m", "x", "y", "")], 12.0)
         store.put("fact", "one")

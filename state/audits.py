@@ -1,0 +1,79 @@
+"""What an audit asks of the books: whose a listed case is, which known cases were not listed, what it found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, select, update
+
+from state.cases import COLUMNS, LIVING, Cases
+from state.rows import Held, RowId
+from state.tables import at_row, case_row, row_parameters
+
+AT_ONCE = 5_000  # case ids in one walk through the rows
+NO_DIGEST = bytes(16)
+"""Stands for "not what we sent": a missing digest would say that the case never had the property."""
+
+
+class Audits(Cases):
+    """The cases by CommCare's ids."""
+
+    def mappings_with_cases(self) -> set[str]:
+        """Return the mappings of which the books know cases, also those that are switched off or gone."""
+        with self._database.reading() as connection:
+            return set(connection.scalars(select(case_row.c.mapping).distinct()))
+
+    def by_case_ids(self, mappings: Collection[str], case_ids: Collection[str]) -> dict[str, Held]:
+        """Return the rows of some mappings that have these case ids, by case id.
+
+        Each 5,000 ids are one walk through the rows: an index would cost every write of every run, and an audit
+        is weekly.
+        """
+        found, ids = dict[str, Held](), sorted(set(case_ids))
+        with self._database.reading() as connection:
+            for start in range(0, len(ids), AT_ONCE):
+                query = _held().where(case_row.c.mapping.in_(sorted(mappings)))
+                query = query.where(case_row.c.case_id.in_(ids[start : start + AT_ONCE]))
+                rows = connection.execute(query).all()
+                found |= {one.case.case_id: one for one in self._read_held(connection, rows)}
+        return found
+
+    def known_and_not(self, mapping: str, listed: Callable[[str], bool], before: float) -> list[Held]:
+        """Return the living cases of a mapping whose case id is not `listed`, if last written before a moment."""
+        query = _held().where(case_row.c.mapping == mapping, case_row.c.case_id != "")
+        query = query.where(case_row.c.status.in_(LIVING), case_row.c.pushed_at < before)
+        with self._database.reading() as connection:
+            rows = connection.execute(query.execution_options(yield_per=AT_ONCE))
+            unlisted = [row for row in rows if not listed(row.case_id)]
+            return list(self._read_held(connection, unlisted))
+
+    def note_owners(self, owners: Mapping[RowId, str]) -> None:
+        """Take in who owns these cases now: their children follow in the next run."""
+        if owners:
+            moved = update(case_row).where(at_row(case_row)).values(owner_id=bindparam("now_of"))
+            values = [row_parameters(row) | {"now_of": owner_id} for row, owner_id in owners.items()]
+            with self._database.writing() as connection:
+                connection.execute(moved, values)
+
+    def void_values(self, names: Mapping[RowId, Collection[str]]) -> None:
+        """Make the books doubt single values, so that the next run writes only these properties again."""
+        with self._database.writing() as connection:
+            for row, doubted in names.items():
+                known = self._cases(connection, row.mapping, row.scope, [row.key]).get(row.key)
+                if known is None or not known.digests:
+                    continue
+                digests = known.digests | dict.fromkeys(known.digests.keys() & set(doubted), NO_DIGEST)
+                packed = self._names.pack(digests, self._names.numbers(connection, digests))
+                changed = update(case_row).where(at_row(case_row)).values(digests=packed)
+                connection.execute(changed, row_parameters(row))
+
+    def _read_held(self, connection: Connection, rows: Iterable[Any]) -> Iterator[Held]:
+        """Make the records of rows of the table."""
+        for row in rows:
+            case = self._case(connection, row[: len(COLUMNS)])
+            yield Held(RowId(row.mapping, row.scope, row.key), case, row.pushed_at)
+
+
+def _held() -> Any:
+    return select(*COLUMNS, case_row.c.mapping, case_row.c.scope, case_row.c.pushed_at)

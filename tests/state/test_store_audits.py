@@ -1,0 +1,56 @@
+"""What an audit asks of the books and writes into them."""
+
+from __future__ import annotations
+
+from state import Ack, RowId, Store
+from state.audits import NO_DIGEST
+
+
+def fill(store: Store, count: int = 3) -> list[RowId]:
+    """Know some cases of two courses, case-0, case-1 ..."""
+    rows = [RowId("enrolment", 2 + number % 2, f"site-enrol-{number}") for number in range(count)]
+    acks = [
+        Ack(row, f"case-{n}", "owner", {"grade": b"1" * 16, "city": b"2" * 16}, "active", n)
+        for n, row in enumerate(rows)
+    ]
+    store.acknowledge(acks, 100.0)
+    return rows
+
+
+def test_rows_are_found_by_case_id(store: Store) -> None:
+    """In any scope, of the mappings asked for only, more ids than one walk takes included."""
+    rows = fill(store, 12)
+    many = {f"nobody-{number}" for number in range(11_000)} | {"case-3", "case-10"}
+    found = store.by_case_ids(["enrolment", "student"], many)
+    assert {"case-3": rows[3], "case-10": rows[10]} == {case_id: held.row for case_id, held in found.items()}
+    assert ({}, 100.0) == (store.by_case_ids(["student"], many), found["case-3"].pushed_at)
+    assert {"enrolment"} == store.mappings_with_cases()
+
+
+def test_known_cases_that_are_not_listed(store: Store) -> None:
+    """Living ones that were not written lately; who left is no case that anybody misses."""
+    rows = fill(store, 5)
+    store.settle({rows[1]: "left"})
+    store.acknowledge([Ack(rows[2], "case-2", "owner", {}, "active", 2)], 500.0)
+    found = store.known_and_not("enrolment", {"case-0"}.__contains__, before=400.0)
+    assert {"case-3", "case-4"} == {held.case.case_id for held in found}
+
+
+def test_owners_are_noted(store: Store) -> None:
+    """The books know who owns a case now; its digests stay."""
+    rows = fill(store)
+    store.note_owners({rows[0]: "somebody", rows[2]: "somebody else"})
+    cases = store.cases("enrolment", 2)
+    assert ["somebody", "somebody else"] == [cases[rows[0].key].owner_id, cases[rows[2].key].owner_id]
+    assert "owner" == store.cases("enrolment", 3)[rows[1].key].owner_id
+    assert {"grade", "city"} == (cases[rows[0].key].digests or {}).keys()
+
+
+def test_single_values_are_doubted(store: Store) -> None:
+    """Only the digests named are void; a name that was never sent is not made up, a dirty row stays dirty."""
+    rows = fill(store)
+    store.mark_dirty([rows[2]])
+    store.void_values({rows[0]: ["grade", "other"], rows[2]: ["grade"], RowId("enrolment", 9, "x"): ["grade"]})
+    cases = store.cases("enrolment", 2)
+    assert {"grade": NO_DIGEST, "city": b"2" * 16} == cases[rows[0].key].digests
+    assert cases[rows[2].key].digests is None
