@@ -178,8 +178,9 @@ async def test_a_throttled_commcare_is_asked_no_more_than_it_allows(lab: Lab) ->
     assert 0 < throttle.refused <= asked / 2
 
 
-async def test_our_own_limit_spares_commcare_the_refusals(lab: Lab) -> None:
-    """With a setting below what the project space may do, nothing is ever refused."""
-    throttle = lab.commcare.throttle = Throttle(2, 9.63)
-    result = await run(lab, COMMCARE_MAX_REQUESTS_PER_MINUTE="1")
-    assert (RunState.COMPLETED, 0) == (result.state, throttle.refused)
+async def test_our_own_limit_stretches_the_run(lab: Lab) -> None:
+    """With two requests a minute a run takes as many minutes as half of its requests."""
+    result = await run(lab, COMMCARE_MAX_REQUESTS_PER_MINUTE="2")
+    asked = sum(result.requests["commcare"].values())
+    assert RunState.COMPLETED == result.state
+    assert result.seconds >= 60 * (asked - 2) // 2 > 60
