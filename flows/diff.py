@@ -91,7 +91,7 @@ class Changes:
         """Say whether the values of a property are masked: when either version calls it personal."""
         if name.startswith("@"):
             return name in ("@name", "@owner")
-        return any(m.is_personal(name) for m in (self.old, self.new) if m is not None and m.definition_of(name))
+        return any(name in version.personal for version in (self.old, self.new) if version is not None)
 
     @property
     def removed(self) -> list[str]:

@@ -17,6 +17,9 @@ from mappings.engine.paths import getter, settled
 from mappings.engine.texts import ABSENT
 
 RECORDS = 500  # looked at with --live
+_WORDS = frozenset(("id", "roles", "status"))
+_ENDINGS = ("lang", "country", "timezone", "auth", ".id", ".status")
+_THINGS = ("course.", "item.", "assignment.", "needs_attention.course.", "items", "grade.min", "grade.max")
 MOST_CUSTOM = 200  # custom fields that are listed
 
 
@@ -118,8 +121,17 @@ def _live(path: str, known: CatalogueField, filling: Filling, eyes: Eyes) -> dic
     seen = filling.fields.get(path)
     if seen is None:
         return {"filled": "", "sample": ""}
-    sample = eyes.see(seen.sample, personal=known.personal) if seen.sample is not ABSENT else ""
+    if filling.source == "courses":
+        return {"filled": filling.share(path), "sample": eyes.see(seen.sample, personal=False)}
+    sample = eyes.see(seen.sample, personal=_is_a_persons(path, known)) if seen.sample is not ABSENT else ""
     return {"filled": filling.share(path), "sample": sample}
+
+
+def _is_a_persons(path: str, known: CatalogueField) -> bool:
+    """Say whether a field holds what somebody entered or did, rather than a word of Moodle or of a course."""
+    if known.personal:
+        return True
+    return not (known.type == "flag" or path in _WORDS or path.endswith(_ENDINGS) or path.startswith(_THINGS))
 
 
 def _custom(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:

@@ -186,7 +186,7 @@ class _Walk:
             return
         found = self._value(elements.each)
         yield Line(elements.each, found)
-        secret = self._mapping.is_personal(definition)
+        secret = definition in self._mapping.personal
         for element in found if isinstance(found, list | tuple) else ():
             key, value = getter(elements.key.source)(element), getter(elements.source)(element)
             shown = "no key" if key is ABSENT or key is None else to_text(key)
