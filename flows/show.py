@@ -58,6 +58,7 @@ REASONS = {
     "wrong_type": "refused: CommCare wanted another kind of value",
     "request_too_large": "refused: too much in one request",
     "refused": "refused by CommCare",
+    "dropped": "not sent: a person dropped the problem, and nothing has changed since",
 }
 INDENT = " " * 16
 

@@ -135,3 +135,4 @@ async def _save_problems(run: Run, scope: Scope) -> None:
     await run.world.books.do(
         run.world.books.store.set_problems, scope.mapping.name, scope.number, found, run.world.clock.now()
     )
+    await run.pusher.aside.settle(scope)

@@ -15,6 +15,7 @@ from math import ceil
 from adaptors.commcare.cases import CaseReply, RowsRefused
 from adaptors.errors import AccessDenied, InDoubt, Maintenance, Retriable
 from flows.result import Result
+from flows.steps.aside import DROPPED, Aside
 from flows.steps.lease import Lease
 from flows.steps.planned import Planned
 from flows.world import World
@@ -42,6 +43,7 @@ class Pusher:
         self._world = world
         self._result = result
         self._lease = lease
+        self.aside = Aside(world, result)
         self._queues: dict[int, list[tuple[Planned, Settled]]] = defaultdict(list)
         self._sending: set[asyncio.Task[None]] = set()
         self._owners_of_keys: dict[str, RowId] = {}
@@ -109,11 +111,19 @@ class Pusher:
     async def _send(self, batch: Sequence[tuple[Planned, Settled]]) -> None:
         # CommCare knows cases by their key alone: one that two rows of ours lay claim to would make two cases.
         rows = [row for row, _ in batch if self._owners_of_keys.setdefault(row.write.key, row.row) == row.row]
-        outcomes = await self._transmit(rows) if rows else {}
+        outcomes = await self._not_refused_before(rows)
         for row, settled in batch:
             outcome = outcomes.get(row.row, SAME_KEY)
             self._count(row, outcome)
-            await settled(row, outcome)
+            await settled(row, "" if outcome == DROPPED else outcome)
+
+    async def _not_refused_before(self, rows: Sequence[Planned]) -> dict[RowId, str]:
+        """Send rows, but for those that CommCare refused as they are, and return each row's outcome."""
+        refused = await self.aside.refused(rows)
+        rows = [row for row in rows if row.row not in refused]
+        outcomes = await self._transmit(rows) if rows else {}
+        await self.aside.note(rows, outcomes)
+        return outcomes | refused
 
     async def _transmit(self, rows: Sequence[Planned]) -> dict[RowId, str]:
         """Send rows as one request and return each row's outcome; rows that spoil a request are set aside."""
@@ -187,6 +197,9 @@ class Pusher:
         counts = self._result.of(row.case_type)
         if outcome == "in_doubt":
             counts.in_doubt += 1
+        elif outcome == DROPPED:
+            counts.held_back += 1
+            self._result.reasons[DROPPED] += 1
         elif outcome:
             counts.problems += 1
             self._result.refused_rows += 1

@@ -191,7 +191,7 @@ class Faults:
         self.lab.moodle._failures._due.clear()
         for waiting in (self.lab.commcare.faults, self.lab.commcare.dropped, self.lab.commcare.late):
             waiting.clear()
-        self.lab.commcare.accept_rows()
+        self._accept_rows()
         for course in self.edits.courses:
             self.lab.site.courses[course] |= {"visible": 1, "groupmode": 0, "enddate": 0}
 
@@ -249,9 +249,14 @@ class Faults:
         self.afterwards.append(watch)
         return f"{person} leaves {courses} and comes back when that is noticed"
 
+    def _accept_rows(self) -> None:
+        """Let CommCare take every row again, and say so as a person has to."""
+        self.lab.commcare.accept_rows()
+        self.lab.store.retry([one.row for one in self.lab.store.refusals()])
+
     def _refused(self) -> str:
         if self.lab.commcare.refusals:
-            self.lab.commcare.accept_rows()
+            self._accept_rows()
             return "rows accepted"
         key = f"test-user-{self.chance.choice(self.edits.people)}"
         self.lab.commcare.refuse_row(key, self.chance.choice(REFUSALS).format(key))

@@ -1,0 +1,82 @@
+"""Rows that CommCare refused are sent again when they changed, or when a person says so, and not each hour."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+from flows.result import Result
+from flows.steps.planned import Planned, Scope
+from flows.world import World
+from state import Refusal, RefusalRow, RowId
+
+DROPPED = "dropped"
+IN_DOUBT = "in_doubt"
+
+
+class Aside:
+    """The refused rows as the books know them, and what this run adds."""
+
+    def __init__(self, world: World, result: Result) -> None:
+        self._world = world
+        self._result = result
+        self._known: dict[RowId, RefusalRow] | None = None
+        self._met = set[RowId]()
+        self._prints = {
+            mapping.name: " ".join(map("=".join, sorted(mapping.fingerprints.items())))
+            for mapping in world.project.mappings
+        }
+
+    async def refused(self, rows: Sequence[Planned]) -> dict[RowId, str]:
+        """Return those that were refused as they are, with the reason, or `dropped` for what a person gave up."""
+        known = await self._load()
+        found = {
+            row.row: DROPPED if known[row.row].dropped else known[row.row].reason
+            for row in rows
+            if row.row in known and known[row.row].content == self._content(row)
+        }
+        self._met |= found.keys()
+        if found and not self._result.preview:
+            books, now = self._world.books, self._world.clock.now()
+            await books.do(books.store.meet_refusals, list(found), now)
+        return found
+
+    async def note(self, rows: Sequence[Planned], outcomes: Mapping[RowId, str]) -> None:
+        """Remember which rows of a request CommCare refused."""
+        refused = [
+            Refusal(row.row, row.op, outcomes[row.row], self._content(row))
+            for row in rows
+            if outcomes[row.row] not in ("", IN_DOUBT)
+        ]
+        self._met |= {one.row for one in refused}
+        if refused and not self._result.preview:
+            books = self._world.books
+            await books.do(books.store.note_refusals, refused, self._world.clock.now())
+
+    async def settle(self, scope: Scope) -> None:
+        """Forget refusals of records that a complete read showed, and of which nothing has to be sent any more."""
+        name, number = scope.mapping.name, scope.number
+        held = {problem.key for problem in scope.problems if problem.holds}
+        gone = [
+            row.key
+            for row in (await self._load()).keys() - self._met
+            if (row.mapping, row.scope) == (name, number) and row.key in scope.seen and row.key not in held
+        ]
+        if gone and not self._result.preview:
+            books = self._world.books
+            await books.do(books.store.settle_refusals, name, number, gone)
+
+    async def _load(self) -> dict[RowId, RefusalRow]:
+        if self._known is None:
+            refusals = await self._world.books.do(self._world.books.store.refusals)
+            self._known = {one.row: one for one in refusals}
+        return self._known
+
+    def _content(self, row: Planned) -> bytes:
+        """Return a digest of all that a row sends and of the mapping that made it."""
+        whole = hashlib.sha256()
+        for part in (self._prints.get(row.row.mapping, ""), row.op, row.write.case_id, str(row.write.close)):
+            whole.update(f"{len(part)} {part}".encode())
+        for name in sorted(row.digests):
+            whole.update(f"{len(name)} {name}".encode() + row.digests[name])
+        return whole.digest()[:16]
