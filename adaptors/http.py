@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import math
+import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
@@ -17,7 +19,10 @@ from adaptors.errors import AccessDenied, Maintenance, NoAnswer, NotSent, Retria
 from adaptors.pace import Clock
 
 BODY_CAP = 64 * 1024 * 1024
+CONNECTIONS = 8
+ENCODINGS = ("", "identity", "gzip", "deflate")  # one of them at a time: twice packed, a little becomes too much
 RETRY_AFTER_CAP = 15 * 60.0
+NEVER_LEFT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 
 T = TypeVar("T")
 Transport = httpx.AsyncBaseTransport  # what a test may put in place of the network
@@ -32,6 +37,22 @@ class Answer:
     headers: httpx.Headers
     body: bytes = field(repr=False)
     seconds: float = 0.0
+
+
+def tls(ca_file: Path | None = None) -> ssl.SSLContext:
+    """Return how connections are made safe: always verified, TLS 1.2 or later.
+
+    Trusts the usual authorities, or only those in a PEM file; raises OSError for a file that is none.
+    """
+    context = ssl.create_default_context(cafile=ca_file) if ca_file else httpx.create_ssl_context(trust_env=False)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+def network(ca_file: Path | None = None) -> Transport:
+    """Return the way to the network, without proxies or anything else of the environment."""
+    limits = httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
+    return httpx.AsyncHTTPTransport(verify=tls(ca_file), trust_env=False, limits=limits)
 
 
 class Http:
@@ -53,12 +74,11 @@ class Http:
         self._clock = clock
         self._setting = setting
         self._client = httpx.AsyncClient(
-            transport=transport,
+            transport=transport or network(),
             timeout=httpx.Timeout(timeout, connect=15.0),
-            headers=dict(headers or {}),
+            headers={"Accept-Encoding": "gzip, deflate", **(headers or {})},
             follow_redirects=False,
             trust_env=False,
-            limits=httpx.Limits(max_connections=8, max_keepalive_connections=8),
         )
 
     async def close(self) -> None:
@@ -88,19 +108,28 @@ class Http:
             ) as response:
                 body = await self._read(operation, response)
                 answer = Answer(response.status_code, response.headers, body, self._clock.monotonic() - started)
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol):
-            raise NotSent(
-                f"{self.system} cannot be reached at {self.base_url}.",
-                system=self.system,
-                operation=operation,
-                remedy=f"Check the address in {self._setting} and the network." if self._setting else "",
-            ) from None
         except httpx.HTTPError as error:
-            raise NoAnswer(
-                f"{self.system} did not answer {operation} ({type(error).__name__}).",
-                system=self.system,
-                operation=operation,
-            ) from None
+            failure = self._failure(operation, error)
+        else:
+            return self._arrived(operation, answer)
+        raise failure  # only here: what httpx says holds the request, and a context would keep it
+
+    def _failure(self, operation: str, error: httpx.HTTPError) -> Retriable:
+        """Return what a request without an answer means."""
+        about: dict[str, Any] = {"system": self.system, "operation": operation}
+        if not isinstance(error, NEVER_LEFT):
+            return NoAnswer(f"{self.system} did not answer {operation} ({type(error).__name__}).", **about)
+        if "CERTIFICATE_VERIFY_FAILED" in str(error):
+            message = f"The certificate of {self.base_url} is not one that this computer trusts."
+            name = self._setting.removesuffix("_URL")
+            remedy = f"Have it renewed, or name the file of the authority behind it in {name}_CA_FILE."
+        else:
+            message = f"{self.system} cannot be reached at {self.base_url}."
+            remedy = f"Check the address in {self._setting} and the network."
+        return NotSent(message, remedy=remedy if self._setting else "", **about)
+
+    def _arrived(self, operation: str, answer: Answer) -> Answer:
+        """Return the answer, unless it leads elsewhere."""
         if 300 <= answer.status < 400 and answer.status != 304:
             raise AccessDenied(
                 f"{self.system} sends {self.base_url} on to another address.",
@@ -114,6 +143,14 @@ class Http:
     async def _read(self, operation: str, response: httpx.Response) -> bytes:
         """Read the body, refusing one that would not fit into memory (counted after decompression)."""
         chunks, size = [], 0
+        packed = response.headers.get("Content-Encoding", "").strip().lower()
+        if packed not in ENCODINGS:
+            raise Unexpected(
+                f"{self.system}'s answer to {operation} is packed in a way that was not asked for.",
+                system=self.system,
+                operation=operation,
+                status=response.status_code,
+            )
         async for chunk in response.aiter_bytes():
             size += len(chunk)
             if size > BODY_CAP:

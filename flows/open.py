@@ -6,7 +6,7 @@ from datetime import tzinfo
 from pathlib import Path
 
 from adaptors.commcare.client import CommCareClient
-from adaptors.http import Transport
+from adaptors.http import Transport, network
 from adaptors.moodle.client import Login, MoodleClient
 from adaptors.pace import Clock
 from flows.catalogue import field_catalogue
@@ -120,7 +120,12 @@ def open_moodle(
     )
     limits = moodle_limits(settings, zone)
     return MoodleClient(
-        settings.moodle_url, login, clock=clock, transport=transport, attempts=attempts, limits=limits
+        settings.moodle_url,
+        login,
+        clock=clock,
+        transport=transport or network(settings.moodle_ca_file),
+        attempts=attempts,
+        limits=limits,
     )
 
 
@@ -135,6 +140,6 @@ def open_commcare(
         api_key=settings.commcare_api_key.get_secret_value(),
         password=settings.commcare_password.get_secret_value(),
         clock=clock,
-        transport=transport,
+        transport=transport or network(settings.commcare_ca_file),
         limits=commcare_limits(settings, zone),
     )

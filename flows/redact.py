@@ -6,6 +6,8 @@ Our own messages hold none; this is for what libraries write, and for the mistak
 from __future__ import annotations
 
 import base64
+import html
+import json
 import logging
 import re
 from collections.abc import Collection, Iterator, Mapping
@@ -19,7 +21,7 @@ NOISY = ("httpx", "httpcore")  # they log every address they open
 # What follows these words is a secret whoever gave it; the word itself stays, so that the line can be read.
 PATTERNS = re.compile(
     r"""(?ix)
-    (?P<word> \b (?: wstoken | \w*token ) (?: ["'] \s* : \s* ["']? | \s* = \s* ["']? | %3D )
+    (?P<word> \b (?: \w*token | \w*password | \w*api_?key ) (?: ["'] \s* : \s* ["']? | \s* = \s* ["']? | %3D )
             | \b ApiKey \s+
             | \b (?-i:Basic) \s+ (?= [\w+/-]{4} )
             | \b Bearer \s+ (?= [\w.-]{8} ) )
@@ -108,11 +110,13 @@ def _handlers() -> Iterator[logging.Handler]:
 
 
 def _forms(secret: str) -> Iterator[str]:
-    """Return a secret as it may stand in a text: in clear, in an address, inside something in base64."""
+    """Return a secret as it may stand in a text: in clear, in an address, in data, on a page, in base64."""
     yield secret
     yield quote(secret, safe="")
     yield quote_plus(secret)
     yield repr(secret)[1:-1]
+    yield json.dumps(secret)[1:-1]
+    yield html.escape(secret)
     raw = secret.encode("utf-8", "surrogatepass")
     for encode in (base64.b64encode, base64.urlsafe_b64encode):
         for before in range(3):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import ssl
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated
@@ -59,6 +60,8 @@ class Settings(BaseModel):
     state_url: str = Field(default="sqlite:///var/state.db", repr=False)  # may hold a password
     state_key_file: Path = Path("var/state.key")
     mappings_dir: Path = Path("mappings")
+    moodle_ca_file: Path | None = None
+    commcare_ca_file: Path | None = None
     moodle_max_concurrency: int | None = Field(default=None, ge=1, le=8)
     moodle_max_share: float = Field(default=0.8, gt=0, le=1)
     moodle_quiet_hours: str = ""
@@ -229,6 +232,8 @@ def _checked(values: Values) -> Iterator[str]:
         "COMMCARE_USERNAME": str.lower,
         "MOODLE_TOKEN": one_word,
         "COMMCARE_API_KEY": one_word,
+        "MOODLE_CA_FILE": authority,
+        "COMMCARE_CA_FILE": authority,
         "MOODLE_QUIET_HOURS": quiet_hours,
         "COMMCARE_QUIET_HOURS": quiet_hours,
     }
@@ -254,6 +259,16 @@ def one_word(text: str) -> str:
     if ":" in text:
         raise ValueError("holds a colon: give the key alone, without the user name")
     return text
+
+
+def authority(text: str) -> str:
+    """Return the path of a file with certificates of authorities; ValueError when it is none."""
+    path = Path(text).expanduser()
+    try:
+        ssl.create_default_context(cafile=path)
+    except OSError:
+        raise ValueError(f"names {path}, which cannot be read or holds no certificate in PEM form") from None
+    return str(path)
 
 
 def _built(values: Values) -> Settings:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import html
+import json
 import logging
 from collections.abc import Iterator
 from io import StringIO
@@ -39,10 +41,10 @@ def basic(text: str, *, safe: bool = False) -> str:
 
 @pytest.mark.parametrize(
     "shown",
-    [SECRET, quote(SECRET, safe=""), quote_plus(SECRET), repr(SECRET)],
+    [SECRET, quote(SECRET, safe=""), quote_plus(SECRET), repr(SECRET), json.dumps(SECRET)],
 )
 def test_a_registered_secret_is_replaced(shown: str) -> None:
-    """In clear, in an address, quoted."""
+    """In clear, in an address, quoted, in JSON."""
     log = Log(SECRET)
     log.logger.error("it was " + shown)
     assert "it was" in log.text
@@ -66,6 +68,8 @@ def test_a_secret_inside_base64_is_replaced(user: str, safe: bool) -> None:
         ("GET /webservice/rest/server.php?wstoken=abc123&x=1", "GET /webservice/rest/server.php?wstoken=***&x=1"),
         ("https://moodle.example.org/file.php?token=abc123", "https://moodle.example.org/file.php?token=***"),
         ("wstoken%3Dabc123", "wstoken%3D***"),
+        ("username=sync&password=abc123&service=x", "username=sync&password=***&service=x"),
+        ("COMMCARE_API_KEY=abc123", "COMMCARE_API_KEY=***"),
         ('{"token": "abc123", "privatetoken":"x"}', '{"token": "***", "privatetoken":"***"}'),
         ("Authorization: ApiKey a@example.org:abc123", "Authorization: ApiKey ***"),
         ("headers {'Authorization': 'Basic YTpiYzEyMw=='}", "headers {'Authorization': 'Basic ***'}"),
@@ -84,6 +88,11 @@ def test_what_looks_like_a_secret_is_replaced(written: str, expected: str) -> No
 def test_other_texts_stay(written: str) -> None:
     """Ordinary words are left alone, and what is clean stays clean."""
     assert written == RedactingFilter([SECRET]).clean(written)
+
+
+def test_a_secret_on_a_page_is_replaced() -> None:
+    """An error page may show what was sent, with the marks of HTML written out."""
+    assert "<p>***</p>" == RedactingFilter(['a<b>&"c']).clean(f"<p>{html.escape('a<b>&' + chr(34) + 'c')}</p>")
 
 
 def test_a_secret_in_an_argument_is_replaced() -> None:

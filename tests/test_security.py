@@ -1,0 +1,243 @@
+"""What SECURITY.md promises, line by line: secrets stay where they are, and hostile answers do no harm.
+
+That no value of a person leaks either is tests/test_canary.py; modes of files are tests/state.
+"""
+
+from __future__ import annotations
+
+import gzip
+import logging
+import ssl
+import traceback
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from adaptors.commcare.cases import is_sendable
+from adaptors.errors import AccessDenied, AdaptorError, InDoubt, NotSent, Unexpected
+from adaptors.http import BODY_CAP, Http, network, tls
+from adaptors.moodle.client import Login, MoodleClient
+from adaptors.serve import LocalServer
+from flows.redact import install
+from tests.adaptors.commcare_world import API_KEY, client_of, row
+from tests.clocks import VirtualClock
+
+TOKEN = "c4n4ry0t0k3n"
+Handler = Callable[[httpx.Request], httpx.Response]
+
+
+def moodle(handler: Any) -> MoodleClient:
+    """Return a client of Moodle whose requests a handler answers."""
+    transport = httpx.MockTransport(handler)
+    return MoodleClient("https://moodle.example.org", Login(TOKEN), clock=VirtualClock(), transport=transport)
+
+
+def http(handler: Any) -> Http:
+    """Return the client below both, on a handler."""
+    return Http(
+        "Moodle", "https://moodle.example.org", clock=VirtualClock(), transport=httpx.MockTransport(handler)
+    )
+
+
+async def ask_moodle(handler: Any) -> Any:
+    """Ask Moodle a question."""
+    return await moodle(handler).call("core_webservice_get_site_info")
+
+
+async def read_commcare(handler: Any) -> Any:
+    """Ask CommCare a question."""
+    return await client_of(handler).count_cases("student")
+
+
+async def write_commcare(handler: Any) -> Any:
+    """Write a case to CommCare."""
+    return await client_of(handler).write_cases([row()], batch="b1")
+
+
+ASKING = pytest.mark.parametrize("ask", [ask_moodle, read_commcare, write_commcare])
+Ask = Callable[[Any], Awaitable[Any]]
+
+# --- secrets ------------------------------------------------------------------------------------------------
+
+FAILURES = [
+    httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol, httpx.ReadTimeout,
+    httpx.WriteTimeout, httpx.ReadError, httpx.WriteError, httpx.CloseError, httpx.RemoteProtocolError,
+    httpx.LocalProtocolError, httpx.ProxyError, httpx.DecodingError, httpx.TooManyRedirects,
+]  # fmt: skip
+
+
+@ASKING
+@pytest.mark.parametrize("failure", FAILURES)
+async def test_an_error_holds_nothing_of_the_request(ask: Ask, failure: type[httpx.RequestError]) -> None:
+    """Neither its text, its fields nor anything it was raised from: the HTTP client's errors hold the request."""
+
+    def fail(request: httpx.Request) -> httpx.Response:
+        raise failure(f"failed: {request.content!r} {request.headers!r}", request=request)
+
+    with pytest.raises(AdaptorError) as caught:
+        await ask(fail)
+    links, error = list[BaseException](), caught.value
+    while error is not None and error not in links:
+        links.append(error)
+        error = error.__cause__ or error.__context__  # type: ignore[assignment]
+    shown = "".join(f"{link!r} {vars(link)}" for link in links) + "".join(traceback.format_exception(caught.value))
+    assert [] == [link for link in links if isinstance(link, httpx.HTTPError)]
+    assert (False, False) == (TOKEN in shown, API_KEY in shown)
+
+
+@ASKING
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_no_redirect_is_followed(ask: Ask, status: int) -> None:
+    """The request, with what it holds, would go to whoever the answer names; a person corrects the address."""
+    hosts = []
+
+    def moved(request: httpx.Request) -> httpx.Response:
+        hosts.append(request.url.host)
+        return httpx.Response(status, headers={"Location": "https://elsewhere.example.org/"})
+
+    with pytest.raises(AccessDenied, match=r"sends .* on to another address"):
+        await ask(moved)
+    assert (1, False) == (len(hosts), "elsewhere.example.org" in hosts)
+
+
+@ASKING
+async def test_secrets_are_never_in_an_address(ask: Ask) -> None:
+    """Addresses end up in the logs of every server and proxy on the way."""
+    addresses = []
+
+    def remember(request: httpx.Request) -> httpx.Response:
+        addresses.append(str(request.url))
+        return httpx.Response(404)
+
+    with pytest.raises(AdaptorError):
+        await ask(remember)
+    assert [] == [address for address in addresses if TOKEN in address or API_KEY in address]
+    assert addresses
+
+
+async def test_the_http_client_logs_no_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also for somebody who turns every logger on: the levels of the HTTP client are put back."""
+    stream = StringIO()
+    handler = logging.StreamHandler(stream)
+    monkeypatch.setattr(logging.root, "handlers", [handler])
+    for name in ("httpx", "httpcore"):
+        monkeypatch.setattr(logging.getLogger(name), "level", logging.DEBUG)
+    install([TOKEN])
+    await ask_moodle(lambda _: httpx.Response(200, json={}))
+    assert "" == stream.getvalue()
+
+
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "ALL_PROXY", "http_proxy"])
+async def test_the_environment_sends_nothing_elsewhere(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy that somebody set for a browser gets no token."""
+    monkeypatch.setenv(name, "http://127.0.0.1:9")
+    with LocalServer(lambda _: httpx.Response(200, content=b"here")) as server:
+        client = Http("Moodle", server.url, clock=VirtualClock())
+        answer = await client.send("x", "GET", "/")
+        await client.close()
+    assert b"here" == answer.body
+
+
+def test_connections_are_verified(monkeypatch: pytest.MonkeyPatch) -> None:
+    """TLS 1.2 or later, and a certificate that is checked, for the name that was asked for; always."""
+    monkeypatch.setenv("SSL_CERT_FILE", "nowhere.pem")
+    context = tls()
+    assert (ssl.TLSVersion.TLSv1_2, ssl.CERT_REQUIRED, True) == (
+        context.minimum_version,
+        context.verify_mode,
+        context.check_hostname,
+    )
+    assert context.cert_store_stats()["x509_ca"] > 20
+
+
+def test_a_file_of_authorities_replaces_the_usual_ones(tmp_path: Path) -> None:
+    """With a ministry's own authority only that is trusted; a file that holds none is an error."""
+    one = ssl.DER_cert_to_PEM_cert(tls().get_ca_certs(binary_form=True)[0])
+    (tmp_path / "own.pem").write_text(one)
+    (tmp_path / "none.pem").write_text("nothing")
+    context = tls(tmp_path / "own.pem")
+    assert (1, ssl.CERT_REQUIRED) == (context.cert_store_stats()["x509_ca"], context.verify_mode)
+    for name in ("none.pem", "missing.pem"):
+        with pytest.raises((ssl.SSLError, FileNotFoundError)):
+            network(tmp_path / name)
+
+
+async def test_a_certificate_that_is_not_trusted_is_told_as_such() -> None:
+    """With the setting for a private authority, not as a network that is down."""
+
+    def untrusted(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("[SSL: CERTIFICATE_VERIFY_FAILED] self-signed", request=request)
+
+    with pytest.raises(NotSent, match=r"is not one that this computer trusts. .* in MOODLE_CA_FILE\."):
+        await ask_moodle(untrusted)
+
+
+# --- hostile answers ----------------------------------------------------------------------------------------
+
+
+class Endless(httpx.AsyncByteStream):
+    """A body that never ends; `sent` counts what was asked of it."""
+
+    def __init__(self) -> None:
+        self.sent = 0
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while True:
+            self.sent += 2**20
+            yield bytes(2**20)
+
+
+async def test_a_body_without_end_is_cut_off() -> None:
+    """Reading stops at the cap, not when the memory is full."""
+    body = Endless()
+    with pytest.raises(Unexpected, match="larger than 64 MB"):
+        await http(lambda _: httpx.Response(200, stream=body)).send("x", "GET", "/")
+    assert BODY_CAP < body.sent <= BODY_CAP + 2**21
+
+
+@pytest.mark.parametrize(("packing", "pack"), [("gzip", gzip.compress), ("deflate", zlib.compress)])
+async def test_the_cap_holds_for_what_is_unpacked(packing: str, pack: Callable[[bytes], bytes]) -> None:
+    """A hundred kilobytes may hide a hundred megabytes."""
+    packed = pack(bytes(BODY_CAP + 2**20))
+    assert len(packed) < 2**20
+    with pytest.raises(Unexpected, match="larger than 64 MB"):
+        await http(
+            lambda _: httpx.Response(200, headers={"Content-Encoding": packing}, stream=Piecewise(packed))
+        ).send("x", "GET", "/")
+
+
+class Piecewise(httpx.AsyncByteStream):
+    """A body in the pieces that a network makes."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for start in range(0, len(self._body), 65536):
+            yield self._body[start : start + 65536]
+
+
+@pytest.mark.parametrize("packing", ["gzip, gzip", "br", "zstd", "gzip,deflate"])
+async def test_only_what_was_asked_for_is_unpacked(packing: str) -> None:
+    """Packed twice, a few bytes make gigabytes in one step, before anything can be counted."""
+    answer = httpx.Response(200, headers={"Content-Encoding": packing}, stream=Endless())
+    with pytest.raises(Unexpected, match="packed in a way that was not asked for"):
+        await http(lambda _: answer).send("x", "GET", "/")
+
+
+async def test_a_write_with_such_an_answer_is_in_doubt() -> None:
+    """CommCare may have written: a hostile answer is no proof that it did not."""
+    with pytest.raises(InDoubt):
+        await write_commcare(lambda _: httpx.Response(200, stream=Endless()))
+
+
+def test_what_xml_cannot_hold_is_found() -> None:
+    """One such character fails a whole batch in CommCare: all of them, and no other."""
+    legal = {0x9, 0xA, 0xD, *range(0x20, 0xD800), *range(0xE000, 0xFFFE), 0x10000, 0x10FFFF}
+    tried = [*range(0x10000), 0x10000, 0x10FFFF]
+    assert [] == [hex(code) for code in tried if is_sendable(f"a{chr(code)}b") != (code in legal)]
