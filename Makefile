@@ -26,8 +26,9 @@ test: setup  ## check style and types, run all tests
 	@$(PY) -m mypy
 	@$(PY) -m pytest
 
-bench: setup  ## measure: many courses, memory
+bench: setup  ## measure: many courses, memory; mappings against hand-written Python
 	@$(PY) -m bench.courses
+	@$(PY) -m bench.mapping
 
 docs: setup  ## write anew what the documentation takes from the code
 	@$(PY) -m tests.references

@@ -9,6 +9,7 @@ import pytest
 
 from adaptors.moodle.fake import TOKEN, FakeMoodle
 from bench.courses import arguments, main, table
+from bench.mapping import compare, records
 from bench.site import Load, change, make_site
 from bench.slow import SlowMoodle
 
@@ -54,3 +55,10 @@ def test_the_table_names_what_it_shows() -> None:
     """The title says how large the courses are."""
     options = arguments(["--people", "30", "--grades", "4"])
     assert "Courses of 30 people and 4 grades, people of their own" == table([], options).title
+
+
+def test_mappings_and_hand_written_python_make_the_same() -> None:
+    """The bench compares what gives the same for every record, odd ones included; how fast is not tested."""
+    found = compare(1, records(300))
+    assert 13 == found["properties"]
+    assert min(found["compiled"], found["by_hand"]) > 0

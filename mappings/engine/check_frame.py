@@ -7,12 +7,14 @@ from typing import Final
 from mappings.engine.catalogue import IDENTITY
 from mappings.engine.check_conditions import check_filters
 from mappings.engine.check_properties import check_name
+from mappings.engine.check_words import check_words
 from mappings.engine.findings import Findings
-from mappings.engine.problems import quoted, suggestion
+from mappings.engine.problems import one_of, quoted, suggestion
 from mappings.engine.reading import Loc
 from mappings.engine.spec import DepartureSpec
 from mappings.engine.templates import skeleton
 
+_IN_COURSE: Final = ("enrolments", "grade_items", "assignments")
 _CASE_TYPES_OF_COMMCARE: Final = frozenset(("commcare-user", "commcare-case-claim", "user-owner-mapping-case"))
 _NOUNS: Final = {
     "users": "one person",
@@ -43,6 +45,7 @@ def check_frame(findings: Findings) -> None:
     findings.conditions(("include",), spec.include)
     findings.conditions(("exclude",), spec.exclude)
     check_filters(findings)
+    check_words(findings)
     _check_key(findings)
     findings.template(("case_name",), spec.case_name)
     _check_owner(findings)
@@ -50,6 +53,7 @@ def check_frame(findings: Findings) -> None:
     _check_ignored(findings)
     for word in ("when_left", "when_excluded", "when_course_ends"):
         _check_departure(findings, (word,), getattr(spec, word))
+    _check_course_end(findings)
     _check_recheck(findings)
     if not spec.tests:
         remedy = "add 'tests:' with a made-up record and what should come out"
@@ -115,6 +119,14 @@ def _check_ignored(findings: Findings) -> None:
             findings.tell(("ignore_changes", number), f"this mapping has no property {quoted(name)}", remedy)
         elif findings.spec.properties[name].retire is not None:
             findings.tell(("ignore_changes", number), f"{quoted(name)} is retired", "take it out of this list")
+
+
+def _check_course_end(findings: Findings) -> None:
+    spec = findings.spec
+    if spec.when_course_ends is not None and spec.source not in _IN_COURSE:
+        sentence = f"records of {quoted(spec.source)} do not end with a course"
+        remedy = f"take it out, or put it into a mapping of {one_of(_IN_COURSE)}"
+        findings.tell(("when_course_ends",), sentence, remedy, key=True)
 
 
 def _check_departure(findings: Findings, loc: Loc, spec: DepartureSpec | None) -> None:

@@ -118,5 +118,6 @@ def _rows(file: Path) -> list[list[str]]:
 def _column(header: list[str], wanted: str, key: str) -> int:
     if wanted in header:
         return header.index(wanted)
-    remedy = suggestion(wanted, header, none="the first row of the table holds the names of its columns")
+    remedy = suggestion(wanted, header, none="name it in the first row")
+    remedy = f"its first row holds the names of the columns: {remedy}" if header else "the table is empty"
     raise TableError(TableFault(0, key, f"the table has no column {quoted(wanted)}", remedy))

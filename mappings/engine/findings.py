@@ -95,6 +95,13 @@ class Findings:
 
     def _no_field(self, path: str, each: str) -> tuple[str, str]:
         source = self.spec.source
+        if "{" in path:
+            bare = path.replace("{", "").replace("}", "").strip()
+            remedy = f"write {bare} without brackets, or 'template' instead of 'source' to put fields into a text"
+            return f"{quoted(path)} is not the name of a field", remedy
+        if "," in path:
+            remedy = f"for the first that is filled write first_of: [{path}]; to join them write a template"
+            return f"{quoted(path)} names several fields", remedy
         if each:
             start = f"{each}[]."
             inside = {p.removeprefix(start): f for p, f in self.catalogue[source].items() if p.startswith(start)}

@@ -54,6 +54,9 @@ _PLACES: Final[Mapping[str, tuple[str, ...]]] = {
     "to a parent: indent it under its name in 'indices'": ("relationship", "when_parent_unknown"),
     "to a condition, beside its 'source'": ("is", "is_not", "any_of", "none_of", "like", "at_least", "below"),
     "under 'owner'": ("same_as",),
+    'to a transform, within its brackets, as in {split: {by: "_", take: 1}}': (
+        *("by", "take", "format", "decimals", "length", "find", "with"),
+    ),
     "to one of the 'tests'": ("given", "expect"),
     "to project.yaml": ("site", "site_url", "time_zone", "country", "courses", "code_lists", "lookups"),
 }
@@ -64,7 +67,14 @@ def key_remedy(key: str, known: Sequence[str]) -> str:
     word = key.strip().lower().replace("-", "_").replace(" ", "_")
     if word in known:
         return f"did you mean '{word}'?"
+    if word in ("user", "location", "group") and "same_as" in known:
+        return f"an owner that is always the same stands under 'otherwise': {{otherwise: {{{word}: its name}}}}"
     if _MEANT.get(word) in known:
         return f"the word for it is '{_MEANT[word]}'"
-    place = next((place for place, keys in _PLACES.items() if word in keys), "")
+    place = place_of(word)
     return f"it belongs {place}" if place else suggestion(key, known, none=f"take {quoted(key)} out")
+
+
+def place_of(key: str) -> str:
+    """Return where a key of the language belongs, as the end of "it belongs"; "" for a word that is none."""
+    return next((place for place, keys in _PLACES.items() if key in keys), "")

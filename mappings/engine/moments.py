@@ -12,6 +12,9 @@ from mappings.engine.texts import Invalid, to_number
 FORMAT_CODES: Final = "YmdyHMSj"
 """The letters a date format may use after `%`; the others depend on the machine's language."""
 
+_SPREADSHEET: Final = {"y{3,4}": "%Y", "yy": "%y", "m{1,2}": "%m", "d{1,2}": "%d"}
+"""How spreadsheets write the parts of a date, which people try first."""
+
 _CODE = re.compile(r"%(.?)")
 
 
@@ -20,7 +23,15 @@ def format_refusal(layout: str) -> str:
     wrong = [code for code in _CODE.findall(layout) if code not in FORMAT_CODES or not code]
     if wrong:
         return f"'%{wrong[0]}' is not a part of a date"
-    return "" if "%" in layout else "a date format needs parts like %d, %m and %Y"
+    if "%M" in layout and "%H" not in layout:
+        return f"'%M' stands for minutes; with months it is '{layout.replace('%M', '%m')}'"
+    if "%" in layout:
+        return ""
+    meant = layout
+    for word, code in _SPREADSHEET.items():
+        meant = re.sub(word, code, meant, flags=re.IGNORECASE)
+    like = f": write '{meant}' for '{layout}'" if "%" in meant else ""
+    return f"a date format has parts like %d, %m and %Y{like}"
 
 
 def moment(value: object, zone: tzinfo) -> datetime | None:

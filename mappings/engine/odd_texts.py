@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 _QUOTES: Final = "“”„‟‘’‚«»"
 _FOR_PEOPLE: Final = ("description", "label", "group", "name")
-_UNSEEN: Final = re.compile("[\u00a0\u00ad\u200b-\u200f\u202a-\u202f\u2060\ufeff]")
+UNSEEN: Final = re.compile("[\u00a0\u00ad\u200b-\u200f\u202a-\u202f\u2060\ufeff]")
+"""Signs that look like a blank or like nothing, and are not what YAML takes for a blank."""
 _CUT: Final = re.compile(r"\s+#[{\d]")
 _SCHEMA: Final = "# yaml-language-server: $schema="
 
@@ -53,8 +54,8 @@ def _odd(document: Document, mark: Mark, text: str) -> Iterator[Problem]:
     if text[:1] and text[:1] in _QUOTES:
         sentence = f"{text[0]} is a typographic quotation mark, and part of the text here"
         yield document.problem(mark, sentence, "type straight ones, \" or ', at both ends")
-    elif _UNSEEN.search(text):
-        shown = _UNSEEN.sub(" ", text).strip()
+    elif UNSEEN.search(text):
+        shown = UNSEEN.sub(" ", text).strip()
         sentence = f"a sign that cannot be seen stands in or before {quoted(shown)}"
         yield document.problem(
             mark, sentence, "it was copied along from somewhere: delete this text and type it again"

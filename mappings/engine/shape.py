@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from mappings.engine.key_words import key_remedy
+from mappings.engine.key_words import key_remedy, place_of
 from mappings.engine.problems import Problem, nearest, quoted
 from mappings.engine.reading import Document, Loc
 
@@ -31,6 +31,18 @@ _EXAMPLES: Final[Mapping[str, str]] = {
     "set": "set: {property: value}",
 }
 
+_EXAMPLES_INSIDE: Final[Mapping[str, str]] = {
+    "each": "each: items",
+    "expect": "expect: {properties: {name_of_property: value}}",
+    "file": "file: lookups/name_of_table.csv",
+    "given": "given: {id: 1, firstname: Amina}",
+    "key": "key: item.id",
+    "name": "name: a_few_words",
+    "source": "source: name_of_the_field",
+    "value": "value: text_to_send",
+    "when": "when: {source: suspended, is: true}",
+}
+
 
 def read_shape(document: Document, model: type[Model]) -> tuple[Model | None, list[Problem]]:
     """Return the file as a model, or None and what is wrong with its shape."""
@@ -44,6 +56,8 @@ def read_shape(document: Document, model: type[Model]) -> tuple[Model | None, li
     except ValidationError as error:
         errors = error.errors(include_url=False)
         refused = [_told(document, model, found) for found in errors if not _explained(found, errors)]
+        odd = {(problem.line, problem.column) for problem in problems}  # told already, and the reason for the rest
+        refused = [(loc, problem) for loc, problem in refused if (problem.line, problem.column) not in odd]
     empty = [_nothing_after(document, loc) for loc in document.empty if _must_say_something(loc, refused)]
     problems += empty + [problem for loc, problem in refused if document.known(loc) not in document.empty]
     is_wrong = any(problem.severity == "error" for problem in problems)
@@ -95,7 +109,7 @@ def _told(document: Document, model: type[BaseModel], found: Any) -> tuple[Loc, 
     if kind == "missing":
         mark = document.mark(loc[:-1])
         name = str(loc[-1])
-        example = _EXAMPLES.get(name, f"{name}: ...")
+        example = (_EXAMPLES_INSIDE if len(loc) > 1 else _EXAMPLES).get(name) or _EXAMPLES.get(name, f"{name}: ..")
         return loc, document.problem(mark, f"the key {quoted(name)} is missing", f"add {example}")
     sentence, remedy = _wrong_kind(_name(loc), kind, found)
     return loc, document.problem(document.mark(loc), sentence, remedy)
@@ -106,7 +120,16 @@ def _unknown_key(document: Document, model: type[BaseModel], loc: Loc) -> Proble
     mark = document.mark(loc, key=True)
     if name in NOT_YET:
         return document.problem(mark, f"{quoted(name)} is not built yet in this version", NOT_YET[name])
-    return document.problem(mark, f"unknown key {quoted(name)}", key_remedy(name, keys_at(model, loc[:-1])))
+    above = _empty_above(document, loc, mark.line)
+    remedy = f"indent it by two spaces, so that it stands under {quoted(above)}" if above else ""
+    known = keys_at(model, loc[:-1])
+    return document.problem(mark, f"unknown key {quoted(name)}", remedy or key_remedy(name, known))
+
+
+def _empty_above(document: Document, loc: Loc, line: int) -> str:
+    """Return the key above with nothing behind it, under which an unknown key may have been meant to stand."""
+    before = [each for each in document.empty if each[:-1] == loc[:-1] and document.mark(each).line < line]
+    return str(before[-1][-1]) if before else ""
 
 
 def _wrong_kind(name: str, kind: str, found: Any) -> tuple[str, str]:
@@ -122,6 +145,10 @@ def _wrong_kind(name: str, kind: str, found: Any) -> tuple[str, str]:
             return f"{quoted(name)} is a list: write [{given}]", "several entries have commas between them: [a, b]"
         return f"{quoted(name)} is a list", "put '- ' before each entry, on a line of its own"
     if kind in ("dict_type", "model_type"):
+        if found["loc"][:-1] == ("properties",) and place_of(name):
+            return f"{quoted(name)} is taken for a property here", f"it belongs {place_of(name)}"
+        if name == "owner" and isinstance(given, str):
+            return "this does not say what kind of owner it is", f"write owner: {{otherwise: {{group: {given}}}}}"
         remedy = f"as in {_EXAMPLES[name]}" if name in _EXAMPLES else "indent them under it, or write {key: value}"
         return f"{quoted(name)} takes lines of 'key: value' here", remedy
     if isinstance(given, dict):
@@ -130,7 +157,12 @@ def _wrong_kind(name: str, kind: str, found: Any) -> tuple[str, str]:
             'a text that starts with { needs quotes: "{firstname}"' if is_template else "write one text behind it"
         )
         return f"{quoted(name)} takes one text here", remedy
-    return f"{quoted(name)} takes one value here, not a list", "keep one of them, without brackets"
+    remedy = "keep one of them, without brackets"
+    if name == "source":
+        remedy += "; for the first that is filled write first_of instead of source"
+    elif name in ("case_name", "external_id"):
+        remedy = f"write it as a text in quotes, as in {_EXAMPLES[name]}"
+    return f"{quoted(name)} takes one value here, not a list", remedy
 
 
 def _name(loc: Loc) -> str:

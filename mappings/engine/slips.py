@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from mappings.engine.odd_texts import UNSEEN
+
 _SLIPS: Final[tuple[tuple[str, str, str], ...]] = (
     (
         "tab character",
@@ -84,6 +86,8 @@ def slip(error: Any, line: str) -> tuple[str, str]:
     words = str(getattr(error, "problem", None) or getattr(error, "reason", None) or error)
     if "\t" in line[: len(line) - len(line.lstrip())] or "'\\t'" in words:
         words = "tab character"
+    elif UNSEEN.search(line):
+        words = "special characters"
     return next(((sentence, remedy) for sign, sentence, remedy in _SLIPS if sign in words), _ANY)
 
 

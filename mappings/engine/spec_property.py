@@ -84,6 +84,10 @@ def _step(value: Any) -> Any:
     if isinstance(value, dict) and len(value) == 1:
         name, settings = next(iter(value.items()))
         return {"name": name, "settings": settings}
+    if isinstance(value, dict) and value and next(iter(value.values())) is None:
+        name = quoted(next(iter(value)))
+        remedy = 'indent them by two spaces more, or write them in brackets: - split: {by: "_", take: 1}'
+        refuse(f"the settings of {name} do not stand under it", remedy)
     refuse("this is not a transform", "write '- lower' or '- number: {decimals: 1}', one to a line")
 
 

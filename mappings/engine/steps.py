@@ -34,6 +34,25 @@ _QUICK: Final[Mapping[object, Callable[..., Step]]] = {
 """For transforms that everybody uses: from the settings to a function that does the same with fewer calls."""
 
 
+_MEANT: Final[Mapping[str, str]] = {
+    "capitalize": "the word for it is 'title'",
+    "concat": 'write a property with template: "{firstname} {lastname}"',
+    "concatenate": 'write a property with template: "{firstname} {lastname}"',
+    "default": "'default' stands beside 'transform', not in it",
+    "if": "write a property with 'cases'",
+    "left": "the word for it is 'shorten', as in {shorten: 3}",
+    "map": "the word for it is 'code_list'",
+    "proper": "the word for it is 'title'",
+    "regex": "there are no patterns here; see whether 'split' or 'replace' will do",
+    "round": "the word for it is 'number', as in {number: 1}",
+    "strip": "the word for it is 'trim'",
+    "substitute": "the word for it is 'replace', as in {replace: {find: a, with: b}}",
+    "vlookup": "the word for it is 'lookup', with the name of a table of project.yaml",
+    "xlookup": "the word for it is 'lookup', with the name of a table of project.yaml",
+}
+"""What spreadsheets and other tools call a transform, and what to write instead."""
+
+
 @dataclass(frozen=True)
 class Surroundings:
     """What project.yaml gives to every mapping."""
@@ -73,7 +92,7 @@ def bind_settings(step: StepSpec, transforms: TransformList = OURS) -> tuple[Tra
     """Return the transform that a step names, and its settings as its function takes them; else StepError."""
     known = transforms.find(step.name)
     if known is None:
-        remedy = suggestion(step.name, transforms.names)
+        remedy = _MEANT.get(step.name.lower(), "") or suggestion(step.name, transforms.names)
         raise StepError(StepFault((step.name,), f"there is no transform {quoted(step.name)}", remedy, key=True))
     if known.takes == UNSEEN:
         return known, {}

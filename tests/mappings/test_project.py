@@ -118,7 +118,7 @@ CIRCLE = (
     [
         (
             "enrolment.yaml:9:24: the mapping for 'student' is switched off",
-            {"student.yaml": f"enabled: false{STUDENT}"},
+            {"student.yaml": STUDENT.replace("language: 1", "language: 1\nenabled: false")},
         ),
         (
             "tutor.yaml:5:14: student.yaml makes keys of the same form for 'student'",

@@ -199,7 +199,11 @@ def test_join_leaves_blanks_out() -> None:
             {"format": "e163"},
         ),
         ("'date': '%B' is not a part of a date", "date", {"format": "%d %B"}),
-        ("'date': a date format needs parts like %d, %m and %Y", "date", "YYYY-MM-DD"),
+        (
+            "'date': a date format has parts like %d, %m and %Y: write '%Y-%m-%d' for 'YYYY-MM-DD'",
+            "date",
+            "YYYY-MM-DD",
+        ),
         ("'shorten': a text cannot be shortened to nothing", "shorten", "0"),
         ("'replace': missing the setting: 'with'", "replace", {"find": "x"}),
         ("'number': more than 10 decimals mean nothing", "number", {"decimals": "11"}),
