@@ -361,7 +361,7 @@ async def test_other_keys_wait_for_a_person(make_lab: MakeLab, name: str, old: s
         )
     result = await lab.sync()
     assert ("waiting", {}) == (result.state, written(result))
-    assert "student.yaml makes other keys" in result.messages[0]
+    assert "student.yaml has 2 cases under the old keys" in result.messages[0]
 
 
 async def test_lost_key_sends_everything_once(make_lab: MakeLab) -> None:
