@@ -37,6 +37,13 @@ def told(place: Path, **files: str) -> list[str]:
     return [line for line in lines if ".yaml:" in line and "$schema" not in line]
 
 
+def test_only_records_of_a_course_end_with_it(tmp_path: Path) -> None:
+    """A mapping of people is refused what nobody would act on; one of enrolments is not."""
+    words = "when_course_ends: {set: {x: over}}\n"
+    found = told(tmp_path, student=f"{STUDENT}{words}", enrolment=f"{CHILD}{words}")
+    assert ["records of 'users' do not end with a course"] == [line.split(": ", 1)[1] for line in found]
+
+
 # --- names --------------------------------------------------------------------------------------------------
 
 
