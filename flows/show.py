@@ -11,10 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from flows.endings import command
+from flows.reasons import reason_words
 from flows.result import CaseCounts, Result, RunState
 from flows.show_problems import laid_out, problem_lines
 from flows.words import numbered
-from mappings.engine import REASONS as OF_VALUES
 
 if TYPE_CHECKING:
     from flows.check_live import LiveReport
@@ -39,26 +39,6 @@ STYLES = {
     "note": "yellow",
     "later": "yellow",
     "fail": "bold red",
-}
-# Why a record was held back, or has a problem: the end of a sentence that begins with their number.
-REASONS = {
-    "waits_for_parent": "held back until the parent case is there",
-    "parent_unknown": "held back: the parent case is not in CommCare",
-    "owner_unknown": "held back: CommCare has not told yet who owns the parent case",
-    "owner_unresolved": "held back: nobody who could own the case; `moodle-commcare check` says who is missing",
-    "same_key_twice": "held back: another record makes the same external id",
-    "closed_in_commcare": "somebody closed the case in CommCare: it took the update and stays closed",
-    "parked_owner_unknown": "CommCare does not know the owner of parked cases",
-    "unknown_case": "refused: CommCare no longer has the case",
-    "unknown_parent": "refused: CommCare no longer has the parent case",
-    "duplicate_external_id": "refused: CommCare has several cases of this external id",
-    "unknown_owner": "refused: CommCare does not know the owner",
-    "value_too_long": "refused: a value is too long",
-    "illegal_property_name": "refused: a property has a name that CommCare does not take",
-    "wrong_type": "refused: CommCare wanted another kind of value",
-    "request_too_large": "refused: too much in one request",
-    "refused": "refused by CommCare",
-    "dropped": "not sent: a person dropped the problem, and nothing has changed since",
 }
 INDENT = " " * 16
 
@@ -157,13 +137,6 @@ def requests_line(result: Result) -> str:
     courses = numbered(len(result.courses), "course")
     asked = f"{numbered(moodle, 'request')} to Moodle, {commcare} to CommCare{of_them}"
     return f"{courses}, {asked}, {result.seconds:.1f} s"
-
-
-def reason_words(reason: str) -> str:
-    """Return a reason as the end of a sentence that begins with a number of records."""
-    if reason in REASONS:
-        return REASONS[reason]
-    return f"a value {OF_VALUES[reason]}" if reason in OF_VALUES else reason.replace("_", " ")
 
 
 def _notes(result: Result) -> Iterator[str]:

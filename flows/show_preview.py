@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from flows.masked import Eyes
 from flows.preview import Preview, Shown
+from flows.reasons import reason_words
 from flows.result import CaseCounts, RunState
-from flows.show import STYLES, reason_words, requests_line
+from flows.show import STYLES, requests_line
 from flows.show_live import screen, show_codes, show_heading, show_table, show_text
 from flows.words import listed, numbered
 

@@ -27,6 +27,7 @@ from flows.steps.people import sync_people
 from flows.steps.recover import recover
 from flows.steps.rosters import read_people
 from flows.steps.select import Selection, only_these, select_courses
+from flows.steps.verdict import judge
 from flows.world import Progress, World, silent
 from state import StateError
 
@@ -115,7 +116,7 @@ async def _run(world: World, result: Result, lease: Lease, options: Options, pro
         await remember_prints(world, run.mappings, edits)
         due.mappings = [*run.mappings]
         await remember_reads(world, due, started, await _unsettled(run))
-    _judge(result)
+    judge(result, world.project.guards)
 
 
 async def _work(run: Run, options: Options) -> None:
@@ -208,21 +209,6 @@ async def _selected(run: Run) -> Selection:
             "None of the courses that project.yaml chooses is visible and running, so nothing was read.",
         )
     return selection
-
-
-def _judge(result: Result) -> None:
-    """Call the run degraded when a course failed or records could not be sent."""
-    failed = [str(number) for number, course in result.courses.items() if course.state == "failed"]
-    if failed:
-        reasons = {course.reason for course in result.courses.values() if course.state == "failed"}
-        result.worse(
-            RunState.DEGRADED,
-            f"Not read: course{'s' * (len(failed) > 1)} {', '.join(failed)}. {' '.join(sorted(reasons))}",
-        )
-    if result.refused_rows:
-        result.worse(RunState.DEGRADED, f"CommCare refused {result.refused_rows} rows; the others were sent.")
-    if result.worrying:
-        result.worse(RunState.DEGRADED, f"{result.worrying} records were held back; see the reasons.")
 
 
 async def _close(world: World, result: Result, lease: Lease, options: Options) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from flows.catalogue import field_catalogue
+from flows.reasons import records_reference
 from mappings.engine.reference import fields_reference, keys_reference, reasons_reference, transforms_reference
 from mappings.engine.transform import TRANSFORMS
 from tests.flows.terminal import Terminal, open_ports
@@ -21,7 +22,7 @@ def references() -> dict[str, str]:
         "transforms.md": transforms_reference(TRANSFORMS.values()),
         "fields.md": fields_reference(field_catalogue()),
         "keys.md": keys_reference(),
-        "reasons.md": reasons_reference(),
+        "reasons.md": reasons_reference() + records_reference(),
     }
 
 

@@ -201,7 +201,7 @@ def _check_limits(findings: ProjectFindings) -> None:
         findings.tell(("moodle_key_property",), sentence, "choose another name, as in moodle_key")
     elif not legal_name(name):
         findings.tell(("moodle_key_property",), *name_refusal("property", name))
-    for word in ("leavers_percent", "run_percent"):
+    for word in ("leavers_percent", "run_percent", "problems_failed_percent"):
         _check(findings, ("guards", word), getattr(spec.guards, word), lambda share: 0 <= share <= 100, "0 to 100")
     for word, hours in spec.intervals.model_dump().items():
         if hours is not None:

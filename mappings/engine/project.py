@@ -30,12 +30,15 @@ class CourseChoice:
 
 @dataclass(frozen=True)
 class Guards:
-    """Limits on disappearance: per course (`leavers_*`) and per run (`run_*`)."""
+    """Limits on disappearance, per course (`leavers_*`) and per run (`run_*`), and on problems of a run."""
 
     leavers_percent: float = 20.0
     leavers_people: int = 3
     run_percent: float = 5.0
     run_cases: int = 5
+    problems_degraded: int = 0
+    problems_failed: int = 20
+    problems_failed_percent: float = 5.0
 
 
 @dataclass(frozen=True)

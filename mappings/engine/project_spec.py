@@ -45,7 +45,7 @@ class LookupSpec(Strict):
 
 
 class GuardsSpec(Strict):
-    """How many people may disappear before a person is asked."""
+    """How much may go wrong, or disappear, before a person is asked or told."""
 
     leavers_percent: Number = Field(
         20.0, description="In percent, how many people of a course may be missing before somebody is asked."
@@ -55,6 +55,15 @@ class GuardsSpec(Strict):
         5.0, description="In percent, how many cases may disappear in one run before somebody is asked."
     )
     run_cases: Whole = Field(5, description="How many cases may always disappear in one run.")
+    problems_degraded: Whole = Field(
+        0, description="How many records may be refused or held back before the run is called degraded."
+    )
+    problems_failed: Whole = Field(
+        20, description="How many records CommCare may always refuse before the run is called failed."
+    )
+    problems_failed_percent: Number = Field(
+        5.0, description="In percent of a run's records, how many CommCare may refuse before it is called failed."
+    )
 
 
 class IntervalsSpec(Strict):
@@ -131,7 +140,7 @@ class ProjectSpec(Strict):
     )
     guards: GuardsSpec = Field(
         default_factory=GuardsSpec.model_construct,
-        description="How many people may disappear before a person is asked.",
+        description="How much may go wrong, or disappear, before a person is asked or told.",
     )
     intervals: IntervalsSpec = Field(
         default_factory=IntervalsSpec.model_construct,

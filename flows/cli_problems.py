@@ -1,0 +1,87 @@
+"""The commands `problems ...` and `audit`: what could not be sent, and whether CommCare holds what we sent."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from flows.endings import plain_endings, print_json, say
+from flows.options import ENV_FILE, AsJson, EnvFile, read_settings
+
+problems_app = typer.Typer(
+    help="What could not be sent as it is, and what to do about it.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+Key = Annotated[str, typer.Argument(metavar="KEY", help="The record's external id, as the list names it.")]
+OfReason = Annotated[str, typer.Option("--reason", help="Only this reason, by the code that the list shows.")]
+
+
+@problems_app.command("list")
+def problems_list(
+    mapping: Annotated[str, typer.Option("--mapping", help="Only this mapping.")] = "",
+    reason: OfReason = "",
+    env_file: EnvFile = ENV_FILE,
+    as_json: AsJson = False,
+) -> None:
+    """List what could not be sent as it is: which record, why, since when, and what to do."""
+    from flows.open import open_store
+    from flows.problems import count_reasons, list_problems
+    from flows.show_books import show_list
+
+    with plain_endings(as_json):
+        with open_store(read_settings(env_file)) as store:
+            found = list_problems(store, mapping, reason)
+        if as_json:
+            print_json({"counts": count_reasons(found), "problems": [one.as_json() for one in found]})
+        else:
+            show_list(found)
+
+
+@problems_app.command("show")
+def problems_show(key: Key, env_file: EnvFile = ENV_FILE, as_json: AsJson = False) -> None:
+    """Show everything that is wrong with one record."""
+    from flows.open import open_store
+    from flows.problems import show_problem
+    from flows.show_books import show_one
+
+    with plain_endings(as_json):
+        with open_store(read_settings(env_file)) as store:
+            found = show_problem(store, key)
+        if as_json:
+            print_json({"problems": [one.as_json() for one in found]})
+        else:
+            show_one(found)
+
+
+@problems_app.command("retry")
+def problems_retry(
+    key: Annotated[str, typer.Argument(metavar="KEY", help="The record's external id; or give an option.")] = "",
+    every: Annotated[bool, typer.Option("--all", help="Everything that CommCare refused.")] = False,
+    reason: OfReason = "",
+    recreate: Annotated[
+        bool, typer.Option("--recreate", help="Make a new case, where the old one was deleted in CommCare.")
+    ] = False,
+    env_file: EnvFile = ENV_FILE,
+) -> None:
+    """Have records that CommCare refused sent again by the next run."""
+    from flows.errors import UsageError
+    from flows.open import open_store
+    from flows.problems import retry
+
+    with plain_endings():
+        if bool(key) + every + bool(reason) != 1:
+            raise UsageError("Give one of them: the KEY of a record, --reason, or --all.")
+        with open_store(read_settings(env_file)) as store:
+            say(retry(store, key=key, reason=reason, recreate=recreate))
+
+
+@problems_app.command("drop")
+def problems_drop(key: Key, env_file: EnvFile = ENV_FILE) -> None:
+    """Take a refused record off the list; it stays as it is in CommCare until it changes."""
+    from flows.open import open_store
+    from flows.problems import drop
+
+    with plain_endings(), open_store(read_settings(env_file)) as store:
+        say(drop(store, key))

@@ -1,0 +1,162 @@
+"""What could not be sent as it is: the list, and a person's word about rows that CommCare refused."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from flows.errors import UsageError
+from flows.reasons import problem_words, remedy
+from flows.steps.due import READS
+from flows.words import listed, numbered
+from state import ProblemRow, RefusalRow, RowId, Store
+
+DELETED = frozenset({"target_deleted", "unknown_case"})
+"""Reasons of which a new case is a way out."""
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One problem of a record, or of its property `name`; times in epoch seconds.
+
+    `reads` found it, `attempts` were refused (0: it was never sent).
+    """
+
+    row: RowId
+    name: str
+    reason: str
+    detail: str
+    first_at: float
+    last_at: float
+    reads: int
+    attempts: int
+
+    @property
+    def sentence(self) -> str:
+        """Return what is wrong."""
+        return problem_words(self.reason, self.name)
+
+    @property
+    def remedy(self) -> str:
+        """Return what a person can do."""
+        return remedy(self.reason, self.name)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the object of `--json`."""
+        return {
+            "key": self.row.key,
+            "mapping": self.row.mapping,
+            "course": self.row.scope,
+            "property": self.name,
+            "reason": self.reason,
+            "sentence": self.sentence,
+            "remedy": self.remedy,
+            "detail": self.detail,
+            "first_at": moment(self.first_at),
+            "last_at": moment(self.last_at),
+            "reads": self.reads,
+            "attempts": self.attempts,
+            "waits_for_retry": bool(self.attempts),
+        }
+
+
+def moment(seconds: float) -> str:
+    """Return a time as UTC, to the second."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def list_problems(store: Store, mapping: str = "", reason: str = "") -> list[Listed]:
+    """Return the problems of all mappings or of one, all or those of one reason, in the order of their rows."""
+    refusals = {one.row: one for one in store.refusals() if not one.dropped}
+    found = [_found(one, refusals) for one in store.problems()]
+    told = {one.row for one in found if one.attempts}
+    found += [_refused(one) for row, one in refusals.items() if row not in told]
+    return [
+        one
+        for one in sorted(found, key=lambda one: (one.row, one.name, one.reason))
+        if mapping in ("", one.row.mapping) and reason in ("", one.reason)
+    ]
+
+
+def _found(one: ProblemRow, refusals: dict[RowId, RefusalRow]) -> Listed:
+    """Return a problem that a read found; of a refused row with how often it was sent."""
+    refusal = None if one.property else refusals.get(one.row)
+    sent = refusal if refusal is not None and refusal.reason == one.reason else None
+    return Listed(
+        one.row,
+        one.property,
+        one.reason,
+        one.detail,
+        one.first_at,
+        one.last_at,
+        one.runs,
+        0 if sent is None else sent.attempts,
+    )
+
+
+def _refused(one: RefusalRow) -> Listed:
+    return Listed(one.row, "", one.reason, "", one.first_at, one.last_at, 0, one.attempts)
+
+
+def count_reasons(found: Iterable[Listed]) -> dict[str, int]:
+    """Return how many problems each reason has, the most frequent first."""
+    return dict(Counter(one.reason for one in found).most_common())
+
+
+def show_problem(store: Store, key: str) -> list[Listed]:
+    """Return the problems of one key; UsageError when it has none."""
+    found = [one for one in list_problems(store) if one.row.key == key]
+    if not found:
+        raise UsageError(f"No problem of '{key}' is listed. `moodle-commcare problems list` names all keys.")
+    return found
+
+
+def retry(store: Store, *, key: str = "", reason: str = "", recreate: bool = False) -> str:
+    """Have refused rows sent again: those of a key, of a reason, or all; returns a sentence.
+
+    With `recreate` rows whose case was deleted become new cases. Raises UsageError when no row is refused there.
+    """
+    rows = _refused_rows(store, lambda one: key in ("", one.row.key) and reason in ("", one.reason), key, reason)
+    if recreate:
+        kept = sorted(one.reason for one in rows if one.reason not in DELETED)
+        if kept:
+            raise UsageError(f"Only a case that was deleted in CommCare is made anew; this one is '{kept[0]}'.")
+        store.recreate([one.row for one in rows])
+    else:
+        store.retry([one.row for one in rows])
+    for mapping in {one.row.mapping for one in rows}:
+        store.put(READS.format(name=mapping), "{}")  # the next run reads it, whatever the intervals say
+    what = "makes a new case of each" if recreate else "sends them whole"
+    return f"{numbered(len(rows), 'record')} taken off the list: the next run {what}."
+
+
+def drop(store: Store, key: str) -> str:
+    """Take the refusal of a key off the list; returns a sentence. UsageError when no row of it is refused."""
+    rows = [one for one in _refused_rows(store, lambda one: one.row.key == key, key, "") if not one.dropped]
+    if not rows:
+        raise UsageError(f"The problem of '{key}' was dropped already.")
+    store.drop([one.row for one in rows])
+    return (
+        f"{numbered(len(rows), 'record')} dropped: not sent until the record or its mapping changes."
+    )
+
+
+def _refused_rows(
+    store: Store, wanted: Callable[[RefusalRow], bool], key: str, reason: str
+) -> Sequence[RefusalRow]:
+    """Return the refused rows that are wanted, dropped ones only by their key."""
+    rows = [one for one in store.refusals() if wanted(one) and (key or not one.dropped)]
+    if rows:
+        return rows
+    found = [one for one in list_problems(store) if key in ("", one.row.key) and reason in ("", one.reason)]
+    if found:
+        raise UsageError(
+            "CommCare refused none of these: every run looks at them anew, so there is nothing to retry or drop. "
+            f"{found[0].remedy}"
+        )
+    there = listed(sorted({one.reason for one in store.refusals()})) or "none at all"
+    what = f" of '{key}'" if key else f" with the reason '{reason}'" if reason else ""
+    raise UsageError(f"No refused record{what} is listed. Reasons of those that are: {there}.")

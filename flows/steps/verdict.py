@@ -1,0 +1,43 @@
+"""What a run is called in the end: completed, degraded, failed. A schedule that is always red is not looked at."""
+
+from __future__ import annotations
+
+from flows.result import Result, RunState
+from flows.words import numbered
+from mappings.engine import Guards
+
+LIST = "`moodle-commcare problems list` says which and what to do."
+
+
+def judge(result: Result, guards: Guards) -> None:
+    """Call the run degraded when a course failed or records could not be sent, failed when CommCare refused many.
+
+    Many are more than `problems_failed` and more than `problems_failed_percent` of the run's records.
+    """
+    failed = [str(number) for number, course in result.courses.items() if course.state == "failed"]
+    if failed:
+        reasons = {course.reason for course in result.courses.values() if course.state == "failed"}
+        result.worse(
+            RunState.DEGRADED,
+            f"Not read: course{'s' * (len(failed) > 1)} {', '.join(failed)}. {' '.join(sorted(reasons))}",
+        )
+    records = sum(_looked_at(counts) for counts in map(vars, result.cases.values()))
+    most = max(guards.problems_failed, records * guards.problems_failed_percent / 100)
+    some = result.refused_rows + result.worrying > guards.problems_degraded
+    calm = RunState.DEGRADED if some else RunState.COMPLETED
+    if result.refused_rows:
+        state = RunState.FAILED if result.refused_rows > most else calm
+        result.worse(
+            state, f"CommCare refused {numbered(result.refused_rows, 'row')}; the others were sent. {LIST}"
+        )
+    if result.worrying:
+        result.worse(calm, f"{numbered(result.worrying, 'record')} {_were(result.worrying)} held back. {LIST}")
+
+
+def _looked_at(counts: dict[str, int]) -> int:
+    """Return how many records of a case type a run looked at; a problem of a value is of one that is counted."""
+    return sum(count for name, count in counts.items() if name not in ("problems", "closed"))
+
+
+def _were(count: int) -> str:
+    return "was" if count == 1 else "were"
