@@ -1,12 +1,15 @@
 """The books of a process that may die: in memory, without a thread, a fault before and after each commit.
 
-What a method read from the same books before need not be read again: a run differs from the next by one fault.
+A method of the store follows from what is in the books and from what it is given: what it did once in the same
+books is known, so that a schedule costs the statements in which it differs from all the others.
 """
 
 from __future__ import annotations
 
 import asyncio
 import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
@@ -16,9 +19,17 @@ from flows.world import Books
 from state import StateError, Store
 from tests.proofs.faults import Faults
 
-UNIMPORTANT = ("alembic_version", "run")  # what runs looked like decides nothing
 KEY = bytes(32)
-MOST = 100_000  # answers remembered
+MOST = 2000  # contents of the books that are kept at a time
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a method did: its answer, how many transactions it committed, and what was in the books then."""
+
+    answer: Any
+    commits: int
+    content: bytes
 
 
 class Memory(Books):
@@ -28,48 +39,69 @@ class Memory(Books):
         self.store = self._first = Store.open("sqlite://", key=KEY)
         self.database = self.store._database
         self.faults = Faults()
-        self._connection = self.database.engine.raw_connection().driver_connection
-        self._known: dict[tuple[bytes, str, bytes], Any] = {}
-        self._version = b""
-        self._accidents = self._commits = 0
-        self._statements = [f"SELECT * FROM {name}" for name in self._names() if name not in UNIMPORTANT]  # noqa: S608
+        self._connection: Any = self.database.engine.raw_connection().driver_connection
+        self._known: dict[tuple[bytes, str, bytes], Known] = {}
+        self._kept: dict[bytes, bytes] = {}
+        self._commits = 0
+        self._statements: list[str] = []
+        names = self.rows("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
+        self._tables = [name for (name,) in names if not name.startswith(("sqlite_", "alembic_"))]
+        self._there = self._content = self._keep()
         event.listen(self.database.engine, "commit", self._commit)
-
-    def _names(self) -> list[str]:
-        rows = self._connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
-        return [name for (name,) in rows if not name.startswith("sqlite_")]
 
     async def do(self, method: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Run a method of the store, unless the process is dead."""
         await asyncio.sleep(0)
         self.faults.live()
-        key = self._version, method.__name__, pickle.dumps((args, kwargs))
-        if key not in self._known:
-            commits = self._commits
-            try:
-                found = method(*args, **kwargs)
-            except BaseException:
-                self._accidents += 1
-                self._version = b"?%d" % self._accidents  # whatever is in them now, nobody has read it
-                raise
-            if self._commits > commits:
-                self._version = blake2b(b"".join((key[0], key[1].encode(), key[2]))).digest()
-                return found
-            self._known[key] = found
-        found = self._known[key]
-        return found.copy() if isinstance(found, dict | list | set) else found
+        key = self._content, method.__name__, pickle.dumps((args, kwargs))
+        known = self._known.get(key)
+        if known is None or self.faults.strikes_within(known.commits):
+            return self._really(key, method, args, kwargs)
+        for _ in range(known.commits):
+            self.faults.at("commit", "")
+        self._content = known.content
+        return known.answer.copy() if isinstance(known.answer, dict | list | set) else known.answer
+
+    def _really(self, key: tuple[bytes, str, bytes], method: Any, args: Any, kwargs: Any) -> Any:
+        self._materialise()
+        commits = self._commits
+        try:
+            answer = method(*args, **kwargs)
+        finally:
+            self._there = self._content = self._keep() if self._commits > commits else self._content
+        if not self.faults.dies_next:
+            kept = answer.copy() if isinstance(answer, dict | list | set) else answer
+            self._known[key] = Known(kept, self._commits - commits, self._content)
+        return answer
+
+    def _materialise(self) -> None:
+        """Let the database hold what the books hold."""
+        if self._there != self._content:
+            self._connection.deserialize(self._kept[self._content])
+            self._there = self._content
+
+    def _keep(self) -> bytes:
+        """Keep what the database holds, and return what tells it from all else."""
+        rows = [self._connection.execute(f"SELECT * FROM {name}").fetchall() for name in self._tables]  # noqa: S608
+        content = blake2b(repr(rows).encode()).digest()
+        if content not in self._kept:
+            if len(self._kept) > MOST:
+                self._kept.clear()
+                self._known.clear()
+            self._kept[content] = bytes(self._connection.serialize())
+        return content
 
     def _commit(self, connection: Connection) -> None:
         """Let the fault of a commit strike; it is called when everything is ready, and nothing is done yet."""
         if not connection.get_execution_options().get("state_writes"):
             return
-        self._commits += 1
         fault = self.faults.at("commit", "")
         if fault == "crash before":
             self.faults.die()
-        elif fault == "disk full":
+        if fault == "disk full":
             raise StateError("The disk is full.")
-        elif fault == "crash after":
+        self._commits += 1
+        if fault == "crash after":
             self.faults.dies_next = True
         elif fault == "cancel":
             self.faults.cancel()
@@ -81,24 +113,30 @@ class Memory(Books):
 
     def take(self) -> bytes:
         """Return the books whole."""
-        return bytes(self._connection.serialize())
+        return self._kept[self._content]
 
-    def put(self, books: bytes, version: bytes) -> None:
-        """Put back what `take` gave; `version` tells contents apart."""
+    def put(self, books: bytes) -> None:
+        """Put back what `take` gave."""
         self._connection.deserialize(books)
-        self._version = version
-        if len(self._known) > MOST:
-            self._known.clear()
-
-    def content(self) -> list[Any]:
-        """Return all that decides what later runs do: every row but those of the runs themselves."""
-        return [sorted(self.rows(statement), key=repr) for statement in self._statements]
+        self._there = self._content = self._keep()
 
     def rows(self, statement: str) -> list[Any]:
         """Read past the engine."""
-        return self._connection.execute(statement).fetchall()
+        if self._kept:
+            self._materialise()
+        found: list[Any] = self._connection.execute(statement).fetchall()
+        return found
+
+    def deciding(self, indifferent: Mapping[str, str]) -> list[Any]:
+        """Return every row, without the columns (by table, "*" for all) that decide nothing."""
+        if not self._statements:
+            for table in self._tables:
+                names = [row[1] for row in self.rows(f"PRAGMA table_info({table})")]
+                left = [name for name in names if name not in indifferent.get(table, "").split()]
+                if indifferent.get(table) != "*":
+                    self._statements.append(f"SELECT {', '.join(left)} FROM {table}")  # noqa: S608
+        return [self.rows(statement) for statement in self._statements]
 
     def close(self) -> None:
         """Close the store."""
         self._first.close()
-

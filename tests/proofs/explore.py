@@ -7,33 +7,60 @@ CommCare, same writes under way, same time) have the same future, so that each m
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from tests.proofs.faults import Plan, kinds_at
-from tests.proofs.small_world import Moment, Ran, SmallWorld
+from tests.proofs.faults import ANY, KINDS, Plan, Point
+from tests.proofs.small_world import REST, Moment, Ran, SmallWorld
 from tests.proofs.stories import PASSES, Story
 from tests.proofs.wires import Breach
 
-Schedule = tuple[Plan, ...]
+PLACES = 60  # random faults strike within so many points of a run
 
 
 @dataclass
 class Tally:
-    """What was covered: schedules in which all faults struck, the runs it took, and moments met again."""
+    """What was covered: schedules all of whose faults struck, the runs it took, and what was found.
+
+    `alike` are schedules that were not run, because one that was leads to the same moment.
+    """
 
     schedules: int = 0
+    alike: int = 0
+    fired: int = 0
     runs: int = 0
-    moments: int = 0
     writes_unchanged: int = 0
     breaches: list[str] = field(default_factory=list)
 
+    def kinds(self) -> Counter[str]:
+        """Return the breaches by the invariant that found them."""
+        return Counter(breach.rsplit("»", 1)[1].split(":")[0].strip() for breach in self.breaches)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A pass of which the beginning is known, and in which one more fault may strike."""
+
+    moment: Moment
+    number: int
+    first: Plan
+    seen: tuple[Point, ...]
+    weight: int = 1
+    """Schedules that lead to the moment."""
+
+    def plans(self) -> Iterator[Plan]:
+        """Yield the plan with each further fault."""
+        for place in range(max(self.first, default=-1) + 1, len(self.seen)):
+            for kind in KINDS[self.seen[place].kind]:
+                yield {**self.first, place: kind}
+
 
 class Explorer:
-    """Explores one story; `tally` counts, and a breach is kept with the schedule that leads to it."""
+    """Explores one story; `tally` counts, and each breach is kept with the schedule that leads to it."""
 
-    def __init__(self, story: Story, *, rest: float | None = None) -> None:
-        self.world = SmallWorld(story) if rest is None else SmallWorld(story, rest=rest)
+    def __init__(self, story: Story, *, rest: float = REST) -> None:
+        self.world = SmallWorld(story, rest=rest)
         self.tally = Tally()
         self._calm: set[tuple[int, bytes]] = set()
         self._steps: dict[tuple[int, bytes], Ran] = {}
@@ -41,18 +68,29 @@ class Explorer:
 
     def close(self) -> None:
         """Close the world."""
-        self.tally.runs = self.world.runs
-        self.tally.moments = len(self._calm)
         self.world.close()
 
     # --- steps --------------------------------------------------------------------------------------------
 
     def undisturbed(self, moment: Moment, number: int) -> Ran:
-        """Do a pass in which nothing goes wrong."""
+        """Do a pass in which nothing goes wrong; the runs after the last pass find all at rest."""
         key = number, moment.key
         if key not in self._steps:
-            self._steps[key] = self.world.run(moment, number)
+            do = self.world.run if number <= PASSES else self.world.run_later
+            self._steps[key] = do(moment, number)
+            if number > PASSES:
+                self._look_at_rest(self._steps[key], number - PASSES)
         return self._steps[key]
+
+    def _look_at_rest(self, ran: Ran, count: int) -> None:
+        """One clean run puts right all that is there, a second one what is gone; the third one is silent."""
+        watch = self.world.watch
+        watch.compare(complete=count > 1)
+        if count > 2:
+            self.tally.writes_unchanged += sum(watch.rows.values())
+            completed = ran.result is not None and ran.result.state == "completed"
+            if watch.rows or not completed:
+                raise Breach(f"I3: a run without changes writes {dict(watch.rows)}, or does not complete")
 
     def chain(self) -> list[Moment]:
         """Return the moments before each pass when nothing ever goes wrong, and the one after the last."""
@@ -62,65 +100,112 @@ class Explorer:
         return moments
 
     def end_well(self, moment: Moment, number: int) -> None:
-        """Do the passes that are left without a fault, then let all come to rest, and compare."""
+        """Do the passes that are left without a fault, then three more, and compare; raises Breach."""
         passed = []
-        while number <= PASSES and (number, moment.key) not in self._calm:
+        while number <= PASSES + 3 and (number, moment.key) not in self._calm:
             passed.append((number, moment.key))
             moment = self.undisturbed(moment, number).moment
             number += 1
-        if (number, moment.key) not in self._calm:
-            self._rest(moment)
-            passed.append((number, moment.key))
         self._calm.update(passed)
 
-    def _rest(self, moment: Moment) -> None:
-        """One clean run puts everything right that is there, a second one what is gone; a third one is silent."""
-        world = self.world
-        after = world.run_later(moment, PASSES + 1)
-        world.watch.compare(complete=False)
-        after = world.run_later(after.moment, PASSES + 2)
-        world.watch.compare(complete=True)
-        after = world.run_later(after.moment, PASSES + 3)
-        world.watch.compare(complete=True)
-        self.tally.writes_unchanged += sum(world.watch.rows.values())
-        if world.watch.rows or after.result is None or after.result.state != "completed":
-            raise Breach(f"I3: a run without changes writes {dict(world.watch.rows)} or does not complete")
+    def attempt(self, job: Job, plan: Plan) -> Ran | None:
+        """Run a pass with faults, and see that all ends well; None when it does not."""
+        try:
+            ran = self.world.run(job.moment, job.number, plan)
+            assert len(plan) == len(ran.faults.fired), "every fault of a plan strikes"
+            self.end_well(ran.moment, job.number + 1)
+        except Breach as breach:
+            self._note(job.number, [(job.seen[place].what if place < len(job.seen) else place, kind) for place, kind in plan.items()], breach)
+            return None
+        self.tally.schedules += 1
+        self.tally.alike += job.weight - 1
+        self.tally.fired += len(plan)
+        return ran
+
+    def _note(self, number: int, fired: object, breach: Breach) -> None:
+        self.tally.breaches.append(f"{self.world.story.name}, run {number}, {fired} » {breach}")
 
     # --- schedules ----------------------------------------------------------------------------------------
 
-    def singles(self) -> Iterator[tuple[int, Plan, Moment]]:
-        """Run each single fault; yields the pass, the fault, and the moment to which it leads."""
+    def first_jobs(self) -> list[Job]:
+        """Return the three passes, each begun with nothing having gone wrong before."""
         moments = self.chain()
         self.end_well(moments[-1], PASSES + 1)
-        for number in range(1, PASSES + 1):
-            yield from self._each(moments[number - 1], number)
+        return [
+            Job(moments[number - 1], number, {}, self._points(moments[number - 1], number))
+            for number in range(1, PASSES + 1)
+        ]
 
-    def _each(self, moment: Moment, number: int, first: Plan | None = None) -> Iterator[tuple[int, Plan, Moment]]:
-        """Run a pass with each fault that may strike after those of `first`."""
-        first = first or {}
-        seen = self._try(moment, number, first, ()) if first else self.undisturbed(moment, number)
-        if seen is None:
-            return
-        for place in range(max(first, default=-1) + 1, len(seen.faults.seen)):
-            for kind in kinds_at(seen.faults.seen[place]):
-                plan = {**first, place: kind}
-                ran = self._try(moment, number, plan, ())
-                if ran is not None:
-                    yield number, plan, ran.moment
+    def _points(self, moment: Moment, number: int) -> tuple[Point, ...]:
+        return tuple(self.undisturbed(moment, number).faults.seen)
 
-    def _try(self, moment: Moment, number: int, plan: Plan, before: Schedule) -> Ran | None:
-        """Run a pass with faults, and see that all ends well; None when it does not."""
-        try:
-            ran = self.world.run(moment, number, plan)
-            assert len(ran.faults.fired) == len(plan), "every fault of a plan strikes"
-            self.end_well(ran.moment, number + 1)
-        except Breach as breach:
-            self.tally.breaches.append(f"{self.world.story.name}, run {number}, {_told(plan, self.world)}: {breach}")
-            return None
-        self.tally.schedules += 1
-        return ran
+    def singles(self) -> list[Job]:
+        """Run each single fault, and return the passes in which a second one may strike."""
+        same, later = list[Job](), Counter[tuple[int, bytes]]()
+        moments: dict[bytes, Moment] = {}
+        for job in self.first_jobs():
+            for plan in job.plans():
+                ran = self.attempt(job, plan)
+                if ran is None:
+                    continue
+                if len(ran.faults.seen) > max(plan) + 1:
+                    same.append(Job(job.moment, job.number, plan, tuple(ran.faults.seen)))
+                moments[ran.moment.key] = ran.moment
+                later[job.number, ran.moment.key] += 1
+        return same + list(self._later(later, moments))
 
+    def _later(self, found: Counter[tuple[int, bytes]], moments: dict[bytes, Moment]) -> Iterator[Job]:
+        """Yield the passes after a first fault, each moment once."""
+        for number in range(1, PASSES):
+            after: Counter[bytes] = Counter()
+            for (ended, key), count in list(found.items()):
+                if ended == number:
+                    after[key] += count
+            for key, count in after.items():
+                moment = moments[key]
+                yield Job(moment, number + 1, {}, self._points(moment, number + 1), count)
+                onward = self.undisturbed(moment, number + 1).moment
+                moments[onward.key] = onward
+                found[number + 1, onward.key] += count
 
-def _told(plan: Plan, world: SmallWorld) -> str:
-    seen = world.watch.faults.seen
-    return "; ".join(f"{kind} at {place} ({seen[place].kind} {seen[place].what})" for place, kind in plan.items() if place < len(seen))
+    def pairs(self, jobs: Iterable[Job]) -> Iterator[None]:
+        """Run each pair, one a step."""
+        for job in jobs:
+            for plan in job.plans():
+                yield None if self.attempt(job, plan) else None
+
+    def sampled_pairs(self, jobs: list[Job], chance: random.Random) -> Iterator[None]:
+        """Run pairs drawn by chance, no pair twice, for ever: it is for the caller to stop."""
+        drawn = set[tuple[int, tuple[tuple[int, str], ...]]]()
+        sizes = [sum(len(KINDS[point.kind]) for point in job.seen) for job in jobs]
+        while True:
+            (index,) = chance.choices(range(len(jobs)), sizes)
+            plan = chance.choice(list(jobs[index].plans()))
+            if (index, tuple(plan.items())) not in drawn:
+                drawn.add((index, tuple(plan.items())))
+                self.attempt(jobs[index], plan)
+                yield
+
+    def random_schedules(self, seed: int) -> Iterator[None]:
+        """Run schedules of three to eight faults drawn by chance, for ever; only those that struck count."""
+        chance = random.Random(seed)
+        known = set[tuple[object, ...]]()
+        beginning = self.world.beginning()
+        while True:
+            fired: tuple[object, ...] = ()
+            moment, number, count = beginning, 1, chance.randint(3, 8)
+            drawn = [chance.randint(1, PASSES) for _ in range(count)]
+            try:
+                for number in range(1, PASSES + 1):
+                    plan = dict.fromkeys((chance.randrange(PLACES) for _ in range(drawn.count(number))), ANY)
+                    ran = self.world.run(moment, number, plan, chance.randrange(2**32))
+                    moment = ran.moment
+                    fired += (number, *ran.faults.struck)
+                self.end_well(moment, PASSES + 1)
+            except Breach as breach:
+                self._note(number, fired, breach)
+            if len(fired) - PASSES >= 3 and fired not in known:
+                known.add(fired)
+                self.tally.schedules += 1
+                self.tally.fired += len(fired) - PASSES
+            yield

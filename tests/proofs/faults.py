@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,10 +12,13 @@ Plan = Mapping[int, str]
 """The number of a point in a run -> the fault that strikes there."""
 
 EFFECTS = ("none", "now", "late 30", "late 299", "late 900")
-REPLIES = ("timeout", "503", "504", "500", "crash")
+REPLIES = ("timeout", "503", "crash")
 KINDS: dict[str, tuple[str, ...]] = {
     "write": (
         *(f"{effect}, {reply}" for effect in EFFECTS for reply in REPLIES),
+        "none, 504",
+        "now, 504",
+        "now, 500",
         "now, cut off",
         "429",
         "429 long",
@@ -28,6 +32,9 @@ KINDS: dict[str, tuple[str, ...]] = {
     "commit": ("crash before", "crash after", "disk full", "cancel"),
 }
 """By kind of point: what may happen there. A write is applied or not, now or late, and answered or not."""
+
+ANY = "any"
+"""In a plan: any fault that may happen there."""
 
 OF_COURSE = frozenset({"503", "lost", "down"})
 """Faults of Moodle that concern one course when they strike one of its requests."""
@@ -62,6 +69,8 @@ class Faults:
     edit: Callable[[], None] = lambda: None
     another: Callable[[float], Awaitable[None]] = field(default=lambda _: asyncio.sleep(0))
     """Let a second worker run, after so many seconds in which this one stood still."""
+    chance: random.Random = field(default_factory=random.Random)
+    """Chooses where a plan says ANY."""
     quiet: bool = False
     """Set while a second worker runs: its points are not counted."""
 
@@ -72,9 +81,19 @@ class Faults:
             return ""
         point, fault = Point(kind, what), self.plan.get(len(self.seen), "")
         self.seen.append(point)
+        fault = self.chance.choice(KINDS[kind]) if fault == ANY else fault
         if fault:
             self.fired.append((point, fault))
         return fault
+
+    @property
+    def struck(self) -> list[tuple[int, str]]:
+        """Return where faults struck, and which."""
+        return [(self.seen.index(point), fault) for point, fault in self.fired]
+
+    def strikes_within(self, points: int) -> bool:
+        """Say whether a fault strikes at one of the next points."""
+        return not self.quiet and any(len(self.seen) + n in self.plan for n in range(points))
 
     def live(self) -> None:
         """Let nothing happen any more once the process is dead."""
@@ -100,7 +119,3 @@ class Faults:
             return fault
         return ""
 
-
-def kinds_at(point: Point) -> Iterable[str]:
-    """Return the faults that may strike at a point."""
-    return KINDS[point.kind]

@@ -14,7 +14,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from hypothesis import HealthCheck, settings
+import stamina
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
@@ -27,6 +28,8 @@ READS = (
     None, "core_course_get_courses_by_field", "core_enrol_get_enrolled_users", "core_user_get_users_by_field",
     "gradereport_user_get_grade_items",
 )  # fmt: skip
+BREAKS = ("lost", "late", "crash before", "crash after")
+"""What may happen to a write whose outcome nobody knows then."""
 person = st.integers(0, 30)
 course = st.integers(0, 1)
 TALLY: Counter[str] = Counter()
@@ -253,31 +256,109 @@ class Machine(RuleBasedStateMachine):
         """Confirm what the last run asked."""
         self.ground.agree()
 
-    @rule(later=st.sampled_from((60.0, 700.0, 1260.0, 3600.0)))
-    def run_once(self, later: float) -> None:
-        """Run."""
+    def _run(self, later: float = 3600.0) -> None:
         self.loop.run(self.ground.run(later))
 
+    @rule(later=st.sampled_from((60.0, 700.0, 1260.0, 3600.0)))
+    def run_later(self, later: float) -> None:
+        """Run a while after the last time."""
+        self._run(later)
+
     @rule()
-    def run_in_an_hour(self) -> None:
+    def run_hourly(self) -> None:
         """Run on schedule."""
-        self.loop.run(self.ground.run())
+        self._run()
+
+    @rule()
+    def run_at_once(self) -> None:
+        """Run again at once, as a person does who does not trust it."""
+        self._run(1.0)
+
+    @rule(runs=st.integers(2, 4))
+    def run_for_a_while(self, runs: int) -> None:
+        """Let the schedule go on."""
+        for _ in range(runs):
+            self._run()
 
     @rule(where=course)
     def run_for_a_course(self, where: int) -> None:
         """Run for one course only."""
         self.loop.run(self.ground.run(courses=(self.ground.courses[where],)))
 
+    # --- what a random walk seldom finds ------------------------------------------------------------------
 
-def prove(examples: int, *, derandomize: bool, seconds: float = 0.0) -> dict[str, object]:
-    """Run so many examples, write down the figures and return them."""
+    def _break_the_next_write(self, how: str) -> None:
+        self.ground.faults += 1
+        if how == "lost":
+            self.commcare.drop_reply_after_commit(3)
+        elif how == "late":
+            self.commcare.late_write(900.0, 3)
+        else:
+            self.ground.on_write = how
+
+    @rule(who=person, how=st.sampled_from(BREAKS), later=st.sampled_from((60.0, 700.0, 1260.0)))
+    def change_break_flip_back(self, who: int, how: str, later: float) -> None:
+        """Change a value, lose sight of its write, change it back, run."""
+        before = self.site.users[self._person(who)].city
+        self.site.update_user(self._person(who), city="Elsewhere")
+        self._break_the_next_write(how)
+        self._run()
+        self.site.update_user(self._person(who), city=before)
+        self._run(later)
+
+    @rule(where=course, who=person, how=st.sampled_from(("", *BREAKS)), agrees=st.booleans())
+    def leave_and_return(self, where: int, who: int, how: str, agrees: bool) -> None:
+        """Take a member out until the case is marked as left, lose sight of that write, and let him return."""
+        place, members = self.ground.courses[where], self._members(where)
+        if not members:
+            return
+        someone = members[who % len(members)]
+        self.site.unenrol(place, someone)
+        self._run()
+        if how:
+            self._break_the_next_write(how)
+        self._run()
+        if agrees and self.ground.agree():
+            self._run()
+        if not self.site.users[someone].deleted:
+            self.site.enrol(place, someone)
+        self._run(700.0)
+
+    @rule(how=st.sampled_from(BREAKS), later=st.sampled_from((1.0, 60.0, 700.0, 1260.0)))
+    def join_and_break(self, how: str, later: float) -> None:
+        """Let somebody new come, lose sight of the first write of his case, and run again."""
+        self.enrol(0, 30)
+        self._break_the_next_write(how)
+        self._run()
+        self._run(later)
+
+    @rule(who=person, how=st.sampled_from(BREAKS))
+    def back_up_change_restore(self, who: int, how: str) -> None:
+        """Copy the books, send a change, put the copy back, change the value back."""
+        before = self.site.users[self._person(who)].city
+        self.back_up()
+        self.site.update_user(self._person(who), city="Elsewhere")
+        self._break_the_next_write(how)
+        self._run()
+        self.restore()
+        self.site.update_user(self._person(who), city=before)
+        self._run(60.0)
+
+
+def prove(examples: int, *, derandomize: bool, shrink: bool = True) -> dict[str, object]:
+    """Run so many examples, write down the figures and return them; the smallest failing one is raised."""
     started = time.monotonic()
     TALLY.clear()
+    stamina.set_testing(True, attempts=5)
     box = settings(
         max_examples=examples, stateful_step_count=STEPS, derandomize=derandomize, deadline=None, database=None,
         suppress_health_check=list(HealthCheck), print_blob=False,
+        phases=(Phase.generate, Phase.shrink) if shrink else (Phase.generate,),
     )  # fmt: skip
-    run_state_machine_as_test(Machine, settings=box)
+    try:
+        run_state_machine_as_test(Machine, settings=box)
+    finally:
+        stamina.set_testing(False)
     figures: dict[str, object] = {
         "name": "machine", "tried": TALLY["examples"], "runs": TALLY["runs"], "fired": TALLY["faults"],
         "duplicates": 0, "lost": 0, "wrong": 0, "writes_on_unchanged": 0,
