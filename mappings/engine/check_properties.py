@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from mappings.engine.catalogue import CatalogueField, find_field
@@ -31,7 +32,19 @@ def check_properties(findings: Findings) -> None:
             if template in names:
                 sentence = f"{quoted(names[template])} makes the same names: {template}"
                 findings.tell((*loc, "one_property_per", "name"), sentence, "give one of them another name")
+            _check_collisions(findings, loc, spec.one_property_per)
             names.setdefault(template, name)
+
+
+def _check_collisions(findings: Findings, loc: Loc, spec: ElementsSpec) -> None:
+    """Warn about a property that an element could make as well; a bare id makes digits only."""
+    start, _, end = (re.escape(part) for part in spec.name.partition(KEY_MARK))
+    made = re.compile(f"{start}{'.+' if spec.key.transform else '[0-9]+'}{end}")
+    for other in findings.spec.properties:
+        if other != loc[-1] and KEY_MARK in spec.name and made.fullmatch(other):
+            sentence = f"{quoted(other)} is a property of its own, and an element could make it too"
+            remedy = f"give one of them another name; {spec.name} makes this one from the key of an element"
+            findings.tell((*loc, "one_property_per", "name"), sentence, remedy, severity="warning")
 
 
 def check_name(findings: Findings, loc: Loc, name: str) -> bool:

@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from mappings.engine.problems import quoted, suggestion
 from mappings.engine.project_spec import LookupSpec
@@ -46,8 +47,7 @@ def code_list(name: str, entries: Mapping[str, str]) -> CodeTable:
     return code_table(name, values, entries.get("otherwise"))
 
 
-@dataclass(frozen=True)
-class TableFault:
+class TableFault(NamedTuple):
     """What is wrong with a table: on a `line` of the CSV file, or (line 0) at a `key` of project.yaml."""
 
     line: int

@@ -30,8 +30,7 @@ from mappings.engine.values import Evaluate, Rejected, compile_property
 from mappings.engine.words import in_language
 
 
-@dataclass(frozen=True)
-class IndexRule:
+class IndexRule(NamedTuple):
     """A parent of a mapping's cases; `mapping` is the file that makes them."""
 
     name: str
@@ -138,7 +137,10 @@ class CompiledMapping:
         name = _filled(parts.name, record, context, "@name", held)
         indices = tuple(_references(parts.indices, record, context, held)) if parts.indices else ()
         properties = _evaluate(parts.properties, record, context, (problems, held))
-        once, ignored, listed = self._fill(record, context, properties, (problems, held))
+        once, ignored = parts.once, parts.ignored
+        listed: dict[str, frozenset[str]] = {}
+        if parts.families:
+            once, ignored, listed = self._fill(record, context, properties, (problems, held))
         owner = parts.owner(record, problems)
         if held:
             return HeldBack(key, (*held, *problems))
@@ -216,10 +218,11 @@ class Planned(NamedTuple):
 def _planned(name: str, spec: PropertySpec, around: Surroundings, *, personal: bool) -> Planned:
     plain = plain_steps(spec.transform, around)
     evaluate = compile_property(name, spec, around, personal=personal)
-    if plain is None or spec.source is None or "." in spec.source:
+    field_name = spec.source or (spec.first_of[0] if spec.first_of else "")  # a text in the first one is the value
+    if plain is None or not field_name or "." in field_name:
         return Planned(name, "", Absent, False, (), evaluate)
     keeps_blanks = plain.kind is str and plain.steps[:1] != [str.strip]
-    return Planned(name, spec.source, plain.kind, keeps_blanks, plain.steps, evaluate)
+    return Planned(name, field_name, plain.kind, keeps_blanks, plain.steps, evaluate)
 
 
 def _evaluate(
@@ -266,8 +269,7 @@ def _references(
             held += found
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """Where a mapping stands among the others: its parents and its level."""
 
     level: int

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from mappings.engine.catalogue import Catalogue, find_field
 from mappings.engine.compile import CompiledMapping
 
 
-@dataclass(frozen=True)
-class Cost:
+class Cost(NamedTuple):
     """One thing that a run does because of a mapping; `fields` as the catalogue writes them, blocks as grade.*."""
 
     mapping: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from mappings.engine.catalogue import (
     PROJECT_FIELDS,
@@ -38,8 +38,7 @@ _KINDS: Final[Mapping[str, str]] = {
 }
 
 
-@dataclass(frozen=True)
-class ProjectNames:
+class ProjectNames(NamedTuple):
     """The names that project.yaml defines, whether or not what they name is right.
 
     `code_lists` is None when a part of them could not be read, so that no name is known to be wrong; `spaced` has

@@ -70,8 +70,7 @@ class Surroundings:
         return self.code_lists if kind == "code list" else self.lookups
 
 
-@dataclass(frozen=True)
-class StepFault:
+class StepFault(NamedTuple):
     """What is wrong with one transform; `loc` is relative to it, `key` marks the key instead of the value."""
 
     loc: Loc

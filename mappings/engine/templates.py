@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from mappings.engine.catalogue import PROJECT_FIELDS
 from mappings.engine.draft import Context
@@ -16,8 +16,7 @@ Render = Callable[[Record, Context], "str | Absent | None"]
 _PIECE = re.compile(r"\{\{|\}\}|\{[^{}]*\}|[{}]|[^{}]+")
 
 
-@dataclass(frozen=True)
-class Piece:
+class Piece(NamedTuple):
     """A part of a template: plain `text`, or the `path` of a field; `offset` is where it starts in the text."""
 
     text: str

@@ -1,7 +1,7 @@
 """The transforms of the language: a closed list of 23, text in and text out unless they say otherwise."""
 
-from __future__ import annotations
-
+# No `from __future__ import annotations`: what a transform takes is read off its annotations, which then need not
+# be made out of texts each time the command starts.
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date as Date
 from datetime import tzinfo

@@ -16,6 +16,7 @@ from tests.mappings.workbench import CATALOGUE, HEAD, folder, messages, shipped
 STUDENT = (
     f"{HEAD}properties: {{x: department}}\ntests: [{{name: a, given: {{id: 1}}, expect: {{held_back: true}}}}]\n"
 )
+CODED = "{source: item.id, transform: [{code_list: item_names}]}"
 OFF = STUDENT.replace("language: 1", "language: 1\nenabled: false")
 CHILD = """
 language: 1
@@ -80,6 +81,19 @@ def test_the_data_dictionary_is_narrower(name: str) -> None:
 def test_names_that_are_lost_or_refused(tmp_path: Path, expected: str, name: str) -> None:
     """A property that would not arrive is told before anything is sent."""
     assert any(expected in line for line in told(tmp_path, student=STUDENT.replace("{x: dep", f"{{{name}: dep")))
+
+
+@pytest.mark.parametrize(
+    ("expected", "name", "key"),
+    [(1, "g_55", "item.id"), (0, "g_total", "item.id"), (0, "h_5", "item.id"), (1, "g_x", CODED)],
+)
+def test_names_that_elements_could_make_too(tmp_path: Path, expected: int, name: str, key: str) -> None:
+    """A property beside `one_property_per` whose name an element could make is doubtful."""
+    family = f'{{each: items, key: {key}, name: "g_{{key}}", source: grade.raw}}'
+    lines = f"  {name}: status\n  g: {{one_property_per: {family}}}"
+    child = CHILD.replace("properties: {x: status}", f"properties:\n{lines}")
+    found = told(tmp_path, student=STUDENT, enrolment=child)
+    assert expected == len([line for line in found if "an element could make it too" in line])
 
 
 # --- parents ------------------------------------------------------------------------------------------------

@@ -67,7 +67,7 @@ def test_the_same_name_in_both_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("expected", "lists"),
     [
-        ("code_lists.yaml:3:16: a bracket that was opened here is not closed", "language: 1\ncode_lists:\n  skills: {a: b: c}\n"),
+        ("code_lists.yaml:3:16: a bracket that was opened", "language: 1\ncode_lists:\n  skills: {a: b: c}\n"),
         ("code_lists.yaml:1:1: unknown key 'lists'", "lists: {}\n"),
         (
             "code_lists.yaml:3:3: code list 'skills' has no entry",
