@@ -17,7 +17,7 @@ from flows.catalogue import field_catalogue
 from mappings.engine.odd_texts import schema_line
 from mappings.engine.schema import schemas, write_schemas
 from mappings.engine.transform import TRANSFORMS
-from tests.mappings.workbench import SHIPPED
+from tests.mappings.workbench import ROOT, SHIPPED
 
 FILES = sorted([*SHIPPED.glob("*.yaml"), SHIPPED / "demo" / "project.yaml"])
 HEAD = """
@@ -184,3 +184,23 @@ def test_the_files_are_texts_for_any_system() -> None:
         raw = file.read_bytes()
         assert (raw.endswith(b"}\n"), False) == (True, b"\r" in raw)
         assert json.loads(raw)["$schema"].endswith("draft-07/schema#")
+
+
+MISTAKES = ROOT / "tests" / "mistakes"
+WRONG_KEYS = sorted(
+    golden.stem
+    for golden in MISTAKES.glob("*.txt")
+    if "unknown key" in golden.read_text("utf-8") and "given twice" not in golden.read_text("utf-8")
+)
+
+
+@pytest.mark.parametrize("name", WRONG_KEYS)
+def test_typical_mistakes_are_marked(name: str) -> None:
+    """Whatever the checker calls an unknown key is marked in the editor already."""
+    kind = "project" if name.startswith("project-") else "mapping"
+    assert marked((MISTAKES / f"{name}.yaml").read_text("utf-8"), kind)
+
+
+def test_there_are_such_mistakes() -> None:
+    """Enough of the typical mistakes have a key that does not exist."""
+    assert len(WRONG_KEYS) >= 5
