@@ -16,6 +16,7 @@ from tests.proofs.small_world import REST, Moment, Ran, SmallWorld
 from tests.proofs.stories import PASSES, Story
 from tests.proofs.wires import Breach
 
+FEW = 20  # pairs of one job, when not all are run
 PLACES = 60  # random faults strike within so many points of a run
 
 
@@ -48,6 +49,11 @@ class Job:
     seen: tuple[Point, ...]
     weight: int = 1
     """Schedules that lead to the moment."""
+
+    def told(self, plan: Plan) -> str:
+        """Say a plan in words."""
+        points = [(self.seen[place], fault) for place, fault in plan.items()]
+        return ", ".join(f"{fault} at {point.kind} {point.what}".strip() for point, fault in points)
 
     def plans(self) -> Iterator[Plan]:
         """Yield the plan with each further fault."""
@@ -115,7 +121,7 @@ class Explorer:
             assert len(plan) == len(ran.faults.fired), "every fault of a plan strikes"
             self.end_well(ran.moment, job.number + 1)
         except Breach as breach:
-            self._note(job.number, [(job.seen[place].what if place < len(job.seen) else place, kind) for place, kind in plan.items()], breach)
+            self._note(job.number, job.told(plan), breach)
             return None
         self.tally.schedules += 1
         self.tally.alike += job.weight - 1
@@ -168,22 +174,20 @@ class Explorer:
                 moments[onward.key] = onward
                 found[number + 1, onward.key] += count
 
-    def pairs(self, jobs: Iterable[Job]) -> Iterator[None]:
-        """Run each pair, one a step."""
-        for job in jobs:
-            for plan in job.plans():
-                yield None if self.attempt(job, plan) else None
+    def after(self, job: Job) -> Job:
+        """Return the pass that follows a job."""
+        moment = self.world.run(job.moment, job.number, job.first).moment
+        return Job(moment, job.number + 1, {}, self._points(moment, job.number + 1))
 
-    def sampled_pairs(self, jobs: list[Job], chance: random.Random) -> Iterator[None]:
-        """Run pairs drawn by chance, no pair twice, for ever: it is for the caller to stop."""
-        drawn = set[tuple[int, tuple[tuple[int, str], ...]]]()
-        sizes = [sum(len(KINDS[point.kind]) for point in job.seen) for job in jobs]
-        while True:
-            (index,) = chance.choices(range(len(jobs)), sizes)
-            plan = chance.choice(list(jobs[index].plans()))
-            if (index, tuple(plan.items())) not in drawn:
-                drawn.add((index, tuple(plan.items())))
-                self.attempt(jobs[index], plan)
+    def pairs(self, jobs: Iterable[Job], chance: random.Random | None = None) -> Iterator[None]:
+        """Run pairs, one a step: all of them, or with `chance` a few of each job, in any order."""
+        jobs = list(jobs)
+        if chance is not None:
+            chance.shuffle(jobs)
+        for job in jobs:
+            plans = list(job.plans())
+            for plan in plans if chance is None else chance.sample(plans, min(FEW, len(plans))):
+                self.attempt(job, plan)
                 yield
 
     def random_schedules(self, seed: int) -> Iterator[None]:

@@ -28,7 +28,7 @@ KINDS: dict[str, tuple[str, ...]] = {
         "frozen",
     ),
     "read": ("503", "429", "lost", "down", "crash", "cancel"),
-    "moodle": ("503", "lost", "down", "short", "edit", "crash", "cancel", "second worker", "frozen"),
+    "moodle": ("503", "lost", "down", "short", "short on", "edit", "crash", "cancel", "second worker", "frozen"),
     "commit": ("crash before", "crash after", "disk full", "cancel"),
 }
 """By kind of point: what may happen there. A write is applied or not, now or late, and answered or not."""
@@ -61,6 +61,8 @@ class Faults:
     fired: list[tuple[Point, str]] = field(default_factory=list)
     down: set[str] = field(default_factory=set)
     """What does not work any more in this run."""
+    hidden: set[str] = field(default_factory=set)
+    """What leaves out its last row, from now on, in this run."""
     short: set[str] = field(default_factory=set)
     """Keys that an answer of Moodle left out without a word."""
     dead: bool = False

@@ -75,8 +75,15 @@ class Watch:
             if LEFT in row.get("properties", {}).values():
                 missing = self.lacked.get(key, 0) + (key in self._lacking | self.faults.short)
                 self._hold(missing > 1, f"I5: {key} is marked as left after {missing} reads without it")
+                self._hold(not self._asks(key), f"I5: {key} is marked as left and nobody was asked")
             for index in row.get("indices", {}).values():
                 self._parent_is_known(key, index["case_id"])
+
+    def _asks(self, key: str) -> bool:
+        """Say whether a person has to agree: nobody is left where this key was."""
+        place = key.rpartition("-")[0]
+        gone = self._lacking | self.faults.short
+        return not any(other.startswith(f"{place}-") and other not in gone for other in self._keys)
 
     def _parent_is_known(self, key: str, parent: str) -> None:
         known = self._books.rows(f"SELECT key FROM case_row WHERE case_id = '{parent}'")  # noqa: S608
@@ -159,7 +166,7 @@ class Watch:
     def _same_school(self) -> bool:
         """Say whether Moodle told one story in this run, and told it whole."""
         kinds = {fault for _, fault in self.faults.fired}
-        return not kinds & {"edit", "short", "second worker", "frozen"}
+        return not kinds & {"edit", "short", "short on", "second worker", "frozen"}
 
     def _checkpoints_are_true(self) -> None:
         """A course that counts as read by this run has no row that is not settled (I4), also after a crash."""
@@ -200,7 +207,7 @@ class Watch:
         faults = self.faults.fired
         if len(faults) != 1 or faults[0][0].kind != "moodle" or faults[0][1] not in OF_COURSE:
             return
-        course = faults[0][0].what.partition(" ")[2]
+        course = (*faults[0][0].what.split(), "")[1]
         checked = {number for number, run in self._books.rows("SELECT course_id, run_id FROM course") if run == self.current}
         others = {number for number in COURSES if str(number) != course}
         if course:

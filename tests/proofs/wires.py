@@ -21,7 +21,6 @@ from adaptors.moodle.fake import FakeMoodle
 from tests.proofs.faults import Faults
 
 Answers = Callable[[str, str, Mapping[str, Any]], Awaitable[httpx.Response]]
-IDS_ONLY = {"options[0][name]": "userfields", "options[0][value]": "id"}
 _REMEMBERED: dict[tuple[int, tuple[tuple[str, str], ...]], httpx.Response] = {}
 
 
@@ -57,7 +56,7 @@ class MoodleWire:
         """Answer one request."""
         await asyncio.sleep(0)
         form: dict[str, str] = content["data"]
-        what = f"{form['wsfunction']} {form.get('courseid', '')}".strip()
+        what = _what(form)
         fault = await self._faults.strike(self._faults.at("moodle", what))
         if fault == "down":
             self._faults.down.add(what)
@@ -69,7 +68,10 @@ class MoodleWire:
         if fault == "lost":
             raise httpx.ReadTimeout("No answer.")
         answer = self._answer(method, url, form)
-        answer = self._shortened(answer, form) if fault == "short" else answer
+        if fault == "short on":
+            self._faults.hidden.add(what)
+        if fault == "short" or what in self._faults.hidden:
+            answer = self._shortened(answer, form)
         await asyncio.sleep(0)
         self._faults.live()
         return answer
@@ -88,9 +90,18 @@ class MoodleWire:
         body = json.loads(answer.content)
         rows = body if isinstance(body, list) else body.get("courses", [])
         lacked = rows.pop() if rows else {}
-        if IDS_ONLY.items() <= form.items() and form.get("options[1][name]") != "onlysuspended" and lacked:
+        if _what(form).endswith(" ids") and lacked:
             self._faults.short |= {f"test-user-{lacked['id']}", f"test-enrol-{form['courseid']}-{lacked['id']}"}
         return httpx.Response(200, json=body)
+
+
+def _what(form: Mapping[str, str]) -> str:
+    """Name a request: function, course, and which of its lists."""
+    name, course = form["wsfunction"], form.get("courseid", "")
+    if form.get("options[1][name]") == "onlysuspended":
+        return f"{name} {course} suspended"
+    part = "ids" if form.get("options[0][value]") == "id" else "page"
+    return f"{name} {course} {part}" if course else name
 
 
 class Watches(Protocol):
