@@ -11,6 +11,8 @@ from typing import Any
 
 import typer
 
+from flows.audit import audit
+from flows.audited import Audit
 from flows.check import run_checks
 from flows.endings import Stopped, print_json, say
 from flows.open import open_preview, open_world
@@ -32,6 +34,21 @@ def run_once(settings: Settings, options: Options) -> Result:
             try:
                 with shown_progress() as progress:
                     return await sync_once(world, options, progress)
+            finally:
+                await world.close()
+
+    return asyncio.run(run())
+
+
+def run_audit(settings: Settings, repair: bool) -> Audit:
+    """Audit with progress on standard error; raises Stopped after a signal."""
+
+    async def run() -> Audit:
+        with stoppable(asyncio.current_task(), "Stopping."):
+            world = open_world(settings)
+            try:
+                with shown_progress() as progress:
+                    return await audit(world, repair=repair, progress=progress)
             finally:
                 await world.close()
 

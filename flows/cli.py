@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from flows.cli_mappings import mappings_app
-from flows.cli_problems import problems_app
+from flows.cli_problems import audit, problems_app
 from flows.endings import FAILED, NAME, OK, POSTPONED, command, fail, plain_endings, print_json, say, wrapped
 from flows.options import (
     ENV_FILE,
@@ -38,6 +38,7 @@ app = typer.Typer(
 )
 app.add_typer(mappings_app, name="mappings")
 app.add_typer(problems_app, name="problems")
+app.command()(audit)
 
 
 @app.command()

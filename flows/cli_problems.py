@@ -85,3 +85,23 @@ def problems_drop(key: Key, env_file: EnvFile = ENV_FILE) -> None:
 
     with plain_endings(), open_store(read_settings(env_file)) as store:
         say(drop(store, key))
+
+
+def audit(
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Let the next run write again what people changed in CommCare.")
+    ] = False,
+    env_file: EnvFile = ENV_FILE,
+    as_json: AsJson = False,
+) -> None:
+    """List our cases in CommCare and tell what is double, deleted, closed, moved, or not as it was sent."""
+    from flows.attended import run_audit
+    from flows.show_books import show_audit
+
+    with plain_endings(as_json, stopped="Stopped. Nothing is half done; start it again at any time."):
+        found = run_audit(read_settings(env_file), repair)
+        if as_json:
+            print_json(found.as_json())
+        else:
+            show_audit(found)
+        raise typer.Exit(found.state.exit_code)

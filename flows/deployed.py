@@ -16,6 +16,8 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from adaptors.errors import AdaptorError
+from flows.audit import audit as audit_once
+from flows.audited import Audit
 from flows.errors import UsageError
 from flows.open import open_world
 from flows.redact import install
@@ -60,6 +62,36 @@ async def sync(
     return final_state(result)
 
 
+@flow(name="audit", persist_result=False, log_prints=False)
+async def audit(repair: bool = False) -> State[None]:
+    """List our cases in CommCare and compare them with what was sent.
+
+    Args:
+        repair: Let the next run write again what people changed in CommCare.
+    """
+    log = get_run_logger()
+    try:
+        found = await _audit(repair)
+    except Exception as error:
+        log.error(_detail(error))
+        return Failed(message=reason(error))
+    log.info(found.summary)
+    for message in found.messages:
+        log.log(INFO if found.state == RunState.COMPLETED else WARNING, message)
+    return _state(found.state, f"{found.summary} {' '.join(found.messages)}".strip())
+
+
+async def _audit(repair: bool) -> Audit:
+    """Audit with the settings of the worker; the books are let go whatever happens."""
+    settings = load_settings(os.environ, Path(".env"))
+    install(settings.secrets())
+    world = open_world(settings)
+    try:
+        return await audit_once(world, repair=repair)
+    finally:
+        await world.close()
+
+
 async def _run(options: Options, log: Logger | LoggerAdapter[Logger]) -> Result:
     """Run once with the settings of the worker; the lease and the books are let go whatever happens."""
     settings = load_settings(os.environ, Path(".env"))
@@ -93,9 +125,12 @@ def final_state(result: Result) -> State[None]:
     A run that did not do all it should is of type Failed (also one named Degraded), one that only waits or is
     postponed of type Completed. The names are those of the command, so that an automation can wait for each.
     """
-    message = " ".join(result.messages or _counts(result)) or "There was nothing to do."
-    make = Failed if result.state in (RunState.FAILED, RunState.DEGRADED) else Completed
-    return make(name=result.state.capitalize(), message=message)
+    return _state(result.state, " ".join(result.messages or _counts(result)) or "There was nothing to do.")
+
+
+def _state(state: RunState, message: str) -> State[None]:
+    make = Failed if state in (RunState.FAILED, RunState.DEGRADED) else Completed
+    return make(name=state.capitalize(), message=message)
 
 
 def reason(error: Exception) -> str:

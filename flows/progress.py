@@ -17,6 +17,7 @@ STAGES = {
     "courses": "Reading courses",
     "engagement": "Reading what people did",
     "cases": "Sending cases",
+    "audit": "Listing CommCare's cases",
 }
 PARTS = 5  # lines a stage, where there is no terminal
 

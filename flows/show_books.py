@@ -16,7 +16,7 @@ from flows.show_problems import laid_out
 from flows.words import numbered
 
 if TYPE_CHECKING:
-    from flows.audit import Audit
+    from flows.audited import Audit
 
 MOST = 50  # rows of a table
 

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, bindparam, select, update
 from state.cases import COLUMNS, LIVING, Cases
 from state.rows import Held, RowId
 from state.tables import at_row, case_row, row_parameters
+from state.tables import name as name_table
 
 AT_ONCE = 5_000  # case ids in one walk through the rows
 NO_DIGEST = bytes(16)
@@ -23,6 +24,11 @@ class Audits(Cases):
         """Return the mappings of which the books know cases, also those that are switched off or gone."""
         with self._database.reading() as connection:
             return set(connection.scalars(select(case_row.c.mapping).distinct()))
+
+    def property_names(self) -> set[str]:
+        """Return the names of everything that was ever sent."""
+        with self._database.reading() as connection:
+            return set(connection.scalars(select(name_table.c.name)))
 
     def by_case_ids(self, mappings: Collection[str], case_ids: Collection[str]) -> dict[str, Held]:
         """Return the rows of some mappings that have these case ids, by case id.

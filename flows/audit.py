@@ -1,0 +1,224 @@
+"""The audit: every case of ours that CommCare lists, against the books; what differs is told.
+
+CommCare does not mind a key that is used twice, people edit, close and delete cases, and a run in which nothing
+changed looks at none of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import secrets
+from collections.abc import AsyncIterator, Collection, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from adaptors.commcare.cases import CaseReply
+from adaptors.errors import AdaptorError, Retriable
+from flows.audited import Audit, Finding, conclude
+from flows.errors import Overlap
+from flows.result import RunState
+from flows.steps.due import READS
+from flows.steps.edits import IN_WORDS
+from flows.steps.lease import Lease
+from flows.steps.listing import Comparer, Differences
+from flows.world import Progress, World, silent
+from mappings.engine import CompiledMapping
+from state import Held, RowId, StateError
+
+AT_ONCE = 5_000  # cases compared with one walk through the books
+LAG = 900.0  # seconds: what was written later than that may not be in CommCare's search yet
+LONGEST = 6_000  # letters of property names in one address
+LIVES = frozenset({"active", "ended", "withdrawn", "withdrawing"})
+
+
+async def audit(world: World, *, repair: bool = False, progress: Progress = silent) -> Audit:
+    """List all our cases and compare them with the books; with `repair` the next run writes again what drifted.
+
+    The lease is held meanwhile: what a run writes during a listing would look like a change by hand.
+    """
+    now, started = world.clock.now(), world.clock.monotonic()
+    found = Audit(f"audit-{datetime.fromtimestamp(now, UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}")
+    lease, before = Lease(world, found.run_id), world.commcare.requests.total()
+    try:
+        await lease.take()
+        try:
+            await _Auditor(world, found, lease, repair, progress).run()
+        finally:
+            await asyncio.shield(lease.release())
+        conclude(found, repair)
+    except Overlap as error:
+        found.stop(RunState.POSTPONED, str(error))
+    except Retriable as error:
+        found.stop(RunState.POSTPONED, f"{error} The audit came to no end; try again later.")
+    except (AdaptorError, StateError) as error:
+        found.stop(RunState.FAILED, str(error))
+    found.requests = world.commcare.requests.total() - before
+    found.seconds = world.clock.monotonic() - started
+    return found
+
+
+@dataclass
+class _Auditor:
+    """An audit under way; of a listed case only a few bytes are kept."""
+
+    world: World
+    found: Audit
+    lease: Lease
+    repair: bool
+    progress: Progress
+    listed: set[int] = field(default_factory=set)
+    keys: set[int] = field(default_factory=set)
+    doubled: set[str] = field(default_factory=set)
+    orphans: list[int] = field(default_factory=list)
+    resting: Collection[RowId] = ()
+    voided: set[str] = field(default_factory=set)
+
+    async def run(self) -> None:
+        """Go through the case types, then through what was found by the way."""
+        books, store = self.world.books, self.world.books.store
+        self.started = self.world.clock.now()
+        await books.do(store.take_key)  # with another key than theirs, all digests would differ
+        self.resting = await books.do(store.intents)
+        in_books = await books.do(store.mappings_with_cases)
+        by_type = dict[str, list[CompiledMapping]]()
+        for mapping in self.world.project.mappings:
+            by_type.setdefault(mapping.case_type, []).append(mapping)
+        others = in_books - {mapping.name for mapping in self.world.project.mappings}
+        for case_type, mappings in by_type.items():
+            await self._type(case_type, mappings, others)
+        self._without_doubles()
+        for name in sorted(self.voided):
+            await books.do(store.put, READS.format(name=name), "{}")  # read by the next run, whatever is due
+
+    async def _type(self, case_type: str, mappings: list[CompiledMapping], others: Collection[str]) -> None:
+        """List the cases of a type, compare them, and see which known ones are not among them."""
+        store, names = self.world.books.store, [mapping.name for mapping in mappings]
+        asked = await self._asked(mappings)
+        comparer = Comparer(
+            {mapping.name: mapping for mapping in mappings}, store.digest, self.world.project.time_zone, asked
+        )
+        counts = {name: await self.world.books.do(store.count_known, name) for name in names}
+        known = sum(counts.values())
+        self.listed.clear()
+        async for chunk in _chunks(self.world.commcare.list_cases(case_type, fields=sorted(asked or ()))):
+            await self.lease.hold()
+            self.found.cases[case_type] += len(chunk)
+            ids = [case.case_id for case in chunk]
+            self.listed.update(map(_short, ids))
+            held = await self.world.books.do(store.by_case_ids, [*names, *others], ids)
+            await self._compare(comparer, chunk, held)
+            self.progress("audit", min(len(self.listed), known), known)
+        for mapping in mappings:
+            await self._deleted(mapping, counts[mapping.name])
+
+    async def _asked(self, mappings: Iterable[CompiledMapping]) -> frozenset[str] | None:
+        """Return the properties to list; None, which is all, when they would be too many for one address."""
+        named = await self.world.books.do(self.world.books.store.property_names)
+        asked = {name for mapping in mappings for name in mapping.spec.properties}
+        asked |= {name for name in named for mapping in mappings if mapping.definition_of(name)}
+        return frozenset(asked) if 0 < sum(len(name) + 1 for name in asked) <= LONGEST else None
+
+    async def _compare(self, comparer: Comparer, cases: list[CaseReply], held: dict[str, Held]) -> None:
+        """Compare some cases, note new owners, and have the next run write again what drifted."""
+        owners, voided = dict[RowId, str](), dict[RowId, list[str]]()
+        for case in cases:
+            self._key(case)
+            known = held.get(case.case_id)
+            if known is None:
+                self._orphan(case)
+            elif known.row not in self.resting and known.pushed_at < self.started - LAG:
+                differences = comparer.differences(case, known)
+                if case.closed and known.case.status in LIVES:
+                    self._tell("closed_by_hand", case, known)
+                    continue
+                self._tell_differences(case, known, differences)
+                if differences.owner_moved:
+                    owners[known.row] = case.owner_id
+                again = [*differences.drifted]
+                again += ["@owner"] if differences.owner_moved and differences.owner_is_ours else []
+                if again:
+                    voided[known.row] = again
+        books, store = self.world.books, self.world.books.store
+        await books.do(store.note_owners, owners)
+        await self._void(voided)
+
+    async def _void(self, names: dict[RowId, list[str]]) -> None:
+        if self.repair and names:
+            await self.world.books.do(self.world.books.store.void_values, names)
+            self.found.repaired += len(names)
+            self.voided |= {row.mapping for row in names}
+
+    def _key(self, case: CaseReply) -> None:
+        """See whether another case has the same key; keys that are not ours are nobody's business."""
+        if not self._is_ours(case):
+            return
+        short = _short(str(case.external_id))
+        if short in self.keys:
+            self.doubled.add(str(case.external_id))
+        self.keys.add(short)
+
+    def _orphan(self, case: CaseReply) -> None:
+        if self._is_ours(case):
+            self.orphans.append(_short(str(case.external_id)))
+            self.found.tell(Finding("orphan", str(case.external_id), "", case.case_type, case.case_id))
+
+    def _is_ours(self, case: CaseReply) -> bool:
+        return (case.external_id or "").startswith(f"{self.world.project.site}-")
+
+    def _tell_differences(self, case: CaseReply, known: Held, found: Differences) -> None:
+        if found.drifted:
+            self._tell("drift", case, known, found.drifted)
+            self.found.names.update(f"{known.row.mapping}.{IN_WORDS.get(name, name)}" for name in found.drifted)
+        if found.owner_moved:
+            self._tell("owner_moved", case, known)
+        if found.unclear:
+            self._tell("unclear", case, known, found.unclear)
+
+    def _tell(self, kind: str, case: CaseReply, known: Held, names: tuple[str, ...] = ()) -> None:
+        finding = Finding(kind, known.row.key, known.row.mapping, case.case_type, case.case_id, names)
+        self.found.tell(finding)
+
+    async def _deleted(self, mapping: CompiledMapping, known: int) -> None:
+        """Find the known cases that were not listed; what was written lately may not be in the search yet."""
+        books, before = self.world.books, self.started - LAG
+        rows = await books.do(books.store.known_and_not, mapping.name, self._is_listed, before)
+        gone = [one for one in rows if one.row not in self.resting]
+        for one in gone:
+            self.found.tell(Finding("deleted", one.row.key, mapping.name, mapping.case_type, one.case.case_id))
+        guards = self.world.project.guards
+        if len(gone) <= max(guards.run_cases, known * guards.run_percent / 100):
+            await self._void({one.row: ["@name"] for one in gone if one.case.digests})
+        elif self.repair:
+            self.found.messages.append(
+                f"{mapping.name}: {len(gone):,} of {known:,} known cases are not in CommCare's list. Nothing is "
+                "written to so many: look whether the search in CommCare shows them."
+            )
+
+    def _is_listed(self, case_id: str) -> bool:
+        return _short(case_id) in self.listed
+
+    def _without_doubles(self) -> None:
+        """Tell each key that several cases have once, and not its other cases as orphans too."""
+        shorts, findings = {_short(key) for key in self.doubled}, self.found.findings
+        self.found.counts["orphan"] -= sum(short in shorts for short in self.orphans)
+        self.found.findings = [one for one in findings if one.kind != "orphan" or one.key not in self.doubled]
+        for key in sorted(self.doubled):
+            self.found.tell(Finding("duplicate", key, "", "", ""))
+
+
+def _short(text: str) -> int:
+    """Return 8 bytes that stand for an id: sets of them take a third of the memory of the ids."""
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest())
+
+
+async def _chunks(cases: AsyncIterator[CaseReply]) -> AsyncIterator[list[CaseReply]]:
+    """Yield the cases of a listing a few thousand at a time."""
+    chunk = list[CaseReply]()
+    async for case in cases:
+        chunk.append(case)
+        if len(chunk) >= AT_ONCE:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk

@@ -1,0 +1,117 @@
+"""What an audit found, counted and told; never a value of a person, only keys, ids and names of properties."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from flows.result import RunState
+from flows.steps.edits import IN_WORDS
+from flows.words import listed, numbered
+
+KEPT = 1_000  # findings of a kind that are listed; all are counted
+FAULTS = ("duplicate", "orphan", "deleted", "drift")
+MEANING = {
+    "duplicate": "{n} used by more than one case: give all but one of them another external id in CommCare. The "
+    "books go on writing to the case that they know.",
+    "orphan": "{n} with a key of ours that the books do not know: close them in CommCare, if the person is gone.",
+    "deleted": "{n} not in CommCare any more, deleted by hand. `moodle-commcare audit --repair` has the next run "
+    "write to them; what CommCare then refuses is in `moodle-commcare problems list`.",
+    "drift": "{n} holding other values than were sent: {names}. `moodle-commcare audit --repair` has the next run "
+    "write them again.",
+    "closed_by_hand": "{n} closed by hand: they take updates and stay closed.",
+    "owner_moved": "{n} moved to another owner by hand: their children follow in the next run.",
+    "unclear": "{n} with a date and time that CommCare wrote in its own way: nobody can tell whether it is ours.",
+}
+NOUNS = {"duplicate": ("key", "keys")}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that an audit found; `names` are properties, never values."""
+
+    kind: str
+    key: str
+    mapping: str
+    case_type: str
+    case_id: str
+    names: tuple[str, ...] = ()
+
+    @property
+    def what(self) -> str:
+        """Return the properties as people know them."""
+        return listed([IN_WORDS.get(name, name) for name in self.names])
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the object of `--json`."""
+        return {**vars(self), "names": list(self.names)}
+
+
+@dataclass
+class Audit:
+    """What an audit found. `counts` has all, `findings` the first of each kind; `names` counts what drifted."""
+
+    run_id: str
+    state: RunState = RunState.COMPLETED
+    cases: Counter[str] = field(default_factory=Counter)
+    counts: Counter[str] = field(default_factory=Counter)
+    findings: list[Finding] = field(default_factory=list)
+    names: Counter[str] = field(default_factory=Counter)
+    repaired: int = 0
+    requests: int = 0
+    seconds: float = 0.0
+    messages: list[str] = field(default_factory=list)
+
+    @property
+    def count(self) -> int:
+        """Return how many findings there are."""
+        return self.counts.total()
+
+    @property
+    def summary(self) -> str:
+        """Return the audit in a line."""
+        told = ", ".join(f"{count:,} {kind.replace('_', ' ')}" for kind, count in self.counts.items() if count)
+        done = f"; {numbered(self.repaired, 'case')} to be written again" if self.repaired else ""
+        listing = f"{numbered(self.cases.total(), 'case')} listed in {numbered(self.requests, 'request')}"
+        return f"{self.state}, {listing}: {told or 'all as it was sent'}{done}."
+
+    def tell(self, finding: Finding) -> None:
+        """Count a finding, and list it unless there are too many of its kind."""
+        self.counts[finding.kind] += 1
+        if self.counts[finding.kind] <= KEPT:
+            self.findings.append(finding)
+
+    def stop(self, state: RunState, message: str) -> None:
+        """Note why it came to no end."""
+        self.state = state
+        self.messages.append(message)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the object of `--json`."""
+        return {
+            "run_id": self.run_id,
+            "state": str(self.state),
+            "cases": dict(self.cases),
+            "counts": dict(self.counts),
+            "properties": dict(self.names.most_common()),
+            "repaired": self.repaired,
+            "requests": self.requests,
+            "seconds": round(self.seconds, 2),
+            "findings": [one.as_json() for one in self.findings],
+            "messages": self.messages,
+        }
+
+
+def conclude(found: Audit, repair: bool) -> None:
+    """Say what the findings mean, and call the audit degraded when something is not as it should be."""
+    names = listed([f"{name} ({count:,})" for name, count in found.names.most_common()], 5)
+    for kind, sentence in MEANING.items():
+        if count := found.counts[kind]:
+            n = numbered(count, *NOUNS.get(kind, ("case", "cases")))
+            found.messages.append(sentence.format(n=n, names=names))
+    if any(found.counts[kind] for kind in FAULTS):
+        found.state = RunState.DEGRADED
+    if repair and found.repaired:
+        cases = numbered(found.repaired, "case")
+        found.messages.append(f"The next run writes {cases} again, but for properties with 'write: once'.")
