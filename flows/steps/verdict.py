@@ -14,7 +14,7 @@ def judge(result: Result, guards: Guards) -> None:
 
     Many are more than `problems_failed` and more than `problems_failed_percent` of the run's records.
     """
-    failed = [str(number) for number, course in result.courses.items() if course.state == "failed"]
+    failed = [str(number) for number, course in sorted(result.courses.items()) if course.state == "failed"]
     if failed:
         reasons = {course.reason for course in result.courses.values() if course.state == "failed"}
         result.worse(
