@@ -93,7 +93,7 @@ class Audit:
             "run_id": self.run_id,
             "state": str(self.state),
             "cases": dict(self.cases),
-            "counts": dict(self.counts),
+            "counts": dict(+self.counts),
             "properties": dict(self.names.most_common()),
             "repaired": self.repaired,
             "requests": self.requests,

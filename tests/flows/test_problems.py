@@ -1,0 +1,265 @@
+"""Rows that CommCare refuses: not sent again as they are, listed with what to do, retried or dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from flows.errors import UsageError
+from flows.problems import count_reasons, drop, list_problems, retry, show_problem
+from flows.reasons import REASONS, REMEDIES, remedy
+from flows.result import CaseCounts, Result, RunState
+from flows.steps.verdict import judge
+from mappings.engine import Guards
+from tests.flows.terminal import Terminal
+from tests.flows.test_audit import STUDENT
+from tests.flows.test_sync import site_of
+from tests.flows.worlds import Lab, written
+
+MakeLab = Callable[..., Lab]
+TEXT = "Error in row 1: Error with case property 'x'. Values must be strings, received '5'"
+
+
+async def refused_lab(make_lab: MakeLab, people: int = 3, **values: Any) -> tuple[Lab, list[int], str]:
+    """Return a world in which CommCare refused the changes of the first learner, and that learner's key."""
+    site, _, learners = site_of(people)
+    for learner in learners:
+        site.update_user(learner, city="Kisumu")
+    lab = make_lab(site, **values)
+    await lab.sync()
+    site.update_user(learners[0], city="Bondo")
+    key = f"test-user-{learners[0]}"
+    lab.commcare.refuse_row(lab.case(key).case_id, TEXT)
+    result = await lab.sync()
+    assert (RunState.DEGRADED, 1) == (result.state, result.refused_rows)
+    return lab, learners, key
+
+
+async def test_a_refused_row_is_not_sent_again(make_lab: MakeLab) -> None:
+    """Run after run it is a problem, with its first time, and CommCare is left in peace."""
+    lab, _, key = await refused_lab(make_lab)
+    for _ in range(3):
+        result = await lab.sync()
+        assert ({}, RunState.DEGRADED) == (result.requests["commcare"], result.state)
+        assert (1, 1) == (result.of("student").problems, result.refused_rows)
+    (found,) = list_problems(lab.store)
+    assert (key, "wrong_type", 4, 1) == (found.row.key, found.reason, found.reads, found.attempts)
+    assert 3 * 3600.0 == pytest.approx(found.last_at - found.first_at, abs=60)
+
+
+async def test_a_preview_tells_it_and_writes_nothing(make_lab: MakeLab) -> None:
+    """The books are as they were."""
+    lab, _, _ = await refused_lab(make_lab)
+    before = lab.store.refusals()
+    result = await lab.sync(preview=True)
+    assert (1, before) == (result.of("student").problems, lab.store.refusals())
+
+
+async def test_changed_content_is_sent_again(make_lab: MakeLab) -> None:
+    """Refused once more it counts another attempt; accepted, it is no problem any more."""
+    lab, learners, key = await refused_lab(make_lab)
+    lab.site.update_user(learners[0], city="Siaya")
+    await lab.sync()
+    assert [2] == [found.attempts for found in list_problems(lab.store)]
+    lab.commcare.accept_rows()
+    assert {} == written(await lab.sync())
+    lab.site.update_user(learners[0], city="Busia")
+    assert {"updated": 1} == written(await lab.sync())
+    assert ([], []) == (list_problems(lab.store), lab.store.refusals())
+    assert "Busia" == lab.case(key).properties["city"]
+
+
+async def test_an_edited_mapping_sends_it_again(make_lab: MakeLab) -> None:
+    """Whatever was edited in it: nobody can know whether that was the cause."""
+    lab, _, key = await refused_lab(make_lab, student=STUDENT)
+    lab.commcare.accept_rows()
+    lab.edit("student", "  notes: {source: address}\n", "  notes: {source: address, transform: [upper]}\n")
+    assert {"updated": 1} == written(await lab.sync())
+    assert "Bondo" == lab.case(key).properties["city"]
+
+
+async def test_what_flips_back_is_settled(make_lab: MakeLab) -> None:
+    """CommCare holds what Moodle says again: nothing to send, nothing to list."""
+    lab, learners, _ = await refused_lab(make_lab)
+    lab.site.update_user(learners[0], city="Kisumu")
+    result = await lab.sync()
+    assert (RunState.COMPLETED, [], []) == (result.state, list_problems(lab.store), lab.store.refusals())
+
+
+async def test_retry_sends_the_row_whole(make_lab: MakeLab) -> None:
+    """The next run writes everything of it that is not written once."""
+    lab, _, key = await refused_lab(make_lab)
+    lab.commcare.accept_rows()
+    assert retry(lab.store, key=key).startswith("1 record taken off the list")
+    before = len(lab.project.forms)
+    assert {"updated": 1} == written(await lab.sync())
+    (row,) = lab.rows_sent(before)
+    assert {"city", "moodle_status"} <= row["properties"].keys()
+    assert {} == written(await lab.sync())
+
+
+async def test_retry_while_the_cause_is_there(make_lab: MakeLab) -> None:
+    """One attempt more, then peace again."""
+    lab, _, _ = await refused_lab(make_lab)
+    retry(lab.store, reason="wrong_type")
+    result = await lab.sync()
+    assert (1, 1) == (result.requests["commcare"]["write"], result.refused_rows)
+    assert {} == (await lab.sync()).requests["commcare"]
+
+
+async def test_retry_does_not_wait_for_an_interval(make_lab: MakeLab) -> None:
+    """A mapping that is read once a day is read by the next run."""
+    lab, _, _ = await refused_lab(make_lab)
+    project = lab.mappings / "project.yaml"
+    project.write_text(f"{project.read_text()}intervals: {{people: 24, enrolments: 24}}\n")
+    await lab.sync(full=True)
+    lab.commcare.accept_rows()
+    assert {} == written(await lab.sync())
+    retry(lab.store)
+    assert {"updated": 1} == written(await lab.sync())
+
+
+async def test_drop_leaves_the_row_until_it_changes(make_lab: MakeLab) -> None:
+    """Not sent, not listed, not degraded; a change is sent like any other."""
+    lab, learners, key = await refused_lab(make_lab)
+    lab.commcare.accept_rows()
+    drop(lab.store, key)
+    for _ in range(2):
+        result = await lab.sync()
+        assert (RunState.COMPLETED, {}, {"dropped": 1}) == (
+            result.state,
+            result.requests["commcare"],
+            {name: count for name, count in result.reasons.items() if name == "dropped"},
+        )
+        assert [] == list_problems(lab.store)
+    with pytest.raises(UsageError, match="was dropped already"):
+        drop(lab.store, key)
+    lab.site.update_user(learners[0], city="Siaya")
+    assert {"updated": 1} == written(await lab.sync())
+    assert [] == lab.store.refusals()
+
+
+async def test_a_deleted_case_is_made_anew(make_lab: MakeLab) -> None:
+    """Only when a person says so: under the next generation of its key, with the old one left deleted."""
+    lab, learners, _ = await refused_lab(make_lab)
+    lab.commcare.accept_rows()
+    key = f"test-user-{learners[1]}"
+    lab.project.delete_case(lab.case(key).case_id)
+    lab.site.update_user(learners[1], city="Bondo")
+    await lab.sync()
+    with pytest.raises(UsageError, match="this one is 'wrong_type'"):
+        retry(lab.store, recreate=True)
+    assert {} == written(await lab.sync())
+    retry(lab.store, key=key, recreate=True)
+    await lab.sync()
+    assert "Bondo" == lab.case(f"{key}~2").properties["city"]
+    await lab.sync()
+    assert {} == written(await lab.sync())
+
+
+async def test_a_refused_goodbye_is_not_repeated(make_lab: MakeLab) -> None:
+    """The rows that mark leavers are set aside like all others, and listed though no read shows their record."""
+    lab, learners, _ = await refused_lab(make_lab, 30)
+    lab.commcare.accept_rows()
+    key = f"test-enrol-2-{learners[5]}"
+    lab.project.delete_case(lab.case(key).case_id)
+    lab.site.unenrol(2, learners[5])
+    await lab.sync()
+    await lab.sync()
+    assert key in {one.row.key for one in list_problems(lab.store) if one.attempts}
+    for _ in range(2):
+        assert "write" not in (await lab.sync()).requests["commcare"]
+
+
+async def test_the_list_names_values_and_refusals(make_lab: MakeLab) -> None:
+    """Problems of a value stand beside refused rows, chosen by mapping or reason, and nothing is of a person."""
+    lab, learners, key = await refused_lab(make_lab)
+    lab.site.update_user(learners[1], phone1="12", phone2="12")
+    await lab.sync()
+    found = list_problems(lab.store)
+    assert {"wrong_type": 1, "invalid_phone": 1} == {
+        reason: count
+        for reason, count in count_reasons(found).items()
+        if reason in ("wrong_type", "invalid_phone")
+    }
+    assert [key] == [one.row.key for one in list_problems(lab.store, reason="wrong_type")]
+    assert [] == list_problems(lab.store, mapping="enrolment")
+    (phone,) = list_problems(lab.store, mapping="student", reason="invalid_phone")
+    assert ("contact_phone_number is not a telephone number", False) == (
+        phone.sentence,
+        phone.as_json()["waits_for_retry"],
+    )
+    assert not any(word in str(one.as_json()) for one in found for word in ("Bondo", "First", "0722"))
+    assert [phone] == show_problem(lab.store, phone.row.key)
+    with pytest.raises(UsageError, match="CommCare refused none of these"):
+        retry(lab.store, key=phone.row.key)
+    with pytest.raises(UsageError, match="No problem of 'nobody' is listed"):
+        show_problem(lab.store, "nobody")
+    with pytest.raises(UsageError, match="No refused record of 'nobody' is listed"):
+        retry(lab.store, key="nobody")
+
+
+# --- what a run is called -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("records", "refused", "held", "guards", "expected"),
+    [
+        (1000, 0, 0, Guards(), "completed"),
+        (1000, 1, 0, Guards(), "degraded"),
+        (1000, 0, 1, Guards(), "degraded"),
+        (1000, 50, 0, Guards(), "degraded"),
+        (1000, 51, 0, Guards(), "failed"),
+        (100, 20, 0, Guards(), "degraded"),
+        (100, 21, 0, Guards(), "failed"),
+        (100, 0, 90, Guards(), "degraded"),
+        (1000, 3, 2, Guards(problems_degraded=5), "completed"),
+        (1000, 3, 3, Guards(problems_degraded=5), "degraded"),
+        (1000, 2, 0, Guards(problems_failed=1, problems_failed_percent=0), "failed"),
+    ],
+)
+def test_what_a_run_is_called(records: int, refused: int, held: int, guards: Guards, expected: str) -> None:
+    """Degraded above the one limit, failed when CommCare refused more than both others."""
+    result = Result("x", cases={"student": CaseCounts(unchanged=records)}, refused_rows=refused, worrying=held)
+    judge(result, guards)
+    assert expected == result.state
+    assert bool(refused or held) == bool(result.messages)
+
+
+def test_every_reason_has_a_remedy() -> None:
+    """A reason without a word about what to do is of no use."""
+    assert REASONS.keys() == REMEDIES.keys()
+    assert [] == [name for name in REASONS if not remedy(name).endswith(".")]
+
+
+# --- the commands -------------------------------------------------------------------------------------------
+
+
+def test_commands(terminal: Terminal) -> None:
+    """A refused row from list to retry, at a terminal and as JSON; then the audit finds all as it was sent."""
+    assert 0 == terminal.run("sync", "--yes").code
+    box = terminal.box
+    (case,) = [case for case in box.project.of_type("student") if case.case_name.startswith("Chebet")]
+    key = case.external_id or ""
+    box.site.update_user(box.learners[2], city="Bondo")
+    box.commcare.refuse_row(case.case_id, TEXT)
+    assert 1 == terminal.run("sync").code
+    listed = terminal.run("problems", "list")
+    assert (0, True, True) == (listed.code, key in listed.text, REMEDIES["wrong_type"][:20] in listed.text)
+    assert {"wrong_type": 1} == terminal.run("problems", "list", "--reason", "wrong_type", "--json").json["counts"]
+    assert "sent 1 time" in terminal.run("problems", "show", key).text
+    assert [key] == [one["key"] for one in terminal.run("problems", "show", key, "--json").json["problems"]]
+    assert 2 == terminal.run("problems", "retry").code
+    assert 2 == terminal.run("problems", "retry", "nobody").code
+    box.commcare.accept_rows()
+    assert "1 record dropped" in terminal.run("problems", "drop", key).text
+    assert "1 record taken off the list" in terminal.run("problems", "retry", key).text
+    assert 0 == terminal.run("sync").code
+    audited = terminal.run("audit", "--json")
+    assert (0, "completed", {}) == (audited.code, audited.json["state"], audited.json["counts"])
+    assert "all as it was sent" in terminal.run("audit").text
+    box.project.add_case("student", "x", external_id=key)
+    doubled = terminal.run("audit")
+    assert (1, True) == (doubled.code, "1 key used by more than one case" in doubled.text)
