@@ -16,7 +16,7 @@ from flows.settings import Settings
 from flows.world import Books, World
 from mappings.engine import Project, load_project
 from state import StateError, Store
-from state.key import read_or_make_key
+from state.key import read_or_make_keys
 
 
 def open_world(
@@ -85,7 +85,7 @@ def open_project(settings: Settings) -> Project:
 
 def open_store(settings: Settings) -> Store:
     """Open the books and make sure that they do not belong to other systems; a first run binds new ones."""
-    store = Store.open(settings.state_url, key=read_or_make_key(Path(settings.state_key_file)))
+    store = Store.open(settings.state_url, key=read_or_make_keys(Path(settings.state_key_file)))
     try:
         store.check_target(*target(settings))
     except StateError:

@@ -1,6 +1,8 @@
 """What has been seen and sent: ids, keyed digests and times in SQLite or PostgreSQL, never a value of a person."""
 
+from state.care import Condition
 from state.errors import StateError
+from state.people import Erased, PersonRows
 from state.rows import (
     Ack,
     CaseRow,
@@ -19,11 +21,14 @@ from state.store import Store
 __all__ = [
     "Ack",
     "CaseRow",
+    "Condition",
     "CourseRow",
+    "Erased",
     "Held",
     "Intent",
     "IntentRow",
     "Missing",
+    "PersonRows",
     "ProblemRow",
     "Refusal",
     "RefusalRow",

@@ -1,15 +1,21 @@
-"""What the parts of the store share: one database, the key of the digests, the numbers of property names."""
+"""What the parts of the store share: one database, the keys of the digests, the numbers of property names."""
 
 from __future__ import annotations
 
 from state.database import Database
 from state.digest import Names
+from state.key import Keys
 
 
 class Books:
-    """The ground the parts of the store stand on."""
+    """The ground the parts of the store stand on.
 
-    def __init__(self, database: Database, key: bytes) -> None:
+    `keys` are those that the digests in the books were made with; `given` those of the key file, which may have
+    one more while a rotation is under way.
+    """
+
+    def __init__(self, database: Database, keys: Keys, given: Keys) -> None:
         self._database = database
-        self._key = key
+        self._keys = keys
+        self._given = given
         self._names = Names(database)

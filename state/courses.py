@@ -25,7 +25,7 @@ class Courses(Books):
         statement = insert.on_conflict_do_update(index_elements=["course_id"], set_=values)
         with self._database.writing() as connection:
             connection.execute(statement, {"course_id": course_id, **values})
-            packed = _pack(members)
+            packed = packed_members(members)
             if _packed(connection, course_id) != packed:
                 self._write_members(connection, course_id, packed)
 
@@ -51,7 +51,7 @@ class Courses(Books):
     def member_ids(self, course_id: int) -> frozenset[int]:
         """Return the Moodle user ids of the last complete read of a course; empty when there was none."""
         with self._database.reading() as connection:
-            return _members(connection, course_id) or frozenset()
+            return read_members(connection, course_id) or frozenset()
 
     def _write_members(self, connection: Connection, course_id: int, packed: bytes) -> None:
         """Replace the list of a course's people."""
@@ -61,7 +61,7 @@ class Courses(Books):
         connection.execute(statement, {"course_id": course_id, "members": packed})
 
 
-def _members(connection: Connection, course_id: int) -> frozenset[int] | None:
+def read_members(connection: Connection, course_id: int) -> frozenset[int] | None:
     """Read the list of a course's people, None when there is none that can be read."""
     packed = _packed(connection, course_id)
     try:
@@ -75,11 +75,11 @@ def _packed(connection: Connection, course_id: int) -> bytes | None:
     return connection.scalar(select(course_people.c.members).where(course_people.c.course_id == course_id))
 
 
-def _pack(ids: Sequence[int]) -> bytes:
+def packed_members(ids: Sequence[int]) -> bytes:
     """Return ids, which come in ascending order, as compressed 8-byte numbers."""
     return zlib.compress(struct.pack(f"<{len(ids)}q", *ids))
 
 
 def _unpack(packed: bytes) -> frozenset[int]:
-    """Return the ids that `_pack` took."""
+    """Return the ids that `packed_members` took."""
     return frozenset(number for (number,) in struct.iter_unpack("<q", zlib.decompress(packed)))

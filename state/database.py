@@ -18,6 +18,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.pool import StaticPool
 
+from state.backups import newest, write_copy
 from state.errors import StateError
 
 PRAGMAS = (
@@ -28,8 +29,8 @@ PRAGMAS = (
     "PRAGMA cache_size=-8192",
 )
 RESTORE = (
-    "Move the file aside together with its -wal and -shm files, put the newest backup in its place, and run "
-    "again; without a backup the next run looks every case up again by its external id."
+    "Put the newest backup back: `moodle-commcare state restore {backup}`. Without a backup, move the file aside "
+    "together with its -wal and -shm files: the next run looks every case up again by its external id."
 )
 
 
@@ -43,6 +44,14 @@ class Database:
             _prepare_file(self.file)
         self.engine = _engine(self.url)
         self._writer = self.engine.execution_options(state_writes=True)
+        self._reader = self.engine
+        if self.is_postgresql:
+            self._reader = self.engine.execution_options(isolation_level="REPEATABLE READ")
+
+    @property
+    def is_postgresql(self) -> bool:
+        """Say whether this is a server and not a file."""
+        return self.engine.dialect.name == "postgresql"
 
     @property
     def place(self) -> str:
@@ -52,7 +61,7 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """Give a connection that sees one moment of the books and waits for no writer."""
-        with self._explained(), self.engine.begin() as connection:
+        with self._explained(), self._reader.begin() as connection:
             yield connection
 
     @contextmanager
@@ -63,7 +72,7 @@ class Database:
 
     def insert(self, table: Table) -> sqlite.Insert:
         """Return an INSERT that has on_conflict_do_update, in the dialect of this database."""
-        if self.engine.dialect.name == "postgresql":
+        if self.is_postgresql:
             return cast(sqlite.Insert, postgresql.insert(table))  # same methods, no common class
         return sqlite.insert(table)
 
@@ -77,7 +86,20 @@ class Database:
         with self.reading() as connection:
             found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
         if found != "ok":
-            raise StateError(f"The state file {self.place} is damaged. {RESTORE}")
+            raise StateError(f"The state file {self.place} is damaged. {self._restore}")
+
+    def copy_to(self, target: Path) -> None:
+        """Copy an SQLite database, as it is at one moment, into a new file; StateError when that fails."""
+        with self.reading() as connection:
+            raw = connection.connection.dbapi_connection
+            if isinstance(raw, sqlite3.Connection):
+                write_copy(raw, target)
+
+    @property
+    def _restore(self) -> str:
+        """Return how damaged books are put back, with the name of the newest backup."""
+        backup = None if self.file is None else newest(self.file)
+        return RESTORE.format(backup=backup or "FILE")
 
     def close(self) -> None:
         """Close the connections."""
@@ -99,7 +121,7 @@ class Database:
         if self.file is None:
             return f"The state database {self.place} cannot be used: {reason}. Check STATE_URL and the database."
         if any(word in reason for word in ("malformed", "not a database", "disk I/O error")):
-            return f"The state file {self.place} is damaged or no state file at all ({reason}). {RESTORE}"
+            return f"The state file {self.place} is damaged or no state file at all ({reason}). {self._restore}"
         if "locked" in reason:
             return f"The state file {self.place} is held by another process. Let it finish, then run again."
         return (
@@ -120,8 +142,13 @@ def parsed(url: str) -> URL:
 
 def there(url: str) -> bool:
     """Say whether the file of an SQLite URL exists; True for memory and for servers. StateError for no URL."""
-    file = _file(parsed(url))
+    file = file_of(url)
     return file is None or file.exists()
+
+
+def file_of(url: str) -> Path | None:
+    """Return the file of an SQLite URL, None for memory and for servers. StateError for no URL."""
+    return _file(parsed(url))
 
 
 def _file(url: URL) -> Path | None:
@@ -149,6 +176,8 @@ def _prepare_file(file: Path) -> None:
 def _engine(url: URL) -> Engine:
     """Make the engine; statements never show their values in an error."""
     settings: dict[str, Any] = {"hide_parameters": True}
+    if url.drivername == "postgresql":
+        url = url.set(drivername="postgresql+psycopg")
     if url.get_backend_name() == "sqlite":
         file = _file(url)
         if file is None:
@@ -159,7 +188,8 @@ def _engine(url: URL) -> Engine:
         engine = create_engine(url, **settings)
     except ModuleNotFoundError as error:
         raise StateError(
-            f"STATE_URL names a PostgreSQL server, and {error.name} is not installed: install psycopg."
+            f"STATE_URL names a PostgreSQL server, and {error.name} is not installed. "
+            "Run: pip install 'psycopg[binary]>=3.3,<4'"
         ) from None
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _set_up)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
 from sqlalchemy import Connection, select
@@ -17,6 +17,7 @@ from state.database import Database
 from state.tables import name as name_table
 
 SIZE = 16
+NO_VALUE = bytes(SIZE)  # stands for "not what we sent"
 BLOCK = 64  # bytes that SHA-256 takes at a time
 _ENTRY = struct.Struct(f">I{SIZE}s")  # number of the property name, digest
 
@@ -32,7 +33,35 @@ def digest(key: bytes, entity_key: str, name: str, value: str) -> bytes:
     return seal.digest()[:SIZE]
 
 
-@lru_cache(maxsize=2)
+def chained(keys: Sequence[bytes], entity_key: str, name: str, value: str) -> bytes:
+    """Return the digest under a chain of keys: the first one's, and over it each later one's."""
+    found = digest(keys[0], entity_key, name, value)
+    return found if len(keys) == 1 else carried(keys[1:], found)
+
+
+def carried(keys: Sequence[bytes], found: bytes) -> bytes:
+    """Carry a digest over to a chain that has these keys more; what stands for no value stays what it is."""
+    if found == NO_VALUE:
+        return found
+    for key in keys:
+        started, sealing = _keyed(key)
+        message, seal = started.copy(), sealing.copy()
+        message.update(found)
+        seal.update(message.digest())
+        found = seal.digest()[:SIZE]
+    return found
+
+
+def carried_all(keys: Sequence[bytes], packed: bytes) -> bytes | None:
+    """Carry all digests of one value of the column over; None when they cannot be read."""
+    try:
+        entries = list(_ENTRY.iter_unpack(packed))
+    except struct.error:
+        return None
+    return b"".join(_ENTRY.pack(number, carried(keys, found)) for number, found in entries)
+
+
+@lru_cache(maxsize=16)
 def _keyed(key: bytes) -> tuple[hashlib._Hash, hashlib._Hash]:
     """Return HMAC's two hashes with the key in them: made once, a digest costs half as much."""
     block = (hashlib.sha256(key).digest() if len(key) > BLOCK else key).ljust(BLOCK, b"\0")

@@ -25,7 +25,7 @@ class CaseRow:
 
     Living: "active"; "withdrawn" (kept out by the mapping, personal values emptied); "ended" (its course is over);
     "withdrawing" and "closing" (sent, and nobody knows whether it arrived). Not living: "left"; "closed" (by us);
-    "replaced" (the mapping makes other keys now, not marked as left yet).
+    "replaced" (the mapping makes other keys now, not marked as left yet); "erasing" (its person is being erased).
     """
 
     key: str

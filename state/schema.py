@@ -13,7 +13,8 @@ from state.errors import StateError
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0003"  # the newest revision in migrations/versions
+HEAD = "0004"  # the newest revision in migrations/versions
+LOCK = 7_165_402_981  # a number of ours, for who migrates
 VERSION_TABLE = "state_version"  # not Alembic's own name: Prefect keeps its revision there, maybe in this database
 
 
@@ -23,6 +24,8 @@ def prepare(database: Database) -> None:
         if revision(connection) == HEAD:
             return
     with database.writing() as connection:  # looks again: another process may have been faster
+        if database.is_postgresql:  # SQLite locks by itself
+            connection.execute(text(f"SELECT pg_advisory_xact_lock({LOCK})"))
         found = revision(connection)
         if found == HEAD:
             return

@@ -2,59 +2,67 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from sqlalchemy import update
 
-from state.audits import Audits
+from state.backups import open_rights
+from state.care import Care
 from state.cases import LIVING
-from state.courses import Courses
-from state.database import Database, there
-from state.digest import digest
+from state.database import Database, file_of, there
+from state.digest import chained
 from state.elements import Elements
 from state.errors import StateError
-from state.facts import Facts
+from state.key import Keys
 from state.lease import Lease
 from state.outcomes import Outcomes
+from state.people import People
 from state.problems import Problems
 from state.refusals import Refusals
+from state.rotation import Rotation, keys_in_use
 from state.runs import Runs
 from state.schema import prepare
 from state.tables import case_row
 
-KEY_MARK = "@key"  # fact in the books: a digest of nothing, by which a lost key is noticed
 
-
-class Store(Outcomes, Audits, Elements, Courses, Runs, Problems, Refusals, Facts, Lease):
-    """The books: cases and intents, courses, runs, problems, small facts and the lease.
+class Store(Outcomes, People, Elements, Runs, Problems, Refusals, Rotation, Lease, Care):
+    """The books: cases and intents, courses, people, runs, problems, small facts, the lease, and their care.
 
     Every method is one transaction, and times are epoch seconds given by the caller. Raises StateError when the
     database cannot do what is asked of it.
     """
 
     @classmethod
-    def open(cls, url: str, *, key: bytes) -> Self:
+    def open(cls, url: str, *, key: bytes | Keys) -> Self:
         """Open or make the books at an SQLAlchemy URL (`sqlite:///var/state.db`, `sqlite://` for memory).
 
-        `key` is the secret of the digests. StateError when the database is damaged, written by a newer version,
-        or of something else.
+        `key` is the secret of the digests, or the chain of them. StateError when the database is damaged,
+        written by a newer version, or of something else.
         """
-        if not key:
+        keys = (key,) if isinstance(key, bytes) else key
+        if not all(keys):
             raise StateError("The key of the digests is empty. Name a key file in STATE_KEY_FILE.")
         database = Database(url)
         try:
             database.check()
             prepare(database)
+            return cls(database, keys_in_use(database, keys), keys)
         except BaseException:
             database.close()
             raise
-        return cls(database, key)
 
     @staticmethod
     def exists(url: str) -> bool:
         """Say whether there are books to open: the file is there; of a server that is not asked."""
         return there(url)
+
+    @staticmethod
+    def readable_by_others(url: str) -> tuple[Path, ...]:
+        """Return which files of the books, or of their backups, others may read; asked before they are opened."""
+        file = file_of(url)
+        return tuple(open_rights(file)) if file else ()
 
     def close(self) -> None:
         """Close the books."""
@@ -68,17 +76,6 @@ class Store(Outcomes, Audits, Elements, Courses, Runs, Problems, Refusals, Facts
     ) -> None:
         self.close()
 
-    def take_key(self) -> None:
-        """Make every row dirty when its digests were made with another key: they tell nothing any more."""
-        mark = digest(self._key, "", KEY_MARK, "").hex()
-        known = self.get(KEY_MARK)
-        if known == mark:
-            return
-        with self._database.writing() as connection:
-            if known is not None:
-                connection.execute(update(case_row).values(digests=None))
-            self._put(connection, KEY_MARK, mark)
-
     def replace_keys(self, mapping: str, fact: str, value: str) -> int:
         """Set all living cases of a mapping aside, because it makes other keys now; returns how many.
 
@@ -91,4 +88,4 @@ class Store(Outcomes, Audits, Elements, Courses, Runs, Problems, Refusals, Facts
 
     def digest(self, entity_key: str, name: str, value: str) -> bytes:
         """Return the keyed digest (16 bytes) of one value of one entity."""
-        return digest(self._key, entity_key, name, value)
+        return chained(self._keys, entity_key, name, value)

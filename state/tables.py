@@ -160,6 +160,14 @@ refusal = Table(
     sqlite_with_rowid=False,
 )
 
+# People who were erased: a keyed mark of each, by which the next read leaves them out.
+erased = Table(
+    "erased",
+    metadata,
+    Column("mark", LargeBinary, primary_key=True),
+    Column("at", Double, nullable=False),
+)
+
 
 def at_row(table: Table) -> ColumnElement[bool]:
     """Return the condition that finds one row by the parameters of `row_parameters`."""

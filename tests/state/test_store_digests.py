@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from state import Ack, RowId, StateError, Store
 from state.digest import digest
-from state.key import read_or_make_key
+from state.key import read_or_make_keys
 
 KEY = b"k" * 32
 
@@ -62,31 +62,31 @@ def test_half_a_character_has_a_digest_too() -> None:
 def test_a_key_is_made_once(tmp_path: Path) -> None:
     """The first use makes 32 random bytes; the next one reads them."""
     path = tmp_path / "var" / "state.key"
-    made = read_or_make_key(path)
-    assert (32, made) == (len(made), read_or_make_key(path))
+    (made,) = read_or_make_keys(path)
+    assert (32, (made,)) == (len(made), read_or_make_keys(path))
 
 
 def test_the_key_file_is_ours_alone(tmp_path: Path) -> None:
     """File 0600 in a folder 0700, and it holds 64 hexadecimal digits."""
     path = tmp_path / "var" / "state.key"
-    made = read_or_make_key(path)
+    (made,) = read_or_make_keys(path)
     modes = [stat.S_IMODE(place.stat().st_mode) for place in (path, path.parent)]
     assert ([0o600, 0o700], made.hex()) == (modes, path.read_text().strip())
 
 
 def test_two_keys_differ(tmp_path: Path) -> None:
     """A key is random."""
-    assert read_or_make_key(tmp_path / "a") != read_or_make_key(tmp_path / "b")
+    assert read_or_make_keys(tmp_path / "a") != read_or_make_keys(tmp_path / "b")
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660])
 def test_a_key_others_may_read_is_refused(tmp_path: Path, mode: int) -> None:
     """The message says how to close it."""
     path = tmp_path / "state.key"
-    read_or_make_key(path)
+    read_or_make_keys(path)
     path.chmod(mode)
     with pytest.raises(StateError, match="chmod 600"):
-        read_or_make_key(path)
+        read_or_make_keys(path)
 
 
 @pytest.mark.parametrize("content", [b"", b"abc", b"g" * 64, b"a" * 63, b"a" * 65, b"\xff" * 64])
@@ -96,7 +96,7 @@ def test_what_is_no_key_is_refused_without_showing_it(tmp_path: Path, content: b
     path.touch(mode=0o600)
     path.write_bytes(content)
     with pytest.raises(StateError, match="key file") as caught:
-        read_or_make_key(path)
+        read_or_make_keys(path)
     assert "gggg" not in str(caught.value)
 
 
@@ -104,7 +104,7 @@ def test_a_folder_in_place_of_the_key_is_refused(tmp_path: Path) -> None:
     """The message names the setting."""
     tmp_path.chmod(0o700)
     with pytest.raises(StateError, match="STATE_KEY_FILE"):
-        read_or_make_key(tmp_path)
+        read_or_make_keys(tmp_path)
 
 
 def test_a_lost_key_is_noticed(url: str) -> None:

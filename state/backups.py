@@ -1,0 +1,112 @@
+"""Copies of an SQLite file: where they are, how many are kept, and how one takes the place of the books."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from state.errors import StateError
+
+KEPT = 7
+BESIDE = ("-wal", "-shm")  # what SQLite keeps beside a file
+
+
+def backup_folder(file: Path) -> Path:
+    """Return the folder of the backups of a state file, whether it exists or not."""
+    return file.parent / "backups"
+
+
+def moment(now: float) -> str:
+    """Return a time as it stands in names of files: UTC, to the second."""
+    return datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%SZ")
+
+
+def new_name(folder: Path, now: float) -> Path:
+    """Return the name of a backup made now, one that no backup has; a later one sorts behind it."""
+    first = folder / f"state-{moment(now)}.db"
+    numbered = (folder / f"state-{moment(now)}-{number:02}.db" for number in range(2, 100))
+    return first if not first.exists() else next((path for path in numbered if not path.exists()), first)
+
+
+def newest(file: Path) -> Path | None:
+    """Return the newest backup of a state file, None when there is none."""
+    return max(backup_folder(file).glob("state-*.db"), default=None, key=_age)
+
+
+def prune(folder: Path) -> None:
+    """Delete all but the newest backups, and what a backup that was cut off left behind."""
+    made = sorted(folder.glob("state-*.db"), key=_age)
+    for old in (*made[:-KEPT], *folder.glob("*.part")):
+        old.unlink(missing_ok=True)
+
+
+def _age(path: Path) -> str:
+    return path.stem.replace("Z", "Z-01") if path.stem.endswith("Z") else path.stem
+
+
+def write_copy(source: sqlite3.Connection, target: Path) -> None:
+    """Copy one moment of a database into a file of its own (0600) in a folder that is ours alone (0700).
+
+    The name appears when the copy is whole and on disk. StateError when there is no room or no right.
+    """
+    part = target.with_name(f"{target.name}.part")
+    try:
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        part.unlink(missing_ok=True)
+        part.touch(mode=0o600)
+        copy = sqlite3.connect(part, isolation_level=None)
+        try:
+            source.backup(copy)
+            copy.execute("PRAGMA journal_mode=DELETE")  # one file, with nothing beside it
+        finally:
+            copy.close()
+        with part.open("rb+") as written:
+            os.fsync(written.fileno())
+        part.replace(target)
+    except (OSError, sqlite3.Error) as error:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise StateError(
+            f"No backup could be written to {target}: {reason}. Check the room on the disk."
+        ) from None
+
+
+def open_rights(file: Path) -> Iterator[Path]:
+    """Yield what of the books others may read or change: the files, the backups and their folder."""
+    folder = backup_folder(file)
+    places = [file, *(file.with_name(file.name + end) for end in BESIDE), folder, *folder.glob("*")]
+    for place in places if os.name == "posix" else ():
+        with suppress(FileNotFoundError):
+            if stat.S_IMODE(place.stat().st_mode) & 0o077:
+                yield place
+
+
+def set_aside(file: Path, now: float) -> Path | None:
+    """Keep a state file, with what SQLite has beside it, under another name; None when there is none.
+
+    The file itself keeps its own name as well, until another takes it: there is no moment without books.
+    """
+    if not file.exists():
+        return None
+    aside = _free(file.with_name(f"{file.name}.aside-{moment(now)}"))
+    for end in BESIDE:
+        with suppress(FileNotFoundError):
+            file.with_name(file.name + end).replace(aside.with_name(aside.name + end))
+    try:
+        os.link(file, aside)
+    except OSError:  # a disk without second names
+        aside.touch(mode=0o600)
+        aside.write_bytes(file.read_bytes())
+    return aside
+
+
+def _free(path: Path) -> Path:
+    return next(
+        p for p in (path, *(path.with_name(f"{path.name}-{n}") for n in range(2, 10_000))) if not p.exists()
+    )

@@ -1,0 +1,91 @@
+"""Care of the books: a copy before each run, what is too old is forgotten, and how they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import delete, func, select, update
+
+from state.backups import backup_folder, new_name, prune
+from state.facts import Facts
+from state.schema import revision
+from state.tables import case_row, course, erased, intent, lease, meta, problem, refusal, run
+
+DAY = 86_400.0
+PROBLEMS_KEPT = 30 * DAY
+RUNS_KEPT = 90 * DAY
+RESTORED_AT = "@restored_at"
+"""Fact: when the books were put back from a backup (epoch): what they do not know of may be under way still."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """How the books are: `cases` by mapping, `counts` by what is counted, `facts` what they are about."""
+
+    place: str
+    schema: str
+    damage: tuple[str, ...]
+    cases: dict[str, int]
+    counts: dict[str, int]
+    facts: dict[str, str]
+    backups: tuple[Path, ...]
+
+
+class Care(Facts):
+    """What keeps the books."""
+
+    def back_up(self, now: float) -> Path | None:
+        """Copy the books to a new file beside them and keep the newest 7; None where there is no file.
+
+        A copy of the file alone would miss what SQLite has not moved into it yet; this is one moment of the books.
+        """
+        file = self._database.file
+        if file is None:
+            return None
+        folder = backup_folder(file)
+        made = new_name(folder, now)
+        self._database.copy_to(made)
+        prune(folder)
+        return made
+
+    def forget_old(self, now: float) -> None:
+        """Delete problems and refusals that no run met for 30 days, and runs that began over 90 days ago."""
+        newest = select(func.max(run.c.started_at)).scalar_subquery()
+        with self._database.writing() as connection:
+            connection.execute(delete(problem).where(problem.c.last_at < now - PROBLEMS_KEPT))
+            connection.execute(delete(refusal).where(refusal.c.last_at < now - PROBLEMS_KEPT))
+            connection.execute(delete(run).where(run.c.started_at < now - RUNS_KEPT, run.c.started_at < newest))
+
+    def condition(self) -> Condition:
+        """Look the books over: damage, counts, what they are about, who may read them."""
+        file = self._database.file
+        with self._database.reading() as connection:
+            found = connection.exec_driver_sql("PRAGMA quick_check").scalars().all() if file else ["ok"]
+            cases = select(case_row.c.mapping, func.count()).group_by(case_row.c.mapping)
+            facts = select(meta.c.name, meta.c.value).where(meta.c.name.like("@%"))
+            tables = {"courses": course, "in doubt": intent, "problems": problem, "refused": refusal, "runs": run}
+            counts = {
+                name: connection.scalar(select(func.count()).select_from(table)) or 0
+                for name, table in (tables | {"erased": erased}).items()
+            }
+            return Condition(
+                self._database.place,
+                revision(connection) or "",
+                tuple(line for line in found if line != "ok"),
+                {row[0]: row[1] for row in connection.execute(cases)},
+                counts,
+                {row.name: row.value for row in connection.execute(facts) if row.name != "@key"},
+                tuple(sorted(backup_folder(file).glob("*.db"))) if file else (),
+            )
+
+    def mark_restored(self, now: float) -> None:
+        """Take in that these books were put back: what they say of CommCare may be older than CommCare is.
+
+        Every row is dirty, every write not answered rests anew, and nobody holds the lease.
+        """
+        with self._database.writing() as connection:
+            connection.execute(update(case_row).values(digests=None))
+            connection.execute(update(intent).values(last_sent_at=now))
+            connection.execute(delete(lease))
+            self._put(connection, RESTORED_AT, str(now))

@@ -1,0 +1,166 @@
+"""One person in the books: what is known, how it is erased, and how the next read leaves him or her out.
+
+From the first step of an erasure on no run reads the person any more; the rows stay, as "erasing", until CommCare
+was told to empty the cases, so that a stop in the middle loses none of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, Table, delete, func, or_, select, update
+
+from state.audits import Audits
+from state.cases import COLUMNS
+from state.courses import Courses, packed_members, read_members
+from state.digest import carried, chained
+from state.key import Keys
+from state.rows import Held, RowId
+from state.tables import (
+    at_row,
+    case_row,
+    course,
+    course_people,
+    erased,
+    intent,
+    lacking,
+    problem,
+    refusal,
+    row_parameters,
+)
+
+ERASING = "erasing"
+MARK = "@erased"
+HELD = select(*COLUMNS, case_row.c.mapping, case_row.c.scope, case_row.c.pushed_at)
+
+
+@dataclass(frozen=True)
+class Erased:
+    """The people who were erased: `number in erased` tells, and nothing else does."""
+
+    marks: frozenset[bytes] = frozenset()
+    keys: Keys = ()
+
+    def __contains__(self, number: object) -> bool:
+        return bool(self.marks) and _mark(self.keys, number) in self.marks
+
+    def __len__(self) -> int:
+        return len(self.marks)
+
+
+@dataclass(frozen=True)
+class PersonRows:
+    """What the books hold of one person: cases, writes not answered yet (rows), and courses he or she is in."""
+
+    cases: tuple[Held, ...]
+    unanswered: tuple[RowId, ...]
+    courses: tuple[int, ...]
+
+    @property
+    def rows(self) -> set[RowId]:
+        """Return the addresses of all rows."""
+        return {held.row for held in self.cases} | set(self.unanswered)
+
+
+class People(Audits, Courses):
+    """The rows of one person, over all mappings."""
+
+    def person(self, user_id: int) -> PersonRows:
+        """Return what the books hold of a person: a walk through all rows, and through the lists of courses."""
+        with self._database.reading() as connection:
+            found = connection.execute(HELD.where(case_row.c.user_id == user_id)).all()
+            cases = tuple(sorted(self._read_held(connection, found), key=lambda held: held.row))
+            unanswered = tuple(sorted(_addresses(connection, intent, user_id)))
+            courses = tuple(number for number, people in _lists(connection) if user_id in people)
+        return PersonRows(cases, unanswered, courses)
+
+    def erased(self) -> Erased:
+        """Return who was erased."""
+        with self._database.reading() as connection:
+            return Erased(frozenset(map(bytes, connection.scalars(select(erased.c.mark)))), self._keys)
+
+    def begin_erasure(self, user_id: int, now: float) -> None:
+        """Leave a person out of all reads from now on; the cases are known as being erased."""
+        statement = self._database.insert(erased).on_conflict_do_nothing()
+        with self._database.writing() as connection:
+            connection.execute(statement, {"mark": _mark(self._keys, user_id), "at": now})
+            _set_erasing(connection, [user_id])
+
+    def unfinished_erasures(self) -> list[int]:
+        """Return the people whose erasure was begun and not finished."""
+        query = select(case_row.c.user_id).where(case_row.c.status == ERASING).distinct()
+        with self._database.reading() as connection:
+            return sorted(connection.scalars(query))
+
+    def keep_erased(self) -> None:
+        """Treat rows of erased people as being erased: a write that was under way may have brought some back."""
+        marks = self.erased()
+        if not marks:
+            return
+        query = select(case_row.c.user_id).where(case_row.c.status != ERASING, case_row.c.user_id != 0).distinct()
+        with self._database.reading() as connection:
+            back = [number for number in connection.scalars(query) if number in marks]
+        if back:
+            with self._database.writing() as connection:
+                _set_erasing(connection, back)
+
+    def finish_erasure(self, user_id: int) -> None:
+        """Delete everything about a person but the mark, in one transaction."""
+        with self._database.writing() as connection:
+            if self._database.file is not None:
+                connection.exec_driver_sql("PRAGMA secure_delete=ON")  # what is deleted is overwritten
+            rows = _addresses(connection, case_row, user_id) | _addresses(connection, intent, user_id)
+            addresses = [row_parameters(row) for row in sorted(rows)]
+            for table in (case_row, intent, problem, refusal, lacking) if addresses else ():
+                connection.execute(delete(table).where(at_row(table)), addresses)
+            for number, people in list(_lists(connection)):
+                if user_id in people:
+                    self._write_members(connection, number, packed_members(sorted(people - {user_id})))
+                    connection.execute(
+                        update(course)
+                        .where(course.c.course_id == number, course.c.people > 0)
+                        .values(people=course.c.people - 1)
+                    )
+
+    def take_over_erased(self, other: People) -> None:
+        """Leave out whom other books leave out, made with the same keys or fewer of them."""
+        marks = other.erased()
+        rows = [{"mark": carried(self._keys[len(marks.keys) :], mark), "at": 0.0} for mark in sorted(marks.marks)]
+        if rows:
+            with self._database.writing() as connection:
+                connection.execute(self._database.insert(erased).on_conflict_do_nothing(), rows)
+
+    def admit(self, user_id: int) -> bool:
+        """Let a person who was erased be read again; False when nobody of this number was erased."""
+        mark = _mark(self._keys, user_id)
+        with self._database.writing() as connection:
+            return bool(connection.execute(delete(erased).where(erased.c.mark == mark)).rowcount)
+
+    def count_erased(self) -> int:
+        """Return how many people were erased."""
+        with self._database.reading() as connection:
+            return connection.scalar(select(func.count()).select_from(erased)) or 0
+
+
+def _mark(keys: Keys, number: object) -> bytes:
+    return chained(keys, "", MARK, str(number))
+
+
+def _addresses(connection: Connection, table: Table, user_id: int) -> set[RowId]:
+    """Return the addresses of a person's rows in a table."""
+    query = select(table.c.mapping, table.c.scope, table.c.key).where(table.c.user_id == user_id)
+    return {RowId(*row) for row in connection.execute(query)}
+
+
+def _set_erasing(connection: Connection, people: Collection[int]) -> None:
+    these = or_(*(case_row.c.user_id == number for number in people))
+    connection.execute(update(case_row).where(these).values(status=ERASING))
+
+
+def _lists(connection: Connection) -> Iterable[tuple[int, frozenset[int]]]:
+    """Yield each course with its people, as far as the lists can be read."""
+    for number in list(connection.scalars(select(course_people.c.course_id).order_by(course_people.c.course_id))):
+        people = read_members(connection, number)
+        if people:
+            yield number, people

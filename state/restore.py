@@ -1,0 +1,99 @@
+"""Putting a backup in the place of the books: a stop at any moment leaves the old books or the new ones."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+
+from state.backups import set_aside, write_copy
+from state.database import file_of
+from state.errors import StateError
+from state.key import Keys
+from state.store import Store
+
+HOLDER = "restore"
+LEASE_S = 600.0
+Target = tuple[str, str, str]
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What was done: where the books from before are (None: there were none), and who is erased again.
+
+    `knows_erased` is False when the books from before could not be read: who was erased since the backup comes
+    back with it.
+    """
+
+    aside: Path | None
+    knows_erased: bool
+    erased: tuple[int, ...]
+
+
+def restore(url: str, backup: Path, keys: Keys, target: Target, now: float) -> Restored:
+    """Put a backup in the place of the books at an SQLite URL.
+
+    The backup is checked first: StateError when it is damaged, no backup, of a newer version or of another target;
+    and while a run is at work. What is there is kept under another name.
+    """
+    file = file_of(url)
+    if file is None:
+        raise StateError(
+            "A PostgreSQL database is put back with its own tools (pg_restore). When that is done, run "
+            "`moodle-commcare state restored`: the next run then knows that the books are older than CommCare."
+        )
+    fresh = file.with_name(f"{file.name}.restoring")
+    _copy(backup, fresh)
+    before = _open(url, keys) if file.exists() else None
+    try:
+        if before is not None and before.take_lease(HOLDER, now, LEASE_S) is None:
+            raise StateError("A run is at work on these books. Let it finish, then restore.")
+        people = _prepared(fresh, keys, target, before, now)
+        knows = before is not None or not file.exists()
+    finally:
+        if before is not None:
+            before.release_own(HOLDER)
+            before.close()  # moves all that SQLite keeps beside the file into it
+    aside = set_aside(file, now)
+    fresh.replace(file)
+    return Restored(aside, knows, people)
+
+
+def _copy(backup: Path, fresh: Path) -> None:
+    """Copy the backup beside the books; the backup itself is only read."""
+    if not backup.is_file():
+        raise StateError(
+            f"There is no file {backup}. The backups are in the folder backups beside the state file."
+        )
+    try:
+        source = sqlite3.connect(f"{backup.absolute().as_uri()}?mode=ro", uri=True)
+    except sqlite3.Error as error:
+        raise StateError(f"{backup} cannot be read: {error}.") from None
+    try:
+        write_copy(source, fresh)
+    finally:
+        source.close()
+
+
+def _open(url: str, keys: Keys) -> Store | None:
+    """Open the books that are there, if they can be."""
+    try:
+        return Store.open(url, key=keys)
+    except StateError:
+        return None
+
+
+def _prepared(fresh: Path, keys: Keys, target: Target, before: Store | None, now: float) -> tuple[int, ...]:
+    """Check the copy and make it ready to be the books; return whose erasure has to be done again."""
+    try:
+        with Store.open(f"sqlite:///{fresh}", key=keys) as store:
+            store.check_target(*target)
+            store.take_key()
+            store.mark_restored(now)
+            if before is not None:
+                store.take_over_erased(before)
+            store.keep_erased()
+            return tuple(store.unfinished_erasures())
+    except StateError as error:
+        fresh.unlink(missing_ok=True)
+        raise StateError(str(error).replace(str(fresh), f"{fresh.name} (the copy of the backup)")) from None
