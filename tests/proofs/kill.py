@@ -1,6 +1,6 @@
 """Kills real syncs with SIGKILL, again and again, against a CommCare on a port that writes late and loses answers.
 
-`python -m tests.proofs.kill --kills 1000` goes as far as one wants and writes var/proofs/kill.json.
+`python -m tests.proofs.kill --kills 1000` goes as far as one wants and writes its figures.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from flows.clock import SystemClock
 from mappings.engine import Project, load_project
 from tests.flows.expected import PARKING, Expected
 from tests.flows.worlds import API_KEY, DOMAIN, OWNER, PROJECT, TOKEN, USERNAME, mappings_folder
+from tests.proofs.figures import Figures
 from tests.proofs.kill_server import LATE, HarshCommCare
 
 HOUSE = Path(__file__).parent.parent.parent
@@ -43,7 +44,7 @@ GUARDS = "guards: {run_cases: 100000, leavers_people: 100000}\n"
 
 
 @dataclass
-class Figures:
+class Found:
     """What a soak did and found."""
 
     name: str
@@ -57,12 +58,17 @@ class Figures:
     seconds: float = 0.0
     in_doubt: int = 0
     fired: Counter[str] = field(default_factory=Counter)
-    states: Counter[str] = field(default_factory=Counter)
+    """What CommCare did, by kind."""
 
-    def as_json(self) -> dict[str, Any]:
-        """Return them under the names that all proofs use."""
-        found = {**vars(self), "tried": self.kills, "fired": sum(self.fired.values()), "faults": dict(self.fired)}
-        return found | {"states": dict(self.states), "seconds": round(self.seconds, 1)}
+    def write(self) -> Figures:
+        """Write it down where the table of guarantees takes it from."""
+        notes: dict[str, int | str] = {"runs": self.runs, "cases": self.entities, "rows in doubt": self.in_doubt}
+        figures = Figures(
+            self.name, self.kills, sum(self.fired.values()), self.duplicates, self.lost, self.wrong,
+            self.writes_on_unchanged, round(self.seconds, 1), notes | dict(self.fired),
+        )  # fmt: skip
+        figures.write()
+        return figures
 
 
 class School:
@@ -123,19 +129,22 @@ class Worker:
     """The process that makes processes; they are killed by their own number."""
 
     def __init__(self, *broken: str) -> None:
-        self._process = subprocess.Popen(
+        self._process = subprocess.Popen(  # noqa: S603 - ourselves
             [sys.executable, "-m", "tests.proofs.kill_worker", *broken],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=HOUSE,
         )  # fmt: skip
         self._said: Queue[str] = Queue()
         threading.Thread(target=self._listen, daemon=True).start()
-        assert self._said.get(timeout=60) == "ready"
         self.running = 0
+        if self._said.get(timeout=60) != "ready":
+            self.close()
+            raise AssertionError("the worker does not start")
 
     def _listen(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
             self._said.put(line.strip())
+        self._said.put("gone")
 
     def start(self, env: Mapping[str, str], output: Path) -> None:
         """Start a sync."""
@@ -155,13 +164,17 @@ class Worker:
 
     def kill(self) -> int:
         """Kill the sync as nothing else does, and return how it ended."""
-        os.kill(self.running, signal.SIGKILL)  # it is not waited for before `ended`, so the number is still its own
+        os.kill(
+            self.running, signal.SIGKILL
+        )  # it is not waited for before `ended`, so the number is still its own
         code = self.ended(60)
         assert code is not None
         return code
 
     def close(self) -> None:
-        """End the worker, and what it runs."""
+        """End the worker, and what it runs; nothing happens the second time."""
+        if self._process.returncode is not None:
+            return
         if self.running:
             self.kill()
         assert self._process.stdin is not None
@@ -177,12 +190,12 @@ class Soak:
     def __init__(self, folder: Path, worker: Worker, env: Mapping[str, str], *, seed: int, name: str) -> None:
         self.school = School(folder, seed)
         self.chance = random.Random(seed)
-        self.figures = Figures(name)
+        self.figures = Found(name)
         self._worker = worker
         self._env = env
         self._output = folder / "run"
 
-    def go(self, kills: int, *, until_double: bool = False) -> Figures:
+    def go(self, kills: int, *, until_double: bool = False) -> Found:
         """Kill so many syncs while the site changes, then let all go well and compare."""
         started = time.monotonic()
         commcare, figures = self.school.commcare, self.figures
@@ -223,7 +236,6 @@ class Soak:
             self.figures.kills += 1
             return {}
         result: dict[str, Any] = json.loads(self._output.with_suffix(".json").read_text())
-        self.figures.states[result["state"]] += 1
         self.figures.in_doubt += sum(counts["in_doubt"] for counts in result.get("cases", {}).values())
         assert result["state"] in ("completed", "postponed"), result
         return result
@@ -259,7 +271,12 @@ class Soak:
 
 @contextmanager
 def soak(
-    *, seed: int = 1, name: str = "kill", state_url: str = "", rest: float = REST, broken: tuple[str, ...] = ()
+    *,
+    seed: int = 1,
+    name: str = "kill-sqlite",
+    state_url: str = "",
+    rest: float = REST,
+    broken: tuple[str, ...] = (),
 ) -> Iterator[Soak]:
     """Serve a school on two ports of 127.0.0.1, with a worker; `rest` and `broken` weaken the engine."""
     with tempfile.TemporaryDirectory(prefix="kill-") as place:
@@ -278,19 +295,12 @@ def soak(
                     "STATE_KEY_FILE": str(folder / "state.key"), "MAPPINGS_DIR": str(school.mappings),
                     "IN_DOUBT_REST_S": str(rest), "LEASE_TTL_S": str(LEASE),
                 }  # fmt: skip
-                yield made
-                worker.close()
+                try:
+                    yield made
+                finally:
+                    worker.close()  # before the ports are
         finally:
-            if worker.running:
-                worker.close()
-
-
-def write_down(figures: Figures) -> dict[str, Any]:
-    """Write the figures where the table of guarantees takes them from, and return them."""
-    folder = HOUSE / "var" / "proofs"
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{figures.name}.json").write_text(json.dumps(figures.as_json(), indent=2) + "\n")
-    return figures.as_json()
+            worker.close()
 
 
 def main() -> None:
@@ -300,9 +310,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--state-url", default="", help="a PostgreSQL database of its own; usually an SQLite file")
     asked = parser.parse_args()
-    name = "kill_postgresql" if asked.state_url.startswith("postgresql") else "kill"
+    name = "kill-postgresql" if asked.state_url.startswith("postgresql") else "kill-sqlite"
     with soak(seed=asked.seed, name=name, state_url=asked.state_url) as made:
-        print(json.dumps(write_down(made.go(asked.kills))))  # noqa: T201
+        print(made.go(asked.kills).write())  # noqa: T201
 
 
 if __name__ == "__main__":

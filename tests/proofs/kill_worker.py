@@ -16,7 +16,7 @@ from pathlib import Path
 import flows.attended
 import flows.cli
 import flows.show
-import flows.sync  # noqa: F401 - imported here, so that a fork need not
+import flows.sync
 from flows.steps import push
 from state import Store
 
@@ -44,7 +44,10 @@ def _sync(env: dict[str, str], output: Path) -> None:
     try:
         os.environ |= env
         random.seed()
-        for number, flags in ((1, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), (2, os.O_WRONLY | os.O_CREAT | os.O_APPEND)):
+        for number, flags in (
+            (1, os.O_WRONLY | os.O_CREAT | os.O_TRUNC),
+            (2, os.O_WRONLY | os.O_CREAT | os.O_APPEND),
+        ):
             place = os.open(output.with_suffix(".json" if number == 1 else ".log"), flags, 0o600)
             os.dup2(place, number)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)

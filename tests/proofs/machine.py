@@ -1,13 +1,12 @@
 """The state machine: anything that happens in Moodle, in CommCare and in between, in any order, and runs.
 
-`python -m tests.proofs.machine --examples 20000` goes as far as one wants and writes var/proofs/machine.json.
+`python -m tests.proofs.machine --examples 20000` goes as far as one wants and writes its figures.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import shutil
 import tempfile
 import time
@@ -20,10 +19,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from tests.flows.explorer_troubles import COMMCARE_FAULTS, MOODLE_FAULTS
+from tests.proofs.figures import Figures
 from tests.proofs.machine_world import EDITIONS, WAYS, Ground
 
 STEPS = 40
-PROOFS = Path("var/proofs")
 READS = (
     None, "core_course_get_courses_by_field", "core_enrol_get_enrolled_users", "core_user_get_users_by_field",
     "gradereport_user_get_grade_items",
@@ -345,7 +344,7 @@ class Machine(RuleBasedStateMachine):
         self._run(60.0)
 
 
-def prove(examples: int, *, derandomize: bool, shrink: bool = True) -> dict[str, object]:
+def prove(examples: int, *, derandomize: bool, shrink: bool = True) -> Figures:
     """Run so many examples, write down the figures and return them; the smallest failing one is raised."""
     started = time.monotonic()
     TALLY.clear()
@@ -359,13 +358,11 @@ def prove(examples: int, *, derandomize: bool, shrink: bool = True) -> dict[str,
         run_state_machine_as_test(Machine, settings=box)
     finally:
         stamina.set_testing(False)
-    figures: dict[str, object] = {
-        "name": "machine", "tried": TALLY["examples"], "runs": TALLY["runs"], "fired": TALLY["faults"],
-        "duplicates": 0, "lost": 0, "wrong": 0, "writes_on_unchanged": 0,
-        "seconds": round(time.monotonic() - started, 1),
-    }  # fmt: skip
-    PROOFS.mkdir(parents=True, exist_ok=True)
-    (PROOFS / "machine.json").write_text(json.dumps(figures, indent=2) + "\n")
+    seconds = round(time.monotonic() - started, 1)
+    figures = Figures(
+        "machine", TALLY["examples"], TALLY["faults"], seconds=seconds, notes={"runs": TALLY["runs"]}
+    )
+    figures.write()
     return figures
 
 
@@ -373,7 +370,7 @@ def main() -> None:
     """Prove as much as the command asks for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--examples", type=int, default=20_000)
-    print(json.dumps(prove(parser.parse_args().examples, derandomize=False)))  # noqa: T201
+    print(prove(parser.parse_args().examples, derandomize=False))  # noqa: T201
 
 
 if __name__ == "__main__":

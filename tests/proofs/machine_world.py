@@ -325,7 +325,8 @@ class Ground(WatchedLab):
     def agree(self) -> bool:
         """Confirm everything that waits for a person; returns whether something did."""
         leavers, blanks, kept_out = (
-            json.loads(self.store.get(name) or "{}") for name in (LEAVERS.refused, REFUSED_BLANKS, WITHDRAWN.refused)
+            json.loads(self.store.get(name) or "{}")
+            for name in (LEAVERS.refused, REFUSED_BLANKS, WITHDRAWN.refused)
         )
         if leavers:
             confirm(self.store, None, sum(leavers.values()))

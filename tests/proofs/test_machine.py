@@ -1,0 +1,45 @@
+"""The state machine on the real engine: a fixed number of examples, and the engine broken on purpose."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import flows.sync
+from adaptors.commcare import client
+from flows.steps import sweep
+from state import Store
+from tests.flows.test_explorer import _by_position, _nothing
+from tests.proofs.machine import prove
+
+EXAMPLES = 45
+NOTICED = 60  # examples within which a broken rule must fall
+
+
+def test_the_machine(capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever happens in whatever order, what must hold holds, and in the end CommCare is as Moodle is."""
+    figures = prove(EXAMPLES, derandomize=True)
+    with capsys.disabled():
+        print(f"\nstate machine: {figures}")  # noqa: T201
+    assert EXAMPLES <= figures.tried
+
+
+MUTANTS: dict[str, tuple[Any, str, Callable[..., Any] | int]] = {
+    "nothing is recovered": (flows.sync, "recover", _nothing),
+    "one read is enough to be gone": (sweep, "READS", 1),
+    "writes are not announced": (Store, "stamp", lambda *_: None),
+    "a write in doubt keeps its digests": (Store, "void", Store.release),
+    "answers are matched by position": (client, "match_replies", _by_position),
+}
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_a_broken_rule_falls(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine fails when one rule of the engine is broken."""
+    owner, attribute, broken = MUTANTS[name]
+    monkeypatch.setattr(owner, attribute, broken)
+    with pytest.raises(BaseException, match=r"\w") as fallen:
+        prove(NOTICED, derandomize=True, shrink=False)
+    assert isinstance(fallen.value, AssertionError | BaseExceptionGroup)
