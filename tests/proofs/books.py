@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import pickle
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
@@ -17,6 +18,7 @@ from sqlalchemy import Connection, event
 
 from flows.world import Books
 from state import StateError, Store
+from state.digest import Names
 from tests.proofs.faults import Faults
 
 KEY = bytes(32)
@@ -42,7 +44,7 @@ class Memory(Books):
         self._connection: Any = self.database.engine.raw_connection().driver_connection
         self._known: dict[tuple[bytes, str, bytes], Known] = {}
         self._kept: dict[bytes, bytes] = {}
-        self._commits = 0
+        self._commits, self._method = 0, ""
         self._statements: list[str] = []
         names = self.rows("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
         self._tables = [name for (name,) in names if not name.startswith(("sqlite_", "alembic_"))]
@@ -58,13 +60,13 @@ class Memory(Books):
         if known is None or self.faults.strikes_within(known.commits):
             return self._really(key, method, args, kwargs)
         for _ in range(known.commits):
-            self.faults.at("commit", "")
+            self.faults.at("commit", method.__name__)
         self._content = known.content
         return known.answer.copy() if isinstance(known.answer, dict | list | set) else known.answer
 
     def _really(self, key: tuple[bytes, str, bytes], method: Any, args: Any, kwargs: Any) -> Any:
         self._materialise()
-        commits = self._commits
+        commits, self._method = self._commits, method.__name__
         try:
             answer = method(*args, **kwargs)
         finally:
@@ -95,7 +97,7 @@ class Memory(Books):
         """Let the fault of a commit strike; it is called when everything is ready, and nothing is done yet."""
         if not connection.get_execution_options().get("state_writes"):
             return
-        fault = self.faults.at("commit", "")
+        fault = self.faults.at("commit", self._method)
         if fault == "crash before":
             self.faults.die()
         if fault == "disk full":
@@ -109,7 +111,8 @@ class Memory(Books):
     def begin(self, faults: Faults) -> None:
         """Let a new process open the books."""
         self.faults = faults
-        self.store = Store(self.database, KEY)
+        self.store = copy(self._first)
+        self.store._names = Names(self.database)  # what an earlier process had learned is forgotten
 
     def take(self) -> bytes:
         """Return the books whole."""

@@ -122,12 +122,11 @@ class SmallWorld:
         return self.run(self._empty, 0).moment if self.story.loaded else self._empty
 
     def run(self, moment: Moment, number: int, plan: Plan | None = None, seed: int = 0) -> Ran:
-        """Do pass `number` (0: the load before it all) from a moment; raises Breach when an invariant does not hold."""
+        """Do pass `number` (0: the load before it all) from a moment; raises Breach."""
         self._put(moment)
         self._number, self._processes = number, 0
         self.clock.set(moment.now + 50.0)
-        school = self.story.schools[min(number, len(self.story.schools) - 1)]
-        return self._from(school, Faults(plan or {}, chance=random.Random(seed)))
+        return self._from(self.story.school(number), Faults(plan or {}, chance=random.Random(seed)))
 
     def run_later(self, moment: Moment, number: int) -> Ran:
         """Do a pass after whatever is under way must have come to its end."""
@@ -141,7 +140,9 @@ class SmallWorld:
         self.watch.begin(faults, school, run_id)
         self.commcare._finish()
         self.watch.look()
-        faults.edit = lambda: self.watch.move_on(self.story.schools[min(self._number + 1, len(self.story.schools) - 1)])
+        faults.edit = lambda: self.watch.move_on(
+            self.story.schools[min(self._number + 1, len(self.story.schools) - 1)]
+        )
         faults.another = self._another
         self.books.begin(faults)
         with _repeatable(self):

@@ -107,6 +107,10 @@ class Story:
     """Of the beginning, and of each run."""
     loaded: bool
 
+    def school(self, number: int) -> School:
+        """Return the school of a run."""
+        return self.schools[min(number, len(self.schools) - 1)]
+
     @property
     def keys(self) -> frozenset[str]:
         """Return the keys of all cases there ever may be."""

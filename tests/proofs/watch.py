@@ -1,8 +1,8 @@
 """The invariants, looked at while a run is under way and when it has ended; numbers are those of the design.
 
-I1 one case a key · I2 CommCare as the mapping makes it · I3 silence · I4 nothing lost silently · I5 nobody gone who
-was not missing twice · I6 no child before its parent · I7 the books name the right case · I8 nothing older over
-newer · I9 courses do not hurt each other · I11 few requests · I12 one writer.
+I1 one case a key · I2 CommCare as the mapping makes it · I3 silence · I4 nothing lost silently · I5 nobody gone
+who was not missing twice · I6 no child before its parent · I7 the books name the right case · I8 nothing older
+over newer · I9 courses do not hurt each other · I11 few requests · I12 one writer.
 """
 
 from __future__ import annotations
@@ -73,16 +73,27 @@ class Watch:
             key = row.get("external_id") or self.project.cases[row["case_id"]].external_id or ""
             self.rows[key] += 1
             if LEFT in row.get("properties", {}).values():
-                missing = self.lacked.get(key, 0) + (key in self._lacking | self.faults.short)
+                missing = self.lacked.get(key, 0) + (key in self._gone())
                 self._hold(missing > 1, f"I5: {key} is marked as left after {missing} reads without it")
                 self._hold(not self._asks(key), f"I5: {key} is marked as left and nobody was asked")
             for index in row.get("indices", {}).values():
                 self._parent_is_known(key, index["case_id"])
 
+    def _gone(self) -> set[str]:
+        """Return the keys that this run may not have seen: nobody is there without an enrolment."""
+        gone = self._lacking | self.faults.short
+        people = {
+            wanted["@parent"]
+            for key, wanted in self.school.cases.items()
+            if "@parent" in wanted
+            if key not in gone
+        }
+        return gone | {key for key in self.school.cases if key.startswith("test-user-") and key not in people}
+
     def _asks(self, key: str) -> bool:
         """Say whether a person has to agree: nobody is left where this key was."""
         place = key.rpartition("-")[0]
-        gone = self._lacking | self.faults.short
+        gone = self._gone()
         return not any(other.startswith(f"{place}-") and other not in gone for other in self._keys)
 
     def _parent_is_known(self, key: str, parent: str) -> None:
@@ -97,7 +108,9 @@ class Watch:
         """Look at a write that took effect, now or late."""
         for row in form.rows:
             key = row.get("external_id") or self.project.cases[row["case_id"]].external_id or ""
-            self._hold(self.written.get(key, 0.0) <= form.received_on, f"I8: {key} is overwritten by something older")
+            self._hold(
+                self.written.get(key, 0.0) <= form.received_on, f"I8: {key} is overwritten by something older"
+            )
             self.written[key] = form.received_on
 
     def look(self) -> None:
@@ -143,7 +156,7 @@ class Watch:
         """Count the reads in a row that may have lacked a key; one complete run that had it ends the row."""
         complete = result is not None and result.state == "completed" and not self.faults.fired
         for key in self._keys:
-            if key in self._lacking | self.faults.short:
+            if key in self._gone():
                 self.lacked[key] = min(2, self.lacked.get(key, 0) + 1)
             elif complete:
                 self.lacked.pop(key, None)
@@ -193,7 +206,9 @@ class Watch:
         case = self._books.store.cases(mapping, scope, [key]).get(key)
         digests = (case.digests if case is not None else None) or {}
         wanted = {name: text for name, text in self.school.cases[key].items() if name != "@parent"}
-        wrong = [name for name, text in wanted.items() if digests.get(name) != self._books.store.digest(key, name, text)]
+        wrong = [
+            name for name, text in wanted.items() if digests.get(name) != self._books.store.digest(key, name, text)
+        ]
         return f"the books take other values of {wrong} for sent" if wrong else ""
 
     def _nothing_lost(self, result: Result) -> None:
@@ -208,7 +223,11 @@ class Watch:
         if len(faults) != 1 or faults[0][0].kind != "moodle" or faults[0][1] not in OF_COURSE:
             return
         course = (*faults[0][0].what.split(), "")[1]
-        checked = {number for number, run in self._books.rows("SELECT course_id, run_id FROM course") if run == self.current}
+        checked = {
+            number
+            for number, run in self._books.rows("SELECT course_id, run_id FROM course")
+            if run == self.current
+        }
         others = {number for number in COURSES if str(number) != course}
         if course:
             self._hold(others <= checked, f"I9: {others - checked} was not read because course {course} failed")
@@ -221,9 +240,11 @@ class Watch:
             case = cases.get(key)
             self._hold(case is not None, f"I2: there is no case {key}")
             held = case.properties | {"@name": case.case_name}
-            held["@parent"] = (self.project.cases[index["case_id"]].external_id or "") if (
-                index := case.indices.get("student")
-            ) else ""
+            held["@parent"] = (
+                (self.project.cases[index["case_id"]].external_id or "")
+                if (index := case.indices.get("student"))
+                else ""
+            )
             wrong = [name for name, text in wanted.items() if held.get(name) != text]
             self._hold(not wrong, f"I2: {key} differs in {wrong}")
             away = [name for name in STATUSES[case.case_type] if held.get(name) == LEFT]

@@ -1,7 +1,7 @@
 """Between the engine and the two fakes: requests without a network, and the faults that strike them.
 
-`Wire` stands in the place of the HTTP library's client, whose own work costs more than all of the engine's; what our
-code does around it (errors, statuses, bodies) stays as it is.
+`Wire` stands in the place of the HTTP library's client, whose own work costs more than all of the engine's; what
+our code does around it (errors, statuses, bodies) stays as it is.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class MoodleWire:
         rows = body if isinstance(body, list) else body.get("courses", [])
         lacked = rows.pop() if rows else {}
         if _what(form).endswith(" ids") and lacked:
-            self._faults.short |= {f"test-user-{lacked['id']}", f"test-enrol-{form['courseid']}-{lacked['id']}"}
+            self._faults.short.add(f"test-enrol-{form['courseid']}-{lacked['id']}")
         return httpx.Response(200, json=body)
 
 

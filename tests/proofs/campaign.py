@@ -1,0 +1,117 @@
+"""Exploring on both cores: parts of the work for processes of their own, and the figures they add up to."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import random
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+
+import stamina
+
+from tests.proofs.explore import Explorer, Tally
+from tests.proofs.figures import Figures
+from tests.proofs.stories import STORIES
+
+CORES = 2
+SHARES = 6  # parts of the pairs of a story
+SCHEDULES = 250  # random schedules of one part
+
+
+@dataclass(frozen=True)
+class Part:
+    """Work for one process: a story, and which of its schedules; `seconds` boxes the pairs."""
+
+    story: int
+    kind: str
+    """singles, pairs or random"""
+    number: int = 0
+    seconds: float = 0.0
+
+
+@dataclass
+class Found:
+    """What a part found: singles, pairs and random schedules apart."""
+
+    singles: Tally = field(default_factory=Tally)
+    pairs: Tally = field(default_factory=Tally)
+    more: Tally = field(default_factory=Tally)
+    possible: int = 0
+    """Pairs that there are."""
+    runs: int = 0
+    cpu: float = 0.0
+
+
+def explore(part: Part) -> Found:
+    """Do a part; for a process of its own."""
+    stamina.set_testing(True, attempts=5)  # as often as in real life, without waiting
+    logging.disable(logging.CRITICAL)
+    explorer, found = Explorer(STORIES[part.story]), Found()
+    started = time.process_time()
+    if part.kind == "random":
+        found.more = _random(explorer, part)
+    else:
+        jobs = explorer.singles()
+        found.singles, explorer.tally = explorer.tally, Tally()
+        found.possible = sum(job.weight * len(list(job.plans())) for job in jobs)
+        if part.seconds:
+            _boxed(explorer.pairs(jobs, random.Random(part.number)), part.seconds)
+        elif part.kind == "pairs":
+            _boxed(explorer.pairs(jobs[part.number :: SHARES]), float("inf"))
+        found.pairs = explorer.tally
+    found.runs, found.cpu = explorer.world.runs, time.process_time() - started
+    explorer.close()
+    return found
+
+
+def _random(explorer: Explorer, part: Part) -> Tally:
+    for _ in explorer.random_schedules(1000 * part.story + part.number):
+        if explorer.tally.schedules >= SCHEDULES:
+            break
+    return explorer.tally
+
+
+def _boxed(steps: Iterator[None], seconds: float) -> None:
+    end = time.monotonic() + seconds
+    for _ in steps:
+        if time.monotonic() > end:
+            return
+
+
+def explored(parts: Sequence[Part], cores: int = CORES) -> Iterator[tuple[Part, Found]]:
+    """Do parts on so many cores; yields each when it is done."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(cores, mp_context=context) as pool:
+        yield from zip(parts, pool.map(explore, parts), strict=True)
+
+
+def boxed_parts(seconds: float) -> list[Part]:
+    """Return what the tests do: all single faults, and pairs for about so many seconds on two cores."""
+    return [Part(0, "singles", 1, seconds), Part(1, "singles", 1, seconds / 2), Part(2, "singles", 1, seconds / 2)]
+
+
+def all_parts(schedules: int) -> list[Part]:
+    """Return everything: all pairs, and so many random schedules."""
+    stories = range(len(STORIES))
+    shares = -(-schedules // (SCHEDULES * len(STORIES)))
+    return [
+        *(Part(story, "pairs", share) for share in range(SHARES) for story in stories),
+        *(Part(story, "random", share) for share in range(shares) for story in stories),
+    ]
+
+
+def figures(name: str, tallies: Iterable[Tally], seconds: float, **notes: int | str) -> Figures:
+    """Add tallies up."""
+    found, kinds = Figures(name, seconds=round(seconds, 1), notes=dict(notes)), Counter[str]()
+    for tally in tallies:
+        found.tried += tally.schedules + tally.alike + len(tally.breaches)
+        found.fired += tally.fired
+        found.writes_on_unchanged += tally.writes_unchanged
+        kinds += tally.kinds()
+    found.duplicates, found.lost = kinds.pop("I1", 0), kinds.pop("I4", 0)
+    found.wrong = sum(kinds.values())
+    return found

@@ -1,0 +1,76 @@
+"""Every single fault, and pairs of them, at every request and every commit of the real engine; nothing breaks."""
+
+from __future__ import annotations
+
+import random
+import time
+
+import pytest
+
+from tests.proofs.campaign import boxed_parts, explored, figures
+from tests.proofs.explore import Explorer
+from tests.proofs.faults import KINDS
+from tests.proofs.small_world import Moment
+from tests.proofs.stories import PASSES, STORIES
+
+SECONDS = 30.0  # for pairs
+
+
+def test_single_faults_and_pairs(capsys: pytest.CaptureFixture[str]) -> None:
+    """All single faults, and the pairs that the box of time holds, leave all invariants whole."""
+    started = time.monotonic()
+    found = [result for _, result in explored(boxed_parts(SECONDS))]
+    seconds = time.monotonic() - started
+    singles = figures("faults-single-boxed", (one.singles for one in found), seconds)
+    possible = sum(one.possible for one in found)
+    pairs = figures("faults-pairs-boxed", (one.pairs for one in found), seconds, possible=possible)
+    with capsys.disabled():
+        print(  # noqa: T201
+            f"\nfault explorer: {singles.tried} single faults (all), {pairs.tried} of {possible} pairs, "
+            f"{singles.fired + pairs.fired} faults fired, {sum(one.runs for one in found)} runs, {seconds:.0f} s"
+        )
+    for figure in (singles, pairs):
+        figure.write()
+    assert [] == [breach for one in found for breach in (*one.singles.breaches, *one.pairs.breaches)]
+    assert singles.tried >= 1500, "there are fewer points than there were: look at what is not struck any more"
+    assert pairs.tried > singles.tried / 10, "next to no pairs were tried"
+
+
+def test_every_kind_of_fault_strikes_somewhere() -> None:
+    """Each kind of point comes by in a first load, so that none of the faults is there for nothing."""
+    explorer = Explorer(STORIES[0])
+    job = explorer.first_jobs()[0]
+    explorer.close()
+    assert set(KINDS) == {point.kind for point in job.seen}
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_moments_that_are_alike_have_one_future(seed: int) -> None:
+    """Moments counted as the same lead to the same end when each goes its own way to it."""
+    explorer, chance = Explorer(STORIES[1]), random.Random(seed)
+    job = explorer.first_jobs()[0]
+    same: dict[bytes, list[Moment]] = {}
+    for plan in chance.sample(list(job.plans()), 60):
+        moment = explorer.world.run(job.moment, job.number, plan).moment
+        same.setdefault(moment.key, []).append(moment)
+    alike = [moments for moments in same.values() if len(moments) > 1][:4]
+    ends = [{_end(explorer, moment) for moment in moments[:3]} for moments in alike]
+    explorer.close()
+    assert ends
+    assert [1] * len(ends) == [len(keys) for keys in ends]
+
+
+def _end(explorer: Explorer, moment: Moment) -> bytes:
+    """Go from a moment to the last pass without using what is known of others."""
+    for number in range(2, PASSES + 1):
+        moment = explorer.world.run(moment, number).moment
+    return moment.key
+
+
+def test_runs_repeat() -> None:
+    """The same schedule of random faults does the same each time, so that what it finds can be looked at."""
+    explorer = Explorer(STORIES[2])
+    job, plan = explorer.first_jobs()[0], {5: "any", 20: "any"}
+    keys = {explorer.world.run(job.moment, job.number, plan, 7).moment.key for _ in range(2)}
+    explorer.close()
+    assert 1 == len(keys)

@@ -1,0 +1,18 @@
+"""A proof that cannot fail proves nothing: rules of the engine are broken one by one, and the explorer notices."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.proofs.figures import Figures
+from tests.proofs.mutants import MUTANTS, Mutant, noticed
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_a_mutant_dies(mutant: Mutant) -> None:
+    """The schedules of a mutant end well on the engine as it is, and break an invariant on the mutant."""
+    whole, tried = noticed(mutant, broken=False)
+    assert (set(), True) == (whole, tried > 0 or not mutant.strikes)
+    broken, _ = noticed(mutant, broken=True)
+    assert broken & mutant.breaks, f"expected one of {sorted(mutant.breaks)}, found {sorted(broken)}"
+    Figures("mutants" + "-" + mutant.name.replace(" ", "-"), tried=1, fired=1).write()
