@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PY := .venv/bin/python
 
-.PHONY: help setup demo test bench docs lock clean
+.PHONY: help setup demo test bench soak docs lock clean
 
 help:  ## what can be made
 	@grep -E '^[a-z]+:.*##' Makefile | awk -F':.*## *' '{printf "%-8s %s\n", $$1, $$2}'
@@ -29,6 +29,13 @@ test: setup  ## check style and types, run all tests
 bench: setup  ## measure: many courses, memory; mappings against hand-written Python
 	@$(PY) -m bench.courses
 	@$(PY) -m bench.mapping
+
+soak: setup  ## the proofs without a limit of time (hours), and docs/guarantees.md from what they count
+	@$(PY) -m tests.proofs.soak
+	@$(PY) -m pytest tests/proofs/test_mutants.py
+	@$(PY) -m tests.proofs.machine
+	@$(PY) -m tests.proofs.kill --kills 1000
+	@$(PY) -m tests.proofs.guarantees
 
 docs: setup  ## write anew what the documentation takes from the code
 	@$(PY) -m tests.references

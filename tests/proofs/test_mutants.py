@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.proofs.figures import Figures
+from tests.proofs.guarantees import mutant_file
 from tests.proofs.mutants import MUTANTS, Mutant, noticed
 
 
@@ -14,5 +15,5 @@ def test_a_mutant_dies(mutant: Mutant) -> None:
     whole, tried = noticed(mutant, broken=False)
     assert (set(), True) == (whole, tried > 0 or not mutant.strikes)
     broken, _ = noticed(mutant, broken=True)
+    Figures(mutant_file(mutant.name), tried=1, fired=bool(broken & mutant.breaks)).write()
     assert broken & mutant.breaks, f"expected one of {sorted(mutant.breaks)}, found {sorted(broken)}"
-    Figures("mutants" + "-" + mutant.name.replace(" ", "-"), tried=1, fired=1).write()
