@@ -49,6 +49,10 @@ PEOPLE: dict[str, dict[str, Any]] = {
 _OF_THE_CASE = ("external_id", "case_name", "owner")
 
 
+EDITOR_LINE = "# yaml-language-server: $schema=schema/mapping.schema.json\n"
+"""The first line of every mapping; the guide shows it once."""
+
+
 @dataclass
 class Example:
     """One mapping of the guide with the files it needs; `rows` are the lines of the table below it."""
@@ -70,7 +74,8 @@ class Example:
         files["project.yaml"] = _written(_read(PROJECT) | _read(files["project.yaml"]))
         for name, text in files.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_text(text, "utf-8")
+            is_mapping = name.endswith(".yaml") and name not in ("project.yaml", "code_lists.yaml")
+            (folder / name).write_text(EDITOR_LINE + text if is_mapping else text, "utf-8")
 
     def _test(self, number: int, left: str, right: str) -> dict[str, Any]:
         record = deepcopy(PEOPLE[self.file])
