@@ -1,6 +1,7 @@
 """What has been seen and sent: ids, keyed digests and times in SQLite or PostgreSQL, never a value of a person."""
 
 from state.care import Condition
+from state.digest import NO_VALUE
 from state.errors import StateError
 from state.people import Erased, PersonRows
 from state.rows import (
@@ -19,6 +20,7 @@ from state.rows import (
 from state.store import Store
 
 __all__ = [
+    "NO_VALUE",
     "Ack",
     "CaseRow",
     "Condition",

@@ -75,7 +75,12 @@ class Comparison:
         doubtful = emptied & self._doubtful()
         sent = kept | {name: digests[name] for name in changed}
         row = Planned(self.row, draft.case_type, self.user_id, write, sent, "update")
-        return replace(row, reasons=reasons, emptied=emptied, doubtful=doubtful)
+        unsent = self._unsent(properties) if known.digests is None else frozenset[str]()
+        return replace(row, reasons=reasons, emptied=emptied, doubtful=doubtful, unsent=unsent)
+
+    def _unsent(self, properties: Mapping[str, str]) -> frozenset[str]:
+        """Return the mapping's properties that a row leaves as they are."""
+        return frozenset(self.mapping.spec.properties.keys() - properties.keys())
 
     def _doubtful(self) -> set[str]:
         """Return vanished elements of lists that lost several at once, or all: one alone was deleted."""

@@ -31,6 +31,8 @@ class Planned:
     """Properties that had a value, or may have had one, and are blank now."""
     doubtful: frozenset[str] = frozenset()
     """Emptied properties of elements that vanished together: a lost right looks the same."""
+    unsent: frozenset[str] = frozenset()
+    """Of a row whose case nobody knows: properties that the record says nothing about."""
     owner_before: str = ""
     """For a parked case: the owner it had, who gets it back."""
 

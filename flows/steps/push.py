@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from math import ceil
 
 from adaptors.commcare.cases import CaseReply, RowsRefused
@@ -19,7 +19,7 @@ from flows.steps.aside import DROPPED, Aside
 from flows.steps.lease import Lease
 from flows.steps.planned import Planned
 from flows.world import World
-from state import Ack, Intent, RowId
+from state import NO_VALUE, Ack, Intent, RowId
 
 BATCH = 100
 IN_FLIGHT = 4
@@ -139,7 +139,7 @@ class Pusher:
                 row.row,
                 reply.case_id,
                 row.owner_before or reply.owner_id,
-                row.digests,
+                _held(row, reply),
                 row.status,
                 row.user_id,
             )
@@ -213,6 +213,11 @@ class Pusher:
         for row, reply in zip(rows, replies, strict=True):
             if reply is not None and reply.closed and row.status != "closed":
                 self._result.reasons[CLOSED_THERE] += 1
+
+
+def _held(row: Planned, reply: CaseReply) -> Mapping[str, bytes]:
+    """Return a row's digests, and one that fits nothing for what CommCare holds besides: a blank empties it."""
+    return {name: NO_VALUE for name in row.unsent if reply.properties.get(name)} | dict(row.digests)
 
 
 class DryPusher(Pusher):

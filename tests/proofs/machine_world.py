@@ -27,7 +27,6 @@ from flows.steps.blanks import REFUSED_BLANKS
 from flows.steps.planned import external_id
 from mappings.engine import Project, load_project
 from state.digest import Names
-from state.store import KEY_MARK
 from tests.clocks import VirtualClock
 from tests.flows.expected import LEFT, PARKING, Expected, base
 from tests.flows.expected import WITHDRAWN as KEPT_OUT
@@ -314,11 +313,11 @@ class Ground(WatchedLab):
         raise AssertionError("the runs do not come to rest")
 
     def restore(self) -> None:
-        """Put the backup back by hand: rest first, and let nothing count that the books believe CommCare holds."""
+        """Put the backup back, after a rest: what was sent since then has come to its end."""
         assert self.backup is not None
         self.clock.advance(REST)
         self.copied.put_back(self.backup)
-        self.store.put(KEY_MARK, "restored")
+        self.store.mark_restored(self.clock.now())
         known = {key for mapping, scope in self._scopes() for key in self.store.cases(mapping, scope)}
         self.orphans |= {base(case.external_id or "") for case in self.project.cases.values()} - known
 
