@@ -10,6 +10,7 @@ import typer
 
 from flows.cli_mappings import mappings_app
 from flows.cli_problems import audit, problems_app
+from flows.cli_state import person_app, state_app
 from flows.endings import FAILED, NAME, OK, POSTPONED, command, fail, plain_endings, print_json, say, wrapped
 from flows.options import (
     ENV_FILE,
@@ -38,6 +39,8 @@ app = typer.Typer(
 )
 app.add_typer(mappings_app, name="mappings")
 app.add_typer(problems_app, name="problems")
+app.add_typer(state_app, name="state")
+app.add_typer(person_app, name="person")
 app.command()(audit)
 
 

@@ -17,6 +17,7 @@ from adaptors.moodle.answers import Course
 from flows.errors import Overlap, Waiting
 from flows.result import Result, RunState
 from flows.run import Run, choose_mappings
+from flows.state_care import care_for
 from flows.steps.courses import sync_courses
 from flows.steps.due import Due, find_due, remember_reads, tell_waiting
 from flows.steps.edits import find_edits, remember_prints, tell_edits
@@ -99,6 +100,8 @@ async def _run(world: World, result: Result, lease: Lease, options: Options, pro
     unsettled = set[str]()
     if not options.preview:
         await world.books.do(world.books.store.start_run, result.run_id, world.clock.now(), world.project.revision)
+        if not await care_for(world, result):
+            return
         unsettled = {row.mapping for row in await world.books.do(world.books.store.intents)}
         await recover(world)
     started, mappings = world.clock.now(), choose_mappings(world, options.mappings)

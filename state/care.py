@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, exists, func, select, update
 
 from state.backups import backup_folder, new_name, prune
 from state.facts import Facts
@@ -52,10 +52,17 @@ class Care(Facts):
     def forget_old(self, now: float) -> None:
         """Delete problems and refusals that no run met for 30 days, and runs that began over 90 days ago."""
         newest = select(func.max(run.c.started_at)).scalar_subquery()
-        with self._database.writing() as connection:
-            connection.execute(delete(problem).where(problem.c.last_at < now - PROBLEMS_KEPT))
-            connection.execute(delete(refusal).where(refusal.c.last_at < now - PROBLEMS_KEPT))
-            connection.execute(delete(run).where(run.c.started_at < now - RUNS_KEPT, run.c.started_at < newest))
+        old = {
+            problem: [problem.c.last_at < now - PROBLEMS_KEPT],
+            refusal: [refusal.c.last_at < now - PROBLEMS_KEPT],
+            run: [run.c.started_at < now - RUNS_KEPT, run.c.started_at < newest],
+        }
+        with self._database.reading() as connection:
+            due = [table for table in old if connection.scalar(select(exists().where(*old[table])))]
+        if due:  # most runs find nothing, and write nothing
+            with self._database.writing() as connection:
+                for table in due:
+                    connection.execute(delete(table).where(*old[table]))
 
     def condition(self) -> Condition:
         """Look the books over: damage, counts, what they are about, who may read them."""

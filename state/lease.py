@@ -52,12 +52,6 @@ class Lease(Books):
         with self._database.writing() as connection:
             connection.execute(update(lease).where(_held(holder, epoch)).values(holder="", expires_at=0.0))
 
-    def release_own(self, holder: str) -> None:
-        """Give the lease back, of whatever epoch it is."""
-        mine = update(lease).where(lease.c.name == NAME, lease.c.holder == holder)
-        with self._database.writing() as connection:
-            connection.execute(mine.values(holder="", expires_at=0.0))
-
 
 def _held(holder: str, epoch: int) -> ColumnElement[bool]:
     """Return the condition that the lease is this holder's, of this epoch."""

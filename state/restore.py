@@ -45,14 +45,16 @@ def restore(url: str, backup: Path, keys: Keys, target: Target, now: float) -> R
     fresh = file.with_name(f"{file.name}.restoring")
     _copy(backup, fresh)
     before = _open(url, keys) if file.exists() else None
+    epoch: int | None = None
     try:
-        if before is not None and before.take_lease(HOLDER, now, LEASE_S) is None:
+        epoch = before.take_lease(HOLDER, now, LEASE_S) if before is not None else 0
+        if epoch is None:
             raise StateError("A run is at work on these books. Let it finish, then restore.")
         people = _prepared(fresh, keys, target, before, now)
         knows = before is not None or not file.exists()
     finally:
         if before is not None:
-            before.release_own(HOLDER)
+            before.release_lease(HOLDER, epoch or 0)
             before.close()  # moves all that SQLite keeps beside the file into it
     aside = set_aside(file, now)
     fresh.replace(file)

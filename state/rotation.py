@@ -47,6 +47,17 @@ class Rotation(Facts):
         """Say whether the key file has a key that the digests were not carried over to yet."""
         return self._keys != self._given
 
+    @property
+    def has_known_key(self) -> bool:
+        """Say whether the digests were made with keys of the key file."""
+        with self._database.reading() as connection:
+            return known_keys(connection, self._given) is not None
+
+    def add_keys(self, keys: Keys) -> None:
+        """Take over what was added to the key file; only for who holds the lease."""
+        self._given = keys
+        self.take_key()
+
     def forget_erased(self) -> int:
         """Forget who was erased, because the key that tells is lost; returns how many people may come back."""
         with self._database.writing() as connection:

@@ -6,7 +6,7 @@ give the reasons behind the order of the calls.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -91,6 +91,8 @@ class MoodleReader:
         self.assignments = AssignmentReader(client, self._sizes)
         self._me = 0
         self._lost_batches = 0
+        self.left_out: Container[int] = frozenset()
+        """People who are never read: they were erased."""
         self.lost_profiles: set[int] = set()
         self.trouble_with_profiles = ""
         self.witnesses: dict[str, int] = {}
@@ -114,7 +116,7 @@ class MoodleReader:
 
     async def roster(self, course_id: int) -> Roster:
         """Read the people of a course: ids (the truth), suspended ids, then chosen fields page by page."""
-        ids = await read_ids(self.client, course_id)
+        ids = [number for number in await read_ids(self.client, course_id) if number not in self.left_out]
         suspended = frozenset(await read_ids(self.client, course_id, onlysuspended=1)) if ids else frozenset()
         people = await self._rows(course_id, ids) if ids else {}
         roster = Roster.of(course_id, people.values(), suspended & set(ids), self._combinations)

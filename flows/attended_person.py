@@ -1,0 +1,59 @@
+"""What the commands about one person do with a world of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from flows.attended import stoppable
+from flows.errors import UsageError
+from flows.open import open_store, open_world
+from flows.person import Erasure, erase, export
+from flows.settings import Settings
+
+
+def count_cases(settings: Settings, person: int) -> int:
+    """Return how many cases of a person the books know."""
+    with open_store(settings) as store:
+        return len(store.person(person).cases)
+
+
+def run_erase(settings: Settings, person: int) -> Erasure:
+    """Open the world, erase, close it; raises Stopped after a signal."""
+
+    async def run() -> Erasure:
+        with stoppable(asyncio.current_task(), "Stopping; what is under way is finished first."):
+            world = open_world(settings)
+            try:
+                return await erase(world, person)
+            finally:
+                await world.close()
+
+    return asyncio.run(run())
+
+
+def run_export(settings: Settings, person: int) -> dict[str, Any]:
+    """Open the world, gather a person's data, close it."""
+
+    async def run() -> dict[str, Any]:
+        world = open_world(settings)
+        try:
+            return await export(world, person)
+        finally:
+            await world.close()
+
+    return asyncio.run(run())
+
+
+def write_export(path: Path, found: dict[str, Any]) -> None:
+    """Write a person's data into a new file that nobody else may read; UsageError when there is one."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise UsageError(f"{path} exists already. Name a new file.") from None
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        json.dump(found, file, ensure_ascii=False, indent=2)
+        file.write("\n")

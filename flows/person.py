@@ -1,0 +1,292 @@
+"""One person's data: emptied in CommCare and gone from the books, or given out.
+
+CommCare's API deletes nothing, so an erasure empties: every property that we ever sent, and the name. From its
+first step on no run reads the person; a stop at any moment is made good by the same command.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from adaptors.commcare.cases import CaseReply, CaseWrite
+from adaptors.errors import AdaptorError, Refused, Retriable
+from flows.errors import Overlap
+from flows.problems import DELETED, moment
+from flows.result import Result, RunState
+from flows.state_care import rest_left, restored_at
+from flows.steps.compare import set_by_departures
+from flows.steps.lease import Lease
+from flows.steps.people import WITNESSES
+from flows.steps.planned import Planned, external_id
+from flows.steps.push import Pusher
+from flows.steps.recover import recover
+from flows.words import listed, numbered
+from flows.world import World
+from mappings.engine import CompiledMapping, Departure
+from state import Held, PersonRows, StateError
+from state.people import ERASING
+
+NO_DEPARTURE = Departure({})
+REMAINS = (
+    "What remains, and where: earlier versions of the cases in CommCare's form history (only CommCare can delete "
+    "them); the cases themselves, without values, under their external ids; phones that have not synced since; "
+    "properties that others than this program wrote; files that somebody downloaded; and what Moodle holds."
+)
+
+
+@dataclass
+class Erasure:
+    """How far an erasure came: `outcomes` counts the cases, `messages` say what a person has to know or do."""
+
+    person: int
+    state: RunState = RunState.COMPLETED
+    outcomes: Counter[str] = field(default_factory=Counter)
+    messages: list[str] = field(default_factory=list)
+
+    def stop(self, state: RunState, message: str) -> None:
+        """Note why it is not finished."""
+        self.state = state
+        self.messages.append(message)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the object of `--json`."""
+        return {
+            "person": self.person,
+            "state": str(self.state),
+            "cases": dict(self.outcomes),
+            "messages": self.messages,
+        }
+
+
+async def erase(world: World, person: int) -> Erasure:
+    """Empty a person's cases in CommCare, then forget the person; never raises for what another try may mend."""
+    done = Erasure(person)
+    run_id = f"erase-{datetime.fromtimestamp(world.clock.now(), UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
+    lease = Lease(world, run_id)
+    try:
+        await lease.take()
+        try:
+            await _erase(world, done, lease, Result(run_id))
+        finally:
+            await asyncio.shield(lease.release())
+    except (Overlap, Retriable) as error:
+        done.stop(RunState.POSTPONED, f"{error} Run the same command again later.")
+    except (AdaptorError, StateError) as error:
+        done.stop(RunState.FAILED, str(error))
+    return done
+
+
+async def _erase(world: World, done: Erasure, lease: Lease, result: Result) -> None:
+    """Do it step by step; each step may be the last one, and is done again the next time."""
+    books, store = world.books, world.books.store
+    await recover(world)
+    await books.do(store.begin_erasure, done.person, world.clock.now())
+    found = await books.do(store.person, done.person)
+    put_back = await books.do(restored_at, store)
+    if found.unanswered or rest_left(put_back, world.in_doubt_rest, world.clock.now()):
+        _wait(world, done)
+        return
+    outcomes = await _empty(world, found, lease, result, done)
+    done.outcomes.update(outcomes)
+    if outcomes["in doubt"]:
+        _wait(world, done)
+    elif outcomes["refused"]:
+        done.state = RunState.FAILED
+    else:
+        await books.do(_forget_witness, store, done.person)
+        await books.do(store.finish_erasure, done.person)
+        await books.do(store.back_up, world.clock.now())
+        done.messages.append(REMAINS)
+
+
+def _wait(world: World, done: Erasure) -> None:
+    minutes = int(world.in_doubt_rest // 60) + 1
+    done.stop(
+        RunState.POSTPONED,
+        f"A write about this person may be under way still. No run reads person {done.person} from now on; run "
+        f"the same command again in {minutes} minutes to finish.",
+    )
+
+
+async def _empty(world: World, found: PersonRows, lease: Lease, result: Result, done: Erasure) -> Counter[str]:
+    """Send what empties the cases, and return how many were emptied, empty or gone already, in doubt, refused."""
+    outcomes = Counter[str]()
+    pusher, emptying = Pusher(world, result, lease), _Emptying(world)
+
+    async def settled(row: Planned, outcome: str) -> None:
+        word = {"": "emptied", "in_doubt": "in doubt"}.get(outcome, "gone" if outcome in DELETED else "refused")
+        outcomes[word] += 1
+        if word == "refused":
+            done.messages.append(f"CommCare refuses {row.write.key} ({outcome}); mend that, and run this again.")
+
+    for held in found.cases:
+        try:
+            row = await emptying.row(held)
+        except Refused as error:  # two cases have its external id
+            outcomes["refused"] += 1
+            done.messages.append(f"{held.row.key} cannot be emptied ({error.code}): {error}")
+            continue
+        if row is None:
+            outcomes["empty"] += 1
+        else:
+            pusher.enqueue(0, [row], settled)
+    try:
+        await pusher.drain()
+    except BaseException:
+        await asyncio.shield(pusher.abandon())
+        raise
+    return outcomes
+
+
+class _Emptying:
+    """Builds the row that empties a case: all that was sent, and what the mapping says of people kept out."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._digest = world.books.store.digest
+        self._mappings = {mapping.name: mapping for mapping in world.project.mappings}
+
+    async def row(self, held: Held) -> Planned | None:
+        """Return the row to send, None when the case is empty already or CommCare has none."""
+        case, key = held.case, held.row.key
+        case_id, names = case.case_id, {name for name in case.digests or {} if not name.startswith("@")}
+        mapping = self._mappings.get(held.row.mapping)
+        if not case_id or case.digests is None:
+            there = await self._world.commcare.case_by_external_id(external_id(key, case.generation))
+            if there is None and not case_id:
+                return None
+            names |= await self._ours(mapping, there)
+            case_id = case_id or (there.case_id if there else "")
+        departure = mapping.when_excluded or NO_DEPARTURE if mapping is not None else NO_DEPARTURE
+        texts = {**dict.fromkeys(names, ""), **departure.set, "@name": key, **await self._parked(departure)}
+        wanted = {name: self._digest(key, name, text) for name, text in texts.items()}
+        changed = {name for name, digest in wanted.items() if (case.digests or {}).get(name) != digest}
+        return (
+            self._planned(held, case_id, mapping, departure, {n: texts[n] for n in changed}) if changed else None
+        )
+
+    def _planned(
+        self,
+        held: Held,
+        case_id: str,
+        mapping: CompiledMapping | None,
+        departure: Departure,
+        texts: Mapping[str, str],
+    ) -> Planned:
+        key = held.row.key
+        case_type = "" if mapping is None else mapping.case_type
+        properties = {name: texts[name] for name in sorted(texts) if not name.startswith("@")}
+        outside = external_id(key, held.case.generation)
+        name, owner = texts.get("@name"), texts.get("@owner")
+        write = CaseWrite(outside, case_id, case_type, name, owner, properties, close=departure.close)
+        digests = {name: self._digest(key, name, text) for name, text in texts.items()}
+        user_id = held.case.user_id
+        return Planned(held.row, case_type, user_id, write, digests, "withdrawn", status=ERASING)
+
+    async def _ours(self, mapping: CompiledMapping | None, there: CaseReply | None) -> set[str]:
+        """Return the properties that we may have sent, where the books have lost which."""
+        named = await self._world.books.do(self._world.books.store.property_names)
+        ours = {name for name in named if not name.startswith("@")}
+        if mapping is not None:
+            ours |= set(mapping.spec.properties) | set(mapping.retired) | set(set_by_departures(mapping))
+        held = {name for name, value in there.properties.items() if value} if there else ours
+        return ours & held
+
+    async def _parked(self, departure: Departure) -> dict[str, str]:
+        """Return the owner that no phone syncs, where the mapping parks people who are kept out."""
+        owner = self._world.project.parked_owner
+        if not departure.park or owner is None:
+            return {}
+        found = await self._world.commcare.owners.resolve(owner.kind, owner.value)
+        return {"@owner": found.owner_id} if found.state == "ok" else {}
+
+
+def _forget_witness(store: Any, person: int) -> None:
+    """Forget that this person's profile showed which fields Moodle gives."""
+    witnesses = json.loads(store.get(WITNESSES) or "{}")
+    if person in witnesses.values():
+        store.put(WITNESSES, json.dumps({name: one for name, one in witnesses.items() if one != person}))
+
+
+async def export(world: World, person: int) -> dict[str, Any]:
+    """Return what the books hold of a person, and what CommCare holds now, values whole."""
+    books, store = world.books, world.books.store
+    found = await books.do(store.person, person)
+    rows = found.rows
+    problems = [one for one in await books.do(store.problems) if one.row in rows]
+    refusals = [one for one in await books.do(store.refusals) if one.row in rows]
+    return {
+        "person": person,
+        "exported_at": moment(world.clock.now()),
+        "erased": person in await books.do(store.erased),
+        "courses": [number for number in found.courses if number],
+        "cases": [await _exported(world, held) for held in found.cases],
+        "writes_not_confirmed": [row._asdict() for row in found.unanswered],
+        "problems": [
+            {**one.row._asdict(), "property": one.property, "reason": one.reason, "since": moment(one.first_at)}
+            for one in problems
+        ],
+        "refusals": [
+            {**one.row._asdict(), "reason": one.reason, "since": moment(one.first_at)} for one in refusals
+        ],
+    }
+
+
+async def _exported(world: World, held: Held) -> dict[str, Any]:
+    """Return one case, as the books know it and as CommCare has it."""
+    case = held.case
+    outside = external_id(held.row.key, case.generation)
+    names = sorted(name for name in case.digests or {} if not name.startswith("@"))
+    return {
+        **held.row._asdict(),
+        "external_id": outside,
+        "case_id": case.case_id,
+        "owner_id": case.owner_id,
+        "status": case.status,
+        "written_at": moment(held.pushed_at) if held.pushed_at else None,
+        "properties_sent": names,
+        "in_commcare": await _in_commcare(world, outside),
+    }
+
+
+async def _in_commcare(world: World, outside: str) -> dict[str, Any] | str:
+    try:
+        there = await world.commcare.case_by_external_id(outside)
+    except Refused as error:
+        return f"CommCare does not tell: {error.code or 'refused'}."
+    if there is None:
+        return "There is no case with this external id."
+    return {
+        "case_id": there.case_id,
+        "case_type": there.case_type,
+        "case_name": there.name,
+        "owner_id": there.owner_id,
+        "closed": there.closed,
+        "properties": dict(there.properties),
+    }
+
+
+def told(done: Erasure) -> list[str]:
+    """Return sentences about an erasure."""
+    words = {
+        "emptied": "emptied in CommCare",
+        "empty": "held nothing (any more)",
+        "gone": "were deleted in CommCare before",
+        "in doubt": "waiting to confirm",
+        "refused": "refused",
+    }
+    parts = [
+        f"{numbered(done.outcomes[name], 'case')} {text}" for name, text in words.items() if done.outcomes[name]
+    ]
+    ended = done.state is RunState.COMPLETED
+    first = (
+        f"Person {done.person} is {'erased' if ended else 'not erased yet'}: {listed(parts) or 'no case known'}."
+    )
+    return [first, *done.messages]

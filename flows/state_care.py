@@ -1,0 +1,208 @@
+"""Care of the books: before each run, and on somebody's word."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from flows.errors import UsageError
+from flows.open import open_store, target
+from flows.result import Result, RunState
+from flows.settings import Settings
+from flows.words import listed, numbered
+from flows.world import World
+from state import Condition, StateError, Store
+from state.backups import newest
+from state.care import RESTORED_AT
+from state.database import file_of
+from state.key import add_key, read_or_make_keys
+from state.restore import restore as put_back
+
+
+@dataclass(frozen=True)
+class _Tended:
+    trouble: str
+    unfinished: list[int]
+    restored_at: float
+
+
+async def care_for(world: World, result: Result) -> bool:
+    """Copy the books and forget what is old, before anything is read; returns whether the run may go on.
+
+    Books that were just put back do not know what was under way when they were lost: a run then rests as long as
+    after a write of unknown outcome.
+    """
+    now = world.clock.now()
+    tended = await world.books.do(_tend, world.books.store, now)
+    if tended.trouble:
+        result.worse(RunState.DEGRADED, tended.trouble)
+    for person in tended.unfinished:
+        result.worse(
+            RunState.DEGRADED,
+            f"The erasure of person {person} is not finished. Run `moodle-commcare person erase {person}` again.",
+        )
+    left = rest_left(tended.restored_at, world.in_doubt_rest, now)
+    if not left:
+        return True
+    result.worse(
+        RunState.POSTPONED,
+        f"The books were put back a short while ago, and CommCare may still be at work on what they do not know "
+        f"of. The first run is possible in {numbered(int(left // 60) + 1, 'minute')}; nothing is lost.",
+    )
+    return False
+
+
+def rest_left(restored_at: float, rest: float, now: float) -> float:
+    """Return how many seconds books that were put back still rest; 0.0 when they do not (clocks may jump)."""
+    left = restored_at + rest - now
+    return left if 0 < left <= rest else 0.0
+
+
+def restored_at(store: Store) -> float:
+    """Return when the books were put back, minus infinity when they never were."""
+    return float(store.get(RESTORED_AT) or "-inf")
+
+
+def _tend(store: Store, now: float) -> _Tended:
+    """Do it on the books' own thread."""
+    trouble = ""
+    try:
+        store.back_up(now)
+    except StateError as error:
+        trouble = str(error)
+    store.forget_old(now)
+    store.keep_erased()
+    return _Tended(trouble, store.unfinished_erasures(), restored_at(store))
+
+
+@contextmanager
+def leased(store: Store, now: float, ttl: float) -> Iterator[None]:
+    """Hold the lease for a short work on the books; raises StateError while a run is at work."""
+    holder = f"state-{secrets.token_hex(4)}"
+    epoch = store.take_lease(holder, now, ttl)
+    if epoch is None:
+        raise StateError("A run is at work on these books. Let it finish, then try again.")
+    try:
+        yield
+    finally:
+        store.release_lease(holder, epoch)
+
+
+def back_up(settings: Settings, now: float) -> str:
+    """Copy the books now and return a sentence; UsageError where that is the work of somebody else."""
+    with open_store(settings) as store:
+        made = store.back_up(now)
+    if made is None:
+        raise UsageError(
+            "These books are in PostgreSQL: back them up with the server's own tools (pg_dump), and keep a copy "
+            f"of {settings.state_key_file} at another place."
+        )
+    return f"Written: {made}. The key is not in it: keep a copy of {settings.state_key_file} at another place."
+
+
+def restore(settings: Settings, file: Path | None, now: float) -> list[str]:
+    """Put a backup in the place of the books and return sentences; UsageError without one."""
+    books = file_of(settings.state_url)
+    if file is None:
+        found = newest(books) if books else None
+        there = f"The newest one is {found}." if found else "There is none beside the state file."
+        raise UsageError(f"Name the backup to put back. {there}")
+    keys = read_or_make_keys(Path(settings.state_key_file))
+    done = put_back(settings.state_url, file, keys, target(settings), now)
+    said = [f"Put back: {file}."]
+    if done.aside:
+        said.append(f"The books from before are kept as {done.aside}; delete them when all is well.")
+    minutes = int(settings.in_doubt_rest_s // 60)
+    said.append(
+        f"The next run is possible in {minutes} minutes. It sends every case once more, onto the same cases."
+    )
+    if not done.knows_erased:
+        said.append("The books from before could not be read: erase again whoever was erased since the backup.")
+    said += [
+        f"Run `moodle-commcare person erase {person}`: the backup is older than that." for person in done.erased
+    ]
+    return said
+
+
+def note_restored(settings: Settings, now: float) -> str:
+    """Take in that somebody put the books back with other tools, and return a sentence."""
+    with open_store(settings) as store, leased(store, now, settings.lease_ttl_s):
+        store.take_key()
+        store.mark_restored(now)
+        store.keep_erased()
+    minutes = int(settings.in_doubt_rest_s // 60)
+    return f"Noted. The next run is possible in {minutes} minutes, and sends every case once more."
+
+
+def look_over(settings: Settings) -> Condition:
+    """Look the books over; StateError when others may read them, or when they are damaged.
+
+    The rights are looked at first: opening takes them away from the file, and nobody would learn of it.
+    """
+    if not Store.exists(settings.state_url):
+        raise UsageError("There are no books yet: the first run makes them.")
+    others = Store.readable_by_others(settings.state_url)
+    if others:
+        commands = listed([f"chmod {'700' if place.is_dir() else '600'} {place}" for place in others], 10)
+        raise StateError(f"Others on this machine may read the books or their backups. Run: {commands}")
+    with open_store(settings) as store:
+        found = store.condition()
+    if found.damage:
+        raise StateError(f"The books in {found.place} are damaged: {listed(found.damage, 3)}.")
+    return found
+
+
+def condition_lines(found: Condition) -> Iterator[str]:
+    """Yield what was found, one sentence or list a line."""
+    yield f"The books in {found.place} are sound (schema {found.schema}), and nobody else may read them."
+    about = [
+        value for name, value in sorted(found.facts.items()) if name in ("@moodle_url", "@commcare_url", "@domain")
+    ]
+    yield f"They are about: {listed(about) or 'nothing yet'}."
+    yield f"Cases: {listed([f'{name} {count:,}' for name, count in sorted(found.cases.items())], 20) or 'none'}."
+    yield f"Also: {listed([f'{name} {count:,}' for name, count in found.counts.items()], 20)}."
+    restored = found.facts.get(RESTORED_AT)
+    if restored:
+        yield f"Put back from a backup: {datetime.fromtimestamp(float(restored), UTC):%Y-%m-%d %H:%M} UTC."
+    yield f"Backups: {len(found.backups)}{f', the newest {found.backups[-1]}' if found.backups else ''}."
+
+
+def condition_json(found: Condition) -> dict[str, object]:
+    """Return the object of `--json`."""
+    return {
+        "ok": True,
+        "place": found.place,
+        "schema": found.schema,
+        "cases": found.cases,
+        "counts": found.counts,
+        "about": {name.removeprefix("@"): value for name, value in found.facts.items()},
+        "backups": [str(path) for path in found.backups],
+    }
+
+
+def rotate_key(settings: Settings, now: float, *, lost: bool = False) -> str:
+    """Put a new key behind the others and carry all digests over to it; returns a sentence.
+
+    A rotation that was cut off is finished instead. `lost`: the old key file is gone for good.
+    """
+    path = Path(settings.state_key_file)
+    with open_store(settings) as store, leased(store, now, settings.lease_ttl_s):
+        people = store.forget_erased() if lost and not store.has_known_key else 0
+        was_cut_off = store.is_rotating
+        store.take_key()
+        if not was_cut_off and not lost:
+            store.add_keys(add_key(path))
+    if lost:
+        return (
+            f"{path} counts from now on. The next run sends every case once more. "
+            f"{numbered(people, 'erased person', 'erased people')} forgotten: erase them again."
+        )
+    word = "The rotation that was cut off is finished" if was_cut_off else "There is a new key"
+    return (
+        f"{word}: {path} holds all that are needed, so copy the file anew to where its copy is. Nothing has to be "
+        "sent again; only rows that CommCare refused are tried once more."
+    )
