@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import httpx
 from pydantic_core import from_json
 
-from adaptors.errors import AdaptorError, Maintenance, NoAnswer, Retriable, Unexpected
+from adaptors.errors import AdaptorError, Maintenance, NoAnswer, NotSent, Retriable, Unexpected
 from adaptors.http import Answer, Http, retried
 from adaptors.limits import Limits
 from adaptors.moodle.errors import answer_error, exception_error, login_error
@@ -134,8 +134,8 @@ class MoodleClient:
             except Retriable as error:
                 if error.status in (408, 429):
                     self._pace.refused(PAUSE if error.retry_after is None else error.retry_after)
-                else:
-                    self._pace.failed(error.retry_after)
+                else:  # what was never sent is no burden on anybody
+                    self._pace.failed(0.0 if isinstance(error, NotSent) else error.retry_after)
                 raise
             self._pace.answered(function, answer.seconds, len(answer.body))
             return answer, data
