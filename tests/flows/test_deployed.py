@@ -28,7 +28,7 @@ from prefect.flows import load_flow_from_entrypoint
 from prefect.server.services.scheduler import schedule_deployments, schedule_recent_deployments
 from pydantic import BaseModel
 
-from flows.deployed import final_state, reason, summary, sync
+from flows.deployed import audit, final_state, reason, summary, sync
 from flows.open import open_store, open_world
 from flows.result import CaseCounts, Result, RunState
 from flows.sandbox import Sandbox, make_sandbox, serving
@@ -91,9 +91,9 @@ def place(prefect_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         yield Place(sandbox, env)
 
 
-async def ended(**parameters: Any) -> tuple[str, str, str]:
-    """Run the flow and return type, name and message of the state that Prefect's server keeps."""
-    state = await sync(**parameters, return_state=True)
+async def ended(flow: Any = sync, **parameters: Any) -> tuple[str, str, str]:
+    """Run a flow and return type, name and message of the state that Prefect's server keeps."""
+    state = await flow(**parameters, return_state=True)
     async with get_client() as client:
         run: FlowRun = await client.read_flow_run(state.state_details.flow_run_id)
     assert run.state is not None
@@ -161,6 +161,21 @@ async def test_preview_sends_nothing(place: Place) -> None:
     expected = "Preview: nothing was sent. student: 12 created. enrolment: 24 created."
     assert ("COMPLETED", "Completed", expected) == await ended(preview=True)
     assert 0 == place.writes
+
+
+@marked
+async def test_audit_in_a_sentence(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All as it was sent ends completed, a key that two cases have degraded, a wrong setting failed."""
+    await place.approve()
+    counted = "36 cases listed in 2 requests"
+    assert ("COMPLETED", "Completed", f"completed, {counted}: all as it was sent.") == await ended(audit)
+    student = place.sandbox.project.of_type("student")[0]
+    place.sandbox.project.add_case("student", "Canary Name", external_id=student.external_id)
+    kind, name, message = await ended(audit, repair=True)
+    assert ("FAILED", "Degraded") == (kind, name)
+    assert message.startswith("degraded, 37 cases listed in 2 requests: 1 duplicate. 1 key used by more than one")
+    monkeypatch.setenv("MOODLE_TOKN", "0123456789")
+    assert ("FAILED", "Failed", "MOODLE_TOKN is not a setting; did you mean MOODLE_TOKEN?") == await ended(audit)
 
 
 @marked
@@ -332,11 +347,15 @@ def test_form_is_plain() -> None:
     assert {"array", "boolean"} == {parameter["type"] for parameter in shown.values()}
     assert all(parameter["description"] and "default" in parameter for parameter in shown.values())
     assert not sync.parameters.required
+    assert {"repair": ("boolean", False)} == {
+        name: (shown["type"], shown["default"]) for name, shown in audit.parameters.properties.items()
+    }
 
 
-def test_flow_keeps_nothing() -> None:
+@pytest.mark.parametrize("flow", [sync, audit], ids=["sync", "audit"])
+def test_flow_keeps_nothing(flow: Any) -> None:
     """Results are not stored and prints are not logged, whatever the machine's settings say."""
-    assert (False, False) == (sync.persist_result, sync.log_prints)
+    assert (False, False) == (flow.persist_result, flow.log_prints)
 
 
 def test_one_version_of_prefect() -> None:
