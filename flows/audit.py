@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 import secrets
-from collections.abc import AsyncIterator, Collection, Iterable
+from collections.abc import AsyncIterator, Collection, Container, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -72,6 +73,7 @@ class _Auditor:
     doubled: set[str] = field(default_factory=set)
     orphans: list[int] = field(default_factory=list)
     resting: Collection[RowId] = ()
+    erased: Container[int] = ()
     voided: set[str] = field(default_factory=set)
 
     async def run(self) -> None:
@@ -80,6 +82,7 @@ class _Auditor:
         self.started = self.world.clock.now()
         await books.do(store.take_key)  # with another key than theirs, all digests would differ
         self.resting = await books.do(store.intents)
+        self.erased = await books.do(store.erased)
         in_books = await books.do(store.mappings_with_cases)
         by_type = dict[str, list[CompiledMapping]]()
         for mapping in self.world.project.mappings:
@@ -159,7 +162,12 @@ class _Auditor:
         self.keys.add(short)
 
     def _orphan(self, case: CaseReply) -> None:
-        if self._is_ours(case):
+        """Tell a case of ours that the books do not know; of people who were erased nothing but the number."""
+        if not self._is_ours(case):
+            return
+        if any(int(number) in self.erased for number in re.findall(r"\d+", str(case.external_id))):
+            self.found.counts["erased"] += 1
+        else:
             self.orphans.append(_short(str(case.external_id)))
             self.found.tell(Finding("orphan", str(case.external_id), "", case.case_type, case.case_id))
 

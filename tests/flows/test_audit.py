@@ -160,6 +160,16 @@ async def test_orphans_have_a_key_of_ours(make_lab: MakeLab) -> None:
     assert [("orphan", "test-user-999", ())] == found(result)
 
 
+async def test_erased_people_are_not_named(make_lab: MakeLab) -> None:
+    """What is left of them in CommCare has our key and is in no book: it is counted, and never listed."""
+    lab, _ = await small(make_lab)
+    lab.project.add_case("student", "test-user-777", external_id="test-user-777")
+    lab.store.begin_erasure(777, 1.0)
+    result = await audited(lab)
+    assert ([], {"erased": 1}, "completed") == (found(result), dict(+result.counts), result.state)
+    assert "777" not in f"{result.as_json()}".replace(result.run_id, "")
+
+
 async def test_cases_of_a_mapping_that_is_off_are_no_orphans(make_lab: MakeLab) -> None:
     """The books know them, whatever the mapping is called now."""
     lab, _ = await small(make_lab)
