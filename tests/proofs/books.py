@@ -55,7 +55,7 @@ class Memory(Books):
         """Run a method of the store, unless the process is dead."""
         await asyncio.sleep(0)
         self.faults.live()
-        key = self._content, method.__name__, pickle.dumps((args, kwargs))
+        key = self._content, method.__name__, pickle.dumps((_named(args), kwargs))
         known = self._known.get(key)
         if known is None or self.faults.strikes_within(known.commits):
             return self._really(key, method, args, kwargs)
@@ -143,3 +143,8 @@ class Memory(Books):
     def close(self) -> None:
         """Close the store."""
         self._first.close()
+
+
+def _named(args: tuple[Any, ...]) -> list[Any]:
+    """Return what a method is given, the store by its name: it is no more than its content."""
+    return ["the store" if isinstance(arg, Store) else arg for arg in args]

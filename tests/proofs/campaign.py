@@ -8,7 +8,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 
 import stamina
@@ -86,7 +86,9 @@ def explored(parts: Sequence[Part], cores: int = CORES) -> Iterator[tuple[Part, 
     """Do parts on so many cores; yields each when it is done."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(cores, mp_context=context) as pool:
-        yield from zip(parts, pool.map(explore, parts), strict=True)
+        waiting = {pool.submit(explore, part): part for part in parts}
+        for done in as_completed(waiting):
+            yield waiting[done], done.result()
 
 
 def boxed_parts(seconds: float) -> list[Part]:
@@ -94,13 +96,13 @@ def boxed_parts(seconds: float) -> list[Part]:
     return [Part(0, "singles", 1, seconds), Part(1, "singles", 1, seconds / 2), Part(2, "singles", 1, seconds / 2)]
 
 
-def all_parts(schedules: int) -> list[Part]:
-    """Return everything: all pairs, and so many random schedules."""
+def all_parts(schedules: int, shares: int = SHARES) -> list[Part]:
+    """Return everything: all pairs (or so many of their shares), and so many random schedules."""
     stories = range(len(STORIES))
-    shares = -(-schedules // (SCHEDULES * len(STORIES)))
+    rounds = -(-schedules // (SCHEDULES * len(STORIES)))
     return [
-        *(Part(story, "pairs", share) for share in range(SHARES) for story in stories),
-        *(Part(story, "random", share) for share in range(shares) for story in stories),
+        *(Part(story, "pairs", share) for share in range(shares) for story in stories),
+        *(Part(story, "random", share) for share in range(rounds) for story in stories),
     ]
 
 

@@ -6,7 +6,7 @@ import argparse
 import sys
 import time
 
-from tests.proofs.campaign import CORES, Found, Part, Tally, all_parts, explored, figures
+from tests.proofs.campaign import CORES, SHARES, Found, Part, Tally, all_parts, explored, figures
 
 
 def main() -> int:
@@ -14,8 +14,9 @@ def main() -> int:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--schedules", type=int, default=20_000, help="random schedules (default: 20000)")
     arguments.add_argument("--cores", type=int, default=CORES, help="processes at a time (default: 2)")
+    arguments.add_argument("--shares", type=int, default=SHARES, help=f"shares of the pairs (all: {SHARES})")
     chosen = arguments.parse_args()
-    started, parts = time.monotonic(), all_parts(chosen.schedules)
+    started, parts = time.monotonic(), all_parts(chosen.schedules, chosen.shares)
     found: list[tuple[Part, Found]] = []
     for part, result in explored(parts, chosen.cores):
         found.append((part, result))

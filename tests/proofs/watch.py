@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 LEFT = "left"
 STATUSES = {"student": ("moodle_status",), "enrolment": ("enrolment_status",)}
 COURSES = (2, 3)
+READS = 3 + 3 * len(
+    COURSES
+)  # decision 24: the account, the courses, the profiles; ids, suspended ids, one page each
+TRIES = 5
 
 
 class Watch:
@@ -50,6 +54,7 @@ class Watch:
         self.rows: Counter[str] = Counter()
         self._took_over: str = ""
         self._in_second = False
+        self._reads = 1
         self._lacking = {key for key in self._keys if key not in school.cases}
 
     def move_on(self, school: School) -> None:
@@ -73,7 +78,7 @@ class Watch:
             key = row.get("external_id") or self.project.cases[row["case_id"]].external_id or ""
             self.rows[key] += 1
             if LEFT in row.get("properties", {}).values():
-                missing = self.lacked.get(key, 0) + (key in self._gone())
+                missing = self.lacked.get(key, 0) + self._reads * (key in self._gone())
                 self._hold(missing > 1, f"I5: {key} is marked as left after {missing} reads without it")
                 self._hold(not self._asks(key), f"I5: {key} is marked as left and nobody was asked")
             for index in row.get("indices", {}).values():
@@ -134,6 +139,7 @@ class Watch:
     def second_ended(self, result: Result) -> None:
         """Note whether the second worker was let in."""
         self._took_over = "" if result.state == "postponed" else "yes"
+        self._reads += result.state != "postponed"
 
     # --- when it has ended ---------------------------------------------------------------------------------
 
@@ -150,6 +156,9 @@ class Watch:
         second = any(fault in ("second worker", "frozen") for _, fault in self.faults.fired)
         often = [key for key, count in self.rows.items() if count > 1 + definite + second]
         self._hold(not often, f"I11: {often} were sent too often")
+        reads = sum(point.kind == "moodle" for point in self.faults.seen)
+        struck = sum(point.kind == "moodle" for point, _ in self.faults.fired)
+        self._hold(reads <= READS + TRIES * struck, f"I11: Moodle was asked {reads} times")
         self._count_lacked(result)
 
     def _count_lacked(self, result: Result | None) -> None:
@@ -157,7 +166,7 @@ class Watch:
         complete = result is not None and result.state == "completed" and not self.faults.fired
         for key in self._keys:
             if key in self._gone():
-                self.lacked[key] = min(2, self.lacked.get(key, 0) + 1)
+                self.lacked[key] = min(2, self.lacked.get(key, 0) + self._reads)
             elif complete:
                 self.lacked.pop(key, None)
 
