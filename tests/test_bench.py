@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from adaptors.moodle.fake import TOKEN, FakeMoodle
+from bench import audit
 from bench.courses import arguments, main, table
 from bench.mapping import compare, records
 from bench.site import Load, change, make_site
@@ -20,6 +21,15 @@ def test_the_bench_runs(capsys: pytest.CaptureFixture[str]) -> None:
     runs = json.loads(capsys.readouterr().out)["runs"]
     expected = [("first load", "completed", 20), ("no change", "completed", 0), ("2 % changed", "completed", 2)]
     assert expected == [(run["run"], run["state"], run["written"]) for run in runs]
+
+
+def test_the_audit_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    """5,000 cases a request, one more because a full last page has a next one; one case in 1,000 drifted."""
+    audit.main(["--cases", "10000"])
+    figures = json.loads(capsys.readouterr().out)
+    assert {"cases": 10_000, "requests": 3, "drift": 10} == {
+        name: figures[name] for name in ("cases", "requests", "drift")
+    }
 
 
 def test_people_may_be_shared() -> None:
