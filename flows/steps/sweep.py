@@ -47,7 +47,8 @@ class Sweep:
     noted: set[int] = field(default_factory=set)
     """Scopes that this run compared."""
     replaced: list[tuple[CompiledMapping, Missing]] = field(default_factory=list)
-    """Cases under keys that their mapping makes no more: `sync --rekey` was the word of a person."""
+    """Cases that nobody is asked about: those under keys that their mapping makes no more (`sync --rekey` was the
+    word of a person), and those that were allowed to go already and that CommCare refused to mark."""
 
     async def note(self, scope: Scope, *, protected: Set[int] = frozenset()) -> None:
         """Compare a complete read with the books; `protected` are people whom nothing of this read is about."""
@@ -60,6 +61,10 @@ class Sweep:
         missing = [m for m in missing if m.case.status != "replaced"]
         self.replaced += [(mapping, m) for m in replaced if mapping.when_left is not None]
         due = [m for m in missing if m.case.missing_count >= READS]
+        if due and mapping.when_left is not None:
+            refused = {row.row for row in await self.world.books.do(store.refusals) if row.op == "left"}
+            self.replaced += [(mapping, m) for m in due if m.row in refused]
+            due = [m for m in due if m.row not in refused]
         if due and mapping.when_left is not None:
             active = await self.world.books.do(store.count_active, mapping.name, scope.number)
             # Moodle hides learners from an account that lost a right, and goes on showing the teachers.
@@ -113,7 +118,7 @@ class Sweep:
         if not people or not swept:
             return site
         cases = await self.world.books.do(self.world.books.store.active_in_courses, swept, people)
-        left = {m.row for gone in leaving for m in gone.rows}
+        left = {m.row for gone in leaving for m in gone.rows} | {m.row for _, m in self.replaced}
         staying = {person for row, person in cases.items() if row not in left}
         parts = [replace(g, rows=[m for m in g.rows if m.case.user_id not in staying]) for g in site]
         return [gone for gone in parts if gone.rows]

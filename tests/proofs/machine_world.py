@@ -313,9 +313,8 @@ class Ground(WatchedLab):
         raise AssertionError("the runs do not come to rest")
 
     def restore(self) -> None:
-        """Put the backup back, after a rest: what was sent since then has come to its end."""
+        """Put the backup back, as the command does: what was sent since may still be under way."""
         assert self.backup is not None
-        self.clock.advance(REST)
         self.copied.put_back(self.backup)
         self.store.mark_restored(self.clock.now())
         known = {key for mapping, scope in self._scopes() for key in self.store.cases(mapping, scope)}

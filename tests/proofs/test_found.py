@@ -23,3 +23,18 @@ def test_a_value_that_books_forgot_is_emptied(tmp_path: Path) -> None:
         ground.agree()
         loop.run(ground.run())
     assert [""] * 4 == [ground.case(f"test-user-{person}").properties["city"] for person in ground.people[:4]]
+
+
+def test_nobody_is_asked_twice_about_deleted_cases(tmp_path: Path) -> None:
+    """People who left, and whose cases somebody deleted in CommCare, are asked about once and not in every run."""
+    ground = Ground(tmp_path, "")
+    asked = []
+    with asyncio.Runner() as loop:
+        loop.run(ground.run())
+        for person in ground.people[:3]:
+            ground.project.delete_case(ground.case(f"test-enrol-{ground.courses[0]}-{person}").case_id)
+            ground.site.unenrol(ground.courses[0], person)
+        for _ in range(6):
+            loop.run(ground.run())
+            asked.append(ground.agree())
+    assert [False, True, False, False, False, False] == asked
