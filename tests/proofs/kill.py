@@ -1,5 +1,7 @@
 """Kills real syncs with SIGKILL, again and again, against a CommCare on a port that writes late and loses answers.
 
+Everybody has a name that stands nowhere else: none of it may be in what the processes leave behind.
+
 `python -m tests.proofs.kill --kills 1000` goes as far as one wants and writes its figures.
 """
 
@@ -31,6 +33,7 @@ from adaptors.serve import LocalServer
 from flows.catalogue import field_catalogue
 from flows.clock import SystemClock
 from mappings.engine import Project, load_project
+from tests.canaries import found_in_files
 from tests.flows.expected import PARKING, Expected
 from tests.flows.worlds import API_KEY, DOMAIN, OWNER, PROJECT, TOKEN, USERNAME, mappings_folder
 from tests.proofs.figures import Figures
@@ -104,7 +107,7 @@ class School:
     def join(self) -> None:
         """Let somebody new come, into two courses."""
         number = len(self.people)
-        person = self.site.add_user(f"First{number}", f"Last{number}", city="Bondo")
+        person = self.site.add_user(f"QanaryFirst{number}", f"QanaryLast{number}", city="QanaryBondo")
         self.people.append(person)
         for course in self.chance.sample(self.courses, 2):
             self.site.enrol(course, person)
@@ -117,7 +120,7 @@ class School:
         self._flips = []
         for person in self.chance.sample(self.people, max(3, len(self.people) // 10)):
             self._flips.append((person, self.site.users[person].city))
-            self.site.update_user(person, city=f"Town {self.chance.randrange(99)}")
+            self.site.update_user(person, city=f"QanaryTown {self.chance.randrange(99)}")
             course = self.chance.choice(self.courses)
             if person in self.site.members[course]:
                 self.site.grade(self.items[course], person, self.chance.choice((20, 55, 80)))
@@ -208,6 +211,10 @@ class Soak:
         if not until_double:
             self._come_to_rest()
             self._compare()
+        assert {} == found_in_files(self._output.parent), (
+            "values of people, or a key, are in the books or the logs"
+        )
+        assert "QanaryFirst" in repr(self.school.project.cases)
         figures.duplicates = commcare.doubles()
         figures.entities = len(self.school.project.cases)
         figures.fired = commcare.fired

@@ -76,7 +76,9 @@ class Machine(RuleBasedStateMachine):
         place = self.ground.courses[where]
         if who > 27:
             number = len(self.ground.people)
-            self.ground.people.append(self.site.add_user(f"First{number}", f"Last{number}", city="Bondo"))
+            self.ground.people.append(
+                self.site.add_user(f"QanaryFirst{number}", f"QanaryLast{number}", city="Bondo")
+            )
             who = number
         if self._lives(who) and self._person(who) not in self._members(where):
             self.site.enrol(place, self._person(who))
@@ -123,7 +125,7 @@ class Machine(RuleBasedStateMachine):
                     self.site.enrol(place, self._person(new), members[self._person(old)].roles)
             self.site.delete_user(self._person(old))
 
-    @rule(who=person, name=st.sampled_from(("Amina", "Brian")))
+    @rule(who=person, name=st.sampled_from(("QanaryAmina", "QanaryBrian")))
     def rename(self, who: int, name: str) -> None:
         """Give somebody another name."""
         self.site.update_user(self._person(who), firstname=name)

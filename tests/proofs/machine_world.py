@@ -27,6 +27,7 @@ from flows.steps.blanks import REFUSED_BLANKS
 from flows.steps.planned import external_id
 from mappings.engine import Project, load_project
 from state.digest import Names
+from tests.canaries import found_in
 from tests.clocks import VirtualClock
 from tests.flows.expected import LEFT, PARKING, Expected, base
 from tests.flows.expected import WITHDRAWN as KEPT_OUT
@@ -128,7 +129,7 @@ class Ground(WatchedLab):
     def __init__(self, folder: Path, way: str) -> None:
         self.way, self.edition = way, 0
         site = FakeSite()
-        self.people = [site.add_user(f"First{n}", f"Last{n}", city="Bondo") for n in range(PEOPLE)]
+        self.people = [site.add_user(f"QanaryFirst{n}", f"QanaryLast{n}", city="Bondo") for n in range(PEOPLE)]
         self.courses = [site.add_course(f"C{n}", f"Course {n}") for n in range(COURSES)]
         self.items = [site.set_grade_item(course, "Quiz") for course in self.courses]
         super().__init__(folder, site, 1)
@@ -277,9 +278,11 @@ class Ground(WatchedLab):
         self.heal()
         await self.come_to_rest()
         self.compare()
+        assert [] == found_in(self.copied.copy()), "values of people are in the books"
         forms = len(self.project.forms)
         result = await self.run()
         assert result is not None
+        assert [] == found_in(json.dumps(result.as_json())), "values of people are in a result"
         assert forms == len(self.project.forms), "a run without changes writes"
         assert self.deleted or ({}, 0) == (written(result), result.requests["commcare"].get("write", 0))
 
@@ -305,6 +308,7 @@ class Ground(WatchedLab):
             assert result is not None
             fine = ("completed", "waiting", *(["degraded"] if self.deleted else []))
             assert result.state in fine, (result.state, result.messages)
+            assert [] == found_in(json.dumps(result.as_json())), "values of people are in a result"
             waits = self.agree()
             rests = forms == len(self.project.forms) and result.state != "waiting" and not waits
             silent = silent + 1 if rests else 0

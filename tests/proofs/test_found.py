@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+from tests.canaries import found_in
 from tests.proofs.machine_world import Ground
 
 
@@ -38,3 +39,10 @@ def test_nobody_is_asked_twice_about_deleted_cases(tmp_path: Path) -> None:
             loop.run(ground.run())
             asked.append(ground.agree())
     assert [False, True, False, False, False, False] == asked
+
+
+def test_the_books_are_searched_for_people(tmp_path: Path) -> None:
+    """A value in the books is found by the search at the end of each example."""
+    ground = Ground(tmp_path, "")
+    ground.store.put("leak", "QanaryFirst0")
+    assert ["QanaryFirst0"] == found_in(ground.copied.copy())
