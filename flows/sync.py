@@ -152,7 +152,8 @@ async def _unsettled(run: Run) -> set[str]:
     failed = any(course.state == "failed" for number, course in run.result.courses.items() if number in run.read)
     if failed or run.reader.lost_profiles:
         return {mapping.name for mapping in run.mappings}
-    return run.unsettled | {row.mapping for row in await run.world.books.do(run.world.books.store.intents)}
+    resting = await run.world.books.do(run.world.books.store.intents)
+    return run.unsettled | run.pusher.unsorted | {row.mapping for row in resting}
 
 
 async def _read_and_push(run: Run, courses: list[Course], selected: list[Course]) -> None:

@@ -245,6 +245,7 @@ class FakeCommCare(Misbehaviour):
             if case_id:
                 raise Crash
             changes = fake_writes.plan_bulk(self.project, data, self.refused_rows(data))
+            self.check_form(data)
             return self._commit(request, changes, data, bulk=True)
         if not isinstance(data, dict):
             raise Crash

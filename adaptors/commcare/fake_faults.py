@@ -9,6 +9,8 @@ from typing import Any
 
 import httpx
 
+from adaptors.commcare.fake_rows import Crash, UserError
+
 Picks = Callable[[Mapping[str, Any]], bool]
 
 _TITLES = {402: "Upgrade your plan", 403: "Permission denied", 404: "Not found", 500: "Server error"}
@@ -45,6 +47,8 @@ class Misbehaviour:
         self.dropped: deque[str] = deque()
         self.late: deque[float] = deque()
         self.refusals: list[tuple[Picks, str]] = []
+        self.refused_forms: list[tuple[Picks, str]] = []
+        self.breakers: list[Picks] = []
 
     def fail_next(self, kind: str, times: int = 1, where: str = "write") -> None:
         """Fail the next requests, nothing being applied.
@@ -64,14 +68,23 @@ class Misbehaviour:
         """Let the next writes time out and take effect that much later, with ids looked up on arrival."""
         self.late.extend([seconds] * times)
 
-    def refuse_row(self, which: str | Callable[[Mapping[str, Any]], bool], text: str) -> None:
+    def refuse_row(self, which: str | Picks, text: str) -> None:
         """Refuse every bulk with a row of this external id or case id (or that the function picks) with a text."""
-        picks = which if callable(which) else lambda row: which in (row.get("external_id"), row.get("case_id"))
-        self.refusals.append((picks, text))
+        self.refusals.append((_picks(which), text))
+
+    def refuse_form(self, which: str | Picks, text: str) -> None:
+        """Refuse every bulk with such a row in the processing of its form: the text does not say which row."""
+        self.refused_forms.append((_picks(which), text))
+
+    def break_over(self, which: str | Picks) -> None:
+        """Answer every bulk with such a row with a 500."""
+        self.breakers.append(_picks(which))
 
     def accept_rows(self) -> None:
-        """Forget all `refuse_row`."""
+        """Forget all `refuse_row`, `refuse_form` and `break_over`."""
         self.refusals.clear()
+        self.refused_forms.clear()
+        self.breakers.clear()
 
     def revoke(self, right: str) -> None:
         """Take something away: api_key, membership, plan, edit_data, api_access (or access_apis),
@@ -92,10 +105,26 @@ class Misbehaviour:
             self.faults.remove(fault)
         return fail(fault.kind, request)
 
+    def check_form(self, rows: Sequence[Any]) -> None:
+        """Raise what the processing of a form with these rows raises."""
+        objects = [row for row in rows if isinstance(row, dict)]
+        if any(picks(row) for picks in self.breakers for row in objects):
+            raise Crash
+        for picks, text in self.refused_forms:
+            if any(map(picks, objects)):
+                raise UserError(text, form=True)
+
     def refused_rows(self, rows: Sequence[Any]) -> dict[int, str]:
         """Return the texts with which rows of a bulk are refused, by their 0-based index."""
         objects = [(index, row) for index, row in enumerate(rows) if isinstance(row, dict)]
         return {index: text for picks, text in self.refusals for index, row in objects if picks(row)}
+
+
+def _picks(which: str | Picks) -> Picks:
+    """Return the function that finds rows by an external id or case id, or that is given."""
+    if callable(which):
+        return which
+    return lambda row: which in (row.get("external_id"), row.get("case_id"))
 
 
 def fail(kind: str, request: httpx.Request) -> httpx.Response:

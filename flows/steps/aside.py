@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 
 from flows.result import Result
+from flows.steps.isolate import NOT_SORTED_OUT
 from flows.steps.planned import Planned, Scope
 from flows.world import World
 from state import Refusal, RefusalRow, RowId
@@ -46,7 +47,7 @@ class Aside:
         refused = [
             Refusal(row.row, row.op, outcomes[row.row], self._content(row))
             for row in rows
-            if outcomes[row.row] not in ("", IN_DOUBT)
+            if outcomes[row.row] not in ("", IN_DOUBT, NOT_SORTED_OUT)
         ]
         self._met |= {one.row for one in refused}
         if refused and not self._result.preview:
@@ -64,6 +65,8 @@ class Aside:
         ]
         if gone and not self._result.preview:
             books = self._world.books
+            resting = await books.do(books.store.intents)  # of these nothing can be said yet
+            gone = [key for key in gone if RowId(name, number, key) not in resting]
             await books.do(books.store.settle_refusals, name, number, gone)
 
     async def _load(self) -> dict[RowId, RefusalRow]:

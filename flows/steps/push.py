@@ -10,14 +10,15 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from math import ceil
 
 from adaptors.commcare.cases import CaseReply, RowsRefused
 from adaptors.errors import AccessDenied, InDoubt, Maintenance, Retriable
-from flows.result import Result
+from flows.result import Result, RunState
 from flows.steps.aside import DROPPED, Aside
+from flows.steps.isolate import NOT_SORTED_OUT, Isolation
 from flows.steps.lease import Lease
 from flows.steps.planned import Planned
+from flows.steps.suspects import POISON, Suspects
 from flows.world import World
 from state import NO_VALUE, Ack, Intent, RowId
 
@@ -44,7 +45,11 @@ class Pusher:
         self._result = result
         self._lease = lease
         self.aside = Aside(world, result)
+        self.unsorted = set[str]()
+        """Mappings with rows that are for the next run: finding those at fault would have cost too much."""
+        self._suspects = Suspects(world)
         self._queues: dict[int, list[tuple[Planned, Settled]]] = defaultdict(list)
+        self._apart: dict[tuple[int, str], list[tuple[Planned, Settled]]] = defaultdict(list)
         self._sending: set[asyncio.Task[None]] = set()
         self._owners_of_keys: dict[str, RowId] = {}
         self._failed: BaseException | None = None
@@ -61,6 +66,7 @@ class Pusher:
 
     async def pump(self) -> None:
         """Send the batches that are full; waits while enough of them are under way."""
+        await self._part()
         for level in sorted(self._queues):
             while len(self._queues[level]) >= BATCH:
                 await self._start(self._take(level))
@@ -71,18 +77,33 @@ class Pusher:
             await self.pump()
             # A batch that is not full waits for those under way: their children may fill it up.
             await self._wait_for_all()
-            level = next((level for level in sorted(self._queues) if self._queues[level]), None)
-            if level is None:
+            levels = {level for level in self._queues if self._queues[level]} | {level for level, _ in self._apart}
+            if not levels:
                 return
-            await self._start(self._take(level))
+            level = min(levels)
+            if self._queues[level]:
+                await self._start(self._take(level))
+            else:  # after the others: by then it is known whether CommCare takes anything at all
+                await self._start(self._apart.pop(min(at for at in self._apart if at[0] == level)))
 
     def _take(self, level: int) -> list[tuple[Planned, Settled]]:
         batch, self._queues[level] = self._queues[level][:BATCH], self._queues[level][BATCH:]
         return batch
 
+    async def _part(self) -> None:
+        """Part the rows that may have broken a request from the others."""
+        await self._suspects.load()
+        for level, queue in self._queues.items():
+            groups = [self._suspects.group(row.row) for row, _ in queue]
+            for entry, group in zip(queue, groups, strict=True):
+                if group:
+                    self._apart[level, group].append(entry)
+            self._queues[level] = [entry for entry, group in zip(queue, groups, strict=True) if not group]
+
     async def abandon(self) -> None:
         """Let the batches under way finish; what was not sent is dropped and found again by the next run."""
         self._queues.clear()
+        self._apart.clear()
         if self._sending:
             await asyncio.wait(self._sending)
 
@@ -128,12 +149,24 @@ class Pusher:
     async def _transmit(self, rows: Sequence[Planned]) -> dict[RowId, str]:
         """Send rows as one request and return each row's outcome; rows that spoil a request are set aside."""
         try:
-            replies = await self._announced(rows)
-        except InDoubt:
-            return {row.row: "in_doubt" for row in rows}
+            return await self._request(rows)
         except RowsRefused as refusal:
-            await self._world.books.do(self._world.books.store.release, [row.row for row in rows])
-            return await self._isolate(rows, refusal)
+            isolation = Isolation(self._request)
+            outcomes = await isolation.sort_out(rows, refusal)
+            self._tell_refused(rows, outcomes, isolation.whole)
+            return outcomes
+
+    async def _request(self, rows: Sequence[Planned]) -> dict[RowId, str]:
+        """Send rows as one request; raises RowsRefused when CommCare certainly took none of them."""
+        ids = [row.row for row in rows]
+        try:
+            replies = await self._announced(rows)
+        except InDoubt as doubt:
+            blamed = await self._suspects.note(ids, doubt)
+            return dict.fromkeys(ids, POISON if blamed else "in_doubt")
+        except RowsRefused:
+            await self._world.books.do(self._world.books.store.release, ids)
+            raise
         acks = [
             Ack(
                 row.row,
@@ -148,7 +181,9 @@ class Pusher:
         ]
         self._tell_closed(rows, replies)
         await self._world.books.do(self._world.books.store.acknowledge, acks, self._world.clock.now())
-        return {row.row: "" for row in rows}
+        self._suspects.took_others = True
+        await self._suspects.clear(ids)
+        return dict.fromkeys(ids, "")
 
     async def _announced(self, rows: Sequence[Planned]) -> Sequence[CaseReply | None]:
         """Announce and send until CommCare takes it, or cannot for now (then Retriable is raised)."""
@@ -177,21 +212,23 @@ class Pusher:
                 raise
         raise AssertionError("the last try returns or raises")  # pragma: no cover
 
-    async def _isolate(self, rows: Sequence[Planned], refusal: RowsRefused) -> dict[RowId, str]:
-        """Set aside the rows that CommCare names, or find them by halving, and send the others."""
-        bad = dict(refusal.rows)
-        for number, row in enumerate(rows):
-            if number not in bad and {row.write.key, row.write.case_id} & set(refusal.named) - {""}:
-                bad[number] = refusal.code
-        if len(rows) == 1:
-            return {rows[0].row: bad.get(0, refusal.code) or "refused"}
-        outcomes = {rows[number].row: reason for number, reason in bad.items()}
-        rest = [row for number, row in enumerate(rows) if number not in bad]
-        parts = [rest] if bad else [rest[: ceil(len(rest) / 2)], rest[ceil(len(rest) / 2) :]]
-        for part in parts:
-            if part:
-                outcomes |= await self._transmit(part)
-        return outcomes
+    def _tell_refused(self, rows: Sequence[Planned], outcomes: Mapping[RowId, str], whole: str) -> None:
+        """Say when rows were not tried one by one: all are refused for one reason, or too many for several."""
+        if whole:
+            self._result.worse(
+                RunState.DEGRADED,
+                f"CommCare refused all {len(rows)} records of a request for one reason ({whole}); a few were "
+                "tried by themselves, the others not. When the cause is gone: "
+                f"moodle-commcare problems retry --reason {whole}",
+            )
+        left = [row for row in rows if outcomes[row.row] == NOT_SORTED_OUT]
+        self.unsorted |= {row.row.mapping for row in left}
+        if left:
+            self._result.worse(
+                RunState.DEGRADED,
+                f"CommCare refused requests with so many records at fault that {len(left)} records were not "
+                "tried; the next run goes on with them.",
+            )
 
     def _count(self, row: Planned, outcome: str) -> None:
         counts = self._result.of(row.case_type)
@@ -200,6 +237,8 @@ class Pusher:
         elif outcome == DROPPED:
             counts.held_back += 1
             self._result.reasons[DROPPED] += 1
+        elif outcome == NOT_SORTED_OUT:
+            counts.held_back += 1
         elif outcome:
             counts.problems += 1
             self._result.refused_rows += 1

@@ -1,0 +1,191 @@
+"""Rows that spoil their request: found with few requests after a no, with patience when CommCare breaks down."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.flows.test_sync import site_of
+from tests.flows.worlds import PROJECT, Lab, written
+
+MakeLab = Callable[..., Lab]
+FORM = "CaseValueError: Error processing case update: Field: name, Error: Value exceeds allowed length: 255"
+
+
+def students(lab: Lab) -> int:
+    """Return how many students CommCare has."""
+    return len(lab.project.of_type("student"))
+
+
+def writes(result: Any) -> int:
+    """Return how many write requests a run made."""
+    return int(result.requests["commcare"].get("write", 0))
+
+
+# --- refused, and CommCare does not say which row -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("place", [0, 17, 99])
+async def test_one_row_is_found_by_halving(make_lab: MakeLab, place: int) -> None:
+    """One row of a hundred is found with at most two requests for each halving, and the others are sent."""
+    site, _, learners = site_of(100)
+    lab = make_lab(site)
+    lab.commcare.refuse_form(f"test-user-{learners[place]}", FORM)
+    result = await lab.sync(mappings=("student",))
+    assert (99, 1, "degraded") == (students(lab), result.of("student").problems, result.state)
+    assert ["value_too_long"] == [one.reason for one in lab.store.refusals()]
+    assert 15 >= writes(result)
+
+
+@pytest.mark.parametrize("count", [2, 3, 8, 100])
+async def test_all_rows_for_one_reason(make_lab: MakeLab, count: int) -> None:
+    """When every row is refused for one reason a few are tried, all are listed, and the run says so."""
+    site, _, _ = site_of(count)
+    lab = make_lab(site)
+    lab.commcare.refuse_form(lambda _: True, "Not all owner_ids are real owner_ids")
+    result = await lab.sync(mappings=("student",))
+    assert (count, 0) == (result.of("student").problems, students(lab))
+    assert 1 + 2 + 5 >= writes(result)
+    assert {"unknown_owner"} == {one.reason for one in lab.store.refusals()}
+    assert {} == lab.store.intents()
+    assert 0 == writes(await lab.sync(mappings=("student",)))
+
+
+async def test_the_reason_of_all_is_told(make_lab: MakeLab) -> None:
+    """The result names the reason that a whole request was refused for, and how to try again."""
+    site, _, _ = site_of(50)
+    lab = make_lab(site)
+    lab.commcare.refuse_form(lambda _: True, "Not all owner_ids are real owner_ids")
+    (told,) = [text for text in (await lab.sync()).messages if "one reason" in text]
+    assert "refused all 50 records" in told
+    assert "problems retry --reason unknown_owner" in told
+    lab.commcare.accept_rows()
+    lab.store.retry([one.row for one in lab.store.refusals()])
+    assert {"created": 100} == written(await lab.sync())
+
+
+async def test_alike_but_not_all(make_lab: MakeLab) -> None:
+    """Many rows refused alike are no reason to give up the others: what is good arrives."""
+    site, _, learners = site_of(100)
+    lab = make_lab(site)
+    bad = {f"test-user-{learner}" for learner in learners[::10]}
+    lab.commcare.refuse_form(lambda row: row.get("external_id") in bad, FORM)
+    for _ in range(3):
+        result = await lab.sync(mappings=("student",))
+        assert 45 >= writes(result)
+    assert (90, bad) == (students(lab), {one.row.key for one in lab.store.refusals()})
+
+
+async def test_what_costs_too_much_is_for_the_next_run(make_lab: MakeLab) -> None:
+    """Every other row at fault: each run tries a bounded number of requests, and the next one goes on."""
+    site, _, learners = site_of(100)
+    lab = make_lab(site, project=PROJECT + "intervals: {people: 24}\n")
+    bad = {f"test-user-{learner}" for learner in learners[::2]}
+    lab.commcare.refuse_form(lambda row: row.get("external_id") in bad, FORM)
+    first = await lab.sync(mappings=("student",))
+    assert (41, "degraded") == (writes(first), first.state)
+    assert 0 < first.reasons["not_sorted_out"] == first.of("student").held_back
+    for _ in range(9):
+        await lab.sync()
+    assert (50, bad) == (students(lab), {one.row.key for one in lab.store.refusals()})
+
+
+# --- CommCare breaks down over a row ------------------------------------------------------------------------
+
+
+async def test_a_poisonous_row_is_found(make_lab: MakeLab) -> None:
+    """A row that CommCare breaks down over is sent with ever fewer others, and then not any more."""
+    site, _, learners = site_of(12)
+    lab = make_lab(site)
+    key = f"test-user-{learners[5]}"
+    lab.commcare.break_over(key)
+    for _ in range(12):
+        await lab.sync()
+    assert [(key, "poison")] == [(one.row.key, one.reason) for one in lab.store.refusals()]
+    assert (11, 22) == (students(lab), len(lab.project.cases))
+    before = lab.commcare.requests["write"]
+    result = await lab.sync()
+    assert (before, 1, "degraded") == (
+        lab.commcare.requests["write"],
+        result.of("student").problems,
+        result.state,
+    )
+
+
+async def test_halves_rest_as_well(make_lab: MakeLab) -> None:
+    """Each half is in doubt and rests; nothing of it is sent before that."""
+    site, _, learners = site_of(4)
+    lab = make_lab(site)
+    lab.commcare.break_over(f"test-user-{learners[0]}")
+    await lab.sync()
+    await lab.sync()
+    await lab.sync()
+    assert (2, 2) == (students(lab), len(lab.store.intents()))
+    before = lab.commcare.requests["write"]
+    assert 2 == (await lab.sync(later=60.0, mappings=("student",))).of("student").in_doubt
+    assert before == lab.commcare.requests["write"]
+
+
+async def test_poison_that_changes_is_sent_again(make_lab: MakeLab) -> None:
+    """A row that was poison is sent again when its content changes, and arrives when that helps."""
+    site, _, learners = site_of(3)
+    lab = make_lab(site)
+    lab.commcare.break_over(f"test-user-{learners[1]}")
+    for _ in range(8):
+        await lab.sync()
+    assert ["poison"] == [one.reason for one in lab.store.refusals()]
+    lab.commcare.accept_rows()
+    assert 0 == writes(await lab.sync())
+    site.update_user(learners[1], city="Bondo")
+    await lab.sync()
+    assert "Bondo" == lab.case(f"test-user-{learners[1]}").properties["city"]
+    assert [] == lab.store.refusals()
+
+
+async def test_an_outage_blames_nobody(make_lab: MakeLab) -> None:
+    """When everything ends in a 500 nothing is learned about the rows: after the outage all of them arrive."""
+    site, _, _ = site_of(6)
+    lab = make_lab(site)
+    lab.commcare.break_over(lambda _: True)
+    for _ in range(4):
+        await lab.sync()
+    assert ([], 0) == (lab.store.refusals(), students(lab))
+    lab.commcare.accept_rows()
+    for _ in range(2):
+        await lab.sync()
+    assert (12, {}) == (len(lab.project.cases), lab.store.intents())
+
+
+async def test_a_row_with_nobody_beside_it(make_lab: MakeLab) -> None:
+    """The only row there is to send is blamed in the end, though no other write shows that CommCare works."""
+    site, _, learners = site_of(1)
+    lab = make_lab(site)
+    await lab.sync()
+    site.update_user(learners[0], city="Bondo")
+    lab.commcare.break_over(lambda _: True)
+    for _ in range(4):
+        await lab.sync()
+    assert [] == lab.store.refusals()
+    await lab.sync()
+    assert ["poison"] == [one.reason for one in lab.store.refusals()]
+
+
+async def test_timeouts_are_no_poison(make_lab: MakeLab) -> None:
+    """Lost connections, gateways and time-outs say nothing about the rows, however often they come."""
+    site, _, _ = site_of(2)
+    lab = make_lab(site)
+    for kind in ("timeout", "504_html", "503", "timeout", "504_html", "503"):
+        lab.commcare.fail_next(kind)
+        await lab.sync(mappings=("student",))
+    assert ([], None) == (lab.store.refusals(), lab.store.get("suspects"))
+
+
+async def test_books_hold_no_keys_of_suspects(make_lab: MakeLab) -> None:
+    """What is remembered of suspects is a keyed mark: neither a key nor a person's number."""
+    site, _, learners = site_of(2)
+    lab = make_lab(site)
+    lab.commcare.break_over(f"test-user-{learners[0]}")
+    await lab.sync()
+    assert "test-user" not in (lab.store.get("suspects") or "test-user")
