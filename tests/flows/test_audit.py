@@ -321,6 +321,22 @@ async def test_books_with_another_key_find_no_drift(make_lab: MakeLab) -> None:
     assert [] == found(await audited(lab))
 
 
+@pytest.mark.parametrize(("many", "trimmed"), [(5, True), (150, False)])
+async def test_only_what_was_sent_is_listed(make_lab: MakeLab, many: int, trimmed: bool) -> None:
+    """The list is asked for our properties; for all of them where the address would be too long."""
+    site, _, learners = site_of(2)
+    site.update_user(learners[0], city="Kisumu")
+    more = "".join(f"  a_rather_long_name_{number}: {{source: city}}\n" for number in range(many))
+    lab = make_lab(site, student=STUDENT + more)
+    await lab.sync()
+    since = len(lab.commcare.calls)
+    assert [] == found(await audited(lab))
+    (url,) = [call.target for call in lab.commcare.calls[since:]]
+    assert (trimmed, True) == ("fields.properties" in url, len(url) < 3_000)
+    lab.project.edit_case(lab.case(f"test-user-{learners[0]}").case_id, a_rather_long_name_3="x")
+    assert [("a_rather_long_name_3",)] == [one.names for one in (await audited(lab)).findings]
+
+
 def test_the_memory_of_an_audit_is_bounded() -> None:
     """Thousands of findings of a kind are counted, and the first thousand listed."""
     from flows.audited import KEPT, Finding
