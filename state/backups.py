@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,25 +28,18 @@ def moment(now: float) -> str:
 
 def new_name(folder: Path, now: float) -> Path:
     """Return the name of a backup made now, one that no backup has; a later one sorts behind it."""
-    first = folder / f"state-{moment(now)}.db"
-    numbered = (folder / f"state-{moment(now)}-{number:02}.db" for number in range(2, 100))
-    return first if not first.exists() else next((path for path in numbered if not path.exists()), first)
+    return _free(folder / f"state-{moment(now)}-{number:02}.db" for number in range(1, 1000))
 
 
 def newest(file: Path) -> Path | None:
     """Return the newest backup of a state file, None when there is none."""
-    return max(backup_folder(file).glob("state-*.db"), default=None, key=_age)
+    return max(backup_folder(file).glob("state-*.db"), default=None)
 
 
 def prune(folder: Path) -> None:
     """Delete all but the newest backups, and what a backup that was cut off left behind."""
-    made = sorted(folder.glob("state-*.db"), key=_age)
-    for old in (*made[:-KEPT], *folder.glob("*.part")):
+    for old in (*sorted(folder.glob("state-*.db"))[:-KEPT], *folder.glob("*.part")):
         old.unlink(missing_ok=True)
-
-
-def _age(path: Path) -> str:
-    return path.stem.replace("Z", "Z-01") if path.stem.endswith("Z") else path.stem
 
 
 def write_copy(source: sqlite3.Connection, target: Path) -> None:
@@ -94,7 +87,7 @@ def set_aside(file: Path, now: float) -> Path | None:
     """
     if not file.exists():
         return None
-    aside = _free(file.with_name(f"{file.name}.aside-{moment(now)}"))
+    aside = _free(file.with_name(f"{file.name}.aside-{moment(now)}-{number:02}") for number in range(1, 1000))
     for end in BESIDE:
         with suppress(FileNotFoundError):
             file.with_name(file.name + end).replace(aside.with_name(aside.name + end))
@@ -106,7 +99,5 @@ def set_aside(file: Path, now: float) -> Path | None:
     return aside
 
 
-def _free(path: Path) -> Path:
-    return next(
-        p for p in (path, *(path.with_name(f"{path.name}-{n}") for n in range(2, 10_000))) if not p.exists()
-    )
+def _free(paths: Iterable[Path]) -> Path:
+    return next(path for path in paths if not path.exists())

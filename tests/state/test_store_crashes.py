@@ -44,6 +44,11 @@ OPERATIONS: dict[str, Callable[[Store], Any]] = {
     "void_values": lambda store: store.void_values({ROW: ["@name"]}),
     "put": lambda store: store.put("fact", "other"),
     "bind_target": lambda store: store.bind_target("https://moodle.example.org", "https://hq.example.org", "demo"),
+    "begin_erasure": lambda store: store.begin_erasure(1, 20.0),
+    "finish_erasure": lambda store: store.finish_erasure(1),
+    "forget_old": lambda store: store.forget_old(20.0 + 100 * 86_400.0),
+    "mark_restored": lambda store: store.mark_restored(20.0),
+    "add_keys": lambda store: store.add_keys((b"k" * 32, b"j" * 32)),
     "take_lease": lambda store: store.take_lease("other", 2000.0, 600.0),
 }
 
@@ -64,6 +69,7 @@ def books(url: str) -> Iterator[Store]:
         store.checkpoint(4, "run-1", 11.0, [1, 2])
         store.set_problems("student", 0, [("k", "phone", "invalid_phone", ""), ("m", "x", "y", "")], 12.0)
         store.put("fact", "one")
+        store.take_key()
         yield store
 
 

@@ -1,0 +1,298 @@
+"""A person's data erased or given out, through whole runs, and with a stop at every step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.person import Erasure, erase, export
+from flows.result import RunState
+from flows.world import World
+from tests.flows.explorer_lab import Killed, MortalBooks, WatchedLab
+from tests.flows.terminal import Terminal
+from tests.flows.test_sync import site_of
+from tests.flows.worlds import PROJECT, SHIPPED, Lab, written
+
+MakeLab = Callable[..., Lab]
+CANARY = "Kisumu Canary"
+
+
+async def on(lab: Lab, work: Callable[[World, int], Any], person: int, later: float = 3600.0) -> Any:
+    """Do something about a person as a new process would."""
+    lab.clock.advance(later)
+    world = lab.world()
+    try:
+        return await work(world, person)
+    finally:
+        await world.moodle.close()
+        await world.commcare.close()
+
+
+async def erased(lab: Lab, person: int, later: float = 3600.0) -> Erasure:
+    """Erase a person as a new process would."""
+    found: Erasure = await on(lab, erase, person, later)
+    return found
+
+
+def cases_of(lab: Lab, person: int) -> list[Any]:
+    """Return the cases of a person, by the number at the end of their external ids."""
+    return [case for case in lab.project.cases.values() if str(case.external_id).split("-")[-1] == str(person)]
+
+
+def held(lab: Lab, person: int) -> set[str]:
+    """Return all values that CommCare holds of a person."""
+    return {value for case in cases_of(lab, person) for value in case.properties.values()} - {""}
+
+
+async def two_courses(make_lab: MakeLab, **values: Any) -> tuple[Lab, list[int]]:
+    """Return a lab whose learners are in two courses, with a grade, after a first run."""
+    site, courses, learners = site_of(5, 5, shared=True)
+    for learner in learners:
+        site.update_user(learner, city=CANARY)
+    site.grade(site.set_grade_item(courses[0], "Quiz"), learners[0], 80)
+    lab = make_lab(site, **values)
+    await lab.sync()
+    return lab, learners
+
+
+async def test_an_erased_person_is_emptied_and_stays_away(make_lab: MakeLab) -> None:
+    """All cases are emptied in one request and forgotten here; the next reads bring nobody back or away."""
+    lab, learners = await two_courses(make_lab)
+    before, sent = held(lab, learners[1]), len(lab.project.forms)
+    done = await erased(lab, learners[0])
+    assert (RunState.COMPLETED, {"emptied": 3}) == (done.state, dict(done.outcomes))
+    assert (set(), 1) == (held(lab, learners[0]), len(lab.project.forms) - sent)
+    assert all(case.case_name == case.external_id for case in cases_of(lab, learners[0]))
+    assert set() == lab.store.person(learners[0]).rows
+    for _ in range(3):
+        result = await lab.sync()
+        assert (({}, "completed")) == (written(result), result.state), result.messages
+    assert (set(), before) == (held(lab, learners[0]), held(lab, learners[1]))
+    assert "form history" in done.messages[-1]
+
+
+async def test_a_person_never_sent_is_left_out_too(make_lab: MakeLab) -> None:
+    """Somebody without a case is not read from then on, and becomes no case."""
+    lab, _ = await two_courses(make_lab)
+    new = lab.site.add_user("New", "Person", phone1="0722 111 111")
+    assert RunState.COMPLETED == (await erased(lab, new)).state
+    lab.site.enrol(next(iter(lab.site.courses)), new)
+    assert {} == written(await lab.sync())
+    assert [] == cases_of(lab, new)
+
+
+async def test_an_admitted_person_is_filled_again(make_lab: MakeLab) -> None:
+    """The same cases get their values back; none is made twice."""
+    lab, learners = await two_courses(make_lab)
+    cases = len(lab.project.cases)
+    await erased(lab, learners[0])
+    assert lab.store.admit(learners[0])
+    await lab.sync()
+    assert (cases, True) == (len(lab.project.cases), CANARY in held(lab, learners[0]))
+
+
+async def test_what_others_wrote_stays(make_lab: MakeLab) -> None:
+    """A property that we never sent is not ours to empty, and the message says so."""
+    lab, learners = await two_courses(make_lab)
+    case = lab.case(f"test-user-{learners[0]}")
+    lab.project.edit_case(case.case_id, visit_notes="seen")
+    done = await erased(lab, learners[0])
+    assert ({"seen"}, True) == (held(lab, learners[0]), "others than this program" in done.messages[-1])
+
+
+async def test_dirty_rows_are_asked_for(make_lab: MakeLab) -> None:
+    """Where the books do not know what was sent, CommCare tells what it holds."""
+    lab, learners = await two_courses(make_lab)
+    lab.store.mark_dirty([one.row for one in lab.store.person(learners[0]).cases])
+    done = await erased(lab, learners[0])
+    assert (RunState.COMPLETED, set()) == (done.state, held(lab, learners[0]))
+
+
+async def test_a_mapping_that_is_gone_is_emptied_as_well(make_lab: MakeLab) -> None:
+    """The cases of a mapping that was taken away still hold values."""
+    lab, learners = await two_courses(make_lab)
+    (lab.mappings / "enrolment.yaml").unlink()
+    done = await erased(lab, learners[0])
+    assert (RunState.COMPLETED, set()) == (done.state, held(lab, learners[0]))
+
+
+async def test_what_the_mapping_says_of_people_kept_out_is_done(make_lab: MakeLab) -> None:
+    """A mapping that parks them, sets something or closes does so here as well."""
+    site, _, learners = site_of(3)
+    lab = make_lab(site, project=PROJECT + "parked_owner: {group: Parking}\n")
+    parking = lab.project.add_group("Parking")
+    text = (lab.mappings / "student.yaml").read_text()
+    lab.edit(
+        "student", text[text.index("\ntests:") :], "\nwhen_excluded: {set: {moodle_status: gone}, park: true}\n"
+    )
+    await lab.sync()
+    await erased(lab, learners[0])
+    case = lab.case(f"test-user-{learners[0]}")
+    assert ("gone", parking) == (case.properties["moodle_status"], case.owner_id)
+
+
+async def test_a_deleted_case_is_no_hindrance(make_lab: MakeLab) -> None:
+    """A case that somebody deleted in CommCare cannot be emptied, and needs not be."""
+    lab, learners = await two_courses(make_lab)
+    lab.project.delete_case(lab.case(f"test-user-{learners[0]}").case_id)
+    done = await erased(lab, learners[0])
+    assert (RunState.COMPLETED, {"gone": 1, "emptied": 2}) == (done.state, dict(done.outcomes)), done.messages
+
+
+async def test_a_refused_row_keeps_the_erasure_open(make_lab: MakeLab) -> None:
+    """The person is not read meanwhile, every run says that it is not finished, and the next try finishes it."""
+    lab, learners = await two_courses(make_lab)
+    case = lab.case(f"test-user-{learners[0]}")
+    lab.commcare.refuse_row(case.case_id, "Error in row 1: nonsense")
+    done = await erased(lab, learners[0])
+    assert (RunState.FAILED, 1) == (done.state, done.outcomes["refused"])
+    result = await lab.sync()
+    assert ({}, "degraded") == (written(result), result.state)
+    assert f"person erase {learners[0]}" in result.messages[0]
+    lab.commcare.accept_rows()
+    lab.store.retry([one.row for one in lab.store.person(learners[0]).cases])
+    assert RunState.COMPLETED == (await erased(lab, learners[0])).state
+    assert set() == held(lab, learners[0])
+
+
+@pytest.mark.parametrize("late", [False, True])
+async def test_a_write_in_doubt_is_waited_for(make_lab: MakeLab, late: bool) -> None:
+    """A write of values that arrives late must not come after the emptying: the erasure rests as a run does."""
+    lab, learners = await two_courses(make_lab)
+    lab.site.update_user(learners[0], city="Late Canary")
+    if late:
+        lab.commcare.late_write(1100.0)
+    else:
+        lab.commcare.drop_reply_after_commit()
+    await lab.sync()
+    assert RunState.POSTPONED == (await erased(lab, learners[0], later=60.0)).state
+    assert RunState.POSTPONED == (await erased(lab, learners[0], later=60.0)).state
+    assert RunState.COMPLETED == (await erased(lab, learners[0], later=1300.0)).state
+    assert {} == written(await lab.sync())
+    assert set() == held(lab, learners[0])
+    assert [row for row in lab.rows_sent() if "Late Canary" in row.get("properties", {}).values()]
+
+
+async def test_an_erasure_in_doubt_is_finished_later(make_lab: MakeLab) -> None:
+    """Without CommCare's answer the rows stay, and the same command goes on after the rest."""
+    lab, learners = await two_courses(make_lab)
+    lab.commcare.drop_reply_after_commit()
+    done = await erased(lab, learners[0])
+    assert (RunState.POSTPONED, {"in doubt": 3}) == (done.state, dict(done.outcomes))
+    assert RunState.COMPLETED == (await erased(lab, learners[0])).state
+    assert (set(), set()) == (held(lab, learners[0]), lab.store.person(learners[0]).rows)
+
+
+async def test_a_run_at_work_is_not_disturbed(make_lab: MakeLab) -> None:
+    """While somebody holds the lease nothing is erased."""
+    lab, learners = await two_courses(make_lab)
+    lab.store.take_lease("run", lab.clock.now() + 3600.0, 600.0)
+    done = await erased(lab, learners[0])
+    assert (RunState.POSTPONED, True) == (done.state, CANARY in held(lab, learners[0]))
+
+
+class DyingBooks(MortalBooks):
+    """Books of a process that dies at its nth call of the books, before it or after it."""
+
+    def __init__(self, calls: int, after: bool) -> None:
+        super().__init__()
+        self.calls, self.after, self.armed = calls, after, False
+
+    async def do(self, method: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """Count, and die when it is time."""
+        if self.armed and not self.after:
+            self._count()
+        found = await super().do(method, *args, **kwargs)
+        if self.armed and self.after:
+            self._count()
+        return found
+
+    def _count(self) -> None:
+        self.calls -= 1
+        if self.calls <= 0:
+            self.dead = True
+            raise Killed
+
+
+@pytest.mark.parametrize("after", [False, True])
+async def test_a_stop_at_every_step_is_made_good(tmp_path: Path, after: bool) -> None:
+    """Wherever the process dies, a run in between sends no value, and the same command finishes the work."""
+    steps, student = 0, (SHIPPED / "student.yaml").read_text()
+    while True:
+        steps += 1
+        site, _, learners = site_of(2)
+        lab = WatchedLab(tmp_path / str(steps), site, seed=steps, student=student)
+        books = lab.mortal = lab.books = DyingBooks(steps, after)
+        for learner in learners:
+            site.update_user(learner, city=CANARY)
+        await lab.sync()
+        books.armed = True
+        with suppress(Killed):
+            await erased(lab, learners[0])
+        died, books.dead, books.armed = books.dead, False, False
+        begun = learners[0] in lab.store.erased()
+        site.update_user(learners[0], city="Fresh Canary")
+        await lab.sync()
+        assert not (begun and "Fresh Canary" in held(lab, learners[0])), f"a run after step {steps} sent a value"
+        assert RunState.COMPLETED == (await erased(lab, learners[0])).state
+        assert (set(), set()) == (held(lab, learners[0]), lab.store.person(learners[0]).rows), f"step {steps}"
+        result = await lab.sync()
+        assert ({}, "completed") == (written(result), result.state)
+        assert CANARY in held(lab, learners[1])
+        lab.close()
+        if not died:
+            break
+    assert 12 < steps
+
+
+async def test_an_older_backup_does_not_bring_a_person_back(make_lab: MakeLab) -> None:
+    """The backup that an erasure ends with knows of it."""
+    lab, learners = await two_courses(make_lab)
+    await erased(lab, learners[0])
+    newest = max((lab.folder / "var" / "backups").iterdir())
+    assert f"test-user-{learners[0]}".encode() not in newest.read_bytes()
+
+
+# --- giving out -------------------------------------------------------------------------------------------
+
+
+async def test_an_export_holds_both_sides(make_lab: MakeLab) -> None:
+    """What the books hold of a person, and CommCare's values as they are now."""
+    lab, learners = await two_courses(make_lab)
+    found = await on(lab, export, learners[0])
+    assert (3, lab.site.courses.keys() - {1}, False) == (
+        len(found["cases"]),
+        set(found["courses"]),
+        found["erased"],
+    )
+    student = next(case for case in found["cases"] if case["mapping"] == "student")
+    assert CANARY == student["in_commcare"]["properties"]["city"]
+    assert "city" in student["properties_sent"]
+    lab.project.delete_case(student["case_id"])
+    again = await on(lab, export, learners[0])
+    assert "no case" in next(case for case in again["cases"] if case["mapping"] == "student")["in_commcare"]
+
+
+def test_the_commands(terminal: Terminal, tmp_path: Path) -> None:
+    """Erasing asks or wants --yes; an export goes into a new file of ours and into no pipe."""
+    assert 0 == terminal.run("sync", "--yes").code
+    person = next(
+        str(case.external_id).split("-")[-1]
+        for case in terminal.box.project.cases.values()
+        if "user" in case.external_id
+    )
+    refused = terminal.run("person", "export", person)
+    assert (2, True) == (refused.code, "--to FILE" in refused.text)
+    file = tmp_path / "person.json"
+    assert 0 == terminal.run("person", "export", person, "--to", str(file)).code
+    assert (0o600, True) == (file.stat().st_mode & 0o777, '"in_commcare"' in file.read_text())
+    assert 2 == terminal.run("person", "export", person, "--to", str(file)).code
+    assert 2 == terminal.run("person", "erase", person).code
+    ended = terminal.run("person", "erase", person, "--yes")
+    assert (0, True) == (ended.code, f"Person {person} is erased" in ended.text), ended.text
+    assert 0 == terminal.run("person", "admit", person).code
+    assert 2 == terminal.run("person", "admit", person).code

@@ -1,0 +1,229 @@
+"""Care of the books through whole runs: copies, the way back, rotation, and the commands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.world import Books
+from state import Store
+from state.restore import restore
+from tests.flows.terminal import Terminal
+from tests.flows.test_person import erased, held
+from tests.flows.test_sync import site_of
+from tests.flows.worlds import DOMAIN, Lab, written
+
+MakeLab = Callable[..., Lab]
+KEYS = (bytes(32),)
+
+
+def url(lab: Lab) -> str:
+    """Return where the books of a lab are."""
+    return f"sqlite:///{lab.folder / 'var' / 'state.db'}"
+
+
+def reopen(lab: Lab, *keys: bytes) -> None:
+    """Open the books again, as a new process does."""
+    lab.books = Books(lambda: Store.open(url(lab), key=keys or KEYS))
+
+
+def put_back(lab: Lab, backup: Path) -> Any:
+    """Restore a backup, as the command does."""
+    lab.books.close()
+    target = (lab.site.url, "https://commcare.example.org", DOMAIN)
+    done = restore(url(lab), backup, KEYS, target, lab.clock.now())
+    reopen(lab)
+    return done
+
+
+def backups(lab: Lab) -> list[Path]:
+    """Return the backups, oldest first."""
+    return sorted((lab.folder / "var" / "backups").iterdir())
+
+
+async def test_each_run_begins_with_a_copy(make_lab: MakeLab) -> None:
+    """Seven of them are kept; a preview makes none."""
+    lab = make_lab(site_of(2)[0])
+    for runs in range(1, 10):
+        await lab.sync()
+        await lab.sync(preview=True)
+        assert min(runs, 7) == len(backups(lab))
+
+
+async def test_a_copy_that_fails_is_told_and_stops_nothing(make_lab: MakeLab) -> None:
+    """Without room for a copy the run goes on, degraded."""
+    lab = make_lab(site_of(2)[0])
+    (lab.folder / "var" / "backups").write_text("in the way")
+    result = await lab.sync()
+    assert ("degraded", {"created": 4}) == (result.state, written(result))
+    assert "No backup could be written" in result.messages[0]
+
+
+async def test_restored_books_find_their_cases_again(make_lab: MakeLab) -> None:
+    """Nobody is made twice and nothing stays old, though the backup knows neither new people nor new values."""
+    site, courses, learners = site_of(5)
+    lab = make_lab(site)
+    await lab.sync()
+    new = site.add_user("New", "Person", phone1="0722 111 111")
+    site.enrol(courses[0], new)
+    site.update_user(learners[0], firstname="Renamed")
+    await lab.sync()
+    site.update_user(learners[0], firstname="First0")
+    put_back(lab, backups(lab)[1])  # made when the second run began: it knows what the first one sent
+    result = await lab.sync(later=600.0)
+    assert ("postponed", {}) == (result.state, written(result))
+    assert "put back" in result.messages[0]
+    result = await lab.sync(later=700.0)
+    assert "completed" == result.state
+    assert "First0 Last0" == lab.case(f"test-user-{learners[0]}").case_name
+    assert 12 == len({case.external_id for case in lab.project.cases.values()}) == len(lab.project.cases)
+    assert {} == written(await lab.sync())
+
+
+async def test_a_write_under_way_when_the_books_were_lost_makes_no_double(make_lab: MakeLab) -> None:
+    """A create that CommCare finishes after the restore is found, because the first run rests."""
+    site, courses, _ = site_of(3)
+    lab = make_lab(site)
+    await lab.sync()
+    site.enrol(courses[0], site.add_user("New", "Person", phone1="0722 111 111"))
+    lab.commcare.late_write(900.0)
+    await lab.sync()
+    put_back(lab, backups(lab)[1])
+    for later in (60.0, 700.0, 600.0, 1300.0):
+        await lab.sync(later=later, full=True)
+    assert 8 == len({case.external_id for case in lab.project.cases.values()}) == len(lab.project.cases)
+
+
+async def test_an_erased_person_stays_away_from_restored_books(make_lab: MakeLab) -> None:
+    """A backup from before an erasure has rows of the person: no run uses them, and the erasure is done again."""
+    site, _, learners = site_of(3)
+    lab = make_lab(site)
+    await lab.sync()
+    await lab.sync()
+    await erased(lab, learners[0])
+    assert (learners[0],) == put_back(lab, backups(lab)[1]).erased
+    result = await lab.sync()
+    assert (set(), "degraded") == (held(lab, learners[0]), result.state)
+    assert f"person erase {learners[0]}" in result.messages[0]
+    assert "completed" == (await erased(lab, learners[0])).state
+    assert ({}, "completed") == (written(result := await lab.sync()), result.state)
+
+
+async def test_rotation_sends_nothing(make_lab: MakeLab) -> None:
+    """With a new key behind the old one the next run finds everything unchanged, and real changes as before."""
+    site, _, learners = site_of(5)
+    lab = make_lab(site)
+    await lab.sync()
+    lab.books.close()
+    with Store.open(url(lab), key=KEYS) as store:
+        store.take_key()
+        store.add_keys((*KEYS, b"n" * 32))
+    reopen(lab, *KEYS, b"n" * 32)
+    result = await lab.sync()
+    assert ({}, {}, 10) == (
+        written(result),
+        result.requests["commcare"],
+        sum(counts.unchanged for counts in result.cases.values()),
+    )
+    site.update_user(learners[0], city="Bondo")
+    assert {"updated": 1} == written(await lab.sync())
+
+
+async def test_rotation_cut_off_is_finished_by_the_next_run(make_lab: MakeLab) -> None:
+    """The key file has the new key and the books do not: a preview sees no change, and a run carries over."""
+    lab = make_lab(site_of(5)[0])
+    await lab.sync()
+    lab.books.close()
+    reopen(lab, *KEYS, b"n" * 32)
+    assert {} == written(await lab.sync(preview=True))
+    result = await lab.sync()
+    assert ({}, {}, False) == (written(result), result.requests["commcare"], lab.store.is_rotating)
+
+
+async def test_a_backup_from_before_a_rotation_fits(make_lab: MakeLab) -> None:
+    """The key file knows the older keys too: what was made with them is carried over when it is put back."""
+    lab = make_lab(site_of(3)[0])
+    await lab.sync()
+    await lab.sync()
+    with Store.open(f"sqlite:///{backups(lab)[1]}", key=(*KEYS, b"n" * 32)) as store:
+        assert (True, True) == (store.has_known_key, store.is_rotating)
+        assert None not in [case.digests for case in store.cases("student", 0).values()]
+        store.take_key()
+        assert None not in [case.digests for case in store.cases("student", 0).values()]
+
+
+# --- the commands -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def synced(terminal: Terminal) -> Terminal:
+    """Give a terminal after a first run."""
+    assert 0 == terminal.run("sync", "--yes").code
+    return terminal
+
+
+def test_backup_and_check(synced: Terminal) -> None:
+    """A copy is named; the check counts and is content."""
+    assert (0, True) == ((ended := synced.run("state", "backup")).code, "Written:" in ended.text)
+    ended = synced.run("state", "check", "--json")
+    assert (0, True, 2) == (ended.code, ended.json["ok"], len(ended.json["backups"]))
+    assert synced.cases == sum(ended.json["cases"].values())
+    assert (0, True) == ((ended := synced.run("state", "check")).code, "are sound" in ended.text)
+
+
+def test_check_refuses_what_others_may_read(synced: Terminal) -> None:
+    """The sentence is the command that closes it; after it the check is content."""
+    folder = synced.folder / "backups"
+    folder.chmod(0o755)
+    (synced.folder / "state.db").chmod(0o644)
+    ended = synced.run("state", "check")
+    assert (1, True) == (ended.code, f"chmod 600 {synced.folder / 'state.db'}, chmod 700 {folder}" in ended.text)
+    folder.chmod(0o700)
+    (synced.folder / "state.db").chmod(0o600)
+    assert 0 == synced.run("state", "check").code
+
+
+def test_check_finds_damage(synced: Terminal) -> None:
+    """A lost page ends every command with the way back."""
+    with (synced.folder / "state.db").open("r+b") as handle:
+        handle.seek(4096)
+        handle.write(bytes(4096))
+    for command in (("state", "check"), ("sync",)):
+        ended = synced.run(*command)
+        assert (1, True) == (ended.code, "moodle-commcare state restore" in ended.text), ended.text
+
+
+def test_restore_and_the_first_run(synced: Terminal) -> None:
+    """Without a file the newest is named; restored books rest, and then send everything onto the same cases."""
+    synced.env |= {"IN_DOUBT_REST_S": "0.01"}
+    cases = synced.cases
+    assert 0 == synced.run("state", "backup").code
+    newest = max((synced.folder / "backups").iterdir())
+    ended = synced.run("state", "restore")
+    assert (2, True) == (ended.code, str(newest) in ended.text)
+    assert 0 == synced.run("state", "restore", str(newest)).code
+    assert (0, cases) == (synced.run("sync").code, synced.cases)
+    assert 0 == synced.run("state", "restored").code
+
+
+def test_rotate_key(synced: Terminal) -> None:
+    """The key file has a line more, and the next run sends nothing."""
+    forms = len(synced.box.project.forms)
+    for lines in (2, 3):
+        assert 0 == synced.run("state", "rotate-key").code
+        assert lines == len((synced.folder / "state.key").read_text().split())
+    assert (0, forms) == (synced.run("sync", "--full").code, len(synced.box.project.forms))
+
+
+def test_a_lost_key_needs_a_word(synced: Terminal) -> None:
+    """With people erased a new key file is not enough: they would come back without anybody knowing."""
+    assert 0 == synced.run("person", "erase", "99999", "--yes").code
+    (synced.folder / "state.key").unlink()
+    ended = synced.run("sync")
+    assert (1, True) == (ended.code, "rotate-key --lost" in ended.text)
+    ended = synced.run("state", "rotate-key", "--lost")
+    assert (0, True) == (ended.code, "1 erased person forgotten" in ended.text)
+    assert 0 == synced.run("sync").code

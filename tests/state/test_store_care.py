@@ -1,0 +1,229 @@
+"""Copies of the books, what is forgotten, and how a copy takes the place of the books."""
+
+from __future__ import annotations
+
+import sqlite3
+import stat
+from pathlib import Path
+
+import pytest
+
+from state import Ack, Intent, Refusal, RowId, StateError, Store
+from state.care import DAY, RESTORED_AT
+from state.restore import restore
+
+KEYS = (b"k" * 32,)
+TARGET = ("https://moodle.example.org", "https://commcare.example.org", "training")
+ROW, OTHER = RowId("student", 0, "site-user-5"), RowId("student", 0, "site-user-6")
+NOW = 1_800_000_000.0
+
+
+def acked(store: Store, *rows: RowId, now: float = NOW) -> None:
+    """Let CommCare have taken rows; the person is the number at the end of the key."""
+    store.acknowledge(
+        [Ack(row, f"case of {row.key}", "owner", {"city": b"1" * 16}, "active", int(row.key[-1])) for row in rows],
+        now,
+    )
+
+
+def mode(path: Path) -> int:
+    """Return the rights of a file or folder."""
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_a_copy_is_whole_and_ours_alone(file: Path) -> None:
+    """What was committed last is in it, it is one file (0600), and its folder is closed (0700)."""
+    with Store.open(f"sqlite:///{file}", key=KEYS) as store:
+        acked(store, ROW)
+        made = store.back_up(NOW)
+    assert made is not None
+    assert ([made], 0o600, 0o700) == (list(made.parent.iterdir()), mode(made), mode(made.parent))
+    with Store.open(f"sqlite:///{made}", key=KEYS) as copy:
+        assert ["site-user-5"] == list(copy.cases("student", 0))
+
+
+def test_the_newest_seven_are_kept(file: Path) -> None:
+    """The eighth copy takes the place of the oldest one, also when they are made within a second."""
+    with Store.open(f"sqlite:///{file}", key=KEYS) as store:
+        made = [store.back_up(NOW + second) for second in (0, 0, 0, 1, 2, 3, 4, 5, 6)]
+    assert sorted(str(path) for path in made[2:]) == sorted(map(str, (file.parent / "backups").iterdir()))
+
+
+def test_books_in_memory_have_no_copy(store: Store) -> None:
+    """Where there is no file nothing is copied."""
+    assert store.back_up(NOW) is None
+
+
+def test_a_copy_that_fails_is_told(file: Path) -> None:
+    """The sentence names the file, and nothing half done is left."""
+    with Store.open(f"sqlite:///{file}", key=KEYS) as store:
+        (file.parent / "backups").write_text("in the way")
+        with pytest.raises(StateError, match=r"No backup could be written to .*state-.*room on the disk"):
+            store.back_up(NOW)
+
+
+def test_what_is_old_is_forgotten(store: Store) -> None:
+    """Problems and refusals after 30 days without a run that met them, runs after 90; the last run stays."""
+    for day, run in ((0, "first"), (50, "second"), (95, "third")):
+        store.start_run(run, NOW + day * DAY, "r")
+    store.set_problems("student", 0, [("a", "city", "blank", "")], NOW + 60 * DAY)
+    store.set_problems("student", 1, [("b", "city", "blank", "")], NOW + 70 * DAY)
+    store.note_refusals([Refusal(ROW, "update", "refused", b"x")], NOW + 60 * DAY)
+    store.note_refusals([Refusal(OTHER, "update", "refused", b"x")], NOW + 70 * DAY)
+    store.forget_old(NOW + 95 * DAY)
+    assert ["b"] == [one.row.key for one in store.problems()]
+    assert [OTHER] == [one.row for one in store.refusals()]
+    assert 2 == store.condition().counts["runs"]
+    store.forget_old(NOW + 900 * DAY)
+    assert 1 == store.condition().counts["runs"]
+
+
+def test_rights_of_others_are_seen(url: str, file: Path) -> None:
+    """The file, the backups and their folder are looked at; what SQLite keeps beside the file too."""
+    with Store.open(url, key=KEYS) as store:
+        made = store.back_up(NOW)
+        assert made is not None
+        assert () == Store.readable_by_others(url)
+        made.chmod(0o640)
+        made.parent.chmod(0o755)
+    file.chmod(0o604)
+    assert {file, made, made.parent} == set(Store.readable_by_others(url))
+
+
+def test_the_condition_counts(store: Store) -> None:
+    """Cases by mapping, what is in doubt, whom the books are about."""
+    store.bind_target(*TARGET)
+    acked(store, ROW, OTHER)
+    store.stamp("batch", [Intent(ROW, 5, "update")], NOW)
+    found = store.condition()
+    assert ({"student": 2}, 1, "training", ()) == (
+        found.cases,
+        found.counts["in doubt"],
+        found.facts["@domain"],
+        found.damage,
+    )
+
+
+# --- restoring --------------------------------------------------------------------------------------------
+
+
+def backed_up(url: str) -> Path:
+    """Make books with one case and a write that is not answered, and copy them; then they go on."""
+    with Store.open(url, key=KEYS) as store:
+        store.bind_target(*TARGET)
+        store.take_key()
+        store.take_lease("run", NOW, 600.0)
+        acked(store, ROW)
+        store.stamp("batch", [Intent(ROW, 5, "update")], NOW)
+        made = store.back_up(NOW)
+        store.release_lease("run", 1)
+        acked(store, ROW, OTHER, now=NOW + 60)
+    assert made is not None
+    return made
+
+
+def test_a_backup_takes_the_place_of_the_books(url: str, file: Path) -> None:
+    """Its rows are dirty, what was not answered rests anew, nobody holds the lease; the old books are kept."""
+    done = restore(url, backed_up(url), KEYS, TARGET, NOW + 7200)
+    with Store.open(url, key=KEYS) as store:
+        cases, intents = store.cases("student", 0), store.intents()
+        assert (["site-user-5"], None, "case of site-user-5") == (
+            list(cases),
+            cases["site-user-5"].digests,
+            cases["site-user-5"].case_id,
+        )
+        assert [NOW + 7200] == [one.last_sent_at for one in intents.values()]
+        assert (str(NOW + 7200), 1) == (store.get(RESTORED_AT), store.take_lease("next", NOW, 1.0))
+    assert done.aside is not None
+    assert (True, ()) == (done.knows_erased, done.erased)
+    with Store.open(f"sqlite:///{done.aside}", key=KEYS) as before:
+        assert 2 == len(before.cases("student", 0))
+    assert 0o600 == mode(file)
+
+
+def test_a_damaged_file_gives_way(url: str, file: Path) -> None:
+    """Opening names the command and the newest backup; the damaged file is kept beside it."""
+    backup = backed_up(url)
+    with file.open("r+b") as handle:
+        handle.write(bytes(4096))
+    with pytest.raises(StateError, match=f"`moodle-commcare state restore {backup}`"):
+        Store.open(url, key=KEYS)
+    done = restore(url, backup, KEYS, TARGET, NOW)
+    assert (False, bytes(4096)) == (done.knows_erased, done.aside and done.aside.read_bytes()[:4096])
+    with Store.open(url, key=KEYS) as store:
+        assert ["site-user-5"] == list(store.cases("student", 0))
+
+
+def test_books_that_are_gone_are_put_back(url: str, file: Path) -> None:
+    """Without a file there is nothing to set aside."""
+    backup = backed_up(url)
+    file.unlink()
+    assert (None, True) == ((done := restore(url, backup, KEYS, TARGET, NOW)).aside, done.knows_erased)
+
+
+def damaged(backup: Path) -> None:
+    """Zero the middle of a file."""
+    with backup.open("r+b") as handle:
+        handle.seek(4096)
+        handle.write(bytes(4096 * 3))
+
+
+def newer(backup: Path) -> None:
+    """Let a file be of a newer version."""
+    with sqlite3.connect(backup) as other:
+        other.execute("UPDATE state_version SET version_num = '9999'")
+    other.close()
+
+
+def foreign(backup: Path) -> None:
+    """Let a file be about another project space."""
+    with sqlite3.connect(backup) as other:
+        other.execute("UPDATE meta SET value = 'elsewhere' WHERE name = '@domain'")
+    other.close()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (damaged, "damaged"),
+        (newer, "newer moodle-commcare"),
+        (foreign, "belongs to another target"),
+        (Path.unlink, "There is no file"),
+    ],
+)
+def test_what_cannot_be_the_books_is_refused(url: str, file: Path, spoil: object, words: str) -> None:
+    """A damaged, newer, foreign or missing backup changes nothing."""
+    backup = backed_up(url)
+    assert callable(spoil)
+    spoil(backup)
+    with pytest.raises(StateError, match=words):
+        restore(url, backup, KEYS, TARGET, NOW)
+    with Store.open(url, key=KEYS) as store:
+        assert 2 == len(store.cases("student", 0))
+    assert {"state.db", "backups"} == {path.name for path in file.parent.iterdir()}
+
+
+def test_a_run_at_work_is_not_disturbed(url: str) -> None:
+    """While somebody holds the lease nothing is put back."""
+    backup = backed_up(url)
+    with Store.open(url, key=KEYS) as store:
+        store.take_lease("run", NOW, 600.0)
+        with pytest.raises(StateError, match="A run is at work"):
+            restore(url, backup, KEYS, TARGET, NOW + 1)
+
+
+def test_who_was_erased_stays_erased(url: str) -> None:
+    """A backup from before an erasure learns of it from the books it takes the place of."""
+    backup = backed_up(url)
+    with Store.open(url, key=KEYS) as store:
+        store.begin_erasure(5, NOW)
+        store.finish_erasure(5)
+    assert (5,) == restore(url, backup, KEYS, TARGET, NOW + 60).erased
+    with Store.open(url, key=KEYS) as store:
+        assert ([5], True) == (store.unfinished_erasures(), 5 in store.erased())
+
+
+def test_a_server_has_its_own_tools() -> None:
+    """For PostgreSQL the sentence says what to do."""
+    with pytest.raises(StateError, match=r"pg_restore.*state restored"):
+        restore("postgresql://db.example.org/state", Path("x"), KEYS, TARGET, NOW)

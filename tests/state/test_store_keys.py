@@ -1,0 +1,83 @@
+"""Keys that rotate: digests are carried over, so that they go on telling what changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from state import Ack, RowId, StateError, Store
+from state.digest import NO_VALUE, chained, digest
+from state.key import add_key, read_or_make_keys
+
+ONE, TWO, THREE = b"1" * 32, b"2" * 32, b"3" * 32
+
+
+def filled(url: str, *keys: bytes, rows: int = 1) -> None:
+    """Make books under some keys, with a person who was erased."""
+    with Store.open(url, key=keys) as store:
+        store.take_key()
+        named = [RowId("student", 0, f"site-user-{number}") for number in range(5, 5 + rows)]
+        digests = {row: {"city": store.digest(row.key, "city", "Kisumu"), "lost": NO_VALUE} for row in named}
+        store.acknowledge([Ack(row, row.key, "o", digests[row], "active", 5) for row in named], 1.0)
+        store.begin_erasure(9, 1.0)
+
+
+def test_one_key_is_a_chain_of_one() -> None:
+    """Books from before keys could rotate go on as they are."""
+    assert digest(ONE, "a", "b", "c") == chained((ONE,), "a", "b", "c")
+
+
+def test_each_key_of_a_chain_counts() -> None:
+    """Who lacks one of them can try no value."""
+    chains = [(ONE,), (TWO,), (ONE, TWO), (TWO, ONE), (ONE, TWO, THREE)]
+    assert len(chains) == len({chained(keys, "a", "b", "c") for keys in chains})
+
+
+@pytest.mark.parametrize("steps", [[(ONE, TWO)], [(ONE, TWO), (ONE, TWO, THREE)], [(ONE, TWO, THREE)]])
+def test_digests_are_carried_over(url: str, steps: list[tuple[bytes, ...]]) -> None:
+    """After a rotation, or two at once, each digest is what the value gives under the new keys."""
+    filled(url, ONE, rows=2500)
+    for keys in steps:
+        with Store.open(url, key=keys) as store:
+            store.take_key()
+            cases = store.cases("student", 0)
+            assert 2500 == len(cases)
+            for key, case in cases.items():
+                assert {"city": store.digest(key, "city", "Kisumu"), "lost": NO_VALUE} == case.digests
+            assert (True, False) == (9 in store.erased(), 5 in store.erased())
+
+
+def test_a_key_that_was_not_taken_over_yet_does_not_count(url: str) -> None:
+    """Between the new key file and the new digests everything goes on under the old keys."""
+    filled(url, ONE)
+    with Store.open(url, key=(ONE, TWO)) as store:
+        assert (True, digest(ONE, "a", "b", "c"), True) == (
+            store.is_rotating,
+            store.digest("a", "b", "c"),
+            9 in store.erased(),
+        )
+        store.take_key()
+        assert (False, chained((ONE, TWO), "a", "b", "c")) == (store.is_rotating, store.digest("a", "b", "c"))
+    with Store.open(url, key=(ONE, TWO)) as store:
+        assert not store.is_rotating
+
+
+def test_a_lost_key_does_not_bring_erased_people_back(url: str) -> None:
+    """Only the old key tells who was erased, so books without it are not used; unless somebody says so."""
+    filled(url, ONE)
+    with Store.open(url, key=TWO) as store:
+        with pytest.raises(StateError, match=r"who was erased \(1\).*rotate-key --lost"):
+            store.take_key()
+        assert 1 == store.forget_erased()
+        store.take_key()
+        assert store.cases("student", 0)["site-user-5"].digests is None
+
+
+def test_a_new_key_stands_behind_the_others(tmp_path: Path) -> None:
+    """The file is replaced in one step, for us alone, and nothing is left beside it."""
+    path = tmp_path / "state.key"
+    first = read_or_make_keys(path)
+    keys = add_key(path)
+    assert (first, 2, keys) == (keys[:1], len(set(keys)), read_or_make_keys(path))
+    assert ([path], 0o600) == (list(tmp_path.iterdir()), path.stat().st_mode & 0o777)
