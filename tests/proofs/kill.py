@@ -37,10 +37,10 @@ from tests.canaries import found_in_files
 from tests.flows.expected import PARKING, Expected
 from tests.flows.worlds import API_KEY, DOMAIN, OWNER, PROJECT, TOKEN, USERNAME, mappings_folder
 from tests.proofs.figures import Figures
-from tests.proofs.kill_server import LATE, HarshCommCare
+from tests.proofs.kill_server import LATE, SOON, HarshCommCare
 
 HOUSE = Path(__file__).parent.parent.parent
-REST = 2 * LATE + 1.0  # stands for Q: longer than the longest write, with room for a slow machine
+REST = LATE + 2.5  # stands for Q: longer than the longest write, with room for a slow machine
 LEASE = 0.2  # a killed process holds it for that long
 COURSES, PEOPLE = 3, 40
 GUARDS = "guards: {run_cases: 100000, leavers_people: 100000}\n"
@@ -232,7 +232,7 @@ class Soak:
         while code is None and time.monotonic() < limit and self.school.commcare.writes < before + wanted:
             code = self._worker.ended(0.01)
         if code is None and not soon:
-            code = self._worker.ended(self.chance.uniform(0.0, 0.5 * LATE))
+            code = self._worker.ended(self.chance.uniform(0.0, SOON))
         if code is None:
             code = self._worker.kill()
         self._note(code)

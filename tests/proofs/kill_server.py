@@ -15,7 +15,8 @@ from adaptors.commcare.fake_faults import fail
 from adaptors.commcare.fake_project import Form
 from adaptors.commcare.fake_writes import Change
 
-LATE = 1.5  # seconds from the arrival of a write to its effect, at most
+LATE = 3.0  # seconds from the arrival of a write to its effect, at most: longer than a sync takes to its first one
+SOON, MOSTLY = 0.3, 0.6  # most writes take no longer than this
 DROPPED, TOO_MANY, BUSY, GATEWAY = 0.03, 0.04, 0.03, 0.03
 
 
@@ -43,7 +44,7 @@ class HarshCommCare(FakeCommCare):
         if roll < TOO_MANY:
             self.fired["429"] += 1
             return fail("429", request)
-        seconds = self.chance.uniform(0.0, LATE)
+        seconds = self.chance.uniform(0.0, SOON if self.chance.random() < MOSTLY else LATE)
         form = Form(self.project.new_id("form"), request.headers.get("User-Agent", ""), tuple(rows), self.now())
         self._unfinished.append((self.now() + seconds, changes, form))
         self.fired["late"] += 1
