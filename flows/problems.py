@@ -14,7 +14,7 @@ from flows.steps.due import READS
 from flows.words import listed, numbered
 from state import ProblemRow, RefusalRow, RowId, Store
 
-DELETED = frozenset({"target_deleted", "unknown_case"})
+DELETED = frozenset({"target_deleted"})
 """Reasons of which a new case is a way out."""
 
 

@@ -120,13 +120,14 @@ _ROW = re.compile(r"(?:^|; )Error in row (\d+): ")
 _REASONS = tuple(
     (re.compile(pattern, re.DOTALL), code)
     for pattern, code in (
-        (r"No case found with ID '(?P<id>.*)'", "unknown_case"),
-        (r"Case \[(?P<id>[^\]]*)\] is deleted", "unknown_case"),
+        (r"No case found with ID '(?P<id>.*)'", "target_deleted"),
+        (r"Case \[(?P<id>[^\]]*)\] is deleted", "target_deleted"),
         (r"Could not find a case with external_id '(?P<id>.*)'", "unknown_parent"),
         (r"There are multiple cases with external_id (?P<id>.+)", "duplicate_external_id"),
         (r"Multiple cases found with external_id '(?P<id>.*)':", "duplicate_external_id"),
         (r"InvalidCaseIndex: Case '(?P<child>.*)' references non-existent case '(?P<id>.*)'", "unknown_parent"),
         (r"InvalidCaseIndex", "unknown_parent"),
+        (r"A 'create' flag is required", "no_upsert"),
         (r"Not all owner_ids are real owner_ids", "unknown_owner"),
         (r"exceeds allowed length", "value_too_long"),
         (
@@ -168,7 +169,7 @@ def rows_refused(text: str, rows: Sequence[CaseWrite], *, status: int) -> RowsRe
 
 def _uses(row: CaseWrite, named: str, code: str) -> bool:
     """Return whether the id in a refusal is one that this row was looked up by, or links to."""
-    if code == "unknown_case":
+    if code == "target_deleted":
         return row.case_id == named
     if code == "duplicate_external_id":
         return not row.case_id and row.key == named

@@ -54,6 +54,8 @@ class CaseWrite:
     properties: Mapping[str, str] = field(repr=False)
     indices: tuple[IndexWrite, ...] = ()
     close: bool = False
+    create: bool = False
+    """Whether a row without a case id is a plain create, for servers that cannot upsert."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ class RowsRefused(Refused):
 
     `rows` maps the 0-based index of each row at fault to a reason code; empty means that CommCare did not say
     which. `named` are the ids of ours that its text names. `code` is the reason when all rows share one. The
-    codes: unknown_case, duplicate_external_id, unknown_parent, unknown_owner, value_too_long,
+    codes: target_deleted, no_upsert, duplicate_external_id, unknown_parent, unknown_owner, value_too_long,
     illegal_property_name, wrong_type, request_too_large, refused; and before sending: illegal_characters,
     too_long, missing_required, wrong_type, illegal_property_name.
     """
@@ -137,7 +139,7 @@ def row_body(row: CaseWrite) -> dict[str, Any]:
     body: dict[str, Any] = {"create": False, "case_id": row.case_id}
     if not row.case_id:
         # The null must be there: CommCare refuses a row without the key.
-        body = {"create": None, "external_id": row.key}
+        body = {"create": True if row.create else None, "external_id": row.key}
     fields = {"case_name": row.name, "case_type": row.case_type or None, "owner_id": row.owner_id}
     body |= {name: value for name, value in fields.items() if value is not None}
     if row.properties:

@@ -244,7 +244,7 @@ class FakeCommCare(Misbehaviour):
         if isinstance(data, list):
             if case_id:
                 raise Crash
-            changes = fake_writes.plan_bulk(self.project, data, self.refused_rows(data))
+            changes = fake_writes.plan_bulk(self.project, data, self.refused_rows(data), upserts=self.upserts)
             self.check_form(data)
             return self._commit(request, changes, data, bulk=True)
         if not isinstance(data, dict):

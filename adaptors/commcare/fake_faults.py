@@ -36,7 +36,7 @@ class Misbehaviour:
     """What goes wrong next.
 
     `throttle`, when set, is asked with the time for the seconds to wait, or None. `latency` is how many seconds
-    each answer takes on a real port.
+    each answer takes on a real port. Without `upserts` it is a server from before 2026.
     """
 
     def __init__(self) -> None:
@@ -49,6 +49,7 @@ class Misbehaviour:
         self.refusals: list[tuple[Picks, str]] = []
         self.refused_forms: list[tuple[Picks, str]] = []
         self.breakers: list[Picks] = []
+        self.upserts = True
 
     def fail_next(self, kind: str, times: int = 1, where: str = "write") -> None:
         """Fail the next requests, nothing being applied.

@@ -24,11 +24,14 @@ class Crash(Exception):
     """A write that CommCare answers with a 500 page."""
 
 
-def bulk_mode(row: Any) -> Mode:
-    """Return what the `create` flag of a bulk row asks for: the key must be there, and null is an upsert."""
+def bulk_mode(row: Any, *, upserts: bool = True) -> Mode:
+    """Return what the `create` flag of a bulk row asks for: the key must be there, and null is an upsert.
+
+    Servers without upserts take a null for a key that is not there.
+    """
     if not isinstance(row, dict):
         raise Crash
-    if "create" not in row:
+    if row.get("create") is None and not ("create" in row and upserts):
         raise UserError("A 'create' flag is required for each update.")
     if row["create"] is None:
         return "upsert"

@@ -32,7 +32,9 @@ class Change:
     close: bool
 
 
-def plan_bulk(project: FakeProject, rows: Sequence[Any], refusals: Mapping[int, str]) -> list[Change]:
+def plan_bulk(
+    project: FakeProject, rows: Sequence[Any], refusals: Mapping[int, str], *, upserts: bool = True
+) -> list[Change]:
     """Check and look up the rows of a bulk; `refusals` are texts for single rows (0-based). Raises UserError."""
     if len(rows) > MAX_ROWS:
         raise UserError(f"You cannot submit more than {MAX_ROWS} updates in a single request")
@@ -40,7 +42,7 @@ def plan_bulk(project: FakeProject, rows: Sequence[Any], refusals: Mapping[int, 
     errors: list[str] = []
     for index, row in enumerate(rows):
         try:
-            modes.append(bulk_mode(row))
+            modes.append(bulk_mode(row, upserts=upserts))
             check_row({name: value for name, value in row.items() if name != "create"}, modes[-1])
             if index in refusals:
                 raise UserError(refusals[index])

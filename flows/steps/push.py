@@ -15,6 +15,7 @@ from adaptors.commcare.cases import CaseReply, RowsRefused
 from adaptors.errors import AccessDenied, InDoubt, Maintenance, Retriable
 from flows.result import Result, RunState
 from flows.steps.aside import DROPPED, Aside
+from flows.steps.creates import Creates
 from flows.steps.isolate import NOT_SORTED_OUT, Isolation
 from flows.steps.lease import Lease
 from flows.steps.planned import Planned
@@ -48,6 +49,7 @@ class Pusher:
         self.unsorted = set[str]()
         """Mappings with rows that are for the next run: finding those at fault would have cost too much."""
         self._suspects = Suspects(world)
+        self._creates = Creates(world, result)
         self._queues: dict[int, list[tuple[Planned, Settled]]] = defaultdict(list)
         self._apart: dict[tuple[int, str], list[tuple[Planned, Settled]]] = defaultdict(list)
         self._sending: set[asyncio.Task[None]] = set()
@@ -148,9 +150,15 @@ class Pusher:
 
     async def _transmit(self, rows: Sequence[Planned]) -> dict[RowId, str]:
         """Send rows as one request and return each row's outcome; rows that spoil a request are set aside."""
+        ready, outcomes = await self._creates.looked_up(rows)
+        return outcomes | await self._sorted_out(ready) if ready else outcomes
+
+    async def _sorted_out(self, rows: Sequence[Planned]) -> dict[RowId, str]:
         try:
             return await self._request(rows)
         except RowsRefused as refusal:
+            if await self._creates.are_refused(refusal):
+                return await self._transmit(rows)
             isolation = Isolation(self._request)
             outcomes = await isolation.sort_out(rows, refusal)
             self._tell_refused(rows, outcomes, isolation.whole)

@@ -173,8 +173,8 @@ THREE = (
         ),
         ("Error in row 2: Property case_name is required.", {1: "refused"}, "refused", ()),
         ("Error in row 0: x; Error in row 4: y; Error in row 99999999: z", {}, "refused", ()),
-        ("No case found with ID 'case-2'", {1: "unknown_case"}, "unknown_case", ("case-2",)),
-        ("No case found with ID 'elsewhere'", {}, "unknown_case", ()),
+        ("No case found with ID 'case-2'", {1: "target_deleted"}, "target_deleted", ("case-2",)),
+        ("No case found with ID 'elsewhere'", {}, "target_deleted", ()),
         (
             "There are multiple cases with external_id site-user-1",
             {0: "duplicate_external_id"},
@@ -241,14 +241,14 @@ async def test_the_fake_and_the_client_agree_on_a_refused_row() -> None:
     assert {} == world.project.cases
 
 
-async def test_a_case_deleted_by_hand_is_an_unknown_case() -> None:
+async def test_a_case_deleted_by_hand_is_named() -> None:
     """An update of a case that is gone names the row, by the id in the text."""
     world = new_world()
     case = world.project.add_case("student", "Ama")
     world.project.delete_case(case.case_id)
     with pytest.raises(RowsRefused) as caught:
         await world.client.write_cases([row("site-user-0"), row(case_id=case.case_id)], batch="b1")
-    assert ({1: "unknown_case"}, (case.case_id,)) == (caught.value.rows, caught.value.named)
+    assert ({1: "target_deleted"}, (case.case_id,)) == (caught.value.rows, caught.value.named)
 
 
 def test_replies_are_matched_by_what_was_sent() -> None:

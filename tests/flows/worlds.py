@@ -70,16 +70,26 @@ class Lab:
         self.commcare = FakeCommCare(
             self.project, domain=DOMAIN, username=USERNAME, api_key=API_KEY, clock=self.clock.now
         )
-        self.books = Books(lambda: Store.open(f"sqlite:///{folder / 'var' / 'state.db'}", key=bytes(32)))
+        self.books = self._open()
         self.sizes: Any = Sizes.fixed
         self.rest = 1200.0
         self.denied: set[int] = set()
         """Courses that Moodle does not let the account into."""
 
+    def _open(self) -> Books:
+        return Books(lambda: Store.open(f"sqlite:///{self.folder / 'var' / 'state.db'}", key=bytes(32)))
+
     @property
     def store(self) -> Store:
         """Return the books."""
         return self.books.store
+
+    def lose_books(self) -> None:
+        """Begin with empty books, as after the loss of their file."""
+        self.books.close()
+        for file in (self.folder / "var").glob("state.db*"):
+            file.unlink()
+        self.books = self._open()
 
     def use_site(self, site: FakeSite) -> None:
         """Let Moodle have another content."""
