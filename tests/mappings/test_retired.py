@@ -71,7 +71,7 @@ def test_contradictions_are_told(tmp_path: Path, expected: str, properties: str,
     assert [expected] == [problem.sentence for problem in caught.value.problems]
 
 
-@pytest.mark.parametrize("word", ["when_left", "when_excluded", "when_course_ends"])
+@pytest.mark.parametrize("word", ["when_left", "when_excluded"])
 def test_parking_and_closing(tmp_path: Path, word: str) -> None:
     """Every departure may set, park or close; parking takes the owner that project.yaml names for it."""
     text = f"{HEAD}properties:\n  x: department\n{word}: {{set: {{x: gone}}, park: true}}\n"

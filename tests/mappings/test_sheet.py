@@ -141,7 +141,15 @@ properties:
   gender: {source: profile.sex, transform: [{code_list: gender}], personal: true}
 when_left: {set: {status: left, gender: ""}, park: true}
 when_excluded: {set: {status: withdrawn}}
-when_course_ends: {close: true}
+"""
+IN_COURSE = """# yaml-language-server: $schema=schema/mapping.schema.json
+language: 1
+case_type: enrolment
+source: enrolments
+external_id: "{site}-enrol-{course.id}-{user.id}"
+case_name: "{course.fullname}"
+owner: {otherwise: project}
+properties: {status: status}
 """
 PARKED = f"{PROJECT}parked_owner: {{location: parked}}\n"
 
@@ -160,9 +168,14 @@ def test_facts_of_a_mapping(tmp_path: Path) -> None:
         "leaves": 'status becomes left; gender: emptied; the case goes to the location "parked", so no phone '
         "holds it",
         "excluded": "personal properties are emptied; status becomes withdrawn",
-        "course_ends": "the case is closed; this cannot be undone",
     }
     assert {name: [text] for name, text in expected.items()} == {name: fact(section, name) for name in expected}
+
+
+def test_the_end_of_a_course_is_told(tmp_path: Path) -> None:
+    """What happens to a case when its course is over is a sentence."""
+    (section,) = sheet(tmp_path, f"{IN_COURSE}when_course_ends: {{close: true}}\n").sections
+    assert ["the case is closed; this cannot be undone"] == fact(section, "course_ends")
 
 
 def test_tables_that_are_used(tmp_path: Path) -> None:

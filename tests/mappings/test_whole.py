@@ -75,7 +75,6 @@ properties:
 ignore_changes: [quiet]
 when_left: {set: {status: left}, park: true}
 when_excluded: {set: {status: withdrawn}}
-when_course_ends: {set: {status: ended}}
 recheck_daily: true
 existing_cases: ignore
 tests:
@@ -120,6 +119,7 @@ properties:
       source: grade.percent
       transform: [{number: 0}]
 when_left: {close: true}
+when_course_ends: {set: {status: ended}}
 tests:
   - name: one graded activity
     given: {course: {id: 7, fullname: Basics}, user: {id: 1042}, status: active,
