@@ -49,11 +49,14 @@ class Job:
     seen: tuple[Point, ...]
     weight: int = 1
     """Schedules that lead to the moment."""
+    before: str = ""
+    """One of them, in words."""
 
     def told(self, plan: Plan) -> str:
         """Say a plan in words."""
         points = [(self.seen[place], fault) for place, fault in plan.items()]
-        return ", ".join(f"{fault} at {point.kind} {point.what}".strip() for point, fault in points)
+        told = ", ".join(f"{fault} at {point.kind} {point.what}".strip() for point, fault in points)
+        return f"{self.before}run {self.number}: {told}"
 
     def plans(self) -> Iterator[Plan]:
         """Yield the plan with each further fault."""
@@ -121,15 +124,15 @@ class Explorer:
             assert len(plan) == len(ran.faults.fired), "every fault of a plan strikes"
             self.end_well(ran.moment, job.number + 1)
         except Breach as breach:
-            self._note(job.number, job.told(plan), breach)
+            self._note(job.told(plan), breach)
             return None
         self.tally.schedules += 1
         self.tally.alike += job.weight - 1
         self.tally.fired += len(plan)
         return ran
 
-    def _note(self, number: int, fired: object, breach: Breach) -> None:
-        self.tally.breaches.append(f"{self.world.story.name}, run {number}, {fired} » {breach}")
+    def _note(self, schedule: str, breach: Breach) -> None:
+        self.tally.breaches.append(f"{self.world.story.name}, {schedule} » {breach}")
 
     # --- schedules ----------------------------------------------------------------------------------------
 
@@ -148,7 +151,7 @@ class Explorer:
     def singles(self) -> list[Job]:
         """Run each single fault, and return the passes in which a second one may strike."""
         same, later = list[Job](), Counter[tuple[int, bytes]]()
-        moments: dict[bytes, Moment] = {}
+        moments: dict[bytes, tuple[Moment, str]] = {}
         for job in self.first_jobs():
             for plan in job.plans():
                 ran = self.attempt(job, plan)
@@ -156,11 +159,11 @@ class Explorer:
                     continue
                 if len(ran.faults.seen) > max(plan) + 1:
                     same.append(Job(job.moment, job.number, plan, tuple(ran.faults.seen)))
-                moments[ran.moment.key] = ran.moment
+                moments[ran.moment.key] = ran.moment, f"{job.told(plan)}; "
                 later[job.number, ran.moment.key] += 1
         return same + list(self._later(later, moments))
 
-    def _later(self, found: Counter[tuple[int, bytes]], moments: dict[bytes, Moment]) -> Iterator[Job]:
+    def _later(self, found: Counter[tuple[int, bytes]], moments: dict[bytes, tuple[Moment, str]]) -> Iterator[Job]:
         """Yield the passes after a first fault, each moment once."""
         for number in range(1, PASSES):
             after: Counter[bytes] = Counter()
@@ -168,10 +171,10 @@ class Explorer:
                 if ended == number:
                     after[key] += count
             for key, count in after.items():
-                moment = moments[key]
-                yield Job(moment, number + 1, {}, self._points(moment, number + 1), count)
+                moment, way = moments[key]
+                yield Job(moment, number + 1, {}, self._points(moment, number + 1), count, way)
                 onward = self.undisturbed(moment, number + 1).moment
-                moments[onward.key] = onward
+                moments.setdefault(onward.key, (onward, way))
                 found[number + 1, onward.key] += count
 
     def after(self, job: Job) -> Job:
@@ -207,7 +210,8 @@ class Explorer:
                     fired += (number, *ran.faults.struck)
                 self.end_well(moment, PASSES + 1)
             except Breach as breach:
-                self._note(number, fired, breach)
+                self._note(f"{fired}, run {number}: {self.world.watch.faults.struck}", breach)
+                fired = ()
             if len(fired) - PASSES >= 3 and fired not in known:
                 known.add(fired)
                 self.tally.schedules += 1
