@@ -24,7 +24,7 @@ test: setup  ## check style and types, run all tests
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
 	@$(PY) -m mypy
-	@$(PY) -m pytest
+	@$(PY) -m pytest --numprocesses 2 --dist loadfile
 
 bench: setup  ## measure: many courses, memory; mappings against hand-written Python
 	@$(PY) -m bench.courses

@@ -311,8 +311,7 @@ TOOLS = {
     "mypy": "run by make test",
     "ruff": "run by make test",
     "pytest-asyncio": "a plugin of pytest",
-    "types-jsonschema": "types for editors and for mypy on the tests",
-    "types-openpyxl": "types for editors and for mypy on the tests",
+    "pytest-xdist": "a plugin of pytest",
     "types-pyyaml": "types for mypy",
 }
 
