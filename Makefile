@@ -35,6 +35,7 @@ soak: setup  ## the proofs without a limit of time (hours), and docs/guarantees.
 	@$(PY) -m pytest tests/proofs/test_mutants.py
 	@$(PY) -m tests.proofs.machine
 	@$(PY) -m tests.proofs.kill --kills 1000
+	-@$(PY) -m tests.proofs.kill --kills 1000 --postgresql
 	@$(PY) -m tests.proofs.guarantees
 
 docs: setup  ## write anew what the documentation takes from the code

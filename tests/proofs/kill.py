@@ -19,7 +19,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -37,6 +37,7 @@ from tests.canaries import found_in_files
 from tests.flows.expected import PARKING, Expected
 from tests.flows.worlds import API_KEY, DOMAIN, OWNER, PROJECT, TOKEN, USERNAME, mappings_folder
 from tests.proofs.figures import Figures
+from tests.proofs.kill_postgresql import private_server, programs
 from tests.proofs.kill_server import LATE, SOON, HarshCommCare
 
 HOUSE = Path(__file__).parent.parent.parent
@@ -315,10 +316,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--state-url", default="", help="a PostgreSQL database of its own; usually an SQLite file")
+    parser.add_argument("--postgresql", action="store_true", help="books on a private PostgreSQL server")
     asked = parser.parse_args()
-    name = "kill-postgresql" if asked.state_url.startswith("postgresql") else "kill-sqlite"
-    with soak(seed=asked.seed, name=name, state_url=asked.state_url) as made:
+    if asked.postgresql and programs() is None:
+        sys.exit("PostgreSQL's programs (initdb, pg_ctl) are not on this machine: no kills on it.")
+    with ExitStack() as stack:
+        name, url = "kill-sqlite", ""
+        if asked.postgresql:
+            name, url = "kill-postgresql", stack.enter_context(private_server())
+        made = stack.enter_context(soak(seed=asked.seed, name=name, state_url=url))
         print(made.go(asked.kills).write())  # noqa: T201
 
 

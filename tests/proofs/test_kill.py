@@ -4,22 +4,35 @@ from __future__ import annotations
 
 import pytest
 
-from tests.proofs.kill import soak
+from tests.proofs.kill import Found, soak
+from tests.proofs.kill_postgresql import private_server, programs
 
 KILLS = 10
+FEW = 4
 MOST = 40  # kills within which a weakened engine must have made a double
 
 
 def test_kills(capsys: pytest.CaptureFixture[str]) -> None:
     """After ten kills, a rest and a pass, every key has one case, and it is as the mapping makes it."""
     with soak() as made:
-        figures = made.go(KILLS).write()
+        hold(made.go(KILLS), KILLS, capsys)
+
+
+@pytest.mark.skipif(programs() is None, reason="PostgreSQL's programs (initdb, pg_ctl) are not on this machine")
+def test_kills_on_postgresql(capsys: pytest.CaptureFixture[str]) -> None:
+    """The same holds with the books on a PostgreSQL server."""
+    with private_server() as url, soak(seed=2, name="kill-postgresql", state_url=url) as made:
+        hold(made.go(FEW), FEW, capsys)
+
+
+def hold(found: Found, kills: int, capsys: pytest.CaptureFixture[str]) -> None:
+    """Write the figures down, say them, and hold them against what is promised."""
+    figures = found.write()
     with capsys.disabled():
         print(f"\nkill -9: {figures}")  # noqa: T201
-    found = figures.duplicates, figures.lost, figures.wrong, figures.writes_on_unchanged
-    assert (0, 0, 0, 0) == found
-    assert figures.tried >= KILLS
-    assert int(figures.notes["cases"]) > 5 * KILLS, "too little was written for the kills to matter"
+    assert (0, 0, 0, 0) == (found.duplicates, found.lost, found.wrong, found.writes_on_unchanged)
+    assert found.kills >= kills
+    assert found.entities > 5 * kills, "too little was written for the kills to matter"
 
 
 def test_writing_again_at_once_is_noticed() -> None:
