@@ -1,4 +1,4 @@
-"""What all tests share: no waiting between retries."""
+"""What all tests share: no waiting between retries, and one PostgreSQL server for those that want it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import pytest
 import stamina
 
+from tests.postgres import NoServer, Server, serving
+
 
 @pytest.fixture(autouse=True)
 def _no_waiting() -> Iterator[None]:
@@ -14,3 +16,15 @@ def _no_waiting() -> Iterator[None]:
     stamina.set_testing(True, attempts=5)
     yield
     stamina.set_testing(False)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """Give a PostgreSQL server of our own; without one the test is skipped, and says why."""
+    try:
+        running = serving()
+        server = running.__enter__()
+    except NoServer as error:
+        pytest.skip(str(error))
+    yield server
+    running.__exit__(None, None, None)

@@ -1,4 +1,4 @@
-"""The books in memory and in a file, for the tests of the state."""
+"""The books in memory, in a file and on a server, for the tests of the state."""
 
 from __future__ import annotations
 
@@ -8,14 +8,20 @@ from pathlib import Path
 import pytest
 
 from state import Store
+from tests.postgres import Server
 
 KEY = bytes(range(32))
 
 
-@pytest.fixture
-def store() -> Iterator[Store]:
-    """Give new books in memory."""
-    with Store.open("sqlite://", key=KEY) as books:
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store(request: pytest.FixtureRequest) -> Iterator[Store]:
+    """Give new books, in memory and on a server."""
+    if request.param == "sqlite":
+        with Store.open("sqlite://", key=KEY) as books:
+            yield books
+        return
+    server: Server = request.getfixturevalue("postgres")
+    with server.database() as url, Store.open(url, key=KEY) as books:
         yield books
 
 
@@ -29,3 +35,14 @@ def file(tmp_path: Path) -> Path:
 def url(file: Path) -> str:
     """Name the same file as a URL."""
     return f"sqlite:///{file}"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def anywhere(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Name books that do not exist yet, in a file and on a server."""
+    if request.param == "sqlite":
+        yield request.getfixturevalue("url")
+        return
+    server: Server = request.getfixturevalue("postgres")
+    with server.database() as url:
+        yield url

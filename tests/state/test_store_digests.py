@@ -107,11 +107,11 @@ def test_a_folder_in_place_of_the_key_is_refused(tmp_path: Path) -> None:
         read_or_make_keys(tmp_path)
 
 
-def test_a_lost_key_is_noticed(url: str) -> None:
+def test_a_lost_key_is_noticed(anywhere: str) -> None:
     """Digests of another key tell nothing: their rows become dirty, once; with the same key nothing happens."""
     row = RowId("student", 0, "site-user-5")
     for key, held in ((KEY, True), (KEY, True), (b"j" * 32, False), (b"j" * 32, False)):
-        with Store.open(url, key=key) as store:
+        with Store.open(anywhere, key=key) as store:
             store.take_key()
             if "site-user-5" not in store.cases("student", 0):
                 store.acknowledge([Ack(row, "c5", "o", {"city": bytes(16)}, "active", 5)], 1.0)

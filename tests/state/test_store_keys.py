@@ -35,11 +35,11 @@ def test_each_key_of_a_chain_counts() -> None:
 
 
 @pytest.mark.parametrize("steps", [[(ONE, TWO)], [(ONE, TWO), (ONE, TWO, THREE)], [(ONE, TWO, THREE)]])
-def test_digests_are_carried_over(url: str, steps: list[tuple[bytes, ...]]) -> None:
+def test_digests_are_carried_over(anywhere: str, steps: list[tuple[bytes, ...]]) -> None:
     """After a rotation, or two at once, each digest is what the value gives under the new keys."""
-    filled(url, ONE, rows=2500)
+    filled(anywhere, ONE, rows=2500)
     for keys in steps:
-        with Store.open(url, key=keys) as store:
+        with Store.open(anywhere, key=keys) as store:
             store.take_key()
             cases = store.cases("student", 0)
             assert 2500 == len(cases)
@@ -48,10 +48,10 @@ def test_digests_are_carried_over(url: str, steps: list[tuple[bytes, ...]]) -> N
             assert (True, False) == (9 in store.erased(), 5 in store.erased())
 
 
-def test_a_key_that_was_not_taken_over_yet_does_not_count(url: str) -> None:
+def test_a_key_that_was_not_taken_over_yet_does_not_count(anywhere: str) -> None:
     """Between the new key file and the new digests everything goes on under the old keys."""
-    filled(url, ONE)
-    with Store.open(url, key=(ONE, TWO)) as store:
+    filled(anywhere, ONE)
+    with Store.open(anywhere, key=(ONE, TWO)) as store:
         assert (True, digest(ONE, "a", "b", "c"), True) == (
             store.is_rotating,
             store.digest("a", "b", "c"),
@@ -59,14 +59,14 @@ def test_a_key_that_was_not_taken_over_yet_does_not_count(url: str) -> None:
         )
         store.take_key()
         assert (False, chained((ONE, TWO), "a", "b", "c")) == (store.is_rotating, store.digest("a", "b", "c"))
-    with Store.open(url, key=(ONE, TWO)) as store:
+    with Store.open(anywhere, key=(ONE, TWO)) as store:
         assert not store.is_rotating
 
 
-def test_a_lost_key_does_not_bring_erased_people_back(url: str) -> None:
+def test_a_lost_key_does_not_bring_erased_people_back(anywhere: str) -> None:
     """Only the old key tells who was erased, so books without it are not used; unless somebody says so."""
-    filled(url, ONE)
-    with Store.open(url, key=TWO) as store:
+    filled(anywhere, ONE)
+    with Store.open(anywhere, key=TWO) as store:
         with pytest.raises(StateError, match=r"who was erased \(1\).*rotate-key --lost"):
             store.take_key()
         assert 1 == store.forget_erased()

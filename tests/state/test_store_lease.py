@@ -79,10 +79,10 @@ def test_a_lost_lease_is_not_released(store: Store) -> None:
     assert 600.0 == store.lease_left("b", 2, 1600.0)
 
 
-def test_of_many_threads_one_gets_the_lease(url: str) -> None:
+def test_of_many_threads_one_gets_the_lease(anywhere: str) -> None:
     """Eight threads open new books at once; all of them can, and one holds the lease."""
     with ThreadPoolExecutor(8) as pool:
-        taken = list(pool.map(take, [url] * 8, [f"thread-{number}" for number in range(8)]))
+        taken = list(pool.map(take, [anywhere] * 8, [f"thread-{number}" for number in range(8)]))
     assert [1] == [epoch for epoch in taken if epoch is not None]
 
 

@@ -81,11 +81,11 @@ def test_a_file_others_may_read_is_closed_to_them(url: str, file: Path) -> None:
     assert 0o600 == mode(file)
 
 
-def test_an_opened_file_is_opened_again(url: str) -> None:
+def test_an_opened_file_is_opened_again(anywhere: str) -> None:
     """What was written is there the next time, and nothing is made anew."""
-    with Store.open(url, key=KEY) as store:
+    with Store.open(anywhere, key=KEY) as store:
         store.stamp("batch", [Intent(RowId("student", 0, "a"), 1, "create")], 1.0)
-    with Store.open(url, key=KEY) as store:
+    with Store.open(anywhere, key=KEY) as store:
         assert [RowId("student", 0, "a")] == list(store.intents())
 
 
@@ -99,9 +99,9 @@ def test_the_migrations_make_the_tables_the_code_uses(store: Store) -> None:
     assert ([], HEAD) == (difference, known()[0])
 
 
-def test_wide_tables_have_no_second_copy_of_their_key(store: Store) -> None:
+def test_wide_tables_have_no_second_copy_of_their_key(url: str) -> None:
     """Cases, intents, problems, refusals and what was lacking are WITHOUT ROWID: a scope lies together on disk."""
-    with store._database.reading() as connection:
+    with Store.open(url, key=KEY) as store, store._database.reading() as connection:
         tables = dict(connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE type = 'table'").all())
     assert ["case_row", "intent", "lacking", "problem", "refusal"] == sorted(
         name for name, sql in tables.items() if "WITHOUT ROWID" in sql

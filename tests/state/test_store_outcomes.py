@@ -90,9 +90,9 @@ def test_many_property_names_are_told_apart(store: Store) -> None:
     assert many == found.digests
 
 
-def test_names_of_another_process_are_learned(url: str) -> None:
+def test_names_of_another_process_are_learned(anywhere: str) -> None:
     """Digests under a name that another process made are readable in this one."""
-    with Store.open(url, key=b"k" * 32) as first, Store.open(url, key=b"k" * 32) as second:
+    with Store.open(anywhere, key=b"k" * 32) as first, Store.open(anywhere, key=b"k" * 32) as second:
         first.acknowledge([ACK], now=1.0)
         second.acknowledge([replace(ACK, row=OTHER, digests={"new": THREE, "grade": ONE})], now=2.0)
         found = case(first, OTHER)

@@ -1,0 +1,115 @@
+"""A private PostgreSQL server for tests: in a temporary folder, on a free port of this machine, gone afterwards.
+
+It runs where the server's programs are installed; elsewhere the tests that need it are skipped with the reason.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+
+import psycopg
+
+USER = "books"
+SETTINGS = "listen_addresses=127.0.0.1 fsync=off synchronous_commit=off full_page_writes=off max_connections=60"
+
+
+class NoServer(Exception):
+    """There can be no server here; says why."""
+
+
+class Server:
+    """A server that is running; every `database` is a new and empty one."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self._numbers = count(1)
+
+    def url(self, name: str) -> str:
+        """Return the address of a database, as STATE_URL takes it."""
+        return f"postgresql://{USER}@127.0.0.1:{self.port}/{name}"
+
+    @contextmanager
+    def database(self) -> Iterator[str]:
+        """Make a database, give its address, and drop it."""
+        name = f"books_{next(self._numbers)}"
+        self._execute(f"CREATE DATABASE {name}")
+        try:
+            yield self.url(name)
+        finally:
+            self._execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def _execute(self, statement: str) -> None:
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            connection.execute(statement.encode())
+
+
+@contextmanager
+def serving() -> Iterator[Server]:
+    """Run a server while the block lasts; NoServer when it cannot be."""
+    initdb, pg_ctl = _program("initdb"), _program("pg_ctl")
+    folder = Path(tempfile.mkdtemp(prefix="postgres-"))
+    try:
+        before = _as_somebody(folder)
+        data, port = folder / "data", _free_port()
+        _run(
+            [*before, initdb, "-D", str(data), "-U", USER, "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
+        )
+        options = " ".join(f"-c {setting}" for setting in f"{SETTINGS} unix_socket_directories={folder}".split())
+        control = [*before, pg_ctl, "-D", str(data), "-w", "-t", "30", "-l", str(folder / "log")]
+        _run([*control, "-o", f"-p {port} {options}", "start"])
+        try:
+            yield Server(port)
+        finally:
+            _run([*control, "-m", "immediate", "stop"])
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _program(name: str) -> str:
+    """Return where a program of the server is: in the PATH, or where Debian puts it, the newest one."""
+    places = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), key=lambda path: float(path.parts[4]))
+    found = shutil.which(name) or (str(places[-1]) if places else None)
+    if found is None:
+        raise NoServer(f"PostgreSQL's {name} is not installed here.")
+    return found
+
+
+def _as_somebody(folder: Path) -> list[str]:
+    """Return what to put before a command so that root does not run it: the server refuses root."""
+    if os.geteuid() != 0:
+        return []
+    setpriv = shutil.which("setpriv")
+    if setpriv is None:
+        raise NoServer("PostgreSQL does not run as root, and setpriv, to be somebody else, is not installed here.")
+    try:
+        somebody = pwd.getpwnam("nobody")
+    except KeyError:
+        raise NoServer("PostgreSQL does not run as root, and there is no user 'nobody' here.") from None
+    os.chown(folder, somebody.pw_uid, somebody.pw_gid)
+    return [setpriv, f"--reuid={somebody.pw_uid}", f"--regid={somebody.pw_gid}", "--clear-groups", "--"]
+
+
+def _free_port() -> int:
+    with socket.socket() as place:
+        place.bind(("127.0.0.1", 0))
+        return int(place.getsockname()[1])
+
+
+def _run(command: list[str]) -> None:
+    """Run a command of the server; NoServer with its last line when it fails."""
+    # Not through a pipe: the server would inherit it, and we would wait for its end.
+    with tempfile.TemporaryFile("w+") as said:
+        ran = subprocess.run(command, stdout=said, stderr=said, cwd="/", check=False, timeout=60)  # noqa: S603
+        if ran.returncode:
+            said.seek(0)
+            lines = said.read().strip().splitlines() or ["nothing was said"]
+            raise NoServer(f"PostgreSQL does not start here: {lines[-1]}")
