@@ -15,7 +15,7 @@ from tests.flows.test_explorer import _by_position, _nothing
 from tests.proofs.machine import prove
 
 EXAMPLES = 40
-NOTICED = 60  # examples within which a broken rule must fall
+NOTICED = EXAMPLES  # examples within which a broken rule must fall
 
 
 def test_the_machine(capsys: pytest.CaptureFixture[str]) -> None:
