@@ -19,10 +19,14 @@ class Lease(Books):
     """One lease for the whole of the books; all times in epoch seconds, given by the caller."""
 
     def take_lease(self, holder: str, now: float, ttl: float) -> int | None:
-        """Take the lease for `ttl` seconds: its epoch, or None while somebody else holds it."""
+        """Take the lease for `ttl` seconds: its epoch, or None while somebody else holds it.
+
+        One that would hold for longer than that was taken when the clock was ahead, and holds nobody up.
+        """
         free = {"name": NAME, "holder": "", "epoch": 0, "expires_at": 0.0}
         take = update(lease).where(
-            lease.c.name == NAME, or_(lease.c.expires_at <= now, lease.c.holder.in_(["", holder]))
+            lease.c.name == NAME,
+            or_(lease.c.expires_at <= now, lease.c.expires_at > now + ttl, lease.c.holder.in_(["", holder])),
         )
         with self._database.writing() as connection:
             connection.execute(self._database.insert(lease).on_conflict_do_nothing(), free)

@@ -46,3 +46,15 @@ def test_the_books_are_searched_for_people(tmp_path: Path) -> None:
     ground = Ground(tmp_path, "")
     ground.store.put("leak", "QanaryFirst0")
     assert ["QanaryFirst0"] == found_in(ground.copied.copy())
+
+
+def test_a_lease_from_the_future_does_not_hold(tmp_path: Path) -> None:
+    """A process that died while the clock was a day ahead keeps nobody waiting for that day."""
+    ground = Ground(tmp_path, "")
+    ground.clock.skew, ground.on_write = 86_400.0, "crash after"
+    with asyncio.Runner() as loop:
+        assert loop.run(ground.run()) is None, "it did not die"
+        ground.clock.skew = 0.0
+        result = loop.run(ground.run())
+    assert result is not None
+    assert result.state == "completed"
