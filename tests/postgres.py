@@ -17,6 +17,7 @@ from itertools import count
 from pathlib import Path
 
 import psycopg
+import pytest
 
 USER = "books"
 SETTINGS = "listen_addresses=127.0.0.1 fsync=off synchronous_commit=off full_page_writes=off max_connections=60"
@@ -113,3 +114,14 @@ def _run(command: list[str]) -> None:
             said.seek(0)
             lines = said.read().strip().splitlines() or ["nothing was said"]
             raise NoServer(f"PostgreSQL does not start here: {lines[-1]}")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def both_books(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Say where the books of a test are, first in a file of its own (""), then on a server."""
+    if request.param == "sqlite":
+        yield ""
+        return
+    server: Server = request.getfixturevalue("postgres")
+    with server.database() as url:
+        yield url

@@ -24,12 +24,18 @@ def recorded(tmp_path: Path) -> Iterator[Lab]:
 
 
 @pytest.fixture
-def make_lab(tmp_path: Path) -> Iterator[Callable[..., Lab]]:
+def state_url() -> str:
+    """Say where the books of `make_lab` are: in a file of the test's own. A module may ask for others as well."""
+    return ""
+
+
+@pytest.fixture
+def make_lab(tmp_path: Path, state_url: str) -> Iterator[Callable[..., Lab]]:
     """Give a maker of worlds on a site."""
     labs: list[Lab] = []
 
     def make(site: FakeSite, **values: Any) -> Lab:
-        labs.append(Lab(tmp_path, site, **values))
+        labs.append(Lab(tmp_path, site, **{"state_url": state_url, **values}))
         return labs[-1]
 
     yield make

@@ -37,12 +37,13 @@ HOUR = 3600.0
 class Explorer:
     """One walk; `log` says what was done, in order: edits, faults, runs and how they ended."""
 
-    def __init__(self, folder: Path, seed: int) -> None:
+    def __init__(self, folder: Path, seed: int, state_url: str = "sqlite://") -> None:
         self.chance = random.Random(seed)
         self.log: list[str] = []
         site, people = _site(self.chance)
         guards = self.chance.choice(("", LOOSE))
-        self.lab = WatchedLab(folder, site, seed, project=f"{PROJECT}{guards}parked_owner: {{group: {PARKING}}}\n")
+        project = f"{PROJECT}{guards}parked_owner: {{group: {PARKING}}}\n"
+        self.lab = WatchedLab(folder, site, seed, project=project, state_url=state_url)
         self.lab.project.add_group(PARKING)
         self._choose_words()
         if self.chance.random() < 0.5:

@@ -26,8 +26,8 @@ class Killed(BaseException):
 class MortalBooks(Books):
     """Books of a process that may die, on a disk that may be full; without a thread, so that a walk repeats."""
 
-    def __init__(self) -> None:
-        self.store = Store.open("sqlite://", key=bytes(32))
+    def __init__(self, url: str = "sqlite://") -> None:
+        self.store = Store.open(url, key=bytes(32))
         self.dead = False
         self.full_after: int | None = None
 
@@ -54,7 +54,7 @@ class WatchedLab(Lab):
     def __init__(self, folder: Path, site: FakeSite, seed: int, **values: Any) -> None:
         super().__init__(folder, site, **values)
         self.books.close()
-        self.mortal = MortalBooks()
+        self.mortal = MortalBooks(values.get("state_url", "sqlite://"))
         self.books = self.mortal
         self._waits = random.Random(seed)
         self.task: asyncio.Task[Result] | None = None

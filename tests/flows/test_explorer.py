@@ -20,6 +20,7 @@ from adaptors.moodle import normalise
 from flows.steps import depart, plan, push, select, sweep
 from state import Store, outcomes
 from tests.flows.explorer import Explorer
+from tests.postgres import Server
 
 ROUNDS = 8
 WALKS = 14
@@ -32,9 +33,9 @@ Walk = Callable[..., list[str]]
 def walk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Walk:
     """Give a function that goes the walk of a seed and returns its log."""
 
-    def go(seed: int, *, rest: float = 1200.0) -> list[str]:
+    def go(seed: int, *, rest: float = 1200.0, state_url: str = "sqlite://") -> list[str]:
         monkeypatch.setattr(push, "BATCH", BATCHES[seed % len(BATCHES)])
-        explorer = Explorer(tmp_path / str(seed), seed)
+        explorer = Explorer(tmp_path / str(seed), seed, state_url)
         explorer.lab.rest = rest
         try:
             asyncio.run(explorer.walk(ROUNDS))
@@ -57,6 +58,13 @@ def test_walks(walk: Walk, capsys: pytest.CaptureFixture[str]) -> None:
 def test_walks_repeat(walk: Walk) -> None:
     """The same seed goes the same way, so that what it finds can be looked at."""
     assert walk(1) == walk(1)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_walks_are_the_same_on_a_server(walk: Walk, postgres: Server, seed: int) -> None:
+    """With the books in PostgreSQL every step and every run ends as it does with SQLite."""
+    with postgres.database() as url:
+        assert walk(seed) == walk(seed, state_url=url)
 
 
 async def _nothing(*_: object) -> None:

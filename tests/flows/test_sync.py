@@ -12,6 +12,7 @@ from flows.confirm import confirm, confirm_blanks
 from flows.errors import UsageError
 from state import StateError
 from tests.flows.worlds import PROJECT, SHIPPED, Lab, written
+from tests.postgres import both_books as state_url  # noqa: F401 - a fixture: these tests run on both
 
 MakeLab = Callable[..., Lab]
 ENROLLED, PROFILES = "core_enrol_get_enrolled_users", "core_user_get_users_by_field"

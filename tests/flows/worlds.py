@@ -59,7 +59,9 @@ def mappings_folder(folder: Path, project: str = PROJECT, **files: str) -> Path:
 class Lab:
     """Two fakes and the books; each `sync` is a new run with new clients, as a new process would make."""
 
-    def __init__(self, folder: Path, site: FakeSite, *, project: str = PROJECT, **files: str) -> None:
+    def __init__(
+        self, folder: Path, site: FakeSite, *, project: str = PROJECT, state_url: str = "", **files: str
+    ) -> None:
         self.clock = VirtualClock()
         self.folder = folder
         self.mappings = mappings_folder(folder, project, **files)
@@ -70,6 +72,7 @@ class Lab:
         self.commcare = FakeCommCare(
             self.project, domain=DOMAIN, username=USERNAME, api_key=API_KEY, clock=self.clock.now
         )
+        self.state_url = state_url or f"sqlite:///{folder / 'var' / 'state.db'}"
         self.books = self._open()
         self.sizes: Any = Sizes.fixed
         self.rest = 1200.0
@@ -77,7 +80,7 @@ class Lab:
         """Courses that Moodle does not let the account into."""
 
     def _open(self) -> Books:
-        return Books(lambda: Store.open(f"sqlite:///{self.folder / 'var' / 'state.db'}", key=bytes(32)))
+        return Books(lambda: Store.open(self.state_url, key=bytes(32)))
 
     @property
     def store(self) -> Store:
