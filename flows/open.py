@@ -10,7 +10,7 @@ from adaptors.http import Transport, network
 from adaptors.moodle.client import Login, MoodleClient
 from adaptors.pace import Clock
 from flows.catalogue import field_catalogue
-from flows.clock import SystemClock
+from flows.clock import SystemClock, boot
 from flows.limits import commcare_limits, moodle_limits
 from flows.settings import Settings
 from flows.world import Books, World
@@ -75,6 +75,7 @@ def _world(
         site_url=project.site_url or settings.moodle_url,
         in_doubt_rest=settings.in_doubt_rest_s,
         lease_ttl=settings.lease_ttl_s,
+        boot=boot(),
     )
 
 

@@ -25,7 +25,7 @@ from flows.steps.gate import first_run_plan, refuse_existing_cases, require_func
 from flows.steps.lease import Lease
 from flows.steps.leave import leave
 from flows.steps.people import sync_people
-from flows.steps.recover import recover
+from flows.steps.recover import heed_clock, know_them_all, recover, strangers
 from flows.steps.rosters import read_people
 from flows.steps.select import Selection, only_these, select_courses
 from flows.steps.verdict import judge
@@ -100,6 +100,7 @@ async def _run(world: World, result: Result, lease: Lease, options: Options, pro
     unsettled = set[str]()
     if not options.preview:
         await world.books.do(world.books.store.start_run, result.run_id, world.clock.now(), world.project.revision)
+        await heed_clock(world)
         if not await care_for(world, result):
             return
         unsettled = {row.mapping for row in await world.books.do(world.books.store.intents)}
@@ -118,7 +119,12 @@ async def _run(world: World, result: Result, lease: Lease, options: Options, pro
     if run.whole_site and not options.preview:
         await remember_prints(world, run.mappings, edits)
         due.mappings = [*run.mappings]
-        await remember_reads(world, due, started, await _unsettled(run))
+        unsettled = await _unsettled(run)
+        await remember_reads(world, due, started, unsettled)
+        judge(result, world.project.guards)
+        if result.state == RunState.COMPLETED:
+            await know_them_all(world, run.planner.strangers - unsettled)
+        return
     judge(result, world.project.guards)
 
 
@@ -135,6 +141,7 @@ async def _work(run: Run, options: Options) -> None:
         await _ask_before_first_run(run, options, courses, selected)
         await refuse_existing_cases(world, run.mappings, options.rekey)
         await world.books.do(world.books.store.bind_target, *world.target)  # only now that both have answered
+    run.planner.strangers = await strangers(world)
     run.read = {course.id for course in courses}
     try:
         await _read_and_push(run, courses, selected)

@@ -72,6 +72,8 @@ class World:
     in_doubt_rest: float = 1200.0
     lease_ttl: float = 600.0
     sizes: Callable[[], Sizes] = field(default=Sizes)
+    boot: str = ""
+    """Which start of which machine this is: within it the clock that never jumps goes on."""
     watch: Callable[[Planned], None] = field(default=unwatched)
     """In a preview: is told of each row that a run would send."""
 

@@ -68,6 +68,13 @@ class Outcomes(Cases):
         with self._database.writing() as connection:
             _forget(connection, rows)
 
+    def adopt(self, row: RowId, case: CaseRow) -> None:
+        """Take in a case that CommCare has and the books did not know; it is dirty, so that it is sent whole."""
+        values = _case_values(Ack(row, case.case_id, case.owner_id, {}, case.status, case.user_id))
+        values |= {"digests": None, "pushed_at": 0.0, "generation": case.generation}
+        with self._database.writing() as connection:
+            connection.execute(self._database.insert(case_row).on_conflict_do_nothing(), values)
+
     def void(self, rows: Sequence[RowId]) -> None:
         """Make rows of unknown outcome dirty and remove their intents, in one transaction.
 
@@ -95,6 +102,11 @@ class Outcomes(Cases):
         if rows:
             marked = update(case_row).where(at_row(case_row), IS_LIVING).values(status=status)
             connection.execute(marked, [row_parameters(row) for row in rows])
+
+    def rest_anew(self, now: float) -> None:
+        """Let every write that was not answered rest from now on: how long it has rested is not certain."""
+        with self._database.writing() as connection:
+            connection.execute(update(intent).values(last_sent_at=now))
 
     def intents(self) -> dict[RowId, IntentRow]:
         """Return the rows that were sent and not answered yet."""

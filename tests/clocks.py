@@ -20,5 +20,13 @@ class VirtualClock:
         self._now += seconds
         self._monotonic += seconds
 
+    def step(self, seconds: float) -> None:
+        """Let somebody set the wall clock."""
+        self._now += seconds
+
+    def restart(self) -> None:
+        """Begin the clock that never goes back anew, as a start of the machine does."""
+        self._monotonic = 5.0
+
     async def sleep(self, seconds: float) -> None:
         self.advance(seconds)

@@ -144,6 +144,18 @@ def parks(mapping: CompiledMapping) -> bool:
     return any(departure is not None and departure.park for departure in departures)
 
 
+def closes(mapping: CompiledMapping) -> bool:
+    """Say whether a mapping ever closes a case."""
+    departures = (mapping.when_left, mapping.when_excluded, mapping.when_course_ends)
+    return any(departure is not None and departure.close for departure in departures)
+
+
+def keeps(mapping: CompiledMapping) -> bool:
+    """Say whether a mapping leaves the owner, or any property, to the people in the field once it is written."""
+    written = (mapping.spec.owner.write, *(one.write for one in mapping.spec.properties.values()))
+    return "once" in written
+
+
 def _never_filled(values: Mapping[str, str], known: CaseRow) -> set[str]:
     """Return what is blank and was never sent: there is nothing to empty, so alone it is no reason to send."""
     return set() if known.digests is None else {n for n, v in values.items() if not v and n not in known.digests}

@@ -35,8 +35,8 @@ class Creates:
         if not self._upserts:
             self._result.worse(
                 RunState.COMPLETED,
-                "This CommCare server is older than 2026 and cannot create or update in one request: each new case "
-                "was looked for first, which costs one request more.",
+                "This CommCare server is older than 2026 and cannot create or update in one request: each new "
+                "case was looked for first, which costs one request more.",
             )
         return not self._upserts
 

@@ -12,6 +12,8 @@ from adaptors.moodle.assignments import ASSIGNMENTS, SUBMISSIONS
 from adaptors.moodle.completion import COMPLETION, CONTENTS, USERS_COURSES
 from adaptors.moodle.streams import COURSES, ENROLLED, GRADES, PROFILES, Wanted
 from flows.errors import UsageError, Waiting
+from flows.steps.compare import closes, keeps
+from flows.steps.recover import expect_strangers
 from flows.words import numbered
 from flows.world import World
 from mappings.engine import CompiledMapping
@@ -69,6 +71,8 @@ async def refuse_existing_cases(
         if keys is None:
             if sentence := await in_the_way(world, mapping):
                 raise Waiting(f"{sentence} Nothing was sent.")
+            if await _may_meet_strangers(world, mapping):
+                await expect_strangers(world, [mapping])
         elif keys != _keys_of(world, mapping):
             others.append(mapping)
     await _refuse_other_keys(world, others, rekey)
@@ -84,11 +88,7 @@ async def in_the_way(world: World, mapping: CompiledMapping) -> str:
     """Say which cases stop the first run of a mapping, and what to do; "" when there are none."""
     if mapping.existing_cases == "ignore":
         return ""
-    known = 0
-    for other in world.project.mappings:
-        if other.case_type == mapping.case_type:
-            known += await world.books.do(world.books.store.count_known, other.name)
-    there = await world.commcare.count_cases(mapping.case_type)
+    there, known = await _cases_there(world, mapping)
     if there <= known:
         return ""
     cases = "case" if there == 1 else "cases"
@@ -97,6 +97,23 @@ async def in_the_way(world: World, mapping: CompiledMapping) -> str:
         f"If new cases may stand beside them, write 'existing_cases: ignore' into {mapping.name}.yaml; "
         "cases with our own external ids are then found again, not doubled."
     )
+
+
+async def _cases_there(world: World, mapping: CompiledMapping) -> tuple[int, int]:
+    """Return how many cases of a mapping's case type CommCare has, and how many the books know."""
+    known = 0
+    for other in world.project.mappings:
+        if other.case_type == mapping.case_type:
+            known += await world.books.do(world.books.store.count_known, other.name)
+    return await world.commcare.count_cases(mapping.case_type), known
+
+
+async def _may_meet_strangers(world: World, mapping: CompiledMapping) -> bool:
+    """Say whether a mapping may meet cases of its own that the books lost, with something in them to be kept."""
+    if mapping.existing_cases != "ignore" or not (keeps(mapping) or closes(mapping)):
+        return False
+    there, known = await _cases_there(world, mapping)
+    return there > known
 
 
 def _keys_of(world: World, mapping: CompiledMapping) -> str:

@@ -10,7 +10,7 @@ from adaptors.commcare.cases import CaseReply, IndexWrite
 from adaptors.errors import Refused
 from flows.result import Result
 from flows.steps.blanks import BlankGuard
-from flows.steps.compare import AWAY, Comparison, Ready, parks
+from flows.steps.compare import AWAY, Comparison, Ready, closes, parks
 from flows.steps.planned import WAITS, Planned, Problem, Scope, external_id, scope_number
 from flows.steps.withdraw import Withdrawals
 from flows.world import World
@@ -32,6 +32,8 @@ class Planner:
         self.withdrawals = Withdrawals(world, result)
         self.removed: dict[str, frozenset[str]] = {}
         """By mapping: properties that were taken out of it once; none of them is an element that vanished."""
+        self.strangers: frozenset[str] = frozenset()
+        """Mappings of which CommCare may hold cases that the books do not know."""
         self._have_children = {rule.mapping for mapping in mappings.values() for rule in mapping.parents}
         self.assumed: dict[RowId, str] = {}
         """In a preview: rows that would have been created by now, and their owner."""
@@ -66,7 +68,7 @@ class Planner:
             self.withdrawals.follow(scope.mapping, row, reading.known.get(key), parent)
             return None
         try:
-            case = await self._adopt(draft, reading.known.get(key))
+            case = await self._adopt(reading, row, draft)
             case = await self._alive(reading, row, case)
             kept = await self._kept(scope.mapping, draft, case) if reading.asks else {}
         except Refused as error:  # two cases have this key: a person has to settle that, for this record only
@@ -231,14 +233,34 @@ class Planner:
         """Ask CommCare for a case that the books know."""
         return await self._world.commcare.case_by_external_id(external_id(known.key, known.generation))
 
-    async def _adopt(self, draft: Draft, known: CaseRow | None) -> CaseRow | None:
-        """Ask CommCare for a case that was sent once without an answer, before its owner could be overwritten."""
-        if known is None or known.case_id or not (draft.owner.write_once or draft.once):
+    async def _adopt(self, reading: _Reading, row: RowId, draft: Draft) -> CaseRow | None:
+        """Ask CommCare for a case that it may have and the books do not know, before its owner is overwritten."""
+        known, mapping = reading.known.get(row.key), reading.scope.mapping
+        keeps = draft.owner.write_once or draft.once
+        if known is None and mapping.name in self.strangers and (keeps or closes(mapping)):
+            return await self._stranger(row, reading.scope.users.get(row.key, 0))
+        if known is None or known.case_id or not keeps:
             return known
         found = await self._asked(known)
         if found is None:
             return known
         return replace(known, case_id=found.case_id, owner_id=found.owner_id, digests=None)
+
+    async def _stranger(self, row: RowId, user_id: int) -> CaseRow | None:
+        """Return the case that CommCare has under a key; after a closed one the next generation."""
+        ask, generation = self._world.commcare.case_by_external_id, 1
+        found = await ask(row.key)
+        while found is not None and found.closed:
+            later = await ask(external_id(row.key, generation + 1))
+            if later is None:
+                break
+            found, generation = later, generation + 1
+        if found is None:
+            return None
+        case = CaseRow(row.key, found.case_id, found.owner_id, None, "active", 0, user_id, generation)
+        if not self._result.preview:
+            await self._world.books.do(self._world.books.store.adopt, row, case)
+        return case
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,22 @@
-"""First of all in every run: writes whose outcome nobody knows, and that have rested long enough."""
+"""First of all in every run: writes whose outcome nobody knows, and that have rested long enough.
+
+How long is a question of clocks, which jump, and of books, which may be older than CommCare is.
+"""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Collection, Iterable
+
 from flows.world import World
+from mappings.engine import CompiledMapping
+from state.care import RESTORED_AT
+
+CLOCK = "clock"  # fact in the books: wall clock less the clock that never jumps, and on which start of the machine
+TAKEN_IN = "restore_taken_in"  # fact: the last restore after which unknown cases were expected
+STRANGERS = "strangers:{name}"  # fact: "1" while CommCare may hold cases of a mapping that the books do not know
+STEP = 60.0
+"""Seconds by which a clock may be set right without doubt about the rests, which have twice that to spare."""
 
 
 async def recover(world: World) -> int:
@@ -13,8 +27,73 @@ async def recover(world: World) -> int:
     """
     store, now = world.books.store, world.clock.now()
     await world.books.do(store.take_key)
+    await _take_in_restore(world)
     intents = await world.books.do(store.intents)
+    if any(intent.last_sent_at > now + STEP for intent in intents.values()):  # the clock was ahead, or is behind
+        await world.books.do(store.rest_anew, now)
+        return 0
     rested = [row for row, intent in intents.items() if now - intent.last_sent_at >= world.in_doubt_rest]
     if rested:
         await world.books.do(store.void, rested)
     return len(rested)
+
+
+async def heed_clock(world: World) -> bool:
+    """Let everything rest anew when the wall clock was set by more than a minute since the last run.
+
+    Returns whether it was. It is compared with a clock that never jumps and goes on from one process to the next;
+    across a start of the machine there is none, and the wall clock is believed.
+    """
+    store, now = world.books.store, world.clock.now()
+    offset = now - world.clock.monotonic()
+    text = await world.books.do(store.get, CLOCK)
+    last = json.loads(text or "{}")
+    before = float(last["offset"]) if last.get("boot") == world.boot else None
+    if before is not None and abs(offset - before) > STEP:
+        await world.books.do(store.rest_anew, now)
+        await _rest_after_restore_anew(world, now - offset + before)
+    if before is None or abs(offset - before) > 1.0:
+        fact = json.dumps({"boot": world.boot, "offset": offset})
+        await world.books.do(store.put, CLOCK, fact)
+    return before is not None and abs(offset - before) > STEP
+
+
+async def _rest_after_restore_anew(world: World, then: float) -> None:
+    """Let the rest after a restore begin anew, unless it is over; `then` is the time as the old clock has it."""
+    store = world.books.store
+    restored = await world.books.do(store.get, RESTORED_AT)
+    if restored and then - float(restored) < world.in_doubt_rest:
+        await world.books.do(store.put, RESTORED_AT, str(world.clock.now()))
+
+
+# --- cases that the books do not know -----------------------------------------------------------------------
+
+
+async def _take_in_restore(world: World) -> None:
+    """Expect unknown cases of every mapping once the books were put back from a backup."""
+    store = world.books.store
+    restored = await world.books.do(store.get, RESTORED_AT)
+    if restored and restored != await world.books.do(store.get, TAKEN_IN):
+        await expect_strangers(world, world.project.mappings)
+        await world.books.do(store.put, TAKEN_IN, restored)
+
+
+async def expect_strangers(world: World, mappings: Iterable[CompiledMapping]) -> None:
+    """Remember that CommCare may hold cases of these mappings that the books do not know."""
+    for mapping in mappings:
+        await world.books.do(world.books.store.put, STRANGERS.format(name=mapping.name), "1")
+
+
+async def strangers(world: World) -> frozenset[str]:
+    """Return the mappings of which CommCare may hold cases that the books do not know."""
+    store, found = world.books.store, set[str]()
+    for mapping in world.project.mappings:
+        if await world.books.do(store.get, STRANGERS.format(name=mapping.name)):
+            found.add(mapping.name)
+    return frozenset(found)
+
+
+async def know_them_all(world: World, mappings: Collection[str]) -> None:
+    """Take in that a run found everything there is of these mappings."""
+    for name in sorted(mappings):
+        await world.books.do(world.books.store.put, STRANGERS.format(name=name), "")

@@ -23,6 +23,7 @@ from flows.sync import Options, sync
 from flows.world import Books, World
 from mappings.engine import Project, load_project
 from state import Store
+from state.restore import restore
 from tests.adaptors.moodle_world import recorded_site
 from tests.clocks import VirtualClock
 
@@ -76,6 +77,7 @@ class Lab:
         self.books = self._open()
         self.sizes: Any = Sizes.fixed
         self.rest = 1200.0
+        self.boot = ""
         self.denied: set[int] = set()
         """Courses that Moodle does not let the account into."""
 
@@ -92,6 +94,13 @@ class Lab:
         self.books.close()
         for file in (self.folder / "var").glob("state.db*"):
             file.unlink()
+        self.books = self._open()
+
+    def restore(self, backup: Path) -> None:
+        """Put a backup in the place of the books, as the command does."""
+        self.books.close()
+        target = (self.site.url, "https://commcare.example.org", DOMAIN)
+        restore(self.state_url, backup, (bytes(32),), target, self.clock.now())
         self.books = self._open()
 
     def use_site(self, site: FakeSite) -> None:
@@ -131,6 +140,7 @@ class Lab:
             site_url=self.site.url,
             in_doubt_rest=self.rest,
             sizes=self.sizes,
+            boot=self.boot,
         )
 
     async def sync(self, later: float = 3600.0, **options: Any) -> Result:

@@ -1,0 +1,181 @@
+"""Clocks that jump, books that are older than CommCare: nothing is sent too early, or overwritten unseen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from flows.clock import SystemClock, boot
+from state.care import RESTORED_AT
+from tests.flows.test_push import doubles, settle
+from tests.flows.test_sync import site_of
+from tests.flows.worlds import Lab
+
+MakeLab = Callable[..., Lab]
+MINUTE = 60.0
+
+
+async def in_doubt(make_lab: MakeLab, late: float = 900.0) -> Lab:
+    """Return a lab whose students were sent without an answer; CommCare writes them that much later."""
+    site, _, _ = site_of(3)
+    lab = make_lab(site)
+    lab.commcare.late_write(late)
+    await lab.sync(mappings=("student",))
+    return lab
+
+
+def sent(lab: Lab) -> int:
+    """Return how many write requests CommCare had."""
+    return int(lab.commcare.requests["write"])
+
+
+# --- clocks that jump ---------------------------------------------------------------------------------------
+
+
+async def test_a_clock_set_forward_shortens_no_rest(make_lab: MakeLab) -> None:
+    """Two minutes after a lost answer the clock is set an hour forward: the rows rest anew."""
+    lab = await in_doubt(make_lab)
+    lab.clock.step(3600.0)
+    result = await lab.sync(later=2 * MINUTE, mappings=("student",))
+    assert (3, 1) == (result.of("student").in_doubt, sent(lab))
+    await lab.sync(later=10 * MINUTE, mappings=("student",))
+    assert 1 == sent(lab)
+    await lab.sync(later=11 * MINUTE, mappings=("student",))
+    await settle(lab)
+    assert (6, []) == (len(lab.project.cases), doubles(lab))
+
+
+@pytest.mark.parametrize("started_anew", [False, True])
+async def test_a_clock_set_back_ends_the_rest_all_the_same(make_lab: MakeLab, started_anew: bool) -> None:
+    """A year back: rows would rest for a year, were they not made to rest from now."""
+    lab = await in_doubt(make_lab)
+    lab.clock.step(-365 * 86_400.0)
+    if started_anew:
+        lab.clock.restart()
+    lab.commcare.advance(365 * 86_400.0)
+    assert 3 == (await lab.sync(later=MINUTE, mappings=("student",))).of("student").in_doubt
+    await lab.sync(later=21 * MINUTE, mappings=("student",))
+    assert {} == lab.store.intents()
+    assert (3, []) == (len(lab.project.of_type("student")), doubles(lab))
+
+
+async def test_a_clock_that_is_set_right_a_little(make_lab: MakeLab) -> None:
+    """Half a minute is nothing: the rest has two to spare."""
+    lab = await in_doubt(make_lab)
+    lab.clock.step(30.0)
+    await lab.sync(later=20 * MINUTE, mappings=("student",))
+    assert (2, {}) == (sent(lab), lab.store.intents())
+
+
+async def test_a_start_of_the_machine_is_no_jump(make_lab: MakeLab) -> None:
+    """On another start there is nothing to compare the wall clock with: it is believed, and the rest ends."""
+    lab = await in_doubt(make_lab)
+    lab.clock.restart()
+    lab.boot = "another start"
+    await lab.sync(later=21 * MINUTE, mappings=("student",))
+    assert (2, {}) == (sent(lab), lab.store.intents())
+
+
+async def test_machines_that_take_turns(make_lab: MakeLab) -> None:
+    """Runs on several machines, each with a clock of its own that never jumps, come to an end."""
+    lab = await in_doubt(make_lab)
+    for number in range(2):
+        lab.boot = f"machine {number}"
+        lab.clock.restart()
+        await lab.sync(later=15 * MINUTE, mappings=("student",))
+    assert {} == lab.store.intents()
+
+
+async def test_an_unchanged_clock_is_not_written_again(make_lab: MakeLab) -> None:
+    """The books remember how the clock goes once, not in each run."""
+    lab = await in_doubt(make_lab)
+    before = lab.store.get("clock")
+    await lab.sync()
+    assert before is not None
+    assert before == lab.store.get("clock")
+
+
+def test_the_real_clock() -> None:
+    """The clock that never goes back goes on, and this start of the machine has the same name twice."""
+    clock = SystemClock()
+    assert clock.monotonic() <= clock.monotonic()
+    assert boot() == boot()
+
+
+# --- books that are older than CommCare ---------------------------------------------------------------------
+
+
+async def test_a_jump_shortens_no_rest_after_a_restore(make_lab: MakeLab) -> None:
+    """The rest of books that were put back begins anew as well."""
+    lab = await in_doubt(make_lab)
+    lab.clock.advance(3600.0)
+    lab.store.mark_restored(lab.clock.now())
+    lab.clock.step(3600.0)
+    assert "postponed" == (await lab.sync(later=MINUTE)).state
+    assert str(lab.clock.now()) == lab.store.get(RESTORED_AT)
+    assert "completed" == (await lab.sync(later=21 * MINUTE)).state
+
+
+async def moved(make_lab: MakeLab) -> tuple[Lab, str]:
+    """Return a lab whose first student has been given to somebody else, and the id of that case."""
+    site, _, learners = site_of(3)
+    lab = make_lab(site)
+    await lab.sync()
+    student = lab.case(f"test-user-{learners[0]}")
+    lab.project.move_owner(student.case_id, "somebody-else")
+    return lab, student.case_id
+
+
+async def test_owners_survive_lost_books(make_lab: MakeLab) -> None:
+    """With the books lost a supervisor's change of owner is not undone, and the children follow it."""
+    lab, case_id = await moved(make_lab)
+    lab.lose_books()
+    for name in ("student", "enrolment"):
+        lab.edit(name, f"case_type: {name}", f"case_type: {name}\nexisting_cases: ignore")
+    await settle(lab)
+    children = [case for case in lab.project.of_type("enrolment") if case.owner_id == "somebody-else"]
+    assert ("somebody-else", 1, 6) == (lab.project.cases[case_id].owner_id, len(children), len(lab.project.cases))
+
+
+async def test_owners_survive_older_books(make_lab: MakeLab) -> None:
+    """A case made after the backup is looked for before anything of it is written."""
+    site, courses, _ = site_of(2)
+    lab = make_lab(site)
+    await lab.sync()
+    backup = lab.store.back_up(lab.clock.now())
+    newcomer = site.add_user("New", "Comer")
+    site.enrol(courses[0], newcomer)
+    await lab.sync()
+    case = lab.case(f"test-user-{newcomer}")
+    lab.project.move_owner(case.case_id, "somebody-else")
+    assert backup is not None
+    lab.restore(backup)
+    await settle(lab)
+    assert ("somebody-else", 6) == (lab.project.cases[case.case_id].owner_id, len(lab.project.cases))
+
+
+async def test_after_that_new_cases_cost_nothing_more(make_lab: MakeLab) -> None:
+    """Once a whole run has found what there is, new cases are not looked for any more."""
+    lab, _ = await moved(make_lab)
+    lab.store.mark_restored(lab.clock.now())
+    await settle(lab)
+    newcomer = lab.site.add_user("New", "Comer")
+    lab.site.enrol(max(lab.site.courses), newcomer)
+    assert "get" not in (await lab.sync()).requests["commcare"]
+
+
+async def test_lost_books_find_the_living_generation(make_lab: MakeLab) -> None:
+    """Of somebody whose first case was closed, the case that lives is found again."""
+    site, _, learners = site_of(3)
+    lab = make_lab(site)
+    await lab.sync()
+    key = f"test-user-{learners[0]}"
+    lab.project.close_case(lab.case(key).case_id)
+    again = lab.project.add_case("student", "Second", external_id=f"{key}~2", owner_id="somebody-else")
+    lab.lose_books()
+    for name in ("student", "enrolment"):
+        lab.edit(name, f"case_type: {name}", f"case_type: {name}\nexisting_cases: ignore")
+    await settle(lab)
+    assert ("First0 Last0", "somebody-else") == (again.case_name, again.owner_id)
+    assert 2 == next(iter(lab.store.cases("student", 0, [key]).values())).generation
