@@ -16,7 +16,7 @@ from flows.settings import Settings
 from flows.words import listed, numbered
 from flows.world import World
 from state import Condition, StateError, Store
-from state.backups import newest
+from state.backups import backups
 from state.care import RESTORED_AT
 from state.database import file_of
 from state.key import add_key, read_or_make_keys
@@ -108,8 +108,8 @@ def restore(settings: Settings, file: Path | None, now: float) -> list[str]:
     """Put a backup in the place of the books and return sentences; UsageError without one."""
     books = file_of(settings.state_url)
     if file is None:
-        found = newest(books) if books else None
-        there = f"The newest one is {found}." if found else "There is none beside the state file."
+        found = backups(books) if books else []
+        there = f"The newest one is {found[-1]}." if found else "There is none beside the state file."
         raise UsageError(f"Name the backup to put back. {there}")
     keys = read_or_make_keys(Path(settings.state_key_file))
     done = put_back(settings.state_url, file, keys, target(settings), now)

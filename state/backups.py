@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import stat
 from collections.abc import Iterable, Iterator
@@ -13,6 +14,7 @@ from pathlib import Path
 from state.errors import StateError
 
 KEPT = 7
+PART = ".part"  # ends the name of a copy that is not whole yet
 BESIDE = ("-wal", "-shm")  # what SQLite keeps beside a file
 
 
@@ -26,19 +28,21 @@ def moment(now: float) -> str:
     return datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%SZ")
 
 
-def new_name(folder: Path, now: float) -> Path:
+def new_name(file: Path, now: float) -> Path:
     """Return the name of a backup made now, one that no backup has; a later one sorts behind it."""
-    return _free(folder / f"state-{moment(now)}-{number:02}.db" for number in range(1, 1000))
+    folder, stem = backup_folder(file), f"{file.stem}-{moment(now)}"
+    return _free(folder / f"{stem}-{number:02}.db" for number in range(1, 1000))
 
 
-def newest(file: Path) -> Path | None:
-    """Return the newest backup of a state file, None when there is none."""
-    return max(backup_folder(file).glob("state-*.db"), default=None)
+def backups(file: Path, ending: str = "") -> list[Path]:
+    """Return the backups of a state file, oldest first; the folder may hold those of other files too."""
+    name = re.compile(rf"{re.escape(file.stem)}-\d{{8}}T\d{{6}}Z-\d+\.db{re.escape(ending)}")
+    return sorted(path for path in backup_folder(file).glob("*") if name.fullmatch(path.name))
 
 
-def prune(folder: Path) -> None:
+def prune(file: Path) -> None:
     """Delete all but the newest backups, and what a backup that was cut off left behind."""
-    for old in (*sorted(folder.glob("state-*.db"))[:-KEPT], *folder.glob("*.part")):
+    for old in (*backups(file)[:-KEPT], *backups(file, PART)):
         old.unlink(missing_ok=True)
 
 
@@ -47,7 +51,7 @@ def write_copy(source: sqlite3.Connection, target: Path) -> None:
 
     The name appears when the copy is whole and on disk. StateError when there is no room or no right.
     """
-    part = target.with_name(f"{target.name}.part")
+    part = target.with_name(target.name + PART)
     try:
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         part.unlink(missing_ok=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sqlalchemy import delete, exists, func, select, update
 
-from state.backups import backup_folder, new_name, prune
+from state.backups import backups, new_name, prune
 from state.facts import Facts
 from state.schema import revision
 from state.tables import case_row, course, erased, intent, lease, meta, problem, refusal, run
@@ -43,10 +43,9 @@ class Care(Facts):
         file = self._database.file
         if file is None:
             return None
-        folder = backup_folder(file)
-        made = new_name(folder, now)
+        made = new_name(file, now)
         self._database.copy_to(made)
-        prune(folder)
+        prune(file)
         return made
 
     def forget_old(self, now: float) -> None:
@@ -83,7 +82,7 @@ class Care(Facts):
                 {row[0]: row[1] for row in connection.execute(cases)},
                 counts,
                 {row.name: row.value for row in connection.execute(facts) if row.name != "@key"},
-                tuple(sorted(backup_folder(file).glob("*.db"))) if file else (),
+                tuple(backups(file)) if file else (),
             )
 
     def mark_restored(self, now: float) -> None:

@@ -18,7 +18,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.pool import StaticPool
 
-from state.backups import newest, write_copy
+from state.backups import backups, write_copy
 from state.errors import StateError
 
 PRAGMAS = (
@@ -98,8 +98,8 @@ class Database:
     @property
     def _restore(self) -> str:
         """Return how damaged books are put back, with the name of the newest backup."""
-        backup = None if self.file is None else newest(self.file)
-        return RESTORE.format(backup=backup or "FILE")
+        found = [] if self.file is None else backups(self.file)
+        return RESTORE.format(backup=found[-1] if found else "FILE")
 
     def close(self) -> None:
         """Close the connections."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from state import Ack, Intent, Refusal, RowId, StateError, Store
+from state.backups import backups
 from state.care import DAY, RESTORED_AT
 from state.restore import restore
 
@@ -47,6 +48,16 @@ def test_the_newest_seven_are_kept(file: Path) -> None:
     with Store.open(f"sqlite:///{file}", key=KEYS) as store:
         made = [store.back_up(NOW + second) for second in (0, 0, 0, 1, 2, 3, 4, 5, 6)]
     assert sorted(str(path) for path in made[2:]) == sorted(map(str, (file.parent / "backups").iterdir()))
+
+
+def test_books_that_share_a_folder_keep_their_own(tmp_path: Path) -> None:
+    """Several sites may have their books in one folder: none deletes the copies of another."""
+    files = [tmp_path / name for name in ("kisumu.db", "kisumu-old.db")]
+    for file in files:
+        with Store.open(f"sqlite:///{file}", key=KEYS) as store:
+            for second in range(9):
+                store.back_up(NOW + second)
+    assert [7, 7, 14] == [len(backups(file)) for file in files] + [len(list((tmp_path / "backups").iterdir()))]
 
 
 def test_books_in_memory_have_no_copy(store: Store) -> None:
