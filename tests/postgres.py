@@ -20,6 +20,7 @@ import psycopg
 import pytest
 
 USER = "books"
+PLACES = Path("/usr/lib/postgresql")  # where Debian puts the programs, one folder a version
 SETTINGS = "listen_addresses=127.0.0.1 fsync=off synchronous_commit=off full_page_writes=off max_connections=60"
 
 
@@ -47,6 +48,11 @@ class Server:
             yield self.url(name)
         finally:
             self._execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def cut_off(self, url: str) -> None:
+        """End all connections to a database."""
+        name = url.rsplit("/", 1)[1]
+        self._execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")  # noqa: S608
 
     def _execute(self, statement: str) -> None:
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
@@ -76,8 +82,8 @@ def serving() -> Iterator[Server]:
 
 
 def _program(name: str) -> str:
-    """Return where a program of the server is: in the PATH, or where Debian puts it, the newest one."""
-    places = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), key=lambda path: float(path.parts[4]))
+    """Return where a program of the server is: in the PATH, or the newest one of PLACES."""
+    places = sorted(PLACES.glob(f"*/bin/{name}"), key=lambda path: float(path.parts[-3]))
     found = shutil.which(name) or (str(places[-1]) if places else None)
     if found is None:
         raise NoServer(f"PostgreSQL's {name} is not installed here.")
