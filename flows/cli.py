@@ -204,6 +204,22 @@ def confirm_withdrawn(
             say(confirm(store, course, count))
 
 
+@app.command("confirm-term")
+def confirm_term(
+    course: Annotated[int, typer.Argument(help="Course id, as the run named it.")],
+    new: Annotated[
+        bool, typer.Option("--new/--same", help="A new term with new cases, or still the same one.")
+    ] = True,
+    env_file: EnvFile = ENV_FILE,
+) -> None:
+    """Say whether a course with a new start date is in a new term: then its people get new cases."""
+    from flows.confirm import confirm_term as confirm
+    from flows.open import open_store
+
+    with plain_endings(), open_store(read_settings(env_file)) as store:
+        say(confirm(store, course, not new))
+
+
 @app.command("confirm-blanks")
 def confirm_blanks(
     mapping: Annotated[str, typer.Argument(help="The mapping, as the run named it.")],

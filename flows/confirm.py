@@ -7,6 +7,7 @@ import json
 from flows.errors import UsageError
 from flows.steps.asked import LEAVERS, WITHDRAWN, Asked
 from flows.steps.blanks import CONFIRMED_BLANKS, REFUSED_BLANKS
+from flows.steps.terms import ANSWERED, ASKED, NEW, SAME
 from state import Store
 
 
@@ -25,6 +26,22 @@ def confirm_withdrawn(store: Store, course: int | None, count: int) -> str:
     words = "kept out there, not {count}. Give --count {people} if that is right"
     people = _confirmed(store, course, count, WITHDRAWN, words)
     return f"Confirmed: {people} people. The next run empties what is personal, if it still finds that number."
+
+
+def confirm_term(store: Store, course: int, same: bool) -> str:
+    """Say whether a course is in a new term or still in the same, and return a sentence.
+
+    Raises UsageError when nobody asked that about the course.
+    """
+    asked = json.loads(store.get(ASKED) or "{}")
+    if str(course) not in asked:
+        there = ", ".join(sorted(asked, key=int)) or "none"
+        raise UsageError(f"Nobody has asked about a new term of course {course}. Courses that wait: {there}.")
+    answered = json.loads(store.get(ANSWERED) or "{}")
+    answered[str(course)] = [asked[str(course)], SAME if same else NEW]
+    store.put(ANSWERED, json.dumps(answered, sort_keys=True))
+    what = "goes on with the cases there are" if same else "ends the old cases and makes new ones"
+    return f"Confirmed. The next run {what} in course {course}."
 
 
 def _confirmed(store: Store, course: int | None, count: int, asked: Asked, words: str) -> int:

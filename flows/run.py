@@ -44,6 +44,8 @@ class Run:
     whole_site: bool = True
     read: set[int] = field(default_factory=set)
     """The courses that this run reads, or fails to read."""
+    between_terms: set[int] = field(default_factory=set)
+    """Courses of which nothing is sent until a person has said whether a new term began."""
     rosters: dict[int, Roster] = field(default_factory=dict)
     person_ids: list[int] = field(default_factory=list)
     people: People = field(default_factory=lambda: People(()))

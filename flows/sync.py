@@ -28,6 +28,7 @@ from flows.steps.people import sync_people
 from flows.steps.recover import heed_clock, know_them_all, recover, strangers
 from flows.steps.rosters import read_people
 from flows.steps.select import Selection, only_these, select_courses
+from flows.steps.terms import new_terms
 from flows.steps.verdict import judge
 from flows.world import Progress, World, silent
 from state import StateError
@@ -144,6 +145,7 @@ async def _work(run: Run, options: Options) -> None:
     run.planner.strangers = await strangers(world)
     run.read = {course.id for course in courses}
     try:
+        run.between_terms = await new_terms(run, courses)
         await _read_and_push(run, courses, selected)
         await run.planner.blanks.tell()
         ended = () if options.courses else selection.ended

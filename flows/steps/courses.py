@@ -26,7 +26,7 @@ async def sync_courses(run: Run, courses: list[Course]) -> None:
     """Read the courses that have a roster, a few at a time, and push their enrolments and grades."""
     mappings = [mapping for mapping in run.mappings if mapping.source in IN_COURSE]
     names = {field.shortname for course in courses for field in course.customfields}
-    todo = [course for course in courses if course.id in run.rosters]
+    todo = [course for course in courses if course.id in run.rosters and course.id not in run.between_terms]
     total, done = len(todo), 0
 
     async def one(course: Course) -> None:

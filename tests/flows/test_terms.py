@@ -1,0 +1,120 @@
+"""Courses reset for a new term: asked about, then new cases, or the same; nothing happens before the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from flows.confirm import confirm_term
+from flows.errors import UsageError
+from tests.flows.test_push import doubles, settle
+from tests.flows.test_sync import site_of
+from tests.flows.worlds import Lab, written
+
+MakeLab = Callable[..., Lab]
+DAY = 86_400
+ENDS = "when_course_ends: {set: {enrolment_status: over}}"
+
+
+async def reset(make_lab: MakeLab, days: int = 180) -> tuple[Lab, int, list[int]]:
+    """Return a lab whose first course was reset: later start, one learner stayed, the others went, one is new."""
+    site, courses, learners = site_of(4, 7, shared=True)
+    for course in courses:
+        site.courses[course]["startdate"] = int(site.now) - 30 * DAY
+    lab = make_lab(site)
+    lab.edit("enrolment", "\nproperties:", f"\n{ENDS}\nproperties:")
+    await lab.sync()
+    site.courses[courses[0]]["startdate"] += days * DAY
+    for learner in learners[1:4]:
+        site.unenrol(courses[0], learner)
+    newcomer = site.add_user("New", "Comer")
+    site.enrol(courses[0], newcomer)
+    return lab, courses[0], [*learners[:4], newcomer]
+
+
+def statuses(lab: Lab) -> dict[str, str]:
+    """Return what the cases of the first course say, by external id without what all share."""
+    cases = [case for case in lab.project.of_type("enrolment") if case.external_id.startswith("test-enrol-2-")]
+    return {case.external_id.removeprefix("test-enrol-2-"): case.properties["enrolment_status"] for case in cases}
+
+
+async def test_a_new_start_is_asked_about(make_lab: MakeLab) -> None:
+    """Nothing of the course is sent, nobody in it is missing; the others and the people go on."""
+    lab, course, people = await reset(make_lab)
+    before = statuses(lab)
+    for _ in range(3):
+        result = await lab.sync()
+        assert ("waiting", 4, "waiting") == (result.state, result.state.exit_code, result.courses[course].state)
+        assert any(f"confirm-term {course} --new" in text for text in result.messages)
+    assert before == statuses(lab)
+    assert f"test-user-{people[-1]}" in {case.external_id for case in lab.project.of_type("student")}
+    assert (
+        3 == sum(case.properties.get("enrolment_status") != "over" for case in lab.project.of_type("student")) - 5
+    )
+
+
+async def test_a_new_term_makes_new_cases(make_lab: MakeLab) -> None:
+    """The old cases get what is said for the end of a course; who is there now has a new one."""
+    lab, course, people = await reset(make_lab)
+    await lab.sync()
+    confirm_term(lab.store, course, same=False)
+    result = await lab.sync()
+    assert "completed" == result.state
+    assert {
+        **{str(person): "over" for person in people[:4]},
+        f"{people[0]}~2": "active",
+        str(people[4]): "active",
+    } == statuses(lab)
+    for _ in range(3):
+        assert {} == written(await lab.sync())
+    assert [] == doubles(lab)
+
+
+async def test_the_same_term_goes_on(make_lab: MakeLab) -> None:
+    """Told that it is the same term, the run goes on as if nothing had moved: who is missing has left."""
+    lab, course, people = await reset(make_lab)
+    await lab.sync()
+    confirm_term(lab.store, course, same=True)
+    await settle(lab)
+    assert f"{people[0]}~2" not in statuses(lab)
+    assert "waiting" == (await lab.sync()).state  # three of four left: that is asked about, as ever
+
+
+async def test_a_term_in_doubt_begins_later(make_lab: MakeLab) -> None:
+    """Until it is known that the old cases are over, no new one is made."""
+    lab, course, people = await reset(make_lab)
+    await lab.sync()
+    confirm_term(lab.store, course, same=False)
+    lab.commcare.drop_reply_after_commit(times=2)
+    await lab.sync()
+    assert f"{people[0]}~2" not in statuses(lab)
+    await settle(lab)
+    assert ("active", "over", []) == (statuses(lab)[f"{people[0]}~2"], statuses(lab)[str(people[0])], doubles(lab))
+
+
+@pytest.mark.parametrize("days", [-100, 7])
+async def test_a_corrected_start_is_no_new_term(make_lab: MakeLab, days: int) -> None:
+    """Teachers move the start by some days, or back: nobody is asked."""
+    lab, course, _ = await reset(make_lab, days)
+    assert "completed" == (await lab.sync()).courses[course].state
+
+
+async def test_only_what_was_asked_is_answered(make_lab: MakeLab) -> None:
+    """An answer nobody asked for is refused, with the courses that wait; an old one does not hold for later."""
+    lab, course, _ = await reset(make_lab)
+    with pytest.raises(UsageError, match="Courses that wait: none"):
+        confirm_term(lab.store, course, same=True)
+    await lab.sync()
+    with pytest.raises(UsageError, match=f"Courses that wait: {course}"):
+        confirm_term(lab.store, 99, same=True)
+    confirm_term(lab.store, course, same=True)
+    lab.site.courses[course]["startdate"] += 60 * DAY
+    assert "waiting" == (await lab.sync()).courses[course].state
+
+
+async def test_a_preview_asks_and_keeps_nothing(make_lab: MakeLab) -> None:
+    """A preview says that the course waits, and the books are as before."""
+    lab, course, _ = await reset(make_lab)
+    assert "waiting" == (await lab.sync(preview=True)).courses[course].state
+    assert None is lab.store.get("new_terms_asked")
