@@ -6,7 +6,7 @@ import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
-from state.backups import set_aside, write_copy
+from state.backups import BESIDE, set_aside, write_copy
 from state.database import file_of
 from state.errors import StateError
 from state.key import Keys
@@ -43,6 +43,7 @@ def restore(url: str, backup: Path, keys: Keys, target: Target, now: float) -> R
             "`moodle-commcare state restored`: the next run then knows that the books are older than CommCare."
         )
     fresh = file.with_name(f"{file.name}.restoring")
+    _remove(fresh)  # what a restore that was cut off left: its -wal would be taken for that of the new copy
     _copy(backup, fresh)
     before = _open(url, keys) if file.exists() else None
     epoch: int | None = None
@@ -97,5 +98,11 @@ def _prepared(fresh: Path, keys: Keys, target: Target, before: Store | None, now
             store.keep_erased()
             return tuple(store.unfinished_erasures())
     except StateError as error:
-        fresh.unlink(missing_ok=True)
+        _remove(fresh)
         raise StateError(str(error).replace(str(fresh), f"{fresh.name} (the copy of the backup)")) from None
+
+
+def _remove(fresh: Path) -> None:
+    """Delete a copy and what SQLite keeps beside it."""
+    for end in ("", *BESIDE):
+        fresh.with_name(fresh.name + end).unlink(missing_ok=True)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import stat
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -214,6 +217,21 @@ def test_what_cannot_be_the_books_is_refused(url: str, file: Path, spoil: object
     assert {"state.db", "backups"} == {path.name for path in file.parent.iterdir()}
 
 
+def test_what_a_killed_restore_left_is_not_used(url: str, file: Path) -> None:
+    """A log of an earlier copy, left beside it by a process that was killed, would spoil the new copy."""
+    backup = backed_up(url)
+    left = sqlite3.connect(file.with_name("state.db.restoring"), isolation_level=None)
+    left.execute("PRAGMA journal_mode=WAL")
+    left.execute("CREATE TABLE left_over (a)")
+    log = file.with_name("state.db.restoring-wal").read_bytes()
+    left.close()
+    file.with_name("state.db.restoring-wal").write_bytes(log)
+    restore(url, backup, KEYS, TARGET, NOW)
+    with Store.open(url, key=KEYS) as store:
+        assert ["site-user-5"] == list(store.cases("student", 0))
+    assert {"state.db", "backups"} == {path.name for path in file.parent.iterdir() if "aside" not in path.name}
+
+
 def test_a_run_at_work_is_not_disturbed(url: str) -> None:
     """While somebody holds the lease nothing is put back."""
     backup = backed_up(url)
@@ -238,3 +256,52 @@ def test_a_server_has_its_own_tools() -> None:
     """For PostgreSQL the sentence says what to do."""
     with pytest.raises(StateError, match=r"pg_restore.*state restored"):
         restore("postgresql://db.example.org/state", Path("x"), KEYS, TARGET, NOW)
+
+
+class Crash(BaseException):
+    """Stands for the end of the process."""
+
+
+@pytest.mark.parametrize("is_damaged", [False, True])
+def test_a_stop_at_any_moment_leaves_old_books_or_new_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_damaged: bool
+) -> None:
+    """Whenever a restore is cut off there are whole books, old or new, and the next try puts the backup back."""
+    crashes, whole = 0, False
+    while not whole:
+        file = tmp_path / str(crashes) / "state.db"
+        url = f"sqlite:///{file}"
+        backup = backed_up(url)
+        if is_damaged:
+            damaged(file)
+        left = crashes
+
+        def step(real: object, *args: object) -> object:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise Crash
+            assert callable(real)
+            return real(*args)
+
+        with monkeypatch.context() as patch:
+            for owner, name in ((Path, "replace"), (Path, "unlink"), (Path, "touch"), (os, "link"), (os, "fsync")):
+                patch.setattr(owner, name, through(step, getattr(owner, name)))
+            try:
+                restore(url, backup, KEYS, TARGET, NOW + 7200)
+                whole = True
+            except Crash:
+                crashes += 1
+        assert file.exists(), f"no books after step {crashes}"
+        if not is_damaged or whole:
+            with Store.open(url, key=KEYS) as store:
+                assert len(store.cases("student", 0)) == (1 if store.get(RESTORED_AT) else 2)
+        restore(url, backup, KEYS, TARGET, NOW + 7200)
+        with Store.open(url, key=KEYS) as store:
+            assert 1 == len(store.cases("student", 0))
+    assert 5 < crashes
+
+
+def through(step: Callable[..., object], real: object) -> Callable[..., object]:
+    """Return a function that takes the place of a real one and goes through `step`."""
+    return lambda *args, **kwargs: step(partial(real, **kwargs), *args)  # type: ignore[arg-type]
