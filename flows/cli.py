@@ -220,6 +220,21 @@ def confirm_term(
         say(confirm(store, course, not new))
 
 
+@app.command("merge")
+def merge_people(
+    old: Annotated[int, typer.Argument(help="Moodle number of the person who is no more.", min=1)],
+    new: Annotated[int, typer.Argument(help="Moodle number of the person who goes on.", min=1)],
+    undo: Annotated[bool, typer.Option("--undo", help="Take it back.")] = False,
+    env_file: EnvFile = ENV_FILE,
+) -> None:
+    """Say that two people of Moodle are one: the old cases are marked as left, the new ones go on."""
+    from flows.merge import merge, unmerge
+    from flows.open import open_store
+
+    with plain_endings(), open_store(read_settings(env_file)) as store:
+        say((unmerge if undo else merge)(store, old, new))
+
+
 @app.command("confirm-blanks")
 def confirm_blanks(
     mapping: Annotated[str, typer.Argument(help="The mapping, as the run named it.")],

@@ -23,10 +23,11 @@ from flows.result import Result, RunState
 from flows.state_care import rest_left, restored_at
 from flows.steps.compare import set_by_departures
 from flows.steps.lease import Lease
+from flows.steps.merged import forget as forget_merge
 from flows.steps.people import WITNESSES
 from flows.steps.planned import Planned, external_id
 from flows.steps.push import Pusher
-from flows.steps.recover import recover
+from flows.steps.recover import heed_clock, recover
 from flows.words import listed, numbered
 from flows.world import World
 from mappings.engine import CompiledMapping, Departure
@@ -86,6 +87,7 @@ async def erase(world: World, person: int) -> Erasure:
 async def _erase(world: World, done: Erasure, lease: Lease, result: Result) -> None:
     """Do it step by step; each step may be the last one, and is done again the next time."""
     books, store = world.books, world.books.store
+    await heed_clock(world)
     await recover(world)
     await books.do(store.begin_erasure, done.person, world.clock.now())
     found = await books.do(store.person, done.person)
@@ -101,6 +103,7 @@ async def _erase(world: World, done: Erasure, lease: Lease, result: Result) -> N
         done.state = RunState.FAILED
     else:
         await books.do(_forget_witness, store, done.person)
+        await books.do(forget_merge, store, done.person)
         await books.do(store.finish_erasure, done.person)
         await books.do(store.back_up, world.clock.now())
         done.messages.append(REMAINS)

@@ -14,6 +14,9 @@ AWAY = frozenset({"left", "withdrawn", "withdrawing", "ended", "closing"})
 """What a case is that comes back when its record is there."""
 EMPTIED = frozenset({"withdrawn", "withdrawing"})
 
+MERGED_INTO = "merged_into"
+"""The property that names the Moodle number of the person whose cases go on after a merge."""
+
 Digest = Callable[[str, str, str], bytes]
 
 
@@ -100,6 +103,7 @@ class Comparison:
         if known.status in AWAY or known.digests is None:
             # Somebody came back (for a dirty row that is not certain): what only leaving sets is emptied again.
             lapsed |= set(set_by_departures(self.mapping))
+            lapsed |= {MERGED_INTO} & (known.digests or {}).keys()
         if known.digests is not None:
             lapsed &= known.digests.keys()
         return (lapsed | self.ready.vanished) - properties.keys()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from adaptors.moodle.answers import Course
 from flows.steps.depart import Departures, Leaving
+from flows.steps.merged import leaving_merged
 from flows.steps.people import members_elsewhere
 from flows.steps.planned import Planned
 from flows.steps.pull import IN_COURSE
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 async def leave(run: Run, courses: list[Course], ended: Collection[int]) -> list[Planned]:
     """Return the rows of all cases that go away; a preview does not know who left, that takes two reads."""
-    leaving = [] if run.preview else await run.sweep.decide()
+    leaving = [] if run.preview else await _left(run)
     withdrawals = run.planner.withdrawals
     complete = run.whole_site and all(course.id in run.rosters for course in courses)
     elsewhere = await _unseen(run, courses, leaving) if complete and withdrawals.by_courses else set()
@@ -26,6 +27,13 @@ async def leave(run: Run, courses: list[Course], ended: Collection[int]) -> list
     if run.whole_site:
         leaving += await _over(run, ended)
     return await Departures(run.world, run.result).rows(leaving)
+
+
+async def _left(run: Run) -> list[Leaving]:
+    """Return who left, and the cases of people who were merged into others: each case once."""
+    merged = await leaving_merged(run)
+    rows = {one.row for one in merged}
+    return [one for one in await run.sweep.decide() if one.row not in rows] + merged
 
 
 async def _unseen(run: Run, courses: list[Course], leaving: Collection[Leaving]) -> set[int]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from adaptors.errors import AccessDenied, AdaptorError, Maintenance
 from adaptors.moodle.answers import Course
+from flows.steps.merged import left_out
 from flows.steps.pull import People
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ async def read_people(run: Run, courses: list[Course], selected: list[Course]) -
     which these people were last seen are read as well; and people last seen in a course that failed are left
     alone in this run.
     """
-    run.reader.left_out = await run.world.books.do(run.world.books.store.erased)
+    run.reader.left_out = await left_out(run)
     run.whole_site = len(courses) == len(selected)
     await _read_rosters(run, courses)
     people = {person for course in courses if course.id in run.rosters for person in run.rosters[course.id].ids}

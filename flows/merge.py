@@ -1,0 +1,50 @@
+"""A person's word that two people of Moodle are one: the command `merge`."""
+
+from __future__ import annotations
+
+from flows.errors import UsageError
+from flows.steps.due import READS
+from flows.steps.merged import merged, remember, unmarked
+from flows.words import numbered
+from state import Store
+
+
+def merge(store: Store, old: int, new: int) -> str:
+    """Take in that person `old` goes on as `new` (numbers of Moodle), and return a sentence.
+
+    Raises UsageError when that cannot be: one of them is unknown to the books, or was merged before.
+    """
+    people = merged(store)
+    if old == new:
+        raise UsageError("Give two numbers: that of the person who is no more, then that of the one who goes on.")
+    for number in (old, new):
+        if number in people:
+            raise UsageError(f"Person {number} was merged into {people[number]} already.")
+    cases = store.person(old).cases
+    if not cases:
+        raise UsageError(f"The books know no case of person {old}: there is nothing to merge.")
+    there = store.person(new)
+    if not there.cases and not there.courses:
+        raise UsageError(f"No run has met person {new}. Let a sync read him or her first, or correct the number.")
+    remember(store, people | {old: new}, unmarked(store) | {old})
+    _read_soon(store, {held.row.mapping for held in cases})
+    return (
+        f"Merged: the next run marks the {numbered(len(cases), 'case')} of person {old} as left "
+        f"(merged_into: {new}) and reads that person no more. The cases of person {new} stay as they are."
+    )
+
+
+def unmerge(store: Store, old: int, new: int) -> str:
+    """Take the word back, and return a sentence; UsageError when it was never given."""
+    people = merged(store)
+    if people.get(old) != new:
+        raise UsageError(f"Person {old} was not merged into {new}.")
+    remember(store, {one: into for one, into in people.items() if one != old}, unmarked(store) - {old})
+    _read_soon(store, {held.row.mapping for held in store.person(old).cases})
+    return f"Taken back: the next run reads person {old} again; who is in a course there has living cases again."
+
+
+def _read_soon(store: Store, mappings: set[str]) -> None:
+    """Let the next run read these mappings, whatever the intervals say."""
+    for name in sorted(mappings):
+        store.put(READS.format(name=name), "{}")

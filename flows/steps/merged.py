@@ -1,0 +1,100 @@
+"""People whom Moodle merged: the cases of the old number are marked as left, and it is read no more."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from flows.steps.compare import MERGED_INTO
+from flows.steps.depart import NOTHING, Leaving
+from state import Held, Store
+from state.cases import LIVING
+
+if TYPE_CHECKING:
+    from flows.run import Run
+    from mappings.engine import CompiledMapping
+
+MERGED = "merged"  # fact in the books: number of a person -> the one that he or she goes by now
+UNMARKED = "merged_unmarked"  # fact: those of them whose cases do not all say so yet
+STAYS = frozenset({"closed", "replaced", "erasing"})
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """People whom a run does not read, for one reason or another."""
+
+    parts: tuple[Container[int], ...]
+
+    def __contains__(self, number: object) -> bool:
+        return any(number in part for part in self.parts)
+
+
+def merged(store: Store) -> dict[int, int]:
+    """Return who was merged into whom."""
+    return {int(old): int(new) for old, new in json.loads(store.get(MERGED) or "{}").items()}
+
+
+def unmarked(store: Store) -> set[int]:
+    """Return the merged people whose cases do not all say so yet."""
+    return set(json.loads(store.get(UNMARKED) or "[]"))
+
+
+def remember(store: Store, people: Mapping[int, int], to_mark: set[int]) -> None:
+    """Write down who was merged into whom, and whose cases are to be marked."""
+    store.put(MERGED, json.dumps({str(old): new for old, new in sorted(people.items())}))
+    store.put(UNMARKED, json.dumps(sorted(to_mark)))
+
+
+def forget(store: Store, number: int) -> None:
+    """Forget that a person was merged, in either part."""
+    people = {old: new for old, new in merged(store).items() if number not in (old, new)}
+    if people != merged(store):
+        remember(store, people, unmarked(store) & people.keys())
+
+
+async def left_out(run: Run) -> LeftOut:
+    """Return whom a run leaves out: people who were erased, and numbers that were merged into others."""
+    books = run.world.books
+    people = await books.do(merged, books.store)
+    return LeftOut((await books.do(books.store.erased), people.keys()))
+
+
+async def leaving_merged(run: Run) -> list[Leaving]:
+    """Return the cases of merged people that do not say so yet; when all do, that is remembered."""
+    books = run.world.books
+    waiting = await books.do(unmarked, books.store)
+    if not waiting:
+        return []
+    people, found, done = await books.do(merged, books.store), list[Leaving](), set[int]()
+    mappings = {mapping.name: mapping for mapping in run.world.project.mappings}
+    for old in sorted(waiting):
+        person = await books.do(books.store.person, old)
+        cases = [held for held in person.cases if _is_in(held, mappings)]
+        mine = [_leaving(mappings[held.row.mapping], held, people[old]) for held in cases]
+        mine = [one for one in mine if not _says_so(run, one)]
+        found += mine
+        done |= set() if mine or person.unanswered else {old}
+    if done:
+        await books.do(remember, books.store, people, waiting - done)
+    return found
+
+
+def _is_in(held: Held, mappings: Mapping[str, CompiledMapping]) -> bool:
+    return held.row.mapping in mappings and held.case.status not in STAYS
+
+
+def _leaving(mapping: CompiledMapping, held: Held, new: int) -> Leaving:
+    departure = mapping.when_left or NOTHING
+    said = {**departure.set, MERGED_INTO: str(new)}
+    return Leaving(mapping, held.row, held.case, replace(departure, set=said), "left")
+
+
+def _says_so(run: Run, one: Leaving) -> bool:
+    """Say whether CommCare is known to hold the mark, or to hold no such case."""
+    if one.case.status in LIVING:
+        return False
+    said = one.departure.set[MERGED_INTO] if one.departure else ""
+    mark = run.world.books.store.digest(one.row.key, MERGED_INTO, said)
+    return not one.case.case_id or (one.case.digests or {}).get(MERGED_INTO) == mark

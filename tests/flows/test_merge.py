@@ -1,0 +1,124 @@
+"""Two people of Moodle who are one: the old cases say so and rest, the new ones go on, nobody has two."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from flows.errors import UsageError
+from flows.merge import merge, unmerge
+from flows.steps.merged import forget
+from tests.flows.terminal import Terminal
+from tests.flows.test_push import settle
+from tests.flows.test_sync import site_of
+from tests.flows.worlds import PROJECT, Lab, written
+
+MakeLab = Callable[..., Lab]
+
+
+async def twins(make_lab: MakeLab, project: str = PROJECT) -> tuple[Lab, int, int]:
+    """Return a lab with learners of whom the first two are one person."""
+    site, _, learners = site_of(4)
+    lab = make_lab(site, project=project)
+    await lab.sync()
+    return lab, learners[0], learners[1]
+
+
+def says(lab: Lab, person: int, course: int = 2) -> tuple[str, str]:
+    """Return what an enrolment case says: its status, and into whom the person was merged."""
+    properties = lab.case(f"test-enrol-{course}-{person}").properties
+    return properties["enrolment_status"], properties.get("merged_into", "")
+
+
+async def test_the_old_cases_are_marked(make_lab: MakeLab) -> None:
+    """All cases of the old number say so at once; the new ones are not touched, and then there is rest."""
+    lab, old, new = await twins(make_lab)
+    assert "marks the 2 cases of person" in merge(lab.store, old, new)
+    result = await lab.sync()
+    assert ({"marked_left": 2}, "completed") == (written(result), result.state)
+    assert ((("left", str(new))), ("active", "")) == (says(lab, old), says(lab, new))
+    assert str(new) == lab.case(f"test-user-{old}").properties["merged_into"]
+    await lab.sync()
+    assert ({}, "[]") == ((await lab.sync()).requests["commcare"], lab.store.get("merged_unmarked"))
+
+
+async def test_the_old_number_is_read_no_more(make_lab: MakeLab) -> None:
+    """Even while Moodle still shows the old account in the course, nothing of it is sent, and no case is made."""
+    lab, old, new = await twins(make_lab)
+    merge(lab.store, old, new)
+    await lab.sync()
+    lab.site.update_user(old, city="Bondo")
+    lab.site.enrol(lab.site.add_course("C9", "Another"), old)
+    before = len(lab.project.cases)
+    for _ in range(3):
+        assert {} == written(await lab.sync())
+    assert before == len(lab.project.cases)
+
+
+async def test_somebody_who_left_before_is_marked_too(make_lab: MakeLab) -> None:
+    """Moodle had taken the old account out already: the cases that are left say into whom they went."""
+    lab, old, new = await twins(make_lab)
+    lab.site.unenrol(2, old)
+    await lab.sync()
+    await lab.sync()
+    assert ("left", "") == says(lab, old)
+    merge(lab.store, old, new)
+    await lab.sync()
+    assert ("left", str(new)) == says(lab, old)
+
+
+async def test_a_mark_in_doubt_is_made_again(make_lab: MakeLab) -> None:
+    """When the answer is lost the mark is sent again, once, though two reads lacked the person by then."""
+    lab, old, new = await twins(make_lab)
+    merge(lab.store, old, new)
+    lab.commcare.fail_next("timeout")
+    await lab.sync()
+    await settle(lab)
+    assert (("left", str(new)), {}) == (says(lab, old), lab.store.intents())
+
+
+async def test_a_merge_does_not_wait_for_an_interval(make_lab: MakeLab) -> None:
+    """The next run reads what it needs, whatever the intervals say."""
+    lab, old, new = await twins(make_lab, PROJECT + "intervals: {people: 24, enrolments: 24, grades: 24}\n")
+    assert {} == written(await lab.sync())
+    merge(lab.store, old, new)
+    assert {"marked_left": 2} == written(await lab.sync())
+
+
+async def test_taken_back(make_lab: MakeLab) -> None:
+    """A merge that was a mistake is taken back: the cases live again and say nothing of it."""
+    lab, old, new = await twins(make_lab)
+    merge(lab.store, old, new)
+    await lab.sync()
+    unmerge(lab.store, old, new)
+    await settle(lab)
+    assert ("active", "") == says(lab, old)
+    with pytest.raises(UsageError, match="was not merged into"):
+        unmerge(lab.store, old, new)
+
+
+async def test_what_cannot_be(make_lab: MakeLab) -> None:
+    """The same number twice, people nobody knows, and people who were merged before."""
+    lab, old, new = await twins(make_lab)
+    for wrong, words in (((old, old), "two numbers"), ((999, new), "no case"), ((old, 999), "No run has met")):
+        with pytest.raises(UsageError, match=words):
+            merge(lab.store, *wrong)
+    merge(lab.store, old, new)
+    for again in ((old, new + 1), (new, old)):
+        with pytest.raises(UsageError, match=f"merged into {new} already"):
+            merge(lab.store, *again)
+
+
+def test_command(terminal: Terminal) -> None:
+    """A wrong number is wrong usage, and says what to do."""
+    result = terminal.run("merge", "7001", "7002")
+    assert (2, True) == (result.code, "no case of person 7001" in result.err)
+
+
+async def test_erased_people_leave_no_number(make_lab: MakeLab) -> None:
+    """Once either of the two is forgotten, so is the merge."""
+    lab, old, new = await twins(make_lab)
+    merge(lab.store, old, new)
+    forget(lab.store, new)
+    assert ("{}", "[]") == (lab.store.get("merged"), lab.store.get("merged_unmarked"))
