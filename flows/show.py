@@ -159,6 +159,13 @@ def _plan_lines(plan: Mapping[str, Any]) -> Iterator[str]:
         if count:
             cases = numbered(count, f"'{case_type}' case")
             yield f"find {cases} in CommCare already, and stop unless the mapping says 'existing_cases: ignore'"
+    for problem, count in plan["unresolved_owners"].items():
+        yield f"find no owner for {numbered(count, 'record')}: {problem.replace('_', ' ')}"
+    for name, count in plan["without_phone"].items():
+        yield f"leave {name} blank in {numbered(count, 'case')}: no telephone number that can be used"
+    for name, count in plan["kept_out"].items():
+        people = "1 person" if count == 1 else f"{count:,} people"
+        yield f"keep out {people} by the conditions of {name}.yaml (a consent, for one), whatever their roles"
     requests = numbered(plan["commcare_requests"], "request")
     yield f"take {requests} to CommCare, about {numbered(plan['expected_minutes'], 'minute')}"
 

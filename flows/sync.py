@@ -21,6 +21,7 @@ from flows.state_care import care_for
 from flows.steps.courses import sync_courses
 from flows.steps.due import Due, find_due, remember_reads, tell_waiting
 from flows.steps.edits import find_edits, remember_prints, tell_edits
+from flows.steps.firsts import FirstLook
 from flows.steps.gate import first_run_plan, refuse_existing_cases, require_functions, unwritten
 from flows.steps.lease import Lease
 from flows.steps.leave import leave
@@ -198,7 +199,7 @@ async def _show_plan(run: Run, options: Options, courses: list[Course], selected
     """Look at what a first run would send, and leave the decision to a person."""
     due = Due(choose_mappings(run.world, options.mappings), grades=True)
     look = Run.begin(run.world, run.result, run.lease, due, preview=True, progress=run.progress)
-    look.user = run.user
+    look.user, look.planner.look = run.user, FirstLook()
     await look.reader.site()
     await _read_and_push(look, courses, selected)
     await first_run_plan(look)

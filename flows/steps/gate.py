@@ -174,6 +174,7 @@ async def first_run_plan(run: Run) -> None:
         "creates": {case_type: counts.created for case_type, counts in run.result.cases.items()},
         "existing_cases": existing,
         "held_back": dict(run.result.reasons),
+        **(run.planner.look.as_json() if run.planner.look else {}),
         "commcare_requests": requests,
         "stops": [stop for mapping in run.mappings if (stop := await in_the_way(run.world, mapping))],
         "expected_minutes": ceil(requests * SECONDS_A_WRITE / 60),

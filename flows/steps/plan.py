@@ -11,6 +11,7 @@ from adaptors.errors import Refused
 from flows.result import Result
 from flows.steps.blanks import BlankGuard
 from flows.steps.compare import AWAY, Comparison, Ready, closes, parks
+from flows.steps.firsts import FirstLook
 from flows.steps.planned import WAITS, Planned, Problem, Scope, external_id, scope_number
 from flows.steps.withdraw import Withdrawals
 from flows.world import World
@@ -35,6 +36,8 @@ class Planner:
         self.strangers: frozenset[str] = frozenset()
         """Mappings of which CommCare may hold cases that the books do not know."""
         self._have_children = {rule.mapping for mapping in mappings.values() for rule in mapping.parents}
+        self.look: FirstLook | None = None
+        """In the plan of a first run: is shown each scope."""
         self.assumed: dict[RowId, str] = {}
         """In a preview: rows that would have been created by now, and their owner."""
 
@@ -54,6 +57,8 @@ class Planner:
         passed = await self.blanks.passed(scope, len(scope.drafts), changes)
         self._result.of(scope.mapping.case_type).unchanged += reading.compared - len(passed)
         self._count_retired(scope.mapping, passed)
+        if self.look is not None:
+            self.look.see(scope)
         return passed
 
     async def _planned(self, reading: _Reading, key: str) -> Planned | None:
