@@ -29,7 +29,8 @@ async def run_checks(settings: Settings) -> AsyncIterator[Finding]:
     clock = SystemClock()
     there = f"project space '{settings.commcare_domain}' at {settings.commcare_url}"
     yield ok("Settings", f"{settings.moodle_url} to {there}")
-    probe = Probe(settings, clock, open_moodle(settings, clock, attempts=2), open_commcare(settings, clock))
+    moodle, commcare = open_moodle(settings, clock, attempts=2), open_commcare(settings, clock, attempts=2)
+    probe = Probe(settings, clock, moodle, commcare)
     for look in (_mappings, _books):
         for finding in look(probe):
             yield finding

@@ -49,7 +49,8 @@ async def check_live(settings: Settings, *, plugins: bool = True) -> LiveReport:
     """Look at both systems; raises MappingError for mappings that are not right in themselves."""
     clock, report = SystemClock(), LiveReport()
     project = load_project(Path(settings.mappings_dir), field_catalogue(), plugins=plugins)
-    probe = Probe(settings, clock, open_moodle(settings, clock, attempts=2), open_commcare(settings, clock))
+    moodle, commcare = open_moodle(settings, clock, attempts=2), open_commcare(settings, clock, attempts=2)
+    probe = Probe(settings, clock, moodle, commcare)
     probe.use(project, wanted_by(project.mappings))
     look = _Look(probe, Places(Path(settings.mappings_dir)), report)
     try:

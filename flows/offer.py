@@ -34,7 +34,7 @@ async def _offer(settings: Settings) -> Offer:
             categories = {}
     finally:
         await moodle.close()
-    commcare = open_commcare(settings, SystemClock())
+    commcare = open_commcare(settings, SystemClock(), attempts=2)
     try:
         await commcare.probe_upsert()
     finally:

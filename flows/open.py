@@ -131,7 +131,11 @@ def open_moodle(
 
 
 def open_commcare(
-    settings: Settings, clock: Clock, transport: Transport | None = None, zone: tzinfo | None = None
+    settings: Settings,
+    clock: Clock,
+    transport: Transport | None = None,
+    attempts: int = 5,
+    zone: tzinfo | None = None,
 ) -> CommCareClient:
     """Prepare the CommCare client; nothing is sent yet. With a time zone it keeps the quiet hours."""
     return CommCareClient(
@@ -142,5 +146,6 @@ def open_commcare(
         password=settings.commcare_password.get_secret_value(),
         clock=clock,
         transport=transport or network(settings.commcare_ca_file),
+        attempts=attempts,
         limits=commcare_limits(settings, zone),
     )

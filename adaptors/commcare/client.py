@@ -44,6 +44,8 @@ _FIELDS = "case_id,external_id,case_type,case_name,owner_id,closed"
 class CommCareClient:
     """Reads and writes the cases of the project space `domain` at `url`, as `username` with a key or a password.
 
+    A read is tried `attempts` times; a person who waits for a check wants to know sooner.
+
     `owners` finds the owners of cases by name; `requests` counts every transmission by kind: write, list, get,
     owners, probe. Raises AccessDenied for a user name or key that no HTTP header can carry.
     """
@@ -60,9 +62,11 @@ class CommCareClient:
         transport: httpx.AsyncBaseTransport | None = None,
         user_agent: str = "moodle-commcare/0.1",
         timeout: float = 180.0,
+        attempts: int = 5,
         limits: Limits | None = None,
     ) -> None:
         self._clock = clock
+        self._attempts = attempts
         self._user_agent = user_agent
         self._api = f"/a/{quote(domain, safe='')}/api"
         self._cases = f"{self._api}/case/v2/"
@@ -169,7 +173,7 @@ class CommCareClient:
                 raise read_error(answer, "probe upsert", now=self._clock.now())
             return answer
 
-        text = error_text(await retried(ask, budget=self._pace.retries))
+        text = error_text(await retried(ask, attempts=self._attempts, budget=self._pace.retries))
         if "UPSERT" not in text and "'create' flag" not in text:
             raise _unexpected("probe upsert", "CommCare's answer does not tell whether it supports upserts.")
         return "UPSERT" in text
@@ -233,7 +237,7 @@ class CommCareClient:
                 raise read_error(answer, operation, now=self._clock.now(), remedies=remedies)
             return answer
 
-        return await retried(once, budget=self._pace.retries)
+        return await retried(once, attempts=self._attempts, budget=self._pace.retries)
 
     async def _read_owners(
         self, operation: str, resource: str, parameters: Mapping[str, Any], remedies: Mapping[int, str]

@@ -12,7 +12,7 @@ import respx
 import stamina
 
 from adaptors.commcare.cases import IndexWrite, RowsRefused, is_property_name
-from adaptors.errors import AccessDenied, Refused, Unexpected
+from adaptors.errors import AccessDenied, NotSent, Refused, Unexpected
 from tests.adaptors.commcare_world import (
     API_KEY,
     DOMAIN,
@@ -341,3 +341,16 @@ async def test_a_probe_that_tells_nothing_is_unexpected(response: httpx.Response
     """Another answer than the two known refusals is not guessed at."""
     with pytest.raises(Unexpected):
         await client_of(always(response)).probe_upsert()
+
+
+@pytest.mark.parametrize("attempts", [1, 2])
+async def test_a_check_does_not_try_for_long(attempts: int) -> None:
+    """Reads and the probe of a CommCare that cannot be reached end after as many tries as were asked for."""
+    world = new_world()
+    client = client_of(world.fake, attempts=attempts)
+    world.fake.fail_next("refused", times=100, where="any")
+    with stamina.set_testing(True, attempts=5, cap=True):
+        for ask in (client.probe_upsert, lambda: client.count_cases("student")):
+            with pytest.raises(NotSent):
+                await ask()
+    assert 2 * attempts == sum(client.requests.values())
