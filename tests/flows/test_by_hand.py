@@ -1,0 +1,77 @@
+"""What people do by hand on either side: cases deleted in CommCare, accounts deleted or suspended in Moodle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from flows.problems import retry
+from tests.flows.test_push import doubles, settle
+from tests.flows.test_sync import site_of
+from tests.flows.worlds import Lab, written
+
+MakeLab = Callable[..., Lab]
+
+
+@pytest.mark.parametrize("text", ["No case found with ID '{id}'", "Case [{id}] is deleted"])
+async def test_a_deleted_case_is_named_and_not_made_anew(make_lab: MakeLab, text: str) -> None:
+    """Whichever words CommCare has for it: this one is listed, the others are sent, in two requests."""
+    site, _, learners = site_of(5)
+    lab = make_lab(site)
+    await lab.sync()
+    case_id = lab.case(f"test-user-{learners[2]}").case_id
+    for learner in learners:
+        site.update_user(learner, city="Bondo")
+    lab.commcare.refuse_form(case_id, text.format(id=case_id))
+    result = await lab.sync()
+    assert (4, 1, 2) == (
+        result.of("student").updated,
+        result.of("student").problems,
+        result.requests["commcare"]["write"],
+    )
+    assert ["target_deleted"] == [one.reason for one in lab.store.refusals()]
+    assert 5 == len(lab.project.of_type("student"))
+
+
+async def test_children_follow_a_parent_that_was_made_anew(make_lab: MakeLab) -> None:
+    """When a person has the deleted parent made anew, its children link to the new case in the same run."""
+    site, _, learners = site_of(2)
+    lab = make_lab(site)
+    await lab.sync()
+    key = f"test-user-{learners[0]}"
+    lab.project.delete_case(lab.case(key).case_id)
+    site.update_user(learners[0], city="Bondo")
+    await lab.sync()
+    retry(lab.store, key=key, recreate=True)
+    await lab.sync()
+    again, child = lab.case(f"{key}~2"), lab.case(f"test-enrol-2-{learners[0]}")
+    assert [again.case_id] == [index["case_id"] for index in child.indices.values()]
+    await settle(lab)
+    assert [] == doubles(lab)
+
+
+async def test_a_deleted_account_is_never_mapped(make_lab: MakeLab) -> None:
+    """Moodle gives deleted people back under a mangled name: none of it reaches CommCare; they left."""
+    site, _, learners = site_of(3)
+    lab = make_lab(site)
+    await lab.sync()
+    before = dict(lab.case(f"test-user-{learners[0]}").properties)
+    site.delete_user(learners[0])
+    for _ in range(3):
+        await lab.sync()
+    case = lab.case(f"test-user-{learners[0]}")
+    changed = {name for name, value in case.properties.items() if before.get(name) != value}
+    assert "First0 Last0" == case.case_name
+    assert {name for name in changed if "email" in name or "user" in name} == set()
+
+
+async def test_suspended_is_not_gone(make_lab: MakeLab) -> None:
+    """A suspended enrolment is a status; nobody is marked as left, however many reads there are."""
+    site, courses, learners = site_of(3)
+    lab = make_lab(site)
+    await lab.sync()
+    site.suspend_enrolment(courses[0], learners[0], suspended=True)
+    results = [await lab.sync() for _ in range(3)]
+    assert [{"updated": 1}, {}, {}] == [written(result) for result in results]
+    assert "suspended" == lab.case(f"test-enrol-{courses[0]}-{learners[0]}").properties["enrolment_status"]
