@@ -20,6 +20,7 @@ import psycopg
 import pytest
 
 USER = "books"
+SHARED = os.environ.get("TMPDIR", "/tmp")  # a folder of a test is closed to the somebody as whom the server runs
 PLACES = Path("/usr/lib/postgresql")  # where Debian puts the programs, one folder a version
 SETTINGS = "listen_addresses=127.0.0.1 fsync=off synchronous_commit=off full_page_writes=off max_connections=60"
 
@@ -63,7 +64,7 @@ class Server:
 def serving() -> Iterator[Server]:
     """Run a server while the block lasts; NoServer when it cannot be."""
     initdb, pg_ctl = _program("initdb"), _program("pg_ctl")
-    folder = Path(tempfile.mkdtemp(prefix="postgres-"))
+    folder = Path(tempfile.mkdtemp(prefix="postgres-", dir=SHARED))
     try:
         before = _as_somebody(folder)
         data, port = folder / "data", _free_port()

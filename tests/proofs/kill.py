@@ -36,8 +36,8 @@ from mappings.engine import Project, load_project
 from tests.canaries import found_in_files
 from tests.flows.expected import PARKING, Expected
 from tests.flows.worlds import API_KEY, DOMAIN, OWNER, PROJECT, TOKEN, USERNAME, mappings_folder
+from tests.postgres import NoServer, serving
 from tests.proofs.figures import Figures
-from tests.proofs.kill_postgresql import private_server, programs
 from tests.proofs.kill_server import LATE, SOON, HarshCommCare
 
 HOUSE = Path(__file__).parent.parent.parent
@@ -311,6 +311,14 @@ def soak(
             worker.close()
 
 
+def _postgresql(stack: ExitStack) -> str:
+    """Start a private server for as long as the stack lasts, and return the address of a database."""
+    try:
+        return stack.enter_context(stack.enter_context(serving()).database())
+    except NoServer as error:
+        sys.exit(f"{error} No kills on it.")
+
+
 def main() -> None:
     """Kill as often as the command asks for."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -318,12 +326,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--postgresql", action="store_true", help="books on a private PostgreSQL server")
     asked = parser.parse_args()
-    if asked.postgresql and programs() is None:
-        sys.exit("PostgreSQL's programs (initdb, pg_ctl) are not on this machine: no kills on it.")
     with ExitStack() as stack:
         name, url = "kill-sqlite", ""
         if asked.postgresql:
-            name, url = "kill-postgresql", stack.enter_context(private_server())
+            name, url = "kill-postgresql", _postgresql(stack)
         made = stack.enter_context(soak(seed=asked.seed, name=name, state_url=url))
         print(made.go(asked.kills).write())  # noqa: T201
 

@@ -346,8 +346,8 @@ class Machine(RuleBasedStateMachine):
         self._run(60.0)
 
 
-def prove(examples: int, *, derandomize: bool, shrink: bool = True) -> Figures:
-    """Run so many examples, write down the figures and return them; the smallest failing one is raised."""
+def prove(examples: int, *, derandomize: bool, shrink: bool = True, name: str = "machine") -> Figures:
+    """Run so many examples, write down the figures as `name` and return them; the smallest failing one is raised."""
     started = time.monotonic()
     TALLY.clear()
     stamina.set_testing(True, attempts=5)
@@ -361,9 +361,7 @@ def prove(examples: int, *, derandomize: bool, shrink: bool = True) -> Figures:
     finally:
         stamina.set_testing(False)
     seconds = round(time.monotonic() - started, 1)
-    figures = Figures(
-        "machine", TALLY["examples"], TALLY["faults"], seconds=seconds, notes={"runs": TALLY["runs"]}
-    )
+    figures = Figures(name, TALLY["examples"], TALLY["faults"], seconds=seconds, notes={"runs": TALLY["runs"]})
     figures.write()
     return figures
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from tests.postgres import Server
 from tests.proofs.kill import Found, soak
-from tests.proofs.kill_postgresql import private_server, programs
 
 KILLS = 10
 FEW = 4
@@ -14,14 +14,13 @@ MOST = 40  # kills within which a weakened engine must have made a double
 
 def test_kills(capsys: pytest.CaptureFixture[str]) -> None:
     """After ten kills, a rest and a pass, every key has one case, and it is as the mapping makes it."""
-    with soak() as made:
+    with soak(name="kill-sqlite-boxed") as made:
         hold(made.go(KILLS), KILLS, capsys)
 
 
-@pytest.mark.skipif(programs() is None, reason="PostgreSQL's programs (initdb, pg_ctl) are not on this machine")
-def test_kills_on_postgresql(capsys: pytest.CaptureFixture[str]) -> None:
+def test_kills_on_postgresql(postgres: Server, capsys: pytest.CaptureFixture[str]) -> None:
     """The same holds with the books on a PostgreSQL server."""
-    with private_server() as url, soak(seed=2, name="kill-postgresql", state_url=url) as made:
+    with postgres.database() as url, soak(seed=2, name="kill-postgresql-boxed", state_url=url) as made:
         hold(made.go(FEW), FEW, capsys)
 
 
