@@ -347,7 +347,7 @@ class Machine(RuleBasedStateMachine):
 
 
 def prove(examples: int, *, derandomize: bool, shrink: bool = True, name: str = "machine") -> Figures:
-    """Run so many examples, write down the figures as `name` and return them; the smallest failing one is raised."""
+    """Run so many examples and write down the figures as `name`; the smallest failing one is raised."""
     started = time.monotonic()
     TALLY.clear()
     stamina.set_testing(True, attempts=5)
