@@ -23,6 +23,7 @@ from mappings.engine import (
     Project,
     load_project,
 )
+from mappings.engine.catalogue import find_field
 
 SAMPLES = 3
 Outcome = Draft | Excluded | HeldBack
@@ -31,9 +32,10 @@ FRAME = {"@name": "case_name", "@owner": "owner", "@key": "external_id"}
 
 @dataclass(frozen=True)
 class Sample:
-    """One case's value before and after; None: nothing is sent for it."""
+    """One case's value of a property before and after; None: nothing is sent for it."""
 
     key: str
+    name: str
     old: str | None
     new: str | None
 
@@ -51,6 +53,12 @@ class Changes:
     samples: dict[str, list[Sample]] = field(default_factory=dict)
     fates: Counter[str] = field(default_factory=Counter)
     """Records whose fate is another one: "included", "excluded", "held_back", "sent"."""
+    dropped: set[str] = field(default_factory=set)
+    """Properties of elements that are in a list of the same case no more."""
+    elements: dict[str, set[str]] = field(default_factory=dict)
+    """By the name of a `one_property_per` that was taken out: the properties it made."""
+    once: set[str] = field(default_factory=set)
+    """What differs and is written once only: cases that are there keep theirs."""
 
     def take(self, record: Mapping[str, Any], context: tuple[Context, Context]) -> None:
         """Compare what both versions make of one record."""
@@ -68,17 +76,23 @@ class Changes:
             self.fates["excluded" if isinstance(new, Excluded) else "held_back"] += 1
 
     def _compare(self, old: Draft, new: Draft) -> None:
-        before, after = _values(old), _values(new)
-        for name in sorted((before.keys() | after.keys()) - set(self.removed)):
-            if before.get(name) != after.get(name):
-                self._note(name, Sample(new.key, before.get(name), after.get(name)))
-
-    def _note(self, name: str, sample: Sample) -> None:
-        name = self.definition_of(name)
-        self.properties[name] += 1
-        kept = self.samples.setdefault(name, [])
-        if len(kept) < SAMPLES and sample not in kept:
-            kept.append(sample)
+        before, after, removed = _values(old), _values(new), set(self.removed)
+        after |= dict.fromkeys(before.keys() & set(self.retired), "")
+        differ = [name for name in sorted(before.keys() | after.keys()) if before.get(name) != after.get(name)]
+        for name in differ:
+            if (family := self.definition_of(name)) in removed and family != name:
+                self.elements.setdefault(family, set()).add(name)
+        differ = [name for name in differ if self.definition_of(name) not in removed]
+        self.properties.update({self.definition_of(name) for name in differ})
+        once = new.once | ({"@owner"} if new.owner.write_once else set())
+        self.once.update(self.definition_of(name) for name in differ if name in once)
+        for name in differ:
+            family = self.definition_of(name)
+            if name not in after and name not in new.listed.get(family, {name}):
+                self.dropped.add(name)
+            kept = self.samples.setdefault(family, [])
+            if len(kept) < SAMPLES:
+                kept.append(Sample(new.key, name, before.get(name), after.get(name)))
 
     def definition_of(self, name: str) -> str:
         """Return the key under `properties` that makes a property, in the new or the old version."""
@@ -89,9 +103,20 @@ class Changes:
 
     def is_personal(self, name: str) -> bool:
         """Say whether the values of a property are masked: when either version calls it personal."""
-        if name.startswith("@"):
-            return name in ("@name", "@owner")
-        return any(name in version.personal for version in (self.old, self.new) if version is not None)
+        versions = [version for version in (self.old, self.new) if version is not None]
+        if name == "@owner":
+            return any(map(_owner_is_personal, versions))
+        return name == "@name" or any(name in version.personal for version in versions)
+
+    @property
+    def cases_before(self) -> int:
+        """The cases that were sent before the edit."""
+        return self.cases + self.fates["excluded"] + self.fates["held_back"]
+
+    @property
+    def cases_after(self) -> int:
+        """The cases that would be sent after it."""
+        return self.cases + self.fates["included"] + self.fates["sent"]
 
     @property
     def removed(self) -> list[str]:
@@ -180,10 +205,18 @@ def _watcher(changes: Changes, before: Project, everything: Mapping[str, Changes
 def _values(draft: Draft) -> dict[str, str]:
     """Return all that a draft sends, by name; what is not a property begins with '@'."""
     owner = f"same as {draft.owner.same_as}" if draft.owner.same_as else ""
-    owner = owner or ", ".join(f"{each.kind}:{each.value}" for each in draft.owner.candidates)
+    named = dict.fromkeys(f"{each.kind}:{each.value}" for each in draft.owner.candidates)
+    owner = owner or " or else ".join(named)
     frame = {"@key": draft.key, "@name": draft.name, "@owner": owner}
     frame |= {f"@index:{index.name}": f"{index.relationship} {index.key}" for index in draft.indices}
     return {**draft.properties, **frame}
+
+
+def _owner_is_personal(mapping: CompiledMapping) -> bool:
+    """Say whether a rule for the owner reads a personal field."""
+    catalogue, rules = field_catalogue(), mapping.spec.owner.first_of
+    fields = (find_field(catalogue, mapping.source, rule.source) for rule in rules)
+    return any(found is not None and found.personal for found in fields)
 
 
 def as_json(found: Sequence[Changes], notes: Sequence[str], eyes: Eyes) -> dict[str, Any]:
@@ -198,6 +231,8 @@ def _changes_json(changes: Changes, eyes: Eyes) -> dict[str, Any]:
         "state": "unchanged" if changes.changes_nothing else state,
         "records": changes.records,
         "cases": changes.cases,
+        "cases_before": changes.cases_before,
+        "cases_after": changes.cases_after,
         "properties": {
             told(name): {"cases": count, "samples": list(shown_samples(changes, name, eyes))}
             for name, count in changes.properties.most_common()
@@ -205,20 +240,22 @@ def _changes_json(changes: Changes, eyes: Eyes) -> dict[str, Any]:
         "records_with_another_fate": dict(changes.fates),
         "removed": changes.removed,
         "retired": changes.retired,
+        "dropped": sorted(changes.dropped),
         "edited": [told(name) for name in changes.edited],
     }
 
 
 def shown_samples(changes: Changes, name: str, eyes: Eyes) -> Iterator[dict[str, str]]:
     """Yield the samples of a property as they may be shown."""
-    personal = changes.is_personal(name)
+    personal, retired = changes.is_personal(name), set(changes.retired)
     for sample in changes.samples.get(name, ()):
         old, new = (
             "not sent" if text is None else eyes.see(text, personal=personal) for text in (sample.old, sample.new)
         )
         if personal and old == new and old not in ("not sent", "blank"):
             new = f"{new} (another from character {_parting(sample.old or '', sample.new or '')} on)"
-        yield {"key": sample.key, "old": old, "new": new}
+        element = {} if sample.name == name else {"property": sample.name}
+        yield {"key": sample.key} | element | {"old": old, "new": "emptied" if sample.name in retired else new}
 
 
 def _parting(old: str, new: str) -> int:

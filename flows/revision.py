@@ -73,4 +73,8 @@ def _no_revision(revision: str) -> str:
 
 
 def _no_folder(inside: str, revision: str) -> str:
-    return f"The revision '{revision}' has no folder {inside}: nothing was there to compare with."
+    return (
+        f"The revision '{revision}' has no folder {inside}: nothing was there to compare with. Commit the folder "
+        "as it was before your edit; one that git ignores, like the sandbox's, wants a git of its own (in the "
+        "folder: git init && git add . && git commit -m start)."
+    )

@@ -40,7 +40,7 @@ def _show_changes(changes: Changes, eyes: Eyes) -> None:
     if changes.old is None:
         show_heading(f"{changes.name}.yaml is new: {numbered(changes.cases, 'case')} ({looked_at})")
         return
-    show_heading(f"{changes.name}.yaml: {looked_at}, {numbered(changes.cases, 'case')} before and after")
+    show_heading(f"{changes.name}.yaml: {looked_at}, {_cases(changes)}")
     rows = list(_rows(changes, eyes))
     if rows:
         show_table(rows, HEADINGS, right=["cases"])
@@ -48,11 +48,18 @@ def _show_changes(changes: Changes, eyes: Eyes) -> None:
         show_text(sentence, first="- ", then="  ")
 
 
+def _cases(changes: Changes) -> str:
+    before, after = changes.cases_before, changes.cases_after
+    told = numbered(before, "case")
+    return f"{told} before and after" if before == after else f"{told} before, {after:,} after"
+
+
 def _rows(changes: Changes, eyes: Eyes) -> Iterator[dict[str, str]]:
     for name, count in changes.properties.most_common():
         for number, sample in enumerate(shown_samples(changes, name, eyes)):
             first = {"part": told(name), "cases": f"{count:,}"} if number == 0 else {"part": "", "cases": ""}
-            yield first | sample
+            example = f"{sample['key']} {sample.get('property', '')}".rstrip()
+            yield first | sample | {"key": example}
 
 
 def _sentences(changes: Changes) -> Iterator[str]:
@@ -63,15 +70,31 @@ def _sentences(changes: Changes) -> Iterator[str]:
             f"The external id of {numbered(keys, 'case')} would be another one: a run stops before it makes "
             "them a second time."
         )
+    if "@owner" in changes.properties:
+        yield "Whether CommCare has these owners is not looked at here: `moodle-commcare preview` does."
+    if once := sorted(told(name) for name in changes.once):
+        yield f"Written once: {listed(once)}; only new cases get this, those in CommCare keep what they have."
     for name in changes.retired:
         yield f"{name} is retired: it is emptied in the cases that hold a value."
+    if names := sorted(changes.dropped):
+        yield (
+            f"No longer made: {listed(names)}. The second run after the edit empties them; when many cases lose "
+            "theirs, it asks first."
+        )
     yield from _removed(changes)
 
 
 def _removed(changes: Changes) -> Iterator[str]:
-    if names := changes.removed:
+    """Yield what was taken out; what `one_property_per` made is retired property by property."""
+    if names := [name for name in changes.removed if name not in changes.elements]:
         stay = "stays in CommCare as it is" if len(names) == 1 else "stay in CommCare as they are"
         yield f"Taken out: {listed(names)}; {stay}. To empty it, write {names[0]}: {{retire: clear}}."
+    for name, made in changes.elements.items():
+        names = sorted(made)
+        yield (
+            f"Taken out: {name}; what it made stays in CommCare as it is ({listed(names)}). To empty it, write "
+            f"{names[0]}: {{retire: clear}}, and such a line for each."
+        )
 
 
 def _nothing(changes: Changes) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import select
 import stat
 import subprocess
@@ -200,6 +201,51 @@ def test_diff_with_other_keys_and_other_people(terminal: Terminal) -> None:
         found["student"]["properties"]["external_id"]["cases"],
         found["enrolment"]["properties"]["student"]["cases"],
     )
+
+
+def test_diff_counts_who_no_longer_becomes_a_case(terminal: Terminal) -> None:
+    """So many cases before, so many after."""
+    commit(terminal)
+    terminal.edit("student.yaml", "any_of: [student]}", "any_of: [student]}\n  - {source: id, is: 6}")
+    ended = terminal.run("mappings", "diff")
+    assert "student.yaml: 13 records read, 12 cases before, 1 after" in ended.text
+
+
+def test_diff_names_the_properties_of_elements(terminal: Terminal) -> None:
+    """Another name for each grade: cases are counted once, and what is no longer made is named."""
+    commit(terminal)
+    terminal.edit("enrolment.yaml", '"grade_{key}"', '"points_{key}"')
+    terminal.edit("enrolment.yaml", '        grade_55: "80"\n        grade_56: ""\n', "")
+    ended = terminal.run("mappings", "diff")
+    found = {each["mapping"]: each for each in terminal.run("mappings", "diff", "--json").json["mappings"]}
+    assert 24 == found["enrolment"]["properties"]["grades"]["cases"]
+    assert ["grade_2", "grade_3", "grade_5", "grade_6", "grade_8"] == found["enrolment"]["dropped"]
+    assert "No longer made: grade_2, grade_3, grade_5, grade_6, grade_8. The second run" in ended.text
+
+
+def test_diff_counts_what_retiring_empties(terminal: Terminal) -> None:
+    """As many cases as the preview says; what a whole `one_property_per` made is retired line by line."""
+    terminal.run("sync", "--yes")
+    commit(terminal)
+    file = terminal.mappings / "enrolment.yaml"
+    text = re.sub(r"  grades:\n(    .*\n)+", "  grade_3: {retire: clear}\n", file.read_text(encoding="utf-8"))
+    file.write_text(text.replace('        grade_55: "80"\n        grade_56: ""\n', ""), encoding="utf-8")
+    found = {each["mapping"]: each for each in terminal.run("mappings", "diff", "--json").json["mappings"]}
+    assert (
+        terminal.run("preview", "--json").json["changes"]["enrolment"]["grade_3"]
+        == found["enrolment"]["properties"]["grade_3"]["cases"]
+    )
+    told = " ".join(terminal.run("mappings", "diff").text.split())
+    assert "write grade_2: {retire: clear}, and such a line for each." in told
+
+
+def test_diff_says_what_is_written_once(terminal: Terminal) -> None:
+    """The owner of the cases that are there stays; who it is, is no secret when no personal field names it."""
+    commit(terminal)
+    terminal.edit("student.yaml", "  otherwise: project", "  first_of: [{group: groups}]\n  otherwise: project")
+    ended = terminal.run("mappings", "diff")
+    assert "group:Evening or else group:Field coaches" in " ".join(ended.text.split())
+    assert "Written once: owner; only new cases get this" in ended.text
 
 
 def test_diff_without_git(terminal: Terminal) -> None:
