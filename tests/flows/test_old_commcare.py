@@ -72,6 +72,7 @@ async def test_two_cases_of_one_key(make_lab: MakeLab) -> None:
     site, _, learners = site_of(3)
     lab = old_lab(make_lab, site)
     lab.edit("student", "language: 1", "language: 1\nexisting_cases: ignore")
+    lab.edit("student", "  write: once", "  #")  # with it, unknown keys are looked for before anything is sent
     for _ in range(2):
         lab.project.add_case("student", "Double", external_id=f"test-user-{learners[0]}")
     result = await lab.sync()
