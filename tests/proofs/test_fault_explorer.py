@@ -13,7 +13,7 @@ from tests.proofs.faults import KINDS
 from tests.proofs.small_world import Moment
 from tests.proofs.stories import PASSES, STORIES
 
-SECONDS = 20.0  # for pairs
+SECONDS = 12.0  # for pairs
 
 
 def test_single_faults_and_pairs(capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,7 @@ from state import Store
 from tests.flows.test_explorer import _by_position, _nothing
 from tests.proofs.machine import prove
 
-EXAMPLES = 30
+EXAMPLES = 20
 NOTICED = 40  # examples within which a broken rule must fall
 
 
