@@ -139,9 +139,7 @@ def drop(store: Store, key: str) -> str:
     if not rows:
         raise UsageError(f"The problem of '{key}' was dropped already.")
     store.drop([one.row for one in rows])
-    return (
-        f"{numbered(len(rows), 'record')} dropped: not sent until the record or its mapping changes."
-    )
+    return f"{numbered(len(rows), 'record')} dropped: not sent until the record or its mapping changes."
 
 
 def _refused_rows(

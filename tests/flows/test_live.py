@@ -76,7 +76,7 @@ async def test_a_moodle_that_refuses_is_an_error(tmp_path: Path) -> None:
     lab = recorded_lab(tmp_path)
     lab.moodle.expire_token()
     world = lab.world()
-    with pytest.raises(NotRead, match="(?i)token") as caught:
+    with pytest.raises(NotRead, match=r"(?i)token") as caught:
         await look(world, [watch_source(world.project, "users", Kept(), reads=["id"])])
     assert 1 == caught.value.code
     lab.close()
