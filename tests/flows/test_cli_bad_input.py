@@ -142,7 +142,8 @@ SPOILT: dict[str, tuple[Spoil, int, str, int, str]] = {
         edit("student.yaml", "source: firstname", "source: fristname"),
         1,
         f"student.yaml:{LINE}:24: source 'users' has no field 'fristname' {LINE} | first_name: "
-        "{source: fristname, transform: [trim], personal: true, required: true} | ^^^^^^^^^ = did you mean 'firstname'?",
+        "{source: fristname,"
+        " transform: [trim], personal: true, required: true} | ^^^^^^^^^ = did you mean 'firstname'?",
         1,
         f"student.yaml:{LINE}:24: source 'users' has no field 'fristname' → did you mean 'firstname'?",
     ),
