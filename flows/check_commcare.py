@@ -86,7 +86,8 @@ async def _sample_owners(probe: Probe, name: str, drafts: Sequence[Draft]) -> Fi
     if not states:
         return ok("Owners", text)
     why = ", ".join(f"{reason} ({count})" for reason, count in states.most_common())
-    remedy = f"Correct 'owner:' in {name}.yaml, or name an owner for the rest in project.yaml."
+    rest = "" if probe.project and probe.project.owner else " and name that owner in project.yaml"
+    remedy = f"Correct 'owner:' in {name}.yaml, or write 'otherwise: project' there for the rest{rest}."
     return (note if good else fail)("Owners", f"{text}; the others would be held back: {why}", remedy)
 
 

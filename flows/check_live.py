@@ -26,7 +26,7 @@ from flows.words import listed, numbered
 from mappings.engine import CompiledMapping, OwnerReference, Problem, load_project
 from mappings.engine.problems import nearest
 
-PROFILE_SCREEN = "Site administration > Users > Accounts > User profile fields"
+PROFILE_SCREEN = "Site administration > Users > User profile fields"
 COURSE_SCREEN = "Site administration > Courses > Course custom fields"
 MOST_OWNERS = 2000  # different owners of a lookup that are asked for
 

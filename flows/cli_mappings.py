@@ -18,7 +18,10 @@ mappings_app = typer.Typer(help="Check, test and explain the mapping files.", no
 
 @mappings_app.command("check")
 def mappings_check(
-    folder: Annotated[Path | None, typer.Argument(help="Folder of the mappings; default MAPPINGS_DIR.")] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Argument(metavar="FOLDER", help="Folder of the mappings; else MAPPINGS_DIR, else mappings."),
+    ] = None,
     plugins: Annotated[
         bool, typer.Option("--plugins/--no-plugins", help="Off: run no code of a stranger's project.")
     ] = True,
@@ -74,7 +77,7 @@ def _look_live(env_file: Path, folder: Path, plugins: bool) -> LiveReport | None
 
 @mappings_app.command("test")
 def mappings_test(
-    mapping: Annotated[str | None, typer.Argument(help="Only this mapping.")] = None,
+    mapping: Annotated[str | None, typer.Argument(metavar="MAPPING", help="Only this mapping.")] = None,
     update: Annotated[
         bool, typer.Option("--update", help="Write what the mapping makes now into the tests that fail.")
     ] = False,
@@ -101,13 +104,15 @@ def mappings_test(
         if as_json:
             print_json(tested_json(found, written))
         else:
-            show_tested(found, written)
+            show_tested(found, written, updating=update)
         raise typer.Exit(FAILED if any(tested.problems for tested in found) else OK)
 
 
 @mappings_app.command("example")
 def mappings_example(
-    stream: Annotated[str, typer.Argument(help="The mapping, or a source that only one mapping reads.")],
+    stream: Annotated[
+        str, typer.Argument(metavar="MAPPING", help="The mapping, or a source that only one mapping reads.")
+    ],
     number: PersonId,
     course: Courses = None,
     env_file: EnvFile = ENV_FILE,
@@ -127,7 +132,9 @@ def mappings_example(
 
 @mappings_app.command("explain")
 def mappings_explain(
-    mapping: Annotated[str, typer.Argument(help="The mapping, or a source that only one mapping reads.")],
+    mapping: Annotated[
+        str, typer.Argument(metavar="MAPPING", help="The mapping, or a source that only one mapping reads.")
+    ],
     part: Annotated[
         str, typer.Argument(metavar="PROPERTY", help="A property; or owner, case_name, external_id, include.")
     ],
@@ -153,7 +160,9 @@ def mappings_explain(
 
 @mappings_app.command("fields")
 def mappings_fields(
-    source: Annotated[str, typer.Argument(metavar="STREAM", help="The source, as a mapping names it.")],
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="The source, as a mapping names it: users, enrolments.")
+    ],
     live: Annotated[bool, typer.Option("--live", help="Read some records and tell what is filled.")] = False,
     course: Courses = None,
     show_values: ShowValues = False,
@@ -225,7 +234,7 @@ def mappings_docs(
     ] = None,
     language: Annotated[str, typer.Option(help="Language of the client, such as fr, es, pt or sw.")] = "en",
     only_check: Annotated[
-        bool, typer.Option("--check", help="Write nothing; exit 1 when a file is stale.")
+        bool, typer.Option("--check", help="Write nothing; exit code 1 when a file is not up to date.")
     ] = False,
     env_file: EnvFile = ENV_FILE,
     as_json: AsJson = False,

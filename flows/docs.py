@@ -81,7 +81,7 @@ def _refuse_unknown(language: str, project: Project) -> None:
             known.update(note.labels, note.descriptions)
     if not LANGUAGE.fullmatch(language) or not known & {language, re.split("[_-]", language)[0]}:
         listed = ", ".join(sorted(known - {""}))
-        raise UsageError(f"There are no words in the language '{language}'. There is: {listed}.")
+        raise UsageError(f"There are no words in the language '{language}'. There are: {listed}.")
 
 
 def moodle_functions(project: Project) -> str:

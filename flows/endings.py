@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import json
 import logging
+import os
 import re
 import shutil
 import signal
@@ -64,7 +65,9 @@ def ending(error: Exception) -> tuple[str, int]:
         return str(error), error.code
     if isinstance(error, Maintenance):
         return f"{error} Try again later.", POSTPONED
-    if isinstance(error, AdaptorError | MappingError | StateError):
+    if isinstance(error, MappingError):
+        return str(error).replace(f"{Path.cwd()}{os.sep}", ""), FAILED  # files are named as from here
+    if isinstance(error, AdaptorError | StateError):
         return str(error), FAILED
     if isinstance(error, OSError):
         return _about_a_file(error), FAILED

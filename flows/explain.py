@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from operator import itemgetter
 from typing import Any
 
 from flows.catalogue import field_catalogue
@@ -43,11 +44,13 @@ def run_explain(settings: Settings, wanted: Wanted) -> list[Explained]:
 
     Raises UsageError for an unknown mapping or part, and when nobody has the id.
     """
-    found: list[Explained] = []
+    found: list[tuple[int, Explained]] = []
+    sources: list[str] = []
     catalogue = field_catalogue()
 
     def make(project: Project) -> list[CompiledMapping]:
         mapping = mapping_named(project, wanted.mapping)
+        sources.append(mapping.source)
 
         def personal(path: str) -> bool:
             field = find_field(catalogue, mapping.source, path)
@@ -58,7 +61,8 @@ def run_explain(settings: Settings, wanted: Wanted) -> list[Explained]:
         def see(record: Mapping[str, Any], context: Context) -> None:
             if person_in(record, mapping.source) != wanted.id:
                 return
-            found.append(Explained(course_in(record), explain(mapping, wanted.part, record, context, personal)))
+            lines = explain(mapping, wanted.part, record, context, personal)
+            found.append(((record.get("course") or {}).get("id") or 0, Explained(course_in(record), lines)))
             if mapping.source == "users" or len(found) == MOST:
                 raise Enough
 
@@ -66,8 +70,8 @@ def run_explain(settings: Settings, wanted: Wanted) -> list[Explained]:
 
     _, result = look_at(settings, make, courses=wanted.courses, first=wanted.id)
     if not found:
-        raise UsageError(" ".join([_nobody(wanted), *result.messages]))
-    return found
+        raise UsageError(" ".join([_nobody(wanted, sources[0]), *result.messages]))
+    return [each for _, each in sorted(found, key=itemgetter(0))]
 
 
 def explained_json(found: Sequence[Explained], eyes: Eyes) -> dict[str, Any]:
@@ -92,8 +96,10 @@ def _try_out(mapping: CompiledMapping, part: str, personal: Personal) -> None:
         raise UsageError(str(error)) from None
 
 
-def _nobody(wanted: Wanted) -> str:
+def _nobody(wanted: Wanted, source: str) -> str:
     where = "this course" if wanted.courses else "the courses that project.yaml chooses"
+    if source == "courses":
+        return f"Moodle shows no chosen course with the id {wanted.id}. The id stands in the course's address."
     return (
         f"Moodle shows nobody with the id {wanted.id} in {where}. The id stands in the address of a profile page."
     )

@@ -121,9 +121,8 @@ def _live(path: str, known: CatalogueField, filling: Filling, eyes: Eyes) -> dic
     seen = filling.fields.get(path)
     if seen is None:
         return {"filled": "", "sample": ""}
-    if filling.source == "courses":
-        return {"filled": filling.share(path), "sample": eyes.see(seen.sample, personal=False)}
-    sample = eyes.see(seen.sample, personal=_is_a_persons(path, known)) if seen.sample is not ABSENT else ""
+    personal = filling.source != "courses" and _is_a_persons(path, known)
+    sample = eyes.see(seen.sample, personal=personal) if seen.sample is not ABSENT else ""
     return {"filled": filling.share(path), "sample": sample}
 
 

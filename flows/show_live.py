@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -117,19 +115,17 @@ def show_codes(codes: Sequence[Code]) -> None:
     headings = {"property": "property", "code": "code", "records": "records", "list": "list"}
     show_table(rows, headings, right=["records"])
     for kind, table in dict.fromkeys((code.kind, code.table) for code in codes if code.code and code.table):
-        show_text(f"Rows for the {kind} {table}, to paste and fill in:")
+        show_text(
+            f"Rows for the {kind} {table}, to {'add to its table' if kind == 'lookup' else 'paste'} and fill in:"
+        )
         for code in codes:
             if code.table == table and code.code:
                 show_text(pasted(code.code, kind), first="    ")
 
 
 def pasted(code: str, kind: str) -> str:
-    """Return a code as a row of a code list or of a lookup table, without its translation."""
-    if kind == "lookup":
-        row = io.StringIO()
-        csv.writer(row).writerow([code, ""])
-        return row.getvalue().strip()
-    return f"{scalar(code)}: "
+    """Return a code as a row of a code list, without its translation; for a table of unknown columns, alone."""
+    return code if kind == "lookup" else f"{scalar(code)}: "
 
 
 def screen() -> Console:

@@ -89,7 +89,7 @@ def _values(preview: Preview, sample: Shown, eyes: Eyes) -> str:
     for name in names[:MOST_VALUES]:
         text = sample.values[name]
         value = eyes.see(text, personal=preview.is_personal(sample, name)) if text else "emptied"
-        was = "" if is_new or not text else " (was other)" if _had(sample, name) else " (new)"
+        was = "" if is_new or not text else " (another before)" if _had(sample, name) else " (new)"
         parts.append(f"{name}→{value}{was}")
     more = len(names) - MOST_VALUES
     return (", " if is_new else "\n").join([*parts, f"and {more} more"] if more > 0 else parts)
@@ -98,6 +98,14 @@ def _values(preview: Preview, sample: Shown, eyes: Eyes) -> str:
 def _had(sample: Shown, name: str) -> bool:
     frame = {"case_name": "@name", "owner": "@owner"}
     return frame.get(name, name) in sample.known or f"@index:{name}" in sample.known
+
+
+def _approval(preview: Preview) -> str:
+    """Return how the first run of mappings is approved: at its plan, or by name beside others that went before."""
+    if set(preview.first) >= preview.mappings.keys():
+        return "The first run shows its plan and waits for a yes (`moodle-commcare sync`), or is given --yes."
+    chosen = " ".join(f"--mapping {name}" for name in preview.first)
+    return f"Until it is approved, runs leave it out: `moodle-commcare sync {chosen} --yes`."
 
 
 def _sentences(preview: Preview) -> Iterator[str]:
@@ -110,10 +118,7 @@ def _sentences(preview: Preview) -> Iterator[str]:
     for stop in preview.stops:
         yield f"A run would stop before it sends anything. {stop}"
     if preview.first and not preview.stops:
-        yield (
-            f"Never sent before: {listed(preview.first)}. The first run shows its plan and waits for a yes "
-            "(`moodle-commcare sync`), or is given --yes."
-        )
+        yield f"Never sent before: {listed(preview.first)}. {_approval(preview)}"
     if preview.missing.total():
         yield (
             f"Missing: {numbered(preview.missing.total(), 'case')} without a record in Moodle. A run marks them "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from flows.words import numbered
 from mappings.engine import CheckReport, Problem
 from mappings.engine.load import mapping_files
 
+OUT_OF_DATE = "Where the mapping is right and the test is old: `moodle-commcare mappings test --update`."
+
 
 def show_mappings(report: CheckReport, folder: Path) -> None:
     """Print what is wrong with the mappings, and which there are."""
@@ -22,6 +25,8 @@ def show_mappings(report: CheckReport, folder: Path) -> None:
     tests = numbered(report.tests_run, "test") + (f", {report.tests_failed} failed" if report.tests_failed else "")
     if report.errors:
         typer.echo(laid_out(f"{numbered(len(report.errors), 'mistake')} to put right; {tests}."))
+        if report.tests_failed:
+            typer.echo(laid_out(OUT_OF_DATE))
         return
     off = set(report.switched_off)
     names = [file.stem for file in mapping_files(folder)]
@@ -45,7 +50,13 @@ def laid_out(text: str, *, first: str = "", then: str = "") -> str:
 
 def problem_lines(problem: Problem) -> Iterator[str]:
     """Yield what and where, the marked place as it stands in the file, and the remedy."""
-    for line in problem.render().split("\n"):
+    for line in replace(problem, path=_from_here(problem.path)).render().split("\n"):
         words = line.lstrip()
         indent = " " * (len(line) - len(words))
         yield laid_out(words, first=indent, then=f"{indent}  ") if words.startswith("= ") else laid_out(line)
+
+
+def _from_here(path: str) -> str:
+    """Return a path below the folder that the command was started in without that folder."""
+    here = Path.cwd()
+    return str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else path

@@ -13,8 +13,8 @@ from flows.endings import say
 from flows.mapping_tests import Tested, Update
 from flows.masked import Eyes
 from flows.show_live import screen, show_heading, show_text
-from flows.show_problems import problem_json, problem_lines
-from flows.words import numbered
+from flows.show_problems import OUT_OF_DATE, problem_json, problem_lines
+from flows.words import listed, numbered
 from mappings.engine.expectations import Change
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 ASKED = "Write this into the files? Everything else in them stays as it is."
 
 
-def show_tested(found: Sequence[Tested], written: Sequence[Update]) -> None:
-    """Print what failed, and a line for each mapping."""
+def show_tested(found: Sequence[Tested], written: Sequence[Update], *, updating: bool) -> None:
+    """Print what failed, a line for each mapping, and unless `updating` how old tests are brought up to date."""
     for update in written:
         show_text(f"Written: {update.path}")
     for tested in found:
@@ -32,6 +32,8 @@ def show_tested(found: Sequence[Tested], written: Sequence[Update]) -> None:
             screen().print(Text("\n".join(problem_lines(problem)) + "\n"), soft_wrap=True)
     for tested in found:
         show_text(_line(tested))
+    if not updating and any(tested.examples is not None and tested.examples.failed for tested in found):
+        show_text(OUT_OF_DATE)
 
 
 def _line(tested: Tested) -> str:
@@ -50,14 +52,17 @@ def show_updates(needed: Sequence[Update], eyes: Eyes) -> None:
         show_heading(str(update.path))
         for change in update.changes:
             show_text(f"{change.test}: {change.what}", first="  ", then="    ")
-            for mark, text in (("-", change.old), ("+", change.new)):
-                show_text(_shown(change, text, eyes), first=f"    {mark} ", then="      ")
+            for mark, text in zip("-+", _shown(change, eyes), strict=True):
+                if text:
+                    show_text(text, first=f"    {mark} ", then="      ")
 
 
-def _shown(change: Change, text: str, eyes: Eyes) -> str:
+def _shown(change: Change, eyes: Eyes) -> tuple[str, str]:
+    """Return what goes and what comes; of a whole block only which parts, as whole values are people's."""
     if change.what == "expect" and not eyes.sees_values:
-        return "the whole block, as what is expected has other keys now" if text == change.new else "the block"
-    return eyes.see(text, personal=change.personal)
+        return listed(change.gone), listed(change.come)
+    old, new = (eyes.see(text, personal=change.personal) for text in (change.old, change.new))
+    return old, new
 
 
 def ask_to_write() -> bool:

@@ -59,6 +59,6 @@ def _git(terminal: Terminal) -> Callable[[list[str]], None]:
 
 def _same_everywhere(printed: str, terminal: Terminal) -> str:
     """Return an output without what differs from machine to machine: places, and how long it took."""
-    text = printed.replace(f"{terminal.mappings}", "mappings")
+    text = printed.replace(f"{terminal.mappings}", "mappings").replace("var/mappings", "mappings")
     text = re.sub(r"\b\d+\.\d s\b", "0.1 s", text)
     return "".join(f"{line.rstrip()}\n" for line in text.rstrip().splitlines())

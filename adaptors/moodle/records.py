@@ -10,6 +10,7 @@ _ENROLLED = "core_enrol_get_enrolled_users"
 _PROFILE = "core_user_get_users_by_field"
 _COURSES = "core_course_get_courses_by_field"
 _GRADES = "gradereport_user_get_grade_items"
+_GRADE_READ = "one read of the grades of each course"  # what a field of them adds to a run
 _COMPLETION = "core_completion_get_activities_completion_status"
 _CONTENTS = "core_course_get_contents"
 _USERS_COURSES = "core_enrol_get_users_courses"
@@ -138,20 +139,20 @@ class _InCourse(Record):
 class EnrolmentRecord(_InCourse):
     """Source `enrolments`: one record per person per course."""
 
-    grade: Grade | None = _told("The course total.", "record", function=_GRADES, cost="a grade read a course")
+    grade: Grade | None = _told("The course total.", "record", function=_GRADES, cost=_GRADE_READ)
     items: list[ItemGrade] | None = _told(
         "The graded activities, hidden ones left out.",
         "elements",
         function=_GRADES,
-        cost="a grade read a course",
+        cost=_GRADE_READ,
     )
 
 
 class GradeItemRecord(_InCourse):
     """Source `grade_items`: one record per person per graded activity."""
 
-    item: Item | None = _told("The graded activity.", "record", function=_GRADES, cost="a grade read a course")
-    grade: Grade | None = _told("The grade.", "record", function=_GRADES, cost="a grade read a course")
+    item: Item | None = _told("The graded activity.", "record", function=_GRADES, cost=_GRADE_READ)
+    grade: Grade | None = _told("The grade.", "record", function=_GRADES, cost=_GRADE_READ)
 
 
 class Assignment(Record):
@@ -194,7 +195,7 @@ class AssignmentRecord(_InCourse):
     submission: Submission | None = _told(
         "What was handed in.", "record", function=_SUBMISSIONS, cost="a call a course, more in a large one"
     )
-    grade: Grade | None = _told("The grade.", "record", function=_GRADES, cost="a grade read a course")
+    grade: Grade | None = _told("The grade.", "record", function=_GRADES, cost=_GRADE_READ)
 
 
 class Activities(Record):

@@ -46,8 +46,9 @@ def _missing(where: str, scope: int, people: int) -> str:
 
 
 def _kept_out(where: str, scope: int, people: int) -> str:
+    of_course = f" of {where}" if scope else ""
     return (
-        f"{people} people of {where} have a case and are kept out by the mappings now, more than is usual; "
+        f"{people} people{of_course} have a case and are kept out by the mappings now, more than is usual; "
         "nothing of theirs was emptied. If that is right: "
         f"moodle-commcare confirm-withdrawn {scope} --count {people}"
     )

@@ -25,13 +25,14 @@ def judge(result: Result, guards: Guards) -> None:
     most = max(guards.problems_failed, records * guards.problems_failed_percent / 100)
     some = result.refused_rows + result.worrying > guards.problems_degraded
     calm = RunState.DEGRADED if some else RunState.COMPLETED
+    where = "" if result.preview else f" {LIST}"  # a preview writes no list
     if result.refused_rows:
         state = RunState.FAILED if result.refused_rows > most else calm
         result.worse(
-            state, f"CommCare refused {numbered(result.refused_rows, 'row')}; the others were sent. {LIST}"
+            state, f"CommCare refused {numbered(result.refused_rows, 'row')}; the others were sent.{where}"
         )
     if result.worrying:
-        result.worse(calm, f"{numbered(result.worrying, 'record')} {_were(result.worrying)} held back. {LIST}")
+        result.worse(calm, f"{numbered(result.worrying, 'record')} {_were(result.worrying)} held back.{where}")
 
 
 def _looked_at(counts: dict[str, int]) -> int:

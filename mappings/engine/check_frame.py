@@ -64,14 +64,14 @@ def _check_key(findings: Findings) -> None:
     loc: Loc = ("external_id",)
     pieces = findings.template(loc, findings.spec.external_id)
     source = findings.spec.source
+    needed = IDENTITY.get(source, ())
     for piece in pieces:
         if piece.path not in ("", "site", "id") and not piece.path.endswith(".id"):
             sentence = f"{quoted(piece.path)} can change in Moodle, a key never may"
-            findings.tell_within(loc, piece, sentence, "use ids, as in {user.id}")
+            findings.tell_within(loc, piece, sentence, f"use ids, as in {{{(*needed, 'user.id')[0]}}}")
     paths = [piece.path for piece in pieces if piece.path]
     if not pieces:
         return
-    needed = IDENTITY.get(source, ())
     if "site" not in paths:
         remedy = "add {site}, so that two Moodle sites never share a key"
         findings.tell(loc, "this key does not name the site", remedy)

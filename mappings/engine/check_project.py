@@ -69,6 +69,7 @@ def project_names(findings: ProjectFindings) -> ProjectNames:
         spec.parked_owner is not None,
         findings.transforms,
         {name: value for name, entries in findings.code_lists.items() for value in _spaced(entries)},
+        {name: frozenset(entries.values()) for name, entries in findings.code_lists.items()},
     )
 
 

@@ -9,7 +9,7 @@ from mappings.engine.catalogue import CatalogueField, find_field
 from mappings.engine.check_conditions import check_cases
 from mappings.engine.elements import KEY_MARK
 from mappings.engine.findings import Findings
-from mappings.engine.names import RESERVED, legal_name
+from mappings.engine.names import RESERVED, legal_name, made_legal
 from mappings.engine.problems import quoted
 from mappings.engine.reading import Loc
 from mappings.engine.reads import value_paths
@@ -37,14 +37,24 @@ def check_properties(findings: Findings) -> None:
 
 
 def _check_collisions(findings: Findings, loc: Loc, spec: ElementsSpec) -> None:
-    """Warn about a property that an element could make as well; a bare id makes digits only."""
+    """Warn about a property that an element could make as well."""
     start, _, end = (re.escape(part) for part in spec.name.partition(KEY_MARK))
-    made = re.compile(f"{start}{'.+' if spec.key.transform else '[0-9]+'}{end}")
+    made = re.compile(f"{start}(?:{_keys(findings, spec.key)}){end}")
     for other in findings.spec.properties:
         if other != loc[-1] and KEY_MARK in spec.name and made.fullmatch(other):
             sentence = f"{quoted(other)} is a property of its own, and an element could make it too"
             remedy = f"give one of them another name; {spec.name} makes this one from the key of an element"
             findings.tell((*loc, "one_property_per", "name"), sentence, remedy, severity="warning")
+
+
+def _keys(findings: Findings, key: ElementKeySpec) -> str:
+    """Return what the key of an element can look like: a bare id is digits, a code list makes its own words."""
+    if not key.transform:
+        return "[0-9]+"
+    last = key.transform[-1]
+    words = findings.project.words if findings.project is not None and last.name == "code_list" else {}
+    name = last.settings.get("name") if isinstance(last.settings, dict) else last.settings
+    return "|".join(re.escape(made_legal(word)) for word in sorted(words.get(str(name), ()))) or ".+"
 
 
 def check_name(findings: Findings, loc: Loc, name: str) -> bool:

@@ -17,7 +17,7 @@ class Cost(NamedTuple):
 
     @property
     def sentence(self) -> str:
-        """Return it for people: "enrolment: grade.*, items: a grade read a course"."""
+        """Return it for people: "enrolment: grade.*, items: one read of the grades of each course"."""
         return f"{self.mapping}: {', '.join(self.fields)}: {self.cost}"
 
 

@@ -21,7 +21,7 @@ REASONS: Final[Mapping[str, str]] = {
     "unknown_code": "is in neither the code list nor the lookup table",
     "unexpected_list": "is a list where one value was expected",
     "unexpected_value": "is not a text, number or flag",
-    "name_collision": "two elements would make the same property, neither is sent",
+    "name_collision": "is of two elements that would make the same property, so neither is sent",
     "illegal_name": "makes no property name that CommCare takes",
     "transform_failed": "makes a transform of this project's own stop",
     "not_looked_at": "needs a plug-in, and plug-ins were not loaded",

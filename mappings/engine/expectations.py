@@ -17,7 +17,10 @@ Outcome = Draft | Excluded | HeldBack
 
 @dataclass(frozen=True)
 class Change:
-    """One expectation that is brought up to date: of which test, and its text before and after."""
+    """One expectation that is brought up to date: of which test, and its text before and after.
+
+    For a whole block, `gone` and `come` are the parts that it looks at no more, or now.
+    """
 
     test: str
     what: str
@@ -25,6 +28,8 @@ class Change:
     new: str
     personal: bool
     edit: Edit
+    gone: tuple[str, ...] = ()
+    come: tuple[str, ...] = ()
 
 
 def changes(text: str, examples: Examples, tests: tuple[TestSpec, ...]) -> list[Change]:
@@ -101,7 +106,17 @@ class _Test:
         indent = span.start - (self._text.rfind("\n", 0, span.start) + 1)
         text = flow(expect) if span.is_flow else "\n".join(block(expect, indent)).lstrip()
         before = self._text[span.start : span.end]
-        return Change(self._test.name, "expect", before, text, True, Edit(span, text))
+        old, new = _parts(self._test.expect.model_dump(exclude_defaults=True)), _parts(expect)
+        gone, come = (tuple(part for part in one if part not in other) for one, other in ((old, new), (new, old)))
+        return Change(self._test.name, "expect", before, text, True, Edit(span, text), gone, come)
+
+
+def _parts(expect: Mapping[str, Any]) -> list[str]:
+    """Return what an expectation looks at, a name for each."""
+    lists = ("indices", "properties", "not_sent")
+    parts = [name for name in expect if name not in lists]
+    parts += [*expect.get("indices", ()), *expect.get("properties", ())]
+    return parts + [f"{name} not sent" for name in expect.get("not_sent", ())]
 
 
 def full_expectation(made: Draft, site: str) -> dict[str, Any]:

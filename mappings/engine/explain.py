@@ -16,7 +16,7 @@ from mappings.engine.compile import CompiledMapping
 from mappings.engine.conditions import all_of, compile_condition
 from mappings.engine.draft import REASONS, Context, Draft, Excluded, HeldBack, OwnerReference
 from mappings.engine.paths import Record, getter
-from mappings.engine.problems import suggestion
+from mappings.engine.problems import one_of, suggestion
 from mappings.engine.spec import ConditionSpec, OwnerRuleSpec, PropertySpec, StepSpec
 from mappings.engine.steps import bind_step
 from mappings.engine.templates import template_paths
@@ -75,10 +75,14 @@ def explain(
         return list(walk.property(definition, name))
     if name in mapping.spec.indices:
         return list(walk.index(name))
-    raise UnknownPart(
-        f"{mapping.name}.yaml has no property '{name}'; "
-        f"{suggestion(name, [*mapping.notes, *mapping.spec.indices, *FRAME], none='see its properties')}"
+    there = [*mapping.notes, *mapping.spec.indices, *FRAME]
+    alike = [each for each in there if name.lower() in each.lower()]
+    remedy = (
+        f"there is {one_of(sorted(alike), last='and')}"
+        if alike
+        else suggestion(name, there, none="see its properties")
     )
+    raise UnknownPart(f"{mapping.name}.yaml has no property '{name}'; {remedy}")
 
 
 class _Walk:

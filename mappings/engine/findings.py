@@ -42,7 +42,7 @@ class ProjectNames(NamedTuple):
     """The names that project.yaml defines, whether or not what they name is right.
 
     `code_lists` is None when a part of them could not be read, so that no name is known to be wrong; `spaced` has
-    a value with a blank inside for each code list that holds one.
+    a value with a blank inside for each code list that holds one, `words` all values of each code list.
     """
 
     code_lists: frozenset[str] | None = frozenset()
@@ -52,6 +52,7 @@ class ProjectNames(NamedTuple):
     has_parked_owner: bool = False
     transforms: TransformList = OURS
     spaced: Mapping[str, str] = field(default_factory=dict)
+    words: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     def tables(self, kind: str) -> frozenset[str] | None:
         """Return the names of a kind of table, "code list" or "lookup"; None when not all are known."""

@@ -11,7 +11,7 @@ from typing import Literal
 
 Severity = Literal["error", "warning"]
 
-_WIDEST = 160  # characters of a source line that are shown
+_WIDEST = 70  # characters of a source line that are shown: with what stands before them they fit 80 columns
 _LONGEST_WORD = 60  # longer words are cut in sentences and get no suggestion
 
 
@@ -44,10 +44,12 @@ class Problem:
 
     def _window(self) -> tuple[str, int]:
         """Return the part of a long line that holds the marked text, and where the mark starts in it."""
-        line = "".join(letter if letter.isprintable() else " " for letter in self.source_line)
+        line = "".join(letter if letter.isprintable() else " " for letter in self.source_line).rstrip()
         start = min(self.column - 1, len(line))
-        cut = max(0, start - _WIDEST // 2) if len(line) > _WIDEST else 0
-        return line[cut : cut + _WIDEST].rstrip(), start - cut
+        cut = max(0, start - _WIDEST // 2) if start + self.length > _WIDEST else 0
+        shown = line[cut : cut + _WIDEST]
+        before, after = "…" * (cut > 0), "…" * (len(line) > cut + _WIDEST)
+        return f"{before}{shown}{after}", start - cut + len(before)
 
 
 class MappingError(Exception):

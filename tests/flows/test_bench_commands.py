@@ -86,6 +86,11 @@ def test_explain_reads_no_more_than_it_needs(terminal: Terminal) -> None:
         (("explain", "student", "city", "--id", "5", "--course", "99"), "Course 99 is not among"),
         (("fields", "people"), "There is no source 'people'. There are: assignments, courses,"),
         (("example", "enrolment", "--id", "5"), "Choose one with --course."),
+        (
+            ("explain", "student", "phone", "--id", "6"),
+            "has no property 'phone'; there is 'contact_phone_number'",
+        ),
+        (("explain", "course", "category", "--id", "99"), "Moodle shows no chosen course with the id 99."),
         (("example", "student", "--id", "999"), "Moodle shows nobody with the id 999"),
         (("test", "studnt"), "There is no mapping 'studnt' in"),
     ],
@@ -146,6 +151,23 @@ def test_a_preview_says_that_other_keys_will_stop_the_run(terminal: Terminal) ->
     ended = terminal.run("preview")
     assert "student.yaml has 12 cases under the old keys: as many would be made anew" in ended.text
     assert "A run would stop before it sends anything." in ended.text
+
+
+def test_a_preview_names_no_list_that_nobody_wrote(terminal: Terminal) -> None:
+    """Who is held back is on the list of problems after a run only."""
+    terminal.edit("student.yaml", "otherwise: project", "first_of: [{group: groups}]")
+    preview, run = terminal.run("preview").text, terminal.run("sync", "--yes").text
+    assert (True, False) == ("records were held back." in preview, "problems list" in preview)
+    assert "problems list` says which" in run or "problems list says which" in run
+
+
+def test_a_preview_says_how_a_mapping_beside_others_is_approved(terminal: Terminal) -> None:
+    """Once others are sent, no run asks at the terminal."""
+    terminal.run("sync", "--yes")
+    terminal.edit("course.yaml", "enabled: false", "enabled: true")
+    told = " ".join(terminal.run("preview").text.split())
+    assert "Never sent before: course. Until it is approved, runs leave it out:" in told
+    assert "sync --mapping course --yes" in told
 
 
 def test_a_preview_keeps_only_what_it_shows(terminal: Terminal) -> None:
@@ -284,7 +306,7 @@ def test_mappings_test_names_what_failed(terminal: Terminal) -> None:
     """Each expectation that was not met, and a line for each mapping."""
     terminal.edit("student.yaml", "otherwise: active", "otherwise: fine")
     ended = terminal.run("mappings", "test", "student")
-    assert (1, True) == (ended.code, ended.out.endswith("student: 5 tests, 1 failed\n"))
+    assert (1, True) == (ended.code, "student: 5 tests, 1 failed\n" in ended.out)
     assert "= expected 'active', the mapping made 'fine'" in ended.text
 
 
@@ -295,6 +317,13 @@ def test_update_asks_before_it_writes(terminal: Terminal) -> None:
     ended = terminal.run("mappings", "test", "--update")
     assert (1, before, True) == (ended.code, tree(terminal.mappings), "give --yes to write this" in ended.text)
     assert "- active + fine" in ended.text
+
+
+def test_update_says_which_parts_come_and_go(terminal: Terminal) -> None:
+    """Of a block that looks at other parts: their names."""
+    terminal.edit("student.yaml", CITY, "  city: {retire: clear}\n")
+    told = " ".join(terminal.run("mappings", "test", "--update").text.split())
+    assert "expect - city + city not sent" in told
 
 
 def test_update_changes_only_what_differs(terminal: Terminal) -> None:

@@ -143,7 +143,7 @@ SPOILT: dict[str, tuple[Spoil, int, str, int, str]] = {
         1,
         f"student.yaml:{LINE}:24: source 'users' has no field 'fristname' {LINE} | first_name: "
         "{source: fristname,"
-        " transform: [trim], personal: true, required: true} | ^^^^^^^^^ = did you mean 'firstname'?",
+        " transform: [trim], personal: true, r… | ^^^^^^^^^ = did you mean 'firstname'?",
         1,
         f"student.yaml:{LINE}:24: source 'users' has no field 'fristname' → did you mean 'firstname'?",
     ),

@@ -193,7 +193,7 @@ def test_docs_in_no_language(place: Path, language: str) -> None:
     """A language in which nothing can be said is refused, with those that there are."""
     made = CliRunner().invoke(app, ["mappings", "docs", "--language", language])
     assert (2, False) == (made.exit_code, (place / "docs").exists())
-    assert "There is: en, es, fr, pt, sw." in made.stderr
+    assert "There are: en, es, fr, pt, sw." in made.stderr
 
 
 def test_docs_of_a_wrong_mapping(place: Path) -> None:

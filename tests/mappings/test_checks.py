@@ -85,7 +85,15 @@ def test_names_that_are_lost_or_refused(tmp_path: Path, expected: str, name: str
 
 @pytest.mark.parametrize(
     ("expected", "name", "key"),
-    [(1, "g_55", "item.id"), (0, "g_total", "item.id"), (0, "h_5", "item.id"), (1, "g_x", CODED)],
+    [
+        (1, "g_55", "item.id"),
+        (0, "g_total", "item.id"),
+        (0, "h_5", "item.id"),
+        (1, "g_quiz", CODED),
+        (1, "g_Rapport_d_ete", CODED),
+        (0, "g_x", CODED),
+        (1, "g_x", "{source: item.name, transform: [lower]}"),
+    ],
 )
 def test_names_that_elements_could_make_too(tmp_path: Path, expected: int, name: str, key: str) -> None:
     """A property beside `one_property_per` whose name an element could make is doubtful."""
@@ -189,11 +197,15 @@ def test_filters_leave_somebody(tmp_path: Path, expected: str, filters: str) -> 
 def test_costs(tmp_path: Path) -> None:
     """What costly fields of the mappings that are on add to a run is told once for each kind."""
     paid = {
-        path: replace(found, cost="a grade read a course") if path.startswith(("grade.", "items")) else found
+        path: replace(found, cost="one read of the grades of each course")
+        if path.startswith(("grade.", "items"))
+        else found
         for path, found in CATALOGUE["enrolments"].items()
     }
     report = check_project(shipped(tmp_path), {**CATALOGUE, "enrolments": paid})
-    assert ["enrolment: grade.*, items: a grade read a course"] == [cost.sentence for cost in report.costs]
+    assert ["enrolment: grade.*, items: one read of the grades of each course"] == [
+        cost.sentence for cost in report.costs
+    ]
 
 
 def test_nothing_costs_nothing(tmp_path: Path) -> None:

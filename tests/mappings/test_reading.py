@@ -163,3 +163,4 @@ def test_long_lines_are_shown_in_part() -> None:
     shown = Problem("x.yaml", 7, 502, 4, "here", "", line).render().splitlines()
     assert "word" == shown[1][shown[2].index("^") :][: shown[2].count("^")]
     assert all(letter.isprintable() for letter in shown[1])
+    assert 80 >= max(map(len, shown))

@@ -37,6 +37,14 @@ def test_everything_can_be_switched_on(tmp_path: Path) -> None:
     assert levels == {mapping.name: mapping.level for mapping in found}
 
 
+def test_a_slip_in_the_parent_is_told_once(tmp_path: Path) -> None:
+    """A file that cannot be read makes no test of its children fail."""
+    file = shipped(tmp_path) / "student.yaml"
+    file.write_text(file.read_text("utf-8").replace("  country:", "\tcountry:"), "utf-8")
+    report = check_project(tmp_path, CATALOGUE)
+    assert (["student.yaml"], 0) == ([Path(each.path).name for each in report.problems], report.tests_failed)
+
+
 def test_reminders_do_not_start_by_themselves() -> None:
     """The first load of engagement cases carries sms_live "no"; switching on is one word in the file."""
     text = (SHIPPED / "engagement.yaml").read_text("utf-8")
