@@ -15,7 +15,7 @@ from flows.words import numbered
 from mappings.engine import CheckReport, Problem
 from mappings.engine.load import mapping_files
 
-OUT_OF_DATE = "Where the mapping is right and the test is old: `moodle-commcare mappings test --update`."
+OUT_OF_DATE = "Where the mapping is right, `moodle-commcare mappings test --update` brings old tests up to date."
 
 
 def show_mappings(report: CheckReport, folder: Path) -> None:
