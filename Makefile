@@ -33,7 +33,7 @@ bench: setup  ## measure: many courses, memory; mappings against hand-written Py
 soak: setup  ## the proofs without a limit of time (hours; goes on where it was stopped), and docs/guarantees.md
 	@$(PY) -m tests.proofs.soak
 	@$(PY) -m pytest tests/proofs/test_mutants.py
-	@$(PY) -m tests.proofs.machine
+	@$(PY) -m tests.proofs.lives
 	@$(PY) -m tests.proofs.kills --kills 1000
 	-@$(PY) -m tests.proofs.kills --kills 1000 --postgresql
 	@$(PY) -m tests.proofs.guarantees
