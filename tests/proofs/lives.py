@@ -1,4 +1,4 @@
-"""`python -m tests.proofs.lives`: twenty thousand lives of the state machine, in parts of which the number is the seed.
+"""`python -m tests.proofs.lives`: twenty thousand lives of the state machine, in parts; its number is a part's seed.
 
 It may be stopped at any time: the next start goes on with the parts that are still to be done.
 """
