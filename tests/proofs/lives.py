@@ -1,4 +1,4 @@
-"""`python -m tests.proofs.lives`: twenty thousand lives of the state machine, in parts; its number is a part's seed.
+"""`python -m tests.proofs.lives`: twenty thousand lives of the state machine, part by part; each has its seed.
 
 It may be stopped at any time: the next start goes on with the parts that are still to be done.
 """
