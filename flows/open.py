@@ -16,6 +16,7 @@ from flows.settings import Settings
 from flows.world import Books, World
 from mappings.engine import Project, load_project
 from state import StateError, Store
+from state.care import DAY
 from state.key import read_or_make_keys
 
 
@@ -75,6 +76,7 @@ def _world(
         site_url=project.site_url or settings.moodle_url,
         in_doubt_rest=settings.in_doubt_rest_s,
         lease_ttl=settings.lease_ttl_s,
+        history_kept=settings.state_history_days * DAY,
         boot=boot(),
     )
 

@@ -31,6 +31,7 @@ NUMBERS = {
     "MOODLE_MAX_CONCURRENCY": "a whole number from 1 to 8: so many requests at once, at most",
     "MOODLE_MAX_SHARE": "a number above 0, at most 1: 0.5 is half of the time",
     "COMMCARE_MAX_REQUESTS_PER_MINUTE": "a whole number from 1",
+    "STATE_HISTORY_DAYS": "a whole number of days from 1 to 3650",
 }
 
 
@@ -69,6 +70,7 @@ class Settings(BaseModel):
     commcare_quiet_hours: str = ""
     in_doubt_rest_s: Seconds = 1200.0
     lease_ttl_s: Seconds = 600.0
+    state_history_days: int = Field(default=90, ge=1, le=3650)
 
     def secrets(self) -> list[str]:
         """Return the values that must never be shown, for the filter of the logs."""

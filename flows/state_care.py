@@ -37,7 +37,7 @@ async def care_for(world: World, result: Result) -> bool:
     after a write of unknown outcome.
     """
     now = world.clock.now()
-    tended = await world.books.do(_tend, world.books.store, now)
+    tended = await world.books.do(_tend, world.books.store, now, world.history_kept)
     if tended.trouble:
         result.worse(RunState.DEGRADED, tended.trouble)
     for person in tended.unfinished:
@@ -67,14 +67,14 @@ def restored_at(store: Store) -> float:
     return float(store.get(RESTORED_AT) or "-inf")
 
 
-def _tend(store: Store, now: float) -> _Tended:
+def _tend(store: Store, now: float, history_kept: float) -> _Tended:
     """Do it on the books' own thread."""
     trouble = ""
     try:
         store.back_up(now)
     except StateError as error:
         trouble = str(error)
-    store.forget_old(now)
+    store.forget_old(now, history_kept)
     store.keep_erased()
     return _Tended(trouble, store.unfinished_erasures(), restored_at(store))
 

@@ -16,6 +16,7 @@ from adaptors.moodle.sizes import Sizes
 from adaptors.pace import Clock
 from mappings.engine import Project
 from state import Store
+from state.care import LOG_KEPT
 
 if TYPE_CHECKING:
     from flows.steps.planned import Planned
@@ -71,6 +72,8 @@ class World:
     site_url: str = ""
     in_doubt_rest: float = 1200.0
     lease_ttl: float = 600.0
+    history_kept: float = LOG_KEPT
+    """How many seconds the log of what was written goes back."""
     sizes: Callable[[], Sizes] = field(default=Sizes)
     boot: str = ""
     """Which start of which machine this is: within it the clock that never jumps goes on."""

@@ -3,10 +3,12 @@
 from state.care import Condition
 from state.digest import NO_VALUE
 from state.errors import StateError
+from state.history import Kind, Share
 from state.people import Erased, PersonRows
 from state.rows import (
     Ack,
     CaseRow,
+    Change,
     CourseRow,
     Held,
     Intent,
@@ -23,18 +25,21 @@ __all__ = [
     "NO_VALUE",
     "Ack",
     "CaseRow",
+    "Change",
     "Condition",
     "CourseRow",
     "Erased",
     "Held",
     "Intent",
     "IntentRow",
+    "Kind",
     "Missing",
     "PersonRows",
     "ProblemRow",
     "Refusal",
     "RefusalRow",
     "RowId",
+    "Share",
     "StateError",
     "Store",
 ]

@@ -15,6 +15,7 @@ from state.audits import Audits
 from state.cases import COLUMNS
 from state.courses import Courses, packed_members, read_members
 from state.digest import carried, chained
+from state.history import forget_rows, rows_in_log
 from state.key import Keys
 from state.rows import Held, RowId
 from state.tables import (
@@ -111,6 +112,8 @@ class People(Audits, Courses):
             if self._database.file is not None:
                 connection.exec_driver_sql("PRAGMA secure_delete=ON")  # what is deleted is overwritten
             rows = _addresses(connection, case_row, user_id) | _addresses(connection, intent, user_id)
+            rows |= rows_in_log(connection, user_id)  # among them what CommCare never took
+            forget_rows(connection, rows)
             addresses = [row_parameters(row) for row in sorted(rows)]
             for table in (case_row, intent, problem, refusal, lacking) if addresses else ():
                 connection.execute(delete(table).where(at_row(table)), addresses)

@@ -25,7 +25,7 @@ from adaptors.moodle.client import options
 from adaptors.moodle.roster import ENROLLED
 from flows.steps import sweep
 from flows.steps.work import Work
-from state import Ack, Intent, Store
+from state import Ack, Intent, RowId, Store
 from tests.proofs.explore import Explorer, Job
 from tests.proofs.small_world import REST
 from tests.proofs.stories import PASSES, STORIES
@@ -106,7 +106,11 @@ def _as_it_is(patching: pytest.MonkeyPatch) -> None:
 
 
 def _no_dirty(patching: pytest.MonkeyPatch) -> None:
-    patching.setattr(Store, "void", Store.release)
+    def void(self: Store, rows: Sequence[RowId], _now: float) -> None:
+        """Forget what was announced, and nothing else."""
+        self.release(rows)
+
+    patching.setattr(Store, "void", void)
 
 
 def _stamp_once(patching: pytest.MonkeyPatch) -> None:
@@ -124,10 +128,10 @@ def _stamp_once(patching: pytest.MonkeyPatch) -> None:
 def _split(patching: pytest.MonkeyPatch) -> None:
     real = Store.acknowledge
 
-    def acknowledge(self: Store, acks: Sequence[Ack], now: float) -> None:
+    def acknowledge(self: Store, acks: Sequence[Ack], now: float, *source: str) -> None:
         """Take in an answer in two transactions."""
         self.release([ack.row for ack in acks])
-        real(self, acks, now)
+        real(self, acks, now, *source)
 
     patching.setattr(Store, "acknowledge", acknowledge)
 
