@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from flows.cli_looking import history
 from flows.cli_mappings import mappings_app
 from flows.cli_problems import audit, problems_app
 from flows.cli_state import person_app, state_app
@@ -42,6 +43,7 @@ app.add_typer(problems_app, name="problems")
 app.add_typer(state_app, name="state")
 app.add_typer(person_app, name="person")
 app.command()(audit)
+app.command()(history)
 
 
 @app.command()
@@ -228,11 +230,12 @@ def merge_people(
     env_file: EnvFile = ENV_FILE,
 ) -> None:
     """Say that two people of Moodle are one: the old cases are marked as left, the new ones go on."""
+    from flows.clock import SystemClock
     from flows.merge import merge, unmerge
     from flows.open import open_store
 
     with plain_endings(), open_store(read_settings(env_file)) as store:
-        say((unmerge if undo else merge)(store, old, new))
+        say((unmerge if undo else merge)(store, old, new, SystemClock().now()))
 
 
 @app.command("confirm-blanks")

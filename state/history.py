@@ -64,9 +64,10 @@ class History(Log):
         return self._changes(or_(change.c.user_id == user_id, *(change.c.key.in_(part) for part in parts)))
 
     def runs_like(self, run_id: str, most: int = 10) -> list[str]:
-        """Return the runs in the log whose name begins like this, the newest first."""
-        like = occasion.c.run.startswith(run_id, autoescape=True), occasion.c.run != ""
-        query = select(occasion.c.run).where(*like).group_by(occasion.c.run)
+        """Return the runs in the log whose name begins or ends like this, the newest first."""
+        name = occasion.c.run
+        like = or_(name.startswith(run_id, autoescape=True), name.endswith(run_id, autoescape=True))
+        query = select(name).where(like, name != "").group_by(name)
         with self._database.reading() as connection:
             return list(connection.scalars(query.order_by(func.max(occasion.c.id).desc()).limit(most)))
 

@@ -136,6 +136,22 @@ def _split(patching: pytest.MonkeyPatch) -> None:
     patching.setattr(Store, "acknowledge", acknowledge)
 
 
+def _log_apart(patching: pytest.MonkeyPatch) -> None:
+    real, note = Store.acknowledge, Store._note
+
+    def acknowledge(self: Store, acks: Sequence[Ack], now: float, *source: str) -> None:
+        """Write the log in a transaction of its own."""
+        noted: list[tuple[Any, ...]] = []
+        with patching.context() as patch:
+            patch.setattr(Store, "_note", lambda _store, _connection, *told: noted.append(told))
+            real(self, acks, now, *source)
+        with self._database.writing() as connection:
+            for told in noted:
+                note(self, connection, *told)
+
+    patching.setattr(Store, "acknowledge", acknowledge)
+
+
 def _by_position(patching: pytest.MonkeyPatch) -> None:
     def match(rows: Sequence[CaseWrite], cases: Sequence[CaseObject]) -> list[CaseReply | None]:
         """Take the answers in the order in which they come."""
@@ -220,6 +236,7 @@ MUTANTS = (
     Mutant("no dirty", _no_dirty, FLIP, [[LOST]], _any("I2", "I4")),
     Mutant("stamp once", _stamp_once, FIRST, [[SLOW, LATE]], _any("I1", "I8")),
     Mutant("TX2 split", _split, FLIP, [[HALF]], _any("I2", "I4")),
+    Mutant("log apart", _log_apart, FLIP, [[HALF]], _any("I13")),
     Mutant("match by position", _by_position, FIRST, [], _any("I7")),
     Mutant("sweep after partial read", _partial, FLIP, [[HIDDEN], [HIDDEN]], _any("I5")),
     Mutant("no threshold", _no_threshold, FLIP, [[EMPTY], [EMPTY]], _any("I5")),
