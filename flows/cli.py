@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from flows.cli_looking import history
+from flows.cli_looking import gaps, history, phones
 from flows.cli_mappings import mappings_app
 from flows.cli_problems import audit, problems_app
 from flows.cli_state import person_app, state_app
@@ -44,6 +44,8 @@ app.add_typer(state_app, name="state")
 app.add_typer(person_app, name="person")
 app.command()(audit)
 app.command()(history)
+app.command()(phones)
+app.command()(gaps)
 
 
 @app.command()

@@ -61,7 +61,7 @@ class Standing:
 
 @dataclass(frozen=True)
 class Past:
-    """What the log has of a key, the newest last, and how its rows are now; `begins` is how far the log goes back."""
+    """What the log has of a key, the newest last, and how its rows are now; `begins` is when the log does."""
 
     key: str
     changes: Sequence[Change]

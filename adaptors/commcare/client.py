@@ -30,6 +30,7 @@ from adaptors.commcare.answers import (
 )
 from adaptors.commcare.cases import MAX_LENGTH, SYSTEM, CaseReply, CaseWrite, check_rows, is_sendable, row_body
 from adaptors.commcare.owners import OwnerBook
+from adaptors.commcare.workers import Workforce, read_workforce
 from adaptors.errors import AccessDenied, NoAnswer, NotSent, Unexpected
 from adaptors.http import Answer, Http, retried, retry_after
 from adaptors.limits import Limits
@@ -179,6 +180,10 @@ class CommCareClient:
         if "UPSERT" not in text and "'create' flag" not in text:
             raise _unexpected("probe upsert", "CommCare's answer does not tell whether it supports upserts.")
         return "UPSERT" in text
+
+    async def workforce(self) -> Workforce:
+        """Return the mobile workers with their groups and locations, read anew; raises AccessDenied."""
+        return await read_workforce(self._read_owners)
 
     # --- transmission ---------------------------------------------------------------------------------------
 
