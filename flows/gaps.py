@@ -25,6 +25,10 @@ FIELDS = {"phone1": PHONE, "phone2": PHONE, "email": EMAIL, "groups": GROUP}
 INVALID = {"invalid_phone": PHONE, "invalid_email": EMAIL}
 OF_PEOPLE = ("users", "engagement")  # sources with one record a person
 NOT_ENTERED = frozenset({"id", "roles", "lastaccess", "firstaccess", "suspended", "confirmed", "auth", "lang"})
+FRAME = frozenset(
+    {"id", "user.id", "course.id"} | {f"{at}{part}name" for at in ("", "user.") for part in ("first", "last")}
+)
+"""What keys and names of cases are made of; without them a mapping makes nothing of a record."""
 EVERYWHERE = 0  # stands for all courses of a person
 
 See = Callable[[Mapping[str, Any], Context], None]
@@ -154,16 +158,7 @@ class _Look:
     def watchers(self, mappings: Sequence[CompiledMapping], around: Project) -> list[CompiledMapping]:
         """Return a watcher of each mapping of people or enrolments, which reads no more than is looked at here."""
         found = [self._watcher(mapping) for mapping in mappings if mapping.source in ("users", "enrolments")]
-        learners = [mapping for mapping in mappings if mapping.source == "engagement"]
-        if learners:  # what they need of a person is on the person's profile, which costs no call a person
-            needs = [
-                replace(need, paths=tuple(path.removeprefix("user.") for path in need.paths))
-                for mapping in learners
-                for need in needs_of(mapping, everything=self._everything)
-            ]
-            self._gaps.needs |= {need.kind for need in needs}
-            paths = {path for need in needs for path in need.paths}
-            found.append(watch_source(around, "users", self._seer(needs), reads=paths))
+        found += [self._of_learners(mapping, around) for mapping in mappings if mapping.source == "engagement"]
         found.append(watch_source(around, "enrolments", self._place, reads=("user.id", "course.shortname")))
         return found
 
@@ -176,36 +171,54 @@ class _Look:
         reads |= {
             one.source for one in [*mapping.spec.include, *mapping.spec.exclude, *mapping.spec.owner.first_of]
         }
-        reads |= {path for path in mapping.reads if path.endswith(("firstname", "lastname", "id"))}
+        reads |= mapping.reads & FRAME
         see = self._seer(needs, mapping)
         return replace(watch(mapping, see), reads=frozenset(reads))
 
-    def _seer(self, needs: Sequence[Need], mapping: CompiledMapping | None = None) -> See:
+    def _of_learners(self, mapping: CompiledMapping, around: Project) -> CompiledMapping:
+        """Return the watcher of what `engagement` needs of a person: on the profile it costs no call a person."""
+        needs = [
+            replace(need, paths=tuple(path.removeprefix("user.") for path in need.paths))
+            for need in needs_of(mapping, everything=self._everything)
+        ]
+        self._gaps.needs |= {need.kind for need in needs}
+        conditions = {one.source.removeprefix("user.") for one in (*mapping.spec.include, *mapping.spec.exclude)}
+
+        def see(record: Mapping[str, Any], _: Context) -> None:
+            if not mapping.excludes({**record, "user": record}):
+                self._note(record, {need.kind for need in needs if not need.is_met(record)})
+
+        reads = conditions.union(*(need.paths for need in needs))
+        return replace(watch_source(around, "users", see, reads=reads), name=f"={mapping.name}")
+
+    def _seer(self, needs: Sequence[Need], mapping: CompiledMapping) -> See:
         """Return what notes the gaps of one record."""
 
         def see(record: Mapping[str, Any], context: Context) -> None:
-            number, course = _whose(record)
-            outcome = mapping.draft(record, context) if mapping is not None else None
-            if isinstance(outcome, Excluded) or not number:
-                return
-            owned = mapping is not None and not mapping.spec.owner.same_as
-            person = self._gaps.people.setdefault(number, Person())
-            lacks = {need.kind for need in needs if not need.is_met(record)}
-            lacks |= set(self._of_draft(outcome, (number, course) if owned else None))
-            person.lacks.setdefault(course, set()).update(lacks)
-            if self._named and not person.name:
-                person.name = _name(record)
+            outcome = mapping.draft(record, context)
+            if not isinstance(outcome, Excluded):
+                whose = None if mapping.spec.owner.same_as else _whose(record)
+                lacks = {need.kind for need in needs if not need.is_met(record)}
+                self._note(record, lacks | set(self._of_draft(outcome, whose)))
 
         return see
 
-    def _of_draft(self, outcome: object, owned: tuple[int, int] | None) -> Iterator[str]:
+    def _note(self, record: Mapping[str, Any], lacks: set[str]) -> None:
+        """Note what the person of a record lacks there."""
+        number, course = _whose(record)
+        person = self._gaps.people.setdefault(number, Person())
+        person.lacks.setdefault(course, set()).update(lacks)
+        if self._named and not person.name:
+            person.name = _name(record)
+
+    def _of_draft(self, outcome: Draft | HeldBack, whose: tuple[int, int] | None) -> Iterator[str]:
         """Yield what the mapping itself finds missing; owners are looked up when all is read."""
         if isinstance(outcome, HeldBack):
             yield from (one.property.lstrip("@") for one in outcome.problems if one.reason == "blank")
         if isinstance(outcome, Draft):
             yield from (INVALID[one.reason] for one in outcome.problems if one.reason in INVALID)
-            if owned is not None:
-                self.unowned[outcome.owner.candidates].add(owned)
+            if whose is not None:
+                self.unowned[outcome.owner.candidates].add(whose)
 
     def _place(self, record: Mapping[str, Any], _: Context) -> None:
         """Note that somebody is in a course."""

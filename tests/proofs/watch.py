@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from adaptors.commcare.fake_project import FakeProject, Form
 from flows.result import Result
+from state.history import TAKEN
 from tests.proofs.books import Memory
 from tests.proofs.faults import OF_COURSE, Faults
-from state.history import TAKEN
 from tests.proofs.wires import Breach
 
 if TYPE_CHECKING:
@@ -182,7 +182,7 @@ class Watch:
                 self._hold(wanted == there, f"I7: the books take {there} for {wanted}")
 
     def _log_is_right(self) -> None:
-        """The last answer in the log of a case was taken in when its row was, and no other row says that it was."""
+        """The last answer in the log of a case was taken in when its row was, and no row lacks its log."""
         logged = self._books.rows(
             "SELECT mapping, key, at FROM change JOIN occasion ON occasion.id = change.occasion "  # noqa: S608
             f"WHERE answer IN {TAKEN} ORDER BY occasion.id"
