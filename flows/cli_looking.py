@@ -26,7 +26,7 @@ def history(
 ) -> None:
     """Tell every write of one record: when, which properties, in which run, and what CommCare answered."""
     from flows.errors import UsageError
-    from flows.history import open_books, past_of, past_of_run, zone_of
+    from flows.history import Past, open_books, past_of, past_of_run, zone_of
     from flows.show_history import show_past, show_past_run
 
     with plain_endings(as_json):
@@ -37,7 +37,7 @@ def history(
             found = past_of(store, key) if key else past_of_run(store, run, limit)
         if as_json:
             print_json(found.as_json())
-        elif key:
+        elif isinstance(found, Past):
             show_past(found, *zone_of(settings))
         else:
             show_past_run(found, *zone_of(settings))

@@ -168,9 +168,8 @@ class _Look:
         owned = not mapping.spec.owner.same_as
         self._gaps.needs |= {OWNER} if owned else set()
         reads = {path for need in needs for path in need.paths}
-        reads |= {
-            one.source for one in [*mapping.spec.include, *mapping.spec.exclude, *mapping.spec.owner.first_of]
-        }
+        reads |= {one.source for one in (*mapping.spec.include, *mapping.spec.exclude)}
+        reads |= {rule.source for rule in mapping.spec.owner.first_of}
         reads |= mapping.reads & FRAME
         see = self._seer(needs, mapping)
         return replace(watch(mapping, see), reads=frozenset(reads))

@@ -204,12 +204,14 @@ def _standings(store: Store, key: str) -> list[Standing]:
     rows = {*store.rows_of_key(key), *refusals, *problems}
     for row in sorted(rows):
         case = store.cases(row.mapping, row.scope, [key]).get(key)
-        known = (case.status, case.case_id, case.owner_id, case.generation) if case is not None else ()
         found.append(
             Standing(
                 row.mapping,
                 row.scope,
-                *known,
+                "" if case is None else case.status,
+                "" if case is None else case.case_id,
+                "" if case is None else case.owner_id,
+                1 if case is None else case.generation,
                 waits_since=intents[row].last_sent_at if row in intents else 0.0,
                 refused=refusals[row].reason if row in refusals else "",
                 problems=problems[row],

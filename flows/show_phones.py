@@ -25,8 +25,10 @@ STATES = {
 }
 VERDICTS = {"over": "too many", "near": "nearly too many", "": ""}
 COUNTS = {"cases": "cases", "largest": "most of a type", "week": "changed, 7 days", "month": "30 days"}
-CSV = ("kind", "id", "name", "phones", "cases", "case_type_with_most", "cases_of_it", "changes_7_days")
-CSV = (*CSV, "changes_30_days", "state")
+CSV = (
+    *("kind", "id", "name", "phones", "cases", "case_type_with_most", "cases_of_it"),
+    *("changes_7_days", "changes_30_days", "state"),
+)
 
 
 def show_phones(found: Phones, eyes: Eyes, now: float, zone: tzinfo) -> None:
@@ -35,7 +37,7 @@ def show_phones(found: Phones, eyes: Eyes, now: float, zone: tzinfo) -> None:
     if full:
         rows = [
             {"worker": name_of(one.holder, eyes), **_counts(one.load), "verdict": VERDICTS[one.load.verdict]}
-            | {kind: one.by_kind.get(kind) or "" for kind in ("group", "location")}
+            | {kind: f"{one.by_kind.get(kind, 0):,}" for kind in ("group", "location") if one.by_kind.get(kind)}
             for one in full[:MOST]
         ]
         headings = {"worker": "mobile worker", **COUNTS, "group": "by groups", "location": "by locations"}

@@ -119,7 +119,8 @@ class History(Log):
     def log_begins(self) -> float | None:
         """Return the time of the oldest occasion in the log, None when it is empty."""
         with self._database.reading() as connection:
-            return connection.scalar(select(func.min(occasion.c.at)))
+            begins: float | None = connection.scalar(select(func.min(occasion.c.at)))
+        return begins
 
     def _changes(self, where: ColumnElement[bool], most: int | None = None) -> list[Change]:
         query = select(*COLUMNS).select_from(JOINED).where(where)
