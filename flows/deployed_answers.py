@@ -46,7 +46,7 @@ async def approve(
     """Answer what a run asked: fill in what its message names, and leave the rest as it is.
 
     Args:
-        kind: What is answered, as the run named it.
+        kind: What is answered. A run that ended Waiting names it, and what to fill in below.
         course: leavers, withdrawn, new-term, same-term: the number of the course. 0: the people of the site.
         mapping: first-run, existing-cases, blanks, rekey: the mapping, as in student. Empty: all that wait.
         property: blanks: the property that would be emptied, as in email.
