@@ -20,6 +20,8 @@ from flows.env_file import parsed
 from flows.limits import quiet_hours
 
 DEFAULT_FILE = Path(".env")
+SETTINGS_FILE = "SETTINGS_FILE"
+"""Variable by which `serve` names the settings file to the runs that it starts; "" for none."""
 FAMILIES = ("MOODLE_", "COMMCARE_", "STATE_")
 NOT_OURS = {"STATE_DIRECTORY"}  # systemd sets it for services
 SECRETS = ("MOODLE_TOKEN", "MOODLE_PASSWORD", "COMMCARE_API_KEY", "COMMCARE_PASSWORD", "STATE_URL")
@@ -32,6 +34,7 @@ NUMBERS = {
     "MOODLE_MAX_SHARE": "a number above 0, at most 1: 0.5 is half of the time",
     "COMMCARE_MAX_REQUESTS_PER_MINUTE": "a whole number from 1",
     "STATE_HISTORY_DAYS": "a whole number of days from 1 to 3650",
+    "RECEIVER_PORT": "a whole number from 1 to 65535",
 }
 
 
@@ -71,6 +74,7 @@ class Settings(BaseModel):
     in_doubt_rest_s: Seconds = 1200.0
     lease_ttl_s: Seconds = 600.0
     state_history_days: int = Field(default=90, ge=1, le=3650)
+    receiver_port: int = Field(default=4201, ge=1, le=65535)
 
     def secrets(self) -> list[str]:
         """Return the values that must never be shown, for the filter of the logs."""

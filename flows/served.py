@@ -1,0 +1,158 @@
+"""The child of `serve` that starts the runs: takes the deployments to the server, tidies up, and waits for work.
+
+Started as `python -m flows.served FILE`; what it took to the server it writes into FILE, for its parent to read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import UUID
+
+from prefect import get_client
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.actions import DeploymentScheduleCreate
+from prefect.client.schemas.filters import FlowRunFilter
+from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy, FlowRun, StateType
+from prefect.client.schemas.schedules import CronSchedule
+from prefect.deployments.runner import RunnerDeployment
+from prefect.runner import Runner
+from prefect.states import Cancelled, Crashed
+
+from flows.clock import SystemClock
+from flows.deployments import OURS, Deployment, find_file, read_deployments
+
+LEFT = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
+SYNC = "sync"
+PAGE = 200
+STEP = 0.05
+PARENT = os.getppid()
+RUNS_END_WITHIN = 10.0
+"""Seconds that runs get to end in good order when there is no server; they would wait for it much longer."""
+ALL_END_WITHIN = 40.0
+"""Seconds after which whatever is left is killed."""
+POLLS_EVERY = 3
+"""Seconds between looks for runs to start; a person who filled in a form waits for it."""
+
+
+def runner_deployment(one: Deployment) -> RunnerDeployment:
+    """Return a deployment of prefect.yaml as Prefect serves it."""
+    limit = ConcurrencyLimitConfig(
+        limit=one.concurrency_limit.limit,
+        collision_strategy=ConcurrencyLimitStrategy(one.concurrency_limit.collision_strategy),
+    )
+    schedules = [
+        DeploymentScheduleCreate(
+            schedule=CronSchedule(cron=each.cron, timezone=each.timezone), active=each.active, slug=each.slug
+        )
+        for each in one.schedules
+    ]
+    return RunnerDeployment.from_entrypoint(
+        one.module_entrypoint,
+        one.name,
+        schedules=schedules,
+        concurrency_limit=limit,
+        parameters=one.parameters,
+        description=one.description,
+        tags=one.tags,
+        paused=False,
+    )
+
+
+async def register(runner: Runner, deployments: Sequence[Deployment]) -> dict[str, UUID]:
+    """Take the deployments to the server and return their ids; those of ours that are no more are deleted."""
+    ids = {one.name: await runner.aadd_deployment(runner_deployment(one)) for one in deployments}
+    async with get_client() as client:
+        for found in await client.read_deployments(limit=PAGE):
+            if set(found.tags) >= OURS and found.id not in ids.values():
+                await client.delete_deployment(found.id)
+    return ids
+
+
+async def tidy_up(client: PrefectClient, ids: Sequence[UUID], now: datetime) -> None:
+    """End what an earlier `serve` left: runs that nobody is at work on, and all but the newest missed start.
+
+    Only one `serve` is at work in a folder, so none of these runs is alive.
+    """
+    for run in await _runs(client, ids, {"state": {"type": {"any_": LEFT}}}):
+        message = "The program was stopped in the middle of this run. The next run catches up."
+        await client.set_flow_run_state(run.id, Crashed(message=message), force=True)
+    missed = defaultdict[UUID | None, list[FlowRun]](list)
+    overdue = {"state": {"type": {"any_": [StateType.SCHEDULED]}}, "expected_start_time": {"before_": now}}
+    for run in await _runs(client, ids, overdue):
+        missed[run.deployment_id].append(run)
+    for runs in missed.values():
+        for run in sorted(runs, key=lambda run: str(run.expected_start_time))[:-1]:
+            message = "Nothing was running at that time; one run makes up for all."
+            await client.set_flow_run_state(run.id, Cancelled(name="Skipped", message=message), force=True)
+
+
+async def _runs(client: PrefectClient, ids: Sequence[UUID], wanted: dict[str, object]) -> list[FlowRun]:
+    """Return runs of our deployments by state and time."""
+    found = FlowRunFilter.model_validate({"deployment_id": {"any_": [*ids]}, **wanted})
+    return await client.read_flow_runs(flow_run_filter=found, limit=PAGE)
+
+
+async def serve(told: Path) -> None:
+    """Serve until SIGTERM; writes the ids of the deployments, and of a first run in the sandbox, into `told`."""
+    runner = Runner(name="moodle-commcare", pause_on_shutdown=False, query_seconds=POLLS_EVERY)
+    ids = await register(runner, read_deployments(find_file()))
+    found = {name: str(number) for name, number in ids.items()}
+    async with get_client() as client:
+        await tidy_up(client, [*ids.values()], datetime.fromtimestamp(SystemClock().now(), UTC))
+        if os.environ.get("SERVE_FIRST_RUN"):
+            run = await client.create_flow_run_from_deployment(ids[SYNC])
+            found["first run"] = str(run.id)
+    await _until_told_to_stop(runner, lambda: told.write_text(json.dumps(found)))
+
+
+async def _until_told_to_stop(runner: Runner, ready: Callable[[], object]) -> None:
+    """Start the runs that are due until SIGTERM; then cancel those under way, and wait until they have ended.
+
+    The runner's own answer to SIGTERM ends this process at once and leaves its runs without an end.
+    """
+    stopping = asyncio.Event()
+    at_work = asyncio.ensure_future(runner.start())
+    while not runner.started and not at_work.done():
+        await asyncio.sleep(STEP)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
+    ready()
+    told = asyncio.ensure_future(stopping.wait())
+    await asyncio.wait({at_work, told}, return_when=asyncio.FIRST_COMPLETED)
+    if stopping.is_set():
+        await _end_runs(runner)
+    told.cancel()
+    await at_work
+
+
+async def _end_runs(runner: Runner) -> None:
+    """Cancel the runs under way, so that each ends in good order and Prefect knows of it.
+
+    Without a server nothing can be cancelled, and this process would try for ever: then the runs are told to end
+    by a signal, and after a while whatever is left is killed, this process too. The next `serve` tidies up.
+    """
+    asyncio.get_running_loop().call_later(ALL_END_WITHIN, os.killpg, os.getpgrp(), signal.SIGKILL)
+    if os.getppid() == PARENT and await _server_answers():
+        await runner.astop()
+        return
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    os.killpg(os.getpgrp(), signal.SIGTERM)
+    await asyncio.sleep(RUNS_END_WITHIN)
+    os.killpg(os.getpgrp(), signal.SIGKILL)
+
+
+async def _server_answers() -> bool:
+    """Say whether the server is still there."""
+    async with get_client() as client:
+        return await client.api_healthcheck() is None
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(Path(sys.argv[1])))
