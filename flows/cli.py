@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from flows.cli_confirm import ANSWERS
 from flows.cli_mappings import mappings_app
 from flows.cli_problems import audit, problems_app
 from flows.cli_state import person_app, state_app
@@ -15,7 +16,6 @@ from flows.endings import FAILED, NAME, OK, POSTPONED, command, fail, plain_endi
 from flows.options import (
     ENV_FILE,
     AsJson,
-    Count,
     Courses,
     EnvFile,
     Full,
@@ -42,6 +42,8 @@ app.add_typer(problems_app, name="problems")
 app.add_typer(state_app, name="state")
 app.add_typer(person_app, name="person")
 app.command()(audit)
+for name, answer in ANSWERS.items():
+    app.command(name)(answer)
 
 
 @app.command()
@@ -164,90 +166,6 @@ def sync(
         if result.plan and not as_json and sys.stdin.isatty():
             result = run_approved(settings, options, result)
         _report(result, as_json)
-
-
-@app.command("confirm-leavers")
-def confirm_leavers(
-    count: Count,
-    course: Annotated[int | None, typer.Argument(help="Course id; 0 for the people of the site.")] = None,
-    every: Annotated[bool, typer.Option("--all", help="Every course that waits; the count is their sum.")] = False,
-    env_file: EnvFile = ENV_FILE,
-) -> None:
-    """Confirm that people who are missing are really gone; the next run marks them."""
-    from flows.confirm import confirm
-    from flows.errors import UsageError
-    from flows.open import open_store
-
-    with plain_endings():
-        if every == (course is not None):
-            raise UsageError("Name the course, or give --all for every course that waits.")
-        with open_store(read_settings(env_file)) as store:
-            say(confirm(store, course, count))
-
-
-@app.command("confirm-withdrawn")
-def confirm_withdrawn(
-    count: Count,
-    course: Annotated[int | None, typer.Argument(help="Course id; 0 for the people of the site.")] = None,
-    every: Annotated[bool, typer.Option("--all", help="Every course that waits; the count is their sum.")] = False,
-    env_file: EnvFile = ENV_FILE,
-) -> None:
-    """Confirm that the mappings rightly keep out people with a case; the next run empties what is personal."""
-    from flows.confirm import confirm_withdrawn as confirm
-    from flows.errors import UsageError
-    from flows.open import open_store
-
-    with plain_endings():
-        if every == (course is not None):
-            raise UsageError("Name the course, or give --all for every course that waits.")
-        with open_store(read_settings(env_file)) as store:
-            say(confirm(store, course, count))
-
-
-@app.command("confirm-term")
-def confirm_term(
-    course: Annotated[int, typer.Argument(help="Course id, as the run named it.")],
-    new: Annotated[
-        bool, typer.Option("--new/--same", help="A new term with new cases, or still the same one.")
-    ] = True,
-    env_file: EnvFile = ENV_FILE,
-) -> None:
-    """Say whether a course with a new start date is in a new term: then its people get new cases."""
-    from flows.confirm import confirm_term as confirm
-    from flows.open import open_store
-
-    with plain_endings(), open_store(read_settings(env_file)) as store:
-        say(confirm(store, course, not new))
-
-
-@app.command("merge")
-def merge_people(
-    old: Annotated[int, typer.Argument(help="Moodle number of the person who is no more.", min=1)],
-    new: Annotated[int, typer.Argument(help="Moodle number of the person who goes on.", min=1)],
-    undo: Annotated[bool, typer.Option("--undo", help="Take it back.")] = False,
-    env_file: EnvFile = ENV_FILE,
-) -> None:
-    """Say that two people of Moodle are one: the old cases are marked as left, the new ones go on."""
-    from flows.merge import merge, unmerge
-    from flows.open import open_store
-
-    with plain_endings(), open_store(read_settings(env_file)) as store:
-        say((unmerge if undo else merge)(store, old, new))
-
-
-@app.command("confirm-blanks")
-def confirm_blanks(
-    mapping: Annotated[str, typer.Argument(help="The mapping, as the run named it.")],
-    name: Annotated[str, typer.Argument(metavar="PROPERTY", help="The property that would be emptied.")],
-    count: Count,
-    env_file: EnvFile = ENV_FILE,
-) -> None:
-    """Confirm that many people really lost a value; the next run empties it in CommCare."""
-    from flows.confirm import confirm_blanks as confirm
-    from flows.open import open_store
-
-    with plain_endings(), open_store(read_settings(env_file)) as store:
-        say(confirm(store, mapping, name, count))
 
 
 def main() -> NoReturn:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 
 from flows.errors import UsageError
+from flows.needs import EXISTING
 from flows.steps.asked import LEAVERS, WITHDRAWN, Asked
 from flows.steps.blanks import CONFIRMED_BLANKS, REFUSED_BLANKS
 from flows.steps.terms import ANSWERED, ASKED, NEW, SAME
+from flows.words import numbered
 from state import Store
+
+CONFIRMED_EXISTING = "confirmed_existing_cases"  # fact in the books: mapping -> cases that a person agreed to
 
 
 def confirm(store: Store, course: int | None, count: int) -> str:
@@ -73,3 +77,19 @@ def confirm_blanks(store: Store, mapping: str, name: str, count: int) -> str:
     confirmed = json.loads(store.get(CONFIRMED_BLANKS) or "{}")
     store.put(CONFIRMED_BLANKS, json.dumps(confirmed | {what: count}))
     return f"Confirmed: {count} people. The next run empties their {name} in CommCare."
+
+
+def confirm_existing(store: Store, mapping: str, count: int) -> str:
+    """Confirm that a first run may set new cases beside those there; a sentence, or UsageError as above."""
+    waiting = {name: int(asked["cases"]) for name, asked in json.loads(store.get(EXISTING) or "{}").items()}
+    if mapping not in waiting:
+        there = ", ".join(f"{name} ({numbered(cases, 'case')})" for name, cases in sorted(waiting.items()))
+        raise UsageError(f"No mapping '{mapping}' waits because of existing cases. Waiting: {there or 'none'}.")
+    if waiting[mapping] != count:
+        raise UsageError(
+            f"The run found {numbered(waiting[mapping], 'case')}, not {count}. "
+            f"Give --count {waiting[mapping]} if they may stay beside new ones."
+        )
+    confirmed = json.loads(store.get(CONFIRMED_EXISTING) or "{}")
+    store.put(CONFIRMED_EXISTING, json.dumps(confirmed | {mapping: count}))
+    return f"Confirmed. The first run of {mapping} makes its cases beside the {numbered(count, 'case')} there."

@@ -1,0 +1,114 @@
+"""The commands `confirm-...` and `merge`: a person's word about what a run asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from flows.endings import plain_endings, say
+from flows.options import ENV_FILE, Count, EnvFile, read_settings
+
+
+def confirm_leavers(
+    count: Count,
+    course: Annotated[int | None, typer.Argument(help="Course id; 0 for the people of the site.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every course that waits; the count is their sum.")] = False,
+    env_file: EnvFile = ENV_FILE,
+) -> None:
+    """Confirm that people who are missing are really gone; the next run marks them."""
+    from flows.confirm import confirm
+    from flows.errors import UsageError
+    from flows.open import open_store
+
+    with plain_endings():
+        if every == (course is not None):
+            raise UsageError("Name the course, or give --all for every course that waits.")
+        with open_store(read_settings(env_file)) as store:
+            say(confirm(store, course, count))
+
+
+def confirm_withdrawn(
+    count: Count,
+    course: Annotated[int | None, typer.Argument(help="Course id; 0 for the people of the site.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every course that waits; the count is their sum.")] = False,
+    env_file: EnvFile = ENV_FILE,
+) -> None:
+    """Confirm that the mappings rightly keep out people with a case; the next run empties what is personal."""
+    from flows.confirm import confirm_withdrawn as confirm
+    from flows.errors import UsageError
+    from flows.open import open_store
+
+    with plain_endings():
+        if every == (course is not None):
+            raise UsageError("Name the course, or give --all for every course that waits.")
+        with open_store(read_settings(env_file)) as store:
+            say(confirm(store, course, count))
+
+
+def confirm_term(
+    course: Annotated[int, typer.Argument(help="Course id, as the run named it.")],
+    new: Annotated[
+        bool, typer.Option("--new/--same", help="A new term with new cases, or still the same one.")
+    ] = True,
+    env_file: EnvFile = ENV_FILE,
+) -> None:
+    """Say whether a course with a new start date is in a new term: then its people get new cases."""
+    from flows.confirm import confirm_term as confirm
+    from flows.open import open_store
+
+    with plain_endings(), open_store(read_settings(env_file)) as store:
+        say(confirm(store, course, not new))
+
+
+def merge_people(
+    old: Annotated[int, typer.Argument(help="Moodle number of the person who is no more.", min=1)],
+    new: Annotated[int, typer.Argument(help="Moodle number of the person who goes on.", min=1)],
+    undo: Annotated[bool, typer.Option("--undo", help="Take it back.")] = False,
+    env_file: EnvFile = ENV_FILE,
+) -> None:
+    """Say that two people of Moodle are one: the old cases are marked as left, the new ones go on."""
+    from flows.merge import merge, unmerge
+    from flows.open import open_store
+
+    with plain_endings(), open_store(read_settings(env_file)) as store:
+        say((unmerge if undo else merge)(store, old, new))
+
+
+def confirm_blanks(
+    mapping: Annotated[str, typer.Argument(help="The mapping, as the run named it.")],
+    name: Annotated[str, typer.Argument(metavar="PROPERTY", help="The property that would be emptied.")],
+    count: Count,
+    env_file: EnvFile = ENV_FILE,
+) -> None:
+    """Confirm that many people really lost a value; the next run empties it in CommCare."""
+    from flows.confirm import confirm_blanks as confirm
+    from flows.open import open_store
+
+    with plain_endings(), open_store(read_settings(env_file)) as store:
+        say(confirm(store, mapping, name, count))
+
+
+def confirm_existing(
+    mapping: Annotated[str, typer.Argument(help="The mapping, as the run named it.")],
+    count: Annotated[int, typer.Option("--count", help="How many cases are there, as the run said.")],
+    env_file: EnvFile = ENV_FILE,
+) -> None:
+    """Confirm that a mapping's first run may make new cases beside those that CommCare already has."""
+    from flows.confirm import confirm_existing as confirm
+    from flows.open import open_store
+
+    with plain_endings(), open_store(read_settings(env_file)) as store:
+        say(confirm(store, mapping, count))
+
+
+ANSWERS: dict[str, Callable[..., None]] = {
+    "confirm-leavers": confirm_leavers,
+    "confirm-withdrawn": confirm_withdrawn,
+    "confirm-term": confirm_term,
+    "confirm-blanks": confirm_blanks,
+    "confirm-existing": confirm_existing,
+    "merge": merge_people,
+}
+"""The commands of this file by name."""
