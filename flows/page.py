@@ -84,7 +84,8 @@ def _head(status: Status) -> Iterator[str]:
     sign = f"<span class=sign aria-hidden=true>{SIGNS.get(state, '?')}</span> " if state else ""
     messages = _list(status.runs[0].messages) if status.runs and status.runs[0].messages else ""
     note = f"<p>{_text(status.note)}</p>" if status.note else ""
-    yield f'<section class="card {escape(state.replace(" ", "-"))}"><p class=lead>{sign}{_text(headline(status))}</p>'
+    kind = escape(state.replace(" ", "-"))
+    yield f'<section class="card {kind}"><p class=lead>{sign}{_text(headline(status))}</p>'
     yield f"{note}{messages}</section>\n"
 
 

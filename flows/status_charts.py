@@ -62,12 +62,12 @@ def case_chart(status: Status) -> Chart:
     used = [state for state in states if any(counts.get(state) for counts in status.cases.values())]
     return Chart(
         "Cases that are not simply in CommCare, by case type",
-        [*reversed(status.cases)],
+        [*reversed([*status.cases])],
         [
             Series(
                 ROW_STATES[state],
                 ROW_TONES.get(state, "faint"),
-                [counts.get(state, 0) for counts in reversed(status.cases.values())],
+                [counts.get(state, 0) for counts in reversed([*status.cases.values()])],
             )
             for state in used
         ],

@@ -21,7 +21,7 @@ class Counts(Books):
         return self._database.place
 
     def count_rows(self) -> list[RowCount]:
-        """Return how many rows each mapping has, by status, whether CommCare knows them, and whether they are dirty.
+        """Return how many rows each mapping has, by status, whether CommCare has them, and whether they are dirty.
 
         Two walks: one through all rows that only counts, one that sorts the few which are not as they should be.
         """
