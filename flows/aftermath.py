@@ -11,10 +11,11 @@ from flows.status import Status, read_status
 from flows.world import World
 from state import StateError
 
-log = logging.getLogger(__name__)
+ours = logging.getLogger(__name__)
+Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
 
 
-async def look_back(world: World, settings: Settings) -> Status | None:
+async def look_back(world: World, settings: Settings, log: Log = ours) -> Status | None:
     """Read where things stand after a run and write the page; None, and a line in the log, when that fails.
 
     It is for looking at only: whatever is wrong with it, the run ended as it did.
@@ -33,7 +34,7 @@ async def look_back(world: World, settings: Settings) -> Status | None:
         if settings.page_file is not None:
             write_page(settings.page_file, status)
     except (StateError, OSError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
+        reason = f"{error.filename}: {error.strerror}." if isinstance(error, OSError) else str(error)
         log.warning("The status page could not be written: %s", reason)
         return None
     return status

@@ -6,6 +6,7 @@ Of pygal's output only the drawing is kept: no script, no style sheet, no date, 
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -154,6 +155,8 @@ def _pygal(chart: Chart, width: int, height: int) -> Tree.Element:
     import pygal
     from pygal.style import Style
 
+    # On import it puts a finder of its plugins among Python's own, in a form that Python no longer takes.
+    sys.meta_path[:] = [finder for finder in sys.meta_path if type(finder).__module__ != "pygal"]
     kind = pygal.HorizontalStackedBar if chart.lying else pygal.StackedBar
     made = kind(
         width=width,

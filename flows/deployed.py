@@ -116,7 +116,7 @@ async def _run(options: Options, log: Logger | LoggerAdapter[Logger]) -> Result:
         async with followed(site, log) as follower:
             result = await sync_once(world, options, both(tell, follower))
             follower.end(run_line(result))
-        status = None if options.preview else await look_back(world, settings)
+        status = None if options.preview else await look_back(world, settings, log)
     finally:
         await world.close()
     await publish(run_artifacts(site, result, status) if status else look_artifacts(site, result), log)

@@ -89,7 +89,7 @@ class _Told(Collector):
         yield needs
 
     def _runs(self) -> Iterable[Metric]:
-        """Yield the last run, and how the last ones ended; completed is told by itself, since alerts wait for it."""
+        """Yield how the last run ended, what it did, and when the last completed one was: alerts wait for that."""
         status = self._status
         last = status.runs[0] if status.runs else None
         states = _family("last_run_state", "1 for how the last run ended, or that it is at work; 0 else.", "state")

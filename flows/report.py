@@ -23,9 +23,8 @@ from prefect.artifacts import (
 from flows.audited import Audit
 from flows.progress import STAGES
 from flows.result import Result
-from flows.run_markdown import audit_markdown, marked, needs_markdown, run_line, run_markdown, runs_markdown
+from flows.run_markdown import audit_markdown, needs_markdown, run_line, run_markdown, runs_line, runs_markdown
 from flows.status import Status
-from flows.status_words import headline
 from flows.words import numbered
 
 PATIENCE = 15.0  # seconds for all artifacts of a run together
@@ -60,7 +59,7 @@ def run_artifacts(site: str, result: Result, status: Status) -> list[Shown]:
     return [
         Shown(key(site, "run"), run_line(result), run_markdown(result)),
         Shown(key(site, "needs-a-person"), asks, needs_markdown(status.needs)),
-        Shown(key(site, "last-runs"), marked(headline(status)), runs_markdown(status)),
+        Shown(key(site, "last-runs"), runs_line(status), runs_markdown(status)),
     ]
 
 

@@ -12,10 +12,10 @@ from flows.needs import Need
 from flows.reasons import reason_words, remedy
 from flows.result import CaseCounts, CourseResult, Result
 from flows.show import HEADINGS, plan_lines
-from flows.status import Status
+from flows.status import RUN_STATES, Status
 from flows.status_charts import length_chart, runs_picture
-from flows.status_words import RUN_HEADINGS, SIGNS, headline, run_cells
-from flows.words import duration, numbered
+from flows.status_words import RUN_HEADINGS, SIGNS, run_cells
+from flows.words import duration, listed, numbered
 from mappings.engine.markdown import code, table_lines
 
 ALWAYS = ("created", "updated", "unchanged", "held_back", "problems", "in_doubt", "marked_left")
@@ -52,7 +52,14 @@ def run_line(result: Result) -> str:
     sent = sum(one[name] for one in counts for name in written)
     held = sum(one[name] for one in counts for name in ("held_back", "problems", "in_doubt"))
     would = "to send" if result.preview else "sent"
-    return f"{result.state.capitalize()}: {numbered(sent, 'record')} {would}, {held:,} held back or in question."
+    rest = f", {held:,} held back or in question" if held else ""
+    return f"{result.state.capitalize()}: {numbered(sent, 'record')} {would}{rest}."
+
+
+def runs_line(status: Status) -> str:
+    """Return how the last runs ended, for the list of artifacts: 24 completed, 1 degraded."""
+    counts = Counter(run.state for run in status.runs)
+    return listed([f"{counts[state]} {state}" for state in RUN_STATES if counts[state]]) or "No run yet."
 
 
 def marked(text: str) -> str:
@@ -72,10 +79,11 @@ def _run(result: Result) -> Iterator[str]:
     elif result.cases:
         yield "## Cases"
         yield _cases(result.cases)
-    yield from _courses(result)
-    if result.reasons and not result.plan:
-        yield "## Why"
-        yield _bullets(_reasons(result))
+    if not result.plan:
+        yield from _courses(result)
+        if result.reasons:
+            yield "## Why"
+            yield _bullets(_reasons(result))
     if result.not_due:
         yield f"Read a short while ago and not again yet: {marked(', '.join(result.not_due))}."
     yield "## Requests"
@@ -110,7 +118,7 @@ def _courses(result: Result) -> Iterator[str]:
         for number in order[:COURSES]
     )
     if told:
-        yield _table(["course", "state", "people", "records", "why"], rows, left={3, 4})
+        yield _table(["course", "state", "people", "records", "why"], rows, left={1, 3, 4})
     if len(told) > COURSES:
         yield f"... and {numbered(len(told) - COURSES, 'course')} more in which something happened."
 
@@ -153,7 +161,6 @@ def _needs(needs: Sequence[Need]) -> Iterator[str]:
 
 def _runs(status: Status) -> Iterator[str]:
     yield f"# The last {numbered(len(status.runs), 'run')}"
-    yield marked(headline(status))
     if status.runs:
         picture = base64.b64encode(runs_picture(status).encode()).decode()
         title = length_chart(status).title

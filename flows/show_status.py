@@ -105,9 +105,8 @@ def _problems(status: Status) -> None:
         if one.remedy:
             _console().print(Text(laid_out(f"→ {one.remedy}", first="  ", then="    ")))
     if len(status.problems) > PROBLEMS:
-        _say(
-            f"... and {numbered(len(status.problems) - PROBLEMS, 'reason')} more: `moodle-commcare problems list`"
-        )
+        more = numbered(len(status.problems) - PROBLEMS, "reason")
+        _say(f"... and {more} more: `moodle-commcare problems list` has them all.")
 
 
 def _lines(heading: str, lines: Iterable[str]) -> None:
