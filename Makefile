@@ -30,12 +30,12 @@ bench: setup  ## measure: many courses, memory; mappings against hand-written Py
 	@$(PY) -m bench.courses
 	@$(PY) -m bench.mapping
 
-soak: setup  ## the proofs without a limit of time (hours), and docs/guarantees.md from what they count
+soak: setup  ## the proofs without a limit of time (hours; goes on where it was stopped), and docs/guarantees.md
 	@$(PY) -m tests.proofs.soak
 	@$(PY) -m pytest tests/proofs/test_mutants.py
 	@$(PY) -m tests.proofs.machine
-	@$(PY) -m tests.proofs.kill --kills 1000
-	-@$(PY) -m tests.proofs.kill --kills 1000 --postgresql
+	@$(PY) -m tests.proofs.kills --kills 1000
+	-@$(PY) -m tests.proofs.kills --kills 1000 --postgresql
 	@$(PY) -m tests.proofs.guarantees
 
 docs: setup  ## write anew what the documentation takes from the code

@@ -11,9 +11,16 @@ from pathlib import Path
 import pytest
 
 
+@pytest.fixture
+def prefect_folder(prefect_server: Path) -> Iterator[Path]:
+    """Give the folder where a running server and its clients keep everything: database, results."""
+    yield prefect_server
+    _let_connections_go()  # now, and not in the middle of a later test
+
+
 @pytest.fixture(scope="session")
-def prefect_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Start a server and give the folder where it and its clients keep everything: database, results."""
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Start a server for all tests that need one."""
     from prefect.settings import (
         PREFECT_HOME,
         PREFECT_LOCAL_STORAGE_PATH,
@@ -33,6 +40,11 @@ def prefect_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setattr(tempfile, "tempdir", str(folder))  # where the harness puts the database
         with temporary_settings(updates=settings), prefect_test_harness(server_startup_timeout=120):
             yield folder
-    with warnings.catch_warnings():  # connections to the server that Prefect leaves to the garbage collector
+    _let_connections_go()
+
+
+def _let_connections_go() -> None:
+    """Collect the connections to the server that Prefect leaves to the garbage collector."""
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         gc.collect()

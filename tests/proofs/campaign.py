@@ -15,6 +15,7 @@ import stamina
 
 from tests.proofs.explore import Explorer, Tally
 from tests.proofs.figures import Figures
+from tests.proofs.kept import Kept
 from tests.proofs.stories import STORIES
 
 CORES = 2
@@ -31,6 +32,11 @@ class Part:
     """singles, pairs or random"""
     number: int = 0
     seconds: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """Return a name for a file."""
+        return f"{self.kind}-{self.story}-{self.number}"
 
 
 @dataclass
@@ -82,12 +88,16 @@ def _boxed(steps: Iterator[None], seconds: float) -> None:
             return
 
 
-def explored(parts: Sequence[Part], cores: int = CORES) -> Iterator[tuple[Part, Found]]:
-    """Do parts on so many cores; yields each when it is done."""
+def explored(parts: Sequence[Part], cores: int = CORES, kept: Kept | None = None) -> Iterator[tuple[Part, Found]]:
+    """Do parts on so many cores; yields each when it is done, first those that were kept of an earlier time."""
+    done_before = {part: found for part in parts if kept and (found := kept.get(part.name, Found))}
+    yield from done_before.items()
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(cores, mp_context=context) as pool:
-        waiting = {pool.submit(explore, part): part for part in parts}
+        waiting = {pool.submit(explore, part): part for part in parts if part not in done_before}
         for done in as_completed(waiting):
+            if kept:
+                kept.put(waiting[done].name, done.result())
             yield waiting[done], done.result()
 
 

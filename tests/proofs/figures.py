@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-FOLDER = Path(__file__).parent.parent.parent / "var" / "proofs"
+HOUSE = Path(__file__).parent.parent.parent
+ENGINE = ("adaptors", "flows/steps", "mappings/engine", "state", "tests/proofs")
+ALONE = ("flows/sync.py", "flows/run.py")
+FOLDER = HOUSE / "var" / "proofs"
+
+
+def code_digest(house: Path = HOUSE) -> str:
+    """Return a digest of the engine and its proofs: twelve hexadecimal digits."""
+    found = hashlib.sha256()
+    files = [house / name for name in ALONE] + [file for name in ENGINE for file in (house / name).rglob("*.py")]
+    for file in sorted(files):
+        found.update(f"{file.relative_to(house)}\n".encode() + file.read_bytes())
+    return found.hexdigest()[:12]
 
 
 @dataclass
@@ -22,10 +35,17 @@ class Figures:
     writes_on_unchanged: int = 0
     seconds: float = 0.0
     notes: dict[str, int | str] = field(default_factory=dict)
+    code: str = ""
+    """The digest of the code that was proven; given when it is written down."""
 
     def write(self, folder: Path = FOLDER) -> Path:
         """Write them down, over those of an earlier time."""
+        self.code = code_digest()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         file = folder / f"{self.name}.json"
         file.write_text(json.dumps(asdict(self), indent=2, sort_keys=True) + "\n", encoding="utf-8")
         return file
+
+
+if __name__ == "__main__":
+    print(code_digest())  # noqa: T201

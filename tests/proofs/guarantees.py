@@ -32,7 +32,14 @@ def page(figures: Iterable[Figures]) -> str:
     rows = [f"| {mutant.name} | {_noticed(by_name, mutant.name)} |" for mutant in MUTANTS]
     killed = sum(row.endswith("| yes |") for row in rows)
     counted = "\n".join(lines) + "".join(f"\n{note}" for note in ("", *filter(None, notes)))
-    places = {"counted": counted, "mutants": "\n".join(rows), "killed": str(killed), "all": str(len(MUTANTS))}
+    codes = " and ".join(f"`{code}`" for code in sorted({one.code for one in by_name.values() if one.code}))
+    places = {
+        "code": codes,
+        "counted": counted,
+        "mutants": "\n".join(rows),
+        "killed": str(killed),
+        "all": str(len(MUTANTS)),
+    }
     text = WORDS.read_text("utf-8")
     for name, told in places.items():
         text = text.replace(f"@{name}@", told)

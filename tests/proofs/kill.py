@@ -2,12 +2,11 @@
 
 Everybody has a name that stands nowhere else: none of it may be in what the processes leave behind.
 
-`python -m tests.proofs.kill --kills 1000` goes as far as one wants and writes its figures.
+`tests.proofs.kills` goes as far as one wants.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import random
@@ -19,7 +18,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -36,7 +35,6 @@ from mappings.engine import Project, load_project
 from tests.canaries import found_in_files
 from tests.flows.expected import PARKING, Expected
 from tests.flows.worlds import API_KEY, DOMAIN, OWNER, PROJECT, TOKEN, USERNAME, mappings_folder
-from tests.postgres import NoServer, serving
 from tests.proofs.figures import Figures
 from tests.proofs.kill_server import LATE, SOON, HarshCommCare
 
@@ -63,6 +61,14 @@ class Found:
     in_doubt: int = 0
     fired: Counter[str] = field(default_factory=Counter)
     """What CommCare did, by kind."""
+
+    def add(self, other: Found) -> None:
+        """Add what a further soak did and found."""
+        for counter in ("kills", "runs", "entities", "duplicates", "lost", "wrong", "writes_on_unchanged"):
+            setattr(self, counter, getattr(self, counter) + getattr(other, counter))
+        self.seconds += other.seconds
+        self.in_doubt += other.in_doubt
+        self.fired += other.fired
 
     def write(self) -> Figures:
         """Write it down where the table of guarantees takes it from."""
@@ -309,30 +315,3 @@ def soak(
                     worker.close()  # before the ports are
         finally:
             worker.close()
-
-
-def _postgresql(stack: ExitStack) -> str:
-    """Start a private server for as long as the stack lasts, and return the address of a database."""
-    try:
-        return stack.enter_context(stack.enter_context(serving()).database())
-    except NoServer as error:
-        sys.exit(f"{error} No kills on it.")
-
-
-def main() -> None:
-    """Kill as often as the command asks for."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kills", type=int, default=1000)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--postgresql", action="store_true", help="books on a private PostgreSQL server")
-    asked = parser.parse_args()
-    with ExitStack() as stack:
-        name, url = "kill-sqlite", ""
-        if asked.postgresql:
-            name, url = "kill-postgresql", _postgresql(stack)
-        made = stack.enter_context(soak(seed=asked.seed, name=name, state_url=url))
-        print(made.go(asked.kills).write())  # noqa: T201
-
-
-if __name__ == "__main__":
-    main()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from tests.proofs.figures import Figures
+from tests.proofs.figures import ALONE, Figures, code_digest
 from tests.proofs.guarantees import PAGE, WORDS, found, mutant_file, page
+from tests.proofs.kept import Kept
 from tests.proofs.mutants import MUTANTS
 
 
@@ -39,3 +41,23 @@ def test_committed_page_has_the_words_of_the_code() -> None:
         pytest.skip("docs/guarantees.md is made by `make soak`")
     text, words = PAGE.read_text("utf-8"), WORDS.read_text("utf-8")
     assert [] == [line for line in words.splitlines() if "@" not in line and line not in text.splitlines()]
+
+
+def test_what_is_done_is_kept_for_the_same_code(tmp_path: Path) -> None:
+    """A soak that goes on finds its parts again, and none of those that other code did."""
+    Kept("machine", tmp_path, code="one").put("7", Counter(runs=3))
+    assert Counter(runs=3) == Kept("machine", tmp_path, code="one").get("7", Counter)
+    assert Kept("machine", tmp_path, code="one").get("8", Counter) is None
+    assert Kept("machine", tmp_path, code="two").get("7", Counter) is None
+
+
+def test_an_edit_of_the_engine_is_other_code(tmp_path: Path) -> None:
+    """The digest follows every file of the engine."""
+    for name in (*ALONE, "state/a.py", "flows/steps/b.py"):
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("x = 1\n")
+    before = code_digest(tmp_path)
+    assert before == code_digest(tmp_path)
+    (tmp_path / "flows/steps/b.py").write_text("x = 2\n")
+    assert before != code_digest(tmp_path)
