@@ -10,12 +10,10 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
+from flows.needs import CONFIRMED_BLANKS, REFUSED_BLANKS, blanks
 from flows.result import Result, RunState
 from flows.steps.planned import Planned, Scope
 from flows.world import World
-
-REFUSED_BLANKS = "refused_blanks"  # fact in the books: {"mapping property": people}
-CONFIRMED_BLANKS = "confirmed_blanks"  # fact in the books: {"mapping property": people}, written by a person
 
 
 class BlankGuard:
@@ -69,12 +67,7 @@ class BlankGuard:
             if not self._result.preview and kept | now != before:
                 await self._world.books.do(self._world.books.store.put, name, json.dumps(kept | now))
         for what, people in sorted(self._refused.items()):
-            mapping, name = what.split(" ", 1)
-            self._result.worse(
-                RunState.WAITING,
-                f"{people} people would lose their {name} (mapping {mapping}), more than is usual; nothing was "
-                f"emptied. If that is right: moodle-commcare confirm-blanks {mapping} {name} --count {people}",
-            )
+            self._result.worse(RunState.WAITING, blanks(what, people).message)
 
 
 def _emptied(scope: Scope, row: Planned) -> set[str]:
