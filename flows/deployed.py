@@ -102,8 +102,8 @@ async def audit(repair: bool = False) -> State[None]:
 def settings_here() -> Settings:
     """Return the settings of this process, secrets kept out of its logs; raises SettingsError.
 
-    They come from the environment and, behind it, from .env in the folder where the worker was started, or from the
-    file that `serve --env-file` named.
+    They come from the environment and, behind it, from .env in the folder where the worker was started, or from
+    the file that `serve --env-file` named.
     """
     file = os.environ.get(SETTINGS_FILE, str(DEFAULT_FILE))
     settings = load_settings(os.environ, Path(file) if file else None)

@@ -11,6 +11,7 @@ import os
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
 
@@ -24,6 +25,7 @@ from prefect.deployments.runner import RunnerDeployment
 from prefect.runner import Runner
 from prefect.states import Cancelled, Crashed
 
+from flows.clock import SystemClock
 from flows.deployments import OURS, Deployment, find_file, read_deployments
 
 LEFT = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
@@ -65,29 +67,28 @@ async def register(runner: Runner, deployments: Sequence[Deployment]) -> dict[st
     return ids
 
 
-async def tidy_up(client: PrefectClient, ids: Sequence[UUID]) -> None:
+async def tidy_up(client: PrefectClient, ids: Sequence[UUID], now: datetime) -> None:
     """End what an earlier `serve` left: runs that nobody is at work on, and all but the newest missed start.
 
     Only one `serve` is at work in a folder, so none of these runs is alive.
     """
-    for run in await _runs(client, ids, {"type": {"any_": LEFT}}):
-        stopped = Crashed(message="The program was stopped in the middle of this run. The next run catches up.")
-        await client.set_flow_run_state(run.id, stopped, force=True)
+    for run in await _runs(client, ids, {"state": {"type": {"any_": LEFT}}}):
+        message = "The program was stopped in the middle of this run. The next run catches up."
+        await client.set_flow_run_state(run.id, Crashed(message=message), force=True)
     missed = defaultdict[UUID | None, list[FlowRun]](list)
-    for run in await _runs(client, ids, {"name": {"any_": ["Late"]}}):
+    overdue = {"state": {"type": {"any_": [StateType.SCHEDULED]}}, "expected_start_time": {"before_": now}}
+    for run in await _runs(client, ids, overdue):
         missed[run.deployment_id].append(run)
     for runs in missed.values():
         for run in sorted(runs, key=lambda run: str(run.expected_start_time))[:-1]:
-            skipped = Cancelled(
-                name="Skipped", message="Nothing was running at that time; one run makes up for all."
-            )
-            await client.set_flow_run_state(run.id, skipped, force=True)
+            message = "Nothing was running at that time; one run makes up for all."
+            await client.set_flow_run_state(run.id, Cancelled(name="Skipped", message=message), force=True)
 
 
-async def _runs(client: PrefectClient, ids: Sequence[UUID], state: dict[str, object]) -> list[FlowRun]:
-    """Return runs of our deployments in a state."""
-    wanted = FlowRunFilter.model_validate({"deployment_id": {"any_": [*ids]}, "state": state})
-    return await client.read_flow_runs(flow_run_filter=wanted, limit=PAGE)
+async def _runs(client: PrefectClient, ids: Sequence[UUID], wanted: dict[str, object]) -> list[FlowRun]:
+    """Return runs of our deployments by state and time."""
+    found = FlowRunFilter.model_validate({"deployment_id": {"any_": [*ids]}, **wanted})
+    return await client.read_flow_runs(flow_run_filter=found, limit=PAGE)
 
 
 async def serve(told: Path) -> None:
@@ -96,7 +97,7 @@ async def serve(told: Path) -> None:
     ids = await register(runner, read_deployments(find_file()))
     found = {name: str(number) for name, number in ids.items()}
     async with get_client() as client:
-        await tidy_up(client, [*ids.values()])
+        await tidy_up(client, [*ids.values()], datetime.fromtimestamp(SystemClock().now(), UTC))
         if os.environ.get("SERVE_FIRST_RUN"):
             run = await client.create_flow_run_from_deployment(ids[SYNC])
             found["first run"] = str(run.id)
