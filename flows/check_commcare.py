@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Sequence
 
 from flows.probe import Finding, Probe, fail, note, ok
-from flows.steps.gate import WRITTEN
+from flows.steps.approvals import WRITTEN
 from flows.words import numbered
 from mappings.engine import CompiledMapping, Draft, OwnerReference
 

@@ -11,6 +11,7 @@ import typer
 from flows.cli_confirm import ANSWERS
 from flows.cli_mappings import mappings_app
 from flows.cli_problems import audit, problems_app
+from flows.cli_serve import serve
 from flows.cli_state import person_app, state_app
 from flows.cli_status import metrics, status
 from flows.endings import FAILED, NAME, OK, POSTPONED, command, fail, plain_endings, print_json, say, wrapped
@@ -45,6 +46,7 @@ app.add_typer(person_app, name="person")
 app.command()(audit)
 app.command()(status)
 app.command()(metrics)
+app.command()(serve)
 for name, answer in ANSWERS.items():
     app.command(name)(answer)
 

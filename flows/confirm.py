@@ -1,18 +1,27 @@
-"""A person's word: those who are missing are gone, and what would be emptied may be."""
+"""A person's word about what a run asked: who is gone, what is emptied, what is made first or anew."""
 
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from flows.errors import UsageError
-from flows.needs import EXISTING
+from flows.needs import (
+    ANSWERED_TERMS,
+    APPROVED,
+    CONFIRMED_BLANKS,
+    CONFIRMED_KEYS,
+    EXISTING,
+    FIRST_RUNS,
+    NEW_TERMS,
+    OTHER_KEYS,
+    REFUSED_BLANKS,
+    STAY_BESIDE,
+)
 from flows.steps.asked import LEAVERS, WITHDRAWN, Asked
-from flows.steps.blanks import CONFIRMED_BLANKS, REFUSED_BLANKS
-from flows.steps.terms import ANSWERED, ASKED, NEW, SAME
-from flows.words import numbered
+from flows.steps.terms import NEW, SAME
+from flows.words import listed, numbered
 from state import Store
-
-CONFIRMED_EXISTING = "confirmed_existing_cases"  # fact in the books: mapping -> cases that a person agreed to
 
 
 def confirm(store: Store, course: int | None, count: int) -> str:
@@ -20,14 +29,14 @@ def confirm(store: Store, course: int | None, count: int) -> str:
 
     Raises UsageError when nothing waits there, or when `count` is not the number that the run found.
     """
-    words = "missing there, not {count}. Give --count {people} if they left"
+    words = "missing there, not {count}. Give the count {people} if they left"
     people = _confirmed(store, course, count, LEAVERS, words)
     return f"Confirmed: {people} people. The next run marks them as left, if it still misses the same number."
 
 
 def confirm_withdrawn(store: Store, course: int | None, count: int) -> str:
     """Confirm that so many people of a course are kept out rightly, as `confirm` does for leavers."""
-    words = "kept out there, not {count}. Give --count {people} if that is right"
+    words = "kept out there, not {count}. Give the count {people} if that is right"
     people = _confirmed(store, course, count, WITHDRAWN, words)
     return f"Confirmed: {people} people. The next run empties what is personal, if it still finds that number."
 
@@ -37,13 +46,13 @@ def confirm_term(store: Store, course: int, same: bool) -> str:
 
     Raises UsageError when nobody asked that about the course.
     """
-    asked = json.loads(store.get(ASKED) or "{}")
+    asked = json.loads(store.get(NEW_TERMS) or "{}")
     if str(course) not in asked:
         there = ", ".join(sorted(asked, key=int)) or "none"
         raise UsageError(f"Nobody has asked about a new term of course {course}. Courses that wait: {there}.")
-    answered = json.loads(store.get(ANSWERED) or "{}")
+    answered = json.loads(store.get(ANSWERED_TERMS) or "{}")
     answered[str(course)] = [asked[str(course)], SAME if same else NEW]
-    store.put(ANSWERED, json.dumps(answered, sort_keys=True))
+    store.put(ANSWERED_TERMS, json.dumps(answered, sort_keys=True))
     what = "goes on with the cases there are" if same else "ends the old cases and makes new ones"
     return f"Confirmed. The next run {what} in course {course}."
 
@@ -72,7 +81,7 @@ def confirm_blanks(store: Store, mapping: str, name: str, count: int) -> str:
         raise UsageError(f"Nothing waits to be emptied there. Waiting: {there or 'nothing at all'}.")
     if waiting[what] != count:
         raise UsageError(
-            f"The run found {waiting[what]} people, not {count}. Give --count {waiting[what]} if that is right."
+            f"The run found {waiting[what]} people, not {count}. Give the count {waiting[what]} if that is right."
         )
     confirmed = json.loads(store.get(CONFIRMED_BLANKS) or "{}")
     store.put(CONFIRMED_BLANKS, json.dumps(confirmed | {what: count}))
@@ -81,15 +90,43 @@ def confirm_blanks(store: Store, mapping: str, name: str, count: int) -> str:
 
 def confirm_existing(store: Store, mapping: str, count: int) -> str:
     """Confirm that a first run may set new cases beside those there; a sentence, or UsageError as above."""
-    waiting = {name: int(asked["cases"]) for name, asked in json.loads(store.get(EXISTING) or "{}").items()}
-    if mapping not in waiting:
-        there = ", ".join(f"{name} ({numbered(cases, 'case')})" for name, cases in sorted(waiting.items()))
-        raise UsageError(f"No mapping '{mapping}' waits because of existing cases. Waiting: {there or 'none'}.")
-    if waiting[mapping] != count:
+    asked = _asked(store, EXISTING, mapping, "cases", count)
+    given = json.loads(store.get(STAY_BESIDE) or "{}")
+    store.put(STAY_BESIDE, json.dumps(given | {name: one["cases"] for name, one in asked.items()}))
+    return f"Confirmed. The first run of {listed(sorted(asked))} makes its cases beside those that are there."
+
+
+def confirm_first_run(store: Store, mapping: str, count: int) -> str:
+    """Approve the first run of a mapping ("": of all that wait); a sentence, or UsageError as above."""
+    asked = _asked(store, FIRST_RUNS, mapping, "creates", count)
+    given = json.loads(store.get(APPROVED) or "{}")
+    store.put(APPROVED, json.dumps(given | asked, sort_keys=True))
+    return (
+        f"Approved: {numbered(count, 'new case')} of {listed(sorted(asked))}. The next run makes them, unless the "
+        "plan has grown by then or a mapping was edited."
+    )
+
+
+def confirm_rekey(store: Store, mapping: str, count: int) -> str:
+    """Confirm that a mapping ("": all that wait) makes its cases anew; a sentence, or UsageError as above."""
+    asked = _asked(store, OTHER_KEYS, mapping, "cases", count)
+    given = json.loads(store.get(CONFIRMED_KEYS) or "{}")
+    store.put(CONFIRMED_KEYS, json.dumps(given | {name: one["keys"] for name, one in asked.items()}))
+    return f"Confirmed. The next run makes the cases of {listed(sorted(asked))} anew, under the other keys."
+
+
+def _asked(store: Store, fact: str, mapping: str, what: str, count: int) -> dict[str, dict[str, Any]]:
+    """Return what a run asked about a mapping, or about all ("") when that is so many cases in all."""
+    waiting: dict[str, dict[str, Any]] = json.loads(store.get(fact) or "{}")
+    chosen = {name: one for name, one in waiting.items() if mapping in ("", name)}
+    if not chosen:
+        there = listed([f"{name} ({numbered(int(one[what]), 'case')})" for name, one in sorted(waiting.items())])
         raise UsageError(
-            f"The run found {numbered(waiting[mapping], 'case')}, not {count}. "
-            f"Give --count {waiting[mapping]} if they may stay beside new ones."
+            f"No run has asked that{f' about {mapping}' if mapping else ''}. Waiting: {there or 'nothing'}."
         )
-    confirmed = json.loads(store.get(CONFIRMED_EXISTING) or "{}")
-    store.put(CONFIRMED_EXISTING, json.dumps(confirmed | {mapping: count}))
-    return f"Confirmed. The first run of {mapping} makes its cases beside the {numbered(count, 'case')} there."
+    cases = sum(int(one[what]) for one in chosen.values())
+    if cases != count:
+        raise UsageError(
+            f"The run found {numbered(cases, 'case')}, not {count}. Give the count {cases} if that is right."
+        )
+    return chosen

@@ -25,7 +25,7 @@ from flows.redact import install
 from flows.report import audit_artifacts, followed, look_artifacts, publish, run_artifacts
 from flows.result import Result, RunState
 from flows.run_markdown import run_line
-from flows.settings import SettingsError, load_settings
+from flows.settings import DEFAULT_FILE, SETTINGS_FILE, Settings, SettingsError, load_settings
 from flows.sync import Options
 from flows.sync import sync as sync_once
 from flows.world import both
@@ -42,22 +42,40 @@ async def sync(
     courses: list[int] = [],  # noqa: B006 - Prefect shows the default in its form and never changes it
     mappings: list[str] = [],  # noqa: B006
     full: bool = False,
-    preview: bool = False,
 ) -> State[None]:
     """Read Moodle and send CommCare what differs.
 
     Args:
-        courses: Only these course ids. Empty: all courses that project.yaml selects.
+        courses: Only these courses, by their number. Empty: all that project.yaml chooses.
         mappings: Only these mappings, by file name without .yaml. Empty: all that are enabled.
-        full: Read everything anew. Still only differences are sent.
-        preview: Read Moodle and tell what a run would send. Nothing is sent.
+        full: Read everything anew, whatever the intervals say. Still only differences are sent.
     """
+    return await _ended(Options(tuple(courses), tuple(mappings), full=full))
+
+
+@flow(name="preview", persist_result=False, log_prints=False)
+async def preview(
+    courses: list[int] = [],  # noqa: B006
+    mappings: list[str] = [],  # noqa: B006
+    full: bool = False,
+) -> State[None]:
+    """Read Moodle and tell what a run would send. Nothing is sent.
+
+    Args:
+        courses: Only these courses, by their number. Empty: all that project.yaml chooses.
+        mappings: Only these mappings, by file name without .yaml. Empty: all that are enabled.
+        full: Read everything anew, whatever the intervals say.
+    """
+    return await _ended(Options(tuple(courses), tuple(mappings), full=full, preview=True))
+
+
+async def _ended(options: Options) -> State[None]:
+    """Run once, log what happened, and return how it ended."""
     log = get_run_logger()
-    options = Options(tuple(courses), tuple(mappings), full=full, preview=preview)
     try:
         result = await _run(options, log)
     except Exception as error:
-        log.error(_detail(error))
+        log.error(detail(error))
         return Failed(message=reason(error))
     for line in summary(result):
         log.info(line)
@@ -77,7 +95,7 @@ async def audit(repair: bool = False) -> State[None]:
     try:
         found = await _audit(repair, log)
     except Exception as error:
-        log.error(_detail(error))
+        log.error(detail(error))
         return Failed(message=reason(error))
     log.info(found.summary)
     for message in found.messages:
@@ -85,10 +103,21 @@ async def audit(repair: bool = False) -> State[None]:
     return _state(found.state, f"{found.summary} {' '.join(found.messages)}".strip())
 
 
+def settings_here() -> Settings:
+    """Return the settings of this process, secrets kept out of its logs; raises SettingsError.
+
+    They come from the environment and, behind it, from .env in the folder where the worker was started, or from
+    the file that `serve --env-file` named.
+    """
+    file = os.environ.get(SETTINGS_FILE, str(DEFAULT_FILE))
+    settings = load_settings(os.environ, Path(file) if file else None)
+    install(settings.secrets())
+    return settings
+
+
 async def _audit(repair: bool, log: Logger | LoggerAdapter[Logger]) -> Audit:
     """Audit with the settings of the worker; the books are let go whatever happens."""
-    settings = load_settings(os.environ, Path(".env"))
-    install(settings.secrets())
+    settings = settings_here()
     world = open_world(settings)
     site = world.project.site
     try:
@@ -103,8 +132,7 @@ async def _audit(repair: bool, log: Logger | LoggerAdapter[Logger]) -> Audit:
 
 async def _run(options: Options, log: Logger | LoggerAdapter[Logger]) -> Result:
     """Run once with the settings of the worker; the lease and the books are let go whatever happens."""
-    settings = load_settings(os.environ, Path(".env"))
-    install(settings.secrets())
+    settings = settings_here()
 
     def tell(stage: str, done: int, total: int) -> None:
         if done == total or done % max(1, total // STEPS) == 0:
@@ -163,7 +191,7 @@ def reason(error: Exception) -> str:
     return f"An error of this program stopped the run: {type(error).__name__} in {place}. The next run catches up."
 
 
-def _detail(error: Exception) -> str:
+def detail(error: Exception) -> str:
     """Return what the log has to say: all that is wrong with the mappings, or where an error came from.
 
     The text of an error that nobody foresaw may hold a person's value, the lines of the program never do.

@@ -6,7 +6,7 @@ The questions stand as facts in the books, where runs write them; so a report, a
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,7 +15,7 @@ from state import Store
 
 Kind = Literal["first-run", "existing-cases", "leavers", "withdrawn", "blanks", "new-term", "rekey"]
 
-# Facts in the books.
+# Facts in the books: what runs ask,
 FIRST_RUNS = "first_runs_asked"  # mapping -> {"case_type": word, "creates": cases, "print": what was planned}
 EXISTING = "existing_cases_asked"  # mapping -> {"case_type": word, "cases": of which the books do not know}
 OTHER_KEYS = "other_keys_asked"  # mapping -> {"cases": under the old keys, "then": word, "keys": the new ones}
@@ -23,6 +23,25 @@ REFUSED_LEAVERS = "refused_leavers"  # course (0: the site) -> people
 REFUSED_WITHDRAWN = "refused_withdrawn"  # course (0: the site) -> people
 REFUSED_BLANKS = "refused_blanks"  # "mapping property" -> people
 NEW_TERMS = "new_terms_asked"  # course -> its new start
+# and what a person answered, until a run has taken it in.
+APPROVED = "approved_first_runs"  # mapping -> what was asked
+STAY_BESIDE = "confirmed_existing_cases"  # mapping -> cases
+CONFIRMED_KEYS = "confirmed_keys"  # mapping -> the new keys
+CONFIRMED_LEAVERS = "confirmed_leavers"  # course (0: the site) -> people
+CONFIRMED_WITHDRAWN = "confirmed_withdrawn"  # course (0: the site) -> people
+CONFIRMED_BLANKS = "confirmed_blanks"  # "mapping property" -> people
+ANSWERED_TERMS = "new_terms_answered"  # course -> [its new start, "new" or "same"]
+
+ASKS_FOR: dict[Kind, tuple[str, ...]] = {
+    "first-run": ("kind", "mapping", "count"),
+    "existing-cases": ("kind", "mapping", "count"),
+    "leavers": ("kind", "course", "count"),
+    "withdrawn": ("kind", "course", "count"),
+    "blanks": ("kind", "mapping", "property", "count"),
+    "new-term": ("kind", "course"),
+    "rekey": ("kind", "mapping", "count"),
+}
+"""Kind -> the fields of the form that its answer needs."""
 
 THEN = {
     "left": "be marked as left",
@@ -49,20 +68,22 @@ class Need:
     course: int = 0
     property_name: str = ""
     count: int = 0
+    if_so: str = "If that is right"
+    """The words before the ways to say yes."""
+    or_else: str = ""
+    """The other answer, where there is one: whole sentences."""
 
     @property
     def form(self) -> dict[str, str | int]:
         """Return the parameters of the deployment `approve` that say yes; those left out stay as they are."""
-        values: dict[str, str | int] = {"kind": self.kind}
-        if self.kind in ("leavers", "withdrawn", "new-term"):
-            values["course"] = self.course
-        if self.mapping:
-            values["mapping"] = self.mapping
-        if self.property_name:
-            values["property"] = self.property_name
-        if self.count:
-            values["count"] = self.count
-        return values
+        values = {
+            "kind": self.kind,
+            "course": self.course,
+            "mapping": self.mapping,
+            "property": self.property_name,
+            "count": self.count,
+        }
+        return {name: value for name, value in values.items() if name in ASKS_FOR[self.kind] and value != ""}
 
     @property
     def form_in_words(self) -> str:
@@ -78,15 +99,20 @@ class Need:
 
 
 def needs(store: Store) -> list[Need]:
-    """Return what waits for a person, as the books know it since the last runs; nothing is written."""
+    """Return what waits for a person, as the last runs asked and nobody has answered; nothing is written."""
+    firsts = _unanswered(store, FIRST_RUNS, APPROVED)
+    existing = _unanswered(store, EXISTING, STAY_BESIDE, lambda asked: asked["cases"])
+    keys = _unanswered(store, OTHER_KEYS, CONFIRMED_KEYS, lambda asked: asked["keys"])
+    terms = _fact(store, NEW_TERMS)
+    answered = {course: answer[0] for course, answer in _fact(store, ANSWERED_TERMS).items()}
     return [
-        *_existing_cases(_fact(store, EXISTING)),
-        *_first_run(_fact(store, FIRST_RUNS)),
-        *(other_keys(name, asked) for name, asked in sorted(_fact(store, OTHER_KEYS).items())),
-        *(new_term(course) for course in sorted(map(int, _fact(store, NEW_TERMS)))),
-        *(leavers(*one) for one in _places(_fact(store, REFUSED_LEAVERS))),
-        *(withdrawn(*one) for one in _places(_fact(store, REFUSED_WITHDRAWN))),
-        *(blanks(what, people) for what, people in sorted(_fact(store, REFUSED_BLANKS).items())),
+        *(existing_cases(name, one["case_type"], one["cases"]) for name, one in sorted(existing.items())),
+        *([first_run(firsts)] if firsts else []),
+        *(other_keys(name, one) for name, one in sorted(keys.items())),
+        *(new_term(int(course)) for course in sorted(terms, key=int) if answered.get(course) != terms[course]),
+        *(leavers(*one) for one in _places(_unanswered(store, REFUSED_LEAVERS, CONFIRMED_LEAVERS))),
+        *(withdrawn(*one) for one in _places(_unanswered(store, REFUSED_WITHDRAWN, CONFIRMED_WITHDRAWN))),
+        *(blanks(*one) for one in sorted(_unanswered(store, REFUSED_BLANKS, CONFIRMED_BLANKS).items())),
     ]
 
 
@@ -102,6 +128,7 @@ def first_run(asked: Mapping[str, Mapping[str, Any]]) -> Need:
         f"moodle-commcare sync{chosen} --yes",
         mapping=names[0] if len(names) == 1 else "",
         count=count,
+        if_so="Approve the plan",
     )
 
 
@@ -114,6 +141,7 @@ def existing_cases(mapping: str, case_type: str, cases: int) -> Need:
         f"moodle-commcare confirm-existing {mapping} --count {cases}",
         mapping=mapping,
         count=cases,
+        if_so="If new cases may stand beside them",
     )
 
 
@@ -127,6 +155,7 @@ def other_keys(mapping: str, asked: Mapping[str, Any]) -> Need:
         f"moodle-commcare sync --rekey {mapping}",
         mapping=mapping,
         count=cases,
+        if_so="If that is meant",
     )
 
 
@@ -137,6 +166,8 @@ def new_term(course: int) -> Need:
         f"Course {course} has a new start date, as after a reset for a new term; nothing of it was sent.",
         f"moodle-commcare confirm-term {course} --new",
         course=course,
+        if_so="New cases for the new term",
+        or_else=f"It is the same term: `moodle-commcare confirm-term {course} --same`, or kind same-term.",
     )
 
 
@@ -183,16 +214,14 @@ def _fact(store: Store, name: str) -> dict[str, Any]:
     return found
 
 
+def _unanswered(
+    store: Store, asked: str, answered: str, part: Callable[[Any], Any] = lambda asked: asked
+) -> dict[str, Any]:
+    """Return what was asked and whose answer is not about the same; an answer repeats `part` of the question."""
+    answers = _fact(store, answered)
+    return {name: one for name, one in _fact(store, asked).items() if answers.get(name) != part(one)}
+
+
 def _places(asked: Mapping[str, int]) -> list[tuple[int, int]]:
     """Return course (0: the site) and people, in order."""
     return sorted((int(course), int(people)) for course, people in asked.items())
-
-
-def _first_run(asked: Mapping[str, Mapping[str, Any]]) -> Iterator[Need]:
-    if asked:
-        yield first_run(asked)
-
-
-def _existing_cases(asked: Mapping[str, Mapping[str, Any]]) -> Iterator[Need]:
-    for name, one in sorted(asked.items()):
-        yield existing_cases(name, str(one["case_type"]), int(one["cases"]))

@@ -15,7 +15,8 @@ from flows.errors import UsageError
 from flows.masked import Eyes
 from flows.result import Result
 from flows.run import choose_mappings
-from flows.steps.gate import in_the_way, under_other_keys, unwritten
+from flows.steps.approvals import unwritten
+from flows.steps.gate import in_the_way, under_other_keys
 from flows.steps.planned import SITE_SCOPE, Planned
 from flows.sync import Options, sync
 from flows.world import Progress, World, silent

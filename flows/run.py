@@ -94,6 +94,8 @@ class Run:
         """Note what a preview would send, so that children find their parent."""
         if row.op == "create":
             self.planner.assumed[row.row] = row.write.owner_id or ""
+            if self.planner.look is not None:
+                self.planner.look.creates[row.row.mapping] += 1
         self.world.watch(row)
 
     def course_failed(self, course_id: int, reason: str, seconds: float = 0.0) -> None:

@@ -207,12 +207,22 @@ def wait_for_end(sandbox: Sandbox, say: Callable[[str], None]) -> None:
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
-    changes = iter(CHANGES)
+    change = changes_on_enter(sandbox, say)
     while not ended.wait(0.1):
+        change()
+
+
+def changes_on_enter(sandbox: Sandbox, say: Callable[[str], None]) -> Callable[[], None]:
+    """Return what makes the next change in the made-up Moodle when Enter was pressed since the last call."""
+    changes = iter(CHANGES)
+
+    def change() -> None:
         if _enter_was_pressed():
             told, make = next(changes, ("That was all that happens here", lambda _: None))
             make(sandbox)
             say(f"In Moodle: {told}.")
+
+    return change
 
 
 def _enter_was_pressed() -> bool:

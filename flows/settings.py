@@ -21,6 +21,8 @@ from flows.limits import quiet_hours
 
 DEFAULT_FILE = Path(".env")
 OFF = "off"
+SETTINGS_FILE = "SETTINGS_FILE"
+"""Variable by which `serve` names the settings file to the runs that it starts; "" for none."""
 FAMILIES = ("MOODLE_", "COMMCARE_", "STATE_")
 NOT_OURS = {"STATE_DIRECTORY"}  # systemd sets it for services
 SECRETS = ("MOODLE_TOKEN", "MOODLE_PASSWORD", "COMMCARE_API_KEY", "COMMCARE_PASSWORD", "STATE_URL")
@@ -32,6 +34,7 @@ NUMBERS = {
     "MOODLE_MAX_CONCURRENCY": "a whole number from 1 to 8: so many requests at once, at most",
     "MOODLE_MAX_SHARE": "a number above 0, at most 1: 0.5 is half of the time",
     "COMMCARE_MAX_REQUESTS_PER_MINUTE": "a whole number from 1",
+    "RECEIVER_PORT": "a whole number from 1 to 65535",
 }
 
 
@@ -71,6 +74,7 @@ class Settings(BaseModel):
     commcare_quiet_hours: str = ""
     in_doubt_rest_s: Seconds = 1200.0
     lease_ttl_s: Seconds = 600.0
+    receiver_port: int = Field(default=4201, ge=1, le=65535)
 
     @property
     def page_file(self) -> Path | None:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 from adaptors.errors import AdaptorError, Maintenance, Retriable
 from adaptors.moodle.answers import Course
@@ -21,8 +23,9 @@ from flows.state_care import care_for
 from flows.steps.courses import sync_courses
 from flows.steps.due import Due, find_due, remember_reads, tell_waiting
 from flows.steps.edits import find_edits, remember_prints, tell_edits
+from flows.steps.first_runs import ask_before_first_runs
 from flows.steps.firsts import FirstLook
-from flows.steps.gate import first_run_plan, refuse_existing_cases, require_functions, unwritten
+from flows.steps.gate import first_run_plan, refuse_existing_cases, require_functions
 from flows.steps.lease import Lease
 from flows.steps.leave import leave
 from flows.steps.people import sync_people
@@ -32,6 +35,7 @@ from flows.steps.select import Selection, only_these, remember_selection, select
 from flows.steps.terms import new_terms
 from flows.steps.verdict import judge
 from flows.world import Progress, World, silent
+from mappings.engine import CompiledMapping
 from state import StateError
 
 log = logging.getLogger(__name__)
@@ -140,7 +144,9 @@ async def _work(run: Run, options: Options) -> None:
     selected = selection.courses
     courses = only_these(selected, options.courses) if options.courses else selected
     if not options.preview:
-        await _ask_before_first_run(run, options, courses, selected)
+        if not options.yes:
+            look = partial(_look, run, courses=courses, selected=selected)
+            await ask_before_first_runs(run, look, some_courses=bool(options.courses))
         await refuse_existing_cases(world, run.mappings, options.rekey)
         await world.books.do(world.books.store.bind_target, *world.target)  # only now that both have answered
         await remember_selection(world, selected)
@@ -180,35 +186,18 @@ async def _read_and_push(run: Run, courses: list[Course], selected: list[Course]
         raise
 
 
-async def _ask_before_first_run(run: Run, options: Options, courses: list[Course], selected: list[Course]) -> None:
-    """Leave out mappings that no person has approved yet; when none is left, show the plan of the first run."""
-    new = [] if options.yes else await unwritten(run.world, run.mappings)
-    if not new:
-        return
-    run.mappings = [mapping for mapping in run.mappings if mapping.name not in new]
-    if not run.mappings:
-        await _show_plan(run, options, courses, selected)
-    names = " ".join(f"--mapping {name}" for name in new)
-    run.result.worse(
-        RunState.WAITING,
-        f"New and not approved yet: {', '.join(new)}; the other mappings went on. Look with "
-        f"`moodle-commcare preview {names}`, approve with `moodle-commcare sync {names} --yes`.",
-    )
-
-
-async def _show_plan(run: Run, options: Options, courses: list[Course], selected: list[Course]) -> None:
-    """Look at what a first run would send, and leave the decision to a person."""
-    due = Due(choose_mappings(run.world, options.mappings), grades=True)
-    look = Run.begin(run.world, run.result, run.lease, due, preview=True, progress=run.progress)
+async def _look(
+    run: Run, mappings: Sequence[CompiledMapping], courses: list[Course], selected: list[Course]
+) -> Result:
+    """Read what first runs of mappings would send and return it with its plan; nothing is sent or written down."""
+    result = Result(run.result.run_id, preview=True)
+    due = Due([*mappings], grades=True)
+    look = Run.begin(run.world, result, run.lease, due, preview=True, progress=run.progress)
     look.user, look.planner.look = run.user, FirstLook()
     await look.reader.site()
     await _read_and_push(look, courses, selected)
     await first_run_plan(look)
-    if stops := run.result.plan["stops"]:
-        raise Waiting(f"{' '.join(stops)} Nothing was sent.")
-    raise Waiting(
-        "First run of these mappings: nothing was sent. Approve the plan with `moodle-commcare sync --yes`."
-    )
+    return result
 
 
 async def _selected(run: Run) -> Selection:

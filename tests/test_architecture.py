@@ -111,10 +111,15 @@ WHO_MAY: dict[str, Callable[[str], bool]] = {
     "httpx": lambda path: path.startswith("adaptors/"),
     "stamina": lambda path: path.startswith("adaptors/"),
     "uvicorn": lambda path: path == "adaptors/serve.py",
-    "prefect": lambda path: path in ("flows/deployed.py", "flows/report.py", "flows/serve.py"),
+    "prefect": lambda path: (
+        path in ("flows/deployed.py", "flows/deployed_answers.py", "flows/report.py", "flows/served.py")
+    ),
     "typer": lambda path: path.startswith("flows/"),
     "rich": lambda path: path.startswith("flows/"),
-    "yaml": lambda path: path.startswith("mappings/") or path in ("flows/project_file.py", "flows/schedule.py"),
+    "yaml": lambda path: (
+        path.startswith("mappings/")
+        or path in ("flows/deployments.py", "flows/project_file.py", "flows/schedule.py")
+    ),
     "cronsim": lambda path: path == "flows/schedule.py",
     "prometheus_client": lambda path: path == "flows/metrics.py",
     "pygal": lambda path: path == "flows/charts.py",

@@ -6,18 +6,26 @@ import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
+from flows.needs import (
+    CONFIRMED_LEAVERS,
+    CONFIRMED_WITHDRAWN,
+    REFUSED_LEAVERS,
+    REFUSED_WITHDRAWN,
+    Need,
+    leavers,
+    withdrawn,
+)
 from flows.result import Result, RunState
 from flows.world import World
 
 
 @dataclass(frozen=True)
 class Asked:
-    """One kind of question: the facts in the books that hold it, and the sentence that puts it."""
+    """One kind of question: the facts in the books that hold it, and what makes it of a place and its people."""
 
     refused: str
     confirmed: str
-    sentence: Callable[[str, int, int], str]
-    """Makes a sentence of the place in words, its number, and the people."""
+    need: Callable[[int, int], Need]
 
     async def people(self, world: World, name: str) -> dict[int, int]:
         """Return people by scope as a fact holds them."""
@@ -34,25 +42,8 @@ class Asked:
             if not result.preview and kept | now != before:
                 await world.books.do(world.books.store.put, name, json.dumps(kept | now))
         for scope, people in sorted(refused.items()):
-            where = f"course {scope}" if scope else "the people of the site"
-            result.worse(RunState.WAITING, self.sentence(where, scope, people))
+            result.worse(RunState.WAITING, self.need(scope, people).message)
 
 
-def _missing(where: str, scope: int, people: int) -> str:
-    return (
-        f"{people} people are missing from {where}, more than is usual; nobody was marked as left there. "
-        f"If that is right: moodle-commcare confirm-leavers {scope} --count {people}"
-    )
-
-
-def _kept_out(where: str, scope: int, people: int) -> str:
-    of_course = f" of {where}" if scope else ""
-    return (
-        f"{people} people{of_course} have a case and are kept out by the mappings now, more than is usual; "
-        "nothing of theirs was emptied. If that is right: "
-        f"moodle-commcare confirm-withdrawn {scope} --count {people}"
-    )
-
-
-LEAVERS = Asked("refused_leavers", "confirmed_leavers", _missing)
-WITHDRAWN = Asked("refused_withdrawn", "confirmed_withdrawn", _kept_out)
+LEAVERS = Asked(REFUSED_LEAVERS, CONFIRMED_LEAVERS, leavers)
+WITHDRAWN = Asked(REFUSED_WITHDRAWN, CONFIRMED_WITHDRAWN, withdrawn)

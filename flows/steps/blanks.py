@@ -10,12 +10,10 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
+from flows.needs import CONFIRMED_BLANKS, REFUSED_BLANKS, blanks
 from flows.result import Result, RunState
 from flows.steps.planned import Planned, Scope
 from flows.world import World
-
-REFUSED_BLANKS = "refused_blanks"  # fact in the books: {"mapping property": people}
-CONFIRMED_BLANKS = "confirmed_blanks"  # fact in the books: {"mapping property": people}, written by a person
 
 
 class BlankGuard:
@@ -26,6 +24,7 @@ class BlankGuard:
         self._result = result
         self._refused: Counter[str] = Counter()
         self._confirmed: dict[str, int] | None = None
+        self._given: dict[str, int] = {}
         self._looked_at: set[str] = set()
 
     async def passed(self, scope: Scope, people: int, rows: Sequence[Planned]) -> list[Planned]:
@@ -48,7 +47,8 @@ class BlankGuard:
     async def _agreed(self, what: str, count: int) -> bool:
         """Say whether a person agreed that so many lose a value, and take them off what he or she agreed to."""
         if self._confirmed is None:
-            self._confirmed = await self._fact(CONFIRMED_BLANKS)
+            self._given = await self._fact(CONFIRMED_BLANKS)
+            self._confirmed = dict(self._given)
         if self._confirmed.get(what, 0) < count:
             return False
         self._confirmed[what] -= count
@@ -60,21 +60,23 @@ class BlankGuard:
         return {str(what): int(people) for what, people in json.loads(text or "{}").items()}
 
     async def tell(self) -> None:
-        """Name what was refused in the result and in the books; what was agreed to holds for one run."""
-        for name, now in ((REFUSED_BLANKS, self._refused), (CONFIRMED_BLANKS, {})):
+        """Name what was refused in the result and in the books; what was agreed to holds for one run.
+
+        What a person agreed to while this run was under way is for the next one.
+        """
+        for name, now in ((REFUSED_BLANKS, dict(self._refused)), (CONFIRMED_BLANKS, {})):
             before = {} if self._result.preview else await self._fact(name)
+            if name == CONFIRMED_BLANKS:
+                now = {
+                    what: before[what] for what in self._refused if before.get(what, 0) != self._given.get(what, 0)
+                }
             kept = {
                 what: people for what, people in before.items() if what.split(" ", 1)[0] not in self._looked_at
             }
             if not self._result.preview and kept | now != before:
                 await self._world.books.do(self._world.books.store.put, name, json.dumps(kept | now))
         for what, people in sorted(self._refused.items()):
-            mapping, name = what.split(" ", 1)
-            self._result.worse(
-                RunState.WAITING,
-                f"{people} people would lose their {name} (mapping {mapping}), more than is usual; nothing was "
-                f"emptied. If that is right: moodle-commcare confirm-blanks {mapping} {name} --count {people}",
-            )
+            self._result.worse(RunState.WAITING, blanks(what, people).message)
 
 
 def _emptied(scope: Scope, row: Planned) -> set[str]:

@@ -13,6 +13,8 @@ from mappings.engine import CompiledMapping
 class FirstLook:
     """Counts while records are planned: owners looked for in vain, people without a number or kept out."""
 
+    creates: Counter[str] = field(default_factory=Counter)
+    """Mapping -> cases that would be made."""
     owners: Counter[str] = field(default_factory=Counter)
     """What was wrong with the owners of a record, by kind and state -> records."""
     phones: Counter[str] = field(default_factory=Counter)

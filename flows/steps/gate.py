@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from math import ceil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from adaptors.errors import AccessDenied
 from adaptors.moodle.answers import SiteInfo
@@ -12,16 +12,16 @@ from adaptors.moodle.assignments import ASSIGNMENTS, SUBMISSIONS
 from adaptors.moodle.completion import COMPLETION, CONTENTS, USERS_COURSES
 from adaptors.moodle.streams import COURSES, ENROLLED, GRADES, PROFILES, Wanted
 from flows.errors import UsageError, Waiting
+from flows.needs import CONFIRMED_KEYS, STAY_BESIDE, existing_cases, other_keys
+from flows.steps.approvals import WRITTEN, ask_about_existing, ask_about_keys, fact, forget_answered
 from flows.steps.compare import closes, keeps
 from flows.steps.recover import expect_strangers
-from flows.words import numbered
 from flows.world import World
 from mappings.engine import CompiledMapping
 
 if TYPE_CHECKING:
     from flows.run import Run
 
-WRITTEN = "written:{name}"  # fact in the books: the first run of a mapping was approved, with keys of this form
 SECONDS_A_WRITE = 2.0  # a bulk of 100 rows, for the estimate of a first run
 
 
@@ -50,53 +50,66 @@ def require_functions(site: SiteInfo, wanted: Wanted) -> None:
         )
 
 
-async def unwritten(world: World, mappings: Sequence[CompiledMapping]) -> list[str]:
-    """Return the mappings that have never been allowed to write."""
-    store = world.books.store
-    return [m.name for m in mappings if await world.books.do(store.get, WRITTEN.format(name=m.name)) is None]
-
-
 async def refuse_existing_cases(
     world: World, mappings: Sequence[CompiledMapping], rekey: Collection[str] = ()
 ) -> None:
     """Stop before a mapping's first write when CommCare has more cases of its type than the books know.
 
     Raises Waiting naming the case type and the numbers, and also for a mapping whose keys are of another form
-    than before, unless it is named in `rekey`; afterwards the mapping counts as allowed to write.
+    than before, unless it is named in `rekey` or was confirmed; afterwards the mapping counts as allowed to write.
     """
     store = world.books.store
-    others = []
+    new, others = list[CompiledMapping](), list[CompiledMapping]()
     for mapping in mappings:
         keys = await world.books.do(store.get, WRITTEN.format(name=mapping.name))
         if keys is None:
-            if sentence := await in_the_way(world, mapping):
-                raise Waiting(f"{sentence} Nothing was sent.")
-            if await _may_meet_strangers(world, mapping):
-                await expect_strangers(world, [mapping])
+            new.append(mapping)
         elif keys != _keys_of(world, mapping):
             others.append(mapping)
+    if sentences := await ask_what_is_in_the_way(world, new):
+        raise Waiting(f"{' '.join(sentences.values())} Nothing was sent.")
+    for mapping in new:
+        if await _may_meet_strangers(world, mapping):
+            await expect_strangers(world, [mapping])
     await _refuse_other_keys(world, others, rekey)
     for mapping in mappings:
-        fact = WRITTEN.format(name=mapping.name), _keys_of(world, mapping)
+        written = WRITTEN.format(name=mapping.name), _keys_of(world, mapping)
         if mapping in others:
-            await world.books.do(store.replace_keys, mapping.name, *fact)
+            await world.books.do(store.replace_keys, mapping.name, *written)
         else:
-            await world.books.do(store.put, *fact)
+            await world.books.do(store.put, *written)
+    await forget_answered(world, {mapping.name for mapping in mappings})
+
+
+async def ask_what_is_in_the_way(world: World, mappings: Sequence[CompiledMapping]) -> dict[str, str]:
+    """Write down which existing cases stop the first run of mappings, and return sentences by mapping."""
+    found = {mapping.name: await _strangers(world, mapping) for mapping in mappings}
+    there = {mapping.name: (mapping.case_type, found[mapping.name]) for mapping in mappings if found[mapping.name]}
+    await ask_about_existing(world, there)
+    return {name: _in_the_way(name, *one) for name, one in there.items()}
 
 
 async def in_the_way(world: World, mapping: CompiledMapping) -> str:
     """Say which cases stop the first run of a mapping, and what to do; "" when there are none."""
-    if mapping.existing_cases == "ignore":
-        return ""
-    there, known = await _cases_there(world, mapping)
-    if there <= known:
-        return ""
-    cases = "case" if there == 1 else "cases"
+    cases = await _strangers(world, mapping)
+    return _in_the_way(mapping.name, mapping.case_type, cases) if cases else ""
+
+
+def _in_the_way(mapping: str, case_type: str, cases: int) -> str:
+    need = existing_cases(mapping, case_type, cases)
     return (
-        f"CommCare already has {there} {cases} of type '{mapping.case_type}', the books know {known}. "
-        f"If new cases may stand beside them, write 'existing_cases: ignore' into {mapping.name}.yaml; "
+        f"{need.message} It is the same as 'existing_cases: ignore' in {mapping}.yaml; "
         "cases with our own external ids are then found again, not doubled."
     )
+
+
+async def _strangers(world: World, mapping: CompiledMapping) -> int:
+    """Return how many cases that the books do not know stop a first run; 0 when new ones may stand beside them."""
+    if mapping.existing_cases == "ignore":
+        return 0
+    there, known = await _cases_there(world, mapping)
+    agreed = int((await fact(world, STAY_BESIDE)).get(mapping.name, 0))
+    return 0 if there - known <= agreed else there - known
 
 
 async def _cases_there(world: World, mapping: CompiledMapping) -> tuple[int, int]:
@@ -110,7 +123,9 @@ async def _cases_there(world: World, mapping: CompiledMapping) -> tuple[int, int
 
 async def _may_meet_strangers(world: World, mapping: CompiledMapping) -> bool:
     """Say whether a mapping may meet cases of its own that the books lost, with something in them to be kept."""
-    if mapping.existing_cases != "ignore" or not (keeps(mapping) or closes(mapping)):
+    if not (keeps(mapping) or closes(mapping)):
+        return False
+    if mapping.existing_cases != "ignore" and mapping.name not in await fact(world, STAY_BESIDE):
         return False
     there, known = await _cases_there(world, mapping)
     return there > known
@@ -128,16 +143,21 @@ async def _refuse_other_keys(world: World, others: Sequence[CompiledMapping], re
     """
     if wrong := sorted(set(rekey) - {mapping.name for mapping in others}):
         raise UsageError(f"{wrong[0]} makes the keys that its cases have: there is nothing to make anew.")
+    given = await fact(world, CONFIRMED_KEYS)
+    agreed = {*rekey, *(m.name for m in others if given.get(m.name) == _keys_of(world, m))}
     resting = {row.mapping for row in await world.books.do(world.books.store.intents)}
-    if doubtful := sorted(resting & set(rekey)):
+    if doubtful := sorted(resting & agreed):
         raise Waiting(f"Writes of {doubtful[0]} are still waiting to be confirmed. Try again in half an hour.")
-    plan = [await _plan_of(world, mapping) for mapping in others if mapping.name not in rekey]
-    if plan:
+    asked = {mapping.name: await _asked_about(world, mapping) for mapping in others if mapping.name not in agreed}
+    if asked:
+        await ask_about_keys(world, asked)
         names = " ".join(f"--rekey {mapping.name}" for mapping in others)
+        plan = [other_keys(name, one) for name, one in asked.items()]
+        forms = " or ".join(one.form_in_words for one in plan)
         raise Waiting(
             f"The keys of cases would be others: an external_id, or site in project.yaml, was changed. "
-            f"{' '.join(plan)} Nothing was sent. Put the old text back; or, if that is meant, "
-            f"`moodle-commcare sync {names}`."
+            f"{' '.join(one.sentence for one in plan)} Nothing was sent. Put the old text back; or, if that is "
+            f"meant, `moodle-commcare sync {names}`, or in Prefect `approve`: {forms}."
         )
 
 
@@ -147,20 +167,15 @@ async def under_other_keys(world: World, mappings: Sequence[CompiledMapping]) ->
     for mapping in mappings:
         keys = await world.books.do(world.books.store.get, WRITTEN.format(name=mapping.name))
         if keys is not None and keys != _keys_of(world, mapping):
-            plan.append(await _plan_of(world, mapping))
+            plan.append(other_keys(mapping.name, await _asked_about(world, mapping)).sentence)
     return plan
 
 
-async def _plan_of(world: World, mapping: CompiledMapping) -> str:
-    """Say how many cases new keys would concern, and what would become of the old ones."""
+async def _asked_about(world: World, mapping: CompiledMapping) -> dict[str, Any]:
+    """Return how many cases new keys would concern, and what would become of the old ones."""
+    then = "stay" if mapping.when_left is None else "closed" if mapping.when_left.close else "left"
     count = await world.books.do(world.books.store.count_active, mapping.name)
-    old = "stay as they are, beside the new ones, because the mapping says nothing about leaving"
-    if mapping.when_left is not None:
-        old = "be closed" if mapping.when_left.close else "be marked as left"
-    return (
-        f"{mapping.name}.yaml has {numbered(count, 'case')} under the old keys: as many would be made anew, and "
-        f"the old ones would {old}."
-    )
+    return {"cases": count, "then": then, "keys": _keys_of(world, mapping)}
 
 
 async def first_run_plan(run: Run) -> None:
@@ -172,6 +187,7 @@ async def first_run_plan(run: Run) -> None:
     run.result.preview = True
     run.result.plan = {
         "creates": {case_type: counts.created for case_type, counts in run.result.cases.items()},
+        "new_cases": dict(run.planner.look.creates) if run.planner.look else {},
         "existing_cases": existing,
         "held_back": dict(run.result.reasons),
         **(run.planner.look.as_json() if run.planner.look else {}),

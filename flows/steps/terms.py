@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from adaptors.moodle.answers import Course
+from flows.needs import ANSWERED_TERMS, NEW_TERMS, new_term
 from flows.result import CourseResult, RunState
 from flows.steps.depart import Departures, Leaving
 from flows.steps.pull import IN_COURSE
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from mappings.engine import CompiledMapping
 
 STARTS = "course_starts"  # fact in the books: course -> the start of the term that its cases are of
-ASKED = "new_terms_asked"  # fact: course -> its new start, about which a person is asked
-ANSWERED = "new_terms_answered"  # fact: course -> [its new start, "new" or "same"]
 NEW, SAME = "new", "same"
 LATER = 28 * 86_400
 """Seconds by which a start has to move before it means another term: teachers correct it by days."""
@@ -30,8 +29,8 @@ STAYS = frozenset({"closed", "replaced", "erasing"})
 
 async def new_terms(run: Run, courses: Iterable[Course]) -> set[int]:
     """Begin the new terms that a person has confirmed; return the courses that wait and are not to be read."""
-    starts, answers = await _fact(run, STARTS), await _fact(run, ANSWERED)
-    asked, waiting = await _fact(run, ASKED), set[int]()
+    starts, answers = await _fact(run, STARTS), await _fact(run, ANSWERED_TERMS)
+    asked, waiting = await _fact(run, NEW_TERMS), set[int]()
     for course in courses:
         number, start = str(course.id), course.startdate or 0
         asked.pop(number, None)
@@ -44,7 +43,7 @@ async def new_terms(run: Run, courses: Iterable[Course]) -> set[int]:
                 continue
         starts[number] = start or starts.get(number, 0)
         answers.pop(number, None)
-    for fact, value in ((STARTS, starts), (ASKED, asked), (ANSWERED, answers)):
+    for fact, value in ((STARTS, starts), (NEW_TERMS, asked), (ANSWERED_TERMS, answers)):
         await _put(run, fact, value)
     _tell(run, waiting, asked)
     return waiting
@@ -103,11 +102,7 @@ def _tell(run: Run, waiting: Iterable[int], asked: Mapping[str, Any]) -> None:
         if str(number) not in asked:
             reason = "What became of some cases of the old term is not known yet; the next run goes on."
         else:
-            reason = (
-                f"Course {number} has a new start date, as after a reset for a new term; nothing of it was sent. "
-                f"New cases for the new term: moodle-commcare confirm-term {number} --new. It is the same term: "
-                f"moodle-commcare confirm-term {number} --same"
-            )
+            reason = new_term(number).message
             run.result.worse(RunState.WAITING, reason)
         run.result.courses[number] = CourseResult("waiting", reason=reason)
     if waiting:

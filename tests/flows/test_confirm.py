@@ -40,7 +40,7 @@ def test_all_takes_the_sum(store: Store) -> None:
 @pytest.mark.parametrize(
     ("course", "count", "words"),
     [
-        (2, 5, "The run found 4 people missing there, not 5. Give --count 4 if they left."),
+        (2, 5, "The run found 4 people missing there, not 5. Give the count 4 if they left."),
         (9, 5, r"Nothing waits to be confirmed there. Waiting: 2 \(4 people\), 3 \(7 people\)."),
         (None, 4, "The run found 11 people missing there, not 4."),
     ],

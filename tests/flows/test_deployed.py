@@ -273,7 +273,7 @@ async def test_what_a_run_leaves_in_the_ui(place: Place) -> None:
     assert "data:image/svg+xml;base64," in found["demo-last-runs"]
     assert "demo-needs-a-person" in found
     assert (place.sandbox_folder / "status.html").exists()
-    await ended(preview=True)
+    await ended(preview)
     await ended(audit)
     found = await artifacts()
     assert "# Preview: nothing was sent" in found["demo-preview"].replace("✓ ", "")

@@ -1,0 +1,87 @@
+"""The command `serve`: everything that runs by itself, and the UI to look at it, with one word."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flows.endings import plain_endings, say
+from flows.options import ENV_FILE, EnvFile, Port, read_settings
+
+if TYPE_CHECKING:
+    from flows.settings import Settings
+
+HOME = Path("var/prefect")
+SANDBOX = Path("var/sandbox")
+
+
+def serve(
+    context: typer.Context,
+    port: Port = 4200,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; this computer only, unless given.")
+    ] = "127.0.0.1",
+    receiver_port: Annotated[
+        int | None,
+        typer.Option(help="Port for webhooks; else RECEIVER_PORT, or 4201. 0 takes a free one.", min=0, max=65535),
+    ] = None,
+    sandbox: Annotated[
+        bool, typer.Option("--sandbox", help="Serve against a made-up Moodle and CommCare; needs no account.")
+    ] = False,
+    home: Annotated[Path, typer.Option(help="Folder for Prefect's own data and all logs.")] = HOME,
+    env_file: EnvFile = ENV_FILE,
+) -> None:
+    """Serve Prefect with its UI, all deployments and the receiver of webhooks, until Ctrl-C."""
+    from flows.clock import SystemClock
+    from flows.serve import Plan, Serving, free_port
+
+    group = context.parent.command if context.parent else None
+    with plain_endings(), _systems(sandbox, env_file) as (settings, env, file, tick):
+        plan = Plan(
+            settings,
+            env,
+            file,
+            (SANDBOX / "prefect" if sandbox and home == HOME else home).absolute(),
+            host,
+            port or free_port(host),
+            _receiver_port(settings, receiver_port) or free_port(host),
+            has_receiver="receiver" in getattr(group, "commands", {}),
+            first_run=sandbox,
+            tick=tick,
+        )
+        Serving(plan, SystemClock(), say).run()
+        say("Ended.")
+
+
+Systems = tuple["Settings", Mapping[str, str], str, Callable[[], None]]
+
+
+@contextmanager
+def _systems(sandbox: bool, env_file: Path) -> Iterator[Systems]:
+    """Give the settings of the runs, their environment and settings file, and what is to be done all the time."""
+    if not sandbox:
+        yield read_settings(env_file), dict(os.environ), str(env_file), lambda: None
+        return
+    from flows.redact import install
+    from flows.sandbox import changes_on_enter, make_sandbox, serving
+    from flows.settings import KNOWN, load_settings
+
+    box = make_sandbox()
+    with serving(box, SANDBOX.absolute(), keep=True) as made:
+        settings = load_settings(made, None)
+        install(settings.secrets())
+        say(
+            f"A made-up Moodle and CommCare are running; the mappings in {SANDBOX / 'mappings'} are yours to play "
+            "with. Enter changes something in Moodle."
+        )
+        own = {name: value for name, value in os.environ.items() if name not in KNOWN}
+        yield settings, {**own, **made}, "", changes_on_enter(box, say)
+
+
+def _receiver_port(settings: Settings, given: int | None) -> int:
+    return settings.receiver_port if given is None else given

@@ -1,0 +1,103 @@
+"""First runs, existing cases and other keys: what a run asked about them, and what a person answered.
+
+An approved first run carries the number of cases that the plan showed. What is made then cannot be taken back, so
+a mapping that was edited since, or whose plan has grown, is asked about again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+from flows.needs import APPROVED, CONFIRMED_KEYS, EXISTING, FIRST_RUNS, OTHER_KEYS, STAY_BESIDE
+from flows.world import World
+from mappings.engine import CompiledMapping, Guards
+
+WRITTEN = "written:{name}"  # fact in the books: the first run of a mapping was approved, with keys of this form
+
+
+async def fact(world: World, name: str) -> dict[str, Any]:
+    """Return a fact of this module, by mapping."""
+    text = await world.books.do(world.books.store.get, name)
+    found: dict[str, Any] = json.loads(text or "{}")
+    return found
+
+
+async def put(world: World, name: str, value: Mapping[str, Any]) -> None:
+    """Write a fact of this module when it is another one."""
+    if value != await fact(world, name):
+        await world.books.do(world.books.store.put, name, json.dumps(value, sort_keys=True))
+
+
+async def unwritten(world: World, mappings: Iterable[CompiledMapping]) -> list[str]:
+    """Return the mappings that have never been allowed to write."""
+    store = world.books.store
+    return [m.name for m in mappings if await world.books.do(store.get, WRITTEN.format(name=m.name)) is None]
+
+
+def print_of(mapping: CompiledMapping) -> str:
+    """Return what says whether a mapping is still the one that was planned with."""
+    text = json.dumps(dict(mapping.fingerprints), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+async def approved(world: World, mappings: Iterable[CompiledMapping]) -> dict[str, int]:
+    """Return the approved number of new cases by mapping; an approval of another text of it does not count."""
+    given = await fact(world, APPROVED)
+    return {
+        mapping.name: int(given[mapping.name]["creates"])
+        for mapping in mappings
+        if given.get(mapping.name, {}).get("print") == print_of(mapping)
+    }
+
+
+def has_grown(now: int, agreed: int, guards: Guards) -> bool:
+    """Say whether a plan makes more than was agreed to, by more than the guard of a run: 5 cases, or 5 %."""
+    return now > agreed + max(guards.run_cases, agreed * guards.run_percent / 100)
+
+
+async def planned_before(world: World, mapping: CompiledMapping) -> bool:
+    """Say whether a plan of this mapping, as it is now, waits for a person already."""
+    asked = (await fact(world, FIRST_RUNS)).get(mapping.name, {})
+    return bool(asked.get("print") == print_of(mapping))
+
+
+async def ask(world: World, creates: Mapping[str, int], mappings: Sequence[CompiledMapping]) -> dict[str, Any]:
+    """Write down the plans of first runs that a person has to approve, and return all that wait.
+
+    What was approved before and is asked about again counts as not approved.
+    """
+    asked = await fact(world, FIRST_RUNS)
+    for mapping in mappings:
+        asked[mapping.name] = {
+            "case_type": mapping.case_type,
+            "creates": creates.get(mapping.name, 0),
+            "print": print_of(mapping),
+        }
+    await put(world, FIRST_RUNS, asked)
+    names = {mapping.name for mapping in mappings}
+    given = await fact(world, APPROVED)
+    await put(world, APPROVED, {name: one for name, one in given.items() if name not in names})
+    return {name: asked[name] for name in names}
+
+
+async def ask_about_existing(world: World, there: Mapping[str, tuple[str, int]]) -> None:
+    """Write down the mappings whose first run would set new cases beside some: case type and their number."""
+    found = {name: {"case_type": case_type, "cases": cases} for name, (case_type, cases) in there.items()}
+    await put(world, EXISTING, await fact(world, EXISTING) | found)
+
+
+async def ask_about_keys(world: World, cases: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write down the mappings that would make their cases anew."""
+    await put(world, OTHER_KEYS, await fact(world, OTHER_KEYS) | dict(cases))
+
+
+async def forget_answered(world: World, written: Collection[str]) -> None:
+    """Let go what was asked and answered about mappings that write now, and about those that are no more."""
+    enabled = {mapping.name for mapping in world.project.mappings}
+    for name in (FIRST_RUNS, APPROVED, EXISTING, STAY_BESIDE, OTHER_KEYS, CONFIRMED_KEYS):
+        before = await fact(world, name)
+        kept = {mapping: one for mapping, one in before.items() if mapping in enabled and mapping not in written}
+        await put(world, name, kept)
