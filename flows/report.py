@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from logging import Logger, LoggerAdapter
 from uuid import UUID
@@ -138,7 +138,6 @@ async def followed(site: str, log: Log) -> AsyncIterator[Follower]:
         await asyncio.wait({task}, timeout=FAREWELL)
     finally:
         task.cancel()
-        with suppress(asyncio.CancelledError, Exception):
-            await task
-        if not task.cancelled() and (error := task.exception()) is not None:
+        await asyncio.wait({task}, timeout=FAREWELL)
+        if task.done() and not task.cancelled() and (error := task.exception()) is not None:
             log.info("The progress was not shown in Prefect's artifacts (%s).", type(error).__name__)

@@ -75,11 +75,6 @@ class Place:
             await world.close()
 
     @property
-    def sandbox_folder(self) -> Path:
-        """Return where the books are."""
-        return Path(self.env["STATE_KEY_FILE"]).parent
-
-    @property
     def writes(self) -> int:
         """Return how many writes CommCare has got."""
         return self.sandbox.commcare.requests["write"]
@@ -251,33 +246,6 @@ async def test_cancelled_run_lets_go_of_the_lease(place: Place) -> None:
         await task
     place.sandbox.moodle.latency = None
     assert "Completed" == (await ended())[1]
-
-
-async def artifacts() -> dict[str, str]:
-    """Return the newest artifact of each key, as a line and a text."""
-    async with get_client() as client:
-        found = await client.read_latest_artifacts(limit=50)
-    return {one.key: f"{one.description}\n{one.data}" for one in found}
-
-
-@marked
-async def test_what_a_run_leaves_in_the_ui(place: Place) -> None:
-    """Summary, questions, last runs and progress, by keys that stay; previews and audits have their own."""
-    assert "Waiting" == (await ended())[1]
-    assert "What the first run would do" in (await artifacts())["demo-run"]
-    await place.approve()
-    await ended()
-    found = await artifacts()
-    assert "Completed: 0 records sent.\n# ✓ Completed" in found["demo-run"]
-    assert "Completed: 0 records sent.\n100" == found["demo-progress"].removesuffix(".0")
-    assert "data:image/svg+xml;base64," in found["demo-last-runs"]
-    assert "demo-needs-a-person" in found
-    assert (place.sandbox_folder / "status.html").exists()
-    await ended(preview)
-    await ended(audit)
-    found = await artifacts()
-    assert "# Preview: nothing was sent" in found["demo-preview"].replace("✓ ", "")
-    assert "# ✓ Audit: completed" in found["demo-audit"]
 
 
 # --- without a server ---------------------------------------------------------------------------------------
