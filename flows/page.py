@@ -26,7 +26,7 @@ from flows.status_words import (
     short_moment,
     unread,
 )
-from flows.words import duration, numbered
+from flows.words import duration
 
 WIDE, NARROW = 720, 340  # units of a chart on a screen, and on a phone
 COURSES = 500  # lines of the table; the chart counts all
@@ -113,10 +113,9 @@ def _courses(status: Status) -> Iterator[str]:
             ]
             for one in courses[:COURSES]
         ]
-        title = "The courses read longest ago" if len(courses) > OPEN else "All courses"
+        some = "Those read longest ago" if len(courses) > COURSES else "All courses, those read longest ago first"
+        title = f"{some} ({len(rows):,})"
         yield _table(title, ("course", "people", "last complete read", "age", "failed since"), rows)
-    if len(courses) > COURSES:
-        yield f"<p>... and {numbered(len(courses) - COURSES, 'course')} more, read later than these.</p>"
     yield f"<p>{escape(unread(status))}</p>" if unread(status) else ""
 
 

@@ -166,7 +166,8 @@ def _runs(status: Status) -> Iterator[str]:
         title = length_chart(status).title
         yield f"![{marked(title)}](data:image/svg+xml;base64,{picture})"
         yield f"{marked(title)}."
-        yield _table(RUN_HEADINGS, (run_cells(run, status) for run in status.runs), left={1})
+        rows = ([cell.replace(" ", "\u00a0") for cell in run_cells(run, status)] for run in status.runs)
+        yield _table(RUN_HEADINGS, rows, left={1})  # cells that do not break: Prefect's column is narrow
 
 
 def _audit(found: Audit) -> Iterator[str]:

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from flows.show import HEADINGS
 from flows.status import AT_WORK, NOT_SENT, ROW_STATES, SENT, CourseStatus, ProblemStatus, RunStatus, Status
-from flows.words import DAY, HOUR, ago, duration, listed, numbered
+from flows.words import DAY, HOUR, MINUTE, ago, duration, listed, numbered
 
 SIGNS = {
     "completed": "✓",
@@ -58,7 +58,7 @@ def headline(status: Status) -> str:
 
 
 def run_words(run: RunStatus) -> str:
-    """Return what a run did: 3 records sent, 1 not sent, 2 courses not read, 40 seconds."""
+    """Return what a run did: 3 records sent, 1 not sent, 2 courses not read, 42 s."""
     parts = [f"{numbered(run.sent, 'record')} sent" if run.sent else "nothing sent"]
     parts += [f"{run.not_sent:,} not sent"] if run.not_sent else []
     parts += [f"{numbered(run.failed_courses, 'course')} not read"] if run.failed_courses else []
@@ -66,10 +66,13 @@ def run_words(run: RunStatus) -> str:
 
 
 def took(run: RunStatus) -> str:
-    """Return how long a run took."""
+    """Return how long a run took, short: 0.8 s, 42 s, 12 min, 2.5 h."""
     if run.seconds is None:
         return "at work" if run.state == AT_WORK else "never finished"
-    return f"{run.seconds:.1f} s" if run.seconds < 10 else duration(run.seconds)
+    for unit, mark in ((HOUR, "h"), (MINUTE, "min")):
+        if run.seconds >= unit:
+            return f"{run.seconds / unit:.1f}".removesuffix(".0") + f" {mark}"
+    return f"{run.seconds:.1f} s" if run.seconds < 10 else f"{run.seconds:.0f} s"
 
 
 def run_cells(run: RunStatus, status: Status) -> list[str]:
