@@ -160,7 +160,7 @@ class Serving:
                 raise StateError(self._obituary(child, "did not start"))
             if self.clock.monotonic() > until:
                 raise StateError(
-                    f"The {child.name} did not answer for {STARTS_WITHIN:.0f} seconds. See {child.log}."
+                    f"The process '{child.name}' gave no answer for {STARTS_WITHIN:.0f} seconds. See {child.log}."
                 )
             self.stopped.wait(STEP)
 
@@ -180,8 +180,8 @@ class Serving:
     def _obituary(self, child: Child, what: str) -> str:
         how = f"signal {-child.code}" if child.code and child.code < 0 else f"exit code {child.code}"
         return (
-            f"The process '{child.name}' {what} ({how}). Its last line: {child.last_words()} All is in {child.log}. "
-            "Everything else was stopped too; start it again."
+            f"The process '{child.name}' {what} ({how}), so everything was stopped; start it again. "
+            f"Its last line: {child.last_words()} All is in {child.log}."
         )
 
     def _say_where(self) -> None:
