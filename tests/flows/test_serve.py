@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import sqlite3
@@ -25,6 +26,7 @@ from flows.serve import Plan, Serving, answers, check_ports, free_port, is_free
 from flows.settings import load_settings
 from state import StateError
 from tests.flows.terminal import Terminal
+from tests.test_docs import COMMANDS
 
 ENV = {
     "MOODLE_URL": "http://127.0.0.1:9",
@@ -154,6 +156,32 @@ def test_settings_are_wanted_before_anything_starts(terminal: Terminal) -> None:
     told = terminal.run("serve")
     assert (2, True) == (told.code, "Missing: MOODLE_URL" in told.text)
     assert not Path("var/prefect").exists()
+
+
+def test_wrong_mappings_are_told_and_served_all_the_same(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A line says that runs will fail; the UI comes up, since that is where somebody looks."""
+    served: list[Serving] = []
+    monkeypatch.setattr(Serving, "run", lambda self: served.append(self))
+    student = terminal.mappings / "student.yaml"
+    student.write_text(student.read_text().replace("firstname, transform", "fristname, transform"))
+    told = terminal.run("serve", "--port", "0", "--receiver-port", "0")
+    assert (0, 1) == (told.code, len(served))
+    assert re.search(
+        r"The mappings are not right: student\.yaml, line \d+: .*fristname.* Every run fails", told.text
+    )
+
+
+def test_the_receiver_has_its_port(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """RECEIVER_PORT is the setting, the option wins, and it is served once there is such a command."""
+    served: list[Serving] = []
+    monkeypatch.setattr(Serving, "run", lambda self: served.append(self))
+    terminal.env["RECEIVER_PORT"] = "4321"
+    for options in ((), ("--receiver-port", "5432")):
+        assert 0 == terminal.run("serve", *options).code
+    assert [4321, 5432] == [one.plan.receiver_port for one in served]
+    assert {any(path == ("receiver",) for path in COMMANDS)} == {one.plan.has_receiver for one in served}
 
 
 # --- the environment of Prefect -----------------------------------------------------------------------------
