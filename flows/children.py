@@ -97,7 +97,7 @@ class Children:
         for child in reversed(self.running):
             child.signal(signal.SIGTERM)
             if not self._wait(child, hurry):
-                say(f"The {child.name} did not end by itself and was killed.")
+                say(f"The process '{child.name}' did not end in time and was killed.")
             child.kill_group()
         self.running.clear()
 

@@ -65,7 +65,9 @@ Systems = tuple["Settings", Mapping[str, str], str, Callable[[], None]]
 def _systems(sandbox: bool, env_file: Path) -> Iterator[Systems]:
     """Give the settings of the runs, their environment and settings file, and what is to be done all the time."""
     if not sandbox:
-        yield read_settings(env_file), dict(os.environ), str(env_file), lambda: None
+        settings = read_settings(env_file)
+        _warn_of_mappings(settings)
+        yield settings, dict(os.environ), str(env_file), lambda: None
         return
     from flows.redact import install
     from flows.sandbox import changes_on_enter, make_sandbox, serving
@@ -81,6 +83,22 @@ def _systems(sandbox: bool, env_file: Path) -> Iterator[Systems]:
         )
         own = {name: value for name, value in os.environ.items() if name not in KNOWN}
         yield settings, {**own, **made}, "", changes_on_enter(box, say)
+
+
+def _warn_of_mappings(settings: Settings) -> None:
+    """Say when the mappings are not right: runs fail until they are, and the UI is there to tell."""
+    from flows.open import open_project
+    from mappings.engine import MappingError
+
+    try:
+        open_project(settings)
+    except MappingError as error:
+        first = next((one for one in error.problems if one.severity == "error"), error.problems[0])
+        say(
+            f"The mappings are not right: {Path(first.path).name}, line {first.line}: "
+            f"{first.sentence.rstrip('.')}. Every run fails until they are; "
+            "`moodle-commcare mappings check` shows all that is wrong."
+        )
 
 
 def _receiver_port(settings: Settings, given: int | None) -> int:

@@ -16,6 +16,7 @@ from flows.errors import UsageError
 
 NAME = "prefect.yaml"
 SHIPPED = Path(__file__).parent.parent / NAME
+UNKNOWN = "extra_forbidden"
 OURS = frozenset({"moodle", "commcare"})
 """The tags by which our deployments are known in Prefect."""
 
@@ -97,8 +98,9 @@ def read_deployments(path: Path) -> tuple[Deployment, ...]:
     try:
         return tuple(_File.model_validate(yaml.safe_load(path.read_text(encoding="utf-8"))).deployments)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise UsageError(f"{path.name} is not right at {where}: {first['msg']}.") from None
+        found = error.errors(include_url=False, include_input=False)
+        first = min(found, key=lambda one: one["type"] != UNKNOWN)
+        what = "there is no such key" if first["type"] == UNKNOWN else first["msg"]
+        raise UsageError(f"{path.name} is not right at {'.'.join(map(str, first['loc']))}: {what}.") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UsageError(f"{path.name} cannot be read: {' '.join(str(error).split())}.") from None

@@ -93,9 +93,8 @@ class Need:
     @property
     def message(self) -> str:
         """Return the sentence with both ways to say yes, for the result of a run."""
-        return (
-            f"{self.sentence} If that is right: `{self.command}`, or in Prefect `approve`: {self.form_in_words}."
-        )
+        ways = f"{self.if_so}: `{self.command}`, or in Prefect `approve`: {self.form_in_words}."
+        return " ".join(part for part in (self.sentence, ways, self.or_else) if part)
 
 
 def needs(store: Store) -> list[Need]:

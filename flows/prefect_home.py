@@ -86,7 +86,7 @@ def check_database(home: Path, env: Mapping[str, str]) -> None:
     file = home / "prefect.db"
     if env.get(DATABASE) or not file.exists():
         return
-    aside = f"mv {file} {file}.old"
+    aside = f"mv {home} {home}.old"
     try:
         with closing(sqlite3.connect(file, timeout=5, isolation_level=None)) as database:
             database.execute("BEGIN IMMEDIATE")
@@ -103,12 +103,12 @@ def check_database(home: Path, env: Mapping[str, str]) -> None:
     except sqlite3.DatabaseError:
         raise StateError(
             f"Prefect's database {file} is damaged. It holds only the history of runs; what was sent is in the "
-            f"books. Put it aside and start again: {aside}"
+            f"books. Put the folder aside and start again: {aside}"
         ) from None
     if versions - known_versions() and known_versions():
         raise StateError(
             f"Prefect's database {file} was made by a newer Prefect than this one. Install that version again, or "
-            f"put the database aside (only the history of runs is lost): {aside}"
+            f"put the folder aside (only the history of runs is lost): {aside}"
         )
 
 

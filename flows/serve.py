@@ -88,7 +88,8 @@ class Serving:
                 self._start()
                 self._watch()
             finally:
-                self.say("Stopping; runs under way may finish what they are at. Ctrl-C again ends at once.")
+                if self.stopped.is_set():
+                    self.say("Stopping; runs under way finish what they are at. Ctrl-C again ends at once.")
                 self.children.stop(self.hurry, self.say)
                 self.told.unlink(missing_ok=True)
 
@@ -159,7 +160,7 @@ class Serving:
                 raise StateError(self._obituary(child, "did not start"))
             if self.clock.monotonic() > until:
                 raise StateError(
-                    f"The {child.name} did not answer for {STARTS_WITHIN:.0f} seconds. See {child.log}."
+                    f"The process '{child.name}' gave no answer for {STARTS_WITHIN:.0f} seconds. See {child.log}."
                 )
             self.stopped.wait(STEP)
 
@@ -179,8 +180,8 @@ class Serving:
     def _obituary(self, child: Child, what: str) -> str:
         how = f"signal {-child.code}" if child.code and child.code < 0 else f"exit code {child.code}"
         return (
-            f"The {child.name} {what} ({how}). Its last line: {child.last_words()} All is in {child.log}. "
-            "Everything else was stopped too; start it again."
+            f"The process '{child.name}' {what} ({how}), so everything was stopped; start it again. "
+            f"Its last line: {child.last_words()} All is in {child.log}."
         )
 
     def _say_where(self) -> None:
@@ -189,7 +190,7 @@ class Serving:
         if plan.host not in ("127.0.0.1", "::1", "localhost"):
             self.say("Prefect asks for no password: whoever reaches this address can start and approve runs.")
         if "first run" in found:
-            self.say(f"First run:  {plan.url}/runs/flow-run/{found['first run']}")
+            self.say(f"First run:  {plan.url}/v2/runs/flow-run/{found['first run']}")
         self.say(f"UI:         {plan.url}")
         self.say(f"API:        {plan.url}/api")
         where = f"http://{in_url(plan.host)}:{plan.receiver_port}"

@@ -8,9 +8,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import sys
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
@@ -31,6 +32,14 @@ from flows.deployments import OURS, Deployment, find_file, read_deployments
 LEFT = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
 SYNC = "sync"
 PAGE = 200
+STEP = 0.05
+PARENT = os.getppid()
+RUNS_END_WITHIN = 10.0
+"""Seconds that runs get to end in good order when there is no server; they would wait for it much longer."""
+ALL_END_WITHIN = 40.0
+"""Seconds after which whatever is left is killed."""
+POLLS_EVERY = 3
+"""Seconds between looks for runs to start; a person who filled in a form waits for it."""
 
 
 def runner_deployment(one: Deployment) -> RunnerDeployment:
@@ -93,7 +102,7 @@ async def _runs(client: PrefectClient, ids: Sequence[UUID], wanted: dict[str, ob
 
 async def serve(told: Path) -> None:
     """Serve until SIGTERM; writes the ids of the deployments, and of a first run in the sandbox, into `told`."""
-    runner = Runner(name="moodle-commcare", pause_on_shutdown=False)
+    runner = Runner(name="moodle-commcare", pause_on_shutdown=False, query_seconds=POLLS_EVERY)
     ids = await register(runner, read_deployments(find_file()))
     found = {name: str(number) for name, number in ids.items()}
     async with get_client() as client:
@@ -101,8 +110,48 @@ async def serve(told: Path) -> None:
         if os.environ.get("SERVE_FIRST_RUN"):
             run = await client.create_flow_run_from_deployment(ids[SYNC])
             found["first run"] = str(run.id)
-    told.write_text(json.dumps(found))
-    await runner.start()
+    await _until_told_to_stop(runner, lambda: told.write_text(json.dumps(found)))
+
+
+async def _until_told_to_stop(runner: Runner, ready: Callable[[], object]) -> None:
+    """Start the runs that are due until SIGTERM; then cancel those under way, and wait until they have ended.
+
+    The runner's own answer to SIGTERM ends this process at once and leaves its runs without an end.
+    """
+    stopping = asyncio.Event()
+    at_work = asyncio.ensure_future(runner.start())
+    while not runner.started and not at_work.done():
+        await asyncio.sleep(STEP)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
+    ready()
+    told = asyncio.ensure_future(stopping.wait())
+    await asyncio.wait({at_work, told}, return_when=asyncio.FIRST_COMPLETED)
+    if stopping.is_set():
+        await _end_runs(runner)
+    told.cancel()
+    await at_work
+
+
+async def _end_runs(runner: Runner) -> None:
+    """Cancel the runs under way, so that each ends in good order and Prefect knows of it.
+
+    Without a server nothing can be cancelled, and this process would try for ever: then the runs are told to end
+    by a signal, and after a while whatever is left is killed, this process too. The next `serve` tidies up.
+    """
+    asyncio.get_running_loop().call_later(ALL_END_WITHIN, os.killpg, os.getpgrp(), signal.SIGKILL)
+    if os.getppid() == PARENT and await _server_answers():
+        await runner.astop()
+        return
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    os.killpg(os.getpgrp(), signal.SIGTERM)
+    await asyncio.sleep(RUNS_END_WITHIN)
+    os.killpg(os.getpgrp(), signal.SIGKILL)
+
+
+async def _server_answers() -> bool:
+    """Say whether the server is still there."""
+    async with get_client() as client:
+        return await client.api_healthcheck() is None
 
 
 if __name__ == "__main__":
