@@ -11,6 +11,7 @@ from typing import Any
 
 import typer
 
+from flows.aftermath import look_back
 from flows.audit import audit
 from flows.audited import Audit
 from flows.check import run_checks
@@ -33,7 +34,9 @@ def run_once(settings: Settings, options: Options) -> Result:
             world = open_world(settings)
             try:
                 with shown_progress() as progress:
-                    return await sync_once(world, options, progress)
+                    result = await sync_once(world, options, progress)
+                await look_back(world, settings)
+                return result
             finally:
                 await world.close()
 

@@ -14,6 +14,7 @@ from flows.cli_mappings import mappings_app
 from flows.cli_problems import audit, problems_app
 from flows.cli_serve import serve
 from flows.cli_state import person_app, state_app
+from flows.cli_status import metrics, status
 from flows.endings import FAILED, NAME, OK, POSTPONED, command, fail, plain_endings, print_json, say, wrapped
 from flows.options import (
     ENV_FILE,
@@ -47,6 +48,8 @@ app.command()(audit)
 app.command()(history)
 app.command()(phones)
 app.command()(gaps)
+app.command()(status)
+app.command()(metrics)
 app.command()(serve)
 for name, answer in ANSWERS.items():
     app.command(name)(answer)

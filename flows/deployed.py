@@ -16,15 +16,19 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from adaptors.errors import AdaptorError
+from flows.aftermath import look_back
 from flows.audit import audit as audit_once
 from flows.audited import Audit
 from flows.errors import UsageError
 from flows.open import open_world
 from flows.redact import install
+from flows.report import audit_artifacts, followed, look_artifacts, publish, run_artifacts
 from flows.result import Result, RunState
+from flows.run_markdown import run_line
 from flows.settings import DEFAULT_FILE, SETTINGS_FILE, Settings, SettingsError, load_settings
 from flows.sync import Options
 from flows.sync import sync as sync_once
+from flows.world import both
 from mappings.engine import MappingError
 from state import StateError
 
@@ -89,7 +93,7 @@ async def audit(repair: bool = False) -> State[None]:
     """
     log = get_run_logger()
     try:
-        found = await _audit(repair)
+        found = await _audit(repair, log)
     except Exception as error:
         log.error(detail(error))
         return Failed(message=reason(error))
@@ -111,14 +115,19 @@ def settings_here() -> Settings:
     return settings
 
 
-async def _audit(repair: bool) -> Audit:
+async def _audit(repair: bool, log: Logger | LoggerAdapter[Logger]) -> Audit:
     """Audit with the settings of the worker; the books are let go whatever happens."""
     settings = settings_here()
     world = open_world(settings)
+    site = world.project.site
     try:
-        return await audit_once(world, repair=repair)
+        async with followed(f"{site}-audit", log) as follower:
+            found = await audit_once(world, repair=repair, progress=follower)
+            follower.end(found.summary)
     finally:
         await world.close()
+    await publish(audit_artifacts(site, found), log)
+    return found
 
 
 async def _run(options: Options, log: Logger | LoggerAdapter[Logger]) -> Result:
@@ -130,10 +139,16 @@ async def _run(options: Options, log: Logger | LoggerAdapter[Logger]) -> Result:
             log.info("%s: %d of %d", stage, done, total)
 
     world = open_world(settings)
+    site = world.project.site
     try:
-        return await sync_once(world, options, tell)
+        async with followed(site, log) as follower:
+            result = await sync_once(world, options, both(tell, follower))
+            follower.end(run_line(result))
+        status = None if options.preview else await look_back(world, settings, log)
     finally:
         await world.close()
+    await publish(run_artifacts(site, result, status) if status else look_artifacts(site, result), log)
+    return result
 
 
 def summary(result: Result) -> list[str]:

@@ -60,6 +60,8 @@ class Result:
     cases: dict[str, CaseCounts] = field(default_factory=dict)
     requests: dict[str, dict[str, int]] = field(default_factory=lambda: {"moodle": {}, "commcare": {}})
     seconds: float = 0.0
+    by_course: dict[int, Counter[str]] = field(default_factory=dict)
+    """Course (0: the people of the site) -> records by what happened to them; unchanged ones are not counted."""
     reasons: Counter[str] = field(default_factory=Counter)
     """Why records were held back or have a problem: reason code -> records."""
     messages: list[str] = field(default_factory=list)
@@ -77,6 +79,13 @@ class Result:
         """Return the counts of a case type."""
         return self.cases.setdefault(case_type, CaseCounts())
 
+    def count(self, case_type: str, course: int, what: str, records: int = 1) -> None:
+        """Count records of a case type in a course; `what` is a name of CaseCounts."""
+        counts = self.of(case_type)
+        setattr(counts, what, getattr(counts, what) + records)
+        if records:
+            self.by_course.setdefault(course, Counter())[what] += records
+
     def worse(self, state: RunState, message: str = "") -> None:
         """Note a state; the more serious one stays. Failed outranks waiting, waiting outranks degraded."""
         order = [RunState.COMPLETED, RunState.DEGRADED, RunState.WAITING, RunState.POSTPONED, RunState.FAILED]
@@ -90,7 +99,10 @@ class Result:
             "run_id": self.run_id,
             "state": str(self.state),
             "preview": self.preview,
-            "courses": {str(number): _course_json(course) for number, course in sorted(self.courses.items())},
+            "courses": {
+                str(number): _course_json(course, self.by_course.get(number))
+                for number, course in sorted(self.courses.items())
+            },
             "cases": {case_type: vars(counts) for case_type, counts in self.cases.items()},
             "requests": self.requests,
             "seconds": round(self.seconds, 2),
@@ -102,6 +114,6 @@ class Result:
         }
 
 
-def _course_json(course: CourseResult) -> dict[str, Any]:
+def _course_json(course: CourseResult, cases: Counter[str] | None) -> dict[str, Any]:
     found: dict[str, Any] = {"state": course.state, "people": course.people, "seconds": round(course.seconds, 2)}
-    return found | ({"reason": course.reason} if course.reason else {})
+    return found | ({"cases": dict(cases)} if cases else {}) | ({"reason": course.reason} if course.reason else {})

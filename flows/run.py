@@ -106,9 +106,9 @@ class Run:
         """Add what happened to a scope's records to the result."""
         if scope.waiting and scope.mapping.source not in PATIENT:
             self.unsettled.add(scope.mapping.name)
-        counts = self.result.of(scope.mapping.case_type)
-        counts.held_back += scope.held_back
-        counts.problems += sum(1 for problem in scope.problems if problem.property and not problem.holds)
+        of_values = sum(1 for problem in scope.problems if problem.property and not problem.holds)
+        self.result.count(scope.mapping.case_type, scope.number, "held_back", scope.held_back)
+        self.result.count(scope.mapping.case_type, scope.number, "problems", of_values)
         self.result.worrying += scope.held_back - scope.waiting
         self.result.reasons.update(problem.reason for problem in scope.problems)
 

@@ -20,6 +20,7 @@ from flows.env_file import parsed
 from flows.limits import quiet_hours
 
 DEFAULT_FILE = Path(".env")
+OFF = "off"
 SETTINGS_FILE = "SETTINGS_FILE"
 """Variable by which `serve` names the settings file to the runs that it starts; "" for none."""
 FAMILIES = ("MOODLE_", "COMMCARE_", "STATE_")
@@ -63,6 +64,7 @@ class Settings(BaseModel):
     commcare_password: Secret
     state_url: str = Field(default="sqlite:///var/state.db", repr=False)  # may hold a password
     state_key_file: Path = Path("var/state.key")
+    state_page_file: Path | None = None
     mappings_dir: Path = Path("mappings")
     moodle_ca_file: Path | None = None
     commcare_ca_file: Path | None = None
@@ -75,6 +77,14 @@ class Settings(BaseModel):
     lease_ttl_s: Seconds = 600.0
     state_history_days: int = Field(default=90, ge=1, le=3650)
     receiver_port: int = Field(default=4201, ge=1, le=65535)
+
+    @property
+    def page_file(self) -> Path | None:
+        """Return where each run leaves the status page, beside the key file unless said; None for nowhere."""
+        if self.state_page_file is not None:
+            return None if str(self.state_page_file) == OFF else self.state_page_file.expanduser()
+        stem = self.state_key_file.stem
+        return self.state_key_file.with_name("status.html" if stem == "state" else f"status-{stem}.html")
 
     def secrets(self) -> list[str]:
         """Return the values that must never be shown, for the filter of the logs."""
@@ -135,7 +145,9 @@ def beside_file(values: Values, env_file: Path | None) -> Values:
     places = {"MAPPINGS_DIR": "mappings", "STATE_KEY_FILE": "var/state.key"}
     usual = {name: values.get(name, "").strip() or place for name, place in places.items()}
     files = {
-        name: text for name, text in values.items() if name in KNOWN and name.endswith("_FILE") and text.strip()
+        name: text
+        for name, text in values.items()
+        if name in KNOWN and name.endswith("_FILE") and text.strip() not in ("", OFF)
     }
     found = {name: str(folder / Path(text.strip()).expanduser()) for name, text in {**usual, **files}.items()}
     if "STATE_URL_FILE" not in values:

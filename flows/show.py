@@ -61,7 +61,7 @@ def show_plan(result: Result) -> None:
     """Print what a first run would do, for a person to approve."""
     console = _console()
     console.print(Text("This is the first run of these mappings. It would", "bold"))
-    for line in _plan_lines(result.plan):
+    for line in plan_lines(result.plan):
         console.print(Text(laid_out(line, first="- ", then="  ")))
 
 
@@ -149,7 +149,8 @@ def _notes(result: Result) -> Iterator[str]:
                 yield f"No record became a '{case_type}' case; `moodle-commcare check` says why."
 
 
-def _plan_lines(plan: Mapping[str, Any]) -> Iterator[str]:
+def plan_lines(plan: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what a first run would do, each the end of a sentence that begins with "It would"."""
     for case_type, count in plan["creates"].items():
         cases = numbered(count, f"'{case_type}' case")
         yield f"create {cases}"

@@ -31,7 +31,7 @@ from flows.steps.leave import leave
 from flows.steps.people import sync_people
 from flows.steps.recover import heed_clock, know_them_all, recover, strangers
 from flows.steps.rosters import read_people
-from flows.steps.select import Selection, only_these, select_courses
+from flows.steps.select import Selection, only_these, remember_selection, select_courses
 from flows.steps.terms import new_terms
 from flows.steps.verdict import judge
 from flows.world import Progress, World, silent
@@ -149,6 +149,7 @@ async def _work(run: Run, options: Options) -> None:
             await ask_before_first_runs(run, look, some_courses=bool(options.courses))
         await refuse_existing_cases(world, run.mappings, options.rekey)
         await world.books.do(world.books.store.bind_target, *world.target)  # only now that both have answered
+        await remember_selection(world, selected)
     run.planner.strangers = await strangers(world)
     run.read = {course.id for course in courses}
     try:

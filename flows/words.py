@@ -30,3 +30,21 @@ def listed(words: Sequence[str], most: int = 8) -> str:
     """Join words for a line that must not grow without end."""
     more = f" and {len(words) - most} more" if len(words) > most else ""
     return ", ".join(words[:most]) + more
+
+
+MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
+
+
+def duration(seconds: float) -> str:
+    """Return how long something is in its largest unit: 40 seconds, 5 minutes, 3 hours, 2 days."""
+    for unit, noun in ((DAY, "day"), (HOUR, "hour"), (MINUTE, "minute")):
+        if seconds >= unit:
+            return numbered(int(seconds // unit), noun)
+    return numbered(max(0, int(seconds)), "second")
+
+
+def ago(then: float, now: float) -> str:
+    """Return how long ago a moment was, "never" for 0.0; a moment to come counts as now."""
+    if not then:
+        return "never"
+    return "just now" if now - then < MINUTE else f"{duration(now - then)} ago"

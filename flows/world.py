@@ -54,6 +54,16 @@ def silent(stage: str, done: int, total: int) -> None:
     """Tell nobody."""
 
 
+def both(one: Progress, other: Progress) -> Progress:
+    """Return somebody who tells two."""
+
+    def tell(stage: str, done: int, total: int) -> None:
+        one(stage, done, total)
+        other(stage, done, total)
+
+    return tell
+
+
 def unwatched(row: Planned) -> None:
     """Tell nobody."""
 

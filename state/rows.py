@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class RowId(NamedTuple):
@@ -169,3 +169,47 @@ class Missing:
 
     row: RowId
     case: CaseRow
+
+
+@dataclass(frozen=True, slots=True)
+class RowCount:
+    """How many rows of a mapping have a status; `there`: CommCare has them, `dirty`: they are sent whole."""
+
+    mapping: str
+    status: str
+    there: bool
+    dirty: bool
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemCount:
+    """How many records of a mapping have a problem (`property` "": the whole record), since when, when last."""
+
+    mapping: str
+    property: str
+    reason: str
+    count: int
+    first_at: float
+    last_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class DoubtCount:
+    """How many rows of a mapping wait for an answer of unknown outcome, and when the oldest was sent."""
+
+    mapping: str
+    count: int
+    oldest_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """One run: `finished_at` None while it is at work, `counts` as `sync --json` prints them."""
+
+    id: str
+    started_at: float
+    finished_at: float | None
+    state: str
+    revision: str
+    counts: Mapping[str, Any]

@@ -11,6 +11,7 @@ from sqlalchemy import update
 from state.backups import open_rights
 from state.care import Care
 from state.cases import LIVING
+from state.counts import Counts
 from state.database import Database, file_of, there
 from state.digest import chained
 from state.elements import Elements
@@ -28,7 +29,7 @@ from state.schema import prepare
 from state.tables import case_row
 
 
-class Store(Outcomes, People, History, Elements, Runs, Problems, Refusals, Rotation, Lease, Care):
+class Store(Outcomes, People, History, Elements, Runs, Problems, Refusals, Rotation, Lease, Care, Counts):
     """The books: cases and intents, courses, people, runs, problems, small facts, the lease, and their care.
 
     Every method is one transaction, and times are epoch seconds given by the caller. Raises StateError when the

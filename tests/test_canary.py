@@ -16,11 +16,17 @@ from typing import Any
 import httpx
 import pytest
 
+from flows.metrics import metrics_text
 from flows.open import open_world
+from flows.page import page
 from flows.result import Result, RunState
+from flows.run_markdown import needs_markdown, run_markdown, runs_markdown
 from flows.sandbox import Sandbox, serving
 from flows.settings import SettingsError, load_settings
 from flows.show import show_plan, show_result
+from flows.show_status import show_status
+from flows.status import read_status
+from flows.status_json import status_json
 from flows.sync import Options
 from flows.sync import sync as sync_once
 from tests.canaries import OURS, PERCENT, WORDS, Witness, canary_site, found_in, found_in_files, use_everything
@@ -58,9 +64,10 @@ async def run(lab: Lab, **options: Any) -> tuple[Result | None, list[str]]:
     except OURS as error:
         return None, [str(error), repr(error)]
     show_result(result)
+    told = run_markdown(result)
     if result.plan:
         show_plan(result)
-    return result, [json.dumps(result.as_json(), ensure_ascii=False), repr(result)]
+    return result, [json.dumps(result.as_json(), ensure_ascii=False), repr(result), told]
 
 
 def assert_nothing(lab: Lab, witness: Witness, told: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -80,7 +87,18 @@ async def test_runs_that_go_well(lab: Lab, witness: Witness, capsys: pytest.Capt
     assert "QanaryLastNew" in repr(lab.project.cases)
     one_leaves(lab)
     told += (await run(lab))[1] + (await run(lab))[1]
-    assert_nothing(lab, witness, told, capsys)
+    assert_nothing(lab, witness, told + standing(lab), capsys)
+
+
+def standing(lab: Lab) -> list[str]:
+    """Return where things stand in each way in which it is told: terminal, JSON, page, metrics, artifacts."""
+    status = read_status(
+        lab.store, lab.loaded(), lab.clock.now(), about=("https://moodle.example.org", "", DOMAIN)
+    )
+    assert status.runs
+    show_status(status)
+    shown = [page(status), metrics_text(status), json.dumps(status_json(status)), runs_markdown(status)]
+    return [*shown, needs_markdown(status.needs)]
 
 
 @pytest.mark.parametrize("disaster", [*LATER, *AT_FIRST])
@@ -95,6 +113,7 @@ async def test_runs_that_fail(
     ({**LATER, **AT_FIRST}[disaster])(lab)
     ends = [await run(lab, later=seconds) for seconds in (3600.0, 60.0, 3600.0)]
     told += [text for _, texts in ends for text in texts]
+    told += standing(lab) if lab.store.last_runs(1) else []
     assert witness.errors or any(result is None or trouble(result) for result, _ in ends), "nothing went wrong"
     assert_nothing(lab, witness, told, capsys)
 
@@ -155,7 +174,7 @@ async def test_prefect_keeps_nothing(
     served: Lab, prefect_folder: Path, tmp_path: Path, witness: Witness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After runs through Prefect that go well or fail, its database, its results and the logs hold no canary."""
-    from prefect import flow, get_run_logger
+    from prefect import flow, get_client, get_run_logger
     from prefect.logging.handlers import APILogHandler
     from prefect.states import Failed
 
@@ -181,6 +200,9 @@ async def test_prefect_keeps_nothing(
     ends.append(str((await sync(return_state=True)).name))
     assert ["Waiting", "Completed", "Degraded", "Degraded", "Degraded", "Completed", "Failed", "Failed"] == ends
     await APILogHandler.aflush()
+    async with get_client() as client:
+        kept_artifacts = {one.key for one in await client.read_artifacts()}
+    assert {"demo-run", "demo-needs-a-person", "demo-last-runs", "demo-progress"} <= kept_artifacts
     assert [] == witness.hits()
     assert {} == found_in_files(prefect_folder)
     assert {} == found_in_files(tmp_path / "sandbox")

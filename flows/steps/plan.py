@@ -66,7 +66,7 @@ class Planner:
         scope, draft = reading.scope, reading.scope.drafts[key]
         row = RowId(scope.mapping.name, scope.number, key)
         if row in reading.resting:
-            self._result.of(scope.mapping.case_type).in_doubt += 1
+            self._result.count(scope.mapping.case_type, scope.number, "in_doubt")
             return None
         parent = self._kept_out(reading, draft)
         if parent is not None:

@@ -244,27 +244,27 @@ class Pusher:
             )
 
     def _count(self, row: Planned, outcome: str) -> None:
-        counts = self._result.of(row.case_type)
-        if outcome == "in_doubt":
-            counts.in_doubt += 1
-        elif outcome == DROPPED:
-            counts.held_back += 1
+        if outcome == DROPPED:
             self._result.reasons[DROPPED] += 1
-        elif outcome == NOT_SORTED_OUT:
-            counts.held_back += 1
-        elif outcome:
-            counts.problems += 1
-            self._result.refused_rows += 1
-        else:
-            counter = COUNTERS.get(row.op, "updated")
-            setattr(counts, counter, getattr(counts, counter) + 1)
-            counts.closed += row.write.close
+        self._result.refused_rows += outcome not in ("", "in_doubt", DROPPED, NOT_SORTED_OUT)
+        self._result.count(row.case_type, row.row.scope, _counter(row, outcome))
+        if not outcome and row.write.close:
+            self._result.count(row.case_type, row.row.scope, "closed")
 
     def _tell_closed(self, rows: Sequence[Planned], replies: Sequence[CaseReply | None]) -> None:
         """Count the cases that somebody closed in CommCare: they take updates, and stay closed."""
         for row, reply in zip(rows, replies, strict=True):
             if reply is not None and reply.closed and row.status != "closed":
                 self._result.reasons[CLOSED_THERE] += 1
+
+
+def _counter(row: Planned, outcome: str) -> str:
+    """Return the name of CaseCounts under which a row is counted."""
+    if not outcome:
+        return COUNTERS.get(row.op, "updated")
+    if outcome == "in_doubt":
+        return outcome
+    return "held_back" if outcome in (DROPPED, NOT_SORTED_OUT) else "problems"
 
 
 def _held(row: Planned, reply: CaseReply) -> Mapping[str, bytes]:

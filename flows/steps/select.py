@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from adaptors.moodle.answers import Category, Course
 from flows.errors import UsageError
+from flows.world import World
 from mappings.engine import CourseChoice
 
 SHOWN = 10  # courses listed in a message
+SELECTED = "courses_selected"  # fact in the books: ids of the courses that the last run was to read
 
 
 @dataclass
@@ -45,6 +48,13 @@ def select_courses(
         [number for number in choice.ids if number not in known],
         ended,
     )
+
+
+async def remember_selection(world: World, courses: Iterable[Course]) -> None:
+    """Write down which courses are chosen, so that a status tells a course nobody reads from one that fails."""
+    store, fact = world.books.store, json.dumps(sorted(course.id for course in courses))
+    if fact != await world.books.do(store.get, SELECTED):
+        await world.books.do(store.put, SELECTED, fact)
 
 
 def only_these(selected: Sequence[Course], wanted: Collection[int]) -> list[Course]:

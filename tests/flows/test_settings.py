@@ -232,7 +232,7 @@ def test_two_ways_at_once_are_refused(given: dict[str, str], named: str) -> None
         ("MOODLE_TOKN", "did you mean MOODLE_TOKEN?"),
         ("COMMCARE_APIKEY", "did you mean COMMCARE_API_KEY?"),
         ("STATE_KEYFILE", "did you mean STATE_KEY_FILE?"),
-        ("STATE_X", "there are STATE_URL, STATE_KEY_FILE, STATE_HISTORY_DAYS."),
+        ("STATE_X", "there are STATE_URL, STATE_KEY_FILE, STATE_HISTORY_DAYS, STATE_PAGE_FILE."),
     ],
 )
 def test_an_unknown_variable_is_refused(tmp_path: Path, name: str, hint: str) -> None:
@@ -375,3 +375,22 @@ def test_a_missing_env_file_is_said_to_be_missing(tmp_path: Path, monkeypatch: p
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SettingsError, match=r"There is no \.env in this folder"):
         load_settings({}, Path(".env"))
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, "var/status.html"),
+        ({"STATE_KEY_FILE": "var/kisumu.key"}, "var/status-kisumu.html"),
+        ({"STATE_PAGE_FILE": "web/now.html"}, "web/now.html"),
+        ({"STATE_PAGE_FILE": "off"}, None),
+    ],
+)
+def test_where_the_page_is(tmp_path: Path, given: dict[str, str], expected: str | None) -> None:
+    """Beside the key file, under a name of its own for each; or where it is said, beside the settings file."""
+    file = tmp_path / "other" / "site.env"
+    file.parent.mkdir()
+    file.write_text("".join(f"{name}={value}\n" for name, value in (ENV | given).items()))
+    assert (file.parent / expected if expected else None) == load_settings({}, file).page_file
+    here = load_settings(ENV | given, None).page_file
+    assert (Path(expected) if expected else None) == here

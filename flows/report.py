@@ -1,0 +1,143 @@
+"""What a run leaves in Prefect's UI: artifacts, each an attempt that can neither fail a run nor hold it up.
+
+By then the run is in our own books, so a server that is slow or away costs a few seconds and a line in the log.
+Keys are the same from run to run, so that the UI shows each with its history; nothing in them is of a person.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from logging import Logger, LoggerAdapter
+from uuid import UUID
+
+from prefect.artifacts import (
+    acreate_markdown_artifact,
+    acreate_progress_artifact,
+    aupdate_progress_artifact,
+)
+
+from flows.audited import Audit
+from flows.progress import STAGES
+from flows.result import Result
+from flows.run_markdown import audit_markdown, needs_markdown, run_line, run_markdown, runs_line, runs_markdown
+from flows.status import Status
+from flows.words import numbered
+
+PATIENCE = 15.0  # seconds for all artifacts of a run together
+FAREWELL = 3.0  # seconds for the last word of the progress
+STEP = 5.0  # percent between two updates
+MOST_UPDATES = 40
+WEIGHTS = {"people": 15.0, "profiles": 15.0, "engagement": 20.0, "courses": 50.0, "cases": 0.0, "audit": 100.0}
+"""Stage -> its part of a run in percent; a run has not all of them, and ends at 100 all the same."""
+
+Log = Logger | LoggerAdapter[Logger]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One artifact: its key, its line in the list, its text."""
+
+    key: str
+    line: str
+    markdown: str
+
+
+def key(site: str, what: str) -> str:
+    """Return the key of an artifact: small letters, digits and dashes, the site's own."""
+    name = re.sub(r"[^a-z0-9]+", "-", site.lower()).strip("-")
+    return f"{name}-{what}" if name else what
+
+
+def run_artifacts(site: str, result: Result, status: Status) -> list[Shown]:
+    """Return what a run shows: itself, what needs a person, the last runs."""
+    many = len(status.needs)
+    asks = f"{numbered(many, 'question')} for a person." if many else "Nothing needs a person."
+    return [
+        Shown(key(site, "run"), run_line(result), run_markdown(result)),
+        Shown(key(site, "needs-a-person"), asks, needs_markdown(status.needs)),
+        Shown(key(site, "last-runs"), runs_line(status), runs_markdown(status)),
+    ]
+
+
+def look_artifacts(site: str, result: Result) -> list[Shown]:
+    """Return what a preview shows, or a run after which the books could not be read."""
+    what = "preview" if result.preview else "run"
+    return [Shown(key(site, what), run_line(result), run_markdown(result))]
+
+
+def audit_artifacts(site: str, found: Audit) -> list[Shown]:
+    """Return what an audit shows."""
+    return [Shown(key(site, "audit"), found.summary.capitalize(), audit_markdown(found))]
+
+
+async def publish(artifacts: Sequence[Shown], log: Log) -> None:
+    """Put artifacts into Prefect within `PATIENCE` seconds; what does not get there is named in the log."""
+    left = list(artifacts)
+    try:
+        async with asyncio.timeout(PATIENCE):
+            while left:
+                one = left[0]
+                await acreate_markdown_artifact(one.markdown, key=one.key, description=one.line)
+                left.pop(0)
+    except Exception as error:
+        names = ", ".join(one.key for one in left)
+        log.info("Not shown in Prefect's artifacts (%s): %s", type(error).__name__, names)
+
+
+@dataclass
+class Follower:
+    """Carries the progress of a run to Prefect, a bounded number of times, beside the run and never before it."""
+
+    key: str
+    at: float = 0.0
+    words: str = "Begun."
+    _stage: str = ""
+    _told: float = 0.0
+    _done: dict[str, float] = field(default_factory=dict)
+    _moved: asyncio.Event = field(default_factory=asyncio.Event)
+    _over: bool = False
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """Take in how far a stage is; wakes the one who tells it when that is worth an update."""
+        self._done[stage] = done / total if total else 1.0
+        self.at = max(self.at, min(99.0, sum(WEIGHTS.get(name, 0.0) * part for name, part in self._done.items())))
+        self.words = f"{STAGES.get(stage, stage)}: {done:,} of {total:,}."
+        if stage != self._stage or self.at - self._told >= STEP:
+            self._stage = stage
+            self._moved.set()
+
+    def end(self, words: str) -> None:
+        """Let the last word be told."""
+        self.at, self.words, self._over = 100.0, words, True
+        self._moved.set()
+
+    async def follow(self) -> None:
+        """Show the progress until its end; only the newest is sent, however much happened meanwhile."""
+        artifact: UUID = await acreate_progress_artifact(0.0, key=self.key, description=self.words)
+        left = MOST_UPDATES
+        while not (self._over and self._told == self.at):
+            await self._moved.wait()
+            self._moved.clear()
+            if left > 0 or self._over:
+                left -= 1
+                self._told = self.at
+                await aupdate_progress_artifact(artifact, self.at, description=self.words)
+
+
+@asynccontextmanager
+async def followed(site: str, log: Log) -> AsyncIterator[Follower]:
+    """Give a run somebody to tell its progress to; whoever is done calls `end`, else it stays where it was."""
+    follower = Follower(key(site, "progress"))
+    task = asyncio.create_task(follower.follow())
+    try:
+        yield follower
+        await asyncio.wait({task}, timeout=FAREWELL)
+    finally:
+        task.cancel()
+        await asyncio.wait({task}, timeout=FAREWELL)
+        if task.done() and not task.cancelled() and (error := task.exception()) is not None:
+            log.info("The progress was not shown in Prefect's artifacts (%s).", type(error).__name__)

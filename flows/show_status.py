@@ -1,0 +1,137 @@
+"""Where things stand, on a terminal: first what needs a person, then how fresh, how much, and what is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from flows.show_problems import laid_out
+from flows.status_words import (
+    COURSE_HEADINGS,
+    RUN_HEADINGS,
+    care_lines,
+    case_table,
+    course_cells,
+    doubt_lines,
+    freshness,
+    headline,
+    moment,
+    next_lines,
+    problem_words,
+    run_cells,
+    unread,
+)
+from flows.words import numbered
+
+if TYPE_CHECKING:
+    from flows.needs import Need
+    from flows.status import Status
+
+COURSES, RUNS, PROBLEMS = 12, 8, 12
+"""Lines of each table; the page and `--json` have all."""
+
+
+def show_status(status: Status) -> None:
+    """Print the status."""
+    console = _console()
+    moodle, commcare, space = status.about or ("", "", "")
+    console.print(Text(f"{moodle} → {space} on {commcare}", "bold"), soft_wrap=True)
+    zone = f" ({status.zone})" if status.books else ""
+    console.print(Text(f"{moment(status.now, status)}{zone}", "dim"))
+    _say(headline(status))
+    if status.note:
+        _say(status.note)
+    for message in status.runs[0].messages if status.runs else ():
+        console.print(Text(laid_out(message, first="- ", then="  ")))
+    if not status.books:
+        _lines("Next run", next_lines(status))
+        return
+    _needs(status.needs)
+    _lines("Next run", next_lines(status))
+    _courses(status)
+    _cases(status)
+    _problems(status)
+    if status.runs:
+        _heading("Last runs")
+        _table(RUN_HEADINGS, [run_cells(run, status) for run in status.runs[:RUNS]], left=2)
+    _lines("Books", [f"They are in {status.place}.", *care_lines(status)])
+
+
+def _needs(needs: Sequence[Need]) -> None:
+    _heading("Needs a person")
+    if not needs:
+        _say("Nothing.")
+    for need in needs:
+        console = _console()
+        console.print(Text(laid_out(need.sentence, first="- ", then="  ")))
+        console.print(Text(laid_out(f"→ `{need.command}`", first="  ", then="    "), "yellow"))
+        console.print(Text(laid_out(f"or in Prefect `approve`: {need.form_in_words}", first="    ", then="    ")))
+
+
+def _courses(status: Status) -> None:
+    _heading("Courses")
+    _say(freshness(status))
+    courses = status.chosen
+    if courses:
+        _table(COURSE_HEADINGS, [course_cells(one, status) for one in courses[:COURSES]])
+    if len(courses) > COURSES:
+        _say(f"... and {len(courses) - COURSES:,} more, read later than these.")
+    if unread(status):
+        _say(unread(status))
+
+
+def _cases(status: Status) -> None:
+    _heading("Cases")
+    headings, rows = case_table(status.cases)
+    if rows:
+        _table(headings, rows)
+    else:
+        _say("None yet.")
+    for line in doubt_lines(status):
+        _say(f"Waiting to confirm: {line}.")
+
+
+def _problems(status: Status) -> None:
+    if not status.problems:
+        return
+    _heading("Problems")
+    for one in status.problems[:PROBLEMS]:
+        _console().print(Text(laid_out(problem_words(one), first="- ", then="  ")))
+        if one.remedy:
+            _console().print(Text(laid_out(f"→ {one.remedy}", first="  ", then="    ")))
+    if len(status.problems) > PROBLEMS:
+        more = numbered(len(status.problems) - PROBLEMS, "reason")
+        _say(f"... and {more} more: `moodle-commcare problems list` has them all.")
+
+
+def _lines(heading: str, lines: Iterable[str]) -> None:
+    _heading(heading)
+    for line in lines:
+        _console().print(Text(laid_out(line, first="- ", then="  ")))
+
+
+def _heading(text: str) -> None:
+    _console().print(Text(f"\n{text}", "bold"))
+
+
+def _say(text: str) -> None:
+    _console().print(Text(laid_out(text)))
+
+
+def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> None:
+    """Print a table of which all columns but the first ones hold numbers."""
+    table = Table(*headings, box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for column in table.columns[left:]:
+        column.justify = "right"
+    for row in rows:
+        table.add_row(*row)
+    _console().print(table)
+
+
+def _console() -> Console:
+    return Console(soft_wrap=True, highlight=False)

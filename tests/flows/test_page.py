@@ -1,0 +1,245 @@
+"""The status page: whole in itself, for any screen, for its owner alone."""
+
+from __future__ import annotations
+
+import re
+import stat
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree as Tree
+
+import pytest
+
+from flows.charts import Chart, Series, as_picture, drawn
+from flows.page import page
+from flows.status import Status
+from flows.status_charts import age_chart, length_chart, runs_picture
+from state import Store
+from tests.flows.status_world import ABOUT, NOW, made_status
+from tests.flows.terminal import Terminal
+
+EMPTY = {"meta", "link", "br", "hr", "img", "input", "rect", "path"}
+BARS = Chart(
+    "Bars: a 2, b 3", ["a", "b"], [Series("good ones", "good", [2, 3]), Series("odd <ones>", "warn", [1, None])]
+)
+
+
+@pytest.fixture
+def store() -> Iterator[Store]:
+    """Give new books in memory."""
+    with Store.open("sqlite://", key=bytes(32)) as books:
+        yield books
+
+
+@pytest.fixture
+def status(store: Store) -> Status:
+    """Give a status with something of everything."""
+    return made_status(store)
+
+
+def parsed(text: str) -> Tree.Element:
+    """Read a drawing."""
+    return Tree.fromstring(text)  # noqa: S314 - drawn by ourselves
+
+
+class Outline(HTMLParser):
+    """Reads a page: every tag is closed in its turn; keeps texts, tags and attributes."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words = ""
+        self.feed(text)
+        self.close()
+        assert [] == self.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note a tag."""
+        self.tags.append((tag, dict(attrs)))
+        if tag not in EMPTY:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note a tag without content."""
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        """Close a tag."""
+        if tag not in EMPTY:
+            assert tag == self.open.pop()
+
+    def handle_data(self, data: str) -> None:
+        """Keep a text."""
+        self.words += data
+
+
+def test_nothing_from_elsewhere(status: Status) -> None:
+    """No script, no link, no picture, no style from another place: and a policy that forbids them."""
+    text = page(status)
+    outline = Outline(text)
+    forbidden = {"script", "link", "img", "iframe", "a", "form", "object", "embed"}
+    assert set() == forbidden & {tag for tag, _ in outline.tags}
+    assert set() == {"href", "src", "xlink:href", "onclick"} & {
+        name for _, found in outline.tags for name in found
+    }
+    assert [] == re.findall(r"@import|url\((?!#)", text)
+    assert "default-src 'none'" in text
+    addresses = set(re.findall(r"https?://[^\s\"'<]+", text))
+    assert {ABOUT[0], ABOUT[1], "http://www.w3.org/2000/svg"} == addresses
+
+
+def test_everything_is_on_it(status: Status) -> None:
+    """What needs a person with command and form, courses, cases, problems with what to do, runs, the next ones."""
+    words = Outline(page(status)).words
+    for told in (
+        "The last run was stopped, 7 minutes ago",
+        "moodle-commcare confirm-leavers 3 --count 12",
+        "kind leavers, course 3, count 12",
+        "4 courses; read longest ago: course 3, 5 hours ago",
+        "Not chosen any more, or over: 5.",
+        "to be sent again",
+        "1 record of enrolment, the oldest sent 15 minutes ago",
+        "2 × student: phone is not a telephone number",
+        "→ Correct the number in Moodle",
+        "The last 3 runs, 18 Nov 08:59 to 18 Nov 10:59",
+        "▲ degraded",
+        "sync: in 54 minutes",
+    ):
+        assert told in words
+
+
+def test_charts_speak(status: Status) -> None:
+    """Each chart is a picture with its numbers as its name, and the words below it."""
+    outline = Outline(page(status))
+    charts = [found for tag, found in outline.tags if tag == "svg"]
+    assert {"img"} == {found.get("role") for found in charts}
+    names = {found.get("aria-label") or "" for found in charts}
+    assert "Courses by the age of their last complete read: under 2 hours 1, 2 to 6 hours 1, never 2" in names
+    assert all(name in outline.words for name in names)
+    assert 2 * len(names) == len(charts)  # for a screen and for a phone
+    ids = [found["id"] for _, found in outline.tags if "id" in found]
+    assert len(ids) == len(set(ids))
+    assert {
+        name.removeprefix("url(#").removesuffix(")") for name in re.findall(r"url\(#[^)]*\)", page(status))
+    } <= set(ids)
+
+
+def test_colour_is_never_all(status: Status) -> None:
+    """Each way to end has a sign of its own, under its bar and in the legend; all but the usual one a pattern."""
+    chart = length_chart(status)
+    assert ["✓", "▲", "✗"] == list(chart.labels)
+    assert ["✓ completed", "▲ degraded", "✗ stopped"] == [series.name for series in chart.series]
+    text = drawn(chart, 640, 240, name="x")
+    assert {"x-warn", "x-bad"} == set(re.findall(r'<pattern id="([^"]*)"', text))
+
+
+def test_before_the_first_run() -> None:
+    """A page that says that there is nothing yet."""
+    outline = Outline(page(Status(NOW, about=ABOUT)))
+    assert "There are no books yet" in outline.words
+    assert "svg" not in {tag for tag, _ in outline.tags}
+
+
+def test_books_without_anything() -> None:
+    """Empty books have a page too."""
+    assert "No course has been read yet" in Outline(page(Status(NOW, books=True))).words
+
+
+def test_the_same_page_twice(status: Status) -> None:
+    """A page holds no date of its own, no random name."""
+    assert page(status) == page(status)
+
+
+def test_hostile_words_stay_words() -> None:
+    """Whatever stands in a name is text, on the page and in a chart."""
+    evil = "<script>alert(1)</script>"
+    status = Status(
+        NOW, books=True, about=(evil, evil, evil), note=evil, cases={evil: {"in_commcare": 1, "left": 2}}
+    )
+    outline = Outline(page(status))
+    assert "script" not in {tag for tag, _ in outline.tags}
+    assert evil in outline.words
+
+
+# --- charts ---------------------------------------------------------------------------------------------------
+
+
+def test_a_chart_is_only_a_drawing() -> None:
+    """What pygal draws, without its script, style sheet, comments and addresses; the same each time."""
+    text = drawn(BARS, 300, 200, name="bars")
+    root = parsed(text)
+    kinds = {element.tag.split("}")[1] for element in root.iter()}
+    assert {"svg", "defs", "pattern", "g", "rect", "path", "text", "title"} == kinds
+    assert ("0 0 300 200", "Bars: a 2, b 3") == (root.get("viewBox"), root.get("aria-label"))
+    assert ["a good ones: 2", "b good ones: 3", "a odd <ones>: 1"] == [
+        element.text for element in root.iter() if element.tag.endswith("title")
+    ]
+    assert text == drawn(BARS, 300, 200, name="bars")
+
+
+def test_bars_are_as_long_as_their_values() -> None:
+    """A bar of 3 is half as high again as one of 2."""
+    root = parsed(drawn(BARS, 300, 200, name="bars"))
+    two, three, one = [
+        float(element.get("height", "0"))
+        for element in root.iter("{http://www.w3.org/2000/svg}rect")
+        if len(element)  # with a tooltip
+    ]
+    assert three / two == pytest.approx(1.5, abs=0.02)
+    assert two / one == pytest.approx(2.0, abs=0.03)
+
+
+def test_a_picture_stands_by_itself(status: Status) -> None:
+    """It has its style in it, a background of its own, and is small: Prefect keeps one of each run."""
+    text = runs_picture(status)
+    assert "background:#fff" in text
+    assert "var(--t)" in text
+    assert len(text) < 10_000
+    assert parsed(as_picture(drawn(BARS, 300, 200, name="x"))).tag.endswith("svg")
+
+
+def test_charts_without_numbers() -> None:
+    """No course, no run: a chart of nothing is drawn too."""
+    for chart in (age_chart(Status(NOW)), length_chart(Status(NOW))):
+        assert drawn(chart, 300, 200, name="x").startswith("<svg")
+
+
+# --- the file -------------------------------------------------------------------------------------------------
+
+
+def test_each_run_leaves_it(terminal: Terminal) -> None:
+    """Beside the key of the books, for its owner alone; a preview leaves none, the command writes one anywhere."""
+    terminal.run("preview")
+    file = terminal.folder / "status.html"
+    assert not file.exists()
+    terminal.run("sync", "--yes")
+    assert "The last run was completed, just now" in Outline(file.read_text()).words
+    assert 0o600 == stat.S_IMODE(file.stat().st_mode)
+    other = terminal.folder / "pages" / "now.html"
+    ended = terminal.run("status", "--html", str(other))
+    assert (0, "", 0o600) == (ended.code, ended.out, stat.S_IMODE(other.stat().st_mode))
+    assert "Written: " in ended.err
+
+
+def test_it_can_be_switched_off_or_put_elsewhere(terminal: Terminal, tmp_path: Path) -> None:
+    """By the setting STATE_PAGE_FILE."""
+    terminal.env["STATE_PAGE_FILE"] = "off"
+    terminal.run("sync", "--yes")
+    assert not (terminal.folder / "status.html").exists()
+    terminal.env["STATE_PAGE_FILE"] = str(tmp_path / "web" / "kisumu.html")
+    terminal.run("sync")
+    assert (tmp_path / "web" / "kisumu.html").exists()
+    assert not (terminal.folder / "status.html").exists()
+
+
+def test_a_page_that_cannot_be_written_harms_no_run(
+    terminal: Terminal, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The run ends as it did, and says so."""
+    (tmp_path / "taken").write_text("")
+    terminal.env["STATE_PAGE_FILE"] = str(tmp_path / "taken" / "status.html")
+    ended = terminal.run("sync", "--yes", "--json")
+    assert (0, "completed") == (ended.code, ended.json["state"])
+    assert f"The status page could not be written: {tmp_path / 'taken'}: " in caplog.text

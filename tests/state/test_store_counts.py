@@ -1,0 +1,88 @@
+"""The books in numbers: counted as often as they are listed."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from flows.problems import list_problems
+from state import DoubtCount, RowCount, RunRow, Store
+from tests.flows.status_world import HOUR, MINUTE, NOW, fill
+
+
+def test_rows_by_status(store: Store) -> None:
+    """Living, left, dirty and never acknowledged rows are told apart, by mapping."""
+    fill(store)
+    expected = [
+        RowCount("enrolment", "active", True, False, 2),
+        RowCount("enrolment", "active", True, True, 1),
+        RowCount("student", "active", True, False, 3),
+        RowCount("student", "left", True, False, 1),
+    ]
+    assert expected == store.count_rows()
+
+
+def test_every_row_is_counted_once(store: Store) -> None:
+    """The sum is that of all rows, also of those that CommCare is not known to have."""
+    fill(store)
+    before = sum(row.count for row in store.count_rows())
+    store.void(list(store.intents()))
+    assert RowCount("enrolment", "active", False, True, 1) in store.count_rows()
+    assert before + 1 == sum(row.count for row in store.count_rows())
+
+
+def test_problems_are_counted_as_they_are_listed(store: Store) -> None:
+    """Of each mapping, property and reason as many as `problems list` shows; dropped ones are not."""
+    fill(store)
+    listed = Counter((one.row.mapping, one.name, one.reason) for one in list_problems(store))
+    counted = {(one.mapping, one.property, one.reason): one.count for one in store.count_problems()}
+    assert {("student", "phone", "invalid_phone"): 2, ("student", "", "owner_unresolved"): 1} | {
+        ("enrolment", "", "poison"): 1
+    } == counted
+    assert dict(listed) == counted
+
+
+def test_a_refusal_that_a_read_lists_too_is_counted_once(store: Store) -> None:
+    """A row that CommCare refused stands in both tables after the next read."""
+    fill(store)
+    store.set_problems("enrolment", 2, [("site-enrolment-1", "", "poison", "refused")], NOW)
+    (counted,) = [one for one in store.count_problems() if one.mapping == "enrolment"]
+    assert (1, NOW) == (counted.count, counted.first_at)
+
+
+def test_writes_in_doubt(store: Store) -> None:
+    """By mapping, with the oldest."""
+    fill(store)
+    assert [DoubtCount("enrolment", 1, NOW - 15 * MINUTE)] == store.count_in_doubt()
+
+
+def test_last_runs(store: Store) -> None:
+    """The newest first, no more than asked for, each with what it counted; one at work has no end."""
+    fill(store)
+    newest, before = store.last_runs(2)
+    assert RunRow("run-3", NOW - 7 * MINUTE, None, "running", "r1", {}) == newest
+    assert ("run-2", NOW - HOUR - 7 * MINUTE, "degraded", {"write": 2}) == (
+        before.id,
+        before.started_at,
+        before.state,
+        before.counts["requests"]["commcare"],
+    )
+
+
+def test_who_holds_the_lease(store: Store) -> None:
+    """Nobody, the holder until the end of the lease, nobody again."""
+    assert store.lease_holder(NOW) is None
+    epoch = store.take_lease("run-9", NOW, 600.0)
+    assert ("run-9", NOW + 600.0) == store.lease_holder(NOW + 1.0)
+    assert store.lease_holder(NOW + 601.0) is None
+    store.release_lease("run-9", epoch or 0)
+    assert store.lease_holder(NOW + 1.0) is None
+
+
+def test_empty_books(store: Store) -> None:
+    """There is nothing to count."""
+    assert ([], [], [], []) == (
+        store.count_rows(),
+        store.count_problems(),
+        store.count_in_doubt(),
+        store.last_runs(30),
+    )
