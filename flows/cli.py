@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from flows.cli_automations import automations_app
 from flows.cli_mappings import mappings_app
 from flows.cli_problems import audit, problems_app
 from flows.cli_state import person_app, state_app
@@ -41,6 +42,7 @@ app.add_typer(mappings_app, name="mappings")
 app.add_typer(problems_app, name="problems")
 app.add_typer(state_app, name="state")
 app.add_typer(person_app, name="person")
+app.add_typer(automations_app, name="automations")
 app.command()(audit)
 
 

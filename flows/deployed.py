@@ -13,18 +13,23 @@ from pathlib import Path
 
 from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
+from prefect.events import emit_event
 from prefect.states import Completed, Failed
 
 from adaptors.errors import AdaptorError
 from flows.audit import audit as audit_once
 from flows.audited import Audit
 from flows.errors import UsageError
+from flows.expiry import ending_soon
+from flows.nudges import EXPIRY, PROBLEMS
 from flows.open import open_world
+from flows.problems import list_problems
 from flows.redact import install
 from flows.result import Result, RunState
 from flows.settings import SettingsError, load_settings
 from flows.sync import Options
 from flows.sync import sync as sync_once
+from flows.world import World
 from mappings.engine import MappingError
 from state import StateError
 
@@ -103,9 +108,27 @@ async def _run(options: Options, log: Logger | LoggerAdapter[Logger]) -> Result:
 
     world = open_world(settings)
     try:
-        return await sync_once(world, options, tell)
+        result = await sync_once(world, options, tell)
+        if not options.preview:
+            tell_expiries(world)
+            await tell_problems(world, settings.nudge_problems)
+        return result
     finally:
         await world.close()
+
+
+def tell_expiries(world: World) -> None:
+    """Send an event for each token or key that stops working soon; a nudge waits for it."""
+    for one in ending_soon(world.expiries, world.today(), world.expiry_days):
+        about = {"setting": one.setting, "day": str(one.day), "sentence": one.sentence(world.today())}
+        emit_event(EXPIRY, {"prefect.resource.id": f"{EXPIRY}.{one.setting}"}, payload=about)
+
+
+async def tell_problems(world: World, limit: int) -> None:
+    """Send an event when more problems are listed than the limit; a nudge waits for it."""
+    count = len(await world.books.do(list_problems, world.books.store))
+    if count > limit:
+        emit_event(PROBLEMS, {"prefect.resource.id": PROBLEMS}, payload={"count": count, "limit": limit})
 
 
 def summary(result: Result) -> list[str]:
