@@ -22,7 +22,7 @@ from prefect.events.clients import get_events_client
 from prefect.events.schemas.automations import Automation, AutomationCore, EventTrigger, Posture
 from prefect.events.schemas.events import Event, Resource, ResourceSpecification
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
-from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL
+from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL, temporary_settings
 from prefect.types import SecretDict
 from pydantic import SecretStr
 
@@ -63,18 +63,25 @@ class Change:
 @asynccontextmanager
 async def connected() -> AsyncIterator[PrefectClient]:
     """Give a client of the running server; UsageError when there is none, or it does not let us in."""
-    if not PREFECT_API_URL.value():
+    address = server_address()
+    if not address:
         raise UsageError(
             "PREFECT_API_URL is not set, so there is no Prefect server to talk to. As in: "
             "export PREFECT_API_URL=http://127.0.0.1:4200/api"
         )
-    async with get_client() as client:
-        if await client.api_healthcheck() is not None:
-            raise UsageError(f"There is no Prefect server at {PREFECT_API_URL.value()}. Start it, then try again.")
-        try:
-            yield client
-        except PrefectHTTPStatusError as error:
-            raise UsageError(_refused(error)) from None
+    with temporary_settings({PREFECT_API_URL: address}):
+        async with get_client() as client:
+            if await client.api_healthcheck() is not None:
+                raise UsageError(f"There is no Prefect server at {address}. Start it, then try again.")
+            try:
+                yield client
+            except PrefectHTTPStatusError as error:
+                raise UsageError(_refused(error)) from None
+
+
+def server_address() -> str:
+    """Return the address of the server's API, "" when none is named; none is started in passing."""
+    return PREFECT_API_URL.value() or ""
 
 
 async def install(settings: Settings) -> tuple[list[Change], list[Place]]:
@@ -133,7 +140,7 @@ def automations(settings: Settings, places: Sequence[UUID], ui: str) -> list[Aut
 
 def ui_address() -> str:
     """Return where people see Prefect's pages: PREFECT_UI_URL, else beside the API."""
-    return (PREFECT_UI_URL.value() or (PREFECT_API_URL.value() or "").removesuffix("/api")).rstrip("/")
+    return (PREFECT_UI_URL.value() or server_address().removesuffix("/api")).rstrip("/")
 
 
 def slots(ui: str) -> dict[str, str]:

@@ -18,7 +18,6 @@ KEY_SCREEN = "the account's settings in CommCare HQ > API Keys"
 class Expiry:
     """A token or key: its setting, the screen that shows it, its last day (None: never), whether that was said."""
 
-    system: str
     setting: str
     screen: str
     day: date | None = None
@@ -44,9 +43,9 @@ def expiries(settings: Settings) -> tuple[Expiry, ...]:
     """Return the token and the key that are in use; a login by password has no last day that we could know."""
     found = []
     if settings.moodle_token.get_secret_value():
-        found.append(_expiry("Moodle", "MOODLE_TOKEN", TOKEN_SCREEN, settings.moodle_token_expires))
+        found.append(_expiry("MOODLE_TOKEN", TOKEN_SCREEN, settings.moodle_token_expires))
     if settings.commcare_api_key.get_secret_value():
-        found.append(_expiry("CommCare", "COMMCARE_API_KEY", KEY_SCREEN, settings.commcare_api_key_expires))
+        found.append(_expiry("COMMCARE_API_KEY", KEY_SCREEN, settings.commcare_api_key_expires))
     return tuple(found)
 
 
@@ -60,15 +59,15 @@ def check_expiry(settings: Settings, today: date) -> Iterator[Finding]:
     for one in expiries(settings):
         if not one.said:
             remedy = f"Look at {one.screen} and write its last day, or never, into {one.setting}_EXPIRES."
-            yield note(one.system, f"nobody has said when {one.setting} stops working", remedy)
+            yield note("Settings", f"nobody has said when {one.setting} stops working", remedy)
         elif ending_soon((one,), today, settings.nudge_expiry_days):
             what, _, remedy = one.sentence(today).partition(": ")
-            yield note(one.system, what, remedy[:1].upper() + remedy[1:])
+            yield note("Settings", what, remedy[:1].upper() + remedy[1:])
         else:
             until = f"works until {one.day}" if one.day else "never ends"
-            yield ok(one.system, f"{one.setting} {until}")
+            yield ok("Settings", f"{one.setting} {until}")
 
 
-def _expiry(system: str, setting: str, screen: str, said: str) -> Expiry:
+def _expiry(setting: str, screen: str, said: str) -> Expiry:
     day = date.fromisoformat(said) if said not in ("", "never") else None
-    return Expiry(system, setting, screen, day, bool(said))
+    return Expiry(setting, screen, day, bool(said))
