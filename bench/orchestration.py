@@ -1,8 +1,8 @@
 """What Prefect costs: the flow `sync`, as a worker runs it, against the command `sync`, which needs no Prefect.
 
-Run as `python -m bench.orchestration`. Both read all courses of one site and find nothing to send, turn by turn, each in
-a process of its own; the Prefect server and the fakes have a process each on this computer. The wait of a worker for its
-next look at the schedule (up to 10 s) is no cost of a run and is left out.
+Run as `python -m bench.orchestration`. Both read all courses of one site and find nothing to send, by turns, each
+in a process of its own; the Prefect server and the fakes have a process each on this computer. How long a worker
+waits until it looks at the schedule again (up to 10 s) is no cost of a run and is left out.
 """
 
 from __future__ import annotations
@@ -11,14 +11,15 @@ import argparse
 import asyncio
 import json
 import os
+import resource
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from statistics import median
 from urllib.error import URLError
@@ -37,19 +38,31 @@ RUN_S = 3600
 
 
 @dataclass(frozen=True)
-class Costs:
-    """Medians of one size in seconds: the whole process of either, and the run inside it as each counts it."""
+class Cost:
+    """Seconds of one run: its process from start to end, processor time of that, and the run inside it."""
+
+    wall: float
+    cpu: float
+    inside: float
+
+
+@dataclass(frozen=True)
+class Line:
+    """What one size costs, as medians of the repeats."""
 
     courses: int
-    command: float
-    flow: float
-    command_inside: float
-    flow_inside: float
+    command: Cost
+    flow: Cost
 
     @property
     def ratio(self) -> float:
-        """Return how many times as long as the command the flow takes."""
-        return self.flow / self.command
+        """Return how many times as long as the command's process the flow's takes."""
+        return self.flow.wall / self.command.wall
+
+    @property
+    def ratio_inside(self) -> float:
+        """Return the same of the runs inside: as Prefect counts its run, and as the command counts its own."""
+        return self.flow.inside / self.command.inside
 
 
 @contextmanager
@@ -96,28 +109,29 @@ def _wait_for(address: str, server: subprocess.Popen[bytes]) -> None:
     raise RuntimeError("The Prefect server does not start.")
 
 
-def by_command(env: Mapping[str, str], *options: str) -> tuple[float, float]:
-    """Run `moodle-commcare sync` and return seconds of the process and of the run inside it."""
-    command = [sys.executable, "-m", "flows", "sync", "--full", "--json", *options]
-    started = time.perf_counter()
-    ran = subprocess.run(command, env=env, cwd=HOUSE, capture_output=True, text=True, check=False, timeout=RUN_S)  # noqa: S603
-    seconds = time.perf_counter() - started
-    found = json.loads(ran.stdout)
+def by_command(env: Mapping[str, str], *options: str) -> Cost:
+    """Run `moodle-commcare sync` in a process of its own."""
+    said, wall, cpu = _timed([sys.executable, "-m", "flows", "sync", "--full", "--json", *options], env)
+    found = json.loads(said)
     assert found["state"] == "completed", found["messages"]
-    return seconds, found["seconds"]
+    return Cost(wall, cpu, found["seconds"])
 
 
-def by_flow(env: Mapping[str, str]) -> tuple[float, float]:
-    """Run the flow as a worker does and return seconds of the process and of the run as Prefect counts it."""
+def by_flow(env: Mapping[str, str]) -> Cost:
+    """Run the flow as a worker does, in a process of its own."""
     number = _ask(env, "new")
-    started = time.perf_counter()
-    ours = {**env, "PREFECT__FLOW_RUN_ID": number}
-    command = [sys.executable, "-m", "prefect.engine"]
-    subprocess.run(command, env=ours, cwd=HOUSE, capture_output=True, check=True, timeout=RUN_S)  # noqa: S603
-    seconds = time.perf_counter() - started
+    _, wall, cpu = _timed([sys.executable, "-m", "prefect.engine"], {**env, "PREFECT__FLOW_RUN_ID": number})
     state, inside = json.loads(_ask(env, number))
     assert state == "Completed", state
-    return seconds, inside
+    return Cost(wall, cpu, inside)
+
+
+def _timed(command: list[str], env: Mapping[str, str]) -> tuple[str, float, float]:
+    """Run a command; return what it said, the seconds it took, and its processor time."""
+    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    ran = subprocess.run(command, env=env, cwd=HOUSE, capture_output=True, text=True, check=True, timeout=RUN_S)  # noqa: S603
+    wall, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+    return ran.stdout, wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def _ask(env: Mapping[str, str], what: str) -> str:
@@ -137,39 +151,43 @@ async def answer(what: str) -> str:
         if what != "new":
             run = await client.read_flow_run(UUID(what))
             return json.dumps([run.state_name, run.total_run_time.total_seconds()])
-        flow = await client.create_flow(sync)
-        place = {"flow_id": flow, "name": "bench", "entrypoint": "flows/deployed.py:sync", "path": str(HOUSE)}
-        deployment = await client.create_deployment(**place)
+        deployment = await client.create_deployment(
+            await client.create_flow(sync), "bench", entrypoint="flows/deployed.py:sync", path=str(HOUSE)
+        )
         made = await client.create_flow_run_from_deployment(deployment, parameters={"full": True})
         return str(made.id)
 
 
-def measure(courses: int, options: argparse.Namespace, prefect: Mapping[str, str]) -> Costs:
+def measure(courses: int, options: argparse.Namespace, prefect: Mapping[str, str]) -> Line:
     """Measure one size: a first load by the command, then both by turns."""
     with serving(Load(courses, options.people, options.grades), slow=options.slow) as fakes:
         env = {**os.environ, **prefect, **fakes.settings}
         by_command(env, "--yes")
-        commands, flows = [], []
-        for _ in range(options.repeat):
-            commands.append(by_command(env))
-            flows.append(by_flow(env))
-    by_place = [median(times) for times in (*zip(*commands, strict=True), *zip(*flows, strict=True))]
-    return Costs(courses, by_place[0], by_place[2], by_place[1], by_place[3])
+        turns = [(by_command(env), by_flow(env)) for _ in range(options.repeat)]
+    commands, flows = zip(*turns, strict=True)
+    return Line(courses, middle(commands), middle(flows))
 
 
-def table(found: list[Costs], options: argparse.Namespace) -> Table:
+def middle(costs: Sequence[Cost]) -> Cost:
+    """Return the medians of several runs."""
+    return Cost(*(median(getattr(one, name) for one in costs) for name in ("wall", "cpu", "inside")))
+
+
+def table(lines: list[Line], options: argparse.Namespace) -> Table:
     """Draw the figures."""
     moodle = "a Moodle that takes its time" if options.slow else "a Moodle that answers at once"
     drawn = Table(
-        title=f"Courses of {options.people} people, nothing to send, {moodle}, medians of {options.repeat}, s",
+        title=f"Courses of {options.people} people, nothing to send, {moodle}; medians of {options.repeat}, s",
         title_justify="left",
     )
-    for name in ("courses", "command", "of it the run", "flow", "of it the run", "flow - command", "ratio"):
+    for name in ("courses", "command", "CPU", "the run inside", "flow", "CPU", "the run inside"):
         drawn.add_column(name, justify="right")
-    for one in found:
-        more = one.flow - one.command
-        figures = (one.command, one.command_inside, one.flow, one.flow_inside, more)
-        drawn.add_row(str(one.courses), *(f"{seconds:.1f}" for seconds in figures), f"{one.ratio:.2f}")
+    for name in ("ratio", "ratio inside"):
+        drawn.add_column(name, justify="right")
+    for line in lines:
+        seconds = (*astuple(line.command), *astuple(line.flow))
+        ratios = (line.ratio, line.ratio_inside)
+        drawn.add_row(str(line.courses), *(f"{one:.1f}" for one in seconds), *(f"{one:.2f}" for one in ratios))
     return drawn
 
 
