@@ -34,6 +34,7 @@ from flows.settings import Settings
 PREFIX = "moodle-commcare: "
 OURS = "moodle-commcare"  # the tag of our automations, and how the names of our blocks begin
 LIFE = "dead run"
+UNDONE = "Installed by `moodle-commcare automations install`, which undoes changes made here, but for a pause."
 ANSWER_S = 30.0  # how long a test waits for Prefect to say what became of it
 PAUSE_S = 0.5
 SENT = "sent"
@@ -171,7 +172,7 @@ def _telling(nudge: Nudge, places: Sequence[UUID], ui: str) -> AutomationCore:
         related.append({"prefect.resource.name": nudge.flow, "prefect.resource.role": "flow"})
     return AutomationCore(
         name=f"{PREFIX}{nudge.name}",
-        description="Installed by moodle-commcare automations install, which undoes changes made here.",
+        description=f"{nudge.about} {UNDONE}",
         tags=[OURS],
         trigger=EventTrigger(
             expect=set(nudge.events),
@@ -190,7 +191,7 @@ def _ending() -> AutomationCore:
     """Return the automation that ends a run whose process died without a word: it would block the next ones."""
     return AutomationCore(
         name=f"{PREFIX}{LIFE}",
-        description="Ends a run that gives no sign of life, so that the next one can begin.",
+        description=f"Ends a run that gives no sign of life, so that the next one can begin. {UNDONE}",
         tags=[OURS],
         trigger=EventTrigger(
             after={HEARTBEAT},

@@ -63,7 +63,7 @@ def automations_list(env_file: EnvFile = ENV_FILE, as_json: AsJson = False) -> N
             print_json({"automations": [_as_json(one) for one in found]})
             return
         for one in found:
-            say(f"{'on' if one.enabled else 'paused':<8}{one.name}")
+            say(f"{'on' if one.enabled else 'paused':<8}{one.name:<28}{one.description.partition('. ')[0]}.")
         if not found:
             say("None is installed. Run `moodle-commcare automations install`.")
 

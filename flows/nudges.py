@@ -50,6 +50,9 @@ class Nudge:
     """
 
     name: str
+    about: str
+    """When it comes, for the pages of Prefect."""
+
     events: tuple[str, ...]
     subject: str
     body: str
@@ -73,13 +76,19 @@ def nudges(settings: Settings) -> list[Nudge]:
     """Return all nudges with the limits of the settings."""
     again = settings.nudge_repeat_hours * HOUR
     return [
-        _run(("Failed", "Crashed", "TimedOut"), again, FAILED_DO),
-        _run(("Degraded",), again, DEGRADED_DO),
-        _run(("Waiting",), DAY, WAITING_DO),
+        _run("A run failed or crashed.", ("Failed", "Crashed", "TimedOut"), again, FAILED_DO),
+        _run("A run left out courses or records.", ("Degraded",), again, DEGRADED_DO),
+        _run("A run waits for a person to decide.", ("Waiting",), DAY, WAITING_DO),
         _silent(settings),
         _problems(settings),
         _expiry(),
-        Nudge("test", (TEST,), "moodle-commcare: a test", "This is a test. Nudges arrive here.\n\n{ui}"),
+        Nudge(
+            name="test",
+            about="Somebody tests whether nudges arrive.",
+            events=(TEST,),
+            subject="moodle-commcare: a test",
+            body="This is a test. Nudges arrive here.\n\n{ui}",
+        ),
     ]
 
 
@@ -104,10 +113,11 @@ WAITING_DO = (
 ENDING = "The run '{run}' of '{deployment}' ended {state}, {when} UTC."
 
 
-def _run(states: tuple[str, ...], within: float, todo: str) -> Nudge:
+def _run(about: str, states: tuple[str, ...], within: float, todo: str) -> Nudge:
     """Return a nudge about how a run ended."""
     return Nudge(
         name=states[0].lower(),
+        about=about,
         events=tuple(f"{RUN}{state}" for state in states),
         subject="moodle-commcare: {deployment} ended {state}",
         body=f"{ENDING}\n\n{{message}}\n\n{todo}\n\n{{link}}",
@@ -121,6 +131,7 @@ def _silent(settings: Settings) -> Nudge:
     hours = settings.nudge_silent_hours + longest_quiet(settings.moodle_quiet_hours, settings.commcare_quiet_hours)
     return Nudge(
         name="silent",
+        about=f"No run of sync has finished for {hours:g} hours.",
         events=FINISHED,
         subject=f"moodle-commcare: no run has finished for {hours:g} hours",
         body=f"No run of 'sync' has finished for {hours:g} hours: none was started, or all failed, were cancelled "
@@ -136,6 +147,7 @@ def _problems(settings: Settings) -> Nudge:
     """Return the nudge about many problems in the list; the flow counts them and sends the event."""
     return Nudge(
         name="problems",
+        about=f"More than {settings.nudge_problems:,} problems are listed after a run.",
         events=(PROBLEMS,),
         subject="moodle-commcare: {count} problems are listed",
         body="After the run '{run}' of '{deployment}', {count} problems are listed, more than "
@@ -149,6 +161,7 @@ def _expiry() -> Nudge:
     """Return the nudge about a token or key that stops working soon."""
     return Nudge(
         name="expiry",
+        about="The Moodle token or the CommCare key stops working soon.",
         events=(EXPIRY,),
         subject="moodle-commcare: {setting} stops working on {day}",
         body="{sentence}\n\nWithout it, runs fail from then on. Nothing is lost, and the first run with the new "
