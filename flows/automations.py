@@ -61,6 +61,17 @@ class Change:
     what: str
 
 
+@dataclass(frozen=True)
+class Installed:
+    """One automation in Prefect: whether it is on, what it is about, and to how many places it tells."""
+
+    number: UUID
+    name: str
+    on: bool
+    about: str
+    actions: int
+
+
 @asynccontextmanager
 async def connected() -> AsyncIterator[PrefectClient]:
     """Give a client of the running server; UsageError when there is none, or it does not let us in."""
@@ -100,10 +111,13 @@ async def install(settings: Settings) -> tuple[list[Change], list[Place]]:
     return changes, places
 
 
-async def installed() -> list[Automation]:
+async def installed() -> list[Installed]:
     """Return our automations as the server has them, by name."""
     async with connected() as client:
-        return await _ours(client)
+        return [
+            Installed(one.id, one.name, one.enabled, one.description.partition(". ")[0], len(one.actions))
+            for one in await _ours(client)
+        ]
 
 
 async def remove() -> list[Change]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,8 +11,6 @@ from flows.endings import FAILED, OK, plain_endings, print_json, say
 from flows.options import ENV_FILE, AsJson, EnvFile, read_settings
 
 if TYPE_CHECKING:
-    from prefect.events.schemas.automations import Automation
-
     from flows.settings import Settings
 
 automations_app = typer.Typer(
@@ -39,6 +36,8 @@ def automations_install(
         if dry_run:
             _show_texts(settings, as_json)
             return
+        import asyncio
+
         from flows.automations import install
 
         changes, places = asyncio.run(install(settings))
@@ -54,16 +53,18 @@ def automations_install(
 @automations_app.command("list")
 def automations_list(env_file: EnvFile = ENV_FILE, as_json: AsJson = False) -> None:
     """List the nudges that are installed in Prefect."""
+    import asyncio
+
     from flows.automations import installed
 
     with plain_endings(as_json):
         read_settings(env_file)
         found = asyncio.run(installed())
         if as_json:
-            print_json({"automations": [_as_json(one) for one in found]})
+            print_json({"automations": [{"name": one.name, "on": one.on, "about": one.about} for one in found]})
             return
         for one in found:
-            say(f"{'on' if one.enabled else 'paused':<8}{one.name:<28}{one.description.partition('. ')[0]}.")
+            say(f"{'on' if one.on else 'paused':<8}{one.name:<28}{one.about}.")
         if not found:
             say("None is installed. Run `moodle-commcare automations install`.")
 
@@ -71,6 +72,8 @@ def automations_list(env_file: EnvFile = ENV_FILE, as_json: AsJson = False) -> N
 @automations_app.command("remove")
 def automations_remove(env_file: EnvFile = ENV_FILE, as_json: AsJson = False) -> None:
     """Take the nudges and their addresses out of Prefect."""
+    import asyncio
+
     from flows.automations import remove
 
     with plain_endings(as_json):
@@ -88,6 +91,8 @@ def automations_remove(env_file: EnvFile = ENV_FILE, as_json: AsJson = False) ->
 @automations_app.command("test")
 def automations_test(env_file: EnvFile = ENV_FILE, as_json: AsJson = False) -> None:
     """Send one test nudge the way all of them go, and say whether it was sent."""
+    import asyncio
+
     from flows.automations import SENT, send_test
     from flows.clock import SystemClock
     from flows.redact import RedactingFilter
@@ -126,7 +131,3 @@ def _given(settings: Settings) -> Iterator[str]:
             yield name.upper()
     if settings.nudge_block:
         yield "NUDGE_BLOCK"
-
-
-def _as_json(one: Automation) -> dict[str, object]:
-    return {"name": one.name, "on": one.enabled, "places": len(one.actions)}

@@ -269,10 +269,10 @@ async def test_installed_twice_is_installed_once(prefect_folder: Path) -> None:
     assert sorted(set(names)) == names
     async with get_client() as client:
         (silent,) = [one for one in await installed() if one.name.endswith("silent")]
-        await client.pause_automation(silent.id)
+        await client.pause_automation(silent.number)
     changed, _ = await install(settings(NUDGE_SILENT_HOURS="2"))
     assert ["moodle-commcare: silent"] == [change.name for change in changed if change.what == "changed"]
-    assert [False] == [one.enabled for one in await installed() if one.name.endswith("silent")]
+    assert [False] == [one.on for one in await installed() if one.name.endswith("silent")]
     fewer, _ = await install(settings(NUDGE_WEBHOOK_URL=""))
     assert {"removed", "as before"} == {change.what for change in fewer}
     assert ["moodle-commcare: dead run"] == [one.name for one in await installed()]
