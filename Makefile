@@ -26,9 +26,10 @@ test: setup  ## check style and types, run all tests
 	@$(PY) -m mypy
 	@$(PY) -m pytest --numprocesses 2 --dist loadfile
 
-bench: setup  ## measure: many courses, memory; mappings against hand-written Python
+bench: setup  ## measure: many courses, memory; mappings by hand; what Prefect costs
 	@$(PY) -m bench.courses
 	@$(PY) -m bench.mapping
+	@$(PY) -m bench.orchestration
 
 soak: setup  ## the proofs without a limit of time (hours; goes on where it was stopped), and docs/guarantees.md
 	@$(PY) -m tests.proofs.soak

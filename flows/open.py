@@ -11,6 +11,7 @@ from adaptors.moodle.client import Login, MoodleClient
 from adaptors.pace import Clock
 from flows.catalogue import field_catalogue
 from flows.clock import SystemClock, boot
+from flows.expiry import expiries
 from flows.limits import commcare_limits, moodle_limits
 from flows.settings import Settings
 from flows.world import Books, World
@@ -78,6 +79,8 @@ def _world(
         lease_ttl=settings.lease_ttl_s,
         history_kept=settings.state_history_days * DAY,
         boot=boot(),
+        expiries=expiries(settings),
+        expiry_days=settings.nudge_expiry_days,
     )
 
 

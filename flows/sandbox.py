@@ -150,6 +150,8 @@ def serving(
             "COMMCARE_DOMAIN": DOMAIN,
             "COMMCARE_USERNAME": USERNAME,
             "COMMCARE_API_KEY": sandbox.api_key,
+            "MOODLE_TOKEN_EXPIRES": "never",
+            "COMMCARE_API_KEY_EXPIRES": "never",
             "STATE_URL": f"sqlite:///{folder / 'state.db'}",
             "STATE_KEY_FILE": str(folder / "state.key"),
             "MAPPINGS_DIR": str(mappings),

@@ -19,6 +19,7 @@ from state.errors import StateError
 from state.history import History
 from state.key import Keys
 from state.lease import Lease
+from state.moved import refuse_moved
 from state.outcomes import Outcomes
 from state.people import People
 from state.problems import Problems
@@ -41,7 +42,7 @@ class Store(Outcomes, People, History, Elements, Runs, Problems, Refusals, Rotat
         """Open or make the books at an SQLAlchemy URL (`sqlite:///var/state.db`, `sqlite://` for memory).
 
         `key` is the secret of the digests, or the chain of them. StateError when the database is damaged,
-        written by a newer version, or of something else.
+        written by a newer version, of something else, or moved away.
         """
         keys = (key,) if isinstance(key, bytes) else key
         if not all(keys):
@@ -50,6 +51,7 @@ class Store(Outcomes, People, History, Elements, Runs, Problems, Refusals, Rotat
         try:
             database.check()
             prepare(database)
+            refuse_moved(database)
             return cls(database, keys_in_use(database, keys), keys)
         except BaseException:
             database.close()
