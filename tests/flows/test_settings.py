@@ -232,7 +232,7 @@ def test_two_ways_at_once_are_refused(given: dict[str, str], named: str) -> None
         ("MOODLE_TOKN", "did you mean MOODLE_TOKEN?"),
         ("COMMCARE_APIKEY", "did you mean COMMCARE_API_KEY?"),
         ("STATE_KEYFILE", "did you mean STATE_KEY_FILE?"),
-        ("STATE_X", "there are STATE_URL, STATE_KEY_FILE, STATE_HISTORY_DAYS, STATE_PAGE_FILE."),
+        ("STATE_X", "there are STATE_URL, STATE_KEY_FILE, STATE_PAGE_FILE, STATE_HISTORY_DAYS."),
     ],
 )
 def test_an_unknown_variable_is_refused(tmp_path: Path, name: str, hint: str) -> None:
