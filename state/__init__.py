@@ -3,6 +3,7 @@
 from state.care import Condition
 from state.digest import NO_VALUE
 from state.errors import StateError
+from state.inbox import Hint, HintRow, InboxState
 from state.people import Erased, PersonRows
 from state.rows import (
     Ack,
@@ -27,6 +28,9 @@ __all__ = [
     "CourseRow",
     "Erased",
     "Held",
+    "Hint",
+    "HintRow",
+    "InboxState",
     "Intent",
     "IntentRow",
     "Missing",

@@ -51,6 +51,12 @@ class Lease(Books):
             expires_at = connection.scalar(select(lease.c.expires_at).where(_held(holder, epoch)))
         return 0.0 if expires_at is None else expires_at - now
 
+    def lease_holder(self, now: float) -> str:
+        """Return who holds the lease, "" when nobody does."""
+        held = select(lease.c.holder).where(lease.c.name == NAME, lease.c.expires_at > now)
+        with self._database.reading() as connection:
+            return connection.scalar(held) or ""
+
     def release_lease(self, holder: str, epoch: int) -> None:
         """Give the lease back; nothing happens when it is not ours any more."""
         with self._database.writing() as connection:

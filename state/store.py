@@ -15,10 +15,10 @@ from state.database import Database, file_of, there
 from state.digest import chained
 from state.elements import Elements
 from state.errors import StateError
+from state.inbox import Inbox
 from state.key import Keys
 from state.lease import Lease
 from state.outcomes import Outcomes
-from state.people import People
 from state.problems import Problems
 from state.refusals import Refusals
 from state.rotation import Rotation, keys_in_use
@@ -27,8 +27,8 @@ from state.schema import prepare
 from state.tables import case_row
 
 
-class Store(Outcomes, People, Elements, Runs, Problems, Refusals, Rotation, Lease, Care):
-    """The books: cases and intents, courses, people, runs, problems, small facts, the lease, and their care.
+class Store(Outcomes, Inbox, Elements, Runs, Problems, Refusals, Rotation, Lease, Care):
+    """The books: cases and intents, courses, people, hints, runs, problems, facts, the lease, and their care.
 
     Every method is one transaction, and times are epoch seconds given by the caller. Raises StateError when the
     database cannot do what is asked of it.
