@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from flows.cli_hooks import drain, receiver
 from flows.cli_mappings import mappings_app
 from flows.cli_problems import audit, problems_app
 from flows.cli_state import person_app, state_app
@@ -42,6 +43,8 @@ app.add_typer(problems_app, name="problems")
 app.add_typer(state_app, name="state")
 app.add_typer(person_app, name="person")
 app.command()(audit)
+app.command()(receiver)
+app.command()(drain)
 
 
 @app.command()

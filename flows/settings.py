@@ -20,10 +20,20 @@ from flows.env_file import parsed
 from flows.limits import quiet_hours
 
 DEFAULT_FILE = Path(".env")
-FAMILIES = ("MOODLE_", "COMMCARE_", "STATE_")
+FAMILIES = ("MOODLE_", "COMMCARE_", "STATE_", "FORWARDING_")
 NOT_OURS = {"STATE_DIRECTORY"}  # systemd sets it for services
-SECRETS = ("MOODLE_TOKEN", "MOODLE_PASSWORD", "COMMCARE_API_KEY", "COMMCARE_PASSWORD", "STATE_URL")
-PASSWORDS = ("MOODLE_PASSWORD", "COMMCARE_PASSWORD")  # may begin or end with a space
+SECRETS = (
+    "MOODLE_TOKEN",
+    "MOODLE_PASSWORD",
+    "COMMCARE_API_KEY",
+    "COMMCARE_PASSWORD",
+    "STATE_URL",
+    "WEBHOOK_TOKEN",
+    "FORWARDING_PASSWORD",
+    "FORWARDING_TOKEN",
+)
+PASSWORDS = ("MOODLE_PASSWORD", "COMMCARE_PASSWORD", "FORWARDING_PASSWORD")  # may begin or end with a space
+SHORTEST_SECRET = 16
 Values = dict[str, str]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Secret = Annotated[SecretStr, Field(default=SecretStr(""))]
@@ -31,6 +41,7 @@ NUMBERS = {
     "MOODLE_MAX_CONCURRENCY": "a whole number from 1 to 8: so many requests at once, at most",
     "MOODLE_MAX_SHARE": "a number above 0, at most 1: 0.5 is half of the time",
     "COMMCARE_MAX_REQUESTS_PER_MINUTE": "a whole number from 1",
+    "RECEIVER_PORT": "a whole number from 1 to 65535",
 }
 
 
@@ -42,7 +53,9 @@ class Settings(BaseModel):
     """The settings of one Moodle site and one project space; addresses have no slash at the end.
 
     Either `moodle_token` is given or the login of the service account, either `commcare_api_key` or a password;
-    what is not given is "". Times are in seconds; quiet hours are times of the day in the project's time zone.
+    what is not given is "". Webhooks are taken in from Moodle with `webhook_token`, from CommCare with
+    `forwarding_token` or user name and password. Times are in seconds; quiet hours are times of the day in the
+    project's time zone.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -69,6 +82,12 @@ class Settings(BaseModel):
     commcare_quiet_hours: str = ""
     in_doubt_rest_s: Seconds = 1200.0
     lease_ttl_s: Seconds = 600.0
+    receiver_port: int = Field(default=4201, ge=1, le=65535)
+    webhook_token: Secret
+    forwarding_username: str = ""
+    forwarding_password: Secret
+    forwarding_token: Secret
+    forwarding_ignore_users: str = ""
 
     def secrets(self) -> list[str]:
         """Return the values that must never be shown, for the filter of the logs."""
@@ -76,6 +95,9 @@ class Settings(BaseModel):
         found = [secret.get_secret_value() for secret in raw]
         for secret in found[2:]:  # CommCare is sent them as one word with the user name
             found.append(f"{self.commcare_username}:{secret}" if secret else "")
+        found += [one.get_secret_value() for one in (self.webhook_token, self.forwarding_token)]
+        if password := self.forwarding_password.get_secret_value():
+            found += [password, f"{self.forwarding_username}:{password}"]
         found += _password_of(self.state_url)
         return [secret for secret in found if secret]
 
@@ -89,6 +111,10 @@ EITHER_OR: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     *(((name,), (f"{name}_FILE",)) for name in SECRETS),
     (("MOODLE_TOKEN", "MOODLE_TOKEN_FILE"), _MOODLE_LOGIN),
     (("COMMCARE_API_KEY", "COMMCARE_API_KEY_FILE"), ("COMMCARE_PASSWORD", "COMMCARE_PASSWORD_FILE")),
+    (
+        ("FORWARDING_TOKEN", "FORWARDING_TOKEN_FILE"),
+        ("FORWARDING_USERNAME", "FORWARDING_PASSWORD", "FORWARDING_PASSWORD_FILE"),
+    ),
 )
 
 
@@ -207,6 +233,9 @@ def _missing(values: Values, env_file: Path | None) -> Iterator[str]:
         missing.append("MOODLE_TOKEN (or MOODLE_USERNAME, MOODLE_PASSWORD and MOODLE_SERVICE)")
     if not values.keys() & {"COMMCARE_API_KEY", "COMMCARE_PASSWORD"}:
         missing.append("COMMCARE_API_KEY (or COMMCARE_PASSWORD)")
+    forwarding = {"FORWARDING_USERNAME", "FORWARDING_PASSWORD"}
+    if forwarding & values.keys():
+        missing += sorted(forwarding - values.keys())
     if missing:
         yield (
             f"Missing: {', '.join(missing)}. {_where_from(env_file)} "
@@ -236,6 +265,10 @@ def _checked(values: Values) -> Iterator[str]:
         "COMMCARE_CA_FILE": authority,
         "MOODLE_QUIET_HOURS": quiet_hours,
         "COMMCARE_QUIET_HOURS": quiet_hours,
+        "WEBHOOK_TOKEN": shared_secret,
+        "FORWARDING_TOKEN": shared_secret,
+        "FORWARDING_USERNAME": one_word,
+        "FORWARDING_IGNORE_USERS": user_ids,
     }
     for name, check in checks.items():
         try:
@@ -259,6 +292,23 @@ def one_word(text: str) -> str:
     if ":" in text:
         raise ValueError("holds a colon: give the key alone, without the user name")
     return text
+
+
+def shared_secret(text: str) -> str:
+    """Return a secret that another system sends along; ValueError when it cannot be sent, or is easily guessed."""
+    if not text.isascii() or any(mark.isspace() or not mark.isprintable() for mark in text):
+        raise ValueError("may hold ASCII letters, digits and marks only, and no space")
+    if len(text) < SHORTEST_SECRET:
+        raise ValueError(f"is too short: make up at least {SHORTEST_SECRET} characters")
+    return text
+
+
+def user_ids(text: str) -> str:
+    """Return ids of CommCare users with commas between them; ValueError when they cannot be ids."""
+    ids = [one.strip() for one in text.split(",")]
+    if not all(re.fullmatch(r"[\w-]+", one, re.ASCII) for one in ids):
+        raise ValueError("must be ids of CommCare users, with commas between them")
+    return ",".join(ids)
 
 
 def authority(text: str) -> str:

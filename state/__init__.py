@@ -3,7 +3,7 @@
 from state.care import Condition
 from state.digest import NO_VALUE
 from state.errors import StateError
-from state.inbox import Hint, HintRow, InboxState
+from state.inbox import Hint, HintRow, InboxState, hints_wait
 from state.people import Erased, PersonRows
 from state.rows import (
     Ack,
@@ -41,4 +41,5 @@ __all__ = [
     "RowId",
     "StateError",
     "Store",
+    "hints_wait",
 ]

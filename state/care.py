@@ -17,7 +17,7 @@ PROBLEMS_KEPT = 30 * DAY
 RUNS_KEPT = 90 * DAY
 HINTS_KEPT = 7 * DAY
 DRAIN = "drain-"
-"""Runs whose id begins so were asked for by hints: there may be one a minute, and they are kept as long as hints."""
+"""Runs whose id begins so were asked for by hints: maybe one a minute, and kept as long as hints."""
 RESTORED_AT = "@restored_at"
 """Fact: when the books were put back from a backup (epoch): what they do not know of may be under way still."""
 

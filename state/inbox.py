@@ -139,7 +139,11 @@ class Inbox(People):
         """Return how the inbox is."""
         waiting = select(inbox.c.source, func.count(), func.min(inbox.c.received_at))
         waiting = waiting.where(inbox.c.done_at.is_(None)).group_by(inbox.c.source)
-        done = select(inbox.c.outcome, func.count()).where(inbox.c.done_at > now - HINTS_KEPT).group_by(inbox.c.outcome)
+        done = (
+            select(inbox.c.outcome, func.count())
+            .where(inbox.c.done_at > now - HINTS_KEPT)
+            .group_by(inbox.c.outcome)
+        )
         with self._database.reading() as connection:
             found = connection.execute(waiting).all()
             outcomes = {row[0]: row[1] for row in connection.execute(done)}

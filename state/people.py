@@ -78,7 +78,7 @@ class People(Audits, Courses):
         return PersonRows(cases, unanswered, courses)
 
     def courses_of(self, people: Collection[int]) -> dict[int, set[int]]:
-        """Return the courses in which these people were last seen, by person: a walk through the lists of courses."""
+        """Return the courses in which these people were last seen, by person: a walk through all lists."""
         found: dict[int, set[int]] = {person: set() for person in people}
         wanted = frozenset(people)
         with self._database.reading() as connection:

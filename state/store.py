@@ -64,6 +64,11 @@ class Store(Outcomes, Inbox, Elements, Runs, Problems, Refusals, Rotation, Lease
         file = file_of(url)
         return tuple(open_rights(file)) if file else ()
 
+    @property
+    def is_in_place(self) -> bool:
+        """Say whether these are still the books at their address: a restore puts another file there."""
+        return self._database.is_in_place
+
     def close(self) -> None:
         """Close the books."""
         self._database.close()
