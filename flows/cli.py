@@ -64,14 +64,24 @@ def demo() -> None:
 
 
 @app.command()
-def sandbox(moodle_port: Port = 0, commcare_port: Port = 0) -> None:
+def sandbox(
+    moodle_port: Port = 0,
+    commcare_port: Port = 0,
+    webhook: Annotated[
+        str, typer.Option(help="Address to tell of changes, as Moodle's webhooks do: http://127.0.0.1:4201/moodle")
+    ] = "",
+) -> None:
     """Serve a made-up Moodle and CommCare until Ctrl-C; prints the settings to reach them."""
-    from flows.sandbox import export_lines, make_sandbox, serving, wait_for_end
+    from flows.sandbox import export_lines, hooked, make_sandbox, serving, wait_for_end
 
     folder, box = Path("var/sandbox").absolute(), make_sandbox()
     ports = {"moodle_port": moodle_port, "commcare_port": commcare_port}
-    with plain_endings(), serving(box, folder, keep=True, **ports) as settings:
-        typer.echo(export_lines(settings))
+    with (
+        plain_endings(),
+        serving(box, folder, keep=True, **ports) as settings,
+        hooked(box, webhook) as more,
+    ):
+        typer.echo(export_lines(settings | more))
         sys.stdout.flush()
         say(
             f"A made-up Moodle and CommCare are running. Paste the lines above into another terminal, in this "

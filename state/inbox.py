@@ -23,6 +23,7 @@ ROOM = 20_000
 """Hints that may wait at the same time, and as many done ones are kept at most."""
 OURS, WHOLE_SITE = "ours", "whole_site"
 """Source and event of the hint that stands for those that found no room."""
+HERE = inbox.c.id == bindparam("number")
 UNUSED = "unused"
 """Outcome of hints that nothing here has a use for: they are not kept."""
 
@@ -119,20 +120,22 @@ class Inbox(People):
     def inbox_release(self, numbers: Sequence[int], *, tried: bool = False) -> None:
         """Leave hints for later; unless they were `tried`, this attempt does not count."""
         values = {"claim": ""} if tried else {"claim": "", "attempts": inbox.c.attempts - 1}
-        self._each(update(inbox).values(**values), numbers)
+        if numbers:
+            with self._database.writing() as connection:
+                connection.execute(update(inbox).where(HERE).values(**values), _each(numbers))
 
     def inbox_finish(self, outcomes: Mapping[str, Sequence[int]], now: float) -> None:
         """Note what became of hints: outcome (a code) -> their numbers; unused ones are deleted at once."""
-        for outcome, numbers in outcomes.items():
-            if outcome == UNUSED:
-                self._each(delete(inbox), numbers)
-            else:
-                self._each(update(inbox).values(done_at=now, outcome=outcome, claim=""), numbers)
-        done = select(inbox.c.id).where(inbox.c.done_at.is_not(None)).order_by(inbox.c.id.desc())
-        with self._database.reading() as connection:
-            oldest = connection.scalar(done.limit(1).offset(ROOM))
-        if oldest is not None:
-            with self._database.writing() as connection:
+        found = {outcome: _each(numbers) for outcome, numbers in outcomes.items() if numbers}
+        if not found:
+            return
+        with self._database.writing() as connection:
+            for outcome, numbers in found.items():
+                done = update(inbox).values(done_at=now, outcome=outcome, claim="")
+                connection.execute((delete(inbox) if outcome == UNUSED else done).where(HERE), numbers)
+            old = select(inbox.c.id).where(inbox.c.done_at.is_not(None)).order_by(inbox.c.id.desc())
+            oldest = connection.scalar(old.limit(1).offset(ROOM))
+            if oldest is not None:
                 connection.execute(delete(inbox).where(inbox.c.done_at.is_not(None), inbox.c.id <= oldest))
 
     def inbox_state(self, now: float) -> InboxState:
@@ -151,13 +154,6 @@ class Inbox(People):
         oldest = min((row[2] for row in found), default=now)
         return InboxState({row[0]: row[1] for row in found}, max(0.0, now - oldest), last, outcomes)
 
-    def _each(self, statement: object, numbers: Sequence[int]) -> None:
-        """Run a statement for each of these hints."""
-        if numbers:
-            here = statement.where(inbox.c.id == bindparam("number"))  # type: ignore[attr-defined]
-            with self._database.writing() as connection:
-                connection.execute(here, [{"number": number} for number in numbers])
-
 
 def hints_wait(url: str) -> bool:
     """Say whether hints wait in the books at this address, without opening the books as a run does.
@@ -175,6 +171,11 @@ def hints_wait(url: str) -> bool:
             return connection.scalar(select(inbox.c.id).where(inbox.c.done_at.is_(None)).limit(1)) is not None
     finally:
         database.close()
+
+
+def _each(numbers: Sequence[int]) -> list[dict[str, int]]:
+    """Return the parameters of HERE for each of these hints."""
+    return [{"number": number} for number in numbers]
 
 
 def _count(connection: Connection, condition: ColumnElement[bool]) -> int:
