@@ -101,7 +101,7 @@ class _Work:
         await self.finish({"given_up": [number for number, row in self.open.items() if row.attempts > TRIES]})
         for source in sorted({row.hint.source for row in self.open.values()} - {MOODLE, OURS}):
             await self._consume(source)
-        if not self.open:
+        if not self._of_moodle:
             return
         mappings = await _approved(self.world)
         if not mappings:
@@ -109,10 +109,15 @@ class _Work:
                 RunState.WAITING,
                 "No mapping has been approved yet, so nothing is sent. Run `moodle-commcare sync` first.",
             )
-        elif any(row.hint.source == OURS for row in self.open.values()):
+        elif any(row.hint.source == OURS for row in self._of_moodle):
             await self._read_the_whole_site(mappings)
         else:
             await self._read_courses(mappings)
+
+    @property
+    def _of_moodle(self) -> list[HintRow]:
+        """Return the hints not settled yet for which Moodle is read."""
+        return [row for row in self.open.values() if row.hint.source in (MOODLE, OURS)]
 
     async def finish(self, outcomes: Mapping[str, Sequence[int]]) -> None:
         """Settle hints, by outcome."""
@@ -146,10 +151,10 @@ class _Work:
         result = await self._run(Options(mappings=names, hinted=True))
         if _ended_well(result):
             self.drained.whole_site = True
-            await self.finish({"read": list(self.open)})
+            await self.finish({"read": [row.number for row in self._of_moodle]})
 
     async def _read_courses(self, mappings: Sequence[CompiledMapping]) -> None:
-        scope = find_scope(self.open.values(), mappings, await _known(self.world, self.open.values()))
+        scope = find_scope(self._of_moodle, mappings, await _known(self.world, self._of_moodle))
         await self.finish(scope.settled)
         results = []
         for courses, names in scope.groups():

@@ -51,7 +51,7 @@ class Tally:
 
     def ignored(self, system: str) -> None:
         """Count a post for which nothing has to be read."""
-        self._counts[f"{system}: %s that need no read"] += 1
+        self._counts[f"{system}: %s ignored"] += 1
 
     def refused(self, system: str, status: int, line: str) -> None:
         """Count a post that was refused."""
@@ -60,7 +60,7 @@ class Tally:
     def tell(self) -> None:
         """Say what came since the last time, if anything did."""
         if self._counts:
-            told = "; ".join(text % numbered(count, "post") for text, count in sorted(self._counts.items()))
+            told = "; ".join(sorted(text % numbered(count, "post") for text, count in self._counts.items()))
             log.info("%s%s", told, f"; {courses_named(self._courses)}" if self._courses else "")
         for text, count in sorted(self._refused.items()):
             log.warning(text.replace("%s", "{}").format(numbered(count, "post")))
