@@ -1,4 +1,4 @@
-"""A real receiver on a port, five thousand posts, and a kill in the middle: what was answered 202 is in the inbox."""
+"""A real receiver on a port, five thousand posts, a kill in the middle: what was answered 202 is in the inbox."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from pathlib import Path
 
 import httpx
 
+from bench.posting import post_all
 from flows.drain import drain
 from flows.result import RunState
 from state import Store
@@ -24,30 +25,40 @@ from tests.postgres import both_books as state_url  # noqa: F401 - a fixture: on
 
 ROOT = Path(__file__).parent.parent.parent
 TOKEN = "sharedsecret-of-the-burst"
-POSTS, AT_ONCE = 5_000, 40
+POSTS, AT_ONCE = 5_000, 150
 
 
 class Posts:
     """What is posted, and which of it was answered 202."""
 
     def __init__(self, courses: list[int]) -> None:
-        self.left = list(range(POSTS))
+        self.bodies = [_grade(number, courses[number % len(courses)]) for number in range(POSTS)]
         self.taken: set[int] = set()
-        self.courses = courses
 
-    def body(self, number: int) -> bytes:
-        """Return the grade of somebody, as Moodle tells it."""
-        event = {
-            "eventname": "\\core\\event\\user_graded",
-            "objectid": str(number),
-            "contextid": 18,
-            "userid": "2",
-            "courseid": str(self.courses[number % len(self.courses)]),
-            "relateduserid": str(number % 30 + 3),
-            "timecreated": 1_795_300_000,
-            "token": TOKEN,
-        }
-        return json.dumps(event).encode()
+    async def post(self, port: int) -> None:
+        """Post what is not taken yet, many at once, until all is or the receiver is gone."""
+        left = [number for number in range(POSTS) if number not in self.taken]
+
+        def answered(place: int, status: int) -> None:
+            if status == 202:
+                self.taken.add(left[place])
+
+        await post_all(port, "/moodle", [self.bodies[number] for number in left], answered, AT_ONCE)
+
+
+def _grade(number: int, course: int) -> bytes:
+    """Return the grade of somebody, as Moodle tells it."""
+    event = {
+        "eventname": "\\core\\event\\user_graded",
+        "objectid": str(number),
+        "contextid": 18,
+        "userid": "2",
+        "courseid": str(course),
+        "relateduserid": str(number % 30 + 3),
+        "timecreated": 1_795_300_000,
+        "token": TOKEN,
+    }
+    return json.dumps(event).encode()
 
 
 @contextmanager
@@ -83,25 +94,6 @@ def receiver(folder: Path, lab: Lab) -> Iterator[tuple[subprocess.Popen[str], in
         process.communicate()
 
 
-async def post(posts: Posts, port: int, *, until: int = POSTS) -> None:
-    """Post what is left, many at once, until so many are taken or the receiver is gone."""
-    limits = httpx.Limits(max_connections=AT_ONCE, max_keepalive_connections=AT_ONCE)
-    headers = {"Content-Type": "application/json"}
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", limits=limits, headers=headers) as client:
-
-        async def one() -> None:
-            while posts.left and len(posts.taken) < until:
-                number = posts.left.pop()
-                try:
-                    answer = await client.post("/moodle", content=posts.body(number))
-                except httpx.TransportError:
-                    return
-                if answer.status_code == 202:
-                    posts.taken.add(number)
-
-        await asyncio.gather(*(one() for _ in range(AT_ONCE)))
-
-
 def in_the_inbox(lab: Lab) -> int:
     """Return how many hints wait, as another process sees it."""
     with Store.open(lab.state_url, key=bytes(32)) as store:
@@ -116,13 +108,13 @@ async def test_a_kill_loses_nothing_that_was_answered(tmp_path: Path, state_url:
     posts = Posts(courses)
     with receiver(tmp_path, lab) as (process, port):
         killer = asyncio.create_task(_kill_at(process, posts, POSTS // 3))
-        await post(posts, port)
+        await posts.post(port)
         await killer
     first = len(posts.taken)
     assert 0 < first < POSTS, "killed in the middle"
     assert first <= in_the_inbox(lab) <= first + AT_ONCE, "some may be on disk and not answered"
     with receiver(tmp_path, lab) as (process, port):
-        await post(posts, port)
+        await posts.post(port)
         process.send_signal(signal.SIGTERM)
         assert 0 == process.wait(timeout=10)
     assert POSTS - AT_ONCE <= len(posts.taken) <= in_the_inbox(lab) <= POSTS
