@@ -62,6 +62,7 @@ class Drained:
         self.courses |= other.courses
         self.whole_site |= other.whole_site
         self.runs += other.runs
+        self.seconds += other.seconds
         self.state, self.left, self.messages = other.state, other.left, other.messages
 
     def as_json(self) -> dict[str, Any]:

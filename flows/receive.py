@@ -88,6 +88,9 @@ class Receiver:
             except Refused as refused:
                 self._tally.refused(system, refused.status, refused.line)
                 return PlainTextResponse(f"{refused.line}\n", refused.status, refused.headers)
+            except Exception as error:  # what it says may be a value of what was posted
+                self._tally.refused(system, 500, f"A mistake in this program: {type(error).__name__}.")
+                return PlainTextResponse("A mistake in this program; the next run reads everything.\n", 500)
 
         return answer
 

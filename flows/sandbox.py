@@ -20,7 +20,7 @@ from adaptors.commcare.fake import FakeCommCare
 from adaptors.commcare.fake_project import FakeProject
 from adaptors.moodle.fake import FakeMoodle
 from adaptors.moodle.fake_activities import AUTOMATIC
-from adaptors.moodle.fake_hooks import Hook, HookedSite
+from adaptors.moodle.fake_hooks import Hook, HookedSite, silent
 from adaptors.moodle.fake_site import FakeSite
 from adaptors.serve import LocalServer
 from flows.errors import UsageError
@@ -165,6 +165,7 @@ def hooked(sandbox: Sandbox, address: str) -> Iterator[dict[str, str]]:
     try:
         yield {"WEBHOOK_TOKEN": token}
     finally:
+        site.post = silent
         hook.close()
 
 

@@ -112,11 +112,14 @@ WHO_MAY: dict[str, Callable[[str], bool]] = {
     "stamina": lambda path: path.startswith("adaptors/"),
     "uvicorn": lambda path: path in ("adaptors/serve.py", "flows/receive_server.py"),
     "starlette": lambda path: path == "flows/receive.py",
-    "prefect": lambda path: path in (
-        "flows/deployed.py",
-        "flows/deployed_drain.py",
-        "flows/report.py",
-        "flows/serve.py",
+    "prefect": lambda path: (
+        path
+        in (
+            "flows/deployed.py",
+            "flows/deployed_drain.py",
+            "flows/report.py",
+            "flows/serve.py",
+        )
     ),
     "typer": lambda path: path.startswith("flows/"),
     "rich": lambda path: path.startswith("flows/"),

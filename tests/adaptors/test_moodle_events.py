@@ -130,6 +130,17 @@ def test_every_event_says_what_it_touches() -> None:
     assert {Touch.GRADE, Touch.SUBMISSION} == EVENTS["mod_assign.submission_graded"]
 
 
+def test_the_guide_names_every_event() -> None:
+    """Who sets up Moodle finds each event of the table in docs/webhooks.md, and none that is in no table."""
+    guide = (Path(__file__).parents[2] / "docs" / "webhooks.md").read_text()
+    tables = "\n".join(line for line in guide.splitlines() if line.startswith("| `") and " | " in line)
+    names = {name.split(".")[1] for name in EVENTS}
+    told = set(re.findall(r"`(?:\\\w+\\event\\)?([a-z]+(?:_[a-z]+)+)`", tables))
+    assert set() == names - told
+    components = {name.split(".")[0] for name in EVENTS} - {"core"}
+    assert set() == {name for name in components if f"\\{name}\\event\\" not in tables}
+
+
 # --- the made-up plugin -------------------------------------------------------------------------------------
 
 

@@ -348,6 +348,21 @@ async def test_books_that_were_put_back_are_followed(tmp_path: Path) -> None:
         assert 1 == len(desk.hints())
 
 
+async def test_a_mistake_of_ours_repeats_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An error that nobody foresaw may hold what was posted: only its class is said."""
+
+    def broken(_: Any) -> None:
+        raise KeyError("QanaryFirst0")
+
+    monkeypatch.setattr("flows.receive.read_event", broken)
+    async with running(settings(tmp_path)) as desk:
+        answer = await desk.moodle()
+        assert (500, False) == (answer.status_code, "Qanary" in answer.text)
+    assert (True, False) == ("KeyError" in caplog.text, "Qanary" in caplog.text)
+
+
 async def test_health(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """200 while the books can be read, else 503; they are not asked for each question."""
     asked: list[str] = []
