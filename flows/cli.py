@@ -10,6 +10,7 @@ import typer
 
 from flows.cli_automations import automations_app
 from flows.cli_confirm import ANSWERS
+from flows.cli_hooks import drain, receiver
 from flows.cli_looking import gaps, history, phones
 from flows.cli_mappings import mappings_app
 from flows.cli_problems import audit, problems_app
@@ -55,6 +56,8 @@ app.command()(metrics)
 app.command()(serve)
 for name, answer in ANSWERS.items():
     app.command(name)(answer)
+app.command()(receiver)
+app.command()(drain)
 
 
 @app.command()
@@ -74,14 +77,24 @@ def demo() -> None:
 
 
 @app.command()
-def sandbox(moodle_port: Port = 0, commcare_port: Port = 0) -> None:
+def sandbox(
+    moodle_port: Port = 0,
+    commcare_port: Port = 0,
+    webhook: Annotated[
+        str, typer.Option(help="Address to tell of changes, as Moodle's webhooks do: http://127.0.0.1:4201/moodle")
+    ] = "",
+) -> None:
     """Serve a made-up Moodle and CommCare until Ctrl-C; prints the settings to reach them."""
-    from flows.sandbox import export_lines, make_sandbox, serving, wait_for_end
+    from flows.sandbox import export_lines, hooked, make_sandbox, serving, wait_for_end
 
     folder, box = Path("var/sandbox").absolute(), make_sandbox()
     ports = {"moodle_port": moodle_port, "commcare_port": commcare_port}
-    with plain_endings(), serving(box, folder, keep=True, **ports) as settings:
-        typer.echo(export_lines(settings))
+    with (
+        plain_endings(),
+        serving(box, folder, keep=True, **ports) as settings,
+        hooked(box, webhook) as more,
+    ):
+        typer.echo(export_lines(settings | more))
         sys.stdout.flush()
         say(
             f"A made-up Moodle and CommCare are running. Paste the lines above into another terminal, in this "

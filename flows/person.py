@@ -226,6 +226,7 @@ async def export(world: World, person: int) -> dict[str, Any]:
     rows = found.rows
     problems = [one for one in await books.do(store.problems) if one.row in rows]
     refusals = [one for one in await books.do(store.refusals) if one.row in rows]
+    hints = await books.do(store.hints_about, person)
     return {
         "person": person,
         "exported_at": moment(world.clock.now()),
@@ -240,6 +241,9 @@ async def export(world: World, person: int) -> dict[str, Any]:
         "history": [change_json(one) for one in await books.do(store.history_of_person, person, rows)],
         "refusals": [
             {**one.row._asdict(), "reason": one.reason, "since": moment(one.first_at)} for one in refusals
+        ],
+        "hints_of_webhooks": [
+            {"event": event, "course": course, "received_at": moment(at)} for event, course, at in hints
         ],
     }
 

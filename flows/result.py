@@ -72,6 +72,8 @@ class Result:
     """Mappings that were read a short while ago and wait for their interval."""
     plan: dict[str, Any] = field(default_factory=dict)
     refused_rows: int = 0
+    passed_over: list[int] = field(default_factory=list)
+    """Courses that hints were about and that are not selected."""
     worrying: int = 0
     """Records held back for another reason than a parent that is still to come."""
 
@@ -110,6 +112,7 @@ class Result:
             "messages": self.messages,
             "edits": self.edits,
             "not_due": self.not_due,
+            **({"passed_over": self.passed_over} if self.passed_over else {}),
             **({"plan": self.plan} if self.plan else {}),
         }
 

@@ -20,6 +20,7 @@ from adaptors.commcare.fake import FakeCommCare
 from adaptors.commcare.fake_project import FakeProject
 from adaptors.moodle.fake import FakeMoodle
 from adaptors.moodle.fake_activities import AUTOMATIC
+from adaptors.moodle.fake_hooks import Hook, HookedSite, silent
 from adaptors.moodle.fake_site import FakeSite
 from adaptors.serve import LocalServer
 from flows.errors import UsageError
@@ -75,7 +76,7 @@ class Sandbox:
 
 def make_sandbox() -> Sandbox:
     """Make a site of three courses and twelve learners, and a project space with a group of two coaches."""
-    site, items, courses = FakeSite(), dict[str, int](), dict[str, int]()
+    site, items, courses = HookedSite(), dict[str, int](), dict[str, int]()
     teacher = site.add_user("Grace", "Wekesa", username="grace.wekesa", email="grace.wekesa@example.org")
     learners = tuple(
         site.add_user(
@@ -156,6 +157,22 @@ def serving(
             "STATE_KEY_FILE": str(folder / "state.key"),
             "MAPPINGS_DIR": str(mappings),
         }
+
+
+@contextmanager
+def hooked(sandbox: Sandbox, address: str) -> Iterator[dict[str, str]]:
+    """Let the made-up Moodle tell an address of what happens, and yield the settings of who listens there."""
+    site = sandbox.site
+    if not address or not isinstance(site, HookedSite):
+        yield {}
+        return
+    token = secrets.token_hex(16)
+    hook = site.post = Hook(address, token, site.url)
+    try:
+        yield {"WEBHOOK_TOKEN": token}
+    finally:
+        site.post = silent
+        hook.close()
 
 
 @contextmanager

@@ -23,13 +23,15 @@ DEFAULT_FILE = Path(".env")
 OFF = "off"
 SETTINGS_FILE = "SETTINGS_FILE"
 """Variable by which `serve` names the settings file to the runs that it starts; "" for none."""
-FAMILIES = ("MOODLE_", "COMMCARE_", "STATE_", "NUDGE_")
+FAMILIES = ("MOODLE_", "COMMCARE_", "STATE_", "NUDGE_", "FORWARDING_")
 NOT_OURS = {"STATE_DIRECTORY"}  # systemd sets it for services
 SECRETS = (
     *("MOODLE_TOKEN", "MOODLE_PASSWORD", "COMMCARE_API_KEY", "COMMCARE_PASSWORD", "STATE_URL"),
     *("NUDGE_WEBHOOK_URL", "NUDGE_SLACK_URL", "NUDGE_MAIL_URL"),  # who knows such an address may write to it
+    *("WEBHOOK_TOKEN", "FORWARDING_PASSWORD", "FORWARDING_TOKEN"),
 )
-PASSWORDS = ("MOODLE_PASSWORD", "COMMCARE_PASSWORD")  # may begin or end with a space
+PASSWORDS = ("MOODLE_PASSWORD", "COMMCARE_PASSWORD", "FORWARDING_PASSWORD")  # may begin or end with a space
+SHORTEST_SECRET = 16
 Values = dict[str, str]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Secret = Annotated[SecretStr, Field(default=SecretStr(""))]
@@ -54,8 +56,9 @@ class Settings(BaseModel):
     """The settings of one Moodle site and one project space; addresses have no slash at the end.
 
     Either `moodle_token` is given or the login of the service account, either `commcare_api_key` or a password;
-    what is not given is "". Times are in seconds; quiet hours are times of the day in the project's time zone.
-    The last day of a token or key is a date (2027-01-31), "never", or "" when nobody has said it.
+    what is not given is "". Webhooks are taken in from Moodle with `webhook_token`, from CommCare with
+    `forwarding_token` or user name and password. Times are in seconds; quiet hours are times of the day in the
+    project's time zone. The last day of a token or key is a date (2027-01-31), "never", or "" when nobody said it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -85,6 +88,11 @@ class Settings(BaseModel):
     lease_ttl_s: Seconds = 600.0
     state_history_days: int = Field(default=90, ge=1, le=3650)
     receiver_port: int = Field(default=4201, ge=1, le=65535)
+    webhook_token: Secret
+    forwarding_username: str = ""
+    forwarding_password: Secret
+    forwarding_token: Secret
+    forwarding_ignore_users: str = ""
     moodle_token_expires: str = ""
     commcare_api_key_expires: str = ""
     nudge_webhook_url: Secret
@@ -110,6 +118,9 @@ class Settings(BaseModel):
         found = [secret.get_secret_value() for secret in raw]
         for secret in found[2:]:  # CommCare is sent them as one word with the user name
             found.append(f"{self.commcare_username}:{secret}" if secret else "")
+        found += [one.get_secret_value() for one in (self.webhook_token, self.forwarding_token)]
+        if password := self.forwarding_password.get_secret_value():
+            found += [password, f"{self.forwarding_username}:{password}"]
         found += _password_of(self.state_url)
         for place in (self.nudge_webhook_url, self.nudge_slack_url, self.nudge_mail_url):
             address = place.get_secret_value()
@@ -126,6 +137,10 @@ EITHER_OR: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     *(((name,), (f"{name}_FILE",)) for name in SECRETS),
     (("MOODLE_TOKEN", "MOODLE_TOKEN_FILE"), _MOODLE_LOGIN),
     (("COMMCARE_API_KEY", "COMMCARE_API_KEY_FILE"), ("COMMCARE_PASSWORD", "COMMCARE_PASSWORD_FILE")),
+    (
+        ("FORWARDING_TOKEN", "FORWARDING_TOKEN_FILE"),
+        ("FORWARDING_USERNAME", "FORWARDING_PASSWORD", "FORWARDING_PASSWORD_FILE"),
+    ),
 )
 
 
@@ -246,6 +261,9 @@ def _missing(values: Values, env_file: Path | None) -> Iterator[str]:
         missing.append("MOODLE_TOKEN (or MOODLE_USERNAME, MOODLE_PASSWORD and MOODLE_SERVICE)")
     if not values.keys() & {"COMMCARE_API_KEY", "COMMCARE_PASSWORD"}:
         missing.append("COMMCARE_API_KEY (or COMMCARE_PASSWORD)")
+    forwarding = {"FORWARDING_USERNAME", "FORWARDING_PASSWORD"}
+    if forwarding & values.keys():
+        missing += sorted(forwarding - values.keys())
     if missing:
         yield (
             f"Missing: {', '.join(missing)}. {_where_from(env_file)} "
@@ -281,6 +299,10 @@ def _checked(values: Values) -> Iterator[str]:
         "NUDGE_SLACK_URL": slack_address,
         "NUDGE_MAIL_URL": mail_address,
         "NUDGE_BLOCK": block_name,
+        "WEBHOOK_TOKEN": shared_secret,
+        "FORWARDING_TOKEN": shared_secret,
+        "FORWARDING_USERNAME": one_word,
+        "FORWARDING_IGNORE_USERS": user_ids,
     }
     for name, check in checks.items():
         try:
@@ -311,6 +333,23 @@ def block_name(text: str) -> str:
     if not re.fullmatch(r"[a-z0-9-]+/[a-z0-9-]+", text):
         raise ValueError("must be the type and the name of a block, as in slack-webhook/ops")
     return text
+
+
+def shared_secret(text: str) -> str:
+    """Return a secret that another system sends along; ValueError when it cannot be sent, or is easily guessed."""
+    if not text.isascii() or any(mark.isspace() or not mark.isprintable() for mark in text):
+        raise ValueError("may hold ASCII letters, digits and marks only, and no space")
+    if len(text) < SHORTEST_SECRET:
+        raise ValueError(f"is too short: make up at least {SHORTEST_SECRET} characters")
+    return text
+
+
+def user_ids(text: str) -> str:
+    """Return ids of CommCare users with commas between them; ValueError when they cannot be ids."""
+    ids = [one.strip() for one in text.split(",")]
+    if not all(re.fullmatch(r"[\w-]+", one, re.ASCII) for one in ids):
+        raise ValueError("must be ids of CommCare users, with commas between them")
+    return ",".join(ids)
 
 
 def authority(text: str) -> str:

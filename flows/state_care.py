@@ -31,14 +31,16 @@ class _Tended:
     restored_at: float
 
 
-async def care_for(world: World, result: Result) -> bool:
+async def care_for(world: World, result: Result, *, copy: bool = True) -> bool:
     """Copy the books and forget what is old, before anything is read; returns whether the run may go on.
+
+    A run that hints asked for makes no copy: one a minute would soon push out those of last night.
 
     Books that were just put back do not know what was under way when they were lost: a run then rests as long as
     after a write of unknown outcome.
     """
     now = world.clock.now()
-    tended = await world.books.do(_tend, world.books.store, now, world.history_kept)
+    tended = await world.books.do(_tend, world.books.store, now, world.history_kept, copy=copy)
     if tended.trouble:
         result.worse(RunState.DEGRADED, tended.trouble)
     for person in tended.unfinished:
@@ -68,11 +70,12 @@ def restored_at(store: Store) -> float:
     return float(store.get(RESTORED_AT) or "-inf")
 
 
-def _tend(store: Store, now: float, history_kept: float) -> _Tended:
+def _tend(store: Store, now: float, history_kept: float, *, copy: bool) -> _Tended:
     """Do it on the books' own thread."""
     trouble = ""
     try:
-        store.back_up(now)
+        if copy:
+            store.back_up(now)
     except StateError as error:
         trouble = str(error)
     store.forget_old(now, history_kept)

@@ -38,6 +38,7 @@ from flows.steps.verdict import judge
 from flows.world import Progress, World, silent
 from mappings.engine import CompiledMapping
 from state import StateError
+from state.care import DRAIN
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +47,8 @@ log = logging.getLogger(__name__)
 class Options:
     """What a run is asked for: some courses, some mappings, everything anew, approved, or only a look.
 
-    `rekey` names the mappings that may make all their cases anew, under other keys.
+    `rekey` names the mappings that may make all their cases anew, under other keys. `hinted`: nobody asked, a
+    webhook told that something happened in these courses; those that are not selected are passed over.
     """
 
     courses: tuple[int, ...] = ()
@@ -55,6 +57,7 @@ class Options:
     yes: bool = False
     preview: bool = False
     rekey: tuple[str, ...] = ()
+    hinted: bool = False
 
     @property
     def asks_for_more(self) -> bool:
@@ -67,7 +70,7 @@ async def sync(world: World, options: Options, progress: Progress = silent) -> R
 
     A first run of a mapping without `options.yes` sends nothing and returns its plan, state waiting.
     """
-    result = Result(_run_id(world), preview=options.preview)
+    result = Result(f"{DRAIN if options.hinted else ''}{_run_id(world)}", preview=options.preview)
     started = world.clock.monotonic()
     before = {"moodle": world.moodle.requests.copy(), "commcare": world.commcare.requests.copy()}
     lease = Lease(world, result.run_id)
@@ -110,7 +113,7 @@ async def _run(world: World, result: Result, lease: Lease, options: Options, pro
     if not options.preview:
         await world.books.do(world.books.store.start_run, result.run_id, world.clock.now(), world.project.revision)
         await heed_clock(world)
-        if not await care_for(world, result):
+        if not await care_for(world, result, copy=not options.hinted):
             return
         unsettled = {row.mapping for row in await world.books.do(world.books.store.intents)}
         await recover(world)
@@ -145,7 +148,9 @@ async def _work(run: Run, options: Options) -> None:
     run.user = site.userid
     selection = await _selected(run)
     selected = selection.courses
-    courses = only_these(selected, options.courses) if options.courses else selected
+    courses = _asked_for(run, options, selected)
+    if options.hinted and not courses:
+        return
     if not options.preview:
         if not options.yes:
             look = partial(_look, run, courses=courses, selected=selected)
@@ -165,6 +170,17 @@ async def _work(run: Run, options: Options) -> None:
     except BaseException:
         await asyncio.shield(run.pusher.abandon())
         raise
+
+
+def _asked_for(run: Run, options: Options, selected: list[Course]) -> list[Course]:
+    """Return the courses to read: all selected ones, or those of the command, or those of the hints."""
+    if not options.courses:
+        return selected
+    wanted = set(options.courses)
+    if options.hinted:
+        wanted &= {course.id for course in selected}
+        run.result.passed_over = sorted(set(options.courses) - wanted)
+    return only_these(selected, wanted)
 
 
 async def _unsettled(run: Run) -> set[str]:

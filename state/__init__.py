@@ -4,6 +4,7 @@ from state.care import Condition
 from state.digest import NO_VALUE
 from state.errors import StateError
 from state.history import Kind, Share
+from state.inbox import Hint, HintRow, InboxState, hints_wait
 from state.people import Erased, PersonRows
 from state.rows import (
     Ack,
@@ -35,6 +36,9 @@ __all__ = [
     "DoubtCount",
     "Erased",
     "Held",
+    "Hint",
+    "HintRow",
+    "InboxState",
     "Intent",
     "IntentRow",
     "Kind",
@@ -50,4 +54,5 @@ __all__ = [
     "Share",
     "StateError",
     "Store",
+    "hints_wait",
 ]

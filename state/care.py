@@ -5,18 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import delete, exists, func, select, update
+from sqlalchemy import and_, delete, exists, func, or_, select, update
 
 from state.backups import backups, new_name, prune
 from state.facts import Facts
 from state.history import forget_before, is_due
 from state.schema import revision
-from state.tables import case_row, change, course, erased, intent, lease, meta, problem, refusal, run
+from state.tables import case_row, change, course, erased, inbox, intent, lease, meta, problem, refusal, run
 
 DAY = 86_400.0
 PROBLEMS_KEPT = 30 * DAY
 RUNS_KEPT = 90 * DAY
 LOG_KEPT = 90 * DAY
+HINTS_KEPT = 7 * DAY
+DRAIN = "drain-"
+"""Runs whose id begins so were asked for by hints: maybe one a minute, and kept as long as hints."""
 RESTORED_AT = "@restored_at"
 """Fact: when the books were put back from a backup (epoch): what they do not know of may be under way still."""
 
@@ -54,13 +57,18 @@ class Care(Facts):
         """Delete problems and refusals that no run met for 30 days, and runs that began over 90 days ago.
 
         The log goes back `log_kept` seconds and up to a day more, so that it is cut once a day; as far as it goes
-        back, the runs are kept too.
+        back, the runs are kept too. Hints that are done go after 7 days, and so do the runs that hints asked for.
         """
+        for_hints = and_(run.c.id.startswith(DRAIN), run.c.started_at < now - HINTS_KEPT)
         newest = select(func.max(run.c.started_at)).scalar_subquery()
         old = {
             problem: [problem.c.last_at < now - PROBLEMS_KEPT],
             refusal: [refusal.c.last_at < now - PROBLEMS_KEPT],
-            run: [run.c.started_at < now - max(RUNS_KEPT, log_kept + DAY), run.c.started_at < newest],
+            inbox: [inbox.c.done_at < now - HINTS_KEPT],
+            run: [
+                or_(run.c.started_at < now - max(RUNS_KEPT, log_kept + DAY), for_hints),
+                run.c.started_at < newest,
+            ],
         }
         with self._database.reading() as connection:
             due = [table for table in old if connection.scalar(select(exists().where(*old[table])))]
@@ -84,6 +92,8 @@ class Care(Facts):
                 name: connection.scalar(select(func.count()).select_from(table)) or 0
                 for name, table in (tables | {"erased": erased, "in the log": change}).items()
             }
+            waiting = select(func.count()).select_from(inbox).where(inbox.c.done_at.is_(None))
+            counts["hints waiting"] = connection.scalar(waiting) or 0
             return Condition(
                 self._database.place,
                 revision(connection) or "",

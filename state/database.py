@@ -45,6 +45,7 @@ class Database:
         self.file = _file(self.url)
         if self.file is not None:
             _prepare_file(self.file)
+        self._inode = _inode(self.file)
         self.engine = _engine(self.url)
         self._writer = self.engine.execution_options(state_writes=True)
         self._reader = self.engine
@@ -60,6 +61,16 @@ class Database:
     def place(self) -> str:
         """Return where the books are, fit for a message: no password in it."""
         return str(self.file) if self.file else self.url.render_as_string(hide_password=True)
+
+    @property
+    def is_in_place(self) -> bool:
+        """Say whether the file is still the one that was opened: a restore puts another one there.
+
+        Raises StateError when there is none, as for a moment of a restore.
+        """
+        if self.file is not None and not self.file.exists():
+            raise StateError(f"The state file {self.place} is not there. Is it being put back?")
+        return self._inode == _inode(self.file)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -164,6 +175,14 @@ def _file(url: URL) -> Path | None:
     if url.get_backend_name() != "sqlite" or not url.database or url.database == ":memory:":
         return None
     return Path(url.database).expanduser()
+
+
+def _inode(file: Path | None) -> int:
+    """Return the number of a file on its disk, 0 where there is none."""
+    try:
+        return 0 if file is None else file.stat().st_ino
+    except OSError:
+        return 0
 
 
 def _prepare_file(file: Path) -> None:

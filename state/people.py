@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, Table, delete, func, or_, select, update
+from sqlalchemy.sql.elements import ColumnElement
 
 from state.audits import Audits
 from state.cases import COLUMNS
@@ -25,6 +26,7 @@ from state.tables import (
     course,
     course_people,
     erased,
+    inbox,
     intent,
     lacking,
     problem,
@@ -77,6 +79,23 @@ class People(Audits, Courses, Facts):
             courses = tuple(number for number, people in _lists(connection) if user_id in people)
         return PersonRows(cases, unanswered, courses)
 
+    def courses_of(self, people: Collection[int]) -> dict[int, set[int]]:
+        """Return the courses in which these people were last seen, by person: a walk through all lists."""
+        found: dict[int, set[int]] = {person: set() for person in people}
+        wanted = frozenset(people)
+        with self._database.reading() as connection:
+            for number, members in _lists(connection) if wanted else ():
+                for person in members & wanted if number else ():
+                    found[person].add(number)
+        return found
+
+    def hints_about(self, user_id: int) -> list[tuple[str, int, float]]:
+        """Return event, course and time (epoch) of each hint about a person, or about a case of his or hers."""
+        query = select(inbox.c.event, inbox.c.course_id, inbox.c.received_at).order_by(inbox.c.id)
+        with self._database.reading() as connection:
+            found = connection.execute(query.where(_about(user_id))).all()
+        return [(row.event, row.course_id, row.received_at) for row in found]
+
     def erased(self) -> Erased:
         """Return who was erased."""
         with self._database.reading() as connection:
@@ -116,6 +135,7 @@ class People(Audits, Courses, Facts):
             rows |= rows_in_log(connection, user_id)  # among them what CommCare never took
             forget_rows(connection, rows)
             addresses = [row_parameters(row) for row in sorted(rows)]
+            self._forget_hints(connection, user_id)
             for table in (case_row, intent, problem, refusal, lacking) if addresses else ():
                 connection.execute(delete(table).where(at_row(table)), addresses)
             for number, people in list(_lists(connection)):
@@ -126,6 +146,10 @@ class People(Audits, Courses, Facts):
                         .where(course.c.course_id == number, course.c.people > 0)
                         .values(people=course.c.people - 1)
                     )
+
+    def _forget_hints(self, connection: Connection, user_id: int) -> None:
+        """Delete the hints about a person and his or her cases, which are still known."""
+        connection.execute(delete(inbox).where(_about(user_id)))
 
     def take_over_erased(self, other: People) -> None:
         """Leave out whom other books leave out, made with the same keys or fewer of them."""
@@ -156,6 +180,12 @@ class People(Audits, Courses, Facts):
 
 def _mark(keys: Keys, number: object) -> bytes:
     return chained(keys, "", MARK, str(number))
+
+
+def _about(user_id: int) -> ColumnElement[bool]:
+    """Return the condition of hints about a person, or about a case of his or hers."""
+    cases = select(case_row.c.case_id).where(case_row.c.user_id == user_id, case_row.c.case_id != "")
+    return or_(inbox.c.user_id == user_id, inbox.c.case_id.in_(cases))
 
 
 def _addresses(connection: Connection, table: Table, user_id: int) -> set[RowId]:

@@ -17,11 +17,11 @@ from state.digest import chained
 from state.elements import Elements
 from state.errors import StateError
 from state.history import History
+from state.inbox import Inbox
 from state.key import Keys
 from state.lease import Lease
 from state.moved import refuse_moved
 from state.outcomes import Outcomes
-from state.people import People
 from state.problems import Problems
 from state.refusals import Refusals
 from state.rotation import Rotation, keys_in_use
@@ -30,8 +30,8 @@ from state.schema import prepare
 from state.tables import case_row
 
 
-class Store(Outcomes, People, History, Elements, Runs, Problems, Refusals, Rotation, Lease, Care, Counts):
-    """The books: cases and intents, courses, people, runs, problems, small facts, the lease, and their care.
+class Store(Outcomes, Inbox, History, Elements, Runs, Problems, Refusals, Rotation, Lease, Care, Counts):
+    """The books: cases and intents, courses, people, hints, runs, problems, facts, the lease, and their care.
 
     Every method is one transaction, and times are epoch seconds given by the caller. Raises StateError when the
     database cannot do what is asked of it.
@@ -67,6 +67,11 @@ class Store(Outcomes, People, History, Elements, Runs, Problems, Refusals, Rotat
         """Return which files of the books, or of their backups, others may read; asked before they are opened."""
         file = file_of(url)
         return tuple(open_rights(file)) if file else ()
+
+    @property
+    def is_in_place(self) -> bool:
+        """Say whether these are still the books at their address: a restore puts another file there."""
+        return self._database.is_in_place
 
     def close(self) -> None:
         """Close the books."""

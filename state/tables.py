@@ -12,6 +12,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     Double,
+    Index,
     Integer,
     LargeBinary,
     MetaData,
@@ -193,6 +194,29 @@ change = Table(
     Column("generation", Integer, nullable=False),
     Column("names", LargeBinary, nullable=False),
     sqlite_with_rowid=False,
+)
+
+# Hints from webhooks: ids and times only. `done_at` is NULL while one waits.
+inbox = Table(
+    "inbox",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("source", String, nullable=False),
+    Column("event", String, nullable=False),
+    Column("mark", LargeBinary, nullable=False),
+    Column("occurred_at", Double, nullable=False),
+    Column("course_id", BigInteger, nullable=False),
+    Column("user_id", BigInteger, nullable=False),
+    Column("case_id", String, nullable=False),
+    Column("form_id", String, nullable=False),
+    Column("received_at", Double, nullable=False),
+    Column("posts", Integer, nullable=False),
+    Column("claim", String, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("done_at", Double),
+    Column("outcome", String, nullable=False),
+    UniqueConstraint("source", "mark", name="uq_inbox_source"),
+    Index("ix_inbox_done_at", "done_at"),
 )
 
 

@@ -106,8 +106,8 @@ def test_rooms_do_not_know_each_other() -> None:
 
 
 PREFECT = (
-    *("flows/automations.py", "flows/deployed.py", "flows/deployed_answers.py", "flows/nudge_events.py"),
-    *("flows/report.py", "flows/served.py"),
+    *("flows/automations.py", "flows/deployed.py", "flows/deployed_answers.py", "flows/deployed_drain.py"),
+    *("flows/nudge_events.py", "flows/report.py", "flows/served.py"),
 )
 
 WHO_MAY: dict[str, Callable[[str], bool]] = {
@@ -115,7 +115,8 @@ WHO_MAY: dict[str, Callable[[str], bool]] = {
     "alembic": lambda path: path.startswith("state/"),
     "httpx": lambda path: path.startswith("adaptors/"),
     "stamina": lambda path: path.startswith("adaptors/"),
-    "uvicorn": lambda path: path == "adaptors/serve.py",
+    "uvicorn": lambda path: path in ("adaptors/serve.py", "flows/receive_server.py"),
+    "starlette": lambda path: path == "flows/receive.py",
     "prefect": lambda path: path in PREFECT,
     "typer": lambda path: path.startswith("flows/"),
     "rich": lambda path: path.startswith("flows/"),

@@ -11,7 +11,7 @@ import pytest
 from prefect.settings import get_current_settings
 
 from adaptors.moodle.fake import TOKEN, FakeMoodle
-from bench import audit, orchestration
+from bench import audit, orchestration, receiver
 from bench.courses import arguments, main, table
 from bench.mapping import compare, records
 from bench.orchestration import Cost, Line, measure, middle
@@ -36,6 +36,13 @@ def test_the_audit_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
     assert {"cases": 10_000, "requests": 3, "drift": 10} == {
         name: figures[name] for name in ("cases", "requests", "drift")
     }
+
+
+def test_the_receiver_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    """Every post is taken in; beside it stands what the same server does that only answers."""
+    receiver.main(["--posts", "200", "--repeat", "1"])
+    figures = json.loads(capsys.readouterr().out)
+    assert (200, True) == (figures["taken"], 0 < figures["ratio"] and figures["bare_per_s"] > 0)
 
 
 def test_people_may_be_shared() -> None:

@@ -6,8 +6,10 @@ import asyncio
 
 from flows.errors import Overlap
 from flows.world import World
+from state.care import DRAIN
 
 RENEW_EVERY = 60.0
+LOOK_AGAIN = 1.0
 
 
 class Lease:
@@ -20,7 +22,25 @@ class Lease:
         self._renewed = 0.0
 
     async def take(self) -> None:
-        """Take the lease; raises Overlap when another run holds it."""
+        """Take the lease; raises Overlap when another run holds it.
+
+        A run that hints asked for is short, and there may be one each minute: all others wait for it, no longer
+        than the lease of one that crashed holds.
+        """
+        world, waited = self._world, 0.0
+        while not await self._taken():
+            found = await world.books.do(world.books.store.lease_holder, world.clock.now())
+            holder = found[0] if found else ""
+            is_short = holder.startswith(DRAIN) or not holder
+            if self._holder.startswith(DRAIN) or not is_short or waited > world.lease_ttl:
+                raise Overlap(
+                    "Another run is at work on the same books; this one is postponed. The next one catches up."
+                )
+            await world.clock.sleep(LOOK_AGAIN)
+            waited += LOOK_AGAIN
+
+    async def _taken(self) -> bool:
+        """Take the lease if it is free."""
         world = self._world
         taking = asyncio.ensure_future(
             world.books.do(world.books.store.take_lease, self._holder, world.clock.now(), world.lease_ttl)
@@ -32,10 +52,9 @@ class Lease:
             await self.release()
             raise
         if epoch is None:
-            raise Overlap(
-                "Another run is at work on the same books; this one is postponed. The next one catches up."
-            )
+            return False
         self._epoch, self._renewed = epoch, world.clock.now()
+        return True
 
     async def hold(self) -> None:
         """Renew a lease that is a minute old (a preview has none); raises StateError when it is lost."""

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from flows.run import Run
 
 COURSES_AT_ONCE = 2
+OF_PEOPLE = ("users", "engagement")
+"""Sources of which a record is made of all courses of a person."""
 # Codes that concern the account, not one course: reading on would fail for each course in turn.
 ACCOUNT_CODES = frozenset(
     {"invalidtoken", "accessexception", "wsaccessusersuspended", "passwordisexpired", "sitepolicynotagreed"}
@@ -25,8 +27,8 @@ async def read_people(run: Run, courses: list[Course], selected: list[Course]) -
     """Read the people of `courses` into the run; `selected` are all courses that project.yaml chooses.
 
     A person's roles and groups are a union over the selected courses. So for some courses only, the others in
-    which these people were last seen are read as well; and people last seen in a course that failed are left
-    alone in this run.
+    which these people were last seen are read as well, where a mapping is about people; and people last seen in
+    a course that failed are left alone in this run.
     """
     run.reader.left_out = await left_out(run)
     run.whole_site = len(courses) == len(selected)
@@ -35,7 +37,7 @@ async def read_people(run: Run, courses: list[Course], selected: list[Course]) -
     rosters = dict(run.rosters)
     store, wanted = run.world.books.store, {course.id for course in courses}
     others = []
-    for course in selected:
+    for course in selected if any(mapping.source in OF_PEOPLE for mapping in run.mappings) else ():
         if course.id not in wanted and people & await run.world.books.do(store.member_ids, course.id):
             others.append(course)
     if others:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from state import Ack, CaseRow, Intent, Refusal, RowId, Store
+from state import Ack, CaseRow, Hint, Intent, Refusal, RowId, Store
 
 ROW, OTHER = RowId("student", 0, "site-user-1"), RowId("student", 0, "site-user-2")
 CLOSED = RowId("student", 0, "site-user-3")
@@ -59,6 +59,10 @@ OPERATIONS: dict[str, Callable[[Store], Any]] = {
     "forget_old": lambda store: store.forget_old(20.0 + 100 * 86_400.0),
     "mark_restored": lambda store: store.mark_restored(20.0),
     "add_keys": lambda store: store.add_keys((b"k" * 32, b"j" * 32)),
+    "inbox_add": lambda store: store.inbox_add([Hint("moodle", "e", bytes([n]) * 16) for n in range(3)], 30.0, 3),
+    "inbox_claim": lambda store: store.inbox_claim("drain", 30.0, 30.0),
+    "inbox_finish": lambda store: store.inbox_finish({"read": [1, 2]}, 30.0),
+    "inbox_release": lambda store: store.inbox_release([1, 2]),
     "take_lease": lambda store: store.take_lease("other", 2000.0, 600.0),
 }
 
@@ -79,6 +83,7 @@ def books(url: str) -> Iterator[Store]:
         store.note_refusals([Refusal(ROW, "update", "wrong_type", b"2" * 16)], 10.5)
         store.checkpoint(4, "run-1", 11.0, [1, 2])
         store.set_problems("student", 0, [("k", "phone", "invalid_phone", ""), ("m", "x", "y", "")], 12.0)
+        store.inbox_add([Hint("moodle", "e", b"1" * 16), Hint("moodle", "e", b"2" * 16)], 13.0)
         store.put("fact", "one")
         store.take_key()
         yield store
