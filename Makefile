@@ -26,14 +26,15 @@ test: setup  ## check style and types, run all tests
 	@$(PY) -m mypy
 	@$(PY) -m pytest --numprocesses 2 --dist loadfile
 
-bench: setup  ## measure: many courses, memory; mappings against hand-written Python
+bench: setup  ## measure: many courses, memory; mappings by hand; what Prefect costs
 	@$(PY) -m bench.courses
 	@$(PY) -m bench.mapping
+	@$(PY) -m bench.orchestration
 
 soak: setup  ## the proofs without a limit of time (hours; goes on where it was stopped), and docs/guarantees.md
 	@$(PY) -m tests.proofs.soak
 	@$(PY) -m pytest tests/proofs/test_mutants.py
-	@$(PY) -m tests.proofs.machine
+	@$(PY) -m tests.proofs.lives
 	@$(PY) -m tests.proofs.kills --kills 1000
 	-@$(PY) -m tests.proofs.kills --kills 1000 --postgresql
 	@$(PY) -m tests.proofs.guarantees

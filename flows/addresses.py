@@ -1,13 +1,17 @@
-"""What may stand as the address of a Moodle or a CommCare: the site alone, and never in clear over a network."""
+"""What may stand as the address of a Moodle or a CommCare: the site alone, and never in clear over a network.
+
+And as the address that nudges go to, which is a secret itself: it is never shown.
+"""
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 PORTS = {"http": 80, "https": 443}
 MOODLE_PAGE = re.compile(r"/(webservice|login)(/.*)?$|/[^/]*\.php(/.*)?$", re.IGNORECASE)
+SLACK = re.compile(r"https://hooks\.slack(-gov)?\.com/services/[A-Z0-9]+/[A-Z0-9]+/[A-Z0-9]+/?", re.IGNORECASE)
 COMMCARE_PAGE = re.compile(r"/(a|accounts|login)(/.*)?$", re.IGNORECASE)
 
 
@@ -20,6 +24,46 @@ def commcare_address(text: str) -> str:
     """Return the address of a CommCare server in its normal form; ValueError says what is wrong with it."""
     remedy = "Give the address of the server alone, as in https://www.commcarehq.org; the project space is apart"
     return _address(text, COMMCARE_PAGE, remedy)
+
+
+def webhook_address(text: str) -> str:
+    """Return the address of a webhook as it is; ValueError when it is none, or the message could be read."""
+    parts = _parts(text, "Give the whole address of the webhook, as its owner shows it")
+    if parts.scheme == "http" and not is_loopback((parts.hostname or "").lower()):
+        raise ValueError("begins with http://; use https://. http:// is only for this computer itself (localhost)")
+    if "{{" in text:
+        raise ValueError("holds {{, which Prefect would fill in")
+    return text
+
+
+def slack_address(text: str) -> str:
+    """Return the address of an incoming webhook of Slack; ValueError when it is none."""
+    if not SLACK.fullmatch(text):
+        raise ValueError(
+            "is not the address of an incoming webhook: https://hooks.slack.com/services/ and three words with / "
+            "between them. A webhook of another kind belongs into NUDGE_WEBHOOK_URL"
+        )
+    return text
+
+
+def mail_address(text: str) -> str:
+    """Return the address of a mail server, its login and who gets the mail; ValueError when it is none.
+
+    In clear it may only go to this computer's own mail server.
+    """
+    example = "as in mailtos://user:password@mail.example.org:587?to=ops@example.org&from=sync@example.org"
+    try:
+        parts = urlsplit(text)
+        port_is_wrong = parts.port == 0
+    except ValueError:
+        raise ValueError(f"is no address of a mail server, {example}") from None
+    if parts.scheme not in ("mailto", "mailtos") or not parts.hostname or port_is_wrong:
+        raise ValueError(f"is no address of a mail server, {example}")
+    if parts.scheme == "mailto" and not is_loopback(parts.hostname):
+        raise ValueError("begins with mailto://, and mail and password would go in clear. Use mailtos://")
+    if not parse_qs(parts.query).get("to"):
+        raise ValueError(f"does not say who gets the mail (to=), {example}")
+    return text
 
 
 def _address(text: str, page: re.Pattern[str], remedy: str) -> str:

@@ -149,7 +149,7 @@ class _Auditor:
 
     async def _void(self, names: dict[RowId, list[str]]) -> None:
         if self.repair and names:
-            await self.world.books.do(self.world.books.store.void_values, names)
+            await self.world.books.do(self.world.books.store.void_values, names, self.world.clock.now())
             self.found.repaired += len(names)
             self.voided |= {row.mapping for row in names}
 

@@ -14,6 +14,7 @@ from flows.check_mappings import check_mappings
 from flows.check_moodle import check_moodle
 from flows.check_people import check_people
 from flows.clock import SystemClock
+from flows.expiry import check_expiry
 from flows.open import empty_store, has_books, open_commcare, open_moodle, open_project, open_store
 from flows.probe import Finding, Probe, fail, ok
 from flows.settings import Settings
@@ -31,7 +32,7 @@ async def run_checks(settings: Settings) -> AsyncIterator[Finding]:
     yield ok("Settings", f"{settings.moodle_url} to {there}")
     moodle, commcare = open_moodle(settings, clock, attempts=2), open_commcare(settings, clock, attempts=2)
     probe = Probe(settings, clock, moodle, commcare)
-    for look in (_mappings, _books):
+    for look in (_mappings, _books, _expiries):
         for finding in look(probe):
             yield finding
     try:
@@ -72,6 +73,12 @@ def _books(probe: Probe) -> Iterator[Finding]:
         return
     when = datetime.fromtimestamp(last[2], probe.project.time_zone if probe.project else UTC)
     yield ok("Books", f"last run {last[1]}, {when:%Y-%m-%d %H:%M}")
+
+
+def _expiries(probe: Probe) -> Iterator[Finding]:
+    """Say when token and key stop working, or ask for it."""
+    zone = probe.project.time_zone if probe.project else UTC
+    yield from check_expiry(probe.settings, datetime.fromtimestamp(probe.clock.now(), zone).date())
 
 
 async def _moodle(probe: Probe) -> AsyncIterator[Finding]:

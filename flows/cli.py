@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from flows.cli_automations import automations_app
 from flows.cli_confirm import ANSWERS
+from flows.cli_looking import gaps, history, phones
 from flows.cli_mappings import mappings_app
 from flows.cli_problems import audit, problems_app
 from flows.cli_serve import serve
@@ -43,7 +45,11 @@ app.add_typer(mappings_app, name="mappings")
 app.add_typer(problems_app, name="problems")
 app.add_typer(state_app, name="state")
 app.add_typer(person_app, name="person")
+app.add_typer(automations_app, name="automations")
 app.command()(audit)
+app.command()(history)
+app.command()(phones)
+app.command()(gaps)
 app.command()(status)
 app.command()(metrics)
 app.command()(serve)

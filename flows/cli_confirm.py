@@ -69,11 +69,12 @@ def merge_people(
     env_file: EnvFile = ENV_FILE,
 ) -> None:
     """Say that two people of Moodle are one: the old cases are marked as left, the new ones go on."""
+    from flows.clock import SystemClock
     from flows.merge import merge, unmerge
     from flows.open import open_store
 
     with plain_endings(), open_store(read_settings(env_file)) as store:
-        say((unmerge if undo else merge)(store, old, new))
+        say((unmerge if undo else merge)(store, old, new, SystemClock().now()))
 
 
 def confirm_blanks(

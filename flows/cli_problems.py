@@ -66,6 +66,7 @@ def problems_retry(
     env_file: EnvFile = ENV_FILE,
 ) -> None:
     """Have records that CommCare refused sent again by the next run."""
+    from flows.clock import SystemClock
     from flows.errors import UsageError
     from flows.open import open_store
     from flows.problems import retry
@@ -74,17 +75,18 @@ def problems_retry(
         if bool(key) + every + bool(reason) != 1:
             raise UsageError("Give one of them: the KEY of a record, --reason, or --all.")
         with open_store(read_settings(env_file)) as store:
-            say(retry(store, key=key, reason=reason, recreate=recreate))
+            say(retry(store, SystemClock().now(), key=key, reason=reason, recreate=recreate))
 
 
 @problems_app.command("drop")
 def problems_drop(key: Key, env_file: EnvFile = ENV_FILE) -> None:
     """Take a refused record off the list; it stays as it is in CommCare until it changes."""
+    from flows.clock import SystemClock
     from flows.open import open_store
     from flows.problems import drop
 
     with plain_endings(), open_store(read_settings(env_file)) as store:
-        say(drop(store, key))
+        say(drop(store, key, SystemClock().now()))
 
 
 def audit(

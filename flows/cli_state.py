@@ -72,6 +72,26 @@ def state_check(env_file: EnvFile = ENV_FILE, as_json: AsJson = False) -> None:
                 say(line)
 
 
+@state_app.command("move")
+def state_move(
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="NEW_URL",
+            help="Where to, as STATE_URL is written. Leave a password out: ~/.pgpass or PGPASSWORD gives it.",
+        ),
+    ],
+    env_file: EnvFile = ENV_FILE,
+) -> None:
+    """Move the books to another database, SQLite or PostgreSQL; what was copied is compared."""
+    from flows.clock import SystemClock
+    from flows.state_care import move
+
+    with plain_endings():
+        for line in move(read_settings(env_file), target, SystemClock().now()):
+            say(line)
+
+
 @state_app.command("rotate-key")
 def state_rotate_key(
     lost: Annotated[bool, typer.Option("--lost", help="The old key file is gone for good.")] = False,

@@ -20,6 +20,7 @@ from flows.aftermath import look_back
 from flows.audit import audit as audit_once
 from flows.audited import Audit
 from flows.errors import UsageError
+from flows.nudge_events import tell_nudges
 from flows.open import open_world
 from flows.redact import install
 from flows.report import audit_artifacts, followed, look_artifacts, publish, run_artifacts
@@ -145,6 +146,8 @@ async def _run(options: Options, log: Logger | LoggerAdapter[Logger]) -> Result:
             result = await sync_once(world, options, both(tell, follower))
             follower.end(run_line(result))
         status = None if options.preview else await look_back(world, settings, log)
+        if not options.preview:
+            await tell_nudges(world, settings.nudge_problems)
     finally:
         await world.close()
     await publish(run_artifacts(site, result, status) if status else look_artifacts(site, result), log)

@@ -46,7 +46,7 @@ async def approve(
     """Answer what a run asked: fill in what its message names, and leave the rest as it is.
 
     Args:
-        kind: What is answered, as the run named it.
+        kind: What is answered. A run that ended Waiting names it, and what to fill in below.
         course: leavers, withdrawn, new-term, same-term: the number of the course. 0: the people of the site.
         mapping: first-run, existing-cases, blanks, rekey: the mapping, as in student. Empty: all that wait.
         property: blanks: the property that would be emptied, as in email.
@@ -68,7 +68,8 @@ async def merge(old: int, new: int, undo: bool = False, run_now: bool = True) ->
         undo: Take it back.
         run_now: Start a sync run as soon as it is written down.
     """
-    return await _answered(lambda store: (unmerge if undo else merge_people)(store, old, new), run_now)
+    say = unmerge if undo else merge_people
+    return await _answered(lambda store: say(store, old, new, SystemClock().now()), run_now)
 
 
 @flow(name="problems-retry", persist_result=False, log_prints=False)
@@ -88,7 +89,7 @@ async def problems_retry(
     def again(store: Store) -> str:
         if bool(key.strip()) + bool(reason.strip()) + everything != 1:
             raise UsageError("Fill in one of key, reason and everything.")
-        return retry(store, key=key.strip(), reason=reason.strip(), recreate=recreate)
+        return retry(store, SystemClock().now(), key=key.strip(), reason=reason.strip(), recreate=recreate)
 
     return await _answered(again, run_now)
 

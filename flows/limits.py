@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import tzinfo
+from datetime import date, tzinfo
 from typing import TYPE_CHECKING
 
 from adaptors.limits import Limits, QuietHours
@@ -18,6 +18,22 @@ _DAY = 24 * 60
 def quiet_hours(text: str) -> str:
     """Return quiet hours as they are kept, `08:00-12:00,13:00-17:00`; ValueError when they are none."""
     return ",".join(f"{from_ // 60:02}:{from_ % 60:02}-{to // 60:02}:{to % 60:02}" for from_, to in _spans(text))
+
+
+def longest_quiet(*texts: str) -> float:
+    """Return the hours of the longest quiet span of several settings; 0.0 when there are none."""
+    spans = [span for text in texts if text for span in _spans(text)]
+    return max(((to - from_) % _DAY / 60 for from_, to in spans), default=0.0)
+
+
+def last_day(text: str) -> str:
+    """Return the last day of a token or key, as 2027-01-31, or "never"; ValueError when it is neither."""
+    if text.lower() == "never":
+        return "never"
+    try:
+        return date.fromisoformat(text).isoformat()
+    except ValueError:
+        raise ValueError("must be a date like 2027-01-31, or never") from None
 
 
 def moodle_limits(settings: Settings, zone: tzinfo | None = None) -> Limits:

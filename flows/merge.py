@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from flows.errors import UsageError
 from flows.steps.due import READS
-from flows.steps.merged import merged, remember, unmarked
+from flows.steps.merged import facts, merged, unmarked
 from flows.words import numbered
 from state import Store
 
 
-def merge(store: Store, old: int, new: int) -> str:
+def merge(store: Store, old: int, new: int, now: float) -> str:
     """Take in that person `old` goes on as `new` (numbers of Moodle), and return a sentence.
 
     Raises UsageError when that cannot be: one of them is unknown to the books, or was merged before.
@@ -26,7 +26,8 @@ def merge(store: Store, old: int, new: int) -> str:
     there = store.person(new)
     if not there.cases and not there.courses:
         raise UsageError(f"No run has met person {new}. Let a sync read him or her first, or correct the number.")
-    remember(store, people | {old: new}, unmarked(store) | {old})
+    told = facts(people | {old: new}, unmarked(store) | {old})
+    store.take_word("merge", [held.row for held in cases], told, now)
     _read_soon(store, {held.row.mapping for held in cases})
     return (
         f"Merged: the next run marks the {numbered(len(cases), 'case')} of person {old} as left "
@@ -34,13 +35,15 @@ def merge(store: Store, old: int, new: int) -> str:
     )
 
 
-def unmerge(store: Store, old: int, new: int) -> str:
+def unmerge(store: Store, old: int, new: int, now: float) -> str:
     """Take the word back, and return a sentence; UsageError when it was never given."""
     people = merged(store)
     if people.get(old) != new:
         raise UsageError(f"Person {old} was not merged into {new}.")
-    remember(store, {one: into for one, into in people.items() if one != old}, unmarked(store) - {old})
-    _read_soon(store, {held.row.mapping for held in store.person(old).cases})
+    cases = store.person(old).cases
+    told = facts({one: into for one, into in people.items() if one != old}, unmarked(store) - {old})
+    store.take_word("unmerge", [held.row for held in cases], told, now)
+    _read_soon(store, {held.row.mapping for held in cases})
     return f"Taken back: the next run reads person {old} again; who is in a course there has living cases again."
 
 

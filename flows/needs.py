@@ -120,12 +120,12 @@ def first_run(asked: Mapping[str, Mapping[str, Any]]) -> Need:
     names = sorted(asked)
     count = sum(int(one["creates"]) for one in asked.values())
     made = listed([numbered(int(asked[name]["creates"]), f"case of {name}", f"cases of {name}") for name in names])
-    chosen = f" --mapping {names[0]}" if len(names) == 1 else ""
+    alone = names[0] if len(names) == 1 else ""
     return Need(
         "first-run",
         f"First run of {listed(names)}: it would make {made}, and nothing was sent.",
-        f"moodle-commcare sync{chosen} --yes",
-        mapping=names[0] if len(names) == 1 else "",
+        f"moodle-commcare sync --mapping {alone} --yes" if alone else "moodle-commcare sync --yes",
+        mapping=alone,
         count=count,
         if_so="Approve the plan",
     )

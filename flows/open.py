@@ -11,11 +11,13 @@ from adaptors.moodle.client import Login, MoodleClient
 from adaptors.pace import Clock
 from flows.catalogue import field_catalogue
 from flows.clock import SystemClock, boot
+from flows.expiry import expiries
 from flows.limits import commcare_limits, moodle_limits
 from flows.settings import Settings
 from flows.world import Books, World
 from mappings.engine import Project, load_project
 from state import StateError, Store
+from state.care import DAY
 from state.key import read_or_make_keys
 
 
@@ -75,7 +77,10 @@ def _world(
         site_url=project.site_url or settings.moodle_url,
         in_doubt_rest=settings.in_doubt_rest_s,
         lease_ttl=settings.lease_ttl_s,
+        history_kept=settings.state_history_days * DAY,
         boot=boot(),
+        expiries=expiries(settings),
+        expiry_days=settings.nudge_expiry_days,
     )
 
 

@@ -18,6 +18,7 @@ from typing import Any
 from adaptors.commcare.cases import CaseReply, CaseWrite
 from adaptors.errors import AdaptorError, Refused, Retriable
 from flows.errors import Overlap
+from flows.history import change_json
 from flows.problems import DELETED, moment
 from flows.result import Result, RunState
 from flows.state_care import rest_left, restored_at
@@ -236,6 +237,7 @@ async def export(world: World, person: int) -> dict[str, Any]:
             {**one.row._asdict(), "property": one.property, "reason": one.reason, "since": moment(one.first_at)}
             for one in problems
         ],
+        "history": [change_json(one) for one in await books.do(store.history_of_person, person, rows)],
         "refusals": [
             {**one.row._asdict(), "reason": one.reason, "since": moment(one.first_at)} for one in refusals
         ],

@@ -114,7 +114,7 @@ def show_problem(store: Store, key: str) -> list[Listed]:
     return found
 
 
-def retry(store: Store, *, key: str = "", reason: str = "", recreate: bool = False) -> str:
+def retry(store: Store, now: float, *, key: str = "", reason: str = "", recreate: bool = False) -> str:
     """Have refused rows sent again: those of a key, of a reason, or all; returns a sentence.
 
     With `recreate` rows whose case was deleted become new cases. Raises UsageError when no row is refused there.
@@ -124,21 +124,21 @@ def retry(store: Store, *, key: str = "", reason: str = "", recreate: bool = Fal
         kept = sorted(one.reason for one in rows if one.reason not in DELETED)
         if kept:
             raise UsageError(f"Only a case that was deleted in CommCare is made anew; this one is '{kept[0]}'.")
-        store.recreate([one.row for one in rows])
+        store.recreate([one.row for one in rows], now)
     else:
-        store.retry([one.row for one in rows])
+        store.retry([one.row for one in rows], now)
     for mapping in {one.row.mapping for one in rows}:
         store.put(READS.format(name=mapping), "{}")  # the next run reads it, whatever the intervals say
     what = "makes a new case of each" if recreate else "sends them whole"
     return f"{numbered(len(rows), 'record')} taken off the list: the next run {what}."
 
 
-def drop(store: Store, key: str) -> str:
+def drop(store: Store, key: str, now: float) -> str:
     """Take the refusal of a key off the list; returns a sentence. UsageError when no row of it is refused."""
     rows = [one for one in _refused_rows(store, lambda one: one.row.key == key, key, "") if not one.dropped]
     if not rows:
         raise UsageError(f"The problem of '{key}' was dropped already.")
-    store.drop([one.row for one in rows])
+    store.drop([one.row for one in rows], now)
     return f"{numbered(len(rows), 'record')} dropped: not sent until the record or its mapping changes."
 
 

@@ -43,6 +43,7 @@ LEARNERS = (
     ("Kevin", "Mutua", "0722 000 111"),
     ("Lucy", "Nyambura", "0722 000 112"),
 )
+COACHES = ("joseph.kariuki", "mercy.chebet")
 COURSES = (
     ("CHW-101", "Community health basics", ("Home visits", "Referral quiz"), range(12)),
     ("CHW-102", "Mother and child", ("Growth chart", "Danger signs quiz"), range(8)),
@@ -73,7 +74,7 @@ class Sandbox:
 
 
 def make_sandbox() -> Sandbox:
-    """Make a site of three courses and twelve learners, and a project space with a group to own their cases."""
+    """Make a site of three courses and twelve learners, and a project space with a group of two coaches."""
     site, items, courses = FakeSite(), dict[str, int](), dict[str, int]()
     teacher = site.add_user("Grace", "Wekesa", username="grace.wekesa", email="grace.wekesa@example.org")
     learners = tuple(
@@ -96,7 +97,10 @@ def make_sandbox() -> Sandbox:
                 site.activities.submit(cmid, learners[number], site.now - 2 * DAY, gradingstatus="graded")
                 site.activities.complete(cmid, learners[number], site.now - 2 * DAY)
     project = FakeProject()
-    project.add_group("Field coaches")
+    coaches = project.add_group("Field coaches")
+    for coach in COACHES:
+        project.add_user(coach)
+        project.place_user(coach, groups=[coaches])
     api_key = secrets.token_hex(20)
     commcare = FakeCommCare(project, domain=DOMAIN, username=USERNAME, api_key=api_key)
     return Sandbox(FakeMoodle(site, token=secrets.token_hex(16)), commcare, api_key, learners, courses, items)
@@ -146,6 +150,8 @@ def serving(
             "COMMCARE_DOMAIN": DOMAIN,
             "COMMCARE_USERNAME": USERNAME,
             "COMMCARE_API_KEY": sandbox.api_key,
+            "MOODLE_TOKEN_EXPIRES": "never",
+            "COMMCARE_API_KEY_EXPIRES": "never",
             "STATE_URL": f"sqlite:///{folder / 'state.db'}",
             "STATE_KEY_FILE": str(folder / "state.key"),
             "MAPPINGS_DIR": str(mappings),

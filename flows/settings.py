@@ -15,17 +15,20 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
-from flows.addresses import commcare_address, moodle_address
+from flows.addresses import commcare_address, mail_address, moodle_address, slack_address, webhook_address
 from flows.env_file import parsed
-from flows.limits import quiet_hours
+from flows.limits import last_day, quiet_hours
 
 DEFAULT_FILE = Path(".env")
 OFF = "off"
 SETTINGS_FILE = "SETTINGS_FILE"
 """Variable by which `serve` names the settings file to the runs that it starts; "" for none."""
-FAMILIES = ("MOODLE_", "COMMCARE_", "STATE_")
+FAMILIES = ("MOODLE_", "COMMCARE_", "STATE_", "NUDGE_")
 NOT_OURS = {"STATE_DIRECTORY"}  # systemd sets it for services
-SECRETS = ("MOODLE_TOKEN", "MOODLE_PASSWORD", "COMMCARE_API_KEY", "COMMCARE_PASSWORD", "STATE_URL")
+SECRETS = (
+    *("MOODLE_TOKEN", "MOODLE_PASSWORD", "COMMCARE_API_KEY", "COMMCARE_PASSWORD", "STATE_URL"),
+    *("NUDGE_WEBHOOK_URL", "NUDGE_SLACK_URL", "NUDGE_MAIL_URL"),  # who knows such an address may write to it
+)
 PASSWORDS = ("MOODLE_PASSWORD", "COMMCARE_PASSWORD")  # may begin or end with a space
 Values = dict[str, str]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -34,7 +37,12 @@ NUMBERS = {
     "MOODLE_MAX_CONCURRENCY": "a whole number from 1 to 8: so many requests at once, at most",
     "MOODLE_MAX_SHARE": "a number above 0, at most 1: 0.5 is half of the time",
     "COMMCARE_MAX_REQUESTS_PER_MINUTE": "a whole number from 1",
+    "STATE_HISTORY_DAYS": "a whole number of days from 1 to 3650",
     "RECEIVER_PORT": "a whole number from 1 to 65535",
+    "NUDGE_REPEAT_HOURS": "a number of hours from 0; 0 tells of each run",
+    "NUDGE_SILENT_HOURS": "a number of hours above 0",
+    "NUDGE_PROBLEMS": "a whole number from 0: so many listed problems tell nobody yet",
+    "NUDGE_EXPIRY_DAYS": "a whole number of days from 0",
 }
 
 
@@ -47,6 +55,7 @@ class Settings(BaseModel):
 
     Either `moodle_token` is given or the login of the service account, either `commcare_api_key` or a password;
     what is not given is "". Times are in seconds; quiet hours are times of the day in the project's time zone.
+    The last day of a token or key is a date (2027-01-31), "never", or "" when nobody has said it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -74,7 +83,18 @@ class Settings(BaseModel):
     commcare_quiet_hours: str = ""
     in_doubt_rest_s: Seconds = 1200.0
     lease_ttl_s: Seconds = 600.0
+    state_history_days: int = Field(default=90, ge=1, le=3650)
     receiver_port: int = Field(default=4201, ge=1, le=65535)
+    moodle_token_expires: str = ""
+    commcare_api_key_expires: str = ""
+    nudge_webhook_url: Secret
+    nudge_slack_url: Secret
+    nudge_mail_url: Secret
+    nudge_block: str = ""
+    nudge_repeat_hours: float = Field(default=6.0, ge=0, allow_inf_nan=False)
+    nudge_silent_hours: float = Field(default=6.0, gt=0, allow_inf_nan=False)
+    nudge_problems: int = Field(default=100, ge=0)
+    nudge_expiry_days: int = Field(default=14, ge=0)
 
     @property
     def page_file(self) -> Path | None:
@@ -91,6 +111,9 @@ class Settings(BaseModel):
         for secret in found[2:]:  # CommCare is sent them as one word with the user name
             found.append(f"{self.commcare_username}:{secret}" if secret else "")
         found += _password_of(self.state_url)
+        for place in (self.nudge_webhook_url, self.nudge_slack_url, self.nudge_mail_url):
+            address = place.get_secret_value()
+            found += [address, *_password_of(address)]
         return [secret for secret in found if secret]
 
 
@@ -252,6 +275,12 @@ def _checked(values: Values) -> Iterator[str]:
         "COMMCARE_CA_FILE": authority,
         "MOODLE_QUIET_HOURS": quiet_hours,
         "COMMCARE_QUIET_HOURS": quiet_hours,
+        "MOODLE_TOKEN_EXPIRES": last_day,
+        "COMMCARE_API_KEY_EXPIRES": last_day,
+        "NUDGE_WEBHOOK_URL": webhook_address,
+        "NUDGE_SLACK_URL": slack_address,
+        "NUDGE_MAIL_URL": mail_address,
+        "NUDGE_BLOCK": block_name,
     }
     for name, check in checks.items():
         try:
@@ -274,6 +303,13 @@ def one_word(text: str) -> str:
         raise ValueError("holds a space, a line break or a letter no key has: copy it again, whole and alone")
     if ":" in text:
         raise ValueError("holds a colon: give the key alone, without the user name")
+    return text
+
+
+def block_name(text: str) -> str:
+    """Return the name of a block in Prefect, with its type before it; ValueError when it is none."""
+    if not re.fullmatch(r"[a-z0-9-]+/[a-z0-9-]+", text):
+        raise ValueError("must be the type and the name of a block, as in slack-webhook/ops")
     return text
 
 

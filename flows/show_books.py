@@ -58,6 +58,7 @@ def show_one(found: Sequence[Listed]) -> None:
         )
         if one.remedy:
             console.print(Text(laid_out(f"→ {one.remedy}", first="  ", then="    ")))
+    console.print(Text(laid_out(f"`moodle-commcare history {found[0].row.key}` tells what was sent, and when.")))
 
 
 def show_audit(found: Audit) -> None:

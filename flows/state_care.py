@@ -20,6 +20,7 @@ from state.backups import backups
 from state.care import RESTORED_AT
 from state.database import file_of
 from state.key import add_key, read_or_make_keys
+from state.move import move as move_books
 from state.restore import restore as put_back
 
 
@@ -37,7 +38,7 @@ async def care_for(world: World, result: Result) -> bool:
     after a write of unknown outcome.
     """
     now = world.clock.now()
-    tended = await world.books.do(_tend, world.books.store, now)
+    tended = await world.books.do(_tend, world.books.store, now, world.history_kept)
     if tended.trouble:
         result.worse(RunState.DEGRADED, tended.trouble)
     for person in tended.unfinished:
@@ -67,14 +68,14 @@ def restored_at(store: Store) -> float:
     return float(store.get(RESTORED_AT) or "-inf")
 
 
-def _tend(store: Store, now: float) -> _Tended:
+def _tend(store: Store, now: float, history_kept: float) -> _Tended:
     """Do it on the books' own thread."""
     trouble = ""
     try:
         store.back_up(now)
     except StateError as error:
         trouble = str(error)
-    store.forget_old(now)
+    store.forget_old(now, history_kept)
     store.keep_erased()
     return _Tended(trouble, store.unfinished_erasures(), restored_at(store))
 
@@ -136,6 +137,24 @@ def note_restored(settings: Settings, now: float) -> str:
         store.keep_erased()
     minutes = int(settings.in_doubt_rest_s // 60)
     return f"Noted. The next run is possible in {minutes} minutes, and sends every case once more."
+
+
+def move(settings: Settings, target_url: str, now: float) -> list[str]:
+    """Move the books to another database and return sentences; StateError while a run is at work."""
+    holder, ttl = f"state-{secrets.token_hex(4)}", settings.lease_ttl_s
+    with open_store(settings) as store:
+        epoch = store.take_lease(holder, now, ttl)
+        if epoch is None:
+            raise StateError("A run is at work on these books. Let it finish, then try again.")
+        try:
+            done = move_books(settings.state_url, target_url, lambda: store.renew_lease(holder, epoch, now, ttl))
+        finally:
+            store.release_lease(holder, epoch)
+    return [
+        f"Moved and compared: {numbered(done.count, 'row')}, now in {done.place}.",
+        f"Name the new place in STATE_URL before the next run. {settings.state_key_file} stays as it is and is "
+        "needed there too. The old books are kept, and no run uses them any more.",
+    ]
 
 
 def look_over(settings: Settings) -> Condition:

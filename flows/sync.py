@@ -17,6 +17,7 @@ from functools import partial
 from adaptors.errors import AdaptorError, Maintenance, Retriable
 from adaptors.moodle.answers import Course
 from flows.errors import Overlap, Waiting
+from flows.expiry import ending_soon
 from flows.result import Result, RunState
 from flows.run import Run, choose_mappings
 from flows.state_care import care_for
@@ -97,6 +98,8 @@ async def sync(world: World, options: Options, progress: Progress = silent) -> R
         result.seconds = world.clock.monotonic() - started
         for system, client in (("moodle", world.moodle), ("commcare", world.commcare)):
             result.requests[system] = dict(client.requests - before[system])
+        for one in ending_soon(world.expiries, world.today(), world.expiry_days):
+            result.worse(RunState.COMPLETED, one.sentence(world.today()))
         await _close(world, result, lease, options)
     return result
 

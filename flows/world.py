@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import date, datetime
 from functools import partial
 from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar
 
@@ -16,8 +17,10 @@ from adaptors.moodle.sizes import Sizes
 from adaptors.pace import Clock
 from mappings.engine import Project
 from state import Store
+from state.care import LOG_KEPT
 
 if TYPE_CHECKING:
+    from flows.expiry import Expiry
     from flows.steps.planned import Planned
 
 P = ParamSpec("P")
@@ -81,14 +84,24 @@ class World:
     site_url: str = ""
     in_doubt_rest: float = 1200.0
     lease_ttl: float = 600.0
+    history_kept: float = LOG_KEPT
+    """How many seconds the log of what was written goes back."""
     sizes: Callable[[], Sizes] = field(default=Sizes)
     boot: str = ""
     """Which start of which machine this is: within it the clock that never jumps goes on."""
     watch: Callable[[Planned], None] = field(default=unwatched)
     """In a preview: is told of each row that a run would send."""
 
+    expiries: tuple[Expiry, ...] = ()
+    expiry_days: int = 14
+    """So many days before a token or key stops working, each run says so."""
+
     def __post_init__(self) -> None:
         self.moodle.names = Names(self.project.names.filters, self.project.names.language)
+
+    def today(self) -> date:
+        """Return the date in the project's time zone."""
+        return datetime.fromtimestamp(self.clock.now(), self.project.time_zone).date()
 
     async def close(self) -> None:
         """Close connections and books."""

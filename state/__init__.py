@@ -3,10 +3,12 @@
 from state.care import Condition
 from state.digest import NO_VALUE
 from state.errors import StateError
+from state.history import Kind, Share
 from state.people import Erased, PersonRows
 from state.rows import (
     Ack,
     CaseRow,
+    Change,
     CourseRow,
     DoubtCount,
     Held,
@@ -27,6 +29,7 @@ __all__ = [
     "NO_VALUE",
     "Ack",
     "CaseRow",
+    "Change",
     "Condition",
     "CourseRow",
     "DoubtCount",
@@ -34,6 +37,7 @@ __all__ = [
     "Held",
     "Intent",
     "IntentRow",
+    "Kind",
     "Missing",
     "PersonRows",
     "ProblemCount",
@@ -43,6 +47,7 @@ __all__ = [
     "RowCount",
     "RowId",
     "RunRow",
+    "Share",
     "StateError",
     "Store",
 ]

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, select, update
 
 from state.cases import COLUMNS, LIVING, Cases
+from state.log import Entry
 from state.rows import Held, RowId
 from state.tables import at_row, case_row, row_parameters
 from state.tables import name as name_table
@@ -62,17 +63,21 @@ class Audits(Cases):
             with self._database.writing() as connection:
                 connection.execute(moved, values)
 
-    def void_values(self, names: Mapping[RowId, Collection[str]]) -> None:
+    def void_values(self, names: Mapping[RowId, Collection[str]], now: float) -> None:
         """Make the books doubt single values, so that the next run writes only these properties again."""
+        noted = list[Entry]()
         with self._database.writing() as connection:
             for row, doubted in names.items():
                 known = self._cases(connection, row.mapping, row.scope, [row.key]).get(row.key)
                 if known is None or not known.digests:
                     continue
-                digests = known.digests | dict.fromkeys(known.digests.keys() & set(doubted), NO_DIGEST)
+                held = known.digests.keys() & set(doubted)
+                digests = known.digests | dict.fromkeys(held, NO_DIGEST)
                 packed = self._names.pack(digests, self._names.numbers(connection, digests))
                 changed = update(case_row).where(at_row(case_row)).values(digests=packed)
                 connection.execute(changed, row_parameters(row))
+                noted.append(Entry(row, known.user_id, "doubt", "noted", known.generation, held))
+            self._note(connection, noted, now)
 
     def _read_held(self, connection: Connection, rows: Iterable[Any]) -> Iterator[Held]:
         """Make the records of rows of the table."""

@@ -9,12 +9,14 @@ from sqlalchemy import delete, exists, func, select, update
 
 from state.backups import backups, new_name, prune
 from state.facts import Facts
+from state.history import forget_before, is_due
 from state.schema import revision
-from state.tables import case_row, course, erased, intent, lease, meta, problem, refusal, run
+from state.tables import case_row, change, course, erased, intent, lease, meta, problem, refusal, run
 
 DAY = 86_400.0
 PROBLEMS_KEPT = 30 * DAY
 RUNS_KEPT = 90 * DAY
+LOG_KEPT = 90 * DAY
 RESTORED_AT = "@restored_at"
 """Fact: when the books were put back from a backup (epoch): what they do not know of may be under way still."""
 
@@ -48,20 +50,27 @@ class Care(Facts):
         prune(file)
         return made
 
-    def forget_old(self, now: float) -> None:
-        """Delete problems and refusals that no run met for 30 days, and runs that began over 90 days ago."""
+    def forget_old(self, now: float, log_kept: float = LOG_KEPT) -> None:
+        """Delete problems and refusals that no run met for 30 days, and runs that began over 90 days ago.
+
+        The log goes back `log_kept` seconds and up to a day more, so that it is cut once a day; as far as it goes
+        back, the runs are kept too.
+        """
         newest = select(func.max(run.c.started_at)).scalar_subquery()
         old = {
             problem: [problem.c.last_at < now - PROBLEMS_KEPT],
             refusal: [refusal.c.last_at < now - PROBLEMS_KEPT],
-            run: [run.c.started_at < now - RUNS_KEPT, run.c.started_at < newest],
+            run: [run.c.started_at < now - max(RUNS_KEPT, log_kept + DAY), run.c.started_at < newest],
         }
         with self._database.reading() as connection:
             due = [table for table in old if connection.scalar(select(exists().where(*old[table])))]
-        if due:  # most runs find nothing, and write nothing
+            is_long = is_due(connection, now - log_kept - DAY, now)
+        if due or is_long:  # most runs find nothing, and write nothing
             with self._database.writing() as connection:
                 for table in due:
                     connection.execute(delete(table).where(*old[table]))
+                if is_long:
+                    forget_before(connection, now - log_kept, now)
 
     def condition(self) -> Condition:
         """Look the books over: damage, counts, what they are about, who may read them."""
@@ -73,7 +82,7 @@ class Care(Facts):
             tables = {"courses": course, "in doubt": intent, "problems": problem, "refused": refusal, "runs": run}
             counts = {
                 name: connection.scalar(select(func.count()).select_from(table)) or 0
-                for name, table in (tables | {"erased": erased}).items()
+                for name, table in (tables | {"erased": erased, "in the log": change}).items()
             }
             return Condition(
                 self._database.place,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence, Set
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, func, or_, select, update
 
-from state.books import Books
+from state.log import Entry, Log
 from state.rows import CaseRow, Missing, RowId
 from state.tables import at_row, case_row, row_parameters
 
@@ -20,7 +21,7 @@ COLUMNS = tuple(
 )
 
 
-class Cases(Books):
+class Cases(Log):
     """The rows of the cases, by mapping and scope (course id, or 0)."""
 
     def cases(self, mapping: str, scope: int, keys: Collection[str] | None = None) -> dict[str, CaseRow]:
@@ -123,7 +124,7 @@ class Cases(Books):
                 statement, [row_parameters(row) | {"becomes": value} for row, value in rows.items()]
             )
 
-    def renew(self, rows: Sequence[RowId]) -> None:
+    def renew(self, rows: Sequence[RowId], now: float) -> None:
         """Let closed cases live again as new ones: without case id and digests, under the next generation."""
         if not rows:
             return
@@ -132,9 +133,30 @@ class Cases(Books):
         )
         values = {"case_id": "", "digests": None, "status": "active", "missing_count": 0, "missing_run": ""}
         with self._database.writing() as connection:
+            known = self._known(connection, rows)
+            closed = [row for row, case in known.items() if case.status in ("closed", "closing")]
             connection.execute(
                 fresh.values(generation=case_row.c.generation + 1, **values), [row_parameters(row) for row in rows]
             )
+            self._note_word(connection, "renew", closed, now)
+
+    def _note_word(self, connection: Connection, word: str, rows: Sequence[RowId], now: float) -> None:
+        """Log a word about rows that is no request, also about rows of which there is no case yet."""
+        known = self._known(connection, rows)
+        found = {row: (known[row].user_id, known[row].generation) if row in known else (0, 1) for row in rows}
+        entries = [Entry(row, user, word, "noted", generation) for row, (user, generation) in found.items()]
+        self._note(connection, entries, now)
+
+    def _known(self, connection: Connection, rows: Iterable[RowId]) -> dict[RowId, CaseRow]:
+        """Return those of the rows that are known already, read scope by scope."""
+        keys = defaultdict(list)
+        for row in rows:
+            keys[row.mapping, row.scope].append(row.key)
+        return {
+            RowId(mapping, scope, key): case
+            for (mapping, scope), wanted in keys.items()
+            for key, case in self._cases(connection, mapping, scope, wanted).items()
+        }
 
     def _cases(
         self, connection: Connection, mapping: str, scope: int, keys: Collection[str] | None

@@ -6,6 +6,7 @@ first and writes later fails at once when another process wrote in between, what
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import stat
 from collections.abc import Iterator
@@ -32,6 +33,8 @@ RESTORE = (
     "Put the newest backup back: `moodle-commcare state restore {backup}`. Without a backup, move the file aside "
     "together with its -wal and -shm files: the next run looks every case up again by its external id."
 )
+
+LITTLE_ROOM = 1_000_000  # bytes: SQLite needs some beside the file to open it
 
 
 class Database:
@@ -120,6 +123,11 @@ class Database:
         reason = (str(error.orig).strip() or type(error.orig).__name__).splitlines()[0]
         if self.file is None:
             return f"The state database {self.place} cannot be used: {reason}. Check STATE_URL and the database."
+        if any(word in reason for word in ("disk I/O error", "is full")) and _is_full(self.file):
+            return (
+                f"There is no room on the disk of the state file {self.place}. Make room, then run again; the "
+                "books are whole, and nothing is lost."
+            )
         if any(word in reason for word in ("malformed", "not a database", "disk I/O error")):
             return f"The state file {self.place} is damaged or no state file at all ({reason}). {self._restore}"
         if "locked" in reason:
@@ -195,6 +203,14 @@ def _engine(url: URL) -> Engine:
         event.listen(engine, "connect", _set_up)
         event.listen(engine, "begin", _begin)
     return engine
+
+
+def _is_full(file: Path) -> bool:
+    """Say whether a disk has no room; SQLite then tells of a disk error as if it were broken."""
+    try:
+        return shutil.disk_usage(file.parent).free < LITTLE_ROOM
+    except OSError:
+        return False
 
 
 def _set_up(connection: sqlite3.Connection, _record: object) -> None:

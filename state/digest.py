@@ -111,6 +111,10 @@ class Names:
         connection.execute(insert, [{"name": name} for name in fresh])
         return _read(connection)
 
+    def by_number(self, connection: Connection) -> dict[int, str]:
+        """Return all names by their numbers."""
+        return {number: name for name, number in _read(connection).items()}
+
     def _learn(self, connection: Connection) -> None:
         """Read the names that are written."""
         self._numbers = _read(connection)

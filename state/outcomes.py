@@ -7,16 +7,28 @@ again whatever Moodle says meanwhile.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, delete, select, update
 
 from state.cases import IS_LIVING, Cases
+from state.log import Entry, Origin, origin
 from state.rows import Ack, CaseRow, Intent, IntentRow, RowId
 from state.tables import at_row, case_row, intent, refusal, row_parameters
 
 UNDER_WAY = {"closed": "closing", "withdrawn": "withdrawing"}  # what a write may have done, by its op
+
+
+class _Sent(NamedTuple):
+    """What an intent says of a row."""
+
+    user_id: int
+    op: str
+    batch: str
+
+
+NEVER = _Sent(0, "", "")
 
 
 class Outcomes(Cases):
@@ -42,15 +54,17 @@ class Outcomes(Cases):
         with self._database.writing() as connection:
             connection.execute(statement, values)
 
-    def acknowledge(self, acks: Sequence[Ack], now: float) -> None:
+    def acknowledge(self, acks: Sequence[Ack], now: float, batch: str = "", form_id: str = "") -> None:
         """Take in CommCare's answers: one transaction writes the cases, removes their intents and old refusals.
 
-        Digests are merged over the stored ones; a dirty or new row has exactly the given ones.
+        Digests are merged over the stored ones; a dirty or new row has exactly the given ones. The log is told
+        the batch, as it was stamped, and the form that CommCare made of it.
         """
         if not acks:
             return
         with self._database.writing() as connection:
-            merged = self._merged(connection, acks)
+            known = self._known(connection, [ack.row for ack in acks])
+            merged = _merged(known, acks)
             numbers = self._names.numbers(connection, {name for one in merged.values() for name in one})
             values = [
                 _case_values(ack) | {"digests": self._names.pack(merged[ack.row], numbers), "pushed_at": now}
@@ -60,6 +74,7 @@ class Outcomes(Cases):
             taken = [row_parameters(ack.row) for ack in acks]
             for table in (intent, refusal):
                 connection.execute(delete(table).where(at_row(table)), taken)
+            self._note(connection, [_entry(ack, known) for ack in acks], now, origin(batch, form_id))
 
     def release(self, rows: Sequence[RowId]) -> None:
         """Remove the intents of rows that were certainly not applied; what is known of the cases stays."""
@@ -68,14 +83,15 @@ class Outcomes(Cases):
         with self._database.writing() as connection:
             _forget(connection, rows)
 
-    def adopt(self, row: RowId, case: CaseRow) -> None:
+    def adopt(self, row: RowId, case: CaseRow, now: float, run: str = "") -> None:
         """Take in a case that CommCare has and the books did not know; it is dirty, so that it is sent whole."""
         values = _case_values(Ack(row, case.case_id, case.owner_id, {}, case.status, case.user_id))
         values |= {"digests": None, "pushed_at": 0.0, "generation": case.generation}
         with self._database.writing() as connection:
             connection.execute(self._database.insert(case_row).on_conflict_do_nothing(), values)
+            self._note(connection, [Entry(row, case.user_id, "adopt", "found", case.generation)], now, Origin(run))
 
-    def void(self, rows: Sequence[RowId]) -> None:
+    def void(self, rows: Sequence[RowId], now: float) -> None:
         """Make rows of unknown outcome dirty and remove their intents, in one transaction.
 
         A row never heard of gets a place without case id, so that it is known to have been sent once. A case that
@@ -84,17 +100,28 @@ class Outcomes(Cases):
         if not rows:
             return
         with self._database.writing() as connection:
-            query = select(intent.c.mapping, intent.c.scope, intent.c.key, intent.c.user_id, intent.c.op)
-            sent = {RowId(*row[:3]): (row.user_id, row.op) for row in connection.execute(query)}
+            columns = ("mapping", "scope", "key", "user_id", "op", "batch")
+            query = select(*(intent.c[name] for name in columns))
+            sent = {RowId(*row[:3]): _Sent(*row[3:]) for row in connection.execute(query)}
             values = [
-                _case_values(Ack(row, "", "", {}, "active", sent.get(row, (0, ""))[0]))
+                _case_values(Ack(row, "", "", {}, "active", sent.get(row, NEVER).user_id))
                 | {"digests": None, "pushed_at": 0.0}
                 for row in rows
             ]
+            self._note_unknown(connection, {row: sent[row] for row in rows if row in sent}, now)
             self._upsert(connection, values, ("digests",))
             for op, status in UNDER_WAY.items():
-                self._mark(connection, [row for row in rows if sent.get(row, (0, ""))[1] == op], status)
+                self._mark(connection, [row for row in rows if sent.get(row, NEVER).op == op], status)
             _forget(connection, rows)
+
+    def _note_unknown(self, connection: Connection, rows: Mapping[RowId, _Sent], now: float) -> None:
+        """Log that no answer came, each batch by itself."""
+        known, batches = self._known(connection, rows), defaultdict[str, list[Entry]](list)
+        for row, sent in rows.items():
+            generation = known[row].generation if row in known else 1
+            batches[sent.batch].append(Entry(row, sent.user_id, sent.op, "unknown", generation))
+        for batch, entries in batches.items():
+            self._note(connection, entries, now, origin(batch))
 
     @staticmethod
     def _mark(connection: Connection, rows: Sequence[RowId], status: str) -> None:
@@ -119,24 +146,6 @@ class Outcomes(Cases):
         )
         return {one.row: one for one in found}
 
-    def _merged(self, connection: Connection, acks: Sequence[Ack]) -> dict[RowId, dict[str, bytes]]:
-        """Return the digests of each row as they are after these answers."""
-        merged = {row: dict(case.digests or {}) for row, case in self._stored(connection, acks).items()}
-        for ack in acks:
-            merged.setdefault(ack.row, {}).update(ack.digests)
-        return merged
-
-    def _stored(self, connection: Connection, acks: Iterable[Ack]) -> dict[RowId, CaseRow]:
-        """Return the cases of these answers that are known already, read scope by scope."""
-        keys = defaultdict(list)
-        for ack in acks:
-            keys[ack.row.mapping, ack.row.scope].append(ack.row.key)
-        return {
-            RowId(mapping, scope, key): case
-            for (mapping, scope), wanted in keys.items()
-            for key, case in self._cases(connection, mapping, scope, wanted).items()
-        }
-
     def _upsert(self, connection: Connection, values: list[dict[str, Any]], overwrite: tuple[str, ...]) -> None:
         """Write cases; those that are known take over only the columns of `overwrite`."""
         insert = self._database.insert(case_row)
@@ -145,6 +154,22 @@ class Outcomes(Cases):
             set_={column: insert.excluded[column] for column in overwrite},
         )
         connection.execute(statement, values)
+
+
+def _merged(known: Mapping[RowId, CaseRow], acks: Sequence[Ack]) -> dict[RowId, dict[str, bytes]]:
+    """Return the digests of each row as they are after these answers."""
+    merged = {row: dict(case.digests or {}) for row, case in known.items()}
+    for ack in acks:
+        merged.setdefault(ack.row, {}).update(ack.digests)
+    return merged
+
+
+def _entry(ack: Ack, known: Mapping[RowId, CaseRow]) -> Entry:
+    """Return what the log says of an answer."""
+    op = "erase" if ack.status == "erasing" else ack.op
+    generation = known[ack.row].generation if ack.row in known else 1
+    sent = ack.digests if ack.sent is None else ack.sent
+    return Entry(ack.row, ack.user_id, op, "closed" if ack.closed else "taken", generation, sent)
 
 
 def _case_values(ack: Ack) -> dict[str, Any]:

@@ -6,7 +6,7 @@ was told to empty the cases, so that a stop in the middle loses none of them.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, Table, delete, func, or_, select, update
@@ -15,6 +15,8 @@ from state.audits import Audits
 from state.cases import COLUMNS
 from state.courses import Courses, packed_members, read_members
 from state.digest import carried, chained
+from state.facts import Facts
+from state.history import forget_rows, rows_in_log
 from state.key import Keys
 from state.rows import Held, RowId
 from state.tables import (
@@ -63,7 +65,7 @@ class PersonRows:
         return {held.row for held in self.cases} | set(self.unanswered)
 
 
-class People(Audits, Courses):
+class People(Audits, Courses, Facts):
     """The rows of one person, over all mappings."""
 
     def person(self, user_id: int) -> PersonRows:
@@ -111,6 +113,8 @@ class People(Audits, Courses):
             if self._database.file is not None:
                 connection.exec_driver_sql("PRAGMA secure_delete=ON")  # what is deleted is overwritten
             rows = _addresses(connection, case_row, user_id) | _addresses(connection, intent, user_id)
+            rows |= rows_in_log(connection, user_id)  # among them what CommCare never took
+            forget_rows(connection, rows)
             addresses = [row_parameters(row) for row in sorted(rows)]
             for table in (case_row, intent, problem, refusal, lacking) if addresses else ():
                 connection.execute(delete(table).where(at_row(table)), addresses)
@@ -136,6 +140,13 @@ class People(Audits, Courses):
         mark = _mark(self._keys, user_id)
         with self._database.writing() as connection:
             return bool(connection.execute(delete(erased).where(erased.c.mark == mark)).rowcount)
+
+    def take_word(self, word: str, rows: Sequence[RowId], facts: Mapping[str, str], now: float) -> None:
+        """Log what a person said about rows, with the facts that follow from it, in one transaction."""
+        with self._database.writing() as connection:
+            for name, value in facts.items():
+                self._put(connection, name, value)
+            self._note_word(connection, word, rows, now)
 
     def count_erased(self) -> int:
         """Return how many people were erased."""

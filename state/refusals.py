@@ -6,19 +6,20 @@ from collections.abc import Collection, Sequence
 
 from sqlalchemy import bindparam, delete, select, update
 
-from state.books import Books
-from state.rows import Refusal, RefusalRow, RowId
+from state.cases import Cases
+from state.log import Entry, Origin
+from state.rows import CaseRow, Refusal, RefusalRow, RowId
 from state.tables import at_row, case_row, problem, refusal, row_parameters
 
 OF_THE_KEPT_OUT = "withdrawn"
 """The op of records that a complete read shows and the mapping keeps out: having read them settles nothing."""
 
 
-class Refusals(Books):
+class Refusals(Cases):
     """The refusals, row by row; an acknowledged row has none any more."""
 
-    def note_refusals(self, refused: Sequence[Refusal], now: float) -> None:
-        """Take in that rows were sent and refused; one refused before counts one more attempt."""
+    def note_refusals(self, refused: Sequence[Refusal], now: float, run: str = "") -> None:
+        """Take in that a run sent rows and they were refused; one refused before counts one more attempt."""
         if not refused:
             return
         insert = self._database.insert(refusal)
@@ -33,6 +34,8 @@ class Refusals(Books):
         ]
         with self._database.writing() as connection:
             connection.execute(statement, values)
+            known = self._known(connection, [one.row for one in refused])
+            self._note(connection, [_entry(one, known.get(one.row)) for one in refused], now, Origin(run))
 
     def meet_refusals(self, rows: Sequence[RowId], now: float) -> None:
         """Take in that these rows are still as they were refused, and were not sent."""
@@ -61,18 +64,18 @@ class Refusals(Books):
         with self._database.writing() as connection:
             return connection.execute(settled, [{"settled_key": key} for key in rows]).rowcount
 
-    def retry(self, rows: Sequence[RowId]) -> None:
+    def retry(self, rows: Sequence[RowId], now: float) -> None:
         """Forget that rows were refused and make them dirty: the next run sends them whole."""
-        self._retry(rows, anew=False)
+        self._retry(rows, "retry", now)
 
-    def recreate(self, rows: Sequence[RowId]) -> None:
+    def recreate(self, rows: Sequence[RowId], now: float) -> None:
         """Forget rows that were refused because their case was deleted: the next run makes new cases.
 
         They are of the next generation: CommCare goes on finding a deleted case by its external id.
         """
-        self._retry(rows, anew=True)
+        self._retry(rows, "recreate", now)
 
-    def drop(self, rows: Sequence[RowId]) -> None:
+    def drop(self, rows: Sequence[RowId], now: float) -> None:
         """Take refusals off the list; the rows stay unsent until their content changes."""
         if not rows:
             return
@@ -80,17 +83,25 @@ class Refusals(Books):
         with self._database.writing() as connection:
             connection.execute(update(refusal).where(at_row(refusal)).values(dropped=True), parameters)
             connection.execute(delete(problem).where(at_row(problem), problem.c.property == ""), parameters)
+            self._note_word(connection, "drop", rows, now)
 
-    def _retry(self, rows: Sequence[RowId], *, anew: bool) -> None:
+    def _retry(self, rows: Sequence[RowId], word: str, now: float) -> None:
         if not rows:
             return
         parameters = [row_parameters(row) for row in rows]
         here = at_row(case_row)
         with self._database.writing() as connection:
-            if anew:
+            if word == "recreate":
                 fresh = {"case_id": "", "status": "active", "missing_count": 0, "missing_run": ""}
                 again = update(case_row).where(here).values(generation=case_row.c.generation + 1, **fresh)
                 connection.execute(again, parameters)
             connection.execute(update(case_row).where(here).values(digests=None), parameters)
             connection.execute(delete(refusal).where(at_row(refusal)), parameters)
             connection.execute(delete(problem).where(at_row(problem), problem.c.property == ""), parameters)
+            self._note_word(connection, word, rows, now)
+
+
+def _entry(refused: Refusal, case: CaseRow | None) -> Entry:
+    """Return what the log says of a refused row."""
+    generation = 1 if case is None else case.generation
+    return Entry(refused.row, refused.user_id, refused.op, "refused", generation, refused.sent, refused.reason)

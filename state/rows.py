@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -60,7 +60,11 @@ class IntentRow:
 
 @dataclass(frozen=True, slots=True)
 class Ack:
-    """CommCare's answer to one row: the case as it now is there, and the digests of what was sent."""
+    """CommCare's answer to one row: the case as it now is there, and the digests of what was sent.
+
+    For the log: `op` as in Intent, `sent` the names of what was sent (None: those of the digests), `closed`
+    whether the case is closed in CommCare now.
+    """
 
     row: RowId
     case_id: str
@@ -68,6 +72,9 @@ class Ack:
     digests: Mapping[str, bytes]
     status: str
     user_id: int
+    op: str = "update"
+    sent: Collection[str] | None = None
+    closed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +103,17 @@ class ProblemRow:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A row as CommCare refused it: `content` is a digest of all that was sent, `op` as in Intent."""
+    """A row as CommCare refused it: `content` is a digest of all that was sent, `op` as in Intent.
+
+    For the log: the Moodle user, and the names of what was sent.
+    """
 
     row: RowId
     op: str
     reason: str
     content: bytes
+    user_id: int = 0
+    sent: Collection[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +128,30 @@ class RefusalRow:
     last_at: float
     attempts: int
     dropped: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One entry of the log: what was meant (`op`), what came of it (`answer`), and which properties it was about.
+
+    `op`: what an Intent says, "erase", or a word about the case: "adopt", "merge", "unmerge", "renew", "retry",
+    "recreate", "drop", "doubt". `answer`: "taken"; "closed" (taken, and the case is closed there); "refused" with
+    a `reason`; "unknown" (none came, and the row is written again); "found" (looked up in CommCare); "noted" (no
+    request). `at` in epoch seconds; `run`, `batch`, `form_id` and `revision` (of the mappings) are "" or 0 where
+    there is none; `generation` is that of the case.
+    """
+
+    row: RowId
+    at: float
+    op: str
+    answer: str
+    reason: str
+    names: tuple[str, ...]
+    generation: int
+    run: str
+    batch: int
+    form_id: str
+    revision: str
 
 
 @dataclass(frozen=True, slots=True)

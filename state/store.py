@@ -16,8 +16,10 @@ from state.database import Database, file_of, there
 from state.digest import chained
 from state.elements import Elements
 from state.errors import StateError
+from state.history import History
 from state.key import Keys
 from state.lease import Lease
+from state.moved import refuse_moved
 from state.outcomes import Outcomes
 from state.people import People
 from state.problems import Problems
@@ -28,7 +30,7 @@ from state.schema import prepare
 from state.tables import case_row
 
 
-class Store(Outcomes, People, Elements, Runs, Problems, Refusals, Rotation, Lease, Care, Counts):
+class Store(Outcomes, People, History, Elements, Runs, Problems, Refusals, Rotation, Lease, Care, Counts):
     """The books: cases and intents, courses, people, runs, problems, small facts, the lease, and their care.
 
     Every method is one transaction, and times are epoch seconds given by the caller. Raises StateError when the
@@ -40,7 +42,7 @@ class Store(Outcomes, People, Elements, Runs, Problems, Refusals, Rotation, Leas
         """Open or make the books at an SQLAlchemy URL (`sqlite:///var/state.db`, `sqlite://` for memory).
 
         `key` is the secret of the digests, or the chain of them. StateError when the database is damaged,
-        written by a newer version, or of something else.
+        written by a newer version, of something else, or moved away.
         """
         keys = (key,) if isinstance(key, bytes) else key
         if not all(keys):
@@ -49,6 +51,7 @@ class Store(Outcomes, People, Elements, Runs, Problems, Refusals, Rotation, Leas
         try:
             database.check()
             prepare(database)
+            refuse_moved(database)
             return cls(database, keys_in_use(database, keys), keys)
         except BaseException:
             database.close()

@@ -15,6 +15,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    SmallInteger,
     String,
     Table,
     Text,
@@ -166,6 +167,32 @@ erased = Table(
     metadata,
     Column("mark", LargeBinary, primary_key=True),
     Column("at", Double, nullable=False),
+)
+
+# The log: an occasion is one answer of CommCare, or one word of a person, and a change what it was to one row.
+# Apart, so that what a whole request has in common is written once; numbers rise, and stand for the order.
+occasion = Table(
+    "occasion",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("at", Double, nullable=False),
+    Column("run", String, nullable=False),
+    Column("batch", Integer, nullable=False),
+    Column("form_id", String, nullable=False),
+)
+
+change = Table(
+    "change",
+    metadata,
+    *_address(),
+    Column("occasion", Integer, primary_key=True, autoincrement=False),
+    Column("user_id", BigInteger, nullable=False),
+    Column("op", SmallInteger, nullable=False),
+    Column("answer", SmallInteger, nullable=False),
+    Column("reason", Integer, nullable=False),  # number of a name, 0 for none
+    Column("generation", Integer, nullable=False),
+    Column("names", LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 

@@ -10,10 +10,11 @@ from flows.reasons import records_reference
 from mappings.engine.reference import fields_reference, keys_reference, reasons_reference, transforms_reference
 from mappings.engine.transform import TRANSFORMS
 from tests.flows.terminal import Terminal, open_ports
-from tests.screens import screens, with_screens
+from tests.screens import looking_screens, screens, with_screens
 from tests.tutorial import GUIDE
 
 FOLDER = Path(__file__).parents[1] / "docs" / "reference"
+LOOKING = FOLDER.parent / "looking-back.md"
 
 
 def references() -> dict[str, str]:
@@ -27,13 +28,15 @@ def references() -> dict[str, str]:
 
 
 def write() -> None:
-    """Write all pages anew, and the screens in the guide."""
+    """Write all pages anew, and the screens in the guides."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     for name, text in references().items():
         (FOLDER / name).write_text(text, "utf-8")
     with TemporaryDirectory() as place, open_ports() as ports:
         shown = screens(Terminal(Path(place) / "var", ports))
+        looked = looking_screens(Terminal(Path(place) / "looking" / "var", ports))
     GUIDE.write_text(with_screens(GUIDE.read_text("utf-8"), shown), "utf-8")
+    LOOKING.write_text(with_screens(LOOKING.read_text("utf-8"), looked), "utf-8")
 
 
 if __name__ == "__main__":

@@ -40,6 +40,37 @@ def screens(terminal: Terminal) -> dict[str, str]:
     return shown
 
 
+def looking_screens(terminal: Terminal) -> dict[str, str]:
+    """Type the commands that look back on a sandbox where something happened, and return what each printed."""
+    terminal.run("sync", "--yes")
+    box = terminal.box
+    (chebet,) = [case for case in box.project.of_type("student") if case.case_name.startswith("Chebet")]
+    box.site.update_user(box.learners[2], lastname="Kiplagat-Rono")
+    terminal.run("sync")
+    box.commcare.refuse_row(chebet.case_id, "Values must be strings")
+    box.site.update_user(box.learners[2], city="Bondo")
+    terminal.run("sync")
+    key = chebet.external_id or ""
+    run = terminal.run("history", key, "--json").json["changes"][0]["run"]
+    typed = {
+        f"history {key}": ("history", key),
+        "history --run RUN --limit 2": ("history", "--run", run, "--limit", "2"),
+        "phones": ("phones",),
+        "gaps": ("gaps",),
+    }
+    return {
+        shown: _timeless(_same_everywhere(terminal.run(*words).out, terminal)) for shown, words in typed.items()
+    }
+
+
+def _timeless(printed: str) -> str:
+    """Return an output with one time, one run and one version of the mappings for all there are."""
+    text = re.sub(r"\b\d{4}-\d\d-\d\d \d\d:\d\d\b", "2026-11-21 09:00", printed)
+    text = re.sub(r"\b\d{8}T\d{6}-[0-9a-f]{6}\b", "20261121T060000-a1b2c3", text)
+    text = re.sub(r"mappings [0-9a-f]{7}\b", "mappings d31bdd2", text)
+    return re.sub(r"(?m)^(2026.*  )[0-9a-f]{6}  [0-9a-f]{7}  ", r"\1a1b2c3  d31bdd2  ", text)
+
+
 def with_screens(text: str, shown: dict[str, str]) -> str:
     """Return a text with every screen in it as the commands print it now; KeyError for one that is not typed."""
     return _SCREEN.sub(lambda found: f"```text\n$ {NAME} {found[1]}\n{shown[found[1]]}```\n", text)

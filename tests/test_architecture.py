@@ -105,15 +105,18 @@ def test_rooms_do_not_know_each_other() -> None:
     assert [] == report("rooms", broken())
 
 
+PREFECT = (
+    *("flows/automations.py", "flows/deployed.py", "flows/deployed_answers.py", "flows/nudge_events.py"),
+    *("flows/report.py", "flows/served.py"),
+)
+
 WHO_MAY: dict[str, Callable[[str], bool]] = {
     "sqlalchemy": lambda path: path.startswith("state/"),
     "alembic": lambda path: path.startswith("state/"),
     "httpx": lambda path: path.startswith("adaptors/"),
     "stamina": lambda path: path.startswith("adaptors/"),
     "uvicorn": lambda path: path == "adaptors/serve.py",
-    "prefect": lambda path: (
-        path in ("flows/deployed.py", "flows/deployed_answers.py", "flows/report.py", "flows/served.py")
-    ),
+    "prefect": lambda path: path in PREFECT,
     "typer": lambda path: path.startswith("flows/"),
     "rich": lambda path: path.startswith("flows/"),
     "yaml": lambda path: (

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+from argparse import Namespace
+from pathlib import Path
 
 import httpx
 import pytest
+from prefect.settings import get_current_settings
 
 from adaptors.moodle.fake import TOKEN, FakeMoodle
-from bench import audit
+from bench import audit, orchestration
 from bench.courses import arguments, main, table
 from bench.mapping import compare, records
+from bench.orchestration import Cost, Line, measure, middle
 from bench.site import Load, change, make_site
 from bench.slow import SlowMoodle
+
+pytest_plugins = ["tests.prefect_server"]
 
 
 def test_the_bench_runs(capsys: pytest.CaptureFixture[str]) -> None:
@@ -72,3 +78,23 @@ def test_mappings_and_hand_written_python_make_the_same() -> None:
     found = compare(1, records(300))
     assert 13 == found["properties"]
     assert min(found["compiled"], found["by_hand"]) > 0
+
+
+def test_what_prefect_costs_is_a_ratio_of_medians() -> None:
+    """A run that was disturbed does not count; the table has the ratios of processes and of the runs inside."""
+    costs = [Cost(10.0, 3.0, 8.0), Cost(90.0, 3.2, 80.0), Cost(12.0, 3.1, 8.5)]
+    assert Cost(12.0, 3.1, 8.5) == middle(costs)
+    line = Line(100, middle(costs), Cost(15.0, 5.0, 8.5))
+    assert (1.25, 1.0) == (line.ratio, line.ratio_inside)
+    drawn = orchestration.table([line], orchestration.arguments(["--repeat", "5"]))
+    assert ["1.25", "1.00"] == [next(iter(column.cells)) for column in drawn.columns[-2:]]
+
+
+@pytest.mark.integration
+def test_what_prefect_costs_is_measured(prefect_folder: Path) -> None:
+    """The command and the flow each run in a process of their own, both complete."""
+    assert prefect_folder.is_dir()
+    url = get_current_settings().api.url
+    options = Namespace(people=3, grades=1, repeat=1, slow=False)
+    line = measure(1, options, {"PREFECT_API_URL": str(url), "PREFECT_HOME": str(prefect_folder)})
+    assert min(*vars(line.command).values(), *vars(line.flow).values()) > 0

@@ -49,6 +49,7 @@ class WrittenCases(_Checked):
     """The answer to a bulk write: the state of every changed case after it."""
 
     cases: list[CaseObject]
+    form_id: str | None = None
 
 
 class CaseCount(_Checked):

@@ -69,6 +69,8 @@ class CaseReply:
     owner_id: str
     closed: bool
     properties: Mapping[str, str] = field(repr=False)
+    form_id: str = ""
+    """In the answer to a write: the form that CommCare made of the request, "" when it does not say."""
 
 
 class RowsRefused(Refused):

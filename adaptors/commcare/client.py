@@ -10,6 +10,7 @@ import re
 from base64 import b64encode
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -29,6 +30,7 @@ from adaptors.commcare.answers import (
 )
 from adaptors.commcare.cases import MAX_LENGTH, SYSTEM, CaseReply, CaseWrite, check_rows, is_sendable, row_body
 from adaptors.commcare.owners import OwnerBook
+from adaptors.commcare.workers import Workforce, read_workforce
 from adaptors.errors import AccessDenied, NoAnswer, NotSent, Unexpected
 from adaptors.http import Answer, Http, retried, retry_after
 from adaptors.limits import Limits
@@ -38,6 +40,7 @@ from adaptors.slots import Slots
 PAGE = 5000  # CommCare's largest page of cases
 PAUSE = 1.0  # seconds after "too many requests" where CommCare does not say how long
 STALE_PAGES = 3  # pages in a row without a new case: the listing goes in a circle
+_FORM_ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)  # what is kept of an answer has to look like an id
 _FIELDS = "case_id,external_id,case_type,case_name,owner_id,closed"
 
 
@@ -178,6 +181,10 @@ class CommCareClient:
             raise _unexpected("probe upsert", "CommCare's answer does not tell whether it supports upserts.")
         return "UPSERT" in text
 
+    async def workforce(self) -> Workforce:
+        """Return the mobile workers with their groups and locations, read anew; raises AccessDenied."""
+        return await read_workforce(self._read_owners)
+
     # --- transmission ---------------------------------------------------------------------------------------
 
     async def _transmit(self, kind: str, operation: str, method: str, path: str, **content: Any) -> Answer:
@@ -209,14 +216,15 @@ class CommCareClient:
     def _written(self, rows: Sequence[CaseWrite], answer: Answer) -> list[CaseReply | None]:
         """Read the answer to a write that CommCare says it did."""
         try:
-            cases = parse(WrittenCases, answer, "write cases").cases
+            written = parse(WrittenCases, answer, "write cases")
         except Unexpected as error:
             raise in_doubt(error.message.rstrip("."), status=answer.status) from None
-        replies = match_replies(rows, cases)
+        replies = match_replies(rows, written.cases)
         missing = replies.count(None)
         if missing:
             raise in_doubt(f"CommCare's answer lacks {missing} of {len(rows)} rows", status=answer.status)
-        return replies
+        form_id = written.form_id if written.form_id and _FORM_ID.fullmatch(written.form_id) else ""
+        return [replace(reply, form_id=form_id) if reply is not None else None for reply in replies]
 
     async def _read(
         self,

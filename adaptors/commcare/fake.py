@@ -17,13 +17,14 @@ import httpx
 from adaptors.commcare import fake_writes
 from adaptors.commcare.fake_faults import Misbehaviour, fail, html_page
 from adaptors.commcare.fake_project import FIRST_MOMENT, Case, FakeProject, Form
-from adaptors.commcare.fake_reads import list_groups, list_locations, list_users, trimming
+from adaptors.commcare.fake_reads import LISTS, trimming
 from adaptors.commcare.fake_requests import CASES, OWNERS, Call, credentials, json_body, kind_of
 from adaptors.commcare.fake_rows import Crash, UserError
 from adaptors.commcare.fake_search import BadQuery, unfold
 from adaptors.commcare.fake_writes import Change
 
 _PERMISSIONS = {"user": "edit_mobile_workers", "group": "edit_groups", "location": "edit_locations"}
+_PERMISSIONS["location_type"] = _PERMISSIONS["location"]
 
 
 class FakeCommCare(Misbehaviour):
@@ -129,7 +130,7 @@ class FakeCommCare(Misbehaviour):
         needed = {"api_access", _PERMISSIONS.get(resource, "edit_data")}
         if needed & self.revoked:
             return httpx.Response(403, json={"error": "not authorized"}) if resource else html_page(403)
-        if "plan" in self.revoked or (resource == "location" and "locations" in self.revoked):
+        if "plan" in self.revoked or (resource.startswith("location") and "locations" in self.revoked):
             told = {"error": "Your current subscription does not have access to this feature"}
             return httpx.Response(401, json=told) if resource else html_page(402)
         wait = self.throttle(self.now()) if self.throttle else None
@@ -138,8 +139,7 @@ class FakeCommCare(Misbehaviour):
     def _owners(self, request: httpx.Request, resource: str) -> httpx.Response:
         if request.method != "GET":
             return httpx.Response(405)
-        answer = {"user": list_users, "group": list_groups, "location": list_locations}[resource]
-        return answer(self.project, self.domain, request.url.params)
+        return LISTS[resource](self.project, self.domain, request.url.params)
 
     def _cases(self, request: httpx.Request, rest: str) -> httpx.Response:
         """Find the endpoint of the case API; the slash is optional except after ext/<id> and bulk-fetch."""

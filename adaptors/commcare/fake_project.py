@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -74,6 +74,8 @@ class User:
     user_id: str
     username: str
     active: bool = True
+    groups: list[str] = field(default_factory=list)
+    locations: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -86,12 +88,23 @@ class Group:
 
 
 @dataclass(frozen=True)
+class LocationType:
+    """A level of the organisation: do its locations share cases, and do their workers see those below?"""
+
+    code: str
+    shares_cases: bool = True
+    view_descendants: bool = False
+
+
+@dataclass(frozen=True)
 class Location:
-    """A location; its site code is in lower case and unique."""
+    """A location; its site code is in lower case and unique, `parent_id` is "" at the top."""
 
     location_id: str
     name: str
     site_code: str
+    type_code: str = "clinic"
+    parent_id: str = ""
 
 
 @lru_cache(maxsize=10_000)
@@ -116,6 +129,7 @@ class FakeProject:
         self.users: dict[str, User] = {}
         self.groups: dict[str, Group] = {}
         self.locations: dict[str, Location] = {}
+        self.location_types = {"clinic": LocationType("clinic")}
         self.search = SearchIndex(lambda: self.clock())
         self.api_user_id = self.new_id("web user").replace("-", "")
         self._keep_forms = keep_forms
@@ -150,11 +164,21 @@ class FakeProject:
         self.groups[group.group_id] = group
         return group.group_id
 
-    def add_location(self, name: str, site_code: str) -> str:
-        """Add a location and return its id."""
-        location = Location(self.new_id("location").replace("-", ""), name, site_code.lower())
-        self.locations[location.location_id] = location
-        return location.location_id
+    def add_location(
+        self, name: str, site_code: str, *, kind: LocationType | None = None, parent_id: str = ""
+    ) -> str:
+        """Add a location, of a type that shares cases unless told otherwise, and return its id."""
+        kind = kind or self.location_types["clinic"]
+        self.location_types[kind.code] = kind
+        location_id = self.new_id("location").replace("-", "")
+        self.locations[location_id] = Location(location_id, name, site_code.lower(), kind.code, parent_id)
+        return location_id
+
+    def place_user(self, username: str, *, groups: Sequence[str] = (), locations: Sequence[str] = ()) -> None:
+        """Put a mobile worker into groups and at locations, by their ids."""
+        user = self.users[username.lower()]
+        user.groups += groups
+        user.locations += locations
 
     def add_case(
         self,

@@ -67,9 +67,9 @@ def list_users(project: FakeProject, domain: str, params: httpx.QueryParams) -> 
             "email": "",
             "phone_numbers": [],
             "default_phone_number": None,
-            "groups": [],
-            "locations": [],
-            "primary_location": None,
+            "groups": [*user.groups],
+            "locations": [*user.locations],
+            "primary_location": next(iter(user.locations), None),
             "user_data": {"commcare_project": domain},
         }
         for user in project.users.values()
@@ -87,7 +87,7 @@ def list_groups(project: FakeProject, domain: str, params: httpx.QueryParams) ->
             "name": group.name,
             "case_sharing": group.case_sharing,
             "reporting": True,
-            "users": [],
+            "users": [user.user_id for user in project.users.values() if group.group_id in user.groups],
             "path": [],
             "metadata": {},
         }
@@ -106,15 +106,34 @@ def list_locations(project: FakeProject, domain: str, params: httpx.QueryParams)
             "location_id": location.location_id,
             "name": location.name,
             "site_code": location.site_code,
-            "location_type_code": "clinic",
-            "location_type_name": "Clinic",
-            "parent_location_id": "",
+            "location_type_code": location.type_code,
+            "location_type_name": location.type_code.title(),
+            "parent_location_id": location.parent_id,
             "location_data": {},
         }
         for location in project.locations.values()
     ]
     wanted = [item for item in locations if params.get("site_code") in (None, item["site_code"])]
     return _page(wanted, params, max_limit=5000)
+
+
+def list_location_types(project: FakeProject, domain: str, params: httpx.QueryParams) -> httpx.Response:
+    """Answer location_type/v1: what each level of the organisation shares and shows."""
+    types: list[dict[str, Any]] = [
+        {
+            "administrative": not kind.shares_cases,
+            "code": kind.code,
+            "domain": domain,
+            "id": number,
+            "name": kind.code.title(),
+            "parent": None,
+            "resource_uri": f"/a/{domain}/api/location_type/v1/{number}/",
+            "shares_cases": kind.shares_cases,
+            "view_descendants": kind.view_descendants,
+        }
+        for number, kind in enumerate(project.location_types.values(), 1)
+    ]
+    return _page(types, params, max_limit=1000)
 
 
 def _page(objects: Sequence[Mapping[str, Any]], params: httpx.QueryParams, *, max_limit: int) -> httpx.Response:
@@ -137,3 +156,12 @@ def _page(objects: Sequence[Mapping[str, Any]], params: httpx.QueryParams, *, ma
         "total_count": len(objects),
     }
     return httpx.Response(200, json={"meta": meta, "objects": list(objects[offset:after])})
+
+
+LISTS = {
+    "user": list_users,
+    "group": list_groups,
+    "location": list_locations,
+    "location_type": list_location_types,
+}
+"""Who answers for which list."""

@@ -13,7 +13,7 @@ import httpx
 from adaptors.commcare.fake_rows import UserError
 
 CASES = re.compile(r"/a/([^/]+)/api/(?:case/v2|v0\.6/case)(?:/(.*))?")
-OWNERS = re.compile(r"/a/([^/]+)/api/(?:(user|group)/v1|(location)/v2|v0\.5/(user|group))/")
+OWNERS = re.compile(r"/a/([^/]+)/api/(?:(user|group|location_type)/v1|(location)/v2|v0\.5/(user|group))/")
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -34,48 +34,51 @@ class Owner:
 UNKNOWN = Owner("", "unknown")
 
 
-class _Listed(BaseModel):
+class Listed(BaseModel):
+    """An entry of a list."""
+
     model_config = ConfigDict(strict=True, extra="ignore")
 
 
-class _Meta(_Listed):
+class _Meta(Listed):
     next: str | None = None
     total_count: int | None = None
 
 
-class _Page(_Listed):
+class Page(Listed):
+    """One page of a list; `objects` are of the list's own kind."""
+
     meta: _Meta
+    objects: list[Any]
 
 
-class _User(_Listed):
+class _User(Listed):
     key: str = Field(min_length=1, alias="id")
     username: str
 
 
-class _Users(_Page):
+class _Users(Page):
     objects: list[_User]
 
 
-class _Location(_Listed):
+class _Location(Listed):
     key: str = Field(min_length=1, alias="location_id")
     site_code: str | None = None
 
 
-class _Locations(_Page):
+class _Locations(Page):
     objects: list[_Location]
 
 
-class _Group(_Listed):
+class _Group(Listed):
     key: str = Field(min_length=1, alias="id")
     name: str | None = None
     case_sharing: bool = False
 
 
-class _Groups(_Page):
+class _Groups(Page):
     objects: list[_Group]
 
-
-P = TypeVar("P", _Users, _Locations, _Groups)
 
 _ROLE = "the role of the web user in COMMCARE_USERNAME needs"
 _WHERE = "(CommCare HQ > Users > Roles & Permissions)"
@@ -139,7 +142,7 @@ class OwnerBook:
         """Read mobile workers (web users are not in this list: a case of theirs reaches no phone)."""
         parameters = {"archived": "true"} if deactivated else {}
         known: dict[str, Owner] = {}
-        for user in await self._pages("user", "user/v1", parameters, _Users):
+        for user in await read_pages(self._read, "user", "user/v1", parameters, _Users):
             owner = Owner("", "deactivated") if deactivated else Owner(user.key, "ok")
             username = user.username.casefold()
             known[username] = owner
@@ -148,32 +151,38 @@ class OwnerBook:
 
     async def _locations(self) -> dict[str, Owner]:
         # Without format=json this list comes as XML.
-        listed = await self._pages("location", "location/v2", {"format": "json"}, _Locations)
+        listed = await read_pages(self._read, "location", "location/v2", {"format": "json"}, _Locations)
         return {item.site_code.casefold(): Owner(item.key, "ok") for item in listed if item.site_code}
 
     async def _groups(self) -> dict[str, Owner]:
         sharing: dict[str, set[str]] = {}
-        for group in await self._pages("group", "group/v1", {}, _Groups):
+        for group in await read_pages(self._read, "group", "group/v1", {}, _Groups):
             ids = sharing.setdefault((group.name or "").strip(), set())
             if group.case_sharing:
                 ids.add(group.key)
         return {name: _group_owner(ids) for name, ids in sharing.items()}
 
-    async def _pages(self, kind: str, resource: str, parameters: Mapping[str, Any], model: type[P]) -> list[Any]:
-        """Read a list page by page until it is at its end; a server may send fewer than asked for."""
-        operation = f"list {kind}s"
-        found: dict[str, Any] = {}
-        offset = 0
-        while True:
-            asked = {**parameters, "limit": PAGE, "offset": offset}
-            page = parse(model, await self._read(operation, resource, asked, _LIST_REMEDIES[kind]), operation)
-            before = len(found)
-            found.update((item.key, item) for item in page.objects)
-            offset += len(page.objects)
-            if page.meta.next is None and offset >= (page.meta.total_count or 0):
-                return list(found.values())
-            if len(found) == before:  # at its end, or a server that pays no heed to the offset
-                return list(found.values())
+
+async def read_pages(
+    read: Read, kind: str, resource: str, parameters: Mapping[str, Any], model: type[Page]
+) -> list[Any]:
+    """Read a list page by page until it is at its end; a server may send fewer than asked for.
+
+    Raises AccessDenied, naming the permission that a list of this kind (user, group, location) needs.
+    """
+    operation = f"list {kind}s"
+    found: dict[str, Any] = {}
+    offset = 0
+    while True:
+        asked = {**parameters, "limit": PAGE, "offset": offset}
+        page = parse(model, await read(operation, resource, asked, _LIST_REMEDIES[kind]), operation)
+        before = len(found)
+        found.update((item.key, item) for item in page.objects)
+        offset += len(page.objects)
+        if page.meta.next is None and offset >= (page.meta.total_count or 0):
+            return list(found.values())
+        if len(found) == before:  # at its end, or a server that pays no heed to the offset
+            return list(found.values())
 
 
 def _group_owner(sharing_ids: set[str]) -> Owner:

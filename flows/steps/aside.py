@@ -45,14 +45,15 @@ class Aside:
     async def note(self, rows: Sequence[Planned], outcomes: Mapping[RowId, str]) -> None:
         """Remember which rows of a request CommCare refused."""
         refused = [
-            Refusal(row.row, row.op, outcomes[row.row], self._content(row))
+            Refusal(row.row, row.op, outcomes[row.row], self._content(row), row.user_id, row.names)
             for row in rows
             if outcomes[row.row] not in ("", IN_DOUBT, NOT_SORTED_OUT)
         ]
         self._met |= {one.row for one in refused}
         if refused and not self._result.preview:
             books = self._world.books
-            await books.do(books.store.note_refusals, refused, self._world.clock.now())
+            run, now = self._result.run_id, self._world.clock.now()
+            await books.do(books.store.note_refusals, refused, now, run)
 
     async def settle(self, scope: Scope) -> None:
         """Forget refusals of records that a complete read showed, and of which nothing has to be sent any more."""

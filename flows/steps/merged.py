@@ -43,8 +43,14 @@ def unmarked(store: Store) -> set[int]:
 
 def remember(store: Store, people: Mapping[int, int], to_mark: set[int]) -> None:
     """Write down who was merged into whom, and whose cases are to be marked."""
-    store.put(MERGED, json.dumps({str(old): new for old, new in sorted(people.items())}))
-    store.put(UNMARKED, json.dumps(sorted(to_mark)))
+    for name, text in facts(people, to_mark).items():
+        store.put(name, text)
+
+
+def facts(people: Mapping[int, int], to_mark: set[int]) -> dict[str, str]:
+    """Return the facts that say who was merged into whom, and whose cases are to be marked."""
+    whom = {str(old): new for old, new in sorted(people.items())}
+    return {MERGED: json.dumps(whom), UNMARKED: json.dumps(sorted(to_mark))}
 
 
 def forget(store: Store, number: int) -> None:

@@ -52,7 +52,7 @@ class Planner:
         reading.vanished = await self._vanished(reading)
         changes = [change for key in scope.drafts if (change := await self._planned(reading, key)) is not None]
         if not self._result.preview:
-            await books.do(store.renew, reading.renewed)
+            await books.do(store.renew, reading.renewed, self._world.clock.now())
             await books.do(store.settle, reading.back)
         passed = await self.blanks.passed(scope, len(scope.drafts), changes)
         self._result.of(scope.mapping.case_type).unchanged += reading.compared - len(passed)
@@ -264,7 +264,8 @@ class Planner:
             return None
         case = CaseRow(row.key, found.case_id, found.owner_id, None, "active", 0, user_id, generation)
         if not self._result.preview:
-            await self._world.books.do(self._world.books.store.adopt, row, case)
+            adopt, now = self._world.books.store.adopt, self._world.clock.now()
+            await self._world.books.do(adopt, row, case, now, self._result.run_id)
         return case
 
 

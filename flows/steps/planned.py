@@ -36,6 +36,19 @@ class Planned:
     owner_before: str = ""
     """For a parked case: the owner it had, who gets it back."""
 
+    @property
+    def names(self) -> frozenset[str]:
+        """Return the names of what is sent; what is not a property starts with '@', as among the digests."""
+        write = self.write
+        named = {f"@index:{index.name}" for index in write.indices} | write.properties.keys()
+        named |= {"@name"} if write.name is not None else set()
+        return frozenset(named | ({"@owner"} if write.owner_id else set()))
+
+    @property
+    def intent(self) -> str:
+        """Return what the books announce and remember: a case that is closed is told apart."""
+        return "closed" if self.write.close else self.op
+
 
 @dataclass(frozen=True)
 class Problem:

@@ -167,8 +167,10 @@ class Pusher:
     async def _request(self, rows: Sequence[Planned]) -> dict[RowId, str]:
         """Send rows as one request; raises RowsRefused when CommCare certainly took none of them."""
         ids = [row.row for row in rows]
+        self._batches += 1
+        batch = f"{self._result.run_id}-{self._batches}"
         try:
-            replies = await self._announced(rows)
+            replies = await self._announced(rows, batch)
         except InDoubt as doubt:
             blamed = await self._suspects.note(ids, doubt)
             return dict.fromkeys(ids, POISON if blamed else "in_doubt")
@@ -183,22 +185,25 @@ class Pusher:
                 _held(row, reply),
                 row.status,
                 row.user_id,
+                row.intent,
+                row.names,
+                reply.closed,
             )
             for row, reply in zip(rows, replies, strict=True)
             if reply is not None
         ]
         self._tell_closed(rows, replies)
-        await self._world.books.do(self._world.books.store.acknowledge, acks, self._world.clock.now())
+        form_id = next((reply.form_id for reply in replies if reply is not None), "")
+        store, now = self._world.books.store, self._world.clock.now()
+        await self._world.books.do(store.acknowledge, acks, now, batch, form_id)
         self._suspects.took_others = True
         await self._suspects.clear(ids)
         return dict.fromkeys(ids, "")
 
-    async def _announced(self, rows: Sequence[Planned]) -> Sequence[CaseReply | None]:
+    async def _announced(self, rows: Sequence[Planned], batch: str) -> Sequence[CaseReply | None]:
         """Announce and send until CommCare takes it, or cannot for now (then Retriable is raised)."""
         world, store = self._world, self._world.books.store
-        self._batches += 1
-        batch = f"{self._result.run_id}-{self._batches}"
-        intents = [Intent(row.row, row.user_id, "closed" if row.write.close else row.op) for row in rows]
+        intents = [Intent(row.row, row.user_id, row.intent) for row in rows]
 
         async def announce() -> None:
             # Anew before every transmission, and only now that it is our turn: the rest is counted from here.

@@ -34,7 +34,7 @@ async def recover(world: World) -> int:
         return 0
     rested = [row for row, intent in intents.items() if now - intent.last_sent_at >= world.in_doubt_rest]
     if rested:
-        await world.books.do(store.void, rested)
+        await world.books.do(store.void, rested, now)
     return len(rested)
 
 

@@ -134,7 +134,7 @@ class Expected:
         return "" if row.get("case_name", draft.name) == draft.name else "the name is another"
 
     def _withdrawn_wrongly(self, key: str, row: Mapping[str, Any]) -> str:
-        mapping = self._mapping_of(key)
+        mapping = self.mapping_of(key)
         said = mapping.when_excluded.set if mapping.when_excluded is not None else {}
         for name, value in row.get("properties", {}).items():
             if value != ("" if mapping.is_personal(name) else said.get(name)):
@@ -144,13 +144,13 @@ class Expected:
 
     def _may_lapse(self, draft: Draft, name: str) -> bool:
         """Say whether a property may be emptied that the draft has no more: of a deleted activity, say."""
-        family = self._mapping_of(draft.key).definition_of(name)
+        family = self.mapping_of(draft.key).definition_of(name)
         hidden = "mod/assign:view" not in self._rights  # few people's elements may vanish without a question
         return family in draft.listed and (hidden or name not in draft.listed[family])
 
     def differs(self, key: str, case: Case) -> str:
         """Return how a case differs from what it should be, "" when it does not."""
-        mapping = self._mapping_of(key)
+        mapping = self.mapping_of(key)
         if not self.is_there(key):
             departure = mapping.when_left
             left = departure.set if departure is not None else {}
@@ -192,7 +192,7 @@ class Expected:
             count += min(1, len(graded)) if whole else ceil(len(graded) / sizes.grades.value)
         return count
 
-    def _mapping_of(self, key: str) -> CompiledMapping:
+    def mapping_of(self, key: str) -> CompiledMapping:
         kinds = {"user": "users", "enrol": "enrolments", "grade": "grade_items"}
         return next(m for m in self._project.mappings if m.source == kinds[key.split("-")[1]])
 

@@ -252,7 +252,7 @@ class Faults:
     def _accept_rows(self) -> None:
         """Let CommCare take every row again, and say so as a person has to."""
         self.lab.commcare.accept_rows()
-        self.lab.store.retry([one.row for one in self.lab.store.refusals()])
+        self.lab.store.retry([one.row for one in self.lab.store.refusals()], self.lab.clock.now())
 
     def _refused(self) -> str:
         if self.lab.commcare.refusals:

@@ -67,7 +67,7 @@ def _problems(store: Store) -> None:
         Refusal(RowId("enrolment", 2, f"site-enrolment-{number}"), "update", "poison", b"c") for number in (1, 2)
     ]
     store.note_refusals(refused, NOW - 2 * DAY)
-    store.drop([refused[1].row])
+    store.drop([refused[1].row], NOW)
 
 
 def _runs(store: Store) -> None:

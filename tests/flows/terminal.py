@@ -80,6 +80,8 @@ class Terminal:
             "COMMCARE_DOMAIN": DOMAIN,
             "COMMCARE_USERNAME": USERNAME,
             "COMMCARE_API_KEY": self.box.api_key,
+            "MOODLE_TOKEN_EXPIRES": "never",
+            "COMMCARE_API_KEY_EXPIRES": "never",
             "STATE_URL": f"sqlite:///{folder / 'state.db'}",
             "STATE_KEY_FILE": str(folder / "state.key"),
             "MAPPINGS_DIR": str(self.mappings),

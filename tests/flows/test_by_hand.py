@@ -43,7 +43,7 @@ async def test_children_follow_a_parent_that_was_made_anew(make_lab: MakeLab) ->
     lab.project.delete_case(lab.case(key).case_id)
     site.update_user(learners[0], city="Bondo")
     await lab.sync()
-    retry(lab.store, key=key, recreate=True)
+    retry(lab.store, lab.clock.now(), key=key, recreate=True)
     await lab.sync()
     again, child = lab.case(f"{key}~2"), lab.case(f"test-enrol-2-{learners[0]}")
     assert [again.case_id] == [index["case_id"] for index in child.indices.values()]

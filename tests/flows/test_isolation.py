@@ -62,7 +62,7 @@ async def test_the_reason_of_all_is_told(make_lab: MakeLab) -> None:
     assert "refused all 50 records" in told
     assert "problems retry --reason unknown_owner" in told
     lab.commcare.accept_rows()
-    lab.store.retry([one.row for one in lab.store.refusals()])
+    lab.store.retry([one.row for one in lab.store.refusals()], lab.clock.now())
     assert {"created": 100} == written(await lab.sync())
 
 

@@ -34,7 +34,7 @@ def says(lab: Lab, person: int, course: int = 2) -> tuple[str, str]:
 async def test_the_old_cases_are_marked(make_lab: MakeLab) -> None:
     """All cases of the old number say so at once; the new ones are not touched, and then there is rest."""
     lab, old, new = await twins(make_lab)
-    assert "marks the 2 cases of person" in merge(lab.store, old, new)
+    assert "marks the 2 cases of person" in merge(lab.store, old, new, lab.clock.now())
     result = await lab.sync()
     assert ({"marked_left": 2}, "completed") == (written(result), result.state)
     assert ((("left", str(new))), ("active", "")) == (says(lab, old), says(lab, new))
@@ -46,7 +46,7 @@ async def test_the_old_cases_are_marked(make_lab: MakeLab) -> None:
 async def test_the_old_number_is_read_no_more(make_lab: MakeLab) -> None:
     """Even while Moodle still shows the old account in the course, nothing of it is sent, and no case is made."""
     lab, old, new = await twins(make_lab)
-    merge(lab.store, old, new)
+    merge(lab.store, old, new, lab.clock.now())
     await lab.sync()
     lab.site.update_user(old, city="Bondo")
     lab.site.enrol(lab.site.add_course("C9", "Another"), old)
@@ -63,7 +63,7 @@ async def test_somebody_who_left_before_is_marked_too(make_lab: MakeLab) -> None
     await lab.sync()
     await lab.sync()
     assert ("left", "") == says(lab, old)
-    merge(lab.store, old, new)
+    merge(lab.store, old, new, lab.clock.now())
     await lab.sync()
     assert ("left", str(new)) == says(lab, old)
 
@@ -71,7 +71,7 @@ async def test_somebody_who_left_before_is_marked_too(make_lab: MakeLab) -> None
 async def test_a_mark_in_doubt_is_made_again(make_lab: MakeLab) -> None:
     """When the answer is lost the mark is sent again, once, though two reads lacked the person by then."""
     lab, old, new = await twins(make_lab)
-    merge(lab.store, old, new)
+    merge(lab.store, old, new, lab.clock.now())
     lab.commcare.fail_next("timeout")
     await lab.sync()
     await settle(lab)
@@ -82,20 +82,20 @@ async def test_a_merge_does_not_wait_for_an_interval(make_lab: MakeLab) -> None:
     """The next run reads what it needs, whatever the intervals say."""
     lab, old, new = await twins(make_lab, PROJECT + "intervals: {people: 24, enrolments: 24, grades: 24}\n")
     assert {} == written(await lab.sync())
-    merge(lab.store, old, new)
+    merge(lab.store, old, new, lab.clock.now())
     assert {"marked_left": 2} == written(await lab.sync())
 
 
 async def test_taken_back(make_lab: MakeLab) -> None:
     """A merge that was a mistake is taken back: the cases live again and say nothing of it."""
     lab, old, new = await twins(make_lab)
-    merge(lab.store, old, new)
+    merge(lab.store, old, new, lab.clock.now())
     await lab.sync()
-    unmerge(lab.store, old, new)
+    unmerge(lab.store, old, new, lab.clock.now())
     await settle(lab)
     assert ("active", "") == says(lab, old)
     with pytest.raises(UsageError, match="was not merged into"):
-        unmerge(lab.store, old, new)
+        unmerge(lab.store, old, new, lab.clock.now())
 
 
 async def test_what_cannot_be(make_lab: MakeLab) -> None:
@@ -103,11 +103,11 @@ async def test_what_cannot_be(make_lab: MakeLab) -> None:
     lab, old, new = await twins(make_lab)
     for wrong, words in (((old, old), "two numbers"), ((999, new), "no case"), ((old, 999), "No run has met")):
         with pytest.raises(UsageError, match=words):
-            merge(lab.store, *wrong)
-    merge(lab.store, old, new)
+            merge(lab.store, *wrong, lab.clock.now())
+    merge(lab.store, old, new, lab.clock.now())
     for again in ((old, new + 1), (new, old)):
         with pytest.raises(UsageError, match=f"merged into {new} already"):
-            merge(lab.store, *again)
+            merge(lab.store, *again, lab.clock.now())
 
 
 def test_command(terminal: Terminal) -> None:
@@ -119,6 +119,6 @@ def test_command(terminal: Terminal) -> None:
 async def test_erased_people_leave_no_number(make_lab: MakeLab) -> None:
     """Once either of the two is forgotten, so is the merge."""
     lab, old, new = await twins(make_lab)
-    merge(lab.store, old, new)
+    merge(lab.store, old, new, lab.clock.now())
     forget(lab.store, new)
     assert ("{}", "[]") == (lab.store.get("merged"), lab.store.get("merged_unmarked"))

@@ -154,7 +154,7 @@ async def test_a_refused_row_keeps_the_erasure_open(make_lab: MakeLab) -> None:
     assert ({}, "degraded") == (written(result), result.state)
     assert f"person erase {learners[0]}" in result.messages[0]
     lab.commcare.accept_rows()
-    lab.store.retry([one.row for one in lab.store.person(learners[0]).cases])
+    lab.store.retry([one.row for one in lab.store.person(learners[0]).cases], lab.clock.now())
     assert RunState.COMPLETED == (await erased(lab, learners[0])).state
     assert set() == held(lab, learners[0])
 

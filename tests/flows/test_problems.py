@@ -92,7 +92,7 @@ async def test_retry_sends_the_row_whole(make_lab: MakeLab) -> None:
     """The next run writes everything of it that is not written once."""
     lab, _, key = await refused_lab(make_lab)
     lab.commcare.accept_rows()
-    assert retry(lab.store, key=key).startswith("1 record taken off the list")
+    assert retry(lab.store, lab.clock.now(), key=key).startswith("1 record taken off the list")
     before = len(lab.project.forms)
     assert {"updated": 1} == written(await lab.sync())
     (row,) = lab.rows_sent(before)
@@ -103,7 +103,7 @@ async def test_retry_sends_the_row_whole(make_lab: MakeLab) -> None:
 async def test_retry_while_the_cause_is_there(make_lab: MakeLab) -> None:
     """One attempt more, then peace again."""
     lab, _, _ = await refused_lab(make_lab)
-    retry(lab.store, reason="wrong_type")
+    retry(lab.store, lab.clock.now(), reason="wrong_type")
     result = await lab.sync()
     assert (1, 1) == (result.requests["commcare"]["write"], result.refused_rows)
     assert {} == (await lab.sync()).requests["commcare"]
@@ -117,7 +117,7 @@ async def test_retry_does_not_wait_for_an_interval(make_lab: MakeLab) -> None:
     await lab.sync(full=True)
     lab.commcare.accept_rows()
     assert {} == written(await lab.sync())
-    retry(lab.store)
+    retry(lab.store, lab.clock.now())
     assert {"updated": 1} == written(await lab.sync())
 
 
@@ -125,7 +125,7 @@ async def test_drop_leaves_the_row_until_it_changes(make_lab: MakeLab) -> None:
     """Not sent, not listed, not degraded; a change is sent like any other."""
     lab, learners, key = await refused_lab(make_lab)
     lab.commcare.accept_rows()
-    drop(lab.store, key)
+    drop(lab.store, key, lab.clock.now())
     for _ in range(2):
         result = await lab.sync()
         assert (RunState.COMPLETED, {}, {"dropped": 1}) == (
@@ -135,7 +135,7 @@ async def test_drop_leaves_the_row_until_it_changes(make_lab: MakeLab) -> None:
         )
         assert [] == list_problems(lab.store)
     with pytest.raises(UsageError, match="was dropped already"):
-        drop(lab.store, key)
+        drop(lab.store, key, lab.clock.now())
     lab.site.update_user(learners[0], city="Siaya")
     assert {"updated": 1} == written(await lab.sync())
     assert [] == lab.store.refusals()
@@ -150,9 +150,9 @@ async def test_a_deleted_case_is_made_anew(make_lab: MakeLab) -> None:
     lab.site.update_user(learners[1], city="Bondo")
     await lab.sync()
     with pytest.raises(UsageError, match="this one is 'wrong_type'"):
-        retry(lab.store, recreate=True)
+        retry(lab.store, lab.clock.now(), recreate=True)
     assert {} == written(await lab.sync())
-    retry(lab.store, key=key, recreate=True)
+    retry(lab.store, lab.clock.now(), key=key, recreate=True)
     await lab.sync()
     assert "Bondo" == lab.case(f"{key}~2").properties["city"]
     await lab.sync()
@@ -194,11 +194,11 @@ async def test_the_list_names_values_and_refusals(make_lab: MakeLab) -> None:
     assert not any(word in str(one.as_json()) for one in found for word in ("Bondo", "First", "0722"))
     assert [phone] == show_problem(lab.store, phone.row.key)
     with pytest.raises(UsageError, match="CommCare refused none of these"):
-        retry(lab.store, key=phone.row.key)
+        retry(lab.store, lab.clock.now(), key=phone.row.key)
     with pytest.raises(UsageError, match="No problem of 'nobody' is listed"):
         show_problem(lab.store, "nobody")
     with pytest.raises(UsageError, match="No refused record of 'nobody' is listed"):
-        retry(lab.store, key="nobody")
+        retry(lab.store, lab.clock.now(), key="nobody")
 
 
 # --- what a run is called -----------------------------------------------------------------------------------

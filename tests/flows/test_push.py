@@ -137,7 +137,7 @@ async def test_one_bad_row(make_lab: MakeLab, text: str) -> None:
     assert "degraded" == result.state
     assert [key] == [problem.row.key for problem in lab.store.problems("student") if not problem.property]
     lab.commcare.accept_rows()
-    lab.store.retry([one.row for one in lab.store.refusals()])
+    lab.store.retry([one.row for one in lab.store.refusals()], lab.clock.now())
     assert {"created": 2} == written(await lab.sync())
 
 

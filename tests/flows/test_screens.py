@@ -1,4 +1,4 @@
-"""The screens in docs/mappings.md are what the commands print on the sandbox; `make docs` takes them anew."""
+"""The screens in the guides are what the commands print on the sandbox; `make docs` takes them anew."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import shutil
 import pytest
 
 from tests.flows.terminal import Terminal
-from tests.screens import screens, with_screens
+from tests.references import LOOKING
+from tests.screens import looking_screens, screens, with_screens
 from tests.tutorial import GUIDE
 
 
@@ -16,6 +17,13 @@ from tests.tutorial import GUIDE
 def test_screens_are_fresh(terminal: Terminal) -> None:
     """Each command that the guide shows prints what stands there; else: make docs."""
     text, shown = GUIDE.read_text("utf-8"), screens(terminal)
+    assert with_screens(text, shown) == text
+    assert set(shown) == set(re.findall(r"(?m)^\$ moodle-commcare (.*)$", text))
+
+
+def test_screens_of_looking_back_are_fresh(terminal: Terminal) -> None:
+    """Each command that looks back prints what docs/looking-back.md shows; else: make docs."""
+    text, shown = LOOKING.read_text("utf-8"), looking_screens(terminal)
     assert with_screens(text, shown) == text
     assert set(shown) == set(re.findall(r"(?m)^\$ moodle-commcare (.*)$", text))
 

@@ -232,7 +232,7 @@ def test_two_ways_at_once_are_refused(given: dict[str, str], named: str) -> None
         ("MOODLE_TOKN", "did you mean MOODLE_TOKEN?"),
         ("COMMCARE_APIKEY", "did you mean COMMCARE_API_KEY?"),
         ("STATE_KEYFILE", "did you mean STATE_KEY_FILE?"),
-        ("STATE_X", "there are STATE_URL, STATE_KEY_FILE, STATE_PAGE_FILE."),
+        ("STATE_X", "there are STATE_URL, STATE_KEY_FILE, STATE_PAGE_FILE, STATE_HISTORY_DAYS."),
     ],
 )
 def test_an_unknown_variable_is_refused(tmp_path: Path, name: str, hint: str) -> None:
@@ -394,3 +394,49 @@ def test_where_the_page_is(tmp_path: Path, given: dict[str, str], expected: str 
     assert (file.parent / expected if expected else None) == load_settings({}, file).page_file
     here = load_settings(ENV | given, None).page_file
     assert (Path(expected) if expected else None) == here
+
+
+# ---- nudges
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("NUDGE_WEBHOOK_URL", "http://chat.example.org/canary", "use https://"),
+        ("NUDGE_WEBHOOK_URL", "https://chat.example.org/{{canary}}", "Prefect would fill in"),
+        ("NUDGE_WEBHOOK_URL", "canary", "does not begin with https://"),
+        ("NUDGE_SLACK_URL", "https://chat.example.org/canary", "NUDGE_WEBHOOK_URL"),
+        ("NUDGE_MAIL_URL", "ops@example.org", "is no address of a mail server"),
+        ("NUDGE_MAIL_URL", "mailto://u:canary@mail.example.org?to=ops@example.org", "Use mailtos://"),
+        ("NUDGE_MAIL_URL", "mailtos://u:canary@mail.example.org", "who gets the mail"),
+        ("NUDGE_MAIL_URL", "mailtos://u:canary@mail.example.org:x?to=a@example.org", "no address of a mail"),
+        ("NUDGE_BLOCK", "ops", "as in slack-webhook/ops"),
+        ("NUDGE_REPEAT_HOURS", "-1", "a number of hours from 0"),
+        ("NUDGE_SILENT_HOURS", "0", "a number of hours above 0"),
+        ("NUDGE_PROBLEMS", "many", "a whole number from 0"),
+        ("NUDGE_PLACE", "x", "is not a setting"),
+    ],
+)
+def test_wrong_nudges(name: str, value: str, words: str) -> None:
+    """Each mistake is named with the remedy, and no address is shown."""
+    told = refused(changed(**{name: value}))
+    assert told.startswith(name)
+    assert words in told
+
+
+def test_addresses_of_nudges_are_secrets(tmp_path: Path) -> None:
+    """They may come from a file, are not shown, and the filter of the logs learns them with their passwords."""
+    file = tmp_path / "mail"
+    file.write_text("mailtos://u:canary-mail@mail.example.org?to=ops@example.org\n")
+    env = changed(
+        NUDGE_WEBHOOK_URL="http://127.0.0.1:8080/canary-hook",
+        NUDGE_SLACK_URL="https://hooks.slack.com/services/T0/B0/canary",
+        NUDGE_MAIL_URL_FILE=str(file),
+    )
+    found = load_settings(env, None)
+    assert "canary" not in f"{found!r} {found}"
+    assert {
+        "http://127.0.0.1:8080/canary-hook",
+        "https://hooks.slack.com/services/T0/B0/canary",
+        "canary-mail",
+    } < {*found.secrets()}

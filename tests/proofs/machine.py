@@ -1,36 +1,27 @@
 """The state machine: anything that happens in Moodle, in CommCare and in between, in any order, and runs.
 
-`python -m tests.proofs.machine --examples 20000` goes as far as one wants and writes its figures.
+`tests.proofs.lives` goes as far as one wants.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import logging
-import multiprocessing
 import shutil
-import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 import stamina
-from hypothesis import HealthCheck, Phase, seed, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from tests.flows.explorer_troubles import COMMCARE_FAULTS, MOODLE_FAULTS
-from tests.proofs.campaign import CORES
 from tests.proofs.figures import Figures
-from tests.proofs.kept import Kept
 from tests.proofs.machine_world import EDITIONS, WAYS, Ground
 
 STEPS = 40
-PART = 100  # examples of one part of a soak
 READS = (
     None, "core_course_get_courses_by_field", "core_enrol_get_enrolled_users", "core_user_get_users_by_field",
     "gradereport_user_get_grade_items",
@@ -357,14 +348,14 @@ class Machine(RuleBasedStateMachine):
 def prove(examples: int, *, derandomize: bool, shrink: bool = True, name: str = "machine") -> Figures:
     """Run so many examples and write down the figures as `name`; the smallest failing one is raised."""
     started = time.monotonic()
-    _live(Machine, examples, derandomize=derandomize, shrink=shrink)
+    run_examples(Machine, examples, derandomize=derandomize, shrink=shrink)
     seconds = round(time.monotonic() - started, 1)
     figures = Figures(name, TALLY["examples"], TALLY["faults"], seconds=seconds, notes={"runs": TALLY["runs"]})
     figures.write()
     return figures
 
 
-def _live(machine: type[Machine], examples: int, *, derandomize: bool, shrink: bool) -> None:
+def run_examples(machine: type[Machine], examples: int, *, derandomize: bool, shrink: bool) -> None:
     """Run so many examples; TALLY tells afterwards what they did."""
     TALLY.clear()
     stamina.set_testing(True, attempts=5)
@@ -377,48 +368,3 @@ def _live(machine: type[Machine], examples: int, *, derandomize: bool, shrink: b
         run_state_machine_as_test(machine, settings=box)
     finally:
         stamina.set_testing(False)
-
-
-def live(number: int) -> Counter[str]:
-    """Do a part: so many examples, of which the number is the seed; for a process of its own."""
-    logging.disable(logging.CRITICAL)
-    started = time.process_time()
-    seeded = type("Seeded", (Machine,), {})
-    _live(seed(number)(seeded), PART, derandomize=False, shrink=True)
-    TALLY["cpu"] = round(time.process_time() - started)
-    return Counter(TALLY)
-
-
-def soak(parts: int, cores: int) -> Figures:
-    """Do so many parts, those kept of an earlier time included; raises what the first failing example raised."""
-    kept, context = Kept("machine"), multiprocessing.get_context("spawn")
-    found = {number: done for number in range(parts) if (done := kept.get(str(number), Counter))}
-    with ProcessPoolExecutor(cores, mp_context=context) as pool:
-        waiting = {pool.submit(live, number): number for number in range(parts) if number not in found}
-        for done in as_completed(waiting):
-            number = waiting[done]
-            found[number] = done.result()
-            kept.put(str(number), found[number])
-            figures = _added_up(found.values(), f"{len(found)} of {parts}")
-            figures.write()
-            print(figures, file=sys.stderr, flush=True)  # noqa: T201
-    return _added_up(found.values(), f"{len(found)} of {parts}")
-
-
-def _added_up(found: Iterable[Counter[str]], parts: str) -> Figures:
-    total = sum(found, Counter[str]())
-    notes: dict[str, int | str] = {"runs": total["runs"], "parts": parts}
-    return Figures("machine", total["examples"], total["faults"], seconds=float(total["cpu"]), notes=notes)
-
-
-def main() -> None:
-    """Prove as much as the command asks for; it may be stopped, and goes on where it was."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--examples", type=int, default=20_000)
-    parser.add_argument("--cores", type=int, default=CORES)
-    asked = parser.parse_args()
-    soak(-(-asked.examples // PART), asked.cores)
-
-
-if __name__ == "__main__":
-    main()

@@ -25,7 +25,7 @@ from adaptors.moodle.client import options
 from adaptors.moodle.roster import ENROLLED
 from flows.steps import sweep
 from flows.steps.work import Work
-from state import Ack, Intent, Store
+from state import Ack, Intent, RowId, Store
 from tests.proofs.explore import Explorer, Job
 from tests.proofs.small_world import REST
 from tests.proofs.stories import PASSES, STORIES
@@ -106,7 +106,11 @@ def _as_it_is(patching: pytest.MonkeyPatch) -> None:
 
 
 def _no_dirty(patching: pytest.MonkeyPatch) -> None:
-    patching.setattr(Store, "void", Store.release)
+    def void(self: Store, rows: Sequence[RowId], _now: float) -> None:
+        """Forget what was announced, and nothing else."""
+        self.release(rows)
+
+    patching.setattr(Store, "void", void)
 
 
 def _stamp_once(patching: pytest.MonkeyPatch) -> None:
@@ -124,10 +128,26 @@ def _stamp_once(patching: pytest.MonkeyPatch) -> None:
 def _split(patching: pytest.MonkeyPatch) -> None:
     real = Store.acknowledge
 
-    def acknowledge(self: Store, acks: Sequence[Ack], now: float) -> None:
+    def acknowledge(self: Store, acks: Sequence[Ack], now: float, *source: str) -> None:
         """Take in an answer in two transactions."""
         self.release([ack.row for ack in acks])
-        real(self, acks, now)
+        real(self, acks, now, *source)
+
+    patching.setattr(Store, "acknowledge", acknowledge)
+
+
+def _log_apart(patching: pytest.MonkeyPatch) -> None:
+    real, note = Store.acknowledge, Store._note
+
+    def acknowledge(self: Store, acks: Sequence[Ack], now: float, *source: str) -> None:
+        """Write the log in a transaction of its own."""
+        noted: list[tuple[Any, ...]] = []
+        with patching.context() as patch:
+            patch.setattr(Store, "_note", lambda _store, _connection, *told: noted.append(told))
+            real(self, acks, now, *source)
+        with self._database.writing() as connection:
+            for told in noted:
+                note(self, connection, *told)
 
     patching.setattr(Store, "acknowledge", acknowledge)
 
@@ -216,6 +236,7 @@ MUTANTS = (
     Mutant("no dirty", _no_dirty, FLIP, [[LOST]], _any("I2", "I4")),
     Mutant("stamp once", _stamp_once, FIRST, [[SLOW, LATE]], _any("I1", "I8")),
     Mutant("TX2 split", _split, FLIP, [[HALF]], _any("I2", "I4")),
+    Mutant("log apart", _log_apart, FLIP, [[HALF]], _any("I13")),
     Mutant("match by position", _by_position, FIRST, [], _any("I7")),
     Mutant("sweep after partial read", _partial, FLIP, [[HIDDEN], [HIDDEN]], _any("I5")),
     Mutant("no threshold", _no_threshold, FLIP, [[EMPTY], [EMPTY]], _any("I5")),

@@ -49,6 +49,8 @@ INDIFFERENT = {
     "intent": "batch",
     "lacking": "run",
     "problem": "first_at last_at",
+    "change": "*",
+    "occasion": "*",
 }
 """What of the books decides nothing in a later run: names of earlier runs, and when something went well."""
 NO_NETWORK = httpx.MockTransport(lambda _: httpx.Response(500))

@@ -2,7 +2,8 @@
 
 I1 one case a key · I2 CommCare as the mapping makes it · I3 silence · I4 nothing lost silently · I5 nobody gone
 who was not missing twice · I6 no child before its parent · I7 the books name the right case · I8 nothing older
-over newer · I9 courses do not hurt each other · I11 few requests · I12 one writer.
+over newer · I9 courses do not hurt each other · I11 few requests · I12 one writer · I13 the log says of each case
+what its row says.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from adaptors.commcare.fake_project import FakeProject, Form
 from flows.result import Result
+from state.history import TAKEN
 from tests.proofs.books import Memory
 from tests.proofs.faults import OF_COURSE, Faults
 from tests.proofs.wires import Breach
@@ -148,6 +150,7 @@ class Watch:
         if self.breach:
             raise Breach(self.breach)
         self._books_are_right()
+        self._log_is_right()
         self._checkpoints_are_true()
         if result is not None:
             self._nothing_lost(result)
@@ -177,6 +180,20 @@ class Watch:
                 case = self.project.cases.get(case_id)
                 there = case.external_id if case is not None else "no case"
                 self._hold(wanted == there, f"I7: the books take {there} for {wanted}")
+
+    def _log_is_right(self) -> None:
+        """The last answer in the log of a case was taken in when its row was, and no row lacks its log."""
+        logged = self._books.rows(
+            "SELECT mapping, key, at FROM change JOIN occasion ON occasion.id = change.occasion "  # noqa: S608
+            f"WHERE answer IN {TAKEN} ORDER BY occasion.id"
+        )
+        last = {(mapping, key): at for mapping, key, at in logged}
+        rows = self._books.rows("SELECT mapping, key, pushed_at, case_id FROM case_row WHERE pushed_at > 0")
+        for mapping, key, pushed_at, case_id in rows:
+            at = last.pop((mapping, key), 0.0)
+            self._hold(at == pushed_at, f"I13: the row of {key} was taken in at {pushed_at}, its log says {at}")
+            self._hold(bool(case_id), f"I13: {key} was taken in, and has no case")
+        self._hold(not last, f"I13: {sorted(last)} are in the log as taken in, and their rows do not say so")
 
     def _settled(self) -> tuple[set[str], set[str], set[str]]:
         """Return the keys that are acknowledged, in doubt, and listed as a problem."""

@@ -50,7 +50,9 @@ def test_single_values_are_doubted(store: Store) -> None:
     """Only the digests named are void; a name that was never sent is not made up, a dirty row stays dirty."""
     rows = fill(store)
     store.mark_dirty([rows[2]])
-    store.void_values({rows[0]: ["grade", "other"], rows[2]: ["grade"], RowId("enrolment", 9, "x"): ["grade"]})
+    store.void_values(
+        {rows[0]: ["grade", "other"], rows[2]: ["grade"], RowId("enrolment", 9, "x"): ["grade"]}, 99.0
+    )
     cases = store.cases("enrolment", 2)
     assert {"grade": NO_DIGEST, "city": b"2" * 16} == cases[rows[0].key].digests
     assert cases[rows[2].key].digests is None

@@ -56,7 +56,7 @@ def test_known_and_active_cases_are_counted(store: Store) -> None:
     known(store, ["a", "b"], scope=1)
     known(store, ["c"], scope=2)
     known(store, ["d"], scope=2, status="left")
-    store.void([RowId("student", 2, "in doubt")])
+    store.void([RowId("student", 2, "in doubt")], 99.0)
     assert (4, 3, 1) == (
         store.count_known("student"),
         store.count_active("student"),

@@ -11,9 +11,15 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from state import Ack, Intent, Refusal, RowId, Store
+from state import Ack, CaseRow, Intent, Refusal, RowId, Store
 
 ROW, OTHER = RowId("student", 0, "site-user-1"), RowId("student", 0, "site-user-2")
+CLOSED = RowId("student", 0, "site-user-3")
+LOGGED = (
+    *("acknowledge", "adopt", "renew", "void", "note_refusals", "retry", "recreate", "drop", "void_values"),
+    *("finish_erasure", "forget_old"),
+)
+"""Operations that write the log, or take out of it."""
 OPERATIONS: dict[str, Callable[[Store], Any]] = {
     "stamp": lambda store: store.stamp("batch-2", [Intent(ROW, 1, "update"), Intent(OTHER, 2, "create")], 20.0),
     "acknowledge": lambda store: store.acknowledge(
@@ -22,9 +28,13 @@ OPERATIONS: dict[str, Callable[[Store], Any]] = {
             Ack(OTHER, "case-2", "owner", {}, "active", 2),
         ],
         20.0,
+        "run-1-2",
+        "form-2",
     ),
+    "adopt": lambda store: store.adopt(OTHER, CaseRow(OTHER.key, "case-2", "owner", None, "active", 0, 2), 20.0),
+    "renew": lambda store: store.renew([CLOSED], 20.0),
     "release": lambda store: store.release([ROW]),
-    "void": lambda store: store.void([ROW, OTHER]),
+    "void": lambda store: store.void([ROW, OTHER], 20.0),
     "note_read": lambda store: store.note_read("student", 0, [], "run-2"),
     "mark_dirty": lambda store: store.mark_dirty([ROW]),
     "checkpoint": lambda store: store.checkpoint(4, "run-2", 20.0, [1, 2, 3]),
@@ -37,11 +47,11 @@ OPERATIONS: dict[str, Callable[[Store], Any]] = {
     "note_refusals": lambda store: store.note_refusals(
         [Refusal(ROW, "update", "refused", b"3" * 16), Refusal(OTHER, "create", "refused", b"4" * 16)], 20.0
     ),
-    "retry": lambda store: store.retry([ROW, OTHER]),
-    "recreate": lambda store: store.recreate([ROW, OTHER]),
-    "drop": lambda store: store.drop([ROW]),
+    "retry": lambda store: store.retry([ROW, OTHER], 20.0),
+    "recreate": lambda store: store.recreate([ROW, OTHER], 20.0),
+    "drop": lambda store: store.drop([ROW], 20.0),
     "note_owners": lambda store: store.note_owners({ROW: "somebody"}),
-    "void_values": lambda store: store.void_values({ROW: ["@name"]}),
+    "void_values": lambda store: store.void_values({ROW: ["@name"]}, 20.0),
     "put": lambda store: store.put("fact", "other"),
     "bind_target": lambda store: store.bind_target("https://moodle.example.org", "https://hq.example.org", "demo"),
     "begin_erasure": lambda store: store.begin_erasure(1, 20.0),
@@ -64,6 +74,7 @@ def books(url: str) -> Iterator[Store]:
         store.take_lease("run-1", 0.0, 600.0)
         store.start_run("run-1", 1.0, "revision")
         store.acknowledge([Ack(ROW, "case-1", "owner", {"@name": b"1" * 16}, "active", 1)], 2.0)
+        store.acknowledge([Ack(CLOSED, "case-3", "owner", {}, "closed", 3)], 2.0)
         store.stamp("batch-1", [Intent(ROW, 1, "update")], 10.0)
         store.note_refusals([Refusal(ROW, "update", "wrong_type", b"2" * 16)], 10.5)
         store.checkpoint(4, "run-1", 11.0, [1, 2])
@@ -121,6 +132,14 @@ def test_a_crash_leaves_all_or_nothing(books: Store, file: Path, operation: str)
             crashes += 1
     assert crashes >= 2, "at least one statement and the commit were cut short"
     assert before != dump(file)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_the_log_changes_with_what_it_tells(books: Store, operation: str) -> None:
+    """Each write, refusal and word of a person is in the log with it, and nothing else is."""
+    before = books.condition().counts["in the log"]
+    OPERATIONS[operation](books)
+    assert (operation in LOGGED) == (before != books.condition().counts["in the log"])
 
 
 def test_an_opening_cut_short_is_done_again(url: str, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

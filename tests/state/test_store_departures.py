@@ -38,7 +38,7 @@ def test_books_of_the_first_schema_are_brought_up(tmp_path: Path) -> None:
 def test_a_closed_case_is_renewed(store: Store) -> None:
     """The row keeps its key and owner, loses case id and digests, and counts one generation more."""
     acknowledged(store, "closed")
-    store.renew([ROW, OTHER])
+    store.renew([ROW, OTHER], 99.0)
     found = store.cases(*ROW[:2])[ROW.key]
     assert ("", "owner", None, "active", 2) == (
         found.case_id,
@@ -52,7 +52,7 @@ def test_a_closed_case_is_renewed(store: Store) -> None:
 def test_only_a_closed_case_is_renewed(store: Store) -> None:
     """A case that lives keeps its case id, whatever is asked."""
     acknowledged(store)
-    store.renew([ROW])
+    store.renew([ROW], 99.0)
     assert "c1" == store.cases(*ROW[:2])[ROW.key].case_id
 
 
@@ -61,7 +61,7 @@ def test_a_close_in_doubt_is_remembered(store: Store) -> None:
     for op, status in (("closed", "closing"), ("withdrawn", "withdrawing"), ("left", "active")):
         acknowledged(store)
         store.stamp("b", [Intent(row, 7, op) for row in (ROW, OTHER)], 2.0)
-        store.void([ROW, OTHER])
+        store.void([ROW, OTHER], 99.0)
         found = store.cases(*ROW[:2])[ROW.key]
         assert (status, None, 1) == (found.status, found.digests, store.count_active("enrolment"))
 

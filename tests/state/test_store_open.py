@@ -5,10 +5,12 @@ from __future__ import annotations
 import sqlite3
 import stat
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from sqlalchemy import exc
 
 from state import Ack, Intent, RowId, StateError, Store
 from state.schema import HEAD, VERSION_TABLE, known
@@ -100,10 +102,10 @@ def test_the_migrations_make_the_tables_the_code_uses(store: Store) -> None:
 
 
 def test_wide_tables_have_no_second_copy_of_their_key(url: str) -> None:
-    """Cases, intents, problems, refusals and what was lacking are WITHOUT ROWID: a scope lies together on disk."""
+    """Cases, their log, intents, problems and the like are WITHOUT ROWID: a scope lies together on disk."""
     with Store.open(url, key=KEY) as store, store._database.reading() as connection:
         tables = dict(connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE type = 'table'").all())
-    assert ["case_row", "intent", "lacking", "problem", "refusal"] == sorted(
+    assert ["case_row", "change", "intent", "lacking", "problem", "refusal"] == sorted(
         name for name, sql in tables.items() if "WITHOUT ROWID" in sql
     )
 
@@ -224,3 +226,18 @@ def test_nothing_of_a_person_is_in_the_file(url: str, file: Path) -> None:
         written = b"".join(path.read_bytes() for path in file.parent.iterdir())
     assert b"case-1" in written
     assert not any(canary.encode() in written for canary in canaries)
+
+
+def test_a_full_disk_is_no_damage(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite calls both a disk error: room on the disk tells which; books on a full disk need no backup."""
+    Store.open(url, key=KEY).close()
+
+    def no_room(*_: object) -> None:
+        raise exc.OperationalError("", {}, sqlite3.OperationalError("disk I/O error"))
+
+    monkeypatch.setattr("state.schema.revision", no_room)
+    with pytest.raises(StateError, match="is damaged or no state file"):
+        Store.open(url, key=KEY)
+    monkeypatch.setattr("state.database.shutil.disk_usage", lambda _: SimpleNamespace(free=4096))
+    with pytest.raises(StateError, match="There is no room on the disk of the state file"):
+        Store.open(url, key=KEY)

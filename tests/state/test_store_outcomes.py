@@ -113,7 +113,7 @@ def test_void_makes_a_known_case_dirty(store: Store) -> None:
     """Of unknown outcome: the case id stays, the digests do not count any more."""
     store.acknowledge([ACK], now=9.0)
     store.stamp("batch-1", [Intent(ROW, 5, "update")], now=10.0)
-    store.void([ROW])
+    store.void([ROW], now=99.0)
     expected = CaseRow(ROW.key, "case-1", "owner-1", None, "active", 0, 5)
     assert ({}, expected) == (store.intents(), case(store))
 
@@ -121,16 +121,16 @@ def test_void_makes_a_known_case_dirty(store: Store) -> None:
 def test_void_remembers_a_case_that_was_sent_once(store: Store) -> None:
     """A creation of unknown outcome leaves a row without case id, with the person it is about."""
     store.stamp("batch-1", [Intent(ROW, 5, "create")], now=10.0)
-    store.void([ROW])
+    store.void([ROW], now=99.0)
     assert CaseRow(ROW.key, "", "", None, "active", 0, 5) == case(store)
 
 
 def test_void_twice_is_void_once(store: Store) -> None:
     """Recovery that was cut short may begin again."""
     store.stamp("batch-1", [Intent(ROW, 5, "create")], now=10.0)
-    store.void([ROW])
+    store.void([ROW], now=99.0)
     once = case(store)
-    store.void([ROW])
+    store.void([ROW], now=99.0)
     assert once == case(store)
 
 
@@ -139,6 +139,6 @@ def test_nothing_to_do_is_nothing_done(store: Store) -> None:
     store.stamp("batch-1", [], now=1.0)
     store.acknowledge([], now=1.0)
     store.release([])
-    store.void([])
+    store.void([], now=1.0)
     store.mark_dirty([])
     assert {} == store.intents()

@@ -47,7 +47,7 @@ def test_what_needs_no_write_is_settled(store: Store) -> None:
 def test_a_retried_row_is_dirty(store: Store) -> None:
     """Refusal and problem are gone, a problem of one of its values stays."""
     fill(store)
-    store.retry([ROW])
+    store.retry([ROW], 99.0)
     case = store.cases("student", 0)[ROW.key]
     assert ([], ["phone"]) == (store.refusals(), [problem.property for problem in store.problems()])
     assert (None, "case-1", 1) == (case.digests, case.case_id, case.generation)
@@ -56,7 +56,7 @@ def test_a_retried_row_is_dirty(store: Store) -> None:
 def test_a_recreated_row_is_of_the_next_generation(store: Store) -> None:
     """It has no case id and no digests: the next write makes a new case."""
     fill(store)
-    store.recreate([ROW])
+    store.recreate([ROW], 99.0)
     case = store.cases("student", 0)[ROW.key]
     assert ("", None, 2, "active") == (case.case_id, case.digests, case.generation, case.status)
     assert [] == store.refusals()
@@ -65,7 +65,7 @@ def test_a_recreated_row_is_of_the_next_generation(store: Store) -> None:
 def test_a_dropped_row_stays_as_it_is(store: Store) -> None:
     """It is off the list, still known as refused, and its digests are untouched; refused anew it is listed."""
     fill(store)
-    store.drop([ROW])
+    store.drop([ROW], 99.0)
     assert ([True], ["phone"]) == (
         [one.dropped for one in store.refusals()],
         [problem.property for problem in store.problems()],
