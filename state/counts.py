@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Select, and_, case, exists, func, or_, select
 
 from state.books import Books
+from state.lease import NAME
 from state.rows import DoubtCount, ProblemCount, RowCount, RunRow
 from state.tables import case_row, intent, lease, problem, refusal, run
 
@@ -66,7 +67,9 @@ class Counts(Books):
 
     def lease_holder(self, now: float) -> tuple[str, float] | None:
         """Return who holds the lease and until when, None when nobody does."""
-        query = select(lease.c.holder, lease.c.expires_at).where(lease.c.holder != "", lease.c.expires_at > now)
+        query = select(lease.c.holder, lease.c.expires_at).where(
+            lease.c.name == NAME, lease.c.holder != "", lease.c.expires_at > now
+        )
         found = self._rows(query)
         return (found[0].holder, found[0].expires_at) if found else None
 
