@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from logging import INFO, WARNING
-from pathlib import Path
 
 from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
@@ -12,15 +10,13 @@ from prefect.states import Completed, Failed
 
 from flows.attended_drain import drain_for
 from flows.clock import SystemClock
-from flows.deployed import reason
-from flows.redact import install
+from flows.deployed import reason, settings_here
 from flows.result import RunState
-from flows.settings import load_settings
 from flows.world import silent
 
 
 @flow(name="drain", persist_result=False, log_prints=False)
-async def drain(seconds: int = 0) -> State[None]:
+async def drain(seconds: int = 40) -> State[None]:
     """Work off the hints of webhooks: read the courses that they are about, and send what differs.
 
     Args:
@@ -28,8 +24,7 @@ async def drain(seconds: int = 0) -> State[None]:
     """
     log = get_run_logger()
     try:
-        settings = load_settings(os.environ, Path(".env"))
-        install(settings.secrets())
+        settings = settings_here()
         done = await drain_for(settings, float(seconds), SystemClock(), silent)
     except Exception as error:
         log.error(reason(error))
