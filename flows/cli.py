@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from flows.cli_mappings import mappings_app
+from flows.cli_match import match_app
 from flows.cli_problems import audit, problems_app
 from flows.cli_state import person_app, state_app
 from flows.endings import FAILED, NAME, OK, POSTPONED, command, fail, plain_endings, print_json, say, wrapped
@@ -38,6 +39,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(mappings_app, name="mappings")
+app.add_typer(match_app, name="match")
 app.add_typer(problems_app, name="problems")
 app.add_typer(state_app, name="state")
 app.add_typer(person_app, name="person")

@@ -71,7 +71,9 @@ class Result:
     plan: dict[str, Any] = field(default_factory=dict)
     refused_rows: int = 0
     worrying: int = 0
-    """Records held back for another reason than a parent that is still to come."""
+    """Records held back for another reason than a parent that is still to come, or a person's word."""
+    undecided: int = 0
+    """People who get no case until somebody has said whether there is one already."""
 
     def of(self, case_type: str) -> CaseCounts:
         """Return the counts of a case type."""

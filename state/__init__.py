@@ -3,6 +3,7 @@
 from state.care import Condition
 from state.digest import NO_VALUE
 from state.errors import StateError
+from state.matches import BLOCKING, Link
 from state.people import Erased, PersonRows
 from state.rows import (
     Ack,
@@ -11,6 +12,7 @@ from state.rows import (
     Held,
     Intent,
     IntentRow,
+    MatchRow,
     Missing,
     ProblemRow,
     Refusal,
@@ -20,6 +22,7 @@ from state.rows import (
 from state.store import Store
 
 __all__ = [
+    "BLOCKING",
     "NO_VALUE",
     "Ack",
     "CaseRow",
@@ -29,6 +32,8 @@ __all__ = [
     "Held",
     "Intent",
     "IntentRow",
+    "Link",
+    "MatchRow",
     "Missing",
     "PersonRows",
     "ProblemRow",

@@ -25,6 +25,7 @@ from state.tables import (
     erased,
     intent,
     lacking,
+    match_row,
     problem,
     refusal,
     row_parameters,
@@ -114,6 +115,7 @@ class People(Audits, Courses):
             addresses = [row_parameters(row) for row in sorted(rows)]
             for table in (case_row, intent, problem, refusal, lacking) if addresses else ():
                 connection.execute(delete(table).where(at_row(table)), addresses)
+            connection.execute(delete(match_row).where(match_row.c.user_id == user_id))
             for number, people in list(_lists(connection)):
                 if user_id in people:
                     self._write_members(connection, number, packed_members(sorted(people - {user_id})))

@@ -17,6 +17,7 @@ from state.elements import Elements
 from state.errors import StateError
 from state.key import Keys
 from state.lease import Lease
+from state.matches import Matches
 from state.outcomes import Outcomes
 from state.people import People
 from state.problems import Problems
@@ -27,7 +28,7 @@ from state.schema import prepare
 from state.tables import case_row
 
 
-class Store(Outcomes, People, Elements, Runs, Problems, Refusals, Rotation, Lease, Care):
+class Store(Outcomes, People, Matches, Elements, Runs, Problems, Refusals, Rotation, Lease, Care):
     """The books: cases and intents, courses, people, runs, problems, small facts, the lease, and their care.
 
     Every method is one transaction, and times are epoch seconds given by the caller. Raises StateError when the

@@ -111,7 +111,9 @@ WHO_MAY: dict[str, Callable[[str], bool]] = {
     "httpx": lambda path: path.startswith("adaptors/"),
     "stamina": lambda path: path.startswith("adaptors/"),
     "uvicorn": lambda path: path == "adaptors/serve.py",
-    "prefect": lambda path: path in ("flows/deployed.py", "flows/report.py", "flows/serve.py"),
+    "prefect": lambda path: (
+        path in ("flows/deployed.py", "flows/deployed_match.py", "flows/report.py", "flows/serve.py")
+    ),
     "typer": lambda path: path.startswith("flows/"),
     "rich": lambda path: path.startswith("flows/"),
     "yaml": lambda path: path.startswith("mappings/") or path == "flows/project_file.py",

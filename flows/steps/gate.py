@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Sequence
 from math import ceil
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from adaptors.moodle.completion import COMPLETION, CONTENTS, USERS_COURSES
 from adaptors.moodle.streams import COURSES, ENROLLED, GRADES, PROFILES, Wanted
 from flows.errors import UsageError, Waiting
 from flows.steps.compare import closes, keeps
+from flows.steps.linked import is_matched
 from flows.steps.recover import expect_strangers
 from flows.words import numbered
 from flows.world import World
@@ -21,6 +23,7 @@ from mappings.engine import CompiledMapping
 if TYPE_CHECKING:
     from flows.run import Run
 
+MATCHED = "matched:{name}"  # fact: {"listed": cases of the type when they were matched, "own": those made by us}
 WRITTEN = "written:{name}"  # fact in the books: the first run of a mapping was approved, with keys of this form
 SECONDS_A_WRITE = 2.0  # a bulk of 100 rows, for the estimate of a first run
 
@@ -91,12 +94,42 @@ async def in_the_way(world: World, mapping: CompiledMapping) -> str:
     there, known = await _cases_there(world, mapping)
     if there <= known:
         return ""
-    cases = "case" if there == 1 else "cases"
+    matching = await _to_match(world, mapping, there) if is_matched(mapping) else "If"
+    if not matching:
+        return ""
     return (
-        f"CommCare already has {there} {cases} of type '{mapping.case_type}', the books know {known}. "
-        f"If new cases may stand beside them, write 'existing_cases: ignore' into {mapping.name}.yaml; "
+        f"CommCare already has {numbered(there, 'case')} of type '{mapping.case_type}', the books know {known}. "
+        f"{matching} new cases may stand beside them, write 'existing_cases: ignore' into {mapping.name}.yaml; "
         "cases with our own external ids are then found again, not doubled."
     )
+
+
+async def _to_match(world: World, mapping: CompiledMapping, there: int) -> str:
+    """Say what is to be done before the existing cases are matched; "" when they are."""
+    store = world.books.store
+    fact = await world.books.do(store.get, MATCHED.format(name=mapping.name))
+    if fact is None:
+        return "`moodle-commcare match` finds out which of them are people of Moodle; do that first. Or, if"
+    if undecided := len(await world.books.do(store.open_keys, mapping.name)):
+        people = "1 person waits" if undecided == 1 else f"{undecided:,} people wait"
+        return (
+            f"{people} for somebody to say whose they are: `moodle-commcare match list`, then `match approve` or "
+            "`match reject`. Or, if"
+        )
+    then = json.loads(fact)
+    news = there - int(then["listed"]) - (await own_cases(world, mapping.case_type) - int(then["own"]))
+    if news <= 0:
+        return ""
+    return f"{numbered(news, 'case')} came since they were matched: `moodle-commcare match` once more. Or, if"
+
+
+async def own_cases(world: World, case_type: str) -> int:
+    """Return how many cases of a type the books know that were made by us, not matched."""
+    store, own = world.books.store, 0
+    for other in world.project.mappings:
+        if other.case_type == case_type:
+            own += await world.books.do(store.count_own, other.name)
+    return own
 
 
 async def _cases_there(world: World, mapping: CompiledMapping) -> tuple[int, int]:
@@ -110,7 +143,7 @@ async def _cases_there(world: World, mapping: CompiledMapping) -> tuple[int, int
 
 async def _may_meet_strangers(world: World, mapping: CompiledMapping) -> bool:
     """Say whether a mapping may meet cases of its own that the books lost, with something in them to be kept."""
-    if mapping.existing_cases != "ignore" or not (keeps(mapping) or closes(mapping)):
+    if mapping.existing_cases != "ignore" or not (keeps(mapping) or closes(mapping) or is_matched(mapping)):
         return False
     there, known = await _cases_there(world, mapping)
     return there > known

@@ -100,10 +100,10 @@ def test_the_migrations_make_the_tables_the_code_uses(store: Store) -> None:
 
 
 def test_wide_tables_have_no_second_copy_of_their_key(url: str) -> None:
-    """Cases, intents, problems, refusals and what was lacking are WITHOUT ROWID: a scope lies together on disk."""
+    """Cases, matches, intents, problems, refusals and what was lacking: WITHOUT ROWID: a scope lies together."""
     with Store.open(url, key=KEY) as store, store._database.reading() as connection:
         tables = dict(connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE type = 'table'").all())
-    assert ["case_row", "intent", "lacking", "problem", "refusal"] == sorted(
+    assert ["case_row", "intent", "lacking", "match_row", "problem", "refusal"] == sorted(
         name for name, sql in tables.items() if "WITHOUT ROWID" in sql
     )
 
