@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from flows.probe import Finding, Probe, fail, note, ok
 from flows.steps.approvals import WRITTEN
+from flows.steps.linked import is_matched
 from flows.words import numbered
 from mappings.engine import CompiledMapping, Draft, OwnerReference
 
@@ -65,6 +66,8 @@ async def _existing(probe: Probe, case_type: str, mappings: Sequence[CompiledMap
     if not stops:
         return ok("CommCare", text)
     remedy = f"If new cases may stand beside them, write 'existing_cases: ignore' into {stops[0]}.yaml."
+    if any(mapping.name == stops[0] and is_matched(mapping) for mapping in mappings):
+        remedy = f"`moodle-commcare match` finds out whose they are. {remedy}"
     return note("CommCare", f"{text}: the first run of {stops[0]}.yaml will stop", remedy)
 
 

@@ -13,6 +13,7 @@ from flows.cli_confirm import ANSWERS
 from flows.cli_hooks import drain, receiver
 from flows.cli_looking import gaps, history, phones
 from flows.cli_mappings import mappings_app
+from flows.cli_match import match_app
 from flows.cli_problems import audit, problems_app
 from flows.cli_serve import serve
 from flows.cli_state import person_app, state_app
@@ -43,6 +44,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(mappings_app, name="mappings")
+app.add_typer(match_app, name="match")
 app.add_typer(problems_app, name="problems")
 app.add_typer(state_app, name="state")
 app.add_typer(person_app, name="person")

@@ -131,12 +131,13 @@ def first_run(asked: Mapping[str, Mapping[str, Any]]) -> Need:
     )
 
 
-def existing_cases(mapping: str, case_type: str, cases: int) -> Need:
+def existing_cases(mapping: str, case_type: str, cases: int, advice: str = "") -> Need:
     """Return the question about cases that stood in CommCare before the first run of a mapping."""
     there = f"{numbered(cases, 'case')} of type '{case_type}' that the books do not know"
     return Need(
         "existing-cases",
-        f"CommCare already has {there}; the first run of {mapping} would set new ones beside them.",
+        f"CommCare already has {there}; the first run of {mapping} would set new ones beside them."
+        + (f" {advice}" if advice else ""),
         f"moodle-commcare confirm-existing {mapping} --count {cases}",
         mapping=mapping,
         count=cases,

@@ -24,6 +24,7 @@ from flows.result import Result, RunState
 from flows.state_care import rest_left, restored_at
 from flows.steps.compare import set_by_departures
 from flows.steps.lease import Lease
+from flows.steps.linked import case_there
 from flows.steps.merged import forget as forget_merge
 from flows.steps.people import WITNESSES
 from flows.steps.planned import Planned, external_id
@@ -163,7 +164,7 @@ class _Emptying:
         case_id, names = case.case_id, {name for name in case.digests or {} if not name.startswith("@")}
         mapping = self._mappings.get(held.row.mapping)
         if not case_id or case.digests is None:
-            there = await self._world.commcare.case_by_external_id(external_id(key, case.generation))
+            there = await case_there(self._world, key, case)
             if there is None and not case_id:
                 return None
             names |= await self._ours(mapping, there)
@@ -261,17 +262,17 @@ async def _exported(world: World, held: Held) -> dict[str, Any]:
         "status": case.status,
         "written_at": moment(held.pushed_at) if held.pushed_at else None,
         "properties_sent": names,
-        "in_commcare": await _in_commcare(world, outside),
+        "in_commcare": await _in_commcare(world, held),
     }
 
 
-async def _in_commcare(world: World, outside: str) -> dict[str, Any] | str:
+async def _in_commcare(world: World, held: Held) -> dict[str, Any] | str:
     try:
-        there = await world.commcare.case_by_external_id(outside)
+        there = await case_there(world, held.row.key, held.case)
     except Refused as error:
         return f"CommCare does not tell: {error.code or 'refused'}."
     if there is None:
-        return "There is no case with this external id."
+        return "There is no such case." if held.case.linked else "There is no case with this external id."
     return {
         "case_id": there.case_id,
         "case_type": there.case_type,

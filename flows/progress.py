@@ -18,6 +18,7 @@ STAGES = {
     "engagement": "Reading what people did",
     "cases": "Sending cases",
     "audit": "Listing CommCare's cases",
+    "match": "Comparing CommCare's cases",
 }
 PARTS = 5  # lines a stage, where there is no terminal
 

@@ -75,7 +75,9 @@ class Result:
     passed_over: list[int] = field(default_factory=list)
     """Courses that hints were about and that are not selected."""
     worrying: int = 0
-    """Records held back for another reason than a parent that is still to come."""
+    """Records held back for another reason than a parent that is still to come, or a person's word."""
+    undecided: int = 0
+    """People who get no case until somebody has said whether there is one already."""
 
     def of(self, case_type: str) -> CaseCounts:
         """Return the counts of a case type."""

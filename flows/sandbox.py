@@ -77,10 +77,10 @@ class Sandbox:
 def make_sandbox() -> Sandbox:
     """Make a site of three courses and twelve learners, and a project space with a group of two coaches."""
     site, items, courses = HookedSite(), dict[str, int](), dict[str, int]()
-    teacher = site.add_user("Grace", "Wekesa", username="grace.wekesa", email="grace.wekesa@example.org")
+    teacher = site.add_user("Grace", "Wekesa", username="grace.wekesa", email="grace.wekesa@training.example.org")
     learners = tuple(
         site.add_user(
-            first, last, username=f"{first}.{last}".lower(), email=f"{first}.{last}@example.org".lower(),
+            first, last, username=f"{first}.{last}".lower(), email=f"{first}.{last}@training.example.org".lower(),
             phone1=phone, city="Kisumu", country="KE", lang="en", lastaccess=site.now - DAY * number,
         )
         for number, (first, last, phone) in enumerate(LEARNERS)

@@ -159,7 +159,8 @@ def plan_lines(plan: Mapping[str, Any]) -> Iterator[str]:
     for case_type, count in plan["existing_cases"].items():
         if count:
             cases = numbered(count, f"'{case_type}' case")
-            yield f"find {cases} in CommCare already, and stop unless the mapping says 'existing_cases: ignore'"
+            what = "and stop; see below" if plan["stops"] else "of which those that are nobody's stay as they are"
+            yield f"find {cases} in CommCare already, {what}"
     for problem, count in plan["unresolved_owners"].items():
         yield f"find no owner for {numbered(count, 'record')}: {problem.replace('_', ' ')}"
     for name, count in plan["without_phone"].items():

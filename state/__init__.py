@@ -5,6 +5,7 @@ from state.digest import NO_VALUE
 from state.errors import StateError
 from state.history import Kind, Share
 from state.inbox import Hint, HintRow, InboxState, hints_wait
+from state.matches import BLOCKING, Link
 from state.people import Erased, PersonRows
 from state.rows import (
     Ack,
@@ -15,6 +16,7 @@ from state.rows import (
     Held,
     Intent,
     IntentRow,
+    MatchRow,
     Missing,
     ProblemCount,
     ProblemRow,
@@ -27,6 +29,7 @@ from state.rows import (
 from state.store import Store
 
 __all__ = [
+    "BLOCKING",
     "NO_VALUE",
     "Ack",
     "CaseRow",
@@ -42,6 +45,8 @@ __all__ = [
     "Intent",
     "IntentRow",
     "Kind",
+    "Link",
+    "MatchRow",
     "Missing",
     "PersonRows",
     "ProblemCount",

@@ -17,7 +17,17 @@ LIVING = ("active", "withdrawn", "ended", "withdrawing", "closing")
 IS_LIVING = or_(*(case_row.c.status == status for status in LIVING))  # for many rows at once, where IN does not go
 COLUMNS = tuple(
     case_row.c[column]
-    for column in ("key", "case_id", "owner_id", "digests", "status", "missing_count", "user_id", "generation")
+    for column in (
+        "key",
+        "case_id",
+        "owner_id",
+        "digests",
+        "status",
+        "missing_count",
+        "user_id",
+        "generation",
+        "linked",
+    )
 )
 
 
@@ -132,6 +142,7 @@ class Cases(Log):
             at_row(case_row), or_(case_row.c.status == "closed", case_row.c.status == "closing")
         )
         values = {"case_id": "", "digests": None, "status": "active", "missing_count": 0, "missing_run": ""}
+        values |= {"linked": False}
         with self._database.writing() as connection:
             known = self._known(connection, rows)
             closed = [row for row, case in known.items() if case.status in ("closed", "closing")]
@@ -173,9 +184,9 @@ class Cases(Log):
 
     def _case(self, connection: Connection, row: Row[Any]) -> CaseRow:
         """Make the record of one row of the table."""
-        key, case_id, owner_id, packed, status, missing_count, user_id, generation = row
+        key, case_id, owner_id, packed, status, missing_count, user_id, generation, linked = row
         digests = None if packed is None else self._names.unpack(connection, packed)
-        return CaseRow(key, case_id, owner_id, digests, status, missing_count, user_id, generation)
+        return CaseRow(key, case_id, owner_id, digests, status, missing_count, user_id, generation, linked)
 
     def _count(self, *where: ColumnElement[bool]) -> int:
         """Count rows that have a case id."""

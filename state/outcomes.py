@@ -86,7 +86,7 @@ class Outcomes(Cases):
     def adopt(self, row: RowId, case: CaseRow, now: float, run: str = "") -> None:
         """Take in a case that CommCare has and the books did not know; it is dirty, so that it is sent whole."""
         values = _case_values(Ack(row, case.case_id, case.owner_id, {}, case.status, case.user_id))
-        values |= {"digests": None, "pushed_at": 0.0, "generation": case.generation}
+        values |= {"digests": None, "pushed_at": 0.0, "generation": case.generation, "linked": case.linked}
         with self._database.writing() as connection:
             connection.execute(self._database.insert(case_row).on_conflict_do_nothing(), values)
             self._note(connection, [Entry(row, case.user_id, "adopt", "found", case.generation)], now, Origin(run))

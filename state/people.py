@@ -29,6 +29,7 @@ from state.tables import (
     inbox,
     intent,
     lacking,
+    match_row,
     problem,
     refusal,
     row_parameters,
@@ -138,6 +139,7 @@ class People(Audits, Courses, Facts):
             self._forget_hints(connection, user_id)
             for table in (case_row, intent, problem, refusal, lacking) if addresses else ():
                 connection.execute(delete(table).where(at_row(table)), addresses)
+            connection.execute(delete(match_row).where(match_row.c.user_id == user_id))
             for number, people in list(_lists(connection)):
                 if user_id in people:
                     self._write_members(connection, number, packed_members(sorted(people - {user_id})))

@@ -92,7 +92,7 @@ class Refusals(Cases):
         here = at_row(case_row)
         with self._database.writing() as connection:
             if word == "recreate":
-                fresh = {"case_id": "", "status": "active", "missing_count": 0, "missing_run": ""}
+                fresh = {"case_id": "", "linked": False, "status": "active", "missing_count": 0, "missing_run": ""}
                 again = update(case_row).where(here).values(generation=case_row.c.generation + 1, **fresh)
                 connection.execute(again, parameters)
             connection.execute(update(case_row).where(here).values(digests=None), parameters)

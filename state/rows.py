@@ -36,6 +36,8 @@ class CaseRow:
     missing_count: int
     user_id: int
     generation: int = 1
+    linked: bool = False
+    """Whether the case was made by somebody else: it keeps an external id of its own, or none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +163,28 @@ class Held:
     row: RowId
     case: CaseRow
     pushed_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class MatchRow:
+    """A person of Moodle and a case that may be his or hers (`case_id` "" = no case): ids and words, no value.
+
+    `kind` is duplicate, unverified, conflict, missing_email or new (the person's case was deleted); `matched_by`
+    the pair, or key, email, name, phone; `reason` why a person has to look; `decision` "" (open), "linked" or
+    "rejected", taken by `decided_by` ("rule" or "person").
+    """
+
+    mapping: str
+    key: str
+    case_id: str
+    user_id: int
+    kind: str
+    matched_by: str = ""
+    reason: str = ""
+    decision: str = ""
+    decided_by: str = ""
+    found_at: float = 0.0
+    decided_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

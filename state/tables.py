@@ -23,6 +23,7 @@ from sqlalchemy import (
     UniqueConstraint,
     and_,
     bindparam,
+    false,
 )
 from sqlalchemy.sql.elements import ColumnElement
 
@@ -109,6 +110,28 @@ case_row = Table(
     Column("pushed_at", Double, nullable=False),
     # 1, and one more for each case that had to be made anew because we closed the one before.
     Column("generation", Integer, nullable=False, server_default="1"),
+    # Whether somebody else made the case: it is found by its id and by our key in a property, not by external id.
+    Column("linked", Boolean, nullable=False, server_default=false()),
+    sqlite_with_rowid=False,
+)
+
+# People of Moodle and the cases that may be theirs; `decision` is "" until a rule or a person says something.
+# `kept` are names of properties that a linked case had and Moodle has not: a blank of ours does not empty them.
+match_row = Table(
+    "match_row",
+    metadata,
+    Column("mapping", String, primary_key=True),
+    Column("key", String, primary_key=True),
+    Column("case_id", String, primary_key=True),
+    Column("user_id", BigInteger, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("matched_by", String, nullable=False),
+    Column("reason", String, nullable=False),
+    Column("decision", String, nullable=False),
+    Column("decided_by", String, nullable=False),
+    Column("found_at", Double, nullable=False),
+    Column("decided_at", Double, nullable=False),
+    Column("kept", Text),
     sqlite_with_rowid=False,
 )
 

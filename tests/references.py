@@ -10,6 +10,7 @@ from flows.reasons import records_reference
 from mappings.engine.reference import fields_reference, keys_reference, reasons_reference, transforms_reference
 from mappings.engine.transform import TRANSFORMS
 from tests.flows.terminal import Terminal, open_ports
+from tests.match_screens import PAGE, match_screens
 from tests.screens import looking_screens, screens, with_screens
 from tests.tutorial import GUIDE
 
@@ -35,8 +36,10 @@ def write() -> None:
     with TemporaryDirectory() as place, open_ports() as ports:
         shown = screens(Terminal(Path(place) / "var", ports))
         looked = looking_screens(Terminal(Path(place) / "looking" / "var", ports))
+        matched = match_screens(Terminal(Path(place) / "match", ports))
     GUIDE.write_text(with_screens(GUIDE.read_text("utf-8"), shown), "utf-8")
     LOOKING.write_text(with_screens(LOOKING.read_text("utf-8"), looked), "utf-8")
+    PAGE.write_text(with_screens(PAGE.read_text("utf-8"), matched), "utf-8")
 
 
 if __name__ == "__main__":

@@ -65,7 +65,10 @@ def wrong_commands(text: str) -> list[str]:
             else set()
         )
         unknown = [word for word in re.findall(r"--[a-z-]+", call) if word not in options]
-        if not known or (hasattr(COMMANDS[known], "commands") and len(words) > len(known)) or unknown:
+        further = words[len(known) :] if known and hasattr(COMMANDS[known], "commands") else []
+        if further and getattr(COMMANDS[known], "invoke_without_command", False):
+            further = [] if further[0].startswith("--") else further  # `match` is a command and has some as well
+        if not known or further or unknown:
             wrong.append(f"moodle-commcare{call}")
     return wrong
 

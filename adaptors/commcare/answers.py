@@ -65,6 +65,22 @@ class CasePage(CaseCount):
     next: str | None = None
 
 
+class _NoCase(_Checked):
+    """What stands in the place of a case that the search does not find."""
+
+    error: str
+
+
+class FetchedCases(_Checked):
+    """The answer to a fetch of several cases."""
+
+    cases: list[CaseObject | _NoCase]
+
+    def found(self) -> list[CaseReply]:
+        """Return the cases that there are."""
+        return [case.reply() for case in self.cases if isinstance(case, CaseObject)]
+
+
 class _ErrorText(_Checked):
     error: str
 

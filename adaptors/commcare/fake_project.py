@@ -74,6 +74,8 @@ class User:
     user_id: str
     username: str
     active: bool = True
+    email: str = ""
+    user_data: Mapping[str, str] = field(default_factory=dict)
     groups: list[str] = field(default_factory=list)
     locations: list[str] = field(default_factory=list)
 
@@ -148,9 +150,12 @@ class FakeProject:
 
     # --- what people do by hand -------------------------------------------------------------------------
 
-    def add_user(self, username: str, *, active: bool = True) -> str:
+    def add_user(
+        self, username: str, *, active: bool = True, email: str = "", user_data: Mapping[str, str] | None = None
+    ) -> str:
         """Add a mobile worker and return the user id."""
-        user = User(self.new_id("user").replace("-", ""), username.lower(), active)
+        number = self.new_id("user").replace("-", "")
+        user = User(number, username.lower(), active, email, dict(user_data or {}))
         self.users[user.username] = user
         return user.user_id
 

@@ -64,13 +64,13 @@ def list_users(project: FakeProject, domain: str, params: httpx.QueryParams) -> 
             "username": user.username if "@" in user.username else f"{user.username}@{domain}.commcarehq.org",
             "first_name": "",
             "last_name": "",
-            "email": "",
+            "email": user.email,
             "phone_numbers": [],
             "default_phone_number": None,
             "groups": [*user.groups],
             "locations": [*user.locations],
             "primary_location": next(iter(user.locations), None),
-            "user_data": {"commcare_project": domain},
+            "user_data": {"commcare_project": domain, **user.user_data},
         }
         for user in project.users.values()
         if user.active == active

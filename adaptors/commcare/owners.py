@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -32,6 +32,18 @@ class Owner:
 
 
 UNKNOWN = Owner("", "unknown")
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A mobile worker: `username` without the project space, what people entered in `user_data`."""
+
+    user_id: str
+    username: str = field(repr=False)
+    email: str = field(repr=False)
+    name: str = field(repr=False)
+    user_data: Mapping[str, str] = field(repr=False)
+    active: bool = True
 
 
 class Listed(BaseModel):
@@ -59,6 +71,23 @@ class _User(Listed):
 
 class _Users(Page):
     objects: list[_User]
+
+
+class _Worker(_User):
+    first_name: str | None = None
+    last_name: str | None = None
+    email: str | None = None
+    user_data: dict[str, Any] = Field(default_factory=dict)
+
+    def worker(self, *, active: bool) -> Worker:
+        """Return it as the rest of the program sees it; of user data only what is a text."""
+        data = {name: value for name, value in self.user_data.items() if isinstance(value, str)}
+        name = f"{self.first_name or ''} {self.last_name or ''}".strip()
+        return Worker(self.key, self.username.partition("@")[0], self.email or "", name, data, active)
+
+
+class _Workers(Page):
+    objects: list[_Worker]
 
 
 class _Location(Listed):
@@ -117,6 +146,15 @@ class OwnerBook:
         if found is None and kind == "user":
             found = (await self._known("deactivated user")).get(name)
         return found or UNKNOWN
+
+    async def workers(self) -> list[Worker]:
+        """Return all mobile workers, deactivated ones included, in lists of 1,000; raises AccessDenied."""
+        found = list[Worker]()
+        for active in (True, False):
+            parameters = {} if active else {"archived": "true"}
+            listed: list[_Worker] = await read_pages(self._read, "user", "user/v1", parameters, _Workers)
+            found += [one.worker(active=active) for one in listed]
+        return found
 
     async def _known(self, kind: str) -> dict[str, Owner]:
         """Return the list of one kind, read once; a refusal is remembered too, to be asked for only once."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from adaptors.commcare.cases import CaseWrite, IndexWrite
+from flows.steps.linked import Linked
 from flows.steps.planned import Planned, external_id
 from mappings.engine import CompiledMapping, Draft
 from state import CaseRow, RowId
@@ -32,6 +33,8 @@ class Ready:
     owner: str
     vanished: frozenset[str] = field(default=frozenset())
     kept: Mapping[str, str] = field(default_factory=dict, repr=False)
+    linked: Linked | None = None
+    """Of a case that somebody else made."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class Comparison:
     def planned(self) -> Planned | None:
         """Build the write for the row, or None when CommCare already holds all of it."""
         draft, known = self.draft, self.known
-        properties = {**draft.properties, **dict.fromkeys(self._lapsed(), "")}
+        properties = self._properties()
         values = self._values(properties)
         digests = {name: self.digest(draft.key, name, value) for name, value in values.items()}
         kept = {name: self.digest(draft.key, name, value) for name, value in self.ready.kept.items()}
@@ -81,9 +84,22 @@ class Comparison:
         unsent = self._unsent(properties) if known.digests is None else frozenset[str]()
         return replace(row, reasons=reasons, emptied=emptied, doubtful=doubtful, unsent=unsent)
 
+    def _properties(self) -> dict[str, str]:
+        """Return the properties that a case is to have; what others wrote into theirs is not emptied."""
+        properties = {**self.draft.properties, **dict.fromkeys(self._lapsed(), "")}
+        linked = self.ready.linked
+        if linked is None or self.known is None or not self.known.case_id:
+            return properties
+        properties = {name: value for name, value in properties.items() if value or name not in linked.spared}
+        return properties | {linked.name: self.draft.key}
+
     def _unsent(self, properties: Mapping[str, str]) -> frozenset[str]:
-        """Return the mapping's properties that a row leaves as they are."""
-        return frozenset(self.mapping.spec.properties.keys() - properties.keys())
+        """Return the mapping's properties that a row leaves as they are, and that are ours to empty later."""
+        linked = self.ready.linked
+        if linked is not None and linked.first:
+            return frozenset()
+        spared = linked.spared if linked is not None else frozenset[str]()
+        return frozenset(self.mapping.spec.properties.keys() - properties.keys() - spared)
 
     def _doubtful(self) -> set[str]:
         """Return vanished elements of lists that lost several at once, or all: one alone was deleted."""
@@ -97,7 +113,7 @@ class Comparison:
     def _lapsed(self) -> set[str]:
         """Return what a known case may hold and the draft has no more: all of it is emptied."""
         known, properties = self.known, self.draft.properties
-        if known is None or not known.case_id:
+        if known is None or not known.case_id or (self.ready.linked is not None and self.ready.linked.first):
             return set()
         lapsed = set(self.mapping.retired)
         if known.status in AWAY or known.digests is None:
@@ -125,6 +141,7 @@ class Comparison:
         emptied = known.status in EMPTIED
         held = {} if emptied or known.digests is None else known.digests
         once = frozenset[str]() if emptied else self.draft.once
+        once -= self.ready.linked.filled if self.ready.linked is not None else frozenset()
         return {
             name for name, digest in digests.items() if held.get(name) != digest and name not in once | {"@type"}
         }

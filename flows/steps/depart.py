@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from adaptors.commcare.cases import CaseReply, CaseWrite
 from adaptors.errors import Refused
 from flows.result import Result, RunState
+from flows.steps.linked import case_there
 from flows.steps.planned import Planned, external_id
 from flows.world import World
 from mappings.engine import CompiledMapping, Departure
@@ -84,7 +85,7 @@ class Departures:
         return replace(one, case=case, held=found.properties)
 
     async def _ask(self, one: Leaving) -> CaseReply | None:
-        return await self._world.commcare.case_by_external_id(external_id(one.row.key, one.case.generation))
+        return await case_there(self._world, one.row.key, one.case)
 
     async def _row(self, one: Leaving) -> Planned | None:
         """Build the row; what the case holds already is not sent again, None when that is everything."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Sequence
 from math import ceil
 from typing import TYPE_CHECKING, Any
@@ -15,13 +16,16 @@ from flows.errors import UsageError, Waiting
 from flows.needs import CONFIRMED_KEYS, STAY_BESIDE, existing_cases, other_keys
 from flows.steps.approvals import WRITTEN, ask_about_existing, ask_about_keys, fact, forget_answered
 from flows.steps.compare import closes, keeps
+from flows.steps.linked import is_matched
 from flows.steps.recover import expect_strangers
+from flows.words import numbered
 from flows.world import World
 from mappings.engine import CompiledMapping
 
 if TYPE_CHECKING:
     from flows.run import Run
 
+MATCHED = "matched:{name}"  # fact: {"listed": cases of the type when they were matched, "own": those made by us}
 SECONDS_A_WRITE = 2.0  # a bulk of 100 rows, for the estimate of a first run
 
 
@@ -83,33 +87,70 @@ async def refuse_existing_cases(
 
 async def ask_what_is_in_the_way(world: World, mappings: Sequence[CompiledMapping]) -> dict[str, str]:
     """Write down which existing cases stop the first run of mappings, and return sentences by mapping."""
-    found = {mapping.name: await _strangers(world, mapping) for mapping in mappings}
-    there = {mapping.name: (mapping.case_type, found[mapping.name]) for mapping in mappings if found[mapping.name]}
+    there, told = dict[str, tuple[str, int]](), dict[str, str]()
+    for mapping in mappings:
+        cases, advice = await _unmatched(world, mapping)
+        if cases:
+            there[mapping.name] = mapping.case_type, cases
+            told[mapping.name] = _in_the_way(mapping, cases, advice)
     await ask_about_existing(world, there)
-    return {name: _in_the_way(name, *one) for name, one in there.items()}
+    return told
 
 
 async def in_the_way(world: World, mapping: CompiledMapping) -> str:
     """Say which cases stop the first run of a mapping, and what to do; "" when there are none."""
-    cases = await _strangers(world, mapping)
-    return _in_the_way(mapping.name, mapping.case_type, cases) if cases else ""
+    cases, advice = await _unmatched(world, mapping)
+    return _in_the_way(mapping, cases, advice) if cases else ""
 
 
-def _in_the_way(mapping: str, case_type: str, cases: int) -> str:
-    need = existing_cases(mapping, case_type, cases)
+def _in_the_way(mapping: CompiledMapping, cases: int, advice: str) -> str:
+    need = existing_cases(mapping.name, mapping.case_type, cases, advice)
     return (
-        f"{need.message} It is the same as 'existing_cases: ignore' in {mapping}.yaml; "
+        f"{need.message} It is the same as 'existing_cases: ignore' in {mapping.name}.yaml; "
         "cases with our own external ids are then found again, not doubled."
     )
 
 
-async def _strangers(world: World, mapping: CompiledMapping) -> int:
-    """Return how many cases that the books do not know stop a first run; 0 when new ones may stand beside them."""
+async def _unmatched(world: World, mapping: CompiledMapping) -> tuple[int, str]:
+    """Return how many unknown cases stop a first run, and how to match them; 0 when matched or agreed to."""
     if mapping.existing_cases == "ignore":
-        return 0
+        return 0, ""
     there, known = await _cases_there(world, mapping)
     agreed = int((await fact(world, STAY_BESIDE)).get(mapping.name, 0))
-    return 0 if there - known <= agreed else there - known
+    if there - known <= agreed:
+        return 0, ""
+    if not is_matched(mapping):
+        return there - known, ""
+    advice = await _to_match(world, mapping, there)
+    return (there - known if advice else 0), advice
+
+
+async def _to_match(world: World, mapping: CompiledMapping, there: int) -> str:
+    """Say what is to be done before the existing cases are matched; "" when they are."""
+    store = world.books.store
+    text = await world.books.do(store.get, MATCHED.format(name=mapping.name))
+    if text is None:
+        return "`moodle-commcare match` finds out which of them are people of Moodle; do that first."
+    if undecided := len(await world.books.do(store.open_keys, mapping.name)):
+        people = "1 person waits" if undecided == 1 else f"{undecided:,} people wait"
+        return (
+            f"{people} for somebody to say whose they are: `moodle-commcare match list`, then `match approve` or "
+            "`match reject`."
+        )
+    then = json.loads(text)
+    news = there - int(then["listed"]) - (await own_cases(world, mapping.case_type) - int(then["own"]))
+    if news <= 0:
+        return ""
+    return f"{numbered(news, 'case')} came since they were matched: `moodle-commcare match` once more."
+
+
+async def own_cases(world: World, case_type: str) -> int:
+    """Return how many cases of a type the books know that were made by us, not matched."""
+    store, own = world.books.store, 0
+    for other in world.project.mappings:
+        if other.case_type == case_type:
+            own += await world.books.do(store.count_own, other.name)
+    return own
 
 
 async def _cases_there(world: World, mapping: CompiledMapping) -> tuple[int, int]:
@@ -123,7 +164,7 @@ async def _cases_there(world: World, mapping: CompiledMapping) -> tuple[int, int
 
 async def _may_meet_strangers(world: World, mapping: CompiledMapping) -> bool:
     """Say whether a mapping may meet cases of its own that the books lost, with something in them to be kept."""
-    if not (keeps(mapping) or closes(mapping)):
+    if not (keeps(mapping) or closes(mapping) or is_matched(mapping)):
         return False
     if mapping.existing_cases != "ignore" and mapping.name not in await fact(world, STAY_BESIDE):
         return False

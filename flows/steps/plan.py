@@ -12,7 +12,8 @@ from flows.result import Result
 from flows.steps.blanks import BlankGuard
 from flows.steps.compare import AWAY, Comparison, Ready, closes, parks
 from flows.steps.firsts import FirstLook
-from flows.steps.planned import WAITS, Planned, Problem, Scope, external_id, scope_number
+from flows.steps.linked import Linked, Links, case_there, is_matched
+from flows.steps.planned import UNDECIDED, WAITS, Planned, Problem, Scope, external_id, scope_number
 from flows.steps.withdraw import Withdrawals
 from flows.world import World
 from mappings.engine import CompiledMapping, Draft, IndexReference
@@ -31,6 +32,7 @@ class Planner:
         self._digest = world.books.store.digest
         self.blanks = BlankGuard(world, result)
         self.withdrawals = Withdrawals(world, result)
+        self._links = Links(world, preview=result.preview)
         self.removed: dict[str, frozenset[str]] = {}
         """By mapping: properties that were taken out of it once; none of them is an element that vanished."""
         self.strangers: frozenset[str] = frozenset()
@@ -46,14 +48,19 @@ class Planner:
         books, store, name = self._world.books, self._world.books.store, scope.mapping.name
         keys = scope.drafts.keys() | scope.excluded.keys()
         known = await books.do(store.cases, name, scope.number, keys)
+        if name in self.strangers and is_matched(scope.mapping):
+            known = await self._links.found_again(scope, known)
+        await self._links.look(scope, known)
         self.withdrawals.note(scope, known, has_children=name in self._have_children)
         reading = _Reading(scope, known, await books.do(store.intents), await self._parents(scope))
         reading.asks = sum(case.digests is None for case in known.values()) <= FEW_DIRTY
         reading.vanished = await self._vanished(reading)
+        reading.undecided = await self._links.undecided(scope.mapping)
         changes = [change for key in scope.drafts if (change := await self._planned(reading, key)) is not None]
         if not self._result.preview:
             await books.do(store.renew, reading.renewed, self._world.clock.now())
             await books.do(store.settle, reading.back)
+        await self._links.remember(scope.mapping)
         passed = await self.blanks.passed(scope, len(scope.drafts), changes)
         self._result.of(scope.mapping.case_type).unchanged += reading.compared - len(passed)
         self._count_retired(scope.mapping, passed)
@@ -72,17 +79,22 @@ class Planner:
         if parent is not None:
             self.withdrawals.follow(scope.mapping, row, reading.known.get(key), parent)
             return None
+        if key in reading.undecided and not reading.has_case(key):
+            self._result.undecided += 1
+            scope.hold_back(Problem(key, "", UNDECIDED))
+            return None
         try:
             case = await self._adopt(reading, row, draft)
             case = await self._alive(reading, row, case)
-            kept = await self._kept(scope.mapping, draft, case) if reading.asks else {}
+            linked = self._links.of(draft, case)
+            kept = await self._kept(scope.mapping, draft, case, linked) if reading.asks else {}
         except Refused as error:  # two cases have this key: a person has to settle that, for this record only
             scope.hold_back(Problem(key, "", error.code or "refused"))
             return None
         ready = await self._ready(reading, draft, case)
         if ready is None:
             return None
-        ready = replace(ready, kept=kept)
+        ready = replace(ready, kept=kept, linked=linked)
         reading.compared += 1
         user_id = scope.users.get(key, 0)
         change = Comparison(scope.mapping, row, user_id, draft, case, ready, self._digest).planned()
@@ -111,9 +123,11 @@ class Planner:
         generation = case.generation + 1
         return replace(case, case_id="", digests=None, status="active", generation=generation)
 
-    async def _kept(self, mapping: CompiledMapping, draft: Draft, case: CaseRow | None) -> Mapping[str, str]:
+    async def _kept(
+        self, mapping: CompiledMapping, draft: Draft, case: CaseRow | None, linked: Linked | None
+    ) -> Mapping[str, str]:
         """Return what a dirty case holds for elements that are in its lists no more."""
-        if not draft.listed or case is None or case.digests is not None:
+        if not draft.listed or case is None or case.digests is not None or (linked is not None and linked.first):
             return {}
         found = await self._asked(case)
         removed = self.removed.get(mapping.name, frozenset()) | mapping.retired
@@ -236,14 +250,16 @@ class Planner:
 
     async def _asked(self, known: CaseRow) -> CaseReply | None:
         """Ask CommCare for a case that the books know."""
-        return await self._world.commcare.case_by_external_id(external_id(known.key, known.generation))
+        return await case_there(self._world, known.key, known)
 
     async def _adopt(self, reading: _Reading, row: RowId, draft: Draft) -> CaseRow | None:
         """Ask CommCare for a case that it may have and the books do not know, before its owner is overwritten."""
         known, mapping = reading.known.get(row.key), reading.scope.mapping
         keeps = draft.owner.write_once or draft.once
-        if known is None and mapping.name in self.strangers and (keeps or closes(mapping)):
-            return await self._stranger(row, reading.scope.users.get(row.key, 0))
+        if known is None and mapping.name in self.strangers:
+            taken = (await self._links.claims(mapping)).taken if is_matched(mapping) else set[str]()
+            if keeps or closes(mapping) or row.key in taken:
+                return await self._stranger(row, reading.scope.users.get(row.key, 0), taken)
         if known is None or known.case_id or not keeps:
             return known
         found = await self._asked(known)
@@ -251,18 +267,24 @@ class Planner:
             return known
         return replace(known, case_id=found.case_id, owner_id=found.owner_id, digests=None)
 
-    async def _stranger(self, row: RowId, user_id: int) -> CaseRow | None:
-        """Return the case that CommCare has under a key; after a closed one the next generation."""
+    async def _stranger(self, row: RowId, user_id: int, taken: Collection[str]) -> CaseRow | None:
+        """Return the case that CommCare has under a key; after a closed one the next generation.
+
+        External ids that are `taken` are those of cases which were matched with somebody else since.
+        """
         ask, generation = self._world.commcare.case_by_external_id, 1
-        found = await ask(row.key)
+        while external_id(row.key, generation) in taken:
+            generation += 1
+        found = await ask(external_id(row.key, generation))
         while found is not None and found.closed:
             later = await ask(external_id(row.key, generation + 1))
             if later is None:
                 break
             found, generation = later, generation + 1
-        if found is None:
+        if found is None and generation == 1:
             return None
-        case = CaseRow(row.key, found.case_id, found.owner_id, None, "active", 0, user_id, generation)
+        case_id, owner_id = (found.case_id, found.owner_id) if found is not None else ("", "")
+        case = CaseRow(row.key, case_id, owner_id, None, "active", 0, user_id, generation)
         if not self._result.preview:
             adopt, now = self._world.books.store.adopt, self._world.clock.now()
             await self._world.books.do(adopt, row, case, now, self._result.run_id)
@@ -284,9 +306,15 @@ class _Reading:
     resting: Collection[RowId]
     parents: Mapping[RowId, CaseRow]
     vanished: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    undecided: Collection[str] = ()
+    """Keys that get no case until a person has said whether there is one already."""
     asks: bool = True
     """Whether dirty rows are few enough to ask CommCare for each."""
     compared: int = 0
     renewed: list[RowId] = field(default_factory=list)
     back: dict[RowId, str] = field(default_factory=dict)
     """Cases that came back and hold all they should."""
+
+    def has_case(self, key: str) -> bool:
+        """Say whether the books know a case of a key."""
+        return key in self.known and bool(self.known[key].case_id)

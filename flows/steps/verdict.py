@@ -31,6 +31,12 @@ def judge(result: Result, guards: Guards) -> None:
         result.worse(
             state, f"CommCare refused {numbered(result.refused_rows, 'row')}; the others were sent.{where}"
         )
+    if result.undecided:
+        people = "1 person waits" if result.undecided == 1 else f"{result.undecided:,} people wait"
+        result.worse(
+            RunState.WAITING,
+            f"{people} until somebody says whether a case in CommCare is theirs: `moodle-commcare match list`.",
+        )
     if result.worrying:
         result.worse(calm, f"{numbered(result.worrying, 'record')} {_were(result.worrying)} held back.{where}")
 

@@ -6,6 +6,7 @@ from typing import Final
 
 from mappings.engine.catalogue import IDENTITY
 from mappings.engine.check_conditions import check_filters
+from mappings.engine.check_match import check_match
 from mappings.engine.check_properties import check_name
 from mappings.engine.check_words import check_words
 from mappings.engine.findings import Findings
@@ -55,6 +56,7 @@ def check_frame(findings: Findings) -> None:
         _check_departure(findings, (word,), getattr(spec, word))
     _check_course_end(findings)
     _check_recheck(findings)
+    check_match(findings)
     if not spec.tests:
         remedy = "add 'tests:' with a made-up record and what should come out"
         findings.tell((), "this mapping has no test", remedy, severity="warning")

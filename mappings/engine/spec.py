@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from mappings.engine.fields import Day, Flag, Strict, refuse
 from mappings.engine.problems import quoted
+from mappings.engine.spec_match import Match, MatchPairSpec, MatchSpec
 from mappings.engine.spec_property import (
     CaseSpec,
     Conditions,
@@ -35,6 +36,8 @@ __all__ = [
     "ExpectSpec",
     "IndexSpec",
     "MappingSpec",
+    "MatchPairSpec",
+    "MatchSpec",
     "OwnerRuleSpec",
     "OwnerSpec",
     "OwnerTextSpec",
@@ -235,6 +238,9 @@ class MappingSpec(Strict):
     )
     existing_cases: Literal["stop", "ignore"] = Field(
         "stop", description="ignore lets a first run write although CommCare has other cases of this type."
+    )
+    match: Match = Field(
+        None, description="How people are recognised in cases that are there already; for the command match."
     )
     tests: tuple[TestSpec, ...] = Field(
         (), description="Made-up records and what should come out, run by every check."

@@ -49,7 +49,9 @@ def test_a_first_run_shows_its_plan_and_waits(terminal: Terminal) -> None:
 def test_the_plan_says_that_there_are_cases(terminal: Terminal) -> None:
     """Cases that are in CommCare already belong to the plan."""
     terminal.box.project.add_case("student", "Somebody")
-    assert "find 1 'student' case in CommCare already, and stop unless" in terminal.run("sync").text
+    shown = terminal.run("sync").text
+    assert "find 1 'student' case in CommCare already, and stop; see below" in shown
+    assert "`moodle-commcare match` finds out" in shown.replace("python -m flows", "moodle-commcare")
 
 
 def test_the_second_run_sends_nothing(terminal: Terminal) -> None:

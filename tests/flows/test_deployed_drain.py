@@ -61,6 +61,6 @@ def test_it_fits_into_its_minute() -> None:
 def test_form_is_plain() -> None:
     """One number with a default and a description; nothing is kept."""
     shown: dict[str, Any] = drain.parameters.properties
-    assert [("seconds", "integer", 0)] == [(name, one["type"], one["default"]) for name, one in shown.items()]
+    assert [("seconds", "integer", 40)] == [(name, one["type"], one["default"]) for name, one in shown.items()]
     assert all(re.search(r"\w", one["description"]) for one in shown.values())
     assert (False, False) == (drain.persist_result, drain.log_prints)

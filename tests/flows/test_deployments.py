@@ -114,10 +114,10 @@ def test_kinds_are_a_list_to_choose_from() -> None:
         assert {*fields} <= {"kind", *TAKES[asked]}
 
 
-@pytest.mark.parametrize("name", ["approve", "merge", "problems_retry", "backup"])
-def test_flow_keeps_nothing(name: str) -> None:
+@each
+def test_flow_keeps_nothing(spec: Any) -> None:
     """Results are not stored and prints are not logged, whatever the machine's settings say."""
-    flow = getattr(deployed_answers, name)
+    flow = flow_of(spec.entrypoint)
     assert (False, False) == (flow.persist_result, flow.log_prints)
 
 

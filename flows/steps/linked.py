@@ -1,0 +1,164 @@
+"""Cases that others made and that were matched with people: how they are found, and what is left alone in them.
+
+Such a case keeps its own external id, so it is asked for by CommCare's id; our key stands in it as a property, by
+which it is found again when the books are lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from adaptors.commcare.cases import CaseReply
+from flows.steps.planned import SITE_SCOPE, Scope, external_id
+from flows.world import World
+from mappings.engine import CompiledMapping, Draft
+from mappings.engine.matching import MATCHED_SOURCE
+from state import CaseRow, Link, MatchRow, RowId
+
+
+@dataclass(frozen=True)
+class Linked:
+    """What is special about the write of a linked case; `first` until it is known what of it is ours.
+
+    `spared` are properties that a blank does not empty, `filled` those that are written once and still missing.
+    """
+
+    name: str
+    first: bool = False
+    spared: frozenset[str] = frozenset()
+    filled: frozenset[str] = frozenset()
+
+
+@dataclass
+class Claims:
+    """Linked cases as CommCare lists them: whose they are, and external ids that are somebody else's by now."""
+
+    by_key: dict[str, CaseReply] = field(default_factory=dict)
+    taken: set[str] = field(default_factory=set)
+
+
+def is_matched(mapping: CompiledMapping) -> bool:
+    """Say whether the cases of a mapping can be matched with people."""
+    return mapping.source == MATCHED_SOURCE
+
+
+async def case_there(world: World, key: str, case: CaseRow) -> CaseReply | None:
+    """Ask CommCare for a case of the books: a linked one by its id, our own by external id.
+
+    Raises Refused when two cases have the external id.
+    """
+    if case.linked:
+        return (await world.commcare.cases_by_id([case.case_id])).get(case.case_id)
+    return await world.commcare.case_by_external_id(external_id(key, case.generation))
+
+
+class Links:
+    """The linked cases of one run, and the people of whom somebody has yet to say whose case is theirs."""
+
+    def __init__(self, world: World, *, preview: bool) -> None:
+        self._world = world
+        self._preview = preview
+        self._open: dict[str, frozenset[str]] = {}
+        self._claims: dict[str, Claims] = {}
+        self._looked: dict[str, tuple[CaseReply | None, frozenset[str] | None]] = {}
+        self._keep: dict[str, frozenset[str]] = {}
+
+    async def undecided(self, mapping: CompiledMapping) -> frozenset[str]:
+        """Return the keys that get no case until a person has decided."""
+        if mapping.name not in self._open:
+            found = frozenset[str]()
+            if is_matched(mapping):
+                books = self._world.books
+                found = await books.do(books.store.open_keys, mapping.name)
+            self._open[mapping.name] = found
+        return self._open[mapping.name]
+
+    async def claims(self, mapping: CompiledMapping) -> Claims:
+        """Return the linked cases of a mapping as CommCare lists them, 5,000 to a request, once a run."""
+        if mapping.name not in self._claims:
+            self._claims[mapping.name] = await list_claims(self._world, mapping)
+        return self._claims[mapping.name]
+
+    async def found_again(self, scope: Scope, known: Mapping[str, CaseRow]) -> dict[str, CaseRow]:
+        """Return the known cases with those that the books lost, found by our key in them."""
+        claims, all_of_them, links = await self.claims(scope.mapping), dict(known), list[Link]()
+        for key in scope.drafts.keys() - known.keys():
+            if reply := claims.by_key.get(key):
+                user = scope.users.get(key, 0)
+                case = CaseRow(key, reply.case_id, reply.owner_id, None, "active", 0, user, linked=True)
+                found = MatchRow(scope.mapping.name, key, reply.case_id, user, "duplicate", "key")
+                links.append(Link(RowId(scope.mapping.name, SITE_SCOPE, key), found, case))
+                all_of_them[key] = case
+        if links and not self._preview:
+            now = self._world.clock.now()
+            told = [one._replace(found=linked_by(one.found, "rule", now)) for one in links]
+            await self._world.books.do(self._world.books.store.link, told)
+        return all_of_them
+
+    async def look(self, scope: Scope, known: Mapping[str, CaseRow]) -> None:
+        """Look at the linked cases of a scope that are sent whole: what they hold already is not to be lost."""
+        dirty = {key: case for key, case in known.items() if case.linked and case.digests is None}
+        self._looked, self._keep = {}, {}
+        if not dirty:
+            return
+        books = self._world.books
+        kept = await books.do(books.store.kept, scope.mapping.name, dirty)
+        there = await self._world.commcare.cases_by_id([case.case_id for case in dirty.values()])
+        for key, case in dirty.items():
+            self._looked[key] = (there.get(case.case_id), kept.get(key))
+
+    def of(self, draft: Draft, case: CaseRow | None) -> Linked | None:
+        """Return what is special about the write of a draft, None when its case is our own."""
+        if case is None or not case.linked:
+            return None
+        name = self._world.project.moodle_key_property
+        blank = {one for one, value in draft.properties.items() if not value}
+        if draft.key not in self._looked:  # what was never sent is not ours to empty
+            return Linked(name, spared=frozenset(blank - (case.digests or {}).keys()))
+        there, kept = self._looked[draft.key]
+        if there is None:  # the search lacks it: what it holds is not known, so nothing of it is emptied
+            return Linked(name, first=True, spared=frozenset(blank))
+        held = {one for one, value in there.properties.items() if value}
+        # Of a case that lost books knew, nobody can say any more which of its values are ours.
+        first = kept is None or there.properties.get(name) != draft.key
+        spared = frozenset(blank & (held if first or kept is None else kept))
+        if spared != kept:
+            self._keep[draft.key] = spared
+        filled = frozenset(draft.once - held) if first else frozenset[str]()
+        return Linked(name, first, spared, filled)
+
+    async def remember(self, mapping: CompiledMapping) -> None:
+        """Write down which properties a blank leaves alone, before anything of it is sent."""
+        if self._keep and not self._preview:
+            books = self._world.books
+            await books.do(books.store.keep, mapping.name, self._keep)
+
+
+async def list_claims(world: World, mapping: CompiledMapping) -> Claims:
+    """List the cases of a mapping's type and keep those that hold a key of ours."""
+    name, claims = world.project.moodle_key_property, Claims()
+    async for case in world.commcare.list_cases(mapping.case_type, fields=[name]):
+        key = case.properties.get(name, "")
+        if key.startswith(f"{world.project.site}-"):
+            claims.by_key.setdefault(key, case)
+            if case.external_id and base_key(case.external_id) != key:
+                claims.taken.add(case.external_id)
+    return claims
+
+
+def base_key(text: str) -> str:
+    """Return an external id of ours without the number of its generation."""
+    key, mark, number = text.rpartition("~")
+    return key if mark and number.isdecimal() else text
+
+
+def generation_of(text: str) -> int:
+    """Return the generation that an external id of ours names."""
+    _, mark, number = text.rpartition("~")
+    return int(number) if mark and number.isdecimal() and len(number) < 6 else 1
+
+
+def linked_by(found: MatchRow, by: str, now: float) -> MatchRow:
+    """Return a match as a "rule" or a "person" decided it."""
+    return replace(found, decision="linked", decided_by=by, found_at=found.found_at or now, decided_at=now)

@@ -1,0 +1,234 @@
+"""People matched with cases that are there already: what was found, what was decided, and what follows.
+
+A linked case is a row of the books like any other, and dirty, so that the next run sends it whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, and_, delete, exists, select, update
+
+from state.cases import CHUNK, Cases
+from state.rows import CaseRow, MatchRow, RowId
+from state.tables import at_row, case_row, intent, match_row, problem, refusal, row_parameters
+
+BLOCKING = ("duplicate", "unverified", "conflict")
+"""Kinds that a person has to decide before a case is made for somebody."""
+IN_DOUBT = "in_doubt"
+_FRESH: dict[str, Any] = {"digests": None, "missing_count": 0, "missing_run": ""}
+_FIELDS = tuple(MatchRow.__dataclass_fields__)
+
+
+class Link(NamedTuple):
+    """A case that is to be that of a row: `found` says who decided it and why, `case` is what is known of it."""
+
+    row: RowId
+    found: MatchRow
+    case: CaseRow
+
+    @property
+    def at(self) -> tuple[str, str]:
+        """Return the mapping and the case."""
+        return self.row.mapping, self.case.case_id
+
+
+class Matches(Cases):
+    """The table of matches, and the links that follow from it."""
+
+    def matches(self, mapping: str = "", kind: str = "", decision: str | None = None) -> list[MatchRow]:
+        """Return matches, all or those of a mapping or kind, in the order of people and cases."""
+        query = select(*(match_row.c[name] for name in _FIELDS))
+        for name, value in (("mapping", mapping), ("kind", kind)):
+            query = query.where(match_row.c[name] == value) if value else query
+        query = query if decision is None else query.where(match_row.c.decision == decision)
+        order = (match_row.c.mapping, match_row.c.user_id, match_row.c.key, match_row.c.case_id)
+        with self._database.reading() as connection:
+            return [MatchRow(*row) for row in connection.execute(query.order_by(*order))]
+
+    def case_ids(self, mapping: str) -> dict[str, str]:
+        """Return the cases of a mapping that has no course, by key."""
+        query = select(case_row.c.key, case_row.c.case_id)
+        query = query.where(case_row.c.mapping == mapping, case_row.c.scope == 0, case_row.c.case_id != "")
+        with self._database.reading() as connection:
+            return {row.key: row.case_id for row in connection.execute(query)}
+
+    def note_matches(self, mapping: str, found: Sequence[MatchRow]) -> None:
+        """Put what was found in the place of what was open; what was decided stays."""
+        open_ones = and_(match_row.c.mapping == mapping, match_row.c.decision == "")
+        insert = self._database.insert(match_row).on_conflict_do_nothing()
+        with self._database.writing() as connection:
+            connection.execute(delete(match_row).where(open_ones))
+            for start in range(0, len(found), CHUNK):
+                connection.execute(insert, [_values(one) for one in found[start : start + CHUNK]])
+
+    def open_keys(self, mapping: str) -> frozenset[str]:
+        """Return the keys without a case of which a person has to say whose case there is already."""
+        query = select(match_row.c.key).distinct()
+        query = query.where(match_row.c.mapping == mapping, match_row.c.decision == "")
+        query = query.where(match_row.c.kind.in_(BLOCKING), ~_has_case())
+        with self._database.reading() as connection:
+            return frozenset(connection.scalars(query))
+
+    def count_own(self, mapping: str) -> int:
+        """Return how many cases of a mapping are known without having been matched."""
+        matched = exists().where(
+            match_row.c.mapping == case_row.c.mapping,
+            match_row.c.case_id == case_row.c.case_id,
+            match_row.c.decision == "linked",
+        )
+        return self._count(case_row.c.mapping == mapping, ~matched)
+
+    # --- decisions --------------------------------------------------------------------------------------
+
+    def link(self, links: Sequence[Link]) -> list[Link]:
+        """Make cases that are there those of rows, in one transaction; return the links that have to wait.
+
+        Those are the ones about a write that was not answered yet; nothing of them is done. Whoever had a case in
+        its mapping has none any more, and gets one of the next generation on coming back. What else was open
+        about a person is rejected with the link.
+        """
+        with self._database.writing() as connection:
+            holders = _holders(connection, links)
+            resting = _resting(connection)
+            waiting = [one for one in links if resting & {one.row, *holders.get(one.at, ())}]
+            done = [one for one in links if one not in waiting]
+            _detach(connection, [row for one in done for row in holders.get(one.at, ()) if row != one.row])
+            for one in done:
+                self._link(connection, one)
+        return waiting
+
+    def _link(self, connection: Connection, one: Link) -> None:
+        """Write one link inside a transaction."""
+        row, found = one.row, one.found
+        known = self._cases(connection, row.mapping, row.scope, [row.key]).get(row.key)
+        if known is None or known.case_id != one.case.case_id:
+            self._put_case(connection, row, known, one.case)
+        others = and_(_of_key(row.mapping, row.key), match_row.c.case_id != one.case.case_id)
+        values = {"decision": "rejected", "decided_by": found.decided_by, "decided_at": found.decided_at}
+        connection.execute(update(match_row).where(others, match_row.c.decision == "").values(values))
+        connection.execute(delete(match_row).where(others, match_row.c.decision == "linked"))
+        insert = self._database.insert(match_row)
+        again = {name: insert.excluded[name] for name in ("decision", "decided_by", "decided_at", "matched_by")}
+        statement = insert.on_conflict_do_update(index_elements=["mapping", "key", "case_id"], set_=again)
+        connection.execute(statement, _values(found) | {"decision": "linked", "case_id": one.case.case_id})
+
+    def reject(self, rows: Iterable[MatchRow], by: str, now: float) -> None:
+        """Remember that these cases are not those of these people."""
+        with self._database.writing() as connection:
+            for one in rows:
+                values = {"decision": "rejected", "decided_by": by, "decided_at": now}
+                here = _of_key(one.mapping, one.key)
+                connection.execute(
+                    update(match_row).where(here, match_row.c.case_id == one.case_id).values(values)
+                )
+
+    def make_anew(self, rows: Sequence[RowId]) -> str:
+        """Let people whose case was deleted get a new one of the next generation; "" or "in_doubt"."""
+        with self._database.writing() as connection:
+            waiting = _resting(connection)
+            if waiting & set(rows):
+                return IN_DOUBT
+            fresh = {**_FRESH, "case_id": "", "linked": False, "status": "active"}
+            for row in rows:
+                again = update(case_row).where(at_row(case_row))
+                values = again.values(generation=case_row.c.generation + 1, **fresh)
+                connection.execute(values, row_parameters(row))
+                _settle(connection, row)
+                stale = match_row.c.decision.in_(("", "linked"))
+                connection.execute(delete(match_row).where(_of_key(row.mapping, row.key), stale))
+        return ""
+
+    # --- what a linked case had before --------------------------------------------------------------------
+
+    def kept(self, mapping: str, keys: Collection[str]) -> dict[str, frozenset[str] | None]:
+        """Return, by key, properties of linked cases that a blank leaves alone; None: not looked at yet."""
+        found, wanted = dict[str, frozenset[str] | None](), sorted(set(keys))
+        query = select(match_row.c.key, match_row.c.kept)
+        query = query.where(match_row.c.mapping == mapping, match_row.c.decision == "linked")
+        with self._database.reading() as connection:
+            for start in range(0, len(wanted), CHUNK):
+                rows = connection.execute(query.where(match_row.c.key.in_(wanted[start : start + CHUNK])))
+                for key, names in rows:
+                    found[key] = None if names is None else frozenset(names.split())
+        return found
+
+    def keep(self, mapping: str, names: Mapping[str, Collection[str]]) -> None:
+        """Remember, by key, which properties of linked cases a blank leaves as they are."""
+        with self._database.writing() as connection:
+            for key, kept in names.items():
+                here = and_(_of_key(mapping, key), match_row.c.decision == "linked")
+                connection.execute(update(match_row).where(here).values(kept=" ".join(sorted(kept))))
+
+    def _put_case(self, connection: Connection, row: RowId, known: CaseRow | None, case: CaseRow) -> None:
+        """Write the row of a linked case: dirty, and of the next generation where it had another case before."""
+        values = {
+            **row._asdict(),
+            **_FRESH,
+            "case_id": case.case_id,
+            "owner_id": case.owner_id,
+            "status": case.status,
+            "user_id": case.user_id,
+            "generation": case.generation,
+            "linked": case.linked,
+            "pushed_at": 0.0,
+        }
+        if known is not None and case.linked:
+            values["generation"] = known.generation + bool(known.case_id)
+        insert = self._database.insert(case_row)
+        overwrite = {name: insert.excluded[name] for name in values if name not in row._fields}
+        connection.execute(
+            insert.on_conflict_do_update(index_elements=["mapping", "scope", "key"], set_=overwrite), values
+        )
+        _settle(connection, row)
+
+
+def _values(one: MatchRow) -> dict[str, Any]:
+    return {name: getattr(one, name) for name in _FIELDS}
+
+
+def _of_key(mapping: str, key: str) -> ColumnElement[bool]:
+    return and_(match_row.c.mapping == mapping, match_row.c.key == key)
+
+
+def _has_case() -> ColumnElement[bool]:
+    """Return the condition that the books know a case of a match's person."""
+    return exists().where(
+        case_row.c.mapping == match_row.c.mapping, case_row.c.key == match_row.c.key, case_row.c.case_id != ""
+    )
+
+
+def _holders(connection: Connection, links: Sequence[Link]) -> dict[tuple[str, str], list[RowId]]:
+    """Return the rows that have the cases of links, by mapping and case id: a walk for each 500."""
+    found = dict[tuple[str, str], list[RowId]]()
+    query = select(*(case_row.c[name] for name in RowId._fields), case_row.c.case_id)
+    for mapping in sorted({one.row.mapping for one in links}):
+        ids = sorted({one.case.case_id for one in links if one.row.mapping == mapping})
+        for start in range(0, len(ids), CHUNK):
+            these = query.where(case_row.c.mapping == mapping, case_row.c.case_id.in_(ids[start : start + CHUNK]))
+            for row in connection.execute(these):
+                found.setdefault((mapping, row.case_id), []).append(RowId(*row[:3]))
+    return found
+
+
+def _detach(connection: Connection, holders: Iterable[RowId]) -> None:
+    """Take their cases from rows: nothing of them is written to those cases any more."""
+    gone = {**_FRESH, "case_id": "", "linked": False, "status": "left"}
+    taken = update(case_row).where(at_row(case_row)).values(generation=case_row.c.generation + 1, **gone)
+    for holder in holders:
+        connection.execute(taken, row_parameters(holder))
+        _settle(connection, holder)
+        linked = and_(_of_key(holder.mapping, holder.key), match_row.c.decision == "linked")
+        connection.execute(delete(match_row).where(linked))
+
+
+def _settle(connection: Connection, row: RowId) -> None:
+    """Forget what CommCare refused of a row about the case that it had before."""
+    connection.execute(delete(refusal).where(at_row(refusal)), row_parameters(row))
+    connection.execute(delete(problem).where(at_row(problem), problem.c.property == ""), row_parameters(row))
+
+
+def _resting(connection: Connection) -> set[RowId]:
+    """Return the rows of which a write was not answered yet."""
+    return {RowId(*row) for row in connection.execute(select(*(intent.c[name] for name in RowId._fields)))}

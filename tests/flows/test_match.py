@@ -1,0 +1,709 @@
+"""People of Moodle against cases that are there: every class, what each decision does, and nothing doubles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from adaptors.moodle.fake_site import FakeSite
+from flows.decide import Decision
+from flows.errors import UsageError
+from flows.person import erase
+from tests.flows.match_lab import (
+    BY_DNI,
+    MAIL,
+    by_hand,
+    classes,
+    counted,
+    declare,
+    link,
+    link_all,
+    matched,
+    open_rows,
+    refuse,
+    say,
+    sent,
+    site_of,
+)
+from tests.flows.worlds import Lab, written
+
+MakeLab = Callable[..., Lab]
+
+
+async def test_nobody_has_a_case(make_lab: MakeLab) -> None:
+    """Without cases everybody is new, nothing is open, and a sync makes them."""
+    site, _ = site_of("Amina", "Brian")
+    lab = make_lab(site)
+    declare(lab)
+    assert {"new": 2} == await classes(lab)
+    assert [] == open_rows(lab)
+    assert {"created": 2} == written(await sent(lab))
+    assert {"linked": 2} == await classes(lab)
+
+
+async def test_by_a_pair(make_lab: MakeLab) -> None:
+    """A case with the same national id is a duplicate; linked, it is written to and keeps its own external id."""
+    site, (amina, _) = site_of("Amina", "Brian")
+    lab = make_lab(site)
+    declare(lab)
+    case = lab.project.add_case(
+        "student", "A. Otieno", external_id="CLINIC-9", properties={"national_id": "id-0001 "}
+    )
+    assert {"duplicate": 1, "new": 1} == await classes(lab)
+    assert [(amina, case.case_id, "duplicate", "national_id", "")] == open_rows(lab)
+    assert "Linked: 1 person." in link_all(lab, "duplicate", 1)
+    assert {"created": 1, "updated": 1} == written(await sent(lab))
+    assert ("CLINIC-9", f"test-user-{amina}", "Amina Otieno") == (
+        case.external_id,
+        case.properties["moodle_key"],
+        case.case_name,
+    )
+    assert 2 == len(lab.project.cases)
+    assert {} == written(await sent(lab))
+
+
+async def test_by_rule(make_lab: MakeLab) -> None:
+    """What `auto` names links by itself; who decided it is remembered."""
+    site, _ = site_of("Amina", "Brian")
+    lab = make_lab(site)
+    declare(lab, "match: {by: [{moodle: profile.dni, commcare: national_id}], auto: [key, national_id]}")
+    by_hand(lab, "Amina O", national_id="ID-0001")
+    by_hand(lab, "Somebody", email="BRIAN@clinic.example.org")
+    (found,) = (await matched(lab)).mappings
+    assert ({"linked": 1, "unverified": 1}, 1) == (counted(found), found.linked_now)
+    (row,) = lab.store.matches(decision="linked")
+    assert ("rule", "national_id") == (row.decided_by, row.matched_by)
+
+
+async def test_by_email(make_lab: MakeLab) -> None:
+    """Addresses are compared without capitals, blanks, unseen signs and the width of letters."""
+    site, _ = site_of("Amina", "Brian", "Chebet")
+    lab = make_lab(site)
+    for name, mail in (
+        ("Amina Otieno", "  AMINA@Clinic.Example.ORG"),
+        ("Brian Otieno", "brian\u200b@clinic.example.org"),
+        ("Chebet Otieno", "\uff43hebet@clinic.example.org"),
+    ):
+        by_hand(lab, name, email=mail)
+    assert {"duplicate": 3} == await classes(lab)
+
+
+async def test_same_address_other_name(make_lab: MakeLab) -> None:
+    """An address that a family shares is looked at; accents and the order of names make no other name."""
+    site, (amina, brian) = site_of("Amina", "Brian")
+    site.update_user(brian, firstname="Br\u00edan", lastname="\u00d3tieno")
+    lab = make_lab(site)
+    other = by_hand(lab, "Lucy Nyambura", email="amina@clinic.example.org")
+    same = by_hand(lab, "OTIENO BRIAN", email="brian@clinic.example.org")
+    await matched(lab)
+    assert [
+        (amina, other.case_id, "unverified", "email", "other_name"),
+        (brian, same.case_id, "duplicate", "email", ""),
+    ] == open_rows(lab)
+
+
+@pytest.mark.parametrize(
+    "mail", ["noreply@clinic.example.org", "amina@example.com", "none@none.org", "", "amina", "a@b@c"]
+)
+async def test_addresses_of_nobody(make_lab: MakeLab, mail: str) -> None:
+    """A placeholder matches nobody, whoever has it in CommCare too."""
+    site, (amina,) = site_of("Amina")
+    site.update_user(amina, email=mail, profile={"dni": ""})
+    lab = make_lab(site)
+    by_hand(lab, "Somebody Else", email=mail)
+    assert {"missing_email": 1} == await classes(lab)
+
+
+async def test_addresses_of_several(make_lab: MakeLab) -> None:
+    """An address that two people of Moodle have is neither's; one of the mapping's own patterns is nobody's."""
+    site, (amina, brian, chebet) = site_of("Amina", "Brian", "Chebet")
+    for person in (amina, brian):
+        site.update_user(person, email="ward3@clinic.example.org", profile={"dni": ""})
+    site.update_user(chebet, email="office@clinic.example.org", profile={"dni": ""})
+    lab = make_lab(site)
+    declare(lab, 'match: {ignore_emails: ["office@*"]}')
+    by_hand(lab, "Ward Three", email="ward3@clinic.example.org")
+    by_hand(lab, "The Office", email="office@clinic.example.org")
+    assert {"missing_email": 3} == await classes(lab)
+    assert ["shared_email", "shared_email", ""] == [row[4] for row in open_rows(lab)]
+
+
+async def test_an_address_of_many_cases(make_lab: MakeLab) -> None:
+    """An address that more cases have than anybody can look at tells nobody apart."""
+    site, _ = site_of("Amina")
+    lab = make_lab(site)
+    for number in range(6):
+        by_hand(lab, f"Somebody {number}", email="amina@clinic.example.org")
+    assert {"new": 1} == await classes(lab)
+
+
+async def test_likeness_alone(make_lab: MakeLab) -> None:
+    """The same name, or the same phone, with another address is for a person to look at."""
+    site, (amina, brian, _) = site_of("Amina", "Brian", "Chebet")
+    lab = make_lab(site)
+    name = by_hand(lab, "otieno  \u00c1mina", email="other@clinic.example.org")
+    phone = by_hand(lab, "Somebody", contact_phone_number="254722000001")
+    assert {"unverified": 2, "new": 1} == await classes(lab)
+    assert [
+        (amina, name.case_id, "unverified", "name", "same_name"),
+        (brian, phone.case_id, "unverified", "phone", "same_phone"),
+    ] == open_rows(lab)
+
+
+async def test_likeness_of_a_case_that_is_somebodys(make_lab: MakeLab) -> None:
+    """A case that is recognised as another person's is not offered because of its name."""
+    site, (amina, other) = site_of("Amina", "Brian")
+    site.update_user(other, firstname="Amina")
+    lab = make_lab(site)
+    declare(lab)
+    case = by_hand(lab, "Amina Otieno", national_id="ID-0001")
+    assert {"duplicate": 1, "new": 1} == await classes(lab)
+    assert [(amina, case.case_id)] == [row[:2] for row in open_rows(lab)]
+
+
+async def test_two_candidates(make_lab: MakeLab) -> None:
+    """Two cases that could be a person's wait for somebody; choosing one rejects the other."""
+    site, (amina,) = site_of("Amina")
+    lab = make_lab(site)
+    declare(lab)
+    first, second = (by_hand(lab, f"Amina {n}", national_id="ID-0001") for n in (1, 2))
+    assert {"unverified": 1} == await classes(lab)
+    assert {"two_candidates"} == {row[4] for row in open_rows(lab)}
+    link(lab, amina, second.case_id)
+    assert {"updated": 1} == written(await sent(lab))
+    assert ("", f"test-user-{amina}") == (first.properties.get("moodle_key", ""), second.properties["moodle_key"])
+    assert {"linked": 1} == await classes(lab)
+    assert [] == open_rows(lab)
+
+
+async def test_identifiers_that_contradict(make_lab: MakeLab) -> None:
+    """Pairs that name different cases, and an address of somebody with another identifier, are conflicts."""
+    site, (amina, brian) = site_of("Amina", "Brian")
+    site.update_user(amina, idnumber="S-1")
+    lab = make_lab(site)
+    pairs = "{moodle: profile.dni, commcare: national_id}, {moodle: idnumber, commcare: staff_no}"
+    declare(lab, f"match: [{pairs}]")
+    cases = [by_hand(lab, "A", national_id="ID-0001"), by_hand(lab, "B", staff_no="S-1")]
+    by_hand(lab, "Brian Otieno", email="brian@clinic.example.org", national_id="ID-7777")
+    assert {"conflict": 2} == await classes(lab)
+    assert {"keys_disagree"} == {row[4] for row in open_rows(lab)}
+    assert {case.case_id for case in cases} == {row[1] for row in open_rows(lab) if row[0] == amina}
+    assert 1 == sum(row[0] == brian for row in open_rows(lab))
+
+
+async def test_two_people_of_one_case(make_lab: MakeLab) -> None:
+    """Two people whom one case could be are both asked about; one gets it, the other stays to be decided."""
+    site, (amina, brian) = site_of("Amina", "Brian")
+    site.update_user(brian, profile={"dni": "ID-0001"})
+    lab = make_lab(site)
+    declare(lab)
+    case = by_hand(lab, "Amina", national_id="ID-0001")
+    assert {"conflict": 2} == await classes(lab)
+    with pytest.raises(UsageError, match=f"Two links name case {case.case_id}"):
+        say(lab, *(Decision(person, case.case_id, True) for person in (amina, brian)))
+    link(lab, amina, case.case_id)
+    result = await sent(lab)
+    assert ("waiting", {"updated": 1, "held_back": 1}) == (result.state, written(result))
+    refuse(lab, brian, case.case_id)
+    assert {"created": 1} == written(await sent(lab))
+
+
+async def test_closed_cases(make_lab: MakeLab) -> None:
+    """A closed case cannot be linked; rejected, a new one is made."""
+    site, (amina,) = site_of("Amina")
+    lab = make_lab(site)
+    declare(lab)
+    case = by_hand(lab, "Amina", national_id="ID-0001")
+    lab.project.close_case(case.case_id)
+    assert {"conflict": 1} == await classes(lab)
+    with pytest.raises(UsageError, match=r"The case is closed.*match reject"):
+        link(lab, amina, case.case_id)
+    refuse(lab, amina, case.case_id)
+    assert {"created": 1} == written(await sent(lab))
+    assert {"linked": 1} == await classes(lab)
+
+
+async def test_placeholders_of_identifiers(make_lab: MakeLab) -> None:
+    """What is typed where there is no identifier matches nobody."""
+    site, (amina, brian) = site_of("Amina", "Brian")
+    for person, dni in ((amina, "0000"), (brian, "n/a")):
+        site.update_user(person, profile={"dni": dni})
+    lab = make_lab(site)
+    declare(lab)
+    by_hand(lab, "X", national_id="0000")
+    by_hand(lab, "Y", national_id="N/A")
+    assert {"new": 2} == await classes(lab)
+
+
+async def test_external_ids_of_others(make_lab: MakeLab) -> None:
+    """The external id that another system gave can be one half of a pair."""
+    site, (amina,) = site_of("Amina")
+    site.update_user(amina, idnumber="REG/77")
+    lab = make_lab(site)
+    declare(lab, "match: [{moodle: idnumber, commcare: external_id}]")
+    lab.project.add_case("student", "Whoever", external_id="reg/77")
+    assert {"duplicate": 1} == await classes(lab)
+
+
+# --- the gate of a first run ---------------------------------------------------------------
+
+
+async def test_the_gate(make_lab: MakeLab) -> None:
+    """A first run names `match`, then those who wait, then goes on beside cases that are nobody's."""
+    site, (amina, _) = site_of("Amina", "Brian")
+    lab = make_lab(site)
+    declare(lab)
+    case = by_hand(lab, "Amina", national_id="ID-0001")
+    by_hand(lab, "Somebody", national_id="X")
+    result = await sent(lab)
+    assert ("waiting", []) == (result.state, lab.project.forms)
+    assert "2 cases of type 'student', the books know 0. `moodle-commcare match` finds out" in result.messages[0]
+    await matched(lab)
+    result = await sent(lab)
+    assert ("waiting", []) == (result.state, lab.project.forms)
+    assert "1 person waits for somebody to say whose they are" in result.messages[0]
+    link(lab, amina, case.case_id)
+    by_hand(lab, "New by hand")
+    result = await sent(lab)
+    assert "1 case came since they were matched" in result.messages[0]
+    await matched(lab)
+    assert {"created": 1, "updated": 1} == written(await sent(lab))
+
+
+async def test_rejected_stays_rejected(make_lab: MakeLab) -> None:
+    """What was rejected is never asked again, and the gate is open."""
+    site, (amina,) = site_of("Amina")
+    lab = make_lab(site)
+    declare(lab)
+    case = by_hand(lab, "Amina", national_id="ID-0001")
+    await matched(lab)
+    refuse(lab, amina, case.case_id)
+    assert {"new": 1} == await classes(lab)
+    assert {"created": 1} == written(await sent(lab))
+    assert {"linked": 1} == await classes(lab)
+
+
+async def test_a_preview_writes_nothing_down(make_lab: MakeLab) -> None:
+    """Before and after linking, a preview leaves the books as they are and tells an update."""
+    site, (amina,) = site_of("Amina")
+    lab = make_lab(site)
+    declare(lab)
+    case = by_hand(lab, "Amina", national_id="ID-0001", city="Bondo")
+    await matched(lab)
+    link(lab, amina, case.case_id)
+    assert {"updated": 1} == written(await sent(lab, preview=True))
+    assert {"test-user-" + str(amina): None} == lab.store.kept("student", [f"test-user-{amina}"])
+
+
+async def test_later_people_wait_too(make_lab: MakeLab) -> None:
+    """After a first run somebody new who has a case by hand is found by `match` and held back until decided."""
+    site, _ = site_of("Amina")
+    lab = make_lab(site)
+    declare(lab)
+    await sent(lab)
+    late = site.add_user("Late", "Comer", profile={"dni": "L-1"})
+    site.enrol(2, late)
+    case = by_hand(lab, "Late", national_id="L-1")
+    assert {"linked": 1, "duplicate": 1} == await classes(lab)
+    result = await lab.sync()
+    assert ("waiting", "match_undecided") == (result.state, *(r for r in result.reasons if r.startswith("match")))
+    assert any("match list" in message for message in result.messages)
+    link(lab, late, case.case_id)
+    await lab.sync()
+    assert (2, f"test-user-{late}") == (len(lab.project.of_type("student")), case.properties["moodle_key"])
+
+
+# --- what the first write leaves alone ---------------------------------------------------------------
+
+
+async def test_nothing_of_others_is_blanked(make_lab: MakeLab) -> None:
+    """Blanks of Moodle empty nothing that was there, properties of others and an owner written once stay."""
+    site, (amina,) = site_of("Amina")
+    site.update_user(amina, phone1="", city="")
+    site.enrol(2, site.add_user("Wit", "Ness", phone1="0722 000 999", city="Gem", phone2="0722 000 998"))
+    lab = make_lab(site)
+    declare(lab)
+    case = by_hand(
+        lab, "Amina", national_id="ID-0001", city="Bondo", contact_phone_number="254700000001", risk="high"
+    )
+    await matched(lab)
+    link(lab, amina, case.case_id)
+    await sent(lab)
+    kept = {"city": "Bondo", "contact_phone_number": "254700000001", "risk": "high", "national_id": "ID-0001"}
+    assert kept == {name: case.properties[name] for name in kept}
+    assert ("supervisor", "Amina") == (case.owner_id, case.properties["first_name"])
+    assert {} == written(await sent(lab))
+    site.update_user(amina, city="Gem")
+    await sent(lab)
+    site.update_user(amina, city="")
+    await sent(lab)
+    assert ("", "254700000001") == (case.properties["city"], case.properties["contact_phone_number"])
+
+
+async def test_a_row_in_doubt_blanks_nothing_either(make_lab: MakeLab) -> None:
+    """Sent whole again after an answer that was lost, values of others are still there; ours are emptied."""
+    site, (amina,) = site_of("Amina")
+    site.update_user(amina, phone1="", city="Gem")
+    site.enrol(2, site.add_user("Wit", "Ness", phone1="0722 000 999", city="Gem"))
+    lab = make_lab(site)
+    declare(lab)
+    case = by_hand(lab, "Amina", national_id="ID-0001", contact_phone_number="254700000001")
+    await matched(lab)
+    link(lab, amina, case.case_id)
+    await sent(lab)
+    lab.commcare.drop_reply_after_commit()
+    site.update_user(amina, lastname="Atieno")
+    assert {"in_doubt": 1} == written(await sent(lab))
+    site.update_user(amina, city="")
+    await sent(lab)
+    assert ("", "254700000001", "Atieno") == tuple(
+        case.properties[name] for name in ("city", "contact_phone_number", "last_name")
+    )
+
+
+async def test_write_once(make_lab: MakeLab) -> None:
+    """Properties written once are kept where the case has a value, and filled where it has none."""
+    site, (amina,) = site_of("Amina")
+    site.update_user(amina, city="Gem")
+    lab = make_lab(site)
+    declare(lab)
+    lab.edit("student", "city: {source: city,", "city: {source: city, write: once,")
+    lab.edit("student", "country: {source: country,", "country: {source: country, write: once,")
+    site.update_user(amina, country="KE")
+    case = by_hand(lab, "Amina", national_id="ID-0001", city="Bondo")
+    await matched(lab)
+    link(lab, amina, case.case_id)
+    await sent(lab)
+    assert ("Bondo", "KE") == (case.properties["city"], case.properties["country"])
+
+
+async def test_retired_and_departed_properties(make_lab: MakeLab) -> None:
+    """A first write empties neither what was taken out of the mapping nor what only leaving sets."""
+    site, (amina,) = site_of("Amina")
+    lab = make_lab(site)
+    declare(lab)
+    lab.edit("student", "when_left: {set: {moodle_status: left}}", "when_left: {set: {farewell: said}}")
+    lab.edit("student", "  country: {source: country, personal: false}", "  country: {retire: clear}")
+    case = by_hand(lab, "Amina", national_id="ID-0001", country="KE", farewell="theirs")
+    await matched(lab)
+    link(lab, amina, case.case_id)
+    await sent(lab)
+    assert ("KE", "theirs") == (case.properties["country"], case.properties["farewell"])
+
+
+# --- deleted here, made anew there ---------------------------------------------------------------
+
+
+async def test_a_person_made_anew_in_moodle(make_lab: MakeLab) -> None:
+    """Deleted and made anew with another number, a person is offered the old case; the old number is done."""
+    site, (amina, _) = site_of("Amina", "Brian")
+    lab = make_lab(site)
+    lab.edit(
+        "student",
+        "properties:\n  first",
+        "properties:\n  national_id: {source: profile.dni, personal: true}\n  first",
+    )
+    declare(lab)
+    await lab.sync()
+    case = lab.case(f"test-user-{amina}")
+    site.delete_user(amina)
+    again = site.add_user("Amina", "Otieno", email="amina@clinic.example.org", profile={"dni": "ID-0001"})
+    site.enrol(2, again)
+    assert {"duplicate": 1, "linked": 1} == await classes(lab)
+    link(lab, again, case.case_id)
+    for _ in range(3):
+        assert "completed" == (await lab.sync()).state
+    assert (f"test-user-{again}", f"test-user-{amina}", "never_logged_in") == (
+        case.properties["moodle_key"],
+        case.external_id,
+        case.properties["moodle_status"],
+    )
+    assert 2 == len(lab.project.of_type("student"))
+    assert 3 == len(lab.project.of_type("enrolment"))
+
+
+async def test_the_old_number_comes_back(make_lab: MakeLab) -> None:
+    """Somebody whose case was given to another number gets a case of their own, books lost or not."""
+    site, (amina, _) = site_of("Amina", "Brian")
+    lab = make_lab(site)
+    lab.edit(
+        "student",
+        "properties:\n  first",
+        "properties:\n  national_id: {source: profile.dni, personal: true}\n  first",
+    )
+    declare(lab)
+    await sent(lab)
+    case = lab.case(f"test-user-{amina}")
+    site.unenrol(2, amina)
+    again = site.add_user("Amina", "Otieno", profile={"dni": "ID-0001"})
+    site.enrol(2, again)
+    await matched(lab)
+    link(lab, again, case.case_id)
+    await sent(lab)
+    site.update_user(amina, profile={"dni": "ID-9999"}, firstname="Another")
+    site.enrol(2, amina)
+    await sent(lab)
+    assert ("Another", "Amina") == (
+        lab.case(f"test-user-{amina}~2").properties["first_name"],
+        case.properties["first_name"],
+    )
+    lab.lose_books()
+    lab.edit("student", "source: users", "source: users\nexisting_cases: ignore")
+    await sent(lab)
+    assert (3, "Amina") == (len(lab.project.cases), case.properties["first_name"])
+
+
+async def test_a_case_deleted_in_commcare(make_lab: MakeLab) -> None:
+    """A person whose case was deleted is new again, once somebody has said so; no cleaning up is needed."""
+    site, (amina, _) = site_of("Amina", "Brian")
+    lab = make_lab(site)
+    declare(lab)
+    case = by_hand(lab, "Amina", national_id="ID-0001")
+    await matched(lab)
+    link(lab, amina, case.case_id)
+    await sent(lab)
+    lab.project.delete_case(case.case_id)
+    (found,) = (await matched(lab)).mappings
+    assert ({"new": 1, "linked": 1}, 1) == (counted(found), found.deleted)
+    assert [(amina, "", "new", "", "deleted")] == open_rows(lab)
+    assert "To get new cases: 1 person." in link_all(lab, "new", 1)
+    assert {"created": 1} == written(await sent(lab))
+    assert {"linked": 2} == await classes(lab)
+
+
+async def test_a_deleted_case_and_another_one(make_lab: MakeLab) -> None:
+    """When the case was deleted and another one made by hand, that one is offered."""
+    site, (amina,) = site_of("Amina")
+    lab = make_lab(site)
+    declare(lab)
+    await sent(lab)
+    lab.project.delete_case(lab.case(f"test-user-{amina}").case_id)
+    other = by_hand(lab, "Amina", national_id="ID-0001")
+    assert {"duplicate": 1} == await classes(lab)
+    link(lab, amina, other.case_id)
+    assert {"updated": 1} == written(await sent(lab))
+    assert 1 == len(lab.project.cases)
+
+
+async def test_many_deleted_cases_are_not_believed(make_lab: MakeLab) -> None:
+    """When the search lacks many known cases nobody is taken for deleted."""
+    names = [f"Person{n}" for n in range(12)]
+    site, _ = site_of(*names)
+    lab = make_lab(site)
+    await sent(lab)
+    for case in list(lab.project.cases.values())[:8]:
+        lab.project.delete_case(case.case_id)
+    found = await matched(lab)
+    assert {"linked": 12} == counted(found.mappings[0])
+    assert "8 of 12 known cases are not in CommCare's list" in found.messages[0]
+
+
+# --- lost books and crashes ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", ["match", "ignore"])
+async def test_lost_books(make_lab: MakeLab, way: str) -> None:
+    """With the books lost, linked cases are found again by our key in them, and nobody gets a second case."""
+    site, people = site_of("Amina", "Brian", "Chebet")
+    lab = make_lab(site)
+    declare(lab)
+    case = by_hand(lab, "Amina", national_id="ID-0001", city="Bondo")
+    await matched(lab)
+    link(lab, people[0], case.case_id)
+    await sent(lab)
+    lab.lose_books()
+    declare(lab, "match: {}" if way == "match" else BY_DNI)
+    if way == "ignore":
+        lab.edit("student", "source: users", "source: users\nexisting_cases: ignore")
+    else:
+        assert {"linked": 3} == await classes(lab)
+    await sent(lab)
+    assert (3, "Bondo") == (len(lab.project.cases), case.properties["city"])
+    assert {"linked": 3} == await classes(lab)
+    site.update_user(people[0], city="Gem")
+    await sent(lab)
+    assert "Gem" == case.properties["city"]
+
+
+async def test_restored_books(make_lab: MakeLab) -> None:
+    """Put back from before the link, the books find the linked case again by our key."""
+    site, (amina, _) = site_of("Amina", "Brian")
+    lab = make_lab(site)
+    declare(lab)
+    site.unenrol(2, amina)
+    await sent(lab)
+    backup = lab.store.back_up(lab.clock.now())
+    site.enrol(2, amina)
+    case = by_hand(lab, "Amina", national_id="ID-0001")
+    await matched(lab)
+    link(lab, amina, case.case_id)
+    await sent(lab)
+    assert backup is not None
+    lab.restore(backup)
+    for _ in range(2):
+        await sent(lab)
+    assert (2, f"test-user-{amina}") == (len(lab.project.cases), case.properties["moodle_key"])
+    assert lab.store.cases("student", 0)[f"test-user-{amina}"].linked
+
+
+async def test_a_stop_between_linking_and_sending(make_lab: MakeLab) -> None:
+    """Linked and not sent yet, the case is written by whatever run comes next, through all that goes wrong."""
+    site, (amina,) = site_of("Amina")
+    lab = make_lab(site)
+    declare(lab)
+    case = by_hand(lab, "Amina", national_id="ID-0001", city="Bondo")
+    await matched(lab)
+    link(lab, amina, case.case_id)
+    lab.commcare.fail_next("503")
+    await sent(lab)
+    lab.commcare.late_write(60.0)
+    await sent(lab)
+    for _ in range(2):
+        await sent(lab)
+    assert (1, f"test-user-{amina}", "Bondo") == (
+        len(lab.project.cases),
+        case.properties["moodle_key"],
+        case.properties["city"],
+    )
+
+
+async def test_matching_again_changes_nothing(make_lab: MakeLab) -> None:
+    """A match takes nothing back that was decided, and a second one finds the same."""
+    site, (amina, _) = site_of("Amina", "Brian")
+    lab = make_lab(site)
+    declare(lab)
+    case = by_hand(lab, "Amina", national_id="ID-0001")
+    await matched(lab)
+    link(lab, amina, case.case_id)
+    before = lab.store.matches()
+    for _ in range(2):
+        assert {"linked": 1, "new": 1} == await classes(lab)
+    assert before == lab.store.matches()
+
+
+# --- what is not complete ---------------------------------------------------------------
+
+
+async def test_an_incomplete_read_matches_nothing(make_lab: MakeLab) -> None:
+    """When a course cannot be read nobody is matched, and nothing is written down."""
+    site, _ = site_of("Amina")
+    course = site.add_course("C1", "Course 1")
+    lab = make_lab(site)
+    by_hand(lab, "Amina Otieno")
+    lab.denied = {course}
+    found = await matched(lab)
+    assert ("failed", [], []) == (found.state, found.mappings, open_rows(lab))
+    assert "everybody has to be read" in found.messages[0]
+
+
+async def test_people_last_seen_elsewhere_are_not_gone(make_lab: MakeLab) -> None:
+    """The case of somebody in a course that is not read any more is offered to nobody."""
+    site, (amina, _) = site_of("Amina", "Brian")
+    other = site.add_course("C1", "Course 1")
+    site.unenrol(2, amina)
+    site.enrol(other, amina)
+    lab = make_lab(site)
+    lab.edit(
+        "student",
+        "properties:\n  first",
+        "properties:\n  national_id: {source: profile.dni, personal: true}\n  first",
+    )
+    declare(lab)
+    await lab.sync()
+    lab.edit("project", 'shortname_like: "*"', "ids: [2]")
+    again = site.add_user("Amina", "Otieno", profile={"dni": "ID-0001"})
+    site.enrol(2, again)
+    assert {"conflict": 1, "linked": 1} == await classes(lab)
+    assert "two_people" == open_rows(lab)[0][4]
+
+
+async def test_another_case_of_somebody_with_a_case(make_lab: MakeLab) -> None:
+    """A second case of a person who has one is told, holds nobody up, and is told no more once rejected."""
+    site, (amina,) = site_of("Amina")
+    lab = make_lab(site)
+    declare(lab)
+    await sent(lab)
+    other = by_hand(lab, "Amina", national_id="ID-0001")
+    found = await matched(lab)
+    assert ({"conflict": 1}, "completed") == (counted(found.mappings[0]), found.state)
+    assert [(amina, other.case_id, "conflict", "national_id", "another_case")] == open_rows(lab)
+    site.update_user(amina, city="Gem")
+    assert {"updated": 1} == written(await sent(lab))
+    refuse(lab, amina, other.case_id)
+    assert {"linked": 1} == await classes(lab)
+
+
+async def test_only_people_are_matched(make_lab: MakeLab) -> None:
+    """A mapping of something else cannot be asked for."""
+    lab = make_lab(site_of("Amina")[0])
+    with pytest.raises(UsageError, match=r"enrolment\.yaml has no 'source: users'"):
+        await matched(lab, mappings=("enrolment",))
+
+
+async def test_counts_have_to_be_right(make_lab: MakeLab) -> None:
+    """Approving a class needs the exact number of people, and only plain classes can be approved at once."""
+    site, _ = site_of("Amina", "Brian")
+    lab = make_lab(site)
+    declare(lab)
+    by_hand(lab, "Amina", national_id="ID-0001")
+    await matched(lab)
+    with pytest.raises(UsageError, match=r"1 people are of the class 'duplicate', not 2|Give --count 1"):
+        link_all(lab, "duplicate", 2)
+    with pytest.raises(UsageError, match="each one is looked at"):
+        link_all(lab, "conflict", 1)
+    with pytest.raises(UsageError, match="Nobody of the class 'new'"):
+        link_all(lab, "new", 1)
+
+
+async def test_an_erased_person(make_lab: MakeLab) -> None:
+    """The linked case of a person who is erased is emptied, our key in it too, and found by its own id."""
+    site, (amina, _) = site_of("Amina", "Brian")
+    lab = make_lab(site)
+    declare(lab)
+    case = by_hand(lab, "Amina", national_id="ID-0001", risk="high")
+    await matched(lab)
+    link(lab, amina, case.case_id)
+    await sent(lab)
+    world = lab.world()
+    done = await erase(world, amina)
+    assert ("completed", 1) == (done.state, done.outcomes["emptied"])
+    assert ("", "", "high") == tuple(case.properties[name] for name in ("moodle_key", "first_name", "risk"))
+    assert [] == lab.store.matches()
+
+
+async def test_leaving_and_coming_back(make_lab: MakeLab) -> None:
+    """A linked case is marked as left, and as there again, like any other."""
+    site, (amina, *_) = site_of("Amina", "Brian", "Chebet", "David")
+    lab = make_lab(site)
+    declare(lab)
+    case = by_hand(lab, "Amina", national_id="ID-0001")
+    await matched(lab)
+    link(lab, amina, case.case_id)
+    await lab.sync()
+    site.unenrol(2, amina)
+    for _ in range(2):
+        await lab.sync()
+    assert "left" == case.properties["moodle_status"]
+    site.enrol(2, amina)
+    await lab.sync()
+    assert "left" != case.properties["moodle_status"]
+    assert 4 == len(lab.project.of_type("student"))
+
+
+async def test_many_people_and_cases(make_lab: MakeLab) -> None:
+    """However many people and cases, CommCare is asked for a count and a page for each 5,000 cases."""
+    site = FakeSite()
+    course = site.add_course("C0", "Course 0")
+    for n in range(300):
+        site.enrol(course, site.add_user(f"F{n}", f"L{n}", email=MAIL.format(f"p{n}"), profile={"dni": f"ID-{n}"}))
+    lab = make_lab(site)
+    declare(lab)
+    for n in range(500):
+        properties = {"national_id": f"ID-{n}"} if n % 2 else {"email": MAIL.format(f"p{n}")}
+        lab.project.add_case("student", f"Someone{n} Else", properties=properties)
+    found = await matched(lab)
+    assert {"duplicate": 150, "unverified": 150} == counted(found.mappings[0])
+    assert 200 == found.mappings[0].others
+    assert 2 == found.requests["commcare"]
+    assert "Linked: 150 people." in link_all(lab, "duplicate", 150)

@@ -1,0 +1,133 @@
+"""What was matched and decided, and what a link does to the rows of the cases."""
+
+from __future__ import annotations
+
+from state import Ack, CaseRow, Intent, Link, MatchRow, RowId, Store
+
+ROW = RowId("student", 0, "s-user-3")
+OPEN = MatchRow("student", "s-user-3", "case-1", 3, "duplicate", "email", found_at=5.0)
+LINKED = MatchRow("student", "s-user-3", "case-1", 3, "duplicate", "email", "", "linked", "person", 5.0, 9.0)
+
+
+def link(case_id: str = "case-1", key: str = "s-user-3", user: int = 3) -> Link:
+    """Return a person's word that a case is that of a key."""
+    found = MatchRow("student", key, case_id, user, "duplicate", "email", "", "linked", "person", 5.0, 9.0)
+    case = CaseRow(key, case_id, "owner", None, "active", 0, user, linked=True)
+    return Link(RowId("student", 0, key), found, case)
+
+
+def test_what_was_found_replaces_what_was_open(store: Store) -> None:
+    """A new match puts its findings in the place of the open ones; decided ones stay."""
+    other = MatchRow("student", "s-user-4", "case-2", 4, "unverified", "name", "same_name")
+    store.note_matches("student", [OPEN, other])
+    store.reject([other], "person", 7.0)
+    store.note_matches("student", [MatchRow("student", "s-user-5", "", 5, "missing_email"), other])
+    assert [("s-user-4", "rejected"), ("s-user-5", "")] == [(row.key, row.decision) for row in store.matches()]
+    assert ["s-user-5"] == [row.key for row in store.matches(decision="")]
+    assert [] == store.matches("tutor")
+    assert ["s-user-5"] == [row.key for row in store.matches(kind="missing_email")]
+
+
+def test_who_waits(store: Store) -> None:
+    """Those without a case wait whose cases somebody has to look at; missing addresses make nobody wait."""
+    store.note_matches("student", [OPEN, MatchRow("student", "s-user-5", "", 5, "missing_email")])
+    assert frozenset({"s-user-3"}) == store.open_keys("student")
+    store.acknowledge([Ack(ROW, "case-9", "owner", {}, "active", 3)], 1.0)
+    assert frozenset() == store.open_keys("student")
+
+
+def test_a_link_makes_a_dirty_row(store: Store) -> None:
+    """The case of somebody else becomes that of the row, marked as linked, to be sent whole."""
+    store.note_matches("student", [OPEN])
+    assert [] == store.link([link()])
+    assert {"s-user-3": CaseRow("s-user-3", "case-1", "owner", None, "active", 0, 3, 1, True)} == store.cases(
+        "student", 0
+    )
+    assert [LINKED] == store.matches()
+    assert (0, 1) == (store.count_own("student"), store.count_known("student"))
+    assert {"s-user-3": "case-1"} == store.case_ids("student")
+
+
+def test_an_answer_keeps_the_mark(store: Store) -> None:
+    """Written to, a linked case stays linked; linked again it is not made dirty."""
+    store.link([link()])
+    store.acknowledge([Ack(ROW, "case-1", "owner", {"@name": b"0" * 16}, "active", 3)], 1.0)
+    store.link([link()])
+    row = store.cases("student", 0)["s-user-3"]
+    assert (True, {"@name": b"0" * 16}) == (row.linked, row.digests)
+
+
+def test_other_candidates_are_rejected(store: Store) -> None:
+    """Choosing one case rejects the others that were found for the person."""
+    other = MatchRow("student", "s-user-3", "case-2", 3, "unverified", "name")
+    store.note_matches("student", [OPEN, other])
+    store.link([link()])
+    assert {"case-1": "linked", "case-2": "rejected"} == {row.case_id: row.decision for row in store.matches()}
+
+
+def test_another_case_is_of_the_next_generation(store: Store) -> None:
+    """A person who had a case and is linked to another one never finds the old one by its external id."""
+    store.acknowledge([Ack(ROW, "case-0", "owner", {}, "active", 3)], 1.0)
+    store.link([link()])
+    assert ("case-1", 2) == (
+        store.cases("student", 0)["s-user-3"].case_id,
+        store.cases("student", 0)["s-user-3"].generation,
+    )
+
+
+def test_whoever_had_the_case_has_none(store: Store) -> None:
+    """The row that had the case loses it, is left, and gets the next generation; its own link is forgotten."""
+    store.link([link(key="s-user-1", user=1)])
+    store.link([link()])
+    old = store.cases("student", 0)["s-user-1"]
+    assert ("", "left", 2, False) == (old.case_id, old.status, old.generation, old.linked)
+    assert ["s-user-3"] == [row.key for row in store.matches()]
+
+
+def test_what_is_in_doubt_waits(store: Store) -> None:
+    """Neither a row with an unanswered write, nor one whose case it would take, is touched."""
+    store.stamp("batch", [Intent(ROW, 3, "create")], 1.0)
+    assert [link()] == store.link([link()])
+    store.link([link(key="s-user-1", user=1)])
+    store.release([ROW])
+    store.stamp("batch", [Intent(RowId("student", 0, "s-user-1"), 1, "update")], 1.0)
+    assert [link()] == store.link([link()])
+    assert "case-1" == store.cases("student", 0)["s-user-1"].case_id
+    assert "in_doubt" == store.make_anew([RowId("student", 0, "s-user-1")])
+
+
+def test_made_anew(store: Store) -> None:
+    """A person whose case was deleted gets a row without a case, of the next generation, and nothing is open."""
+    store.link([link()])
+    store.note_matches("student", [MatchRow("student", "s-user-3", "", 3, "new", "", "deleted")])
+    assert "" == store.make_anew([ROW])
+    row = store.cases("student", 0)["s-user-3"]
+    assert ("", 2, "active", False, []) == (row.case_id, row.generation, row.status, row.linked, store.matches())
+
+
+def test_a_closed_link_lives_on_as_our_own(store: Store) -> None:
+    """Closed by us and back again, a person gets a case of our own."""
+    store.link([link()])
+    store.settle({ROW: "closed"})
+    store.renew([ROW])
+    row = store.cases("student", 0)["s-user-3"]
+    assert ("", 2, False) == (row.case_id, row.generation, row.linked)
+
+
+def test_kept_values(store: Store) -> None:
+    """Names of what a blank leaves alone are remembered for linked cases; None until somebody has looked."""
+    store.link([link()])
+    assert {"s-user-3": None} == store.kept("student", ["s-user-3", "s-user-9"])
+    store.keep("student", {"s-user-3": ["phone", "city"]})
+    assert {"s-user-3": frozenset({"city", "phone"})} == store.kept("student", ["s-user-3"])
+    store.keep("student", {"s-user-3": []})
+    assert {"s-user-3": frozenset()} == store.kept("student", ["s-user-3"])
+
+
+def test_an_erased_person_leaves_no_match(store: Store) -> None:
+    """With a person's rows go the matches."""
+    store.link([link()])
+    store.note_matches("student", [MatchRow("student", "s-user-3", "case-7", 3, "conflict", "email")])
+    store.begin_erasure(3, 1.0)
+    store.finish_erasure(3)
+    assert [] == store.matches()
