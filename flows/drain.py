@@ -139,6 +139,10 @@ class _Work:
 
     async def _consume(self, source: str) -> None:
         rows = [row for row in self.open.values() if row.hint.source == source]
+        store = self.world.books.store
+        echoes = await self.world.books.do(store.own_forms, {row.hint.form_id for row in rows})
+        await self.finish({UNUSED: [row.number for row in rows if row.hint.form_id in echoes]})
+        rows = [row for row in rows if row.hint.form_id not in echoes]
         consumer = consumers.get(source)
         if consumer is None:
             await self.finish({UNUSED: [row.number for row in rows]})

@@ -16,7 +16,7 @@ OUTCOMES = {
     "unknown_person": "about people whom no selected course has",
     "no_mapping": "about what no mapping sends",
     "given_up": "given up after several tries; the next full run reads these courses",
-    "unused": "of CommCare, with nothing here that uses them",
+    "unused": "of CommCare that nothing here has a use for, or of our own writes",
 }
 """What becomes of a hint, by its code: in words."""
 

@@ -11,7 +11,20 @@ from state.backups import backups, new_name, prune
 from state.facts import Facts
 from state.history import forget_before, is_due
 from state.schema import revision
-from state.tables import case_row, change, course, erased, inbox, intent, lease, meta, problem, refusal, run
+from state.tables import (
+    case_row,
+    change,
+    course,
+    erased,
+    inbox,
+    intent,
+    lease,
+    meta,
+    occasion,
+    problem,
+    refusal,
+    run,
+)
 
 DAY = 86_400.0
 PROBLEMS_KEPT = 30 * DAY
@@ -57,9 +70,11 @@ class Care(Facts):
         """Delete problems and refusals that no run met for 30 days, and runs that began over 90 days ago.
 
         The log goes back `log_kept` seconds and up to a day more, so that it is cut once a day; as far as it goes
-        back, the runs are kept too. Hints that are done go after 7 days, and so do the runs that hints asked for.
+        back, the runs are kept too. Hints that are done go after 7 days, and with them the runs that hints asked
+        for and that the log does not know.
         """
-        for_hints = and_(run.c.id.startswith(DRAIN), run.c.started_at < now - HINTS_KEPT)
+        logged = exists(select(occasion.c.id).where(occasion.c.run == run.c.id))
+        for_hints = and_(run.c.id.startswith(DRAIN), run.c.started_at < now - HINTS_KEPT, ~logged)
         newest = select(func.max(run.c.started_at)).scalar_subquery()
         old = {
             problem: [problem.c.last_at < now - PROBLEMS_KEPT],

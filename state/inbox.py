@@ -7,7 +7,7 @@ hint about the whole site stands for those that find no room.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select, update
@@ -17,7 +17,7 @@ from state.care import HINTS_KEPT
 from state.database import Database, there
 from state.people import People
 from state.schema import VERSION_TABLE
-from state.tables import inbox
+from state.tables import inbox, occasion
 
 ROOM = 20_000
 """Hints that may wait at the same time, and as many done ones are kept at most."""
@@ -137,6 +137,16 @@ class Inbox(People):
             oldest = connection.scalar(old.limit(1).offset(ROOM))
             if oldest is not None:
                 connection.execute(delete(inbox).where(inbox.c.done_at.is_not(None), inbox.c.id <= oldest))
+
+    def own_forms(self, form_ids: Collection[str]) -> set[str]:
+        """Return which of these forms of CommCare are writes of ours, by the log."""
+        found = set[str]()
+        wanted = sorted(set(filter(None, form_ids)))
+        with self._database.reading() as connection:
+            for start in range(0, len(wanted), 500):
+                some = occasion.c.form_id.in_(wanted[start : start + 500])
+                found.update(connection.scalars(select(occasion.c.form_id).where(some)))
+        return found
 
     def inbox_state(self, now: float) -> InboxState:
         """Return how the inbox is."""

@@ -389,11 +389,17 @@ async def test_a_consumer_works_off_what_commcare_forwards(
 
     async def consume(_: World, rows: Sequence[HintRow]) -> Mapping[str, Sequence[int]]:
         seen.extend(row.number for row in rows)
-        return {"read": seen[:1]}
+        return {"read": [rows[0].number]}
 
     monkeypatch.setitem(consumers, "commcare", consume)
     found = await drained(lab)
     assert ({"read": 1}, 1, 2) == (found.outcomes, found.left, len(seen))
+    form = lab.project.forms[0].form_id
+    echo = Hint("commcare", "case", b"echo" * 4, 0.0, case_id="c", form_id=form)
+    put(lab, echo)
+    found = await drained(lab)
+    assert ({"unused": 1, "read": 1}, 0, 3) == (found.outcomes, found.left, len(seen))
+    put(lab, hint("case", 0, source="commcare"))
     monkeypatch.delitem(consumers, "commcare")
     found = await drained(lab)
     assert ({"unused": 1}, 0) == (found.outcomes, found.left)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from state import Ack, Hint, RowId, StateError, Store, hints_wait
+from state import Ack, Hint, Intent, RowId, StateError, Store, hints_wait
 from state.care import DAY
 
 KEY = bytes(range(32))
@@ -204,3 +204,16 @@ def test_a_file_that_was_put_back_is_noticed(url: str, file: Path) -> None:
         assert not store.is_in_place
     with Store.open("sqlite://", key=KEY) as memory:
         assert memory.is_in_place
+
+
+def test_runs_that_wrote_stay_as_long_as_the_log(store: Store) -> None:
+    """A run of hints that is in the log is needed to read it; one that wrote nothing goes after a week."""
+    row = RowId("student", 0, "site-user-7")
+    for run in ("drain-1", "drain-2", "20270115T080000-aaa"):
+        store.start_run(run, NOW, "revision")
+    store.start_run("20270115T090000-bbb", NOW + 1, "revision")
+    store.stamp("drain-1-1", [Intent(row, 7, "create")], NOW)
+    store.acknowledge([Ack(row, "case-7", "o", {}, "active", 7)], NOW, "drain-1-1", "form-1")
+    assert {"form-1"} == store.own_forms({"form-1", "form-2", ""})
+    store.forget_old(NOW + 8 * DAY)
+    assert 3 == store.condition().counts["runs"]
