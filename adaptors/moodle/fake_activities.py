@@ -122,6 +122,11 @@ class Activities:
             rows.append(row)
         row.update({"timemodified": time} | values)
 
+    def assignment(self, instance: int) -> Activity | None:
+        """Return an assignment by its number among the assignments."""
+        found = (one for each in self.by_course.values() for one in each.values() if one.module == "assign")
+        return next((one for one in found if one.instance == instance), None)
+
     def instance_of(self, cmid: int) -> int:
         """Return the number that an activity has among those of its kind."""
         return next(each[cmid].instance for each in self.by_course.values() if cmid in each)
