@@ -223,6 +223,15 @@ def start_work(caller: Caller, activity: Activity, user: int) -> dict[str, Any]:
     return found
 
 
+def attempt_of(caller: Caller, activity: Activity, row: Mapping[str, Any], user: int) -> int:
+    """Return the number of the latest attempt, which a group has together."""
+    if not row["teamsubmission"]:
+        return int(start_work(caller, activity, user)["attemptnumber"])
+    group, rows = team_of(caller, activity, user), caller.site.activities.submissions[activity.instance]
+    found = [one["attemptnumber"] for one in rows if (one["userid"], one["groupid"]) == (0, group)]
+    return int(found[0]) if found else 0
+
+
 def submission_status(caller: Caller, assignid: int, userid: int, groupid: int) -> dict[str, Any]:
     """Answer mod_assign_get_submission_status; before the release of a marking workflow it tells no feedback."""
     del groupid
@@ -286,8 +295,7 @@ def _last_attempt(caller: Caller, activity: Activity, row: Mapping[str, Any], us
 
 def _feedback(caller: Caller, activity: Activity, row: Mapping[str, Any], user: int) -> dict[str, Any] | None:
     marking = caller.site.marking
-    work = start_work(caller, activity, user)
-    grade = marking.grades[activity.instance].get((user, work["attemptnumber"]))
+    grade = marking.grades[activity.instance].get((user, attempt_of(caller, activity, row, user)))
     ever = [
         one for (whose, _), one in marking.grades[activity.instance].items() if whose == user and one.grade >= 0
     ]

@@ -10,7 +10,7 @@ from adaptors.moodle.fake_assignments import assignment_row
 from adaptors.moodle.fake_form import Each, Fields, Refusal, Value, invalid_parameter, missing_record
 from adaptors.moodle.fake_functions import Caller, Function
 from adaptors.moodle.fake_marking import NO_GRADE
-from adaptors.moodle.fake_marks import participants, start_work, team_of
+from adaptors.moodle.fake_marks import attempt_of, participants, start_work, team_of
 
 
 def save_grades(caller: Caller, assignmentid: int, applytoall: bool, grades: list[dict[str, Any]]) -> None:
@@ -42,8 +42,8 @@ def save_grade(caller: Caller, assignmentid: int, applytoall: bool, **given: Any
 def _save(caller: Caller, activity: Activity, row: Mapping[str, Any], user: int, given: Mapping[str, Any]) -> None:
     """Apply a grade to one person as Moodle does: the comment first, the grade only when it is in range."""
     site, marking = caller.site, caller.site.marking
-    work = start_work(caller, activity, user)
-    attempt = given["attemptnumber"] if given["attemptnumber"] >= 0 else work["attemptnumber"]
+    latest = attempt_of(caller, activity, row, user)
+    attempt = given["attemptnumber"] if given["attemptnumber"] >= 0 else latest
     grade = marking.grade_row(activity.instance, user, attempt, site.now, caller.id)
     editor = given["plugindata"].get("assignfeedbackcomments_editor")
     takes_comments = any(
@@ -65,8 +65,8 @@ def _save(caller: Caller, activity: Activity, row: Mapping[str, Any], user: int,
     if points and points != NO_GRADE and not _fits(points, row["grade"], marking.scales):
         return
     grade.grade, grade.timemodified, grade.grader = points, site.now, caller.id
-    if points >= 0:
-        work["gradingstatus"] = "graded"
+    if points >= 0 and not row["teamsubmission"]:
+        start_work(caller, activity, user)["gradingstatus"] = "graded"
 
 
 def _fits(points: float, highest: int, scales: Mapping[int, int]) -> bool:
