@@ -42,7 +42,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Streamed:
-    """An HTTP answer whose body is still to come, as it was sent (never unpacked); `seconds` is until its head."""
+    """An HTTP answer whose body is still to come; it was asked for unpacked. `seconds` is until its head."""
 
     status: int
     headers: httpx.Headers
@@ -149,7 +149,7 @@ class Http:
 
     async def _chunks(self, operation: str, response: httpx.Response) -> AsyncIterator[bytes]:
         """Yield a body as it comes; what httpx says of a broken one is not kept."""
-        body, failure = response.aiter_raw(), None
+        body, failure = response.aiter_bytes(), None
         while True:
             try:
                 chunk = await anext(body)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from adaptors.errors import AccessDenied, Maintenance, NoAnswer, Refused, Retriable
+from adaptors.errors import AccessDenied, Maintenance, NoAnswer, Refused, Retriable, Unexpected
 from adaptors.moodle.assignment_work import Filter, Handed, WorkFile
 from adaptors.moodle.pluginfile import FILES, Arriving, open_file
 from adaptors.pace import Clock
@@ -27,6 +27,7 @@ REASONS: Final = {
     "over_total": "not begun: the download is as large as it may be (`--max-total`)",
     "not_there": "Moodle lists it and does not have it",
     "elsewhere": "kept outside Moodle, or listed at an address that is not that of the configured site",
+    "no_file": "Moodle sent a page or an error that is not understood in its place",
     "changed": "arrived with another size or content than Moodle lists; run the same command again",
     "no_answer": "Moodle did not send it whole; run the same command again, it goes on where it stopped",
 }
@@ -185,6 +186,8 @@ class Fetcher:
             return str(error)
         except Refused:
             return "not_there"
+        except Unexpected:
+            return "no_file"
         except Maintenance:
             raise
         except AccessDenied as error:

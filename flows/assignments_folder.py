@@ -103,9 +103,11 @@ async def open_folder(target: str) -> AsyncIterator[Folder]:
         if place.stat().st_mode & 0o077 and any(place.iterdir()) and not (place / MANIFEST).exists():
             _refuse_shared(place)
         place.chmod(0o700)
-        yield Folder(system, root, staging)
-        if not any(staging.iterdir()):
-            staging.rmdir()
+        try:
+            yield Folder(system, root, staging)
+        finally:
+            if not any(staging.iterdir()):
+                staging.rmdir()
         return
     await asyncio.to_thread(system.makedirs, root, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="submissions-") as staging_name:

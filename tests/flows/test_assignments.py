@@ -177,7 +177,7 @@ async def test_wrong_numbers() -> None:
     world = MarkingWorld()
     with pytest.raises(UsageError, match=r"no assignment 77. By cmid there are: 101 \('Essay'\)"):
         await world.desk.find(world.course, 77)
-    with pytest.raises(UsageError, match="no address of assignment pages of https://moodle.example.org"):
+    with pytest.raises(UsageError, match=r"no address of assignment pages of https://moodle\.example\.org"):
         await world.desk.find(world.course, "https://elsewhere.example.org/mod/assign/view.php?id=101")
     with pytest.raises(UsageError, match="'Essay' is no assignment"):
         await world.desk.find(world.course, "Essay")
