@@ -31,13 +31,16 @@ from adaptors.moodle.sizes import BatchSize
 from flows.assignments import Desk, Found
 from flows.assignments_frozen import frozen_grades
 from flows.assignments_list import Entry, same_text
-from flows.assignments_plan import Outcome, Planner, Ways, Wish, counted
+from flows.assignments_plan import IN_WORDS, REASONS, Outcome, Planner, Ways, Wish, counted
 from flows.result import RunState
+from flows.words import listed as listed_ids
+from flows.words import numbered
 from flows.world import Progress, silent
 
 RELEASED: Final = "released"
 NOT_RELEASED: Final = "not_released"
 MOST_LETTERS: Final = 1_000_000  # of HTML in one request
+MOST_IDS: Final = 12  # of a reason, in a sentence
 EXACT: Final = 0.00001  # Moodle keeps five decimals
 
 
@@ -278,3 +281,20 @@ def _equal(one: float | None, other: float) -> bool:
 
 def _is_later(grade: GivenGrade, before: GivenGrade | None) -> bool:
     return before is None or grade.id != before.id or grade.timemodified > before.timemodified
+
+
+def told(done: Published) -> list[str]:
+    """Return sentences about a published list: counts and reasons, with the ids that they concern."""
+    counts = counted(done.outcomes)
+    parts = [f"{count:,} {IN_WORDS[state]}" for state, count in counts.items()]
+    lines = [
+        f"{'Nothing was sent. ' if done.dry_run else ''}Feedback: {', '.join(parts) or 'nothing in the list'}."
+    ]
+    if waiting := sum(one.note == NOT_RELEASED for one in done.outcomes):
+        people = numbered(waiting, "person", "people")
+        lines.append(f"{people} will see it when the marking workflow releases it.")
+    for reason, text in REASONS.items():
+        ids = [one.shown_id for one in done.outcomes if one.reason == reason]
+        if ids:
+            lines.append(f"{len(ids):,} × {reason}: {text}. Ids: {listed_ids(ids, MOST_IDS)}.")
+    return [*lines, *done.messages]

@@ -42,7 +42,15 @@ REASONS: Final = {
     "not_sent": "not sent: Moodle gave out before its turn; run the same command again",
 }
 """Why somebody's feedback is not in Moodle as the list has it."""
-STATES: Final = ("stored", "unchanged", "would_store", "partly", "not_stored", "refused")
+IN_WORDS: Final = {
+    "stored": "stored",
+    "unchanged": "there already",
+    "would_store": "would be stored",
+    "partly": "stored without the grade",
+    "not_stored": "not stored",
+    "refused": "refused",
+}
+"""The states of an outcome, in words, in the order in which they are told."""
 
 
 @dataclass
@@ -64,10 +72,14 @@ class Outcome:
         """Return whether Moodle has what the list says (or would have)."""
         return self.state in ("stored", "unchanged", "would_store")
 
+    @property
+    def shown_id(self) -> str:
+        """Return the id of the list; one that is no number is masked, since it may be a name."""
+        return self.ext_id if re.fullmatch(r"[0-9]{1,18}", self.ext_id) else masked(self.ext_id)
+
     def as_json(self) -> dict[str, Any]:
-        """Return it for `--json`: no text, no grade, and an id that is no number masked: it may be a name."""
-        ext_id = self.ext_id if re.fullmatch(r"[0-9]{1,18}", self.ext_id) else masked(self.ext_id)
-        found: dict[str, Any] = {"extId": ext_id, "person": self.person, "state": self.state}
+        """Return it for `--json`: no text, no grade."""
+        found: dict[str, Any] = {"extId": self.shown_id, "person": self.person, "state": self.state}
         return found | {name: value for name, value in (("reason", self.reason), ("note", self.note)) if value}
 
 
@@ -218,6 +230,6 @@ class Planner:
 
 
 def counted(outcomes: Iterable[Outcome]) -> dict[str, int]:
-    """Return how many people came to which state, in the order of STATES."""
+    """Return how many people came to which state, in the order of IN_WORDS."""
     counts: Mapping[str, int] = Counter(one.state for one in outcomes)
-    return {state: counts[state] for state in STATES if counts.get(state)}
+    return {state: counts[state] for state in IN_WORDS if counts.get(state)}

@@ -15,8 +15,8 @@ from adaptors.moodle.assignment_work import Handed
 from flows.assignments_csv import moment
 from flows.assignments_download import Download
 from flows.assignments_download import told as download_told
-from flows.assignments_feedback import NOT_RELEASED, Published
-from flows.assignments_plan import REASONS, counted
+from flows.assignments_feedback import Published
+from flows.assignments_feedback import told as feedback_told
 from flows.masked import Eyes, masked
 from flows.show_problems import laid_out
 from flows.words import numbered
@@ -24,14 +24,6 @@ from flows.words import numbered
 MOST = 50  # rows of a table
 PERSONAL = ("username", "firstname", "lastname", "email")
 NOT_SHOWN = "·"
-_STATES = {
-    "stored": "stored",
-    "unchanged": "there already",
-    "would_store": "would be stored",
-    "partly": "stored without the grade",
-    "not_stored": "not stored",
-    "refused": "refused",
-}
 
 
 def masked_row(row: Mapping[str, Any], eyes: Eyes) -> dict[str, Any]:
@@ -136,26 +128,8 @@ def show_download(done: Download) -> None:
 
 def show_published(done: Published) -> None:
     """Print what came of a list: counts, and each reason with the ids it concerns."""
-    console = _console()
-    counts = counted(done.outcomes)
-    parts = [f"{count:,} {_STATES[state]}" for state, count in counts.items()]
-    _say(f"{'Nothing was sent. ' if done.dry_run else ''}Feedback: {', '.join(parts) or 'nothing in the list'}.")
-    waiting = sum(one.note == NOT_RELEASED for one in done.outcomes)
-    if waiting:
-        _say(f"{numbered(waiting, 'person', 'people')} will see it when the marking workflow releases it.")
-    for reason, text in REASONS.items():
-        ids = [one.ext_id for one in done.outcomes if one.reason == reason]
-        if ids:
-            console.print(Text(laid_out(f"{len(ids):,} × {reason}: {text}.", first="- ", then="  ")))
-            more = f" and {len(ids) - 12:,} more (`--json` lists all)" if len(ids) > 12 else ""
-            console.print(Text(laid_out(f"{', '.join(map(_short, ids[:12]))}{more}", first="  ", then="  ")))
-    for message in done.messages:
-        _say(message)
-
-
-def _short(ext_id: str) -> str:
-    """Return an id of a list; what is no number may be somebody's name."""
-    return ext_id if ext_id.isdecimal() and len(ext_id) < 19 else masked(ext_id)
+    for line in feedback_told(done):
+        _say(line)
 
 
 def _say(line: str) -> None:

@@ -1,0 +1,104 @@
+"""Downloads and feedback as Prefect flows: parameters are ids and places, a run ends in counts and ids."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+from prefect import flow, get_run_logger
+from prefect.client.schemas.objects import State
+from prefect.states import Failed
+
+from adaptors.moodle.assignment_work import Filter
+from flows.assignments import Desk, checked_statuses
+from flows.assignments_attended import open_desk
+from flows.assignments_download import Download, download
+from flows.assignments_download import told as download_told
+from flows.assignments_feedback import Published, publish
+from flows.assignments_feedback import told as feedback_told
+from flows.assignments_list import read_list
+from flows.assignments_plan import checked_ways
+from flows.clock import SystemClock
+from flows.deployed import reason, state_of
+from flows.redact import install
+from flows.settings import load_settings
+
+T = TypeVar("T", Download, Published)
+
+
+@flow(name="assignments-download", persist_result=False, log_prints=False)
+async def assignments_download(
+    course: str,
+    assignment: str,
+    target: str,
+    statuses: list[str] = ["submitted"],  # noqa: B006 - never changed
+) -> State[None]:
+    """Fetch the submitted files of an assignment into a folder of the worker, or any address that fsspec knows.
+
+    Args:
+        course: The course, by its number or the address of its page.
+        assignment: The assignment, by cmid, id or the address of its page.
+        target: The folder. What it holds already and Moodle has not changed is not fetched again.
+        statuses: Which submissions: new, draft, submitted, reopened. Empty: all.
+    """
+
+    async def work(desk: Desk) -> Download:
+        wanted = Filter(checked_statuses(statuses))
+        found = await desk.find(course, assignment)
+        return await download(desk, found, target, SystemClock(), wanted=wanted)
+
+    return await _ended(work, download_told)
+
+
+@flow(name="assignments-feedback", persist_result=False, log_prints=False)
+async def assignments_feedback(
+    course: str,
+    assignment: str,
+    file: str,
+    ids: str = "users",
+    html: bool = False,
+    whole_groups: bool = False,
+    plain_points: bool = False,
+    dry_run: bool = False,
+) -> State[None]:
+    """Publish text feedback from a list that lies with the worker; what Moodle holds already is not sent again.
+
+    Args:
+        course: The course, by its number or the address of its page.
+        assignment: The assignment, by cmid, id or the address of its page.
+        file: A .csv or .json file with extId, text and maybe grade.
+        ids: What extId is: users, or participants (the numbers of blind marking).
+        html: The texts are HTML.
+        whole_groups: An entry counts for everybody of the person's group.
+        plain_points: The assignment is known to be marked in points, without a rubric or guide.
+        dry_run: Tell what would be stored; nothing is sent.
+    """
+
+    async def work(desk: Desk) -> Published:
+        ways = checked_ways(ids, html, whole_groups, plain_points, dry_run)
+        listed = read_list(Path(file))
+        return await publish(desk, await desk.find(course, assignment), listed, ways)
+
+    return await _ended(work, feedback_told)
+
+
+async def _ended(work: Callable[[Desk], Awaitable[T]], told: Callable[[T], list[str]]) -> State[None]:
+    """Work with the settings of the worker, log what came of it and return the state that Prefect shows."""
+    log = get_run_logger()
+    try:
+        settings = load_settings(os.environ, Path(".env"))
+        install(settings.secrets())
+        desk = open_desk(settings)
+        try:
+            done = await work(desk)
+        finally:
+            await desk.close()
+    except Exception as error:
+        log.error(reason(error))
+        return Failed(message=reason(error))
+    lines = told(done)
+    for line in lines:
+        log.info(line)
+    return state_of(done.state, " ".join(lines))
