@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import math
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -48,6 +48,28 @@ class Streamed:
     headers: httpx.Headers
     seconds: float
     chunks: AsyncIterator[bytes] = field(repr=False)
+
+
+class _Unlogged:
+    """Keeps httpx from logging addresses: those of files hold what people called them."""
+
+    def __init__(self) -> None:
+        self._log = logging.getLogger("httpx")
+        self._count = 0
+
+    @contextmanager
+    def sending(self) -> Iterator[None]:
+        """Log nothing while at least one such request is being sent."""
+        self._count += 1
+        self._log.disabled = True
+        try:
+            yield
+        finally:
+            self._count -= 1
+            self._log.disabled = self._count > 0
+
+
+_UNLOGGED = _Unlogged()
 
 
 def tls(ca_file: Path | None = None) -> ssl.SSLContext:
@@ -134,7 +156,8 @@ class Http:
         wanted = {"Accept-Encoding": "identity", **headers}
         request = self._client.build_request("POST", self.base_url + path, data=data, headers=wanted)
         try:
-            response = await self._client.send(request, stream=True)
+            with _UNLOGGED.sending():
+                response = await self._client.send(request, stream=True)
         except httpx.HTTPError as error:
             failure = self._failure(operation, error)
         if failure is not None:

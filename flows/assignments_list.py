@@ -29,7 +29,7 @@ _BREAKS: Final = re.compile(r"(?i)<(?:br|/p|/div|/li)\b[^>]*>")
 class Entry:
     """What one person is to be told; `ext_id` and `grade` are texts as they stand in the list, "" for none."""
 
-    ext_id: str
+    ext_id: str = field(repr=False)
     text: str = field(repr=False)
     grade: str = ""
 

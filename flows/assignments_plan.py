@@ -13,6 +13,7 @@ from adaptors.moodle.assignment_answers import MarkedAssignment, Participant
 from flows.assignments_list import Entry, as_html, is_blank
 from flows.errors import UsageError
 from flows.masked import masked
+from flows.words import listed
 
 LONGEST: Final = 500_000  # letters of HTML
 REASONS: Final = {
@@ -21,8 +22,8 @@ REASONS: Final = {
     "unknown_person": "nobody in this course has this number",
     "unknown_participant": "no participant of this assignment has this number",
     "may_not_submit": "in the course, and may not submit here: a teacher, or suspended",
-    "blind_marking": "marked blindly: the list has to give participant numbers (`--ids participants`)",
-    "no_participants": "not marked blindly: the list has to give user ids (`--ids users`)",
+    "blind_marking": "marked blindly: the list has to give participant numbers (`--as participants`)",
+    "no_participants": "not marked blindly: the list has to give user ids, not participant numbers",
     "blank_text": "the text is blank; feedback is never emptied",
     "too_long": "the text is too long",
     "bad_grade": "the grade is no number like 72.5",
@@ -31,7 +32,7 @@ REASONS: Final = {
     "not_graded": "the assignment is not graded; leave the grade out",
     "no_comments": "text feedback ('Feedback comments') is switched off in the assignment",
     "advanced_grading": "marked with a rubric or a guide: Moodle would lose the marks, so mark in Moodle",
-    "method_unknown": "whether it is marked with a rubric cannot be told (see `--plain-points`)",
+    "method_unknown": "whether it is marked with a rubric cannot be told (see `--as plain-points`)",
     "grade_unreadable": "Moodle does not tell the present grade before its release; give the grade, or release it",
     "group_conflict": "the list has entries for members of one group that differ",
     "frozen_grade": "the text is stored; the grade is not: it is overridden or locked in the gradebook",
@@ -61,7 +62,7 @@ class Outcome:
     grade), not_stored, refused (never sent). `note` says what else is worth knowing.
     """
 
-    ext_id: str
+    ext_id: str = field(repr=False)
     person: int | None
     state: str
     reason: str = ""
@@ -87,7 +88,7 @@ class Outcome:
 class Wish:
     """What is to be saved for one person: HTML, and points only when the list gives them."""
 
-    ext_id: str
+    ext_id: str = field(repr=False)
     person: int
     text: str = field(repr=False)
     points: float | None = None
@@ -108,11 +109,21 @@ class Ways:
     dry_run: bool = False
 
 
-def checked_ways(ids: str, is_html: bool, whole_groups: bool, plain_points: bool, dry_run: bool) -> Ways:
-    """Return how a list is to be understood; raises UsageError for other ids than users or participants."""
-    if ids not in ("users", "participants"):
-        raise UsageError(f"--ids takes users or participants, not {ids!r}.")
-    return Ways(ids, is_html, whole_groups, plain_points, dry_run)
+WAYS: Final = ("participants", "html", "whole-groups", "plain-points")
+
+
+def understood_ways(words: Iterable[str], dry_run: bool) -> Ways:
+    """Return how a list is to be understood, from words of WAYS; raises UsageError for another word."""
+    given = set(words)
+    if unknown := sorted(given - set(WAYS)):
+        raise UsageError(f"A list can be meant as {', '.join(WAYS)}, not as {listed(unknown)}.")
+    return Ways(
+        ids="participants" if "participants" in given else "users",
+        is_html="html" in given,
+        whole_groups="whole-groups" in given,
+        plain_points="plain-points" in given,
+        dry_run=dry_run,
+    )
 
 
 class Planner:
@@ -132,11 +143,11 @@ class Planner:
         self._numbers = {one.recordid: one.id for one in self._participants.values() if one.recordid > 0}
         self._in_course = frozenset(in_course)
 
-    def plan(self, listed: Sequence[Entry]) -> tuple[list[Wish], list[Outcome]]:
+    def plan(self, entries: Sequence[Entry]) -> tuple[list[Wish], list[Outcome]]:
         """Return what is to be saved, one wish a person, and who is refused."""
         refused: list[Outcome] = []
         by_person: dict[int, list[Entry]] = defaultdict(list)
-        for entry in listed:
+        for entry in entries:
             person, reason = self._whose(entry.ext_id)
             if reason:
                 refused.append(Outcome(entry.ext_id, self._shown(person), "refused", reason))
@@ -214,14 +225,14 @@ class Planner:
         members: dict[int, list[int]] = defaultdict(list)
         for one in self._participants.values():
             members[one.groupid].append(one.id)
-        for group, listed in by_group.items():
-            if len({(one.text, one.points) for one in listed}) > 1:
+        for group, alike in by_group.items():
+            if len({(one.text, one.points) for one in alike}) > 1:
                 conflicts += [
-                    Outcome(one.ext_id, self._shown(one.person), "refused", "group_conflict") for one in listed
+                    Outcome(one.ext_id, self._shown(one.person), "refused", "group_conflict") for one in alike
                 ]
                 continue
-            named = {one.person: one.ext_id for one in listed}
-            first = listed[0]
+            named = {one.person: one.ext_id for one in alike}
+            first = alike[0]
             found += [
                 Wish(named.get(person) or self.number(person), person, first.text, first.points)
                 for person in (members[group] if group else named)

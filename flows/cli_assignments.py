@@ -137,7 +137,6 @@ def assignments_download(
     assignment: Assignment,
     to: Annotated[str, typer.Option("--to", help="The folder, or any address that fsspec knows.")],
     status: Statuses = None,
-    attempts: Attempts = False,
     max_file: Annotated[int, typer.Option("--max-file", help="MB that one file may have.", min=1)] = 50,
     max_total: Annotated[int, typer.Option("--max-total", help="MB to fetch at most.", min=1)] = 500,
     env_file: EnvFile = ENV_FILE,
@@ -150,7 +149,7 @@ def assignments_download(
     from flows.show_assignments import show_download
 
     with plain_endings(as_json, stopped="Stopped. The same command goes on from here."):
-        wanted = _filter(status or ["submitted"], "", "", attempts)
+        wanted = _filter(status or ["submitted"], "", "", False)
         caps = Caps(max_file * MB, max_total * MB)
 
         async def work(desk: Desk, progress: Progress) -> Download:
@@ -171,17 +170,15 @@ def assignments_feedback(
     course: Course,
     assignment: Assignment,
     source: Annotated[Path, typer.Option("--from", help="A .csv or .json list with extId, text and maybe grade.")],
-    ids: Annotated[
-        str, typer.Option("--ids", help="What extId is: users, or participants (numbers of blind marking).")
-    ] = "users",
-    is_html: Annotated[bool, typer.Option("--html", help="The texts are HTML; else they show as typed.")] = False,
-    whole_groups: Annotated[
-        bool, typer.Option("--whole-groups", help="An entry counts for everybody of the person's group.")
-    ] = False,
-    plain_points: Annotated[
-        bool,
-        typer.Option("--plain-points", help="I have looked: it is marked in points, without a rubric."),
-    ] = False,
+    meant: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--as",
+            help="How the list is meant; may be repeated. participants: extId is the number of blind marking. "
+            "html: the texts are HTML. whole-groups: an entry counts for the person's whole group. plain-points: "
+            "I have looked, it is marked without a rubric.",
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell what would be stored; send nothing.")] = False,
     env_file: EnvFile = ENV_FILE,
     as_json: AsJson = False,
@@ -190,12 +187,12 @@ def assignments_feedback(
     from flows.assignments_attended import at_desk
     from flows.assignments_feedback import publish
     from flows.assignments_list import read_list
-    from flows.assignments_plan import checked_ways
+    from flows.assignments_plan import understood_ways
     from flows.show_assignments import show_published
 
     stopped = "Stopped. Run the same command again: what Moodle holds already is not sent again."
     with plain_endings(as_json, stopped=stopped):
-        ways = checked_ways(ids, is_html, whole_groups, plain_points, dry_run)
+        ways = understood_ways(meant or (), dry_run)
         listed = read_list(source)
 
         async def work(desk: Desk, progress: Progress) -> Published:

@@ -19,7 +19,7 @@ from flows.assignments_download import told as download_told
 from flows.assignments_feedback import Published, publish
 from flows.assignments_feedback import told as feedback_told
 from flows.assignments_list import read_list
-from flows.assignments_plan import checked_ways
+from flows.assignments_plan import understood_ways
 from flows.clock import SystemClock
 from flows.deployed import reason, state_of
 from flows.redact import install
@@ -57,10 +57,7 @@ async def assignments_feedback(
     course: str,
     assignment: str,
     file: str,
-    ids: str = "users",
-    html: bool = False,
-    whole_groups: bool = False,
-    plain_points: bool = False,
+    meant_as: list[str] = [],  # noqa: B006 - Prefect shows the default in its form and never changes it
     dry_run: bool = False,
 ) -> State[None]:
     """Publish text feedback from a list that lies with the worker; what Moodle holds already is not sent again.
@@ -69,15 +66,14 @@ async def assignments_feedback(
         course: The course, by its number or the address of its page.
         assignment: The assignment, by cmid, id or the address of its page.
         file: A .csv or .json file with extId, text and maybe grade.
-        ids: What extId is: users, or participants (the numbers of blind marking).
-        html: The texts are HTML.
-        whole_groups: An entry counts for everybody of the person's group.
-        plain_points: The assignment is known to be marked in points, without a rubric or guide.
+        meant_as: How the list is meant: participants (extId is the number of blind marking), html (the texts are
+            HTML), whole-groups (an entry counts for the person's whole group), plain-points (the assignment is
+            known to be marked without a rubric).
         dry_run: Tell what would be stored; nothing is sent.
     """
 
     async def work(desk: Desk) -> Published:
-        ways = checked_ways(ids, html, whole_groups, plain_points, dry_run)
+        ways = understood_ways(meant_as, dry_run)
         listed = read_list(Path(file))
         return await publish(desk, await desk.find(course, assignment), listed, ways)
 

@@ -29,7 +29,7 @@ from adaptors.moodle.fake_answers import (
 from adaptors.moodle.fake_assignments import ASSIGNMENT_FUNCTIONS
 from adaptors.moodle.fake_completion import COMPLETION_FUNCTIONS
 from adaptors.moodle.fake_enrolled import ENROLLED_USERS
-from adaptors.moodle.fake_files import PLAIN_FILES, serve_file
+from adaptors.moodle.fake_files import PLAIN_FILES, file_error, serve_file
 from adaptors.moodle.fake_form import (
     Each,
     Fields,
@@ -192,7 +192,10 @@ class FakeMoodle:
 
     def _file(self, path: str, request: httpx.Request) -> httpx.Response:
         self.calls.append((WEB_FILES, {"path": path, "range": request.headers.get("Range", "")}))
-        self._strike(WEB_FILES)
+        try:
+            self._strike(WEB_FILES)
+        except Refusal as refusal:
+            return file_error(refusal.errorcode, refusal.message)
         response = serve_file(self.site, self.account, path, self._parameters(request), request)
         return self._delayed(WEB_FILES, response)
 

@@ -67,6 +67,8 @@ class Activities:
     """Course and person, as Moodle's cron found it."""
     sections: dict[int, list[int]] = field(default_factory=dict)
     """Numbers of a course's sections; the first holds all activities."""
+    _own: dict[int, tuple[list[dict[str, Any]], int, dict[int, dict[str, Any]]]] = field(default_factory=dict)
+    """By assignment: the rows that are indexed, how many of them, and each person's own."""
     last_cmid: int = 0
     last_submission: int = 0
 
@@ -126,6 +128,17 @@ class Activities:
         """Return an assignment by its number among the assignments."""
         found = (one for each in self.by_course.values() for one in each.values() if one.module == "assign")
         return next((one for one in found if one.instance == instance), None)
+
+    def work_of(self, instance: int, user: int) -> dict[str, Any] | None:
+        """Return somebody's own row for an assignment; rows are indexed as they come."""
+        rows = self.submissions[instance]
+        known, count, own = self._own.get(instance, ([], 0, {}))
+        if known is not rows or len(rows) < count:
+            count, own = 0, {}
+        for row in rows[count:]:
+            own.setdefault(row["userid"], row)
+        self._own[instance] = rows, len(rows), own
+        return own.get(user)
 
     def instance_of(self, cmid: int) -> int:
         """Return the number that an activity has among those of its kind."""

@@ -49,6 +49,7 @@ class Marking:
     """Files by their path behind `pluginfile.php`; what is listed and not here has bytes made of its name."""
     cut_after: int | None = None
     """The next file breaks off after so many bytes."""
+    summaries: dict[tuple[int, ...], dict[str, Any]] = field(default_factory=dict)
     last_id: int = 0
 
     def take(self, answers: Mapping[str, list[tuple[Any, Any]]]) -> None:

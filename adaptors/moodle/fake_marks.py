@@ -53,14 +53,11 @@ def list_participants(
     assignid: int,
     groupid: int,
     filter: str,
-    skip: int,
-    limit: int,
     onlyids: bool,
     includeenrolments: bool,
-    tablesort: bool,
+    **paging: int,
 ) -> list[dict[str, Any]]:
     """Answer mod_assign_list_participants; blind marking leaves ids and participant numbers."""
-    del tablesort
     activity, row = _assignment(caller, assignid)
     if not sees_work(caller):
         caller.need("mod/assign:grade", "Grade assignment")
@@ -75,6 +72,7 @@ def list_participants(
         if not groupid or groupid in members[user].groups
     ]
     found = [one for one in found if filter.lower() in one["fullname"].lower()]
+    skip, limit = paging["skip"], paging["limit"]
     return found[skip : skip + limit if limit else None]
 
 
@@ -142,8 +140,7 @@ def _progress(caller: Caller, activity: Activity, user: int) -> dict[str, Any]:
 
 
 def _latest(caller: Caller, activity: Activity, user: int) -> dict[str, Any] | None:
-    rows = caller.site.activities.submissions[activity.instance]
-    return next((row for row in rows if row["userid"] == user), None)
+    return caller.site.activities.work_of(activity.instance, user)
 
 
 def _by_assignment(
@@ -256,6 +253,15 @@ def submission_status(caller: Caller, assignid: int, userid: int, groupid: int) 
 
 
 def _summary(caller: Caller, activity: Activity) -> dict[str, Any]:
+    """Return the counts that come with each status; they are counted once for the calls of one moment."""
+    site, number = caller.site, activity.instance
+    moment = (number, site.now, len(site.activities.submissions[number]), len(site.marking.grades[number]))
+    if moment not in site.marking.summaries:
+        site.marking.summaries = {moment: _counted(caller, activity)}
+    return site.marking.summaries[moment]
+
+
+def _counted(caller: Caller, activity: Activity) -> dict[str, Any]:
     rows = [_progress(caller, activity, user) for user in participants(caller, activity)]
     return {
         "participantcount": len(rows),

@@ -139,7 +139,7 @@ def test_feedback(marker: Marker) -> None:
     fine = marker.run("feedback", "--from", marker.listed([{"extId": marker.amina, "text": "Well done"}]))
     assert (0, True) == (fine.code, "1 there already" in fine.text)
     assert "Well done" not in fine.text + ended.text
-    assert 2 == marker.run("feedback", "--from", source, "--ids", "names").code
+    assert 2 == marker.run("feedback", "--from", source, "--as", "names").code
     assert 1 == marker.run("feedback", "--from", str(marker.folder / "nothing.csv")).code
 
 
