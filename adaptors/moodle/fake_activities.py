@@ -103,10 +103,11 @@ class Activities:
 
     def submit(self, cmid: int, user: int, time: int, **values: Any) -> None:
         """Hand something in, or change what was; `values` are keys of the row."""
-        rows = self.submissions[self.instance_of(cmid)]
-        row = next(
-            (row for row in rows if (row["userid"], row["groupid"]) == (user, values.get("groupid", 0))), None
-        )
+        instance, group = self.instance_of(cmid), values.get("groupid", 0)
+        rows = self.submissions[instance]
+        row = self.work_of(instance, user)
+        if group or not user:
+            row = next((row for row in rows if (row["userid"], row["groupid"]) == (user, group)), None)
         if row is None:
             self.last_submission += 1
             row = {

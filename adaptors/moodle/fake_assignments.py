@@ -9,6 +9,7 @@ from adaptors.moodle.fake_activities import Activity
 from adaptors.moodle.fake_completion import sees
 from adaptors.moodle.fake_form import Each, Fields, Value
 from adaptors.moodle.fake_functions import Caller, Function
+from adaptors.moodle.fake_marking import with_addresses
 
 _NOT_IN_COURSE = "User is not enrolled or does not have requested capability"
 
@@ -105,7 +106,7 @@ def submissions(caller: Caller, assignmentids: list[int], status: str, since: in
         people = site.members.get(activity.course, {})
         is_team = bool(activity.settings.get("teamsubmission"))
         rows = [
-            row
+            with_addresses(row, site.url)
             for row in site.activities.submissions[number]
             if row["timemodified"] >= since
             and (is_team or row["userid"] in people)

@@ -90,9 +90,7 @@ class Marking:
         flags = self.flags[assignment].setdefault(user, blank | {"id": self.next_id()})
         flags["workflowstate"] = state
 
-    def add_files(
-        self, context: int, submission: int, files: Mapping[str, bytes], url: str, now: int
-    ) -> list[Any]:
+    def add_files(self, context: int, submission: int, files: Mapping[str, bytes], now: int) -> list[Any]:
         """Store files (`/a/b.txt` or `b.txt`) and return them as a submission lists them."""
         rows = []
         for name, content in files.items():
@@ -105,7 +103,7 @@ class Marking:
                     "filename": short,
                     "filepath": f"{folder}/",
                     "filesize": len(content),
-                    "fileurl": f"{url}{WEB_FILES}{quote(path)}",
+                    "fileurl": f"{WEB_FILES}{quote(path)}",  # below the site, wherever it is served
                     "timemodified": now,
                     "mimetype": kind,
                     "isexternalfile": False,
@@ -157,3 +155,21 @@ def made_content(path: str, size: int) -> bytes:
     """Return bytes for a file of which only the size is known."""
     seed = hashlib.sha1(path.encode(), usedforsecurity=False).digest()
     return (seed * (size // len(seed) + 1))[:size]
+
+
+def with_addresses(row: Mapping[str, Any], url: str) -> dict[str, Any]:
+    """Return a submission with whole addresses of its files, as a site at this address gives them."""
+
+    def whole(file: dict[str, Any]) -> dict[str, Any]:
+        return file | ({"fileurl": f"{url}{file['fileurl']}"} if file["fileurl"].startswith("/") else {})
+
+    found = [
+        plugin
+        | (
+            {"fileareas": [area | {"files": [whole(f) for f in area["files"]]} for area in plugin["fileareas"]]}
+            if "fileareas" in plugin
+            else {}
+        )
+        for plugin in row["plugins"]
+    ]
+    return {**row, "plugins": found}

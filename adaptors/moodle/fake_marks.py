@@ -11,7 +11,7 @@ from adaptors.moodle.fake_completion import sees
 from adaptors.moodle.fake_enrolled import courses_of
 from adaptors.moodle.fake_form import Each, Fields, Refusal, Value, missing_record
 from adaptors.moodle.fake_functions import Caller, Function
-from adaptors.moodle.fake_marking import GradeRow, feedback_plugins, plugins
+from adaptors.moodle.fake_marking import GradeRow, feedback_plugins, plugins, with_addresses
 from adaptors.moodle.fake_people import role_rows
 
 _LEFT_OUT = ("auth", "confirmed", "lang", "theme", "timezone", "mailformat")
@@ -275,13 +275,20 @@ def _counted(caller: Caller, activity: Activity) -> dict[str, Any]:
 
 def _last_attempt(caller: Caller, activity: Activity, row: Mapping[str, Any], user: int) -> dict[str, Any]:
     work = start_work(caller, activity, user)
-    shown = {key: value for key, value in work.items() if key != "gradingstatus"}
+    shown = {key: value for key, value in with_addresses(work, caller.site.url).items() if key != "gradingstatus"}
     found: dict[str, Any] = {"submission": shown | {"assignment": activity.instance, "latest": 1}}
     if row["teamsubmission"]:
         group = team_of(caller, activity, user)
         rows = caller.site.activities.submissions[activity.instance]
         team = next((one for one in rows if (one["userid"], one["groupid"]) == (0, group)), None)
-        found |= {"teamsubmission": dict(team) | {"assignment": activity.instance, "latest": 1}} if team else {}
+        found |= (
+            {
+                "teamsubmission": with_addresses(team, caller.site.url)
+                | {"assignment": activity.instance, "latest": 1}
+            }
+            if team
+            else {}
+        )
         found |= {"submissiongroup": group} if group else {}
     return found | {
         "submissiongroupmemberswhoneedtosubmit": [],
@@ -301,10 +308,9 @@ def _last_attempt(caller: Caller, activity: Activity, row: Mapping[str, Any], us
 
 def _feedback(caller: Caller, activity: Activity, row: Mapping[str, Any], user: int) -> dict[str, Any] | None:
     marking = caller.site.marking
-    grade = marking.grades[activity.instance].get((user, attempt_of(caller, activity, row, user)))
-    ever = [
-        one for (whose, _), one in marking.grades[activity.instance].items() if whose == user and one.grade >= 0
-    ]
+    rows, latest = marking.grades[activity.instance], attempt_of(caller, activity, row, user)
+    grade = rows.get((user, latest))
+    ever = [rows[user, one] for one in range(latest + 1) if (user, one) in rows and rows[user, one].grade >= 0]
     blind = bool(row["blindmarking"]) and not row["revealidentities"]
     released = not row["markingworkflow"] or marking.state(activity.instance, user) == "released"
     in_book = bool(ever) and released and not blind
@@ -328,7 +334,9 @@ def _earlier(caller: Caller, activity: Activity, user: int) -> list[dict[str, An
     rows = [row for row in caller.site.marking.earlier[activity.instance] if row["userid"] == user]
     found = []
     for row in sorted(rows, key=lambda row: -row["attemptnumber"]):
-        shown = {key: value for key, value in row.items() if key != "gradingstatus"}
+        shown = {
+            key: value for key, value in with_addresses(row, caller.site.url).items() if key != "gradingstatus"
+        }
         attempt: dict[str, Any] = {"attemptnumber": row["attemptnumber"]}
         attempt["submission"] = shown | {"assignment": activity.instance, "latest": 0}
         grade = caller.site.marking.grades[activity.instance].get((user, row["attemptnumber"]))

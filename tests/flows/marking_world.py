@@ -77,7 +77,7 @@ class MarkingWorld:
             for one in reversed(activities.submissions[self.instance(name)])
             if (one["userid"], one["groupid"]) == (user, values.get("groupid", 0))
         )
-        rows = self.site.marking.add_files(CONTEXT, row["id"], files or {}, self.site.url, self.site.now)
+        rows = self.site.marking.add_files(CONTEXT, row["id"], files or {}, self.site.now)
         row["plugins"] = plugins(rows, text)
         return row
 

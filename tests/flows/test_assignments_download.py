@@ -81,7 +81,7 @@ async def test_nothing_is_fetched_twice(tmp_path: Path) -> None:
     assert (2, 0, 2) == (again.counts["unchanged"], again.counts["downloaded"], world.called(FILES))
     world.site.now += 60
     row["plugins"][1]["fileareas"][0]["files"] = world.site.marking.add_files(
-        330, row["id"], {"a.pdf": PDF + b"more"}, world.site.url, world.site.now
+        330, row["id"], {"a.pdf": PDF + b"more"}, world.site.now
     )
     third = await fetch(world, tmp_path)
     assert (1, 1, 1) == (third.counts["unchanged"], third.counts["downloaded"], third.counts["gone"])
@@ -250,7 +250,7 @@ async def test_caps(tmp_path: Path) -> None:
         "https://moodle.example.org/webservice/pluginfile.php/1/%2e./x",
         "https://moodle.example.org/other/webservice/pluginfile.php/1/a.pdf",
         "https://moodle.example.org/admin.php",
-        "file:///etc/passwd",
+        "ftp://moodle.example.org/webservice/pluginfile.php/1/a.pdf",
         "//moodle.example.org/webservice/pluginfile.php/1/a.pdf",
         "https://moodle.example.org:bad/webservice/pluginfile.php/1/a.pdf",
     ],
@@ -276,7 +276,7 @@ async def test_a_file_of_another_site(tmp_path: Path) -> None:
     world = MarkingWorld()
     row = world.hand_in("Essay", world.learners[0], {"a.pdf": PDF, "b.pdf": PDF})
     file = row["plugins"][1]["fileareas"][0]["files"][0]
-    file["fileurl"] = file["fileurl"].replace("moodle.example.org", "elsewhere.example.org")
+    file["fileurl"] = f"https://elsewhere.example.org{file['fileurl']}"
     done = await fetch(world, tmp_path)
     assert (1, 1) == (done.counts["downloaded"], done.counts["elsewhere"])
 
