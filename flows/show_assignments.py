@@ -95,18 +95,25 @@ def show_people(rows: Sequence[Mapping[str, Any]], eyes: Eyes, *, of_assignment:
 
 def show_handed(rows: Sequence[Mapping[str, Any]], eyes: Eyes) -> None:
     """Print submissions, one a line."""
-    shown = [
-        {
-            **row,
-            "file_count": len(str(row["files"]).split("; ")) if row["files"] else 0,
-            "letters": len(row["text"] or ""),
-            "modified": str(row["timemodified"])[:16].replace("T", " "),
-            "whose": row.get("id") or (f"group {row['group']}" if row["group"] is not None else None),
-        }
-        for row in rows
-    ]
-    names = ("submission", "whose", "participant", "firstname", "lastname", "attempt", "status", "modified")
-    _rows(shown, (*names, "file_count", "bytes", "letters"), eyes, "submission")
+    shown = []
+    for row in rows:
+        seen = masked_row(row, eyes)
+        names = [str(seen[name]) for name in ("firstname", "lastname") if seen.get(name)]
+        shown.append(
+            {
+                "no.": row["submission"],
+                "whose": row.get("id") or (f"group {row['group']}" if row["group"] is not None else None),
+                "participant": row["participant"],
+                "name": " ".join(names),
+                "attempt": row["attempt"],
+                "status": row["status"],
+                "modified (UTC)": str(row["timemodified"])[:16].replace("T", " "),
+                "files": len(str(row["files"]).split("; ")) if row["files"] else 0,
+                "bytes": row["bytes"],
+                "text": f"{len(row['text']):,} letters" if row["text"] else None,
+            }
+        )
+    _rows(shown, tuple(shown[0]) if shown else (), eyes, "submission")
 
 
 def _rows(
