@@ -249,6 +249,8 @@ def told(done: Download) -> list[str]:
         f"{counts['unchanged']:,} unchanged, of {numbered(done.submissions, 'submission')}, into {done.target}."
     ]
     if counts["gone"]:
-        lines.append(f"{numbered(counts['gone'], 'file')} that Moodle has no more: the copies stay.")
+        lines.append(
+            f"{numbered(counts['gone'], 'file')} that are not among these submissions any more: the copies stay."
+        )
     lines += [f"{counts[reason]:,} × {reason}: {text}." for reason, text in REASONS.items() if counts[reason]]
     return [*lines, *done.messages]

@@ -26,7 +26,7 @@ _ENDING: Final = re.compile(r"\.([A-Za-z0-9]{1,8})$")
 class Entry:
     """One file of the list; `file` is its name in the folder, "" when it is not there.
 
-    `state` is downloaded, gone (Moodle has it no more; the copy stays) or failed, with `reason`.
+    `state` is downloaded, gone (not among the submissions any more; the copy stays) or failed, with `reason`.
     """
 
     file: str
