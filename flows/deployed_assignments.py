@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
@@ -21,9 +20,7 @@ from flows.assignments_feedback import told as feedback_told
 from flows.assignments_list import read_list
 from flows.assignments_plan import understood_ways
 from flows.clock import SystemClock
-from flows.deployed import reason, state_of
-from flows.redact import install
-from flows.settings import load_settings
+from flows.deployed import reason, settings_here, state_of
 
 T = TypeVar("T", Download, Published)
 
@@ -84,9 +81,7 @@ async def _ended(work: Callable[[Desk], Awaitable[T]], told: Callable[[T], list[
     """Work with the settings of the worker, log what came of it and return the state that Prefect shows."""
     log = get_run_logger()
     try:
-        settings = load_settings(os.environ, Path(".env"))
-        install(settings.secrets())
-        desk = open_desk(settings)
+        desk = open_desk(settings_here())
         try:
             done = await work(desk)
         finally:
