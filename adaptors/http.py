@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import math
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -37,6 +38,38 @@ class Answer:
     headers: httpx.Headers
     body: bytes = field(repr=False)
     seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Streamed:
+    """An HTTP answer whose body is still to come; it was asked for unpacked. `seconds` is until its head."""
+
+    status: int
+    headers: httpx.Headers
+    seconds: float
+    chunks: AsyncIterator[bytes] = field(repr=False)
+
+
+class _Unlogged:
+    """Keeps httpx from logging addresses: those of files hold what people called them."""
+
+    def __init__(self) -> None:
+        self._log = logging.getLogger("httpx")
+        self._count = 0
+
+    @contextmanager
+    def sending(self) -> Iterator[None]:
+        """Log nothing while at least one such request is being sent."""
+        self._count += 1
+        self._log.disabled = True
+        try:
+            yield
+        finally:
+            self._count -= 1
+            self._log.disabled = self._count > 0
+
+
+_UNLOGGED = _Unlogged()
 
 
 def tls(ca_file: Path | None = None) -> ssl.SSLContext:
@@ -113,6 +146,43 @@ class Http:
         else:
             return self._arrived(operation, answer)
         raise failure  # only here: what httpx says holds the request, and a context would keep it
+
+    @asynccontextmanager
+    async def stream(
+        self, operation: str, path: str, *, data: Mapping[str, str], headers: Mapping[str, str]
+    ) -> AsyncIterator[Streamed]:
+        """Post a form and hand out the answer before its body is read; errors are those of `send`."""
+        started, failure = self._clock.monotonic(), None
+        wanted = {"Accept-Encoding": "identity", **headers}
+        request = self._client.build_request("POST", self.base_url + path, data=data, headers=wanted)
+        try:
+            with _UNLOGGED.sending():
+                response = await self._client.send(request, stream=True)
+        except httpx.HTTPError as error:
+            failure = self._failure(operation, error)
+        if failure is not None:
+            raise failure
+        try:
+            seconds = self._clock.monotonic() - started
+            self._arrived(operation, Answer(response.status_code, response.headers, b"", seconds))
+            chunks = self._chunks(operation, response)
+            yield Streamed(response.status_code, response.headers, seconds, chunks)
+        finally:
+            await response.aclose()
+
+    async def _chunks(self, operation: str, response: httpx.Response) -> AsyncIterator[bytes]:
+        """Yield a body as it comes; what httpx says of a broken one is not kept."""
+        body, failure = response.aiter_bytes(), None
+        while True:
+            try:
+                chunk = await anext(body)
+            except StopAsyncIteration:
+                return
+            except httpx.HTTPError as error:
+                failure = self._failure(operation, error)
+            if failure is not None:
+                raise failure
+            yield chunk
 
     def _failure(self, operation: str, error: httpx.HTTPError) -> Retriable:
         """Return what a request without an answer means."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from flows.cli_assignments import assignments_app
 from flows.cli_automations import automations_app
 from flows.cli_confirm import ANSWERS
 from flows.cli_hooks import drain, receiver
@@ -43,6 +44,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+app.add_typer(assignments_app, name="assignments")
 app.add_typer(mappings_app, name="mappings")
 app.add_typer(match_app, name="match")
 app.add_typer(problems_app, name="problems")

@@ -101,7 +101,7 @@ async def audit(repair: bool = False) -> State[None]:
     log.info(found.summary)
     for message in found.messages:
         log.log(INFO if found.state == RunState.COMPLETED else WARNING, message)
-    return _state(found.state, f"{found.summary} {' '.join(found.messages)}".strip())
+    return state_of(found.state, f"{found.summary} {' '.join(found.messages)}".strip())
 
 
 def settings_here() -> Settings:
@@ -171,10 +171,11 @@ def final_state(result: Result) -> State[None]:
     A run that did not do all it should is of type Failed (also one named Degraded), one that only waits or is
     postponed of type Completed. The names are those of the command, so that an automation can wait for each.
     """
-    return _state(result.state, " ".join(result.messages or _counts(result)) or "There was nothing to do.")
+    return state_of(result.state, " ".join(result.messages or _counts(result)) or "There was nothing to do.")
 
 
-def _state(state: RunState, message: str) -> State[None]:
+def state_of(state: RunState, message: str) -> State[None]:
+    """Return the state that Prefect shows for how something ended: red for failed and degraded."""
     make = Failed if state in (RunState.FAILED, RunState.DEGRADED) else Completed
     return make(name=state.capitalize(), message=message)
 

@@ -17,6 +17,8 @@ STAGES = {
     "courses": "Reading courses",
     "engagement": "Reading what people did",
     "cases": "Sending cases",
+    "files": "Fetching files",
+    "feedback": "Publishing feedback",
     "audit": "Listing CommCare's cases",
     "match": "Comparing CommCare's cases",
 }

@@ -21,6 +21,7 @@ from adaptors.commcare.fake_project import FakeProject
 from adaptors.moodle.fake import FakeMoodle
 from adaptors.moodle.fake_activities import AUTOMATIC
 from adaptors.moodle.fake_hooks import Hook, HookedSite, silent
+from adaptors.moodle.fake_marking import plugins
 from adaptors.moodle.fake_site import FakeSite
 from adaptors.serve import LocalServer
 from flows.errors import UsageError
@@ -95,7 +96,7 @@ def make_sandbox() -> Sandbox:
             cmid = site.activities.set(course, activity, tracking=AUTOMATIC, due=site.now + DAY * (14 * place - 3))
             for number in list(who)[::2]:
                 site.grade(item, learners[number], 55 + 4 * number)
-                site.activities.submit(cmid, learners[number], site.now - 2 * DAY, gradingstatus="graded")
+                _hand_in(site, cmid, learners[number])
                 site.activities.complete(cmid, learners[number], site.now - 2 * DAY)
     project = FakeProject()
     coaches = project.add_group("Field coaches")
@@ -105,6 +106,16 @@ def make_sandbox() -> Sandbox:
     api_key = secrets.token_hex(20)
     commcare = FakeCommCare(project, domain=DOMAIN, username=USERNAME, api_key=api_key)
     return Sandbox(FakeMoodle(site, token=secrets.token_hex(16)), commcare, api_key, learners, courses, items)
+
+
+def _hand_in(site: FakeSite, cmid: int, learner: int) -> None:
+    """Let a learner have handed in a file and a text, graded by now."""
+    when = site.now - 2 * DAY
+    site.activities.submit(cmid, learner, when, gradingstatus="graded")
+    row = site.activities.submissions[site.activities.instance_of(cmid)][-1]
+    report = f"Report of learner {learner}\n".encode()
+    files = site.marking.add_files(cmid, row["id"], {"report.txt": report}, when)
+    row["plugins"] = plugins(files, "<p>Please see the report.</p>")
 
 
 CHANGES: tuple[tuple[str, Callable[[Sandbox], None]], ...] = (

@@ -155,6 +155,7 @@ class GradeRow(_Answer):
     gradedategraded: int | None = None
     gradeishidden: bool = False
     gradeisoverridden: bool = False
+    gradeislocked: bool = False
     feedback: str | None = None
 
 

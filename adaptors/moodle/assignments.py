@@ -22,7 +22,7 @@ ASSIGNMENTS = "mod_assign_get_assignments"
 SUBMISSIONS = "mod_assign_get_submissions"
 
 _NO_ACCESS = frozenset({"1", "2"})
-_NOTHING_HANDED_IN = "3"
+NOTHING_THERE = "3"
 _TIMES = ("duedate", "cutoffdate", "gradingduedate", "allowsubmissionsfromdate")
 _FLAGS = ("nosubmissions", "teamsubmission", "blindmarking")
 
@@ -67,7 +67,7 @@ class AssignmentReader:
         """
         answer = await self._client.call(ASSIGNMENTS, courseids=[course_id], includenotenrolledcourses=1)
         listed = checked(AssignmentList, ASSIGNMENTS, answer)
-        _complete(ASSIGNMENTS, listed.warnings, "'mod/assign:view' and 'moodle/course:view'")
+        complete(ASSIGNMENTS, listed.warnings, "'mod/assign:view' and 'moodle/course:view'")
         found = [one for course in listed.courses if course.id == course_id for one in course.assignments]
         alone = [one.id for one in found if not one.teamsubmission] if submissions else []
         handed_in: dict[int, dict[int, dict[str, Any]]] = {}
@@ -80,9 +80,9 @@ class AssignmentReader:
         answer = checked(
             SubmissionList, SUBMISSIONS, await self._client.call(SUBMISSIONS, assignmentids=list(ids))
         )
-        empty = {warning.itemid for warning in answer.warnings if warning.warningcode == _NOTHING_HANDED_IN}
-        others = [warning for warning in answer.warnings if warning.warningcode != _NOTHING_HANDED_IN]
-        _complete(SUBMISSIONS, others, "'mod/assign:view' and 'mod/assign:viewgrades' (or 'mod/assign:grade')")
+        empty = {warning.itemid for warning in answer.warnings if warning.warningcode == NOTHING_THERE}
+        others = [warning for warning in answer.warnings if warning.warningcode != NOTHING_THERE]
+        complete(SUBMISSIONS, others, "'mod/assign:view' and 'mod/assign:viewgrades' (or 'mod/assign:grade')")
         found = {
             one.assignmentid: {row.userid: submission_record(row) for row in one.submissions if row.userid}
             for one in answer.assignments
@@ -119,8 +119,8 @@ def submission_record(row: Submission) -> dict[str, Any]:
     }
 
 
-def _complete(function: str, warnings: Sequence[Warned], capabilities: str) -> None:
-    """Refuse an answer with warnings: it is not complete."""
+def complete(function: str, warnings: Sequence[Warned], capabilities: str) -> None:
+    """Refuse an answer with warnings: it is not complete; `capabilities` are those that may be missing."""
     if any(warning.warningcode in _NO_ACCESS for warning in warnings):
         raise AccessDenied(
             f"The Moodle account may not see all of what {function} tells.",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -12,7 +13,7 @@ import httpx
 from pydantic_core import from_json
 
 from adaptors.errors import AdaptorError, Maintenance, NoAnswer, NotSent, Retriable, Unexpected
-from adaptors.http import Answer, Http, retried
+from adaptors.http import Answer, Http, Streamed, retried
 from adaptors.limits import Limits
 from adaptors.moodle.errors import answer_error, exception_error, login_error
 from adaptors.moodle.names import Names
@@ -123,6 +124,28 @@ class MoodleClient:
         if len(results) < len(calls) and not isinstance(results[-1], AdaptorError):
             raise _misshapen(BATCH_FUNCTION, "fewer responses than requests")
         return results, reply.seconds
+
+    @asynccontextmanager
+    async def stream(self, function: str, path: str, headers: Mapping[str, str]) -> AsyncIterator[Streamed]:
+        """Post the token to a path of this Moodle and hand out the answer, whatever its status, as it comes.
+
+        Holds a slot until the body is read; once, without trying again.
+        """
+        if not self._token:
+            self._token = await self._fetch_token()
+        self.requests[function] += 1
+        async with self._pace.slot():
+            try:
+                form = {"token": self._token}
+                async with self._http.stream(function, path, data=form, headers=headers) as answer:
+                    self._pace.answered(function, answer.seconds)
+                    yield answer
+            except NotSent:
+                self._pace.failed(0.0)
+                raise
+            except NoAnswer:
+                self._pace.failed()
+                raise
 
     async def _paced(self, function: str, path: str, form: Mapping[str, str]) -> tuple[Answer, Any]:
         """Send when it is our turn, and let the pace learn from what comes back."""

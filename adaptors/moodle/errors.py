@@ -83,6 +83,10 @@ CAPABILITIES: Mapping[str, str] = {
     "core_course_get_courses_by_field": "'moodle/course:view'",
     "core_course_get_categories": "'moodle/category:viewhiddencategories'",
     "core_completion_get_activities_completion_status": "'report/progress:view'",
+    "mod_assign_list_participants": "'mod/assign:grade' or 'mod/assign:viewgrades'",
+    "mod_assign_get_submission_status": "'mod/assign:grade' or 'mod/assign:viewgrades'",
+    "mod_assign_save_grades": "'mod/assign:grade'",
+    "core_grading_get_definitions": "'mod/assign:grade'",
 }
 
 _WORD = re.compile(r"[a-z][a-z0-9_]{1,59}")
@@ -93,7 +97,7 @@ _PASSING = {
     "dbconnectionfailed",
     "storedfilecannotread",
 }
-_ABOUT_ONE_PERSON = {"invaliduser", "userdeleted", "usernotincourse", "usernotenroled"}
+_ABOUT_ONE_PERSON = {"invaliduser", "userdeleted", "usernotincourse", "usernotenroled", "suspended"}
 
 
 def answer_error(function: str, answer: Answer, *, now: float) -> AdaptorError | None:
@@ -151,6 +155,24 @@ def login_error(code: str) -> AdaptorError:
     if code in _DENIED:
         return _denied(code, about)
     return Unexpected(f"Moodle's login answers with the error '{code or 'without a code'}'.", **about)
+
+
+def file_error(operation: str, status: int, code: str) -> AdaptorError:
+    """Return the error for an answer of `webservice/pluginfile.php` that is no file but JSON, mostly with 200."""
+    code = _code(code)
+    about: dict[str, Any] = {"system": "Moodle", "operation": operation, "status": status, "code": code}
+    if code == "sitemaintenance":
+        return Maintenance("Moodle is in maintenance.", **about)
+    if code in _PASSING:
+        return NoAnswer(f"Moodle has trouble with its files or its database ({code}).", **about)
+    if code == "filenotfound":
+        return Refused("Moodle has no such file (any more).", **about)
+    if code == "accessexception":
+        remedy = f"Tick 'Can download files' in the service, under {_SERVICES} > External services > Edit."
+        return AccessDenied("Moodle gives no files to this account.", remedy=remedy, **about)
+    if code in _DENIED:
+        return _denied(code, about)
+    return Unexpected(f"Moodle gives an error in place of a file ('{code or 'without a code'}').", **about)
 
 
 def _code(text: object) -> str:

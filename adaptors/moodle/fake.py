@@ -29,6 +29,7 @@ from adaptors.moodle.fake_answers import (
 from adaptors.moodle.fake_assignments import ASSIGNMENT_FUNCTIONS
 from adaptors.moodle.fake_completion import COMPLETION_FUNCTIONS
 from adaptors.moodle.fake_enrolled import ENROLLED_USERS
+from adaptors.moodle.fake_files import PLAIN_FILES, file_error, serve_file
 from adaptors.moodle.fake_form import (
     Each,
     Fields,
@@ -39,7 +40,10 @@ from adaptors.moodle.fake_form import (
     read_form,
 )
 from adaptors.moodle.fake_functions import FUNCTIONS, Caller, Function
+from adaptors.moodle.fake_marking import WEB_FILES
+from adaptors.moodle.fake_marks import MARKING_FUNCTIONS
 from adaptors.moodle.fake_names import Wording
+from adaptors.moodle.fake_saves import SAVING_FUNCTIONS
 from adaptors.moodle.fake_site import FakeSite
 from adaptors.moodle.fake_templates import CAPABILITIES
 
@@ -64,9 +68,14 @@ _BATCH_TAKES = Fields(
         )
     }
 )
-_FUNCTIONS = (
-    FUNCTIONS | {"core_enrol_get_enrolled_users": ENROLLED_USERS} | COMPLETION_FUNCTIONS | ASSIGNMENT_FUNCTIONS
-)
+_FUNCTIONS = {
+    **FUNCTIONS,
+    "core_enrol_get_enrolled_users": ENROLLED_USERS,
+    **COMPLETION_FUNCTIONS,
+    **ASSIGNMENT_FUNCTIONS,
+    **MARKING_FUNCTIONS,
+    **SAVING_FUNCTIONS,
+}
 SERVED = (*_FUNCTIONS, BATCH)
 # Names that Moodle knows although no service here has them.
 _ELSEWHERE = frozenset({"core_user_create_users", "core_user_delete_users", "enrol_manual_enrol_users"})
@@ -121,6 +130,8 @@ class FakeMoodle:
         try:
             if path == LOGIN:
                 return self._login(self._parameters(request))
+            if path.startswith((f"{WEB_FILES}/", f"{PLAIN_FILES}/")):
+                return self._file(path, request)
             if path != REST:
                 return NOT_FOUND()
             return self._serve(self._parameters(request)) if self.site.web_services else FORBIDDEN()
@@ -178,6 +189,15 @@ class FakeMoodle:
             return self.account.login(self.site, form)
         except Refusal as refusal:
             return login_error(refusal.errorcode, refusal.message)
+
+    def _file(self, path: str, request: httpx.Request) -> httpx.Response:
+        self.calls.append((WEB_FILES, {"path": path, "range": request.headers.get("Range", "")}))
+        try:
+            self._strike(WEB_FILES)
+        except Refusal as refusal:
+            return file_error(refusal.errorcode, refusal.message)
+        response = serve_file(self.site, self.account, path, self._parameters(request), request)
+        return self._delayed(WEB_FILES, response)
 
     def _serve(self, parameters: dict[str, Any]) -> httpx.Response:
         answer = json_answer if parameters.pop("moodlewsrestformat", "") == "json" else xml_answer

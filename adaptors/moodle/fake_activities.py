@@ -67,6 +67,8 @@ class Activities:
     """Course and person, as Moodle's cron found it."""
     sections: dict[int, list[int]] = field(default_factory=dict)
     """Numbers of a course's sections; the first holds all activities."""
+    _own: dict[int, tuple[list[dict[str, Any]], int, dict[int, dict[str, Any]]]] = field(default_factory=dict)
+    """By assignment: the rows that are indexed, how many of them, and each person's own."""
     last_cmid: int = 0
     last_submission: int = 0
 
@@ -101,10 +103,11 @@ class Activities:
 
     def submit(self, cmid: int, user: int, time: int, **values: Any) -> None:
         """Hand something in, or change what was; `values` are keys of the row."""
-        rows = self.submissions[self.instance_of(cmid)]
-        row = next(
-            (row for row in rows if (row["userid"], row["groupid"]) == (user, values.get("groupid", 0))), None
-        )
+        instance, group = self.instance_of(cmid), values.get("groupid", 0)
+        rows = self.submissions[instance]
+        row = self.work_of(instance, user)
+        if group or not user:
+            row = next((row for row in rows if (row["userid"], row["groupid"]) == (user, group)), None)
         if row is None:
             self.last_submission += 1
             row = {
@@ -121,6 +124,22 @@ class Activities:
             }
             rows.append(row)
         row.update({"timemodified": time} | values)
+
+    def assignment(self, instance: int) -> Activity | None:
+        """Return an assignment by its number among the assignments."""
+        found = (one for each in self.by_course.values() for one in each.values() if one.module == "assign")
+        return next((one for one in found if one.instance == instance), None)
+
+    def work_of(self, instance: int, user: int) -> dict[str, Any] | None:
+        """Return somebody's own row for an assignment; rows are indexed as they come."""
+        rows = self.submissions[instance]
+        known, count, own = self._own.get(instance, ([], 0, {}))
+        if known is not rows or len(rows) < count:
+            count, own = 0, {}
+        for row in rows[count:]:
+            own.setdefault(row["userid"], row)
+        self._own[instance] = rows, len(rows), own
+        return own.get(user)
 
     def instance_of(self, cmid: int) -> int:
         """Return the number that an activity has among those of its kind."""

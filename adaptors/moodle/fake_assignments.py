@@ -9,6 +9,7 @@ from adaptors.moodle.fake_activities import Activity
 from adaptors.moodle.fake_completion import sees
 from adaptors.moodle.fake_form import Each, Fields, Value
 from adaptors.moodle.fake_functions import Caller, Function
+from adaptors.moodle.fake_marking import with_addresses
 
 _NOT_IN_COURSE = "User is not enrolled or does not have requested capability"
 
@@ -23,13 +24,13 @@ def assignments(
         row = caller.site.courses.get(number)
         visible = row is not None and (row["visible"] or caller.may("moodle/course:viewhiddencourses"))
         if row is not None and not includenotenrolledcourses:
-            warnings.append(_warning("course", number, "2", _NOT_IN_COURSE))
+            warnings.append(warning("course", number, "2", _NOT_IN_COURSE))
         elif row is None or not visible or not caller.may("moodle/course:view"):
             why = "Can't find data record in database table course." if row is None else "Not visible"
-            warnings.append(_warning("course", number, "1", f"No access rights in course context {why}"))
+            warnings.append(warning("course", number, "1", f"No access rights in course context {why}"))
         else:
             names = {name: caller.name(row[name]) for name in ("fullname", "shortname")}
-            found = [_row(caller, one) for one in _of_course(caller, number)]
+            found = [assignment_row(caller, one) for one in _of_course(caller, number)]
             modified = row.get("timemodified", 0)
             courses.append({"id": number, **names, "timemodified": modified, "assignments": found})
     return {"courses": courses, "warnings": warnings}
@@ -40,7 +41,7 @@ def _of_course(caller: Caller, course: int) -> Iterator[Activity]:
     return (one for one in sorted(found, key=lambda one: one.instance) if sees(caller, one))
 
 
-def _row(caller: Caller, activity: Activity) -> dict[str, Any]:
+def assignment_row(caller: Caller, activity: Activity) -> dict[str, Any]:
     """Return an assignment with the keys of Moodle 4.5."""
     row: dict[str, Any] = {
         "id": activity.instance,
@@ -72,7 +73,7 @@ def _row(caller: Caller, activity: Activity) -> dict[str, Any]:
         "markinganonymous": 0,
         "requiresubmissionstatement": 0,
         "preventsubmissionnotingroup": 0,
-        "configs": [],
+        "configs": [_setting("onlinetext"), _setting("file"), _setting("comments", "assignfeedback")],
         "intro": "",
         "introformat": 1,
         "introfiles": [],
@@ -84,7 +85,10 @@ def _row(caller: Caller, activity: Activity) -> dict[str, Any]:
 
 
 def submissions(caller: Caller, assignmentids: list[int], status: str, since: int, before: int) -> dict[str, Any]:
-    """Answer mod_assign_get_submissions; an assignment that is not there is not mentioned at all."""
+    """Answer mod_assign_get_submissions, without who has left the course, but for group assignments.
+
+    An assignment that is not there is not mentioned at all.
+    """
     site, found, warnings = caller.site, [], []
     by_instance = {
         one.instance: one
@@ -92,28 +96,40 @@ def submissions(caller: Caller, assignmentids: list[int], status: str, since: in
         for one in course.values()
         if one.module == "assign"
     }
-    graders = caller.may("mod/assign:grade") or caller.may("mod/assign:viewgrades")
     for number in assignmentids:
         activity = by_instance.get(number)
         if activity is None:
             continue
-        if not (graders and caller.may("moodle/course:view") and sees(caller, activity)):
-            warnings.append(_warning("assignment", number, "1", "No access rights in module context"))
+        if not (sees_work(caller) and caller.may("moodle/course:view") and sees(caller, activity)):
+            warnings.append(warning("assignment", number, "1", "No access rights in module context"))
             continue
+        people = site.members.get(activity.course, {})
+        is_team = bool(activity.settings.get("teamsubmission"))
         rows = [
-            row
+            with_addresses(row, site.url)
             for row in site.activities.submissions[number]
             if row["timemodified"] >= since
+            and (is_team or row["userid"] in people)
             and (not before or row["timemodified"] <= before)
             and status in ("", row["status"])
         ]
         found.append({"assignmentid": number, "submissions": rows})
         if not rows:
-            warnings.append(_warning("module", number, "3", "No submissions found"))
+            warnings.append(warning("module", number, "3", "No submissions found"))
     return {"assignments": found, "warnings": warnings}
 
 
-def _warning(item: str, number: int, code: str, message: str) -> dict[str, Any]:
+def _setting(plugin: str, subtype: str = "assignsubmission") -> dict[str, Any]:
+    return {"plugin": plugin, "subtype": subtype, "name": "enabled", "value": "1"}
+
+
+def sees_work(caller: Caller) -> bool:
+    """Tell whether the account may see what was handed in and graded; one of two rights is enough."""
+    return caller.may("mod/assign:grade") or caller.may("mod/assign:viewgrades")
+
+
+def warning(item: str, number: int, code: str, message: str) -> dict[str, Any]:
+    """Return one of the warnings in which Moodle hides what it leaves out."""
     return {"item": item, "itemid": number, "warningcode": code, "message": message}
 
 

@@ -103,7 +103,7 @@ def _row(caller: Caller, user: User, member: Member, asked: Options) -> dict[str
     if visible:
         row["groups"] = [group.member_row() for group in visible]
     row["roles"] = role_rows(member.roles)
-    if (not wanted or "enrolledcourses" in wanted) and (courses := _courses_of(caller, user.id)):
+    if (not wanted or "enrolledcourses" in wanted) and (courses := courses_of(caller, user.id)):
         row["enrolledcourses"] = courses
     if not wanted:
         return row
@@ -111,7 +111,7 @@ def _row(caller: Caller, user: User, member: Member, asked: Options) -> dict[str
     return {key: value for key, value in row.items() if key in shown}
 
 
-def _courses_of(caller: Caller, user: int) -> list[dict[str, Any]]:
+def courses_of(caller: Caller, user: int) -> list[dict[str, Any]]:
     """Return the courses somebody is active in, in the order of the course list."""
     site = caller.site
     rows = [site.courses[id_] for id_ in site.courses_of(user) if not site.members[id_][user].suspended]

@@ -44,7 +44,7 @@ def missing_record(table: str) -> Refusal:
 
 @dataclass(frozen=True)
 class Value:
-    """A scalar parameter: "int", "bool" or "text"; required when it has no default."""
+    """A scalar parameter: "int", "float", "bool" or "text"; required when it has no default."""
 
     kind: str
     default: Any = _REQUIRED
@@ -60,6 +60,10 @@ class Value:
             if text not in {"0", "1"}:
                 raise invalid_parameter()
             return text == "1"
+        if self.kind == "float":
+            if not re.fullmatch(r"-?[0-9]{1,15}(\.[0-9]{1,15})?", text):
+                raise invalid_parameter()
+            return float(text)
         if not re.fullmatch(r"0|-?[1-9][0-9]{0,18}", text):
             raise invalid_parameter()
         return int(text)
@@ -85,7 +89,8 @@ class Each:
 class Fields:
     """A structure with named parameters, and also the whole of a function's parameters."""
 
-    of: Mapping[str, Value | Each]
+    of: Mapping[str, Value | Each | Fields]
+    default: Any = _REQUIRED
 
     def clean(self, given: Any) -> dict[str, Any]:
         """Return all parameters by name; one that is unknown, or required and missing, is refused."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from adaptors.moodle.fake_activities import Activities
 from adaptors.moodle.fake_gradebook import Grade, Gradebook, Item
+from adaptors.moodle.fake_marking import Marking
 from adaptors.moodle.fake_people import ROLES, Group, Member, ProfileField, User
 from adaptors.moodle.fake_templates import EDITOR_COURSE_KEYS, SITE_INFO, category_row, course_row
 
@@ -39,6 +40,7 @@ class FakeSite:
     gradebooks: defaultdict[int, Gradebook] = field(default_factory=lambda: defaultdict(Gradebook))
     profile_fields: dict[str, ProfileField] = field(default_factory=dict)
     activities: Activities = field(default_factory=Activities)
+    marking: Marking = field(default_factory=Marking)
     _last: Counter[str] = field(default_factory=Counter, repr=False)
     _course_of_item: dict[int, int] = field(default_factory=dict, repr=False)
     _courses_of: defaultdict[int, set[int]] = field(default_factory=lambda: defaultdict(set), repr=False)
@@ -93,6 +95,7 @@ class FakeSite:
                 site.courses[row["id"]]["timemodified"] = row["timemodified"]
         for _, listed in answers.get("mod_assign_get_submissions", ()):
             site.activities.take_submissions(listed["assignments"])
+        site.marking.take(answers)
         for params, report in answers.get("core_completion_get_activities_completion_status", ()):
             site.activities.take_statuses(params, report["statuses"])
         site._last |= Counter(

@@ -54,7 +54,17 @@ ALIKE = {
     "core_enrol_get_users_courses__student",
     "core_enrol_get_users_courses__student_usercount_off",
     "mod_assign_get_assignments__course_includenotenrolled",
+    "mod_assign_get_grades__A1",
+    "mod_assign_get_grades__scale_A4",
+    "mod_assign_get_submission_status__A1_graded",
+    "mod_assign_get_submission_status__A1_none",
+    "mod_assign_get_submission_status__blind_A2",
+    "mod_assign_get_submissions__A1",
     "mod_assign_get_submissions__A1_status_submitted",
+    "mod_assign_get_submissions__nodraft_A3",
+    "mod_assign_get_user_flags__A6_workflow",
+    "mod_assign_list_participants__A1",
+    "mod_assign_list_participants__includeenrolments0",
     "mod_assign_get_submissions__many_with_unknown_and_empty",
     "mod_assign_get_submissions__team_A5",
 }
@@ -140,6 +150,13 @@ def _submissions_of_that_day(fake: FakeMoodle) -> None:
     rows[:] = [row for row in rows if row["timemodified"] < 1795298445]
 
 
+def _grades_of_that_day(fake: FakeMoodle) -> None:
+    """Take away what was graded after the answer was recorded."""
+    rows = fake.site.marking.grades[1]
+    for key in [key for key, row in rows.items() if row.timemodified >= 1795298445]:
+        del rows[key]
+
+
 def _suspended_account(fake: FakeMoodle) -> None:
     fake.site.users[3].suspended, fake.site.users[3].username = True, "svc_suspended"
 
@@ -162,6 +179,20 @@ def _get(path: str, form: dict[str, str]) -> httpx.Request:
     return httpx.Request("GET", f"https://moodle.example.org{path}", params=form)
 
 
+def _marked(fake: FakeMoodle) -> None:
+    """Add what no recorded list tells: comments, the first of two attempts, and the marking workflow."""
+    marking, activities = fake.site.marking, fake.site.activities
+    marking.earlier[1] = [
+        {**row, "attemptnumber": 0, "id": 16} for row in activities.submissions[1] if row["userid"] == 19
+    ]
+    first = marking.grade_row(1, 19, 0, 1795297688, 2)
+    first.grade, first.comment = 91.5, "<p>Well <strong>done</strong> &amp; more ñ</p>"
+    marking.grades[2][18, 0].comment = "<p>blind fb</p>"
+    marking.last_id = 51
+    for user, state in ((16, "readyforrelease"), (17, "released"), (18, "notmarked"), (19, "inmarking")):
+        marking.set_state(6, user, state)
+
+
 COMPLETION = "core_completion_get_activities_completion_status__"
 SITE_INFO = "error__core_webservice_get_site_info__"
 CASES = {
@@ -173,6 +204,11 @@ CASES = {
     "core_course_get_contents__C01": Case(_sections),
     "core_course_get_contents__big": Case(_sections),
     "core_enrol_get_users_courses__student": Case(_in_course_7),
+    "mod_assign_get_grades__A1_since_future": Case(_grades_of_that_day),
+    "mod_assign_get_submission_status__A1_graded": Case(_marked),
+    "mod_assign_get_submission_status__blind_A2": Case(_marked),
+    "mod_assign_get_user_flags__A6_workflow": Case(_marked),
+    "mod_assign_get_user_mappings__missing_revealidentities": _without("mod/assign:revealidentities"),
     "core_enrol_get_users_courses__student_usercount_off": Case(_in_course_7),
     "mod_assign_get_submissions__A1_since_future": Case(_submissions_of_that_day),
     "core_enrol_get_enrolled_users__identity_default_email_only": _site(showuseridentity=("email",)),

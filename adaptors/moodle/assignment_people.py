@@ -1,0 +1,154 @@
+"""The people of a course and of an assignment, as far as Moodle lets those who mark know them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from adaptors.errors import AccessDenied, Refused
+from adaptors.moodle.answers import PEOPLE, Person, checked
+from adaptors.moodle.assignment_answers import (
+    PARTICIPANTS,
+    MappingList,
+    MarkedAssignment,
+    MarkedCourse,
+    MarkedCourses,
+    Participant,
+)
+from adaptors.moodle.assignments import ASSIGNMENTS, NOTHING_THERE, complete
+from adaptors.moodle.client import MoodleClient
+from adaptors.moodle.normalise import looks_deleted
+from adaptors.moodle.sizes import BatchSize, Sizes
+from adaptors.moodle.streams import PROFILES, MoodleReader, Wanted
+
+LIST_PARTICIPANTS: Final = "mod_assign_list_participants"
+USER_MAPPINGS: Final = "mod_assign_get_user_mappings"
+_NAMES: Final = ("username", "firstname", "lastname", "fullname", "email")
+_PROFILES: Final = 100  # ids in one call
+
+
+@dataclass(frozen=True)
+class CoursePerson:
+    """Somebody, with roles by short name; what Moodle does not show is None.
+
+    `status` is active or suspended (this enrolment), and "not enrolled" for who handed something in and has left.
+    """
+
+    id: int
+    username: str | None = field(default=None, repr=False)
+    firstname: str | None = field(default=None, repr=False)
+    lastname: str | None = field(default=None, repr=False)
+    fullname: str | None = field(default=None, repr=False)
+    email: str | None = field(default=None, repr=False)
+    roles: tuple[str, ...] = ()
+    status: str = "active"
+
+
+@dataclass(frozen=True)
+class AssignmentPerson:
+    """Somebody who may submit, also before the first submission.
+
+    In blind marking `participant` is the number that stands for the person, `person` holds nothing but the id,
+    and is None when the account may not know whose work it is. `group` is the group that hands in together, 0 for
+    the one of those who are in no group or in several; None where everybody hands in alone. `submission` is
+    Moodle's word for the state of the work, "" before the first.
+    """
+
+    person: CoursePerson | None
+    participant: int | None = None
+    group: int | None = None
+    submission: str = ""
+
+
+def marking_sizes() -> Sizes:
+    """Return batch sizes for few, cheap fields, and room for all people of one course."""
+    return Sizes(page=BatchSize(500, ceiling=500), kept_rows=10**9)
+
+
+async def read_marked_course(client: MoodleClient, course_id: int) -> MarkedCourse:
+    """Read the assignments of a course (`mod_assign_get_assignments`); raises AccessDenied when it is not seen."""
+    answer = await client.call(ASSIGNMENTS, courseids=[course_id], includenotenrolledcourses=1)
+    listed = checked(MarkedCourses, ASSIGNMENTS, answer)
+    complete(ASSIGNMENTS, listed.warnings, "'mod/assign:view' and 'moodle/course:view'")
+    found = next((course for course in listed.courses if course.id == course_id), None)
+    if found is None:
+        raise Refused(f"Moodle has no course {course_id}.", system="Moodle", operation=ASSIGNMENTS, status=200)
+    return found
+
+
+async def read_people(client: MoodleClient, course_id: int, sizes: Sizes | None = None) -> dict[int, CoursePerson]:
+    """Read everybody in a course by id: two id lists, then pages (`core_enrol_get_enrolled_users`)."""
+    reader = MoodleReader(client, Wanted(user=frozenset(_NAMES), groups=False), sizes or marking_sizes())
+    roster = await reader.roster(course_id)
+    return {
+        member.id: _person(roster.users.get(member.id, {"id": member.id}), member.roles, member.status)
+        for member in roster
+    }
+
+
+async def read_strangers(client: MoodleClient, ids: Collection[int]) -> dict[int, CoursePerson]:
+    """Read people who are not in the course (`core_user_get_users_by_field`).
+
+    Who is deleted, or not shown to the account, has an id only.
+    """
+    found: dict[int, Person] = {}
+    queue = sorted(ids)
+    for start in range(0, len(queue), _PROFILES):
+        answer = await client.call(PROFILES, field="id", values=queue[start : start + _PROFILES])
+        found |= {one.id: one for one in checked(PEOPLE, PROFILES, answer) if not looks_deleted(one)}
+    rows = {one.id: one.model_dump(include={"id", *_NAMES}) for one in found.values()}
+    return {number: _person(rows.get(number, {"id": number}), (), "not enrolled") for number in queue}
+
+
+def _person(row: Mapping[str, Any], roles: Sequence[str], status: str) -> CoursePerson:
+    names = {name: row.get(name) or None for name in _NAMES}
+    return CoursePerson(row["id"], **names, roles=tuple(roles), status=status)
+
+
+async def read_participants(client: MoodleClient, assignment: MarkedAssignment) -> tuple[Participant, ...]:
+    """Read who may submit (`mod_assign_list_participants`, names left out)."""
+    answer = await client.call(LIST_PARTICIPANTS, assignid=assignment.id, groupid=0, filter="", onlyids=1)
+    return checked(PARTICIPANTS, LIST_PARTICIPANTS, answer)
+
+
+async def may_know_people(client: MoodleClient, assignment: MarkedAssignment) -> bool:
+    """Tell whether the account may know whose work is whose (`mod_assign_get_user_mappings`).
+
+    Moodle gives the real ids to everybody who marks; only this function asks for the right to reveal them.
+    """
+    if not assignment.hides_people:
+        return True
+    try:
+        answer = checked(
+            MappingList, USER_MAPPINGS, await client.call(USER_MAPPINGS, assignmentids=[assignment.id])
+        )
+    except AccessDenied as error:
+        if error.code == "accessexception":  # not in the service
+            return False
+        raise
+    return all(warning.warningcode == NOTHING_THERE for warning in answer.warnings)
+
+
+def assignment_people(
+    assignment: MarkedAssignment,
+    participants: Sequence[Participant],
+    people: Mapping[int, CoursePerson],
+    *,
+    known: bool,
+) -> list[AssignmentPerson]:
+    """Return the people of an assignment; `known`: whether the account may know them, see `may_know_people`."""
+    found = []
+    for one in participants:
+        person: CoursePerson | None = people.get(one.id) or CoursePerson(one.id, fullname=one.fullname or None)
+        if assignment.hides_people:
+            person = CoursePerson(one.id) if known else None
+        found.append(
+            AssignmentPerson(
+                person,
+                one.recordid if one.recordid > 0 else None,
+                one.groupid if assignment.teamsubmission else None,
+                one.submissionstatus,
+            )
+        )
+    return found

@@ -1,0 +1,207 @@
+"""Moodle assignments for programs: which there are, whose they are, what was handed in.
+
+`Desk` is where somebody sits who marks: one Moodle, one account. Its answers are the dataclasses of the modules
+assignment_people and assignment_work in adaptors/moodle, values of people whole; docs/assignments.md shows them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from urllib.parse import parse_qs, urlsplit
+
+from adaptors.moodle.answers import SiteInfo, checked
+from adaptors.moodle.assignment_answers import MarkedAssignment, MarkedCourse
+from adaptors.moodle.assignment_people import (
+    AssignmentPerson,
+    CoursePerson,
+    assignment_people,
+    marking_sizes,
+    may_know_people,
+    read_marked_course,
+    read_participants,
+    read_people,
+    read_strangers,
+)
+from adaptors.moodle.assignment_work import (
+    STATUSES,
+    Filter,
+    Handed,
+    WorkBook,
+    read_earlier,
+    read_work,
+    strangers,
+)
+from adaptors.moodle.client import BATCH_FUNCTION, MoodleClient
+from adaptors.moodle.sizes import Sizes
+from adaptors.moodle.streams import SITE_INFO
+from flows.errors import UsageError
+from flows.words import listed
+
+_NUMBER = re.compile(r"(?:(cmid|id):)?([1-9][0-9]{0,17})")
+_COURSE_PAGE, _ASSIGNMENT_PAGE = "/course/view.php", "/mod/assign/view.php"
+_WAYS = {"cmid": "the number in the address of its page (cmid)", "id": "Moodle's own number for it (id)"}
+
+
+@dataclass(frozen=True)
+class Found:
+    """An assignment, its course, and what the number was taken for: cmid, id, or both when they are equal."""
+
+    course: MarkedCourse
+    assignment: MarkedAssignment
+    taken_as: str
+
+    @property
+    def sentence(self) -> str:
+        """Return which assignment it is and how it was found, in a sentence."""
+        one = self.assignment
+        way = _WAYS.get(self.taken_as, "both its cmid and its id")
+        return (
+            f"Assignment '{one.name}' (cmid {one.cmid}, id {one.id}) of course {self.course.id}; taken as {way}."
+        )
+
+    def as_json(self) -> dict[str, object]:
+        """Return what says which assignment it is."""
+        one = self.assignment
+        numbers = {"id": one.id, "cmid": one.cmid, "course": self.course.id}
+        return {**numbers, "name": one.name, "taken_as": self.taken_as}
+
+
+@dataclass
+class Desk:
+    """Reads assignments with a client; `sizes` are those of the reads."""
+
+    client: MoodleClient
+    sizes: Sizes = field(default_factory=marking_sizes)
+    _site: SiteInfo | None = None
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self.client.close()
+
+    async def site(self) -> SiteInfo:
+        """Return who we are in Moodle and what the service can do, asked once."""
+        if self._site is None:
+            self._site = checked(SiteInfo, SITE_INFO, await self.client.call(SITE_INFO))
+        return self._site
+
+    async def batching(self) -> bool:
+        """Return whether many calls about single people fit into one request."""
+        return BATCH_FUNCTION in (await self.site()).function_names
+
+    async def course(self, course: str | int) -> MarkedCourse:
+        """Return a course with its assignments; `course` is its id or the address of its page."""
+        return await read_marked_course(self.client, course_number(self.client.url, str(course)))
+
+    async def find(self, course: str | int, assignment: str | int) -> Found:
+        """Return an assignment of a course by its cmid, its id or the address of its page.
+
+        `cmid:14` and `id:14` say which is meant. Raises UsageError when there is none, or when a number is the
+        cmid of one and the id of another.
+        """
+        return find_assignment(await self.course(course), self.client.url, str(assignment))
+
+    async def course_people(self, course: str | int) -> list[CoursePerson]:
+        """Return everybody in a course, by id; two id lists, then pages of 500."""
+        number = course_number(self.client.url, str(course))
+        people = await read_people(self.client, number, self.sizes)
+        return [people[one] for one in sorted(people)]
+
+    async def people(self, found: Found) -> list[AssignmentPerson]:
+        """Return who may submit to an assignment, also before the first submission.
+
+        In blind marking without names, and without ids unless the account may reveal identities.
+        """
+        assignment = found.assignment
+        participants = await read_participants(self.client, assignment)
+        known = await may_know_people(self.client, assignment)
+        people = {}
+        if not assignment.hides_people and participants:
+            people = await read_people(self.client, found.course.id, self.sizes)
+        return assignment_people(assignment, participants, people, known=known)
+
+    async def submissions(self, found: Found, wanted: Filter | None = None) -> list[Handed]:
+        """Return what was handed in, as wanted (default: the latest attempt of everybody, whatever its state)."""
+        assignment, wanted = found.assignment, wanted or Filter()
+        # Of an attempt that was begun anew the earlier one may be wanted, whatever the state of the latest.
+        asked = replace(wanted, statuses=frozenset()) if wanted.attempts else wanted
+        rows = await read_work(self.client, assignment, asked)
+        needs_people = assignment.teamsubmission or assignment.hides_people
+        participants = await read_participants(self.client, assignment) if needs_people and rows else ()
+        known = await may_know_people(self.client, assignment)
+        people: dict[int, CoursePerson] = {}
+        if rows and not assignment.hides_people:
+            people = await read_people(self.client, found.course.id, self.sizes)
+            if gone := strangers(rows, people):
+                people |= await read_strangers(self.client, gone)
+        book = WorkBook(assignment, people, participants, known=known)
+        if not wanted.attempts:
+            return book.handed(rows, wanted)
+        whom = book.asked_for(rows)
+        batching = await self.batching() if whom else False
+        earlier = await read_earlier(self.client, assignment, whom, batching)
+        answer: list[Handed] = []
+        for latest in book.handed(rows, Filter()):
+            if not wanted.statuses or latest.status in wanted.statuses:
+                answer.append(latest)
+            answer += book.earlier(latest, earlier.get(latest.id, ()), wanted)
+        return answer
+
+
+def checked_statuses(statuses: Iterable[str]) -> frozenset[str]:
+    """Return states of submissions; raises UsageError for one that Moodle does not have."""
+    found = frozenset(statuses)
+    if unknown := sorted(found - set(STATUSES)):
+        raise UsageError(f"There is no status {listed(unknown)}; there are {', '.join(STATUSES)}.")
+    return found
+
+
+def course_number(site_url: str, text: str) -> int:
+    """Return the id of a course from its number or the address of its page; raises UsageError."""
+    text = text.strip()
+    if "://" in text:
+        return _from_address(site_url, text, _COURSE_PAGE, "course")
+    if not _NUMBER.fullmatch(text) or ":" in text:
+        raise UsageError(f"{text!r} is no course: give its number, or the address of its page.")
+    return int(text)
+
+
+def find_assignment(course: MarkedCourse, site_url: str, text: str) -> Found:
+    """Return an assignment of a course; see `Desk.find`."""
+    text, way = text.strip(), ""
+    if "://" in text:
+        number, way = _from_address(site_url, text, _ASSIGNMENT_PAGE, "assignment"), "cmid"
+    else:
+        match = _NUMBER.fullmatch(text)
+        if match is None:
+            raise UsageError(f"{text!r} is no assignment: give its number, or the address of its page.")
+        number, way = int(match[2]), match[1] or ""
+    by_cmid = next((one for one in course.assignments if one.cmid == number and way != "id"), None)
+    by_id = next((one for one in course.assignments if one.id == number and way != "cmid"), None)
+    if by_cmid is not None and by_id is not None:
+        if by_cmid is by_id:
+            return Found(course, by_cmid, "both")
+        raise UsageError(
+            f"{number} is the cmid of '{by_cmid.name}' and the id of '{by_id.name}'. Give cmid:{number} for the "
+            f"first (the number in the address of its page), id:{number} for the second."
+        )
+    if by_cmid is not None:
+        return Found(course, by_cmid, "cmid")
+    if by_id is not None:
+        return Found(course, by_id, "id")
+    there = listed([f"{one.cmid} ('{one.name}')" for one in course.assignments]) or "none that the account sees"
+    raise UsageError(f"Course {course.id} has no assignment {text}. By cmid there are: {there}.")
+
+
+def _from_address(site_url: str, text: str, page: str, what: str) -> int:
+    """Return the number in the address of a page of the configured Moodle."""
+    parts, site = urlsplit(text), urlsplit(site_url)
+    if (parts.hostname, parts.path) != (site.hostname, f"{site.path.rstrip('/')}{page}"):
+        raise UsageError(
+            f"That is no address of {what} pages of {site_url}: they look like {site_url}{page}?id=14."
+        )
+    number = parse_qs(parts.query).get("id", [""])[0]
+    if not _NUMBER.fullmatch(number) or ":" in number:
+        raise UsageError(f"The address of the {what} has no number: it ends like {page}?id=14.")
+    return int(number)

@@ -1,0 +1,210 @@
+"""The commands of assignments as people type them: masked on the screen, whole in files, exit codes that tell."""
+
+from __future__ import annotations
+
+import csv
+import json
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adaptors.moodle.fake_marking import plugins
+from flows.assignments_csv import safe_cell
+from flows.assignments_list import as_html, is_blank, read_list, same_text
+from flows.errors import UsageError
+from tests.flows.terminal import Ended, Terminal
+
+
+class Marker:
+    """A terminal at the sandbox, with an assignment that two learners have handed in."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        self.terminal, self.folder = terminal, terminal.folder
+        site = terminal.box.site
+        self.course = terminal.box.courses["CHW-101"]
+        self.cmid = site.activities.set(self.course, "Report")
+        self.amina, self.brian, *_ = terminal.box.learners
+        instance = site.activities.instance_of(self.cmid)
+        for learner, name in ((self.amina, "=cmd.pdf"), (self.brian, "b.pdf")):
+            site.activities.submit(self.cmid, learner, site.now)
+            row = site.activities.submissions[instance][-1]
+            files = site.marking.add_files(330, row["id"], {name: b"%PDF"}, site.now)
+            row["plugins"] = plugins(files, "<p>Confidential</p>")
+
+    def run(self, command: str, *words: str, json_too: bool = False) -> Ended:
+        """Type a command of assignments about the report."""
+        more = ("--json",) if json_too else ()
+        return self.terminal.run("assignments", command, str(self.course), f"cmid:{self.cmid}", *words, *more)
+
+    def listed(self, rows: list[dict[str, Any]]) -> str:
+        """Write a list of feedback and return its path."""
+        path = self.folder / "feedback.json"
+        path.write_text(json.dumps(rows), "utf-8")
+        return str(path)
+
+
+@pytest.fixture
+def marker(terminal: Terminal) -> Marker:
+    """Give a terminal with something to mark."""
+    return Marker(terminal)
+
+
+def test_list(marker: Marker) -> None:
+    """Assignments are listed with both numbers."""
+    ended = marker.terminal.run("assignments", "list", str(marker.course))
+    assert (0, True) == (ended.code, "Report" in ended.out and str(marker.cmid) in ended.out)
+    found = marker.terminal.run("assignments", "list", str(marker.course), "--json").json
+    assert {"Report", "Home visits", "Referral quiz"} == {one["name"] for one in found["assignments"]}
+
+
+def test_users(marker: Marker) -> None:
+    """People of the course and of the assignment are there, their values masked; which number it was is said."""
+    course = marker.terminal.run("assignments", "users", str(marker.course), "--json").json
+    assert (13, None) == (len(course["people"]), course["assignment"])
+    ended = marker.run("users")
+    assert (0, False) == (ended.code, "Otieno" in ended.text or "amina.otieno" in ended.text)
+    assert "12 people." in ended.out
+    assert "taken as the number in the address of its page (cmid)" in ended.text
+    found = marker.run("users", json_too=True).json
+    assert ("Am***", "submitted", "cmid") == (
+        found["people"][0]["firstname"] if found["people"][0]["id"] == marker.amina else "Am***",
+        {one["id"]: one["submission"] for one in found["people"]}[marker.amina],
+        found["assignment"]["taken_as"],
+    )
+
+
+def test_submissions(marker: Marker) -> None:
+    """Names of files and texts are masked; a file for a spreadsheet has them whole and harmless."""
+    ended = marker.run("submissions")
+    assert (0, False, False) == (ended.code, "cmd" in ended.text, "Confidential" in ended.text)
+    found = marker.run("submissions", json_too=True).json
+    assert {"=c***", "b.***"} == {one["files"][0]["name"] for one in found["submissions"]}
+    path = marker.folder / "work.csv"
+    written = marker.run("submissions", "--csv", str(path), "--status", "submitted")
+    assert (0, 0o600) == (written.code, stat.S_IMODE(path.stat().st_mode))
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = {row["id"]: row for row in csv.DictReader(file)}
+    assert ("'=cmd.pdf", "<p>Confidential</p>", "Amina", "1") == tuple(
+        rows[str(marker.amina)][name] for name in ("files", "text", "firstname", "attempt")
+    )
+    again = marker.run("submissions", "--csv", str(path))
+    assert (2, True) == (again.code, "exists already" in again.text)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--status", "done"), "There is no status done"),
+        (("--since", "yesterday"), "'yesterday' is no time"),
+        (("--show-values",), "on a terminal only"),
+    ],
+)
+def test_wrong_words(marker: Marker, words: tuple[str, ...], said: str) -> None:
+    """What cannot be understood is wrong usage, and says what can."""
+    ended = marker.run("submissions", *words)
+    assert (2, True) == (ended.code, said in ended.text)
+
+
+def test_times(marker: Marker) -> None:
+    """A day is taken whole, in UTC."""
+    assert 2 == len(marker.run("submissions", "--since", "2026-11-21", json_too=True).json["submissions"])
+    assert 2 == len(marker.run("submissions", "--before", "2026-11-22", json_too=True).json["submissions"])
+    assert 0 == len(marker.run("submissions", "--before", "2026-11-20", json_too=True).json["submissions"])
+
+
+def test_download(marker: Marker) -> None:
+    """Files come into a folder; a second time nothing is fetched; the object names no person's file."""
+    folder = marker.folder / "work"
+    first = marker.run("download", "--to", str(folder))
+    assert (0, True) == (first.code, "2 files downloaded" in first.text)
+    again = marker.run("download", "--to", str(folder), json_too=True).json
+    assert ({"unchanged": 2}, "completed") == (again["files"], again["state"])
+    assert "cmd" not in json.dumps(again)
+    small = marker.run("download", "--to", str(marker.folder / "b"), "--max-total", "1")
+    assert 0 == small.code
+    assert 2 == marker.run("download").code
+
+
+def test_feedback(marker: Marker) -> None:
+    """Who is told and who is not is said by id; exit code 1 when somebody could not be."""
+    source = marker.listed([{"extId": marker.amina, "text": "Well done"}, {"extId": 999, "text": "x"}])
+    dry = marker.run("feedback", "--from", source, "--dry-run", json_too=True)
+    assert ({"would_store": 1, "refused": 1}, True, 1) == (dry.json["counts"], dry.json["dry_run"], dry.code)
+    ended = marker.run("feedback", "--from", source)
+    assert 1 == ended.code
+    assert "Feedback: 1 stored, 1 refused." in ended.text
+    assert "1 × unknown_person: nobody in this course has this number. Ids: 999." in ended.text
+    fine = marker.run("feedback", "--from", marker.listed([{"extId": marker.amina, "text": "Well done"}]))
+    assert (0, True) == (fine.code, "1 there already" in fine.text)
+    assert "Well done" not in fine.text + ended.text
+    assert 2 == marker.run("feedback", "--from", source, "--as", "names").code
+    assert 1 == marker.run("feedback", "--from", str(marker.folder / "nothing.csv")).code
+
+
+# --- lists --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.csv", 'extId,text,grade\n16,Good,70.5\n17,"Two\nlines",\n'),
+        ("a.csv", '\ufeffID;Feedback;Points\r\n16;Good;70.5\r\n17;"Two\nlines";\r\n'),
+        ("a.csv", 'userid\ttext\tgrade\tname\n16\tGood\t70.5\tx\n17\t"Two\nlines"\t\ty\n'),
+        ("a.json", '[{"extId": 16, "text": "Good", "grade": 70.5}, {"extId": "17", "text": "Two\\nlines"}]'),
+        (
+            "a.json",
+            '{"feedback": [{"extId": 16.0, "text": "Good", "grade": "70.5"}, {"id": 17, "text": "Two\\nlines"}]}',
+        ),
+    ],
+)
+def test_lists_as_people_write_them(tmp_path: Path, name: str, text: str) -> None:
+    """Commas, semicolons, tabs, a byte-order mark, other names of columns, JSON with and without a frame."""
+    (tmp_path / name).write_text(text, "utf-8", newline="")
+    found = read_list(tmp_path / name)
+    assert [("16", "Good", "70.5"), ("17", "Two\nlines", "")] == [(o.ext_id, o.text, o.grade) for o in found]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("a.csv", "name,text\nAmina,x\n", "no column extId"),
+        ("a.csv", "extId,words\n1,x\n", "no column text"),
+        ("a.csv", 'extId,text\n1,"x\n', "broken near row"),
+        ("a.csv", "extId,text\n1\n", "Entry 1 of the list has no text"),
+        ("a.csv", b"extId,text\n1,\xff\n", "not in UTF-8"),
+        ("a.json", "{", "is no JSON"),
+        ("a.json", "{}", "holds no list"),
+        ("a.json", "[1]", "Entry 1 of the list is no object"),
+        ("a.json", '[{"text": "x"}]', "Entry 1 of the list has no extId"),
+    ],
+)
+def test_broken_lists(tmp_path: Path, name: str, text: str | bytes, said: str) -> None:
+    """The row is named, what stands in it is not repeated."""
+    (tmp_path / name).write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(UsageError, match=said) as raised:
+        read_list(tmp_path / name)
+    assert "Amina" not in str(raised.value)
+
+
+def test_plain_text_as_html() -> None:
+    """What was typed is shown as typed; nothing in it becomes a tag."""
+    assert "<p>a &lt;b&gt; &amp; &quot;c&quot;<br />d</p><p>e</p>" == as_html('\na <b> & "c"\r\nd\n \n\ne\n')
+
+
+def test_same_texts() -> None:
+    """Texts are the same when they say the same, whatever a site made of the tags; blank ones are not."""
+    assert same_text("<p>a<br />b &amp; c</p>", "<p>a<br>b &#38; c</p>\n")
+    assert not same_text("<p>a</p>", "<p>b</p>")
+    assert not same_text("<p></p>", "<p> </p>")
+    assert is_blank("<p>&nbsp;</p>", is_html=True)
+    assert not is_blank("<p><img src='x'></p>", is_html=True)
+    assert is_blank(" \n", is_html=False)
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "\tx", "\rx"])
+def test_cells_are_no_formulas(text: str) -> None:
+    """A text that a spreadsheet would run gets an apostrophe; numbers stay numbers."""
+    assert f"'{text}" == safe_cell(text)
+    assert "-1" == safe_cell(-1)
