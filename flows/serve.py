@@ -121,11 +121,7 @@ class Serving:
         env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(PROGRAM), env.get("PYTHONPATH", "")]))
         program = [
             sys.executable,
-            "-m",
-            "prefect",
-            "server",
-            "start",
-            "--host",
+            *["-m", "prefect", "server", "start", "--host"],
             plan.host,
             "--port",
             str(plan.port),

@@ -10,7 +10,6 @@ import json
 import os
 import signal
 import sys
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -81,22 +80,20 @@ async def tidy_up(client: PrefectClient, ids: Sequence[UUID], now: datetime) -> 
 
     Only one `serve` is at work in a folder, so none of these runs is alive.
     """
-    for run in await _runs(client, ids, {"state": {"type": {"any_": LEFT}}}):
-        message = "The program was stopped in the middle of this run. The next run catches up."
-        await client.set_flow_run_state(run.id, Crashed(message=message), force=True)
-    missed = defaultdict[UUID | None, list[FlowRun]](list)
     overdue = {"state": {"type": {"any_": [StateType.SCHEDULED]}}, "expected_start_time": {"before_": now}}
-    for run in await _runs(client, ids, overdue):
-        missed[run.deployment_id].append(run)
-    for runs in missed.values():
-        for run in sorted(runs, key=lambda run: str(run.expected_start_time))[:-1]:
+    for number in ids:
+        for run in await _runs(client, number, {"state": {"type": {"any_": LEFT}}}):
+            message = "The program was stopped in the middle of this run. The next run catches up."
+            await client.set_flow_run_state(run.id, Crashed(message=message), force=True)
+        missed = [run for run in await _runs(client, number, overdue) if run.auto_scheduled]
+        for run in sorted(missed, key=lambda run: str(run.expected_start_time))[:-1]:
             message = "Nothing was running at that time; one run makes up for all."
             await client.set_flow_run_state(run.id, Cancelled(name="Skipped", message=message), force=True)
 
 
-async def _runs(client: PrefectClient, ids: Sequence[UUID], wanted: dict[str, object]) -> list[FlowRun]:
-    """Return runs of our deployments by state and time."""
-    found = FlowRunFilter.model_validate({"deployment_id": {"any_": [*ids]}, **wanted})
+async def _runs(client: PrefectClient, number: UUID, wanted: dict[str, object]) -> list[FlowRun]:
+    """Return runs of a deployment by state and time."""
+    found = FlowRunFilter.model_validate({"deployment_id": {"any_": [number]}, **wanted})
     return await client.read_flow_runs(flow_run_filter=found, limit=PAGE)
 
 

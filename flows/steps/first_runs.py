@@ -46,8 +46,12 @@ async def ask_before_first_runs(run: Run, look: Look, *, some_courses: bool) -> 
     run.mappings = [mapping for mapping in run.mappings if mapping not in left]
     if not left:
         return
-    asked = await ask(run.world, creates, left) if not some_courses else {}
-    message = " ".join([*stops.values(), *grown.values(), first_run(asked).message if asked else _OF_SOME])
+    unseen = [
+        m for m in left if m.name not in agreed or m.name in grown
+    ]  # the others only wait for existing cases
+    asked = await ask(run.world, creates, unseen) if unseen and not some_courses else {}
+    approve = first_run(asked).message if asked else _OF_SOME
+    message = " ".join([*stops.values(), *grown.values(), *([approve] if unseen else [])])
     if not run.mappings:
         _show(run.result, seen)
         raise Waiting(message)
