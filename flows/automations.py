@@ -32,7 +32,14 @@ from flows.nudges import DEAD, DEAD_AFTER, ENDED, HEARTBEAT, RUN, TAG, TEST, Nud
 from flows.settings import Settings
 
 PREFIX = "moodle-commcare: "
-OURS = "moodle-commcare"  # the tag of our automations, and how the names of our blocks begin
+OURS = "moodle-commcare"  # the tag of our automations
+BLOCKS = {
+    "NUDGE_WEBHOOK_URL": "moodle-commcare-webhook",
+    "NUDGE_SLACK_URL": "moodle-commcare-slack",
+    "NUDGE_MAIL_URL": "moodle-commcare-mail",
+}
+"""The names of our blocks, by the setting whose address each keeps."""
+
 LIFE = "dead run"
 UNDONE = "Installed by `moodle-commcare automations install`, which undoes changes made here, but for a pause."
 ANSWER_S = 30.0  # how long a test waits for Prefect to say what became of it
@@ -267,8 +274,8 @@ async def _places(client: PrefectClient, settings: Settings) -> list[Place]:
         made.append(("NUDGE_MAIL_URL", SlackWebhook(url=SecretStr(_plain(address)))))
     places = []
     for setting, block in made:
-        name = f"{OURS}-{setting.split('_')[1].lower()}"
-        places.append(Place(setting, name, await block.save(name, overwrite=True, client=client)))
+        number = await block.save(BLOCKS[setting], overwrite=True, client=client)
+        places.append(Place(setting, BLOCKS[setting], number))
     if settings.nudge_block:
         places.append(Place("NUDGE_BLOCK", settings.nudge_block, await _found(client, settings.nudge_block)))
     return places
@@ -302,14 +309,14 @@ async def _found(client: PrefectClient, slug: str) -> UUID:
 
 
 async def _drop_blocks(client: PrefectClient, keep: set[str]) -> None:
-    """Delete our blocks of addresses that are no longer used."""
-    for block in await client.read_block_documents():
-        if (block.name or "").startswith(f"{OURS}-") and block.name not in keep:
+    """Delete our blocks of addresses that are no longer used; those that people made are theirs."""
+    for block in await client.read_block_documents(include_secrets=False):
+        if block.name in BLOCKS.values() and block.name not in keep:
             await client.delete_block_document(block.id)
 
 
 async def _answers(client: PrefectClient, test: Automation, since: datetime, patience: float) -> list[str]:
-    """Wait until Prefect has told of each action of the test how it went; "" is no answer."""
+    """Wait until Prefect has told of each action of the test how it went, and return that in their order."""
     found: dict[int, str] = {}
     waited = 0.0
     while len(found) < len(test.actions) and waited < patience:

@@ -147,7 +147,7 @@ async def _run(options: Options, log: Logger | LoggerAdapter[Logger]) -> Result:
             follower.end(run_line(result))
         status = None if options.preview else await look_back(world, settings, log)
         if not options.preview:
-            await tell_nudges(world, settings.nudge_problems)
+            await tell_nudges(world, settings.nudge_problems, result.state)
     finally:
         await world.close()
     await publish(run_artifacts(site, result, status) if status else look_artifacts(site, result), log)

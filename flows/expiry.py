@@ -32,9 +32,10 @@ class Expiry:
         left = self.left(today)
         if left is None or self.day is None:
             return ""
-        when = f"in {numbered(left, 'day')}" if left > 0 else "today" if left == 0 else "in the past"
+        when = f"{self.day}, in {numbered(left, 'day')}" if left > 0 else f"{self.day}, today"
+        what = f"stops working on {when}" if left >= 0 else f"should have stopped working on {self.day}"
         return (
-            f"{self.setting} stops working on {self.day}, {when}: make a new one ({self.screen}), and give it in "
+            f"{self.setting} {what}: make a new one ({self.screen}), and give it in "
             f"{self.setting} and its last day in {self.setting}_EXPIRES."
         )
 

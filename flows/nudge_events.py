@@ -7,13 +7,18 @@ from prefect.events import emit_event
 from flows.expiry import ending_soon
 from flows.nudges import EXPIRY, PROBLEMS
 from flows.problems import list_problems
+from flows.result import RunState
 from flows.world import World
 
 
-async def tell_nudges(world: World, problems: int) -> None:
-    """Send the events that nudges wait for; more listed problems than `problems` are worth one."""
+async def tell_nudges(world: World, problems: int, state: RunState) -> None:
+    """Send the events that nudges wait for; more listed problems than `problems` are worth one.
+
+    After a run that failed nothing is counted: it found nothing new, and maybe its books cannot be read.
+    """
     tell_expiries(world)
-    await tell_problems(world, problems)
+    if state != RunState.FAILED:
+        await tell_problems(world, problems)
 
 
 def tell_expiries(world: World) -> None:

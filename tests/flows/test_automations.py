@@ -25,7 +25,7 @@ from prefect.server.events.schemas.events import ReceivedEvent
 from prefect.server.utilities.user_templates import render_user_template, validate_user_template
 
 from adaptors.serve import LocalServer
-from flows.automations import SENT, automations, install, installed, remove, send_test
+from flows.automations import BLOCKS, SENT, automations, install, installed, remove, send_test
 from flows.clock import SystemClock
 from flows.deployed import sync
 from flows.errors import UsageError
@@ -279,7 +279,7 @@ async def test_installed_twice_is_installed_once(prefect_folder: Path) -> None:
     await remove()
     assert [] == await installed()
     async with get_client() as client:
-        assert [] == [one.name for one in await client.read_block_documents() if "commcare" in (one.name or "")]
+        assert [] == [one.name for one in await client.read_block_documents() if one.name in BLOCKS.values()]
 
 
 @marked
@@ -324,7 +324,7 @@ async def test_a_token_that_ends_and_many_problems_are_told(
         place.sandbox.site.update_user(learner, phone1="no number at all")
     with tags(TAG):
         state = await sync(return_state=True)
-    assert "MOODLE_TOKEN stops working on 2020-01-31, in the past: make a new one" in (state.message or "")
+    assert "MOODLE_TOKEN should have stopped working on 2020-01-31: make a new one" in (state.message or "")
     assert "MOODLE_TOKEN_EXPIRES" in (await webhook.subject("MOODLE_TOKEN stops working on 2020-01-31"))["body"]
     assert "3 problems are listed" in (await webhook.subject("3 problems are listed"))["body"]
     await remove()
@@ -354,10 +354,12 @@ async def test_a_block_of_somebody_else(prefect_folder: Path) -> None:
     for slug, words in (("slack-webhook/nobody", "has no such block"), ("nonsense/ops", "has no such block")):
         with pytest.raises(UsageError, match=words):
             await install(settings(NUDGE_WEBHOOK_URL="", NUDGE_BLOCK=slug))
-    await CustomWebhookNotificationBlock(name="ops", url="https://chat.example.org/x").save("ops")
+    await CustomWebhookNotificationBlock(name="ops", url="https://chat.example.org/x").save("moodle-commcare-ops")
     await Secret(value="x").save("word")
     with pytest.raises(UsageError, match="cannot send notifications"):
         await install(settings(NUDGE_WEBHOOK_URL="", NUDGE_BLOCK="secret/word"))
-    _, places = await install(settings(NUDGE_WEBHOOK_URL="", NUDGE_BLOCK="custom-webhook/ops"))
+    _, places = await install(settings(NUDGE_WEBHOOK_URL="", NUDGE_BLOCK="custom-webhook/moodle-commcare-ops"))
     assert ["NUDGE_BLOCK"] == [one.setting for one in places]
     await remove()
+    async with get_client() as client:  # what somebody made is not ours to delete
+        assert await client.read_block_document_by_name("moodle-commcare-ops", "custom-webhook")

@@ -50,7 +50,7 @@ def test_nobody_has_said() -> None:
         ("2026-12-13", "note", "MOODLE_TOKEN stops working on 2026-12-13, in 14 days"),
         ("2026-11-30", "note", "MOODLE_TOKEN stops working on 2026-11-30, in 1 day"),
         ("2026-11-29", "note", "MOODLE_TOKEN stops working on 2026-11-29, today"),
-        ("2026-11-01", "note", "MOODLE_TOKEN stops working on 2026-11-01, in the past"),
+        ("2026-11-01", "note", "MOODLE_TOKEN should have stopped working on 2026-11-01"),
     ],
 )
 def test_what_was_said(said: str, level: str, what: str) -> None:
@@ -105,5 +105,5 @@ async def test_a_run_says_it(make_lab: Callable[..., Lab], monkeypatch: pytest.M
 def test_the_check_shows_it(terminal: Terminal) -> None:
     """In the list, with the level of a note."""
     terminal.env |= {"MOODLE_TOKEN_EXPIRES": "2020-01-31"}
-    assert ["note Settings MOODLE_TOKEN stops working on 2020-01-31, in the past"] == not_well(terminal)
+    assert ["note Settings MOODLE_TOKEN should have stopped working on 2020-01-31"] == not_well(terminal)
     assert "ok Settings COMMCARE_API_KEY never ends" in findings(terminal)
