@@ -52,6 +52,7 @@ class Pace:
         self._system, self._clock, self._limits = system, clock, limits
         self._slots = slots
         self._pause = pause
+        self._parts = 1
         self._circuit = Circuit(system, clock, alive)
         self._busy = 0
         self._resting: list[float] = []  # when each slot is free again that has worked its share
@@ -63,6 +64,22 @@ class Pace:
     def slots(self) -> int:
         """Return how many requests may be in flight now."""
         return self._slots.value
+
+    @property
+    def most_parts(self) -> int | None:
+        """Return into how many parts the limits can be shared without anybody going beyond them; None: any."""
+        limits = [limit for limit in (self._limits.at_once, self._limits.per_minute) if limit is not None]
+        return min(limits, default=None)
+
+    def share(self, parts: int) -> None:
+        """Keep to one of so many equal parts of the limits: other processes have the other parts."""
+        self._parts = max(1, parts)
+        self._slots.share(self._parts)
+
+    @property
+    def _per_minute(self) -> int | None:
+        most = self._limits.per_minute
+        return None if most is None else max(1, most // self._parts)
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[None]:
@@ -119,8 +136,8 @@ class Pace:
         while self._starts and self._starts[0] <= now - MINUTE:
             self._starts.popleft()
         wait = self._not_before - now
-        if self._limits.per_minute is not None and len(self._starts) >= self._limits.per_minute:
-            wait = max(wait, self._starts[0] + MINUTE - now)
+        if self._per_minute is not None and len(self._starts) >= self._per_minute:
+            wait = max(wait, self._starts[-self._per_minute] + MINUTE - now)
         return wait
 
     def _refuse_quiet_hours(self) -> None:

@@ -49,7 +49,7 @@ class Slots:
 
     def __init__(self, *, start: int, ceiling: int, floor: int = 1, careful: bool = True) -> None:
         self.value = min(start, ceiling)
-        self._floor, self._ceiling = floor, ceiling
+        self._floor, self._ceiling, self._most = floor, ceiling, ceiling
         self._careful = careful
         self._history: dict[Kind, deque[float]] = defaultdict(lambda: deque(maxlen=MEMORY))
         self._at: dict[int, dict[Kind, deque[float]]] = defaultdict(lambda: defaultdict(lambda: deque(maxlen=40)))
@@ -79,6 +79,12 @@ class Slots:
         if self.value > self._floor:
             self._step_down(max(self._floor, self.value // 2), busy)
         self._window, self._full = [], 0
+
+    def share(self, parts: int) -> None:
+        """Keep to one of so many equal parts of what may be in flight; others have the other parts."""
+        self._ceiling = max(self._floor, self._most // parts)
+        if self.value > self._ceiling:
+            self._move(self._ceiling, 0)
 
     def _judge(self, busy: int) -> None:
         """Go up, down or stay at the end of a window; one in which slots stood empty tells only of trouble."""

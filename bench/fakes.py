@@ -46,11 +46,11 @@ class Fakes:
 
 
 @contextmanager
-def serving(load: Load, *, slow: bool = False) -> Iterator[Fakes]:
-    """Serve a site of this size and an empty project space; the books are in a folder that vanishes with them."""
+def serving(load: Load, *, slow: bool = False, cores: int = 2) -> Iterator[Fakes]:
+    """Serve a site of this size (slow: with so many cores) and an empty project space; the books go with them."""
     here, there = multiprocessing.Pipe()
     context = multiprocessing.get_context("spawn")
-    process = context.Process(target=_serve, args=(load, slow, there), daemon=True)
+    process = context.Process(target=_serve, args=(load, cores * slow, there), daemon=True)
     process.start()
     try:
         with tempfile.TemporaryDirectory() as folder:
@@ -75,14 +75,14 @@ def _ours(folder: Path) -> dict[str, str]:
     }
 
 
-def _serve(load: Load, slow: bool, pipe: Connection) -> None:
+def _serve(load: Load, cores: int, pipe: Connection) -> None:
     """Be the other process: build, serve, and do what is asked until told to stop."""
     site = make_site(load)
     project = FakeProject(keep_forms=False)
     project.add_group(OWNER)
     moodle = FakeMoodle(site)
     commcare = FakeCommCare(project, domain=DOMAIN, username=USERNAME, api_key=API_KEY)
-    handler: Any = SlowMoodle(moodle) if slow else moodle
+    handler: Any = SlowMoodle(moodle, cores=cores) if cores else moodle
     with LocalServer(handler) as moodle_server, LocalServer(commcare) as commcare_server:
         site.url = moodle_server.url
         pipe.send(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
@@ -20,21 +20,47 @@ from flows.open import open_preview, open_world
 from flows.preview import Preview, preview
 from flows.progress import shown_progress
 from flows.result import Result
+from flows.round import sync_round
 from flows.settings import Settings
+from flows.shard import require_same_clock, sync_free_shards
 from flows.show import finding_json, show_finding, show_plan, show_verdict
 from flows.sync import Options
 from flows.sync import sync as sync_once
+from flows.world import Progress, World
 
 
-def run_once(settings: Settings, options: Options) -> Result:
-    """Open the world, run once with progress on standard error, close it; raises Stopped after a signal."""
+def run_once(settings: Settings, options: Options, shards: int = 1) -> Result:
+    """Open the world, run once with progress on standard error, close it; raises Stopped after a signal.
 
+    With more than one shard it opens a round: other machines may do the others with `run_shards`.
+    """
+
+    async def once(world: World, progress: Progress) -> Result:
+        if shards == 1:
+            return await sync_once(world, options, progress)
+        await require_same_clock(world)
+        return await sync_round(world, options, shards, progress=progress)
+
+    return _run(settings, once)
+
+
+def run_shards(settings: Settings, wait: float) -> Result:
+    """Do what is free of the round under way, in the same manner; waits so many seconds for one to begin."""
+
+    async def shards(world: World, progress: Progress) -> Result:
+        await require_same_clock(world)
+        return await sync_free_shards(world, progress, wait=wait)
+
+    return _run(settings, shards)
+
+
+def _run(settings: Settings, work: Callable[[World, Progress], Awaitable[Result]]) -> Result:
     async def run() -> Result:
         with stoppable(asyncio.current_task(), "Stopping; what is under way is finished first."):
             world = open_world(settings)
             try:
                 with shown_progress() as progress:
-                    result = await sync_once(world, options, progress)
+                    result = await work(world, progress)
                 await look_back(world, settings)
                 return result
             finally:
@@ -73,7 +99,7 @@ def run_preview(settings: Settings, options: Options, limit: int) -> Preview:
     return asyncio.run(run())
 
 
-def run_approved(settings: Settings, options: Options, result: Result) -> Result:
+def run_approved(settings: Settings, options: Options, result: Result, shards: int = 1) -> Result:
     """Show the plan of a first run and run it when somebody says yes; else the command ends as it is.
 
     A plan that a run would stop at comes back as it is: it cannot be agreed to.
@@ -84,7 +110,7 @@ def run_approved(settings: Settings, options: Options, result: Result) -> Result
     if not typer.confirm("CommCare's API cannot delete cases: what is created stays. Go ahead?"):
         say("Nothing was sent.")
         raise typer.Exit(result.state.exit_code)
-    return run_once(settings, replace(options, yes=True))
+    return run_once(settings, replace(options, yes=True), shards)
 
 
 async def run_check(settings: Settings, as_json: bool) -> list[str]:

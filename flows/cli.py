@@ -17,6 +17,7 @@ from flows.cli_mappings import mappings_app
 from flows.cli_match import match_app
 from flows.cli_problems import audit, problems_app
 from flows.cli_serve import serve
+from flows.cli_shards import Shards, shard
 from flows.cli_state import person_app, state_app
 from flows.cli_status import metrics, status
 from flows.endings import FAILED, NAME, OK, POSTPONED, command, fail, plain_endings, print_json, say, wrapped
@@ -62,6 +63,7 @@ for name, answer in ANSWERS.items():
     app.command(name)(answer)
 app.command()(receiver)
 app.command()(drain)
+app.command()(shard)
 
 
 @app.command()
@@ -179,6 +181,7 @@ def sync(
             "--rekey", help="Let this mapping make all its cases anew, under other keys; may be repeated."
         ),
     ] = None,
+    shards: Shards = 1,
     env_file: EnvFile = ENV_FILE,
     as_json: AsJson = False,
 ) -> None:
@@ -190,9 +193,9 @@ def sync(
     stopped = "Stopped. What was not finished is found again by the next run."
     with plain_endings(as_json, stopped=stopped):
         settings = read_settings(env_file)
-        result = run_once(settings, options)
+        result = run_once(settings, options, shards)
         if result.plan and not as_json and sys.stdin.isatty():
-            result = run_approved(settings, options, result)
+            result = run_approved(settings, options, result, shards)
         _report(result, as_json)
 
 

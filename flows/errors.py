@@ -15,6 +15,14 @@ class Overlap(Exception):
     """Another run holds the lease: this one is postponed."""
 
 
+class Unfinished(Exception):
+    """Part of a run that several machines share did not end well; `state` says how serious that is."""
+
+    def __init__(self, sentence: str, state: str) -> None:
+        super().__init__(sentence)
+        self.state = state
+
+
 class NotRead(Exception):
     """A look at Moodle came to nothing; `code` is the exit code that the command ends with."""
 

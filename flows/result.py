@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -74,6 +75,8 @@ class Result:
     refused_rows: int = 0
     passed_over: list[int] = field(default_factory=list)
     """Courses that hints were about and that are not selected."""
+    shards: list[dict[str, Any]] = field(default_factory=list)
+    """The parts of a run that several workers shared: number, state, courses, seconds, how often it was begun."""
     worrying: int = 0
     """Records held back for another reason than a parent that is still to come, or a person's word."""
     undecided: int = 0
@@ -97,6 +100,26 @@ class Result:
         if message and message not in self.messages:
             self.messages.append(message)
 
+    def take_over(self, other: Result) -> None:
+        """Add what a shard of the same run did; see `add_requests` for its requests."""
+        self.courses |= other.courses
+        for case_type, counts in other.cases.items():
+            mine = vars(self.of(case_type))
+            mine.update({name: mine[name] + count for name, count in vars(counts).items()})
+        self.reasons.update(other.reasons)
+        for mapping, edits in other.edits.items():
+            edit = self.edits.setdefault(mapping, {})
+            edit["retired"] = dict(Counter(edit.get("retired", {})) + Counter(edits["retired"]))
+        self.refused_rows += other.refused_rows
+        self.worrying += other.worrying
+        self.worse(other.state)
+        self.messages += [message for message in other.messages if message not in self.messages]
+
+    def add_requests(self, made: Mapping[str, Mapping[str, int]]) -> None:
+        """Add requests that another process made."""
+        for system, kinds in made.items():
+            self.requests[system] = dict(Counter(self.requests[system]) + Counter(kinds))
+
     def as_json(self) -> dict[str, Any]:
         """Return the object that `--json` prints."""
         return {
@@ -116,6 +139,7 @@ class Result:
             "not_due": self.not_due,
             **({"passed_over": self.passed_over} if self.passed_over else {}),
             **({"plan": self.plan} if self.plan else {}),
+            **({"shards": self.shards} if self.shards else {}),
         }
 
 

@@ -9,15 +9,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 
-from adaptors.errors import AdaptorError, Maintenance, Retriable
+from adaptors.errors import Maintenance
 from adaptors.moodle.answers import Course
-from flows.errors import Overlap, Waiting
+from flows.errors import Overlap
 from flows.expiry import ending_soon
+from flows.outcome import outcome
 from flows.result import Result, RunState
 from flows.run import Run, choose_mappings
 from flows.state_care import care_for
@@ -42,6 +43,9 @@ from state.care import DRAIN
 
 log = logging.getLogger(__name__)
 
+CourseLevel = Callable[[Run, list[Course]], Awaitable[None]]
+"""Reads the courses that have a roster, and pushes what differs in them."""
+
 
 @dataclass(frozen=True)
 class Options:
@@ -65,49 +69,40 @@ class Options:
         return bool(self.full or self.preview or self.courses or self.mappings or self.rekey)
 
 
-async def sync(world: World, options: Options, progress: Progress = silent) -> Result:
+async def sync(
+    world: World, options: Options, progress: Progress = silent, course_level: CourseLevel | None = None
+) -> Result:
     """Run once and return what happened; raises UsageError for a wrong course or mapping name.
 
+    `course_level` reads and pushes the courses in the place of `sync_courses`: a round has several workers do it.
     A first run of a mapping without `options.yes` sends nothing and returns its plan, state waiting.
     """
     result = Result(f"{DRAIN if options.hinted else ''}{_run_id(world)}", preview=options.preview)
-    started = world.clock.monotonic()
-    before = {"moodle": world.moodle.requests.copy(), "commcare": world.commcare.requests.copy()}
     lease = Lease(world, result.run_id)
     try:
         if not options.preview:
             await lease.take()
-    except Overlap as error:
-        result.worse(RunState.POSTPONED, str(error))
-        return result
-    except StateError as error:
-        result.worse(RunState.FAILED, str(error))
+    except (Overlap, StateError) as error:
+        result.worse(RunState.POSTPONED if isinstance(error, Overlap) else RunState.FAILED, str(error))
         return result
     try:
-        await _run(world, result, lease, options, progress)
-    except Maintenance as error:
-        result.worse(RunState.POSTPONED, f"{error} The run is postponed; nothing is lost.")
-    except Waiting as error:
-        result.worse(RunState.WAITING, str(error))
-    except Retriable as error:
-        state = RunState.POSTPONED if error.system == "CommCare" else RunState.FAILED
-        result.worse(state, f"{error} The next run catches up.")
-    except (AdaptorError, StateError) as error:
-        result.worse(RunState.FAILED, str(error))
-    except BaseException:
-        result.worse(RunState.FAILED, "The run was stopped. The next one catches up.")
-        raise
+        async with outcome(world, result):
+            await _run(world, result, lease, options, progress, course_level)
     finally:
-        result.seconds = world.clock.monotonic() - started
-        for system, client in (("moodle", world.moodle), ("commcare", world.commcare)):
-            result.requests[system] = dict(client.requests - before[system])
         for one in ending_soon(world.expiries, world.today(), world.expiry_days):
             result.worse(RunState.COMPLETED, one.sentence(world.today()))
         await _close(world, result, lease, options)
     return result
 
 
-async def _run(world: World, result: Result, lease: Lease, options: Options, progress: Progress) -> None:
+async def _run(
+    world: World,
+    result: Result,
+    lease: Lease,
+    options: Options,
+    progress: Progress,
+    course_level: CourseLevel | None,
+) -> None:
     """Do everything between taking and giving back the lease."""
     unsettled = set[str]()
     if not options.preview:
@@ -127,7 +122,7 @@ async def _run(world: World, result: Result, lease: Lease, options: Options, pro
         return
     run = Run.begin(world, result, lease, due, preview=options.preview, progress=progress)
     run.planner.removed = {name: edit.taken_out for name, edit in edits.items()}
-    await _work(run, options)
+    await _work(run, options, course_level)
     if run.whole_site and not options.preview:
         await remember_prints(world, run.mappings, edits)
         due.mappings = [*run.mappings]
@@ -140,7 +135,7 @@ async def _run(world: World, result: Result, lease: Lease, options: Options, pro
     judge(result, world.project.guards)
 
 
-async def _work(run: Run, options: Options) -> None:
+async def _work(run: Run, options: Options, course_level: CourseLevel | None) -> None:
     """Read Moodle, ask what has to be asked, send what differs, and let go who is gone."""
     world = run.world
     site = await run.reader.site()
@@ -162,7 +157,7 @@ async def _work(run: Run, options: Options) -> None:
     run.read = {course.id for course in courses}
     try:
         run.between_terms = await new_terms(run, courses)
-        await _read_and_push(run, courses, selected)
+        await _read_and_push(run, courses, selected, course_level)
         await run.planner.blanks.tell()
         ended = () if options.courses else selection.ended
         run.pusher.enqueue(0, await leave(run, courses, ended), run.swept)
@@ -192,13 +187,15 @@ async def _unsettled(run: Run) -> set[str]:
     return run.unsettled | run.pusher.unsorted | {row.mapping for row in resting}
 
 
-async def _read_and_push(run: Run, courses: list[Course], selected: list[Course]) -> None:
+async def _read_and_push(
+    run: Run, courses: list[Course], selected: list[Course], course_level: CourseLevel | None = None
+) -> None:
     """Read and push people first: a child is planned only when its parent is acknowledged."""
     await read_people(run, courses, selected)
     try:
         await sync_people(run, courses)
         await run.pusher.drain()
-        await sync_courses(run, courses)
+        await (course_level or sync_courses)(run, courses)
         await run.pusher.drain()
     except Maintenance:
         await run.pusher.drain()  # Moodle is closed, CommCare is not: what was read completely still goes there

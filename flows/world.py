@@ -103,6 +103,17 @@ class World:
         """Return the date in the project's time zone."""
         return datetime.fromtimestamp(self.clock.now(), self.project.time_zone).date()
 
+    @property
+    def most_parts(self) -> int | None:
+        """Return how many processes may share what both systems may be asked; None: any number."""
+        most = [client.most_parts for client in (self.moodle, self.commcare)]
+        return min((parts for parts in most if parts is not None), default=None)
+
+    def share(self, parts: int) -> None:
+        """Keep to one of so many equal parts of what both systems may be asked."""
+        self.moodle.share(parts)
+        self.commcare.share(parts)
+
     async def close(self) -> None:
         """Close connections and books."""
         await self.moodle.close()

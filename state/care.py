@@ -10,6 +10,7 @@ from sqlalchemy import and_, delete, exists, func, or_, select, update
 from state.backups import backups, new_name, prune
 from state.facts import Facts
 from state.history import forget_before, is_due
+from state.lease import forget_round
 from state.schema import revision
 from state.tables import (
     case_row,
@@ -128,4 +129,5 @@ class Care(Facts):
             connection.execute(update(case_row).values(digests=None))
             connection.execute(update(intent).values(last_sent_at=now))
             connection.execute(delete(lease))
+            forget_round(connection)
             self._put(connection, RESTORED_AT, str(now))

@@ -109,6 +109,13 @@ class Database:
             if isinstance(raw, sqlite3.Connection):
                 write_copy(raw, target)
 
+    def server_time(self) -> float | None:
+        """Return the server's clock (epoch); None where there is no server."""
+        if not self.is_postgresql:
+            return None
+        with self.reading() as connection:
+            return float(connection.exec_driver_sql("SELECT extract(epoch FROM clock_timestamp())").scalar() or 0)
+
     @property
     def _restore(self) -> str:
         """Return how damaged books are put back, with the name of the newest backup."""

@@ -1,62 +1,113 @@
-"""The lease: at most one run writes at a time, also when a process froze and wakes up again.
+"""The leases: one run writes at a time, or the shards of one round, also when a process froze and wakes up.
 
-The epoch grows with every holder, so that one that lost the lease cannot renew it by its name alone.
+The epoch grows with every holder, so that one that lost its lease cannot renew it by its name alone. Every change
+of a lease locks the row of the run's lease first: taking one means looking at the others.
 """
 
 from __future__ import annotations
 
-from sqlalchemy import and_, or_, select, update
+from sqlalchemy import Connection, and_, delete, func, or_, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from state.books import Books
 from state.errors import StateError
-from state.tables import lease
+from state.tables import lease, round_, shard, shard_course
 
 NAME = "run"
 
 
 class Lease(Books):
-    """One lease for the whole of the books; all times in epoch seconds, given by the caller."""
+    """The lease of the whole of the books; all times in epoch seconds, given by the caller."""
 
     def take_lease(self, holder: str, now: float, ttl: float) -> int | None:
-        """Take the lease for `ttl` seconds: its epoch, or None while somebody else holds it.
+        """Take the lease for `ttl` seconds: its epoch, or None while somebody holds it or a shard is at work.
 
-        One that would hold for longer than that was taken when the clock was ahead, and holds nobody up.
+        One that would hold for longer than that was taken when the clock was ahead, and holds nobody up. Who takes
+        it ends what is left of a round: shards whose lease expired cannot renew it any more.
         """
-        free = {"name": NAME, "holder": "", "epoch": 0, "expires_at": 0.0}
-        take = update(lease).where(
-            lease.c.name == NAME,
-            or_(lease.c.expires_at <= now, lease.c.expires_at > now + ttl, lease.c.holder.in_(["", holder])),
-        )
         with self._database.writing() as connection:
-            connection.execute(self._database.insert(lease).on_conflict_do_nothing(), free)
-            taken = connection.execute(take.values(holder=holder, epoch=lease.c.epoch + 1, expires_at=now + ttl))
-            if taken.rowcount != 1:
+            self._lock(connection)
+            if count_at_work(connection, now, ttl) or not self._take(connection, NAME, holder, now, ttl):
                 return None
-            return connection.scalar(select(lease.c.epoch).where(lease.c.name == NAME))
+            end_round(connection)
+            return _epoch(connection, NAME)
 
-    def renew_lease(self, holder: str, epoch: int, now: float, ttl: float) -> None:
-        """Hold the lease until `ttl` seconds from now; StateError when somebody else took it meanwhile."""
+    def renew_lease(self, holder: str, epoch: int, now: float, ttl: float, name: str = NAME) -> None:
+        """Hold a lease until `ttl` seconds from now; StateError when somebody else took it meanwhile."""
         with self._database.writing() as connection:
-            kept = connection.execute(update(lease).where(_held(holder, epoch)).values(expires_at=now + ttl))
+            self._lock(connection)
+            kept = connection.execute(update(lease).where(held(name, holder, epoch)).values(expires_at=now + ttl))
         if kept.rowcount != 1:
             raise StateError(
                 "The lease was lost: another run took over because this one had stopped renewing it. "
                 "This run writes nothing more; the other one goes on with its work."
             )
 
-    def lease_left(self, holder: str, epoch: int, now: float) -> float:
-        """Return how many seconds the lease still holds; 0 or less when it is lost or has expired."""
+    def lease_left(self, holder: str, epoch: int, now: float, name: str = NAME) -> float:
+        """Return how many seconds a lease still holds; 0 or less when it is lost or has expired."""
         with self._database.reading() as connection:
-            expires_at = connection.scalar(select(lease.c.expires_at).where(_held(holder, epoch)))
+            expires_at = connection.scalar(select(lease.c.expires_at).where(held(name, holder, epoch)))
         return 0.0 if expires_at is None else expires_at - now
 
     def release_lease(self, holder: str, epoch: int) -> None:
-        """Give the lease back; nothing happens when it is not ours any more."""
+        """Give the lease back, and end the round that was under it; nothing happens when it is not ours any more.
+
+        Shards that are at work keep their own leases, and nobody begins before they have ended.
+        """
         with self._database.writing() as connection:
-            connection.execute(update(lease).where(_held(holder, epoch)).values(holder="", expires_at=0.0))
+            self._lock(connection)
+            if give_back(connection, NAME, holder, epoch):
+                forget_round(connection)
+
+    def _lock(self, connection: Connection) -> None:
+        """Make all who change leases do it one after the other (SQLite's writers always do)."""
+        free = {"name": NAME, "holder": "", "epoch": 0, "expires_at": 0.0}
+        connection.execute(self._database.insert(lease).on_conflict_do_nothing(), free)
+        connection.execute(select(lease.c.epoch).where(lease.c.name == NAME).with_for_update())
+
+    def _take(self, connection: Connection, name: str, holder: str, now: float, ttl: float) -> bool:
+        """Take one lease if it is free; the row of the run's lease is locked."""
+        free = {"name": name, "holder": "", "epoch": 0, "expires_at": 0.0}
+        connection.execute(self._database.insert(lease).on_conflict_do_nothing(), free)
+        may = or_(lease.c.expires_at <= now, lease.c.expires_at > now + ttl, lease.c.holder.in_(["", holder]))
+        take = update(lease).where(lease.c.name == name, may)
+        taken = connection.execute(take.values(holder=holder, epoch=lease.c.epoch + 1, expires_at=now + ttl))
+        return taken.rowcount == 1
 
 
-def _held(holder: str, epoch: int) -> ColumnElement[bool]:
-    """Return the condition that the lease is this holder's, of this epoch."""
-    return and_(lease.c.name == NAME, lease.c.holder == holder, lease.c.epoch == epoch)
+def held(name: str, holder: str, epoch: int) -> ColumnElement[bool]:
+    """Return the condition that a lease is this holder's, of this epoch."""
+    return and_(lease.c.name == name, lease.c.holder == holder, lease.c.epoch == epoch)
+
+
+def at_work(now: float, ttl: float) -> ColumnElement[bool]:
+    """Return the condition that somebody holds a lease now."""
+    return and_(lease.c.holder != "", lease.c.expires_at > now, lease.c.expires_at <= now + ttl)
+
+
+def count_at_work(connection: Connection, now: float, ttl: float) -> int:
+    """Return how many shards are at work."""
+    shards = select(func.count()).select_from(lease).where(lease.c.name != NAME, at_work(now, ttl))
+    return connection.scalar(shards) or 0
+
+
+def give_back(connection: Connection, name: str, holder: str, epoch: int) -> bool:
+    """Free a lease; False when it is not this holder's any more."""
+    free = update(lease).where(held(name, holder, epoch)).values(holder="", expires_at=0.0)
+    return connection.execute(free).rowcount == 1
+
+
+def end_round(connection: Connection) -> None:
+    """Take away a round with its shards, whose leases nobody can renew from here on."""
+    connection.execute(update(lease).where(lease.c.name != NAME).values(holder="", expires_at=0.0))
+    forget_round(connection)
+
+
+def forget_round(connection: Connection) -> None:
+    """Delete what the machines told each other in a round."""
+    for table in (shard_course, shard, round_):
+        connection.execute(delete(table))
+
+
+def _epoch(connection: Connection, name: str) -> int | None:
+    return connection.scalar(select(lease.c.epoch).where(lease.c.name == name))

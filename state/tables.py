@@ -58,6 +58,33 @@ lease = Table(
     Column("expires_at", Double, nullable=False),
 )
 
+# A run that several machines share, while it lasts: one row at most. What the later steps have to know is packed.
+round_ = Table(
+    "round",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("handover", LargeBinary, nullable=False),
+)
+
+shard = Table(
+    "shard",
+    metadata,
+    Column("round", String, primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("state", String, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("outcome", LargeBinary),
+)
+
+# By its key a course is in one shard of a round, never in two.
+shard_course = Table(
+    "shard_course",
+    metadata,
+    Column("round", String, primary_key=True),
+    Column("course_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("number", Integer, nullable=False),
+)
+
 run = Table(
     "run",
     metadata,

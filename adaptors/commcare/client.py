@@ -93,6 +93,15 @@ class CommCareClient:
         self.requests: Counter[str] = Counter()
         self.owners = OwnerBook(self._read_owners)
 
+    @property
+    def most_parts(self) -> int | None:
+        """Return how many processes may share the limits; None: any number."""
+        return self._pace.most_parts
+
+    def share(self, parts: int) -> None:
+        """Keep to one of so many equal parts of the limits: as many processes ask at the same time."""
+        self._pace.share(parts)
+
     async def close(self) -> None:
         """Close the connections."""
         await self._http.close()

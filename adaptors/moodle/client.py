@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import httpx
@@ -70,9 +70,19 @@ class MoodleClient:
         self._clock = clock
         self._attempts = attempts
         limits = limits or Limits()
-        slots = Slots(start=AT_FIRST, ceiling=limits.at_once or AT_ONCE)
+        at_once = limits.at_once or AT_ONCE
+        limits, slots = replace(limits, at_once=at_once), Slots(start=AT_FIRST, ceiling=at_once)
         self._pace = Pace("Moodle", clock, limits, slots, pause=PAUSE, alive=self._is_alive)
         self._http = Http("Moodle", url, clock=clock, transport=transport, timeout=timeout, setting="MOODLE_URL")
+
+    @property
+    def most_parts(self) -> int | None:
+        """Return how many processes may share the limits; None: any number."""
+        return self._pace.most_parts
+
+    def share(self, parts: int) -> None:
+        """Keep to one of so many equal parts of the limits: as many processes ask at the same time."""
+        self._pace.share(parts)
 
     async def close(self) -> None:
         """Close the connections."""

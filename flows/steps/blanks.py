@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from flows.needs import CONFIRMED_BLANKS, REFUSED_BLANKS, blanks
 from flows.result import Result, RunState
 from flows.steps.planned import Planned, Scope
 from flows.world import World
+
+SHARED_BLANKS = "shared_blanks"  # fact: what is left, for the shards of a round, of what a person agreed to
 
 
 class BlankGuard:
@@ -46,18 +49,32 @@ class BlankGuard:
 
     async def _agreed(self, what: str, count: int) -> bool:
         """Say whether a person agreed that so many lose a value, and take them off what he or she agreed to."""
+        confirmed = await self.agreed()
+        if confirmed.get(what, 0) < count:
+            return False
+        confirmed[what] -= count
+        return True
+
+    async def agreed(self) -> dict[str, int]:
+        """Return what is left of what a person agreed to."""
         if self._confirmed is None:
             self._given = await self._fact(CONFIRMED_BLANKS)
             self._confirmed = dict(self._given)
-        if self._confirmed.get(what, 0) < count:
-            return False
-        self._confirmed[what] -= count
-        return True
+        return self._confirmed
 
     async def _fact(self, name: str) -> dict[str, int]:
         """Return people by mapping and property as a fact holds them."""
         text = await self._world.books.do(self._world.books.store.get, name)
         return {str(what): int(people) for what, people in json.loads(text or "{}").items()}
+
+    def told(self) -> dict[str, Any]:
+        """Return what a shard found, as JSON, for the end of its round."""
+        return {"refused": dict(self._refused), "looked_at": sorted(self._looked_at)}
+
+    def take_over(self, told: Mapping[str, Any]) -> None:
+        """Take in what a shard found."""
+        self._refused.update(told["refused"])
+        self._looked_at.update(told["looked_at"])
 
     async def tell(self) -> None:
         """Name what was refused in the result and in the books; what was agreed to holds for one run.
@@ -77,6 +94,15 @@ class BlankGuard:
                 await self._world.books.do(self._world.books.store.put, name, json.dumps(kept | now))
         for what, people in sorted(self._refused.items()):
             self._result.worse(RunState.WAITING, blanks(what, people).message)
+
+
+class SharedBlankGuard(BlankGuard):
+    """The guard of a shard: what a person agreed to is taken off a number that all shards share."""
+
+    async def _agreed(self, what: str, count: int) -> bool:
+        """Say whether enough of it is left, and take it off."""
+        books = self._world.books
+        return await books.do(books.store.spend, SHARED_BLANKS, what, count)
 
 
 def _emptied(scope: Scope, row: Planned) -> set[str]:

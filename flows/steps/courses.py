@@ -84,6 +84,7 @@ def _wants_grades(mappings: list[CompiledMapping], record: Mapping[str, Any]) ->
 
 async def _check_off(run: Run, course_id: int, work: Work) -> None:
     """Write a course's checkpoint: its read was complete and every row is settled."""
+    await run.lease.hold()  # who lost it to another worker checks nothing off
     store, now = run.world.books.store, run.world.clock.now()
     members = run.rosters[course_id].ids
     for scope in work.scopes:

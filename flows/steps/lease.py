@@ -1,4 +1,7 @@
-"""One run at a time per pair of systems: the lease in the books, looked at again before each write."""
+"""One run at a time per pair of systems: the lease in the books, looked at again before each write.
+
+A shard of a run that several machines share has a lease of its own.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,9 @@ import asyncio
 from flows.errors import Overlap
 from flows.world import World
 from state.care import DRAIN
+from state.rounds import BUSY, DONE, Taken, lease_of
 
-RENEW_EVERY = 60.0
+RENEW_EVERY = 60.0  # seconds, and of a short lease a fifth
 LOOK_AGAIN = 1.0
 
 
@@ -21,51 +25,122 @@ class Lease:
         self._epoch = 0
         self._renewed = 0.0
 
-    async def take(self) -> None:
-        """Take the lease; raises Overlap when another run holds it.
+    @property
+    def epoch(self) -> int:
+        """Return the number of this holding, 0 while there is none."""
+        return self._epoch
 
-        A run that hints asked for is short, and there may be one each minute: all others wait for it, no longer
-        than the lease of one that crashed holds.
-        """
-        world, waited = self._world, 0.0
+    async def take(self) -> None:
+        """Take the lease; raises Overlap when another run holds it, and is not worth waiting for."""
+        waited = 0.0
         while not await self._taken():
-            found = await world.books.do(world.books.store.lease_holder, world.clock.now())
-            holder = found[0] if found else ""
-            is_short = holder.startswith(DRAIN) or not holder
-            if self._holder.startswith(DRAIN) or not is_short or waited > world.lease_ttl:
-                raise Overlap(
-                    "Another run is at work on the same books; this one is postponed. The next one catches up."
-                )
-            await world.clock.sleep(LOOK_AGAIN)
+            if waited > self._world.lease_ttl or not await self._may_wait():
+                raise Overlap(self._overlap())
+            await self._world.clock.sleep(LOOK_AGAIN)
             waited += LOOK_AGAIN
 
     async def _taken(self) -> bool:
         """Take the lease if it is free."""
-        world = self._world
-        taking = asyncio.ensure_future(
-            world.books.do(world.books.store.take_lease, self._holder, world.clock.now(), world.lease_ttl)
-        )
+        taking = asyncio.ensure_future(self._take())
         try:
             epoch = await asyncio.shield(taking)
         except asyncio.CancelledError:  # the books go on taking it: what they took is given back
-            self._epoch = await taking or 0
+            self._epoch = await taking
             await self.release()
             raise
-        if epoch is None:
-            return False
-        self._epoch, self._renewed = epoch, world.clock.now()
-        return True
+        if epoch:
+            self._epoch, self._renewed = epoch, self._world.clock.now()
+        return bool(epoch)
 
     async def hold(self) -> None:
         """Renew a lease that is a minute old (a preview has none); raises StateError when it is lost."""
-        world = self._world
-        now = world.clock.now()  # what the lease expires by; a monotonic clock stands still while a machine sleeps
-        if not self._epoch or 0 <= now - self._renewed < RENEW_EVERY:
+        now = self._world.clock.now()  # what it expires by; a monotonic clock stands still while a machine sleeps
+        every = min(RENEW_EVERY, self._world.lease_ttl / 5)
+        if not self._epoch or 0 <= now - self._renewed < every:
             return
-        await world.books.do(world.books.store.renew_lease, self._holder, self._epoch, now, world.lease_ttl)
+        await self._renew(now)
         self._renewed = now
 
     async def release(self) -> None:
         """Give the lease back."""
         if self._epoch:
             await self._world.books.do(self._world.books.store.release_lease, self._holder, self._epoch)
+
+    async def _take(self) -> int:
+        world = self._world
+        now, ttl = world.clock.now(), world.lease_ttl
+        return await world.books.do(world.books.store.take_lease, self._holder, now, ttl) or 0
+
+    async def _renew(self, now: float) -> None:
+        world = self._world
+        await world.books.do(world.books.store.renew_lease, self._holder, self._epoch, now, world.lease_ttl)
+
+    async def _may_wait(self) -> bool:
+        """Say whether whoever holds it will be done soon.
+
+        A run that hints asked for is short, and there may be one each minute: all others wait for it, no longer
+        than the lease of one that crashed holds.
+        """
+        found = await self._world.books.do(self._world.books.store.lease_holder, self._world.clock.now())
+        holder = found[0] if found else ""
+        return not self._holder.startswith(DRAIN) and (holder.startswith(DRAIN) or not holder)
+
+    def _overlap(self) -> str:
+        return "Another run is at work on the same books; this one is postponed. The next one catches up."
+
+
+class ShardLease(Lease):
+    """The right to write the rows of one shard of a round; `under` is the run's lease where that is held here too.
+
+    With each renewal this worker takes its part of what the systems may be asked: the fewer shards are left, the
+    larger it is.
+    """
+
+    def __init__(self, world: World, holder: str, shard: tuple[str, int], under: Lease | None = None) -> None:
+        super().__init__(world, holder)
+        self._round, self._number = shard
+        self._under = under
+        self.taken = Taken()
+
+    async def hold(self) -> None:
+        """Renew the leases that are a minute old; raises StateError when one is lost."""
+        if self._under is not None:
+            await self._under.hold()
+        await super().hold()
+
+    async def release(self) -> None:
+        """Let somebody else do the shard; nothing happens after it has ended."""
+        if self._epoch:
+            store = self._world.books.store
+            await self._world.books.do(store.put_shard_back, self._round, self._number, self._holder, self._epoch)
+
+    async def finish(self, outcome: dict[str, object]) -> None:
+        """Hand over what the shard has to tell; raises StateError for a lost lease, or when the round is over."""
+        store, shard = self._world.books.store, (self._round, self._number)
+        await self._world.books.do(store.finish_shard, *shard, self._holder, self._epoch, outcome)
+
+    async def _take(self) -> int:
+        store, now, ttl = self._world.books.store, self._world.clock.now(), self._world.lease_ttl
+        shard = (self._round, self._number)
+        self.taken = await self._world.books.do(store.take_shard, *shard, self._holder, now, ttl)
+        await self._share()
+        return self.taken.epoch
+
+    async def _may_wait(self) -> bool:
+        return False
+
+    async def _renew(self, now: float) -> None:
+        world = self._world
+        lease = (self._holder, self._epoch, now, world.lease_ttl, lease_of(self._number))
+        await world.books.do(world.books.store.renew_lease, *lease)
+        await self._share()
+
+    async def _share(self) -> None:
+        self._world.share(await self._world.books.do(self._world.books.store.count_unfinished, self._round))
+
+    def _overlap(self) -> str:
+        if self.taken.refusal == DONE:
+            return f"Shard {self._number} of this round is done already."
+        if self.taken.refusal == BUSY:
+            return f"Another worker is at work on shard {self._number}; this one leaves it alone."
+        return "This round is over: there is nothing to do. The next one begins anew."

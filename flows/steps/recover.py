@@ -38,6 +38,19 @@ async def recover(world: World) -> int:
     return len(rested)
 
 
+async def recover_courses(world: World, courses: Collection[int]) -> None:
+    """Do the same for the rows of some courses, for a shard that another worker may have begun."""
+    store, now = world.books.store, world.clock.now()
+    intents = await world.books.do(store.intents)
+    rested = [
+        row
+        for row, intent in intents.items()
+        if row.scope in courses and now - intent.last_sent_at >= world.in_doubt_rest
+    ]
+    if rested:
+        await world.books.do(store.void, rested, now)
+
+
 async def heed_clock(world: World) -> bool:
     """Let everything rest anew when the wall clock was set by more than a minute since the last run.
 

@@ -32,7 +32,7 @@ async def read_people(run: Run, courses: list[Course], selected: list[Course]) -
     """
     run.reader.left_out = await left_out(run)
     run.whole_site = len(courses) == len(selected)
-    await _read_rosters(run, courses)
+    await read_rosters(run, courses)
     people = {person for course in courses if course.id in run.rosters for person in run.rosters[course.id].ids}
     rosters = dict(run.rosters)
     store, wanted = run.world.books.store, {course.id for course in courses}
@@ -41,7 +41,7 @@ async def read_people(run: Run, courses: list[Course], selected: list[Course]) -
         if course.id not in wanted and people & await run.world.books.do(store.member_ids, course.id):
             others.append(course)
     if others:
-        await _read_rosters(run, others)
+        await read_rosters(run, others)
         rosters |= run.rosters
         run.rosters = {number: roster for number, roster in rosters.items() if number in wanted}
     for course in (*courses, *others):
@@ -51,7 +51,7 @@ async def read_people(run: Run, courses: list[Course], selected: list[Course]) -
     run.people = People(rosters.values())
 
 
-async def _read_rosters(run: Run, courses: list[Course]) -> None:
+async def read_rosters(run: Run, courses: list[Course]) -> None:
     """Read each course's people, a few courses at a time; a course that fails is named and left out."""
     done = 0
 

@@ -7,7 +7,7 @@ next run sends them in halves. Nothing here decides whether a row may be sent; i
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import ceil
 
 from adaptors.errors import InDoubt
@@ -28,6 +28,7 @@ class Suspects:
     def __init__(self, world: World) -> None:
         self._world = world
         self._known: dict[str, tuple[int, str, float]] | None = None
+        self._old = set[str]()
         self.took_others = False
         """Whether CommCare took any write of this run: then it is not broken down as a whole."""
 
@@ -37,6 +38,7 @@ class Suspects:
             books, since = self._world.books, self._world.clock.now() - KEPT
             text = await books.do(books.store.get, SUSPECTS)
             found = json.loads(text or "{}")
+            self._old = {mark for mark, (_, _, at) in found.items() if at < since}
             self._known = {mark: (n, group, at) for mark, (n, group, at) in found.items() if at >= since}
 
     def group(self, row: RowId) -> str:
@@ -50,7 +52,7 @@ class Suspects:
         cleared = {self._mark(row) for row in rows} & self._known.keys()
         if cleared:
             self._known = {mark: found for mark, found in self._known.items() if mark not in cleared}
-            await self._keep()
+            await self._keep({}, cleared)
 
     async def note(self, rows: Sequence[RowId], doubt: InDoubt) -> bool:
         """Take in that rows are in doubt; returns whether a row that was sent alone is to blame for it.
@@ -66,13 +68,15 @@ class Suspects:
         # No other row bears the mark of the first one of each half: it names the request to come.
         groups = [marks[0]] * half + [marks[half % len(marks)]] * (len(rows) - half)
         entries = zip(times, groups if most >= AGAIN else [""] * len(rows), strict=True)
-        self._known = known | {mark: (*entry, now) for mark, entry in zip(marks, entries, strict=True)}
-        await self._keep()
+        changed = {mark: (*entry, now) for mark, entry in zip(marks, entries, strict=True)}
+        self._known = known | changed
+        await self._keep(changed, set())
         return len(rows) == 1 and (most >= ALONE or (most >= AGAIN and self.took_others))
 
-    async def _keep(self) -> None:
+    async def _keep(self, changed: Mapping[str, tuple[int, str, float]], gone: set[str]) -> None:
+        """Write down what became of some rows; other shards write down what became of theirs."""
         books = self._world.books
-        await books.do(books.store.put, SUSPECTS, json.dumps(self._known, sort_keys=True))
+        await books.do(books.store.change_entries, SUSPECTS, changed, gone | self._old)
 
     def _mark(self, row: RowId) -> str:
         return self._world.books.store.digest(row.key, SUSPECTS, f"{row.mapping} {row.scope}").hex()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from flows.result import Result
 from flows.steps.asked import LEAVERS
@@ -12,7 +13,7 @@ from flows.steps.planned import SITE_SCOPE, Scope
 from flows.steps.pull import IN_COURSE
 from flows.world import World
 from mappings.engine import CompiledMapping
-from state import Missing
+from state import Missing, RowId
 
 READS = 2
 
@@ -71,6 +72,29 @@ class Sweep:
             all_gone = active <= sum(1 for m in missing if m.case.case_id)
             nobody = not scope.seen and (scope.number == SITE_SCOPE or not protected)
             self.found.append(Gone(mapping, scope.number, due, active, all_gone or nobody))
+
+    def told(self) -> dict[str, Any]:
+        """Return what a shard found, as JSON, for the end of its round."""
+        found = [
+            [gone.mapping.name, gone.scope, [missing.row.key for missing in gone.rows], gone.active, gone.empty]
+            for gone in self.found
+        ]
+        replaced = [[mapping.name, missing.row.scope, missing.row.key] for mapping, missing in self.replaced]
+        return {"noted": sorted(self.noted), "found": found, "replaced": replaced}
+
+    async def take_over(self, told: Mapping[str, Any]) -> None:
+        """Take in what a shard found; the rows are read anew."""
+        mappings = {mapping.name: mapping for mapping in self.world.project.mappings}
+        self.noted.update(told["noted"])
+        for name, scope, keys, active, empty in told["found"]:
+            rows = await self._rows(name, scope, keys)
+            self.found.append(Gone(mappings[name], scope, rows, active, empty))
+        for name, scope, key in told["replaced"]:
+            self.replaced += [(mappings[name], missing) for missing in await self._rows(name, scope, [key])]
+
+    async def _rows(self, name: str, scope: int, keys: Sequence[str]) -> list[Missing]:
+        known = await self.world.books.do(self.world.books.store.cases, name, scope, keys)
+        return [Missing(RowId(name, scope, key), known[key]) for key in keys if key in known]
 
     async def decide(self) -> list[Leaving]:
         """Return who left; what the guard refuses waits for a person."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from flows.result import Result
 from flows.steps.asked import WITHDRAWN
@@ -81,6 +82,26 @@ class Withdrawals:
     def _leaving(one: KeptOut) -> Leaving:
         departure = None if one.case.status == "closed" else one.mapping.when_excluded
         return Leaving(one.mapping, one.row, one.case, departure, "withdrawn", private=True)
+
+    def told(self) -> dict[str, Any]:
+        """Return what a shard found, as JSON, for the end of its round."""
+        found = [[*one.row, one.firm, list(one.parent) if one.parent else None] for one in self._found]
+        return {"looked_at": sorted(self.looked_at), "found": found}
+
+    async def take_over(self, told: Mapping[str, Any]) -> None:
+        """Take in what a shard found; the cases are read anew."""
+        mappings = {mapping.name: mapping for mapping in self.world.project.mappings}
+        self.looked_at.update(told["looked_at"])
+        places = defaultdict(list)
+        for name, scope, key, firm, parent in told["found"]:
+            places[name, scope].append((key, firm, RowId(*parent) if parent else None))
+        for (name, scope), found in places.items():
+            keys = [key for key, _, _ in found]
+            known = await self.world.books.do(self.world.books.store.cases, name, scope, keys)
+            for key, firm, parent in found:
+                if key in known:
+                    row = RowId(name, scope, key)
+                    self._found.append(KeptOut(mappings[name], row, known[key], firm, parent))
 
     @property
     def by_courses(self) -> set[int]:

@@ -1,0 +1,46 @@
+"""What an error makes of a run: the families decide, and every run ends with a result."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from adaptors.errors import AdaptorError, Maintenance, Retriable
+from flows.errors import Unfinished, Waiting
+from flows.result import Result, RunState
+from flows.world import World
+from state import StateError
+
+
+@asynccontextmanager
+async def outcome(world: World, result: Result) -> AsyncIterator[None]:
+    """Turn what stops the block into the state of its result; counts its requests and seconds.
+
+    What nobody foresaw is raised again, and so are UsageError and a cancellation.
+    """
+    started = world.clock.monotonic()
+    clients = (("moodle", world.moodle), ("commcare", world.commcare))
+    before = {system: client.requests.copy() for system, client in clients}
+    try:
+        yield
+    except Maintenance as error:
+        result.worse(RunState.POSTPONED, f"{error} The run is postponed; nothing is lost.")
+    except Waiting as error:
+        result.worse(RunState.WAITING, str(error))
+    except Unfinished as error:
+        result.worse(RunState(error.state), str(error))
+    except Retriable as error:
+        state = RunState.POSTPONED if error.system == "CommCare" else RunState.FAILED
+        result.worse(state, f"{error} The next run catches up.")
+    except (AdaptorError, StateError) as error:
+        result.worse(RunState.FAILED, str(error))
+    except BaseException:
+        result.worse(RunState.FAILED, "The run was stopped. The next one catches up.")
+        raise
+    finally:
+        result.seconds = world.clock.monotonic() - started
+        for system, client in clients:
+            made = Counter(result.requests[system])  # by other workers
+            made.update(client.requests - before[system])
+            result.requests[system] = dict(made)

@@ -1,0 +1,118 @@
+"""What crosses from one process to another in a round, as JSON: ids, counts and codes, never a person's value."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+from adaptors.moodle.answers import Course
+from flows.result import CaseCounts, CourseResult, Result, RunState
+from flows.steps.blanks import SharedBlankGuard
+from flows.steps.due import Due
+from flows.steps.planned import SITE_SCOPE
+from flows.world import World
+from mappings.engine import Context
+from state import RowId
+
+if TYPE_CHECKING:
+    from flows.run import Run
+
+
+@dataclass(frozen=True)
+class Handover:
+    """What the opening of a round tells its shards.
+
+    `courses` are all that the run reads, `kept_out` the records of people whose children are kept out with them,
+    `account` the Moodle id of the service account, `revision` that of the mappings.
+    """
+
+    mappings: tuple[str, ...]
+    grades: bool
+    revision: str
+    today: str
+    courses: tuple[int, ...]
+    kept_out: tuple[tuple[str, str], ...]
+    account: int
+
+    @classmethod
+    def of(cls, run: Run, courses: list[Course]) -> Handover:
+        """Take it from a run whose people are settled."""
+        kept_out = sorted((row.mapping, row.key) for row in run.planner.withdrawals.rows if not row.scope)
+        return cls(
+            tuple(mapping.name for mapping in run.mappings),
+            run.wanted.grades,
+            run.world.project.revision,
+            run.context.today.isoformat(),
+            tuple(course.id for course in courses),
+            tuple(kept_out),
+            run.user,
+        )
+
+    @classmethod
+    def read(cls, told: Mapping[str, Any]) -> Handover:
+        """Read it as the books keep it."""
+        lists = {name: tuple(told[name]) for name in ("mappings", "courses")}
+        return cls(**{**told, **lists, "kept_out": tuple(map(tuple, told["kept_out"]))})
+
+    def due(self, world: World) -> Due:
+        """Return what the shard reads for, as it was decided at the opening."""
+        chosen = [mapping for mapping in world.project.mappings if mapping.name in self.mappings]
+        return Due(chosen, grades=self.grades)
+
+    def context(self, context: Context) -> Context:
+        """Return the context with the day on which the round began."""
+        return replace(context, today=date.fromisoformat(self.today))
+
+    def prepare(self, run: Run) -> None:
+        """Let a shard's run know what the opening found."""
+        run.user, run.context = self.account, self.context(run.context)
+        run.planner.withdrawals.rows |= {RowId(name, SITE_SCOPE, key) for name, key in self.kept_out}
+        run.planner.blanks = SharedBlankGuard(run.world, run.result)
+
+
+def told(run: Run) -> dict[str, Any]:
+    """Return what a shard's run has to tell at its end."""
+    found = run.result.as_json() | {"refused_rows": run.result.refused_rows, "worrying": run.result.worrying}
+    return {
+        "result": found,
+        "sweep": run.sweep.told(),
+        "withdrawals": run.planner.withdrawals.told(),
+        "blanks": run.planner.blanks.told(),
+        "unsettled": sorted(run.unsettled | run.pusher.unsorted),
+        "lost_profiles": bool(run.reader.lost_profiles),
+    }
+
+
+async def take_over(run: Run, told: Mapping[str, Any], *, is_ours: bool) -> Result:
+    """Add to a run what a shard has to tell; the requests of one that this process did are counted already."""
+    result = read_result(told["result"])
+    run.result.take_over(result)
+    if not is_ours:
+        run.result.add_requests(result.requests)
+    await run.sweep.take_over(told["sweep"])
+    await run.planner.withdrawals.take_over(told["withdrawals"])
+    run.planner.blanks.take_over(told["blanks"])
+    run.unsettled |= set(told["unsettled"])
+    if told["lost_profiles"]:
+        run.unsettled |= {mapping.name for mapping in run.mappings}
+    return result
+
+
+def read_result(told: Mapping[str, Any]) -> Result:
+    """Read a result as `as_json` wrote it."""
+    return Result(
+        told["run_id"],
+        RunState(told["state"]),
+        courses={int(number): CourseResult(**course) for number, course in told["courses"].items()},
+        cases={case_type: CaseCounts(**counts) for case_type, counts in told["cases"].items()},
+        requests=told["requests"],
+        seconds=told["seconds"],
+        reasons=Counter(told["reasons"]),
+        messages=told["messages"],
+        edits=told["edits"],
+        refused_rows=told["refused_rows"],
+        worrying=told["worrying"],
+    )
