@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from logging import Logger, LoggerAdapter
 from uuid import UUID
@@ -75,17 +75,21 @@ def audit_artifacts(site: str, found: Audit) -> list[Shown]:
 
 
 async def publish(artifacts: Sequence[Shown], log: Log) -> None:
-    """Put artifacts into Prefect within `PATIENCE` seconds; what does not get there is named in the log."""
-    left = list(artifacts)
-    try:
+    """Put artifacts into Prefect, all within `PATIENCE` seconds; what does not get there is named in the log."""
+    left = {one.key: "TimeoutError" for one in artifacts}
+
+    async def show(one: Shown) -> None:
+        try:
+            await acreate_markdown_artifact(one.markdown, key=one.key, description=one.line)
+            del left[one.key]
+        except Exception as error:
+            left[one.key] = type(error).__name__
+
+    with suppress(TimeoutError):
         async with asyncio.timeout(PATIENCE):
-            while left:
-                one = left[0]
-                await acreate_markdown_artifact(one.markdown, key=one.key, description=one.line)
-                left.pop(0)
-    except Exception as error:
-        names = ", ".join(one.key for one in left)
-        log.info("Not shown in Prefect's artifacts (%s): %s", type(error).__name__, names)
+            await asyncio.gather(*(show(one) for one in artifacts))
+    if left:
+        log.info("Not shown in Prefect's artifacts (%s): %s", ", ".join(sorted({*left.values()})), ", ".join(left))
 
 
 @dataclass
