@@ -32,7 +32,12 @@ HOUSE = Path(__file__).parent.parent.parent
 FILE: dict[str, Any] = yaml.safe_load((HOUSE / "prefect.yaml").read_text())
 DEPLOYMENTS: list[dict[str, Any]] = FILE["deployments"]
 SPECS = read_deployments(SHIPPED)
-REQUIRED = {"approve": {"kind": "leavers"}, "merge": {"old": 3, "new": 4}}
+REQUIRED: dict[str, dict[str, Any]] = {
+    "approve": {"kind": "leavers"},
+    "merge": {"old": 3, "new": 4},
+    "assignments-download": {"course": "CHW-101", "assignment": "Home visits", "target": "work"},
+    "assignments-feedback": {"course": "CHW-101", "assignment": "Home visits", "file": "feedback.csv"},
+}
 """Deployment -> parameters that a person has to fill in, as he or she might."""
 each = pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)
 

@@ -39,7 +39,7 @@ async def test_registers_what_the_file_says_and_drops_what_it_says_no_more(prefe
         active = [schedule.active for number in after.values() for schedule in found[number].schedules]
         for number in (*after.values(), other):
             await client.delete_deployment(number)
-    assert [True] * 3 == active
+    assert active == [schedule.active for one in SPECS for schedule in one.schedules]
 
 
 @marked
