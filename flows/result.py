@@ -106,6 +106,8 @@ class Result:
         for case_type, counts in other.cases.items():
             mine = vars(self.of(case_type))
             mine.update({name: mine[name] + count for name, count in vars(counts).items()})
+        for course, found in other.by_course.items():
+            self.by_course.setdefault(course, Counter()).update(found)
         self.reasons.update(other.reasons)
         for mapping, edits in other.edits.items():
             edit = self.edits.setdefault(mapping, {})
