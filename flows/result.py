@@ -114,6 +114,7 @@ class Result:
             edit["retired"] = dict(Counter(edit.get("retired", {})) + Counter(edits["retired"]))
         self.refused_rows += other.refused_rows
         self.worrying += other.worrying
+        self.undecided += other.undecided
         self.worse(other.state)
         self.messages += [message for message in other.messages if message not in self.messages]
 

@@ -92,6 +92,7 @@ def _told(result: Result) -> dict[str, Any]:
         "by_course": {str(number): dict(found) for number, found in result.by_course.items()},
         "refused_rows": result.refused_rows,
         "worrying": result.worrying,
+        "undecided": result.undecided,
     }
 
 
@@ -125,4 +126,5 @@ def read_result(told: Mapping[str, Any]) -> Result:
         edits=told["edits"],
         refused_rows=told["refused_rows"],
         worrying=told["worrying"],
+        undecided=told["undecided"],
     )
