@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import traceback
+from collections.abc import Awaitable, Callable
 from logging import INFO, WARNING, Logger, LoggerAdapter
 from pathlib import Path
 
@@ -29,12 +30,13 @@ from flows.run_markdown import run_line
 from flows.settings import DEFAULT_FILE, SETTINGS_FILE, Settings, SettingsError, load_settings
 from flows.sync import Options
 from flows.sync import sync as sync_once
-from flows.world import both
+from flows.world import Progress, World, both
 from mappings.engine import MappingError
 from state import StateError
 
 STEPS = 10  # progress lines a stage
 NAMES = {"moodle": "Moodle", "commcare": "CommCare"}
+Work = Callable[[World, Progress], Awaitable[Result]]
 IN_WORDS = {"in_doubt": "waiting to confirm", "marked_left": "marked as left"}
 
 
@@ -72,9 +74,18 @@ async def preview(
 
 async def _ended(options: Options) -> State[None]:
     """Run once, log what happened, and return how it ended."""
+
+    async def once(world: World, progress: Progress) -> Result:
+        return await sync_once(world, options, progress)
+
+    return await ended(once, preview=options.preview)
+
+
+async def ended(work: Work, *, preview: bool = False) -> State[None]:
+    """Do a run in some way, log what happened, and return how it ended."""
     log = get_run_logger()
     try:
-        result = await _run(options, log)
+        result = await _run(work, log, preview=preview)
     except Exception as error:
         log.error(detail(error))
         return Failed(message=reason(error))
@@ -131,7 +142,7 @@ async def _audit(repair: bool, log: Logger | LoggerAdapter[Logger]) -> Audit:
     return found
 
 
-async def _run(options: Options, log: Logger | LoggerAdapter[Logger]) -> Result:
+async def _run(work: Work, log: Logger | LoggerAdapter[Logger], *, preview: bool) -> Result:
     """Run once with the settings of the worker; the lease and the books are let go whatever happens."""
     settings = settings_here()
 
@@ -143,10 +154,10 @@ async def _run(options: Options, log: Logger | LoggerAdapter[Logger]) -> Result:
     site = world.project.site
     try:
         async with followed(site, log) as follower:
-            result = await sync_once(world, options, both(tell, follower))
+            result = await work(world, both(tell, follower))
             follower.end(run_line(result))
-        status = None if options.preview else await look_back(world, settings, log)
-        if not options.preview:
+        status = None if preview else await look_back(world, settings, log)
+        if not preview:
             await tell_nudges(world, settings.nudge_problems, result.state)
     finally:
         await world.close()

@@ -6,22 +6,18 @@ each shard is done once; a shard that no worker begins is done by the flow that 
 
 from __future__ import annotations
 
-import os
-from collections.abc import Awaitable, Callable, Sequence
-from logging import INFO, WARNING, Logger, LoggerAdapter
-from pathlib import Path
+from collections.abc import Sequence
+from logging import Logger, LoggerAdapter
 
 from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.deployments import arun_deployment
 from prefect.states import Failed
 
-from flows.deployed import STEPS, final_state, reason, summary
+from flows.deployed import STEPS, Work, detail, ended, final_state, reason, settings_here, summary
 from flows.open import open_world
-from flows.redact import install
-from flows.result import Result, RunState
+from flows.result import Result
 from flows.round import sync_round as sync_round_once
-from flows.settings import load_settings
 from flows.shard import require_same_clock, sync_free_shards
 from flows.shard import sync_shard as sync_shard_once
 from flows.sync import Options
@@ -47,10 +43,11 @@ async def sync_round(shards: int = 2, full: bool = False) -> State[None]:
             await _begin(round_id, number, log)
 
     async def work(world: World, progress: Progress) -> Result:
+        await require_same_clock(world)
         options = Options(full=full)
         return await sync_round_once(world, options, shards, begin, progress, patience=PATIENCE)
 
-    return await _ended(work, log)
+    return await ended(work)
 
 
 @flow(name="sync-shard", persist_result=False, log_prints=False)
@@ -67,7 +64,7 @@ async def sync_shard(round_id: str = "", shard: int = 0) -> State[None]:
             return await sync_shard_once(world, round_id, shard, progress)
         return await sync_free_shards(world, progress)
 
-    return await _ended(work, get_run_logger())
+    return await _shard_ended(work, get_run_logger())
 
 
 async def _begin(round_id: str, number: int, log: Log) -> None:
@@ -80,29 +77,27 @@ async def _begin(round_id: str, number: int, log: Log) -> None:
         log.warning("Shard %d was not started elsewhere and is done here: %s.", number, type(error).__name__)
 
 
-async def _ended(work: Callable[[World, Progress], Awaitable[Result]], log: Log) -> State[None]:
-    """Work with the settings of the worker, tell how it went, and return the state that Prefect shows."""
+async def _shard_ended(work: Work, log: Log) -> State[None]:
+    """Do shards with the settings of the worker, tell how it went, and return the state that Prefect shows.
+
+    What a whole run tells (artifacts, nudges, the status) is told by who opened the round.
+    """
     try:
         result = await _worked(work, log)
     except Exception as error:
-        log.error(reason(error))
+        log.error(detail(error))
         return Failed(message=reason(error))
-    for line in summary(result):
+    for line in (*summary(result), *result.messages):
         log.info(line)
-    for message in result.messages:
-        log.log(INFO if result.state == RunState.COMPLETED else WARNING, message)
     return final_state(result)
 
 
-async def _worked(work: Callable[[World, Progress], Awaitable[Result]], log: Log) -> Result:
-    settings = load_settings(os.environ, Path(".env"))
-    install(settings.secrets())
-
+async def _worked(work: Work, log: Log) -> Result:
     def tell(stage: str, done: int, total: int) -> None:
         if done == total or done % max(1, total // STEPS) == 0:
             log.info("%s: %d of %d", stage, done, total)
 
-    world = open_world(settings)
+    world = open_world(settings_here())
     try:
         await require_same_clock(world)
         return await work(world, tell)

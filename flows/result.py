@@ -106,12 +106,15 @@ class Result:
         for case_type, counts in other.cases.items():
             mine = vars(self.of(case_type))
             mine.update({name: mine[name] + count for name, count in vars(counts).items()})
+        for course, found in other.by_course.items():
+            self.by_course.setdefault(course, Counter()).update(found)
         self.reasons.update(other.reasons)
         for mapping, edits in other.edits.items():
             edit = self.edits.setdefault(mapping, {})
             edit["retired"] = dict(Counter(edit.get("retired", {})) + Counter(edits["retired"]))
         self.refused_rows += other.refused_rows
         self.worrying += other.worrying
+        self.undecided += other.undecided
         self.worse(other.state)
         self.messages += [message for message in other.messages if message not in self.messages]
 

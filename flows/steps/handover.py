@@ -75,14 +75,24 @@ class Handover:
 
 def told(run: Run) -> dict[str, Any]:
     """Return what a shard's run has to tell at its end."""
-    found = run.result.as_json() | {"refused_rows": run.result.refused_rows, "worrying": run.result.worrying}
     return {
-        "result": found,
+        "result": _told(run.result),
         "sweep": run.sweep.told(),
         "withdrawals": run.planner.withdrawals.told(),
         "blanks": run.planner.blanks.told(),
         "unsettled": sorted(run.unsettled | run.pusher.unsorted),
         "lost_profiles": bool(run.reader.lost_profiles),
+    }
+
+
+def _told(result: Result) -> dict[str, Any]:
+    """Return a shard's result with all that is added up at the end of the round."""
+    return result.as_json() | {
+        "courses": {str(number): vars(course) for number, course in result.courses.items()},
+        "by_course": {str(number): dict(found) for number, found in result.by_course.items()},
+        "refused_rows": result.refused_rows,
+        "worrying": result.worrying,
+        "undecided": result.undecided,
     }
 
 
@@ -102,12 +112,13 @@ async def take_over(run: Run, told: Mapping[str, Any], *, is_ours: bool) -> Resu
 
 
 def read_result(told: Mapping[str, Any]) -> Result:
-    """Read a result as `as_json` wrote it."""
+    """Read a result as a shard told it."""
     return Result(
         told["run_id"],
         RunState(told["state"]),
         courses={int(number): CourseResult(**course) for number, course in told["courses"].items()},
         cases={case_type: CaseCounts(**counts) for case_type, counts in told["cases"].items()},
+        by_course={int(number): Counter(found) for number, found in told["by_course"].items()},
         requests=told["requests"],
         seconds=told["seconds"],
         reasons=Counter(told["reasons"]),
@@ -115,4 +126,5 @@ def read_result(told: Mapping[str, Any]) -> Result:
         edits=told["edits"],
         refused_rows=told["refused_rows"],
         worrying=told["worrying"],
+        undecided=told["undecided"],
     )

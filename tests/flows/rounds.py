@@ -302,6 +302,7 @@ def counted(result: Result | None) -> dict[str, Any]:
         "state": str(result.state),
         "cases": {name: vars(counts) for name, counts in sorted(result.cases.items())},
         "courses": {number: (course.state, course.people) for number, course in sorted(result.courses.items())},
+        "by course": {number: dict(found) for number, found in sorted(result.by_course.items())},
         "reasons": dict(result.reasons),
         "messages": sorted(result.messages),
     }

@@ -495,7 +495,7 @@ async def walk(shop: Shop) -> int:
     for _ in range(3):
         for _ in range(chance.randrange(4)):
             change(shop)
-        shop.deadly = {n: chance.randrange(1, 30) for n in range(3) if chance.random() < 0.3}
+        shop.deadly = {n: chance.randrange(1, 25) for n in range(3) if chance.random() < 0.5}
         freezes = {2: (chance.randrange(1, 12), chance.choice((100.0, 2000.0)))}
         shop.frozen = freezes if chance.random() < 0.2 else {}
         shop.late = chance.choice((0.0, 5.0, 60.0))
