@@ -18,6 +18,7 @@ from state import MatchRow, Store
 from tests.flows.terminal import Terminal
 from tests.flows.test_deployed import Place, ended, marked, place  # noqa: F401 - a fixture
 
+pytest_plugins = ["tests.prefect_server"]
 ROW = MatchRow("student", "demo-user-3", "case-1", 3, "duplicate", "email")
 
 

@@ -258,7 +258,8 @@ async def test_the_gate(make_lab: MakeLab) -> None:
     by_hand(lab, "Somebody", national_id="X")
     result = await sent(lab)
     assert ("waiting", []) == (result.state, lab.project.forms)
-    assert "2 cases of type 'student', the books know 0. `moodle-commcare match` finds out" in result.messages[0]
+    assert "2 cases of type 'student' that the books do not know" in result.messages[0]
+    assert "`moodle-commcare match` finds out which of them are people of Moodle" in result.messages[0]
     await matched(lab)
     result = await sent(lab)
     assert ("waiting", []) == (result.state, lab.project.forms)

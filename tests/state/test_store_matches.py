@@ -109,7 +109,7 @@ def test_a_closed_link_lives_on_as_our_own(store: Store) -> None:
     """Closed by us and back again, a person gets a case of our own."""
     store.link([link()])
     store.settle({ROW: "closed"})
-    store.renew([ROW])
+    store.renew([ROW], 9.0)
     row = store.cases("student", 0)["s-user-3"]
     assert ("", 2, False) == (row.case_id, row.generation, row.linked)
 
