@@ -234,7 +234,8 @@ class MappingSpec(Strict):
         None, description="What happens to a case when its course is past its end date."
     )
     recheck_daily: Flag = Field(
-        False, description="true looks at every record once a day; needed where today matters (days_ago, date_once)."
+        False,
+        description="true looks at every record once a day; needed where today matters (days_ago, date_once).",
     )
     existing_cases: Literal["stop", "ignore"] = Field(
         "stop", description="ignore lets a first run write although CommCare has other cases of this type."
