@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from adaptors.moodle.fake_site import FakeSite
@@ -72,7 +73,7 @@ class Month:
         files = {name: (SHIPPED / f"{name}.yaml").read_text() for name in ("student", "engagement", "code_lists")}
         self.lab = make_lab(self.site, **files)
         self.lab.edit("engagement", "enabled: false\n", "")
-        _uncomment_consent(self.lab)
+        uncomment_consent(self.lab.mappings / "engagement.yaml")
         self.alert = ConditionalAlert(self.lab.project, LADDER)
         self.live_from = live_from
         self.states: list[str] = []
@@ -142,9 +143,8 @@ class Month:
         return Counter(name for name in found if name)
 
 
-def _uncomment_consent(lab: Lab) -> None:
+def uncomment_consent(file: Path) -> None:
     """Take away the # in front of the consent that the mapping offers."""
-    file = lab.mappings / "engagement.yaml"
     lines = file.read_text().splitlines()
     first = lines.index("  # sms_consent:")
     last = next(number for number in range(first, len(lines)) if not lines[number].startswith("  #"))
