@@ -112,7 +112,12 @@ def sandbox(
 
 
 @app.command()
-def init(env_file: EnvFile = ENV_FILE) -> None:
+def init(
+    env_file: EnvFile = ENV_FILE,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Begin with the mappings for students who have phones of their own.")
+    ] = False,
+) -> None:
     """Ask for the settings and write .env and mappings/project.yaml."""
     from flows.init import run_init
     from flows.offer import offer_of
@@ -121,7 +126,7 @@ def init(env_file: EnvFile = ENV_FILE) -> None:
     with plain_endings(stopped="Stopped before the last answer; nothing was written."):
         result = run_init(_ask, env_file.parent, probe=offer_of, env_name=env_file.name)
         (project,) = [path for path in (*result.written, *result.kept) if path.name == "project.yaml"]
-        for path in (*result.written, *copy_shipped(project.parent)):
+        for path in (*result.written, *copy_shipped(project.parent, offline=offline)):
             say(f"Written: {path}")
         for path in result.kept:
             say(f"Left as it is: {path}")

@@ -72,6 +72,8 @@ class Result:
     not_due: list[str] = field(default_factory=list)
     """Mappings that were read a short while ago and wait for their interval."""
     plan: dict[str, Any] = field(default_factory=dict)
+    tables: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Lookup table -> rows added, changed and removed; tables in step are not named."""
     refused_rows: int = 0
     passed_over: list[int] = field(default_factory=list)
     """Courses that hints were about and that are not selected."""
@@ -140,6 +142,7 @@ class Result:
             "messages": self.messages,
             "edits": self.edits,
             "not_due": self.not_due,
+            **({"lookup_tables": self.tables} if self.tables else {}),
             **({"passed_over": self.passed_over} if self.passed_over else {}),
             **({"plan": self.plan} if self.plan else {}),
             **({"shards": self.shards} if self.shards else {}),

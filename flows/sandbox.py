@@ -215,15 +215,17 @@ def prepare(folder: Path, *, keep: bool = False) -> Path:
     return target
 
 
-def copy_shipped(target: Path) -> list[Path]:
+def copy_shipped(target: Path, *, offline: bool = False) -> list[Path]:
     """Copy the shipped mappings into a folder, leaving what is there, and return the new files.
 
-    The schemas that the files name for editors go along; they are generated, so they are not among the new files.
+    With `offline` they are those for students who have their cases on phones of their own. The schemas that the
+    files name for editors go along; they are generated, so they are not among the new files.
     """
-    found = [file for file in sorted(SHIPPED.glob("*.yaml")) if file.name != "project.yaml"]
+    source = SHIPPED / "offline" if offline else SHIPPED
+    found = [file for file in sorted(source.glob("*.yaml")) if file.name != "project.yaml"]
     new = [target / file.name for file in found if not (target / file.name).exists()]
     for path in new:
-        shutil.copyfile(SHIPPED / path.name, path)
+        shutil.copyfile(source / path.name, path)
     (target / "schema").mkdir(exist_ok=True)
     for file in (SHIPPED / "schema").glob("*.json"):
         if not (target / "schema" / file.name).exists():

@@ -34,6 +34,7 @@ from flows.steps.people import sync_people
 from flows.steps.recover import heed_clock, know_them_all, recover, strangers
 from flows.steps.rosters import read_people
 from flows.steps.select import Selection, only_these, remember_selection, select_courses
+from flows.steps.tables import sync_tables
 from flows.steps.terms import new_terms
 from flows.steps.verdict import judge
 from flows.world import Progress, World, silent
@@ -162,6 +163,7 @@ async def _work(run: Run, options: Options, course_level: CourseLevel | None) ->
         ended = () if options.courses else selection.ended
         run.pusher.enqueue(0, await leave(run, courses, ended), run.swept)
         await run.pusher.drain()
+        await sync_tables(run, selected)
     except BaseException:
         await asyncio.shield(run.pusher.abandon())
         raise

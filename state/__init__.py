@@ -5,6 +5,7 @@ from state.digest import NO_VALUE
 from state.errors import StateError
 from state.history import Kind, Share
 from state.inbox import Hint, HintRow, InboxState, hints_wait
+from state.lookup_rows import TableRowKnown
 from state.matches import BLOCKING, Link
 from state.people import Erased, PersonRows
 from state.rows import (
@@ -59,5 +60,6 @@ __all__ = [
     "Share",
     "StateError",
     "Store",
+    "TableRowKnown",
     "hints_wait",
 ]

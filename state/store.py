@@ -19,6 +19,7 @@ from state.errors import StateError
 from state.history import History
 from state.inbox import Inbox
 from state.key import Keys
+from state.lookup_rows import LookupRows
 from state.matches import Matches
 from state.moved import refuse_moved
 from state.outcomes import Outcomes
@@ -31,7 +32,21 @@ from state.schema import prepare
 from state.tables import case_row
 
 
-class Store(Outcomes, Inbox, Matches, History, Elements, Runs, Problems, Refusals, Rotation, Rounds, Care, Counts):
+class Store(
+    Outcomes,
+    Inbox,
+    Matches,
+    History,
+    Elements,
+    LookupRows,
+    Runs,
+    Problems,
+    Refusals,
+    Rotation,
+    Rounds,
+    Care,
+    Counts,
+):
     """The books: cases and intents, courses, people, hints, runs, problems, facts, the lease, and their care.
 
     Every method is one transaction, and times are epoch seconds given by the caller. Raises StateError when the

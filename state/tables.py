@@ -269,6 +269,26 @@ inbox = Table(
     Index("ix_inbox_done_at", "done_at"),
 )
 
+# Lookup tables of CommCare that are kept in step: a write in doubt, and the rows by key.
+lookup_table = Table(
+    "lookup_table",
+    metadata,
+    Column("tag", String, primary_key=True),
+    Column("doubt_at", Double),
+    sqlite_with_rowid=False,
+)
+
+lookup_row = Table(
+    "lookup_row",
+    metadata,
+    Column("tag", String, primary_key=True),
+    Column("key", String, primary_key=True),
+    Column("row_id", String, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("missing_count", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 
 def at_row(table: Table) -> ColumnElement[bool]:
     """Return the condition that finds one row by the parameters of `row_parameters`."""

@@ -30,9 +30,10 @@ from adaptors.commcare.answers import (
     write_error,
 )
 from adaptors.commcare.cases import MAX_LENGTH, SYSTEM, CaseReply, CaseWrite, check_rows, is_sendable, row_body
+from adaptors.commcare.lookup_tables import LookupTables
 from adaptors.commcare.owners import OwnerBook
 from adaptors.commcare.workers import Workforce, read_workforce
-from adaptors.errors import AccessDenied, NoAnswer, NotSent, Unexpected
+from adaptors.errors import AccessDenied, NoAnswer, NotSent, Refused, Unexpected
 from adaptors.http import Answer, Http, retried, retry_after
 from adaptors.limits import Limits
 from adaptors.pace import Clock, Pace
@@ -51,8 +52,9 @@ class CommCareClient:
 
     A read is tried `attempts` times; a person who waits for a check wants to know sooner.
 
-    `owners` finds the owners of cases by name; `requests` counts every transmission by kind: write, list, get,
-    owners, probe. Raises AccessDenied for a user name or key that no HTTP header can carry.
+    `owners` finds the owners of cases by name, `tables` keeps lookup tables; `requests` counts every transmission
+    by kind: write, list, get, owners, tables, probe. Raises AccessDenied for a user name or key that no HTTP
+    header can carry.
     """
 
     def __init__(
@@ -92,6 +94,7 @@ class CommCareClient:
         self._pace = Pace(SYSTEM, clock, limits or Limits(), slots)
         self.requests: Counter[str] = Counter()
         self.owners = OwnerBook(self._read_owners)
+        self.tables = LookupTables(self._read_tables, self._change)
 
     @property
     def most_parts(self) -> int | None:
@@ -280,6 +283,33 @@ class CommCareClient:
         self, operation: str, resource: str, parameters: Mapping[str, Any], remedies: Mapping[int, str]
     ) -> Answer:
         return await self._read("owners", operation, f"{self._api}/{resource}/", parameters, remedies=remedies)
+
+    async def _read_tables(
+        self, operation: str, resource: str, parameters: Mapping[str, Any], remedies: Mapping[int, str]
+    ) -> Answer:
+        return await self._read("tables", operation, f"{self._api}/{resource}/", parameters, remedies=remedies)
+
+    async def _change(self, operation: str, method: str, resource: str, body: Mapping[str, Any] | None) -> Answer:
+        """Send a change once; what went out and was not answered in full is in doubt. 404 says it is gone."""
+        content: dict[str, Any] = {} if body is None else {"json": body}
+        async with self._pace.slot():
+            try:
+                answer = await self._transmit("tables", operation, method, f"{self._api}/{resource}/", **content)
+            except (NoAnswer, Unexpected) as error:
+                raise in_doubt(error.message.rstrip("."), status=error.status) from None
+        if 200 <= answer.status < 300 or (method == "DELETE" and answer.status == 404):
+            return answer
+        if answer.status == 404:
+            raise Refused(
+                f"CommCare has no such table any more ({operation}).",
+                system=SYSTEM,
+                operation=operation,
+                status=404,
+                code="gone",
+            )
+        if answer.status == 408 or answer.status >= 500:
+            raise in_doubt(f"CommCare answered with status {answer.status}", status=answer.status)
+        raise read_error(answer, operation, now=self._clock.now())
 
     def _following(self, address: str) -> str:
         """Return the path of the next page, which must be on the same server and in the same project space."""

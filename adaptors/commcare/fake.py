@@ -14,13 +14,14 @@ from urllib.parse import unquote
 
 import httpx
 
-from adaptors.commcare import fake_writes
+from adaptors.commcare import fake_tables, fake_writes
 from adaptors.commcare.fake_faults import Misbehaviour, fail, html_page
 from adaptors.commcare.fake_project import FIRST_MOMENT, Case, FakeProject, Form
 from adaptors.commcare.fake_reads import LISTS, trimming
 from adaptors.commcare.fake_requests import CASES, OWNERS, Call, credentials, json_body, kind_of
 from adaptors.commcare.fake_rows import Crash, UserError
 from adaptors.commcare.fake_search import BadQuery, unfold
+from adaptors.commcare.fake_tables import TABLES
 from adaptors.commcare.fake_writes import Change
 
 _PERMISSIONS = {"user": "edit_mobile_workers", "group": "edit_groups", "location": "edit_locations"}
@@ -31,8 +32,8 @@ class FakeCommCare(Misbehaviour):
     """A CommCare server with one project space.
 
     `clock` gives epoch seconds; without one, time stands still until `advance`. `index_lag` is how many of these
-    seconds the search is behind. `requests` counts requests by kind (write, list, get, owners, probe, other),
-    `calls` holds them. `throttle`, when set, is asked with the time for the seconds to wait, or None.
+    seconds the search is behind. `requests` counts requests by kind (write, list, get, owners, tables, probe,
+    other), `calls` holds them. `throttle`, when set, is asked with the time for the seconds to wait, or None.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class FakeCommCare(Misbehaviour):
         if password:
             self._credentials.add(f"basic {username.lower()}:{password}")
         self._clock = clock or (lambda: FIRST_MOMENT)
+        self.shelf = fake_tables.Shelf()
         self._offset = 0.0
         self._shuffler = random.Random(seed)  # noqa: S311 - the order of a set, not a secret
         self._unfinished: list[tuple[float, list[Change], Form]] = []
@@ -100,14 +102,16 @@ class FakeCommCare(Misbehaviour):
             self.calls.append(Call(request.method, target, kind, status))
 
     def _answer(self, request: httpx.Request, path: str) -> httpx.Response:
-        cases, owners = CASES.fullmatch(path), OWNERS.fullmatch(path)
-        resource = next(filter(None, owners.groups()[1:]), "") if owners else ""
-        found = cases or owners
+        cases, owners, tables = CASES.fullmatch(path), OWNERS.fullmatch(path), TABLES.fullmatch(path)
+        resource = next(filter(None, owners.groups()[1:]), "") if owners else "lookup_table" if tables else ""
+        found = cases or owners or tables
         if found is None:
             return html_page(404)
         refused = self._gate(request, unquote(found[1]), resource)
         if refused is not None:
             return refused
+        if tables:
+            return fake_tables.serve(self.shelf, self.project, request, tables)
         try:
             return self._owners(request, resource) if cases is None else self._cases(request, cases[2] or "")
         except Crash:

@@ -119,7 +119,8 @@ class FakeProject:
     """Cases, forms, mobile workers, groups and locations of one project space.
 
     `cases` are those that exist, `deleted` those deleted by hand. `keep_forms=False` forgets the rows of forms,
-    for loads that should not fill the memory.
+    for loads that should not fill the memory. `watchers` are told of each case that was saved, as CommCare's rules
+    are.
     """
 
     def __init__(self, *, keep_forms: bool = True) -> None:
@@ -132,6 +133,7 @@ class FakeProject:
         self.groups: dict[str, Group] = {}
         self.locations: dict[str, Location] = {}
         self.location_types = {"clinic": LocationType("clinic")}
+        self.watchers: list[Callable[[Case], None]] = []
         self.search = SearchIndex(lambda: self.clock())
         self.api_user_id = self.new_id("web user").replace("-", "")
         self._keep_forms = keep_forms
@@ -250,6 +252,8 @@ class FakeProject:
             self.search.store(case)
         if case.external_id:
             self._by_external_id.setdefault(case.external_id, {})[case.case_id] = case
+        for watch in self.watchers:
+            watch(case)
 
     def rename_external_id(self, case: Case, external_id: str) -> None:
         """Give a case that is about to be saved another external id."""

@@ -75,7 +75,7 @@ def list_users(project: FakeProject, domain: str, params: httpx.QueryParams) -> 
         for user in project.users.values()
         if user.active == active
     ]
-    return _page(users, params, max_limit=1000)
+    return page(users, params, max_limit=1000)
 
 
 def list_groups(project: FakeProject, domain: str, params: httpx.QueryParams) -> httpx.Response:
@@ -93,7 +93,7 @@ def list_groups(project: FakeProject, domain: str, params: httpx.QueryParams) ->
         }
         for group in project.groups.values()
     ]
-    return _page(groups, params, max_limit=1000)
+    return page(groups, params, max_limit=1000)
 
 
 def list_locations(project: FakeProject, domain: str, params: httpx.QueryParams) -> httpx.Response:
@@ -114,7 +114,7 @@ def list_locations(project: FakeProject, domain: str, params: httpx.QueryParams)
         for location in project.locations.values()
     ]
     wanted = [item for item in locations if params.get("site_code") in (None, item["site_code"])]
-    return _page(wanted, params, max_limit=5000)
+    return page(wanted, params, max_limit=5000)
 
 
 def list_location_types(project: FakeProject, domain: str, params: httpx.QueryParams) -> httpx.Response:
@@ -133,11 +133,11 @@ def list_location_types(project: FakeProject, domain: str, params: httpx.QueryPa
         }
         for number, kind in enumerate(project.location_types.values(), 1)
     ]
-    return _page(types, params, max_limit=1000)
+    return page(types, params, max_limit=1000)
 
 
-def _page(objects: Sequence[Mapping[str, Any]], params: httpx.QueryParams, *, max_limit: int) -> httpx.Response:
-    """Answer with one page: a limit over the highest is lowered to it, and 0 means the highest."""
+def page(objects: Sequence[Mapping[str, Any]], params: httpx.QueryParams, *, max_limit: int) -> httpx.Response:
+    """Return one page as tastypie does: a limit over the highest is lowered to it, and 0 means the highest."""
     try:
         limit, offset = int(params.get("limit", "20")), int(params.get("offset", "0"))
     except ValueError:

@@ -13,6 +13,7 @@ import httpx
 from adaptors.commcare.fake_rows import UserError
 
 CASES = re.compile(r"/a/([^/]+)/api/(?:case/v2|v0\.6/case)(?:/(.*))?")
+LOOKUP = re.compile(r"/a/[^/]+/api/lookup_table")
 OWNERS = re.compile(r"/a/([^/]+)/api/(?:(user|group|location_type)/v1|(location)/v2|v0\.5/(user|group))/")
 
 
@@ -31,6 +32,8 @@ def kind_of(method: str, target: str, content: bytes) -> str:
     path = target.partition("?")[0]
     if OWNERS.fullmatch(path):
         return "owners"
+    if LOOKUP.match(path):
+        return "tables"
     found = CASES.fullmatch(path)
     if not found:
         return "other"

@@ -117,6 +117,8 @@ _LIST_REMEDIES: Mapping[str, Mapping[int, str]] = {
         402: "The plan of the project space in COMMCARE_DOMAIN has no locations: name users or groups as owners.",
         403: f"To look up locations {_ROLE} Edit Locations {_WHERE}; or name users or groups as owners.",
     },
+    "lookup table": {403: f"To keep lookup tables {_ROLE} Edit Data {_WHERE}."},
+    "lookup table row": {403: f"To keep lookup tables {_ROLE} Edit Data {_WHERE}."},
     "group": {403: f"To look up groups {_ROLE} Edit Groups {_WHERE}; or name users or locations as owners."},
 }
 

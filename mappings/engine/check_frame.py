@@ -164,12 +164,15 @@ def _check_recheck(findings: Findings) -> None:
                 (("one_property_per", "key", "transform"), [step.name for step in elements.key.transform])
             )
         for inner, steps in places:
-            if "days_ago" in steps:
+            for number, step in enumerate(steps):
+                known = findings.transforms.find(step)
+                if known is None or "today" not in known.needs:
+                    continue
                 used = True
-                loc: Loc = ("properties", name, *inner, steps.index("days_ago"))
+                loc: Loc = ("properties", name, *inner, number)
                 if not findings.spec.recheck_daily:
                     remedy = "add 'recheck_daily: true' at the top, so that records are looked at again every day"
-                    findings.tell(loc, "days_ago depends on today's date", remedy)
+                    findings.tell(loc, f"{step} depends on today's date", remedy)
     if findings.spec.recheck_daily and not used:
         sentence = "nothing in this mapping depends on today's date"
         findings.tell(("recheck_daily",), sentence, "take 'recheck_daily' out", key=True, severity="warning")

@@ -18,7 +18,7 @@ from mappings.engine.costs import Cost, costs_of
 from mappings.engine.examples import Examples
 from mappings.engine.findings import Findings, ProjectNames
 from mappings.engine.graph import MappingFile, places
-from mappings.engine.odd_texts import no_schema_line
+from mappings.engine.odd_texts import is_table, no_schema_line
 from mappings.engine.problems import MappingError, Problem, in_file_order
 from mappings.engine.project import Guards, NamesChoice, Project, course_choice, intervals
 from mappings.engine.project_spec import CodeListsSpec, ProjectSpec
@@ -26,6 +26,7 @@ from mappings.engine.reading import Document, read_document
 from mappings.engine.shape import read_shape
 from mappings.engine.spec import MappingSpec
 from mappings.engine.steps import Surroundings
+from mappings.engine.tables import read_tables
 from mappings.engine.transform import TransformList
 
 PROJECT_FILE = "project.yaml"
@@ -34,7 +35,8 @@ CODE_LISTS_FILE = "code_lists.yaml"
 
 def mapping_files(folder: Path) -> list[Path]:
     """Return the files of a folder that hold a mapping each, by name."""
-    return [file for file in sorted(folder.glob("*.yaml")) if file.name not in (PROJECT_FILE, CODE_LISTS_FILE)]
+    others = (PROJECT_FILE, CODE_LISTS_FILE)
+    return [file for file in sorted(folder.glob("*.yaml")) if file.name not in others and not is_table(file.name)]
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,9 @@ def load_project(folder: Path, catalogue: Catalogue, *, plugins: bool = True) ->
         raise MappingError(errors)
     enabled = [file for file in reading.files if file.enabled]
     off = [file for file in reading.files if not file.enabled and file.is_right]
-    return _project(reading, _compiled(reading, enabled, catalogue), _compiled(reading, off, catalogue))
+    tables = _compiled(reading, [file for file in reading.tables if file.enabled], catalogue)
+    project = _project(reading, _compiled(reading, enabled, catalogue), _compiled(reading, off, catalogue))
+    return replace(project, tables=tables)
 
 
 def check_project(folder: Path, catalogue: Catalogue, *, plugins: bool = True) -> CheckReport:
@@ -82,9 +86,10 @@ def check_project(folder: Path, catalogue: Catalogue, *, plugins: bool = True) -
     except MappingError as error:
         return CheckReport(tuple(error.problems), 0, 0, 0, ())
     mappings = _compiled(reading, [file for file in reading.files if file.is_right], catalogue)
+    tables = _compiled(reading, [file for file in reading.tables if file.is_right], catalogue)
     run = failed = 0
-    by_name = {file.name: file for file in reading.files}
-    for mapping in mappings:
+    by_name = {file.name: file for file in (*reading.files, *reading.tables)}
+    for mapping in (*mappings, *tables):
         examples = _run_examples(reading, by_name[mapping.name], mapping, catalogue)
         run, failed = run + examples.run, failed + examples.failed
     off = tuple(file.name for file in reading.files if not file.enabled)
@@ -101,7 +106,7 @@ def run_tests(
     if reading.around is None:
         raise MappingError(reading.problems())
     found: list[tuple[MappingFile, Examples | None]] = []
-    for file in reading.files:
+    for file in (*reading.files, *reading.tables):
         compiled = _compiled(reading, [file], catalogue) if file.is_right else ()
         found.append((file, _run_examples(reading, file, compiled[0], catalogue) if compiled else None))
     return found
@@ -116,12 +121,13 @@ class _Reading:
     around: Surroundings | None = None
     project_problems: list[Problem] = field(default_factory=list)
     files: list[MappingFile] = field(default_factory=list)
+    tables: list[MappingFile] = field(default_factory=list)
     places: Mapping[str, Place] = field(default_factory=dict)
 
     def problems(self) -> list[Problem]:
         """Return all findings in file order; those of a switched-off mapping stop nothing."""
         found = list(self.project_problems)
-        for file in self.files:
+        for file in (*self.files, *self.tables):
             found += file.problems if file.enabled else [replace(p, severity="warning") for p in file.problems]
         return in_file_order(found)
 
@@ -146,7 +152,8 @@ def _read(folder: Path, catalogue: Catalogue, *, plugins: bool) -> _Reading:
     for read in reading.files:
         if read.spec is not None:
             read.problems += _check_names(read.document, read.spec, catalogue, names)
-    reading.places = places(reading.files)
+    reading.tables = read_tables(folder, catalogue, names)
+    reading.places = {**places(reading.files), **{file.name: Place(0, ()) for file in reading.tables}}
     return reading
 
 

@@ -36,9 +36,15 @@ def odd_texts(document: Document) -> Iterator[Problem]:
             yield document.problem(mark, sentence, remedy, severity="warning")
 
 
+def is_table(name: str) -> bool:
+    """Say whether a file of this name holds a lookup table."""
+    return name.endswith(".table.yaml")
+
+
 def schema_line(name: str) -> str:
     """Return the first line of a file, by which editors find its schema; `name` is the file's own name."""
     kind = name.removesuffix(".yaml") if name in ("project.yaml", "code_lists.yaml") else "mapping"
+    kind = "table" if is_table(name) else kind
     return f"{_SCHEMA}schema/{kind}.schema.json"
 
 

@@ -55,7 +55,8 @@ class Project:
 
     `intervals` is hours by stream; `revision` changes with every edit of a file; `owner` is the default owner,
     `parked_owner` the one whose cases no phone syncs. `switched_off` (the mappings with `enabled: false` that are
-    right) and `lookup_files` (the CSV file of each lookup) are for documents about the project.
+    right) and `lookup_files` (the CSV file of each lookup) are for documents about the project. `tables` are
+    CommCare's lookup tables that are kept in step: their drafts are rows, `case_type` the table's ID.
     """
 
     site: str
@@ -73,6 +74,7 @@ class Project:
     names: NamesChoice = NamesChoice()
     switched_off: tuple[CompiledMapping, ...] = ()
     lookup_files: Mapping[str, str] = field(default_factory=dict)
+    tables: tuple[CompiledMapping, ...] = ()
 
 
 def course_choice(spec: CoursesSpec) -> CourseChoice:

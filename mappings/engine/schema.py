@@ -17,6 +17,7 @@ from mappings.engine import transforms as _transforms  # noqa: F401  (fills TRAN
 from mappings.engine.catalogue import Catalogue
 from mappings.engine.project_spec import CodeListsSpec, ProjectSpec
 from mappings.engine.spec import MappingSpec
+from mappings.engine.spec_table import TableSpec
 from mappings.engine.transform import TRANSFORMS, Setting, Transform
 
 Schema = dict[str, Any]
@@ -44,8 +45,12 @@ def schemas(catalogue: Catalogue, transforms: Mapping[str, Transform] = TRANSFOR
     """Return the schemas by file name; `transforms` are those that may be used, plug-ins included."""
     mapping = _draft07(MappingSpec)
     _describe_mapping(mapping, catalogue, transforms.values())
+    table = _draft07(TableSpec)
+    _describe_mapping(table, catalogue, transforms.values())
+    table["properties"]["source"]["enum"] = ["courses"]
     return {
         "mapping.schema.json": mapping,
+        "table.schema.json": table,
         "project.schema.json": _draft07(ProjectSpec),
         "code_lists.schema.json": _draft07(CodeListsSpec),
     }

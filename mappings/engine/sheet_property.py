@@ -18,7 +18,7 @@ from mappings.engine.transform import TRANSFORMS
 
 _TEXT_STEPS: Final = ("trim", "lower", "upper", "title", "text", "html_to_text", "plain_text", "replace")
 _NEVER_REFUSE: Final = frozenset((*_TEXT_STEPS, "split", "join", "count", "first"))
-_FINE_WITH_NUMBERS: Final = frozenset(("number", "date", "date_time", "days_ago", "bands"))
+_FINE_WITH_NUMBERS: Final = frozenset(("number", "date", "date_time", "date_once", "days_ago", "bands"))
 
 
 def plain_template(template: str) -> str:

@@ -62,6 +62,8 @@ def _step_words(step: StepSpec, phrases: Phrases) -> str:
         layouts = [str(given.get("format", only or "%Y-%m-%d")), *([str(given["or"])] if "or" in given else [])]
         examples = [day_text(_SOME_DAY, layout) for layout in layouts]
         return phrases.transform(step.name, example=phrases.any_of(examples))
+    if step.name == "date_once":
+        return phrases.transform("date_once", days=given.get("days_ago", only))
     if step.name == "bands":
         return "; ".join(_bands(given, phrases))
     if step.name == "split":

@@ -189,7 +189,7 @@ class TestSpec(Strict):
     __test__ = False  # not a test class for pytest
 
     name: str = Field(description="What is tested, in a few words.")
-    today: Day | None = Field(None, description="The day on which the test plays, for days_ago.")
+    today: Day | None = Field(None, description="The day on which the test plays, for days_ago and date_once.")
     given: dict[str, Any] = Field(description="A made-up record, with the fields of the source.")
     expect: ExpectSpec = Field(description="What should come out; what is left out is not looked at.")
 
@@ -234,7 +234,8 @@ class MappingSpec(Strict):
         None, description="What happens to a case when its course is past its end date."
     )
     recheck_daily: Flag = Field(
-        False, description="true looks at every record once a day; needed where today matters (days_ago)."
+        False,
+        description="true looks at every record once a day; needed where today matters (days_ago, date_once).",
     )
     existing_cases: Literal["stop", "ignore"] = Field(
         "stop", description="ignore lets a first run write although CommCare has other cases of this type."

@@ -1,4 +1,4 @@
-"""The transforms of the language: a closed list of 23, text in and text out unless they say otherwise."""
+"""The transforms of the language: a closed list of 24, text in and text out unless they say otherwise."""
 
 # No `from __future__ import annotations`: what a transform takes is read off its annotations, which then need not
 # be made out of texts each time the command starts.
@@ -139,6 +139,13 @@ def days_ago(value: object, *, zone: tzinfo, today: Date) -> int | None:
     """Count the days from a time or day to today; needs `recheck_daily: true`."""
     when = day(value, zone)
     return (today - when).days if when else None
+
+
+@transform(example=({"days_ago": "5"}, 1760000000, "2025-10-09"), takes="moment")
+def date_once(value: object, *, days_ago: int, zone: tzinfo, today: Date) -> str | None:
+    """Give the day of a time once it is so many days ago, and nothing before; needs `recheck_daily: true`."""
+    when = day(value, zone)
+    return when.isoformat() if when and (today - when).days >= days_ago else None
 
 
 @transform(

@@ -19,7 +19,7 @@ from mappings.engine.schema import schemas, write_schemas
 from mappings.engine.transform import TRANSFORMS
 from tests.mappings.workbench import ROOT, SHIPPED
 
-FILES = sorted([*SHIPPED.glob("*.yaml"), SHIPPED / "demo" / "project.yaml"])
+FILES = sorted([*SHIPPED.glob("*.yaml"), *SHIPPED.glob("offline/*.yaml"), SHIPPED / "demo" / "project.yaml"])
 HEAD = """
 language: 1
 case_type: student

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mappings.engine import check_project, load_project
-from tests.mappings.workbench import CATALOGUE, CONTEXT, SHIPPED, drafted, shipped
+from tests.mappings.workbench import CATALOGUE, CONTEXT, SHIPPED, drafted, offline, shipped
 
 
 @pytest.mark.parametrize(
@@ -23,8 +23,23 @@ def test_nothing_to_find(tmp_path: Path, project: str) -> None:
     """The shipped mappings are right and pass their own tests in any project of any country."""
     report = check_project(shipped(tmp_path, project), CATALOGUE)
     assert [] == [problem.render() for problem in report.problems]
-    assert (18, 0) == (report.tests_run, report.tests_failed)
+    assert (19, 0) == (report.tests_run, report.tests_failed)
     assert (2, ("course", "engagement", "grade_item")) == (report.mappings, report.switched_off)
+
+
+def test_the_set_for_students(tmp_path: Path) -> None:
+    """The mappings for students' own phones are right, pass their own tests, and each case has an owner of its own."""
+    report = check_project(offline(tmp_path), CATALOGUE)
+    assert [] == [problem.render() for problem in report.problems]
+    assert (0, ("grade_item",)) == (report.tests_failed, report.switched_off)
+    project = load_project(tmp_path, CATALOGUE)
+    found = {mapping.name: mapping for mapping in (*project.mappings, *project.switched_off)}
+    assert {"student": "", "enrolment": "student", "grade_item": "enrolment"} == {
+        name: mapping.spec.owner.same_as or "" for name, mapping in found.items()
+    }
+    assert found["student"].spec.owner.otherwise is None
+    for mapping in found.values():
+        assert not [path for path in mapping.reads if "hidden" in path]
 
 
 def test_everything_can_be_switched_on(tmp_path: Path) -> None:
@@ -74,7 +89,7 @@ def test_the_demo_project(tmp_path: Path) -> None:
 
 def test_neutral() -> None:
     """No shipped mapping knows a country, a course or a coach."""
-    for file in SHIPPED.glob("*.yaml"):
+    for file in (*SHIPPED.glob("*.yaml"), *SHIPPED.glob("offline/*.yaml")):
         if file.name != "project.yaml":
             lines = (line.split("#")[0] for line in file.read_text("utf-8").split("tests:")[0].splitlines())
             assert not re.search(r"kenya|nairobi|CHW|254|consent|chw_", "\n".join(lines), re.IGNORECASE)

@@ -22,8 +22,8 @@ AROUND = Surroundings(
     {"facility_by_district": code_table("facility_by_district", {"Bondo": "siaya-02"}, None)},
 )
 THE_LIST = (
-    "bands code_list count date date_time days_ago email first html_to_text join lookup lower number parse_date "
-    "phone plain_text replace shorten split text title trim upper"
+    "bands code_list count date date_once date_time days_ago email first html_to_text join lookup lower number "
+    "parse_date phone plain_text replace shorten split text title trim upper"
 )
 
 
@@ -33,7 +33,7 @@ def run(name: str, settings: object, given: object) -> object:
 
 
 def test_the_list_is_closed() -> None:
-    """The language has these 23 transforms and no other."""
+    """The language has these 24 transforms and no other."""
     assert THE_LIST.split() == sorted(TRANSFORMS)
 
 
@@ -50,6 +50,13 @@ def test_help(name: str) -> None:
     words = TRANSFORMS[name].help
     assert words.endswith(".")
     assert "\n" not in words
+
+
+@pytest.mark.parametrize(("expected", "days"), [("2025-10-14", "5"), ("2025-10-14", "0"), (None, "6")])
+def test_a_day_counts_from_its_age(expected: str | None, days: str) -> None:
+    """The day comes out from the day on which it is old enough, and not before."""
+    assert expected == run("date_once", {"days_ago": days}, "2025-10-14")
+    assert run("date_once", {"days_ago": days}, 0) is None
 
 
 @pytest.mark.parametrize(

@@ -155,6 +155,14 @@ def shipped(place: Path, project: str = "") -> Path:
     return place
 
 
+def offline(place: Path) -> Path:
+    """Copy the mappings for students' own phones and the demo's project into a folder."""
+    for file in SHIPPED.glob("offline/*.yaml"):
+        shutil.copy(file, place)
+    shutil.copy(SHIPPED / "demo" / "project.yaml", place)
+    return place
+
+
 def project_of(place: Path, files: Mapping[str, str], *, project: str = PROJECT) -> Project:
     """Load a folder with the given mapping files."""
     return load_project(folder(place, files, project=project), CATALOGUE)

@@ -1,0 +1,223 @@
+"""Lookup tables in CommCare, kept in step with the chosen courses: rows added, changed and taken away.
+
+CommCare has no key for a row, so each row carries its own in the field `key`. Before anything is written the rows
+are listed; a write of unknown outcome rests, and then they are listed again, so that no row is made twice; one
+that is there twice all the same is taken away. What goes wrong with a table never touches the cases.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from adaptors.commcare.lookup_tables import LookupRow, LookupTable
+from adaptors.errors import AccessDenied, AdaptorError, InDoubt, Maintenance, Refused, Retriable
+from adaptors.moodle.answers import Course
+from adaptors.moodle.normalise import course_record
+from flows.result import RunState
+from flows.words import listed, numbered
+from mappings.engine import CompiledMapping, Draft, HeldBack
+from mappings.engine.check_table import KEY
+from state import TableRowKnown
+
+if TYPE_CHECKING:
+    from flows.run import Run
+
+READS = 2  # complete reads in a row that lack a course, before its row is taken away
+DONE = {"added": "added", "changed": "changed", "removed": "taken away"}
+
+
+@dataclass
+class Wanted:
+    """What a table is to hold: fields by key, the keys of rows that could not be made, and digests."""
+
+    rows: dict[str, dict[str, str]] = field(default_factory=dict)
+    held_back: list[str] = field(default_factory=list)
+    digests: dict[str, bytes] = field(default_factory=dict)
+
+
+async def sync_tables(run: Run, courses: Iterable[Course]) -> None:
+    """Keep all tables in step with the chosen courses; a run for some courses only, or none, leaves them."""
+    selected = [*courses]
+    if not run.whole_site or not selected:
+        return
+    names = {found.shortname for course in selected for found in course.customfields}
+    records = [course_record(course, names) for course in selected]
+    for mapping in run.world.project.tables:
+        await run.lease.hold()
+        try:
+            await _Keeper(run, mapping).keep(_wanted(run, mapping, records))
+        except Maintenance:
+            raise
+        except AdaptorError as error:
+            run.result.worse(RunState.DEGRADED, f"Lookup table {mapping.case_type} is not in step. {error}")
+
+
+def _wanted(run: Run, mapping: CompiledMapping, records: Iterable[Mapping[str, Any]]) -> Wanted:
+    """Return the rows that a table is to have; fields that Moodle did not send are left out."""
+    found, digest = Wanted(), run.world.books.store.digest
+    for record in records:
+        made = mapping.draft(record, run.context)
+        if isinstance(made, HeldBack):
+            found.held_back.append(made.key)
+        elif isinstance(made, Draft):
+            found.rows[made.key] = {KEY: made.key, **made.properties}
+            text = json.dumps(found.rows[made.key], sort_keys=True)
+            found.digests[made.key] = digest(made.key, "@row", text)
+    return found
+
+
+class _Keeper:
+    """Keeps one table: compares with the books first, and asks CommCare only when something differs."""
+
+    def __init__(self, run: Run, mapping: CompiledMapping) -> None:
+        self._run = run
+        self._world = run.world
+        self._tables = run.world.commcare.tables
+        self._store = run.world.books.store
+        self._tag = mapping.case_type
+        self._fields = (KEY, *(name for name in mapping.spec.properties))
+        self._done = Counter[str]()
+
+    async def keep(self, wanted: Wanted) -> None:
+        """Bring the table in step; raises AdaptorError."""
+        known = await self._world.books.do(self._store.table_rows, self._tag)
+        doubt = await self._world.books.do(self._store.table_in_doubt, self._tag)
+        changed = [
+            key for key, digest in wanted.digests.items() if key not in known or known[key].digest != digest
+        ]
+        lacked = {key for key in known if key not in wanted.rows and key not in wanted.held_back}
+        gone = {key for key in lacked if known[key].missing_count + 1 >= READS}
+        self._tell_held_back(wanted)
+        if self._run.preview:
+            added = [key for key in changed if key not in known]
+            self._done.update(added=len(added), changed=len(changed) - len(added), removed=len(gone))
+        elif doubt is not None and self._world.clock.now() - doubt < self._world.in_doubt_rest:
+            self._tell_doubt()
+        else:
+            await self._note_reads(known, lacked, gone)
+            if changed or gone or doubt is not None:
+                await self._write(wanted, known, gone)
+        self._tell()
+
+    async def _note_reads(
+        self, known: Mapping[str, TableRowKnown], lacked: Iterable[str], gone: Iterable[str]
+    ) -> None:
+        """Count the reads that lacked a course; one that is there again starts at none."""
+        still = set(lacked) - set(gone)
+        counts = {key: known[key].missing_count + 1 for key in still}
+        counts |= {key: 0 for key, row in known.items() if row.missing_count and key not in {*still, *gone}}
+        saved = {key: TableRowKnown(known[key].row_id, known[key].digest, count) for key, count in counts.items()}
+        if saved:
+            await self._world.books.do(self._store.save_table_rows, self._tag, saved)
+
+    async def _write(self, wanted: Wanted, known: Mapping[str, TableRowKnown], gone: Iterable[str]) -> None:
+        """List what there is, write what differs, and write down what was answered; raises AdaptorError."""
+        await self._world.books.do(self._store.note_table_write, self._tag, self._world.clock.now())
+        try:
+            table = await self._table()
+            there, surplus = _by_key(await self._tables.rows(table), {*wanted.rows, *known}, known)
+            for key, row in wanted.rows.items():
+                saved = await self._keep_row(table, row, wanted.digests[key], there.get(key))
+                if saved != known.get(key):
+                    await self._world.books.do(self._store.save_table_rows, self._tag, {key: saved})
+            for key in sorted(gone):
+                await self._remove(key, [there[key].row_id] if key in there else [])
+            for row_id in surplus:
+                await self._remove("", [row_id])
+        except InDoubt:
+            self._tell_doubt()
+            return  # what was begun is still written down: the next run waits, and lists anew
+        except (AccessDenied, Refused, Retriable):
+            await self._world.books.do(self._store.note_table_write, self._tag, None)
+            raise
+        await self._world.books.do(self._store.note_table_write, self._tag, None)
+
+    async def _table(self) -> LookupTable:
+        """Return the table with all fields it needs; one that is not there is made."""
+        table = await self._tables.find(self._tag)
+        if table is None:
+            await self._tables.make(self._tag, self._fields)
+            table = await self._tables.find(self._tag)
+        if table is None:
+            raise Retriable(
+                f"CommCare does not list the table {self._tag} that was made just now.",
+                system="CommCare",
+                operation="make a lookup table",
+            )
+        if KEY not in table.fields and await self._tables.rows(table):
+            raise Refused(
+                f"There is a table {self._tag} in CommCare already, with rows of somebody else's.",
+                system="CommCare",
+                operation="keep a lookup table",
+                remedy="Give the one in the mappings folder another ID (lookup_table).",
+            )
+        lacking = [name for name in self._fields if name not in table.fields]
+        if lacking:
+            await self._tables.set_fields(table, (*table.fields, *lacking))
+        return table
+
+    async def _keep_row(
+        self, table: LookupTable, row: Mapping[str, str], digest: bytes, there: LookupRow | None
+    ) -> TableRowKnown:
+        """Add or change one row, unless CommCare holds it already, and return what is known of it then."""
+        await self._run.lease.hold()
+        if there is None:
+            row_id = await self._tables.add(table, row)
+            self._done["added"] += 1
+            return TableRowKnown(row_id, digest)
+        if not there.single or {**there.fields, **row} != there.fields:
+            await self._tables.change(table, there.row_id, {**there.fields, **row})
+            self._done["changed"] += 1
+        return TableRowKnown(there.row_id, digest)
+
+    async def _remove(self, key: str, row_ids: Iterable[str]) -> None:
+        for row_id in row_ids:
+            await self._tables.remove(row_id)
+            self._done["removed"] += 1
+        if key:
+            await self._world.books.do(self._store.save_table_rows, self._tag, {}, [key])
+
+    def _tell(self) -> None:
+        if self._done.total():
+            counts = {words: self._done[name] for name, words in DONE.items() if self._done[name]}
+            self._run.result.tables[self._tag] = {name: self._done[name] for name in DONE}
+            would = "would be " if self._run.preview else ""
+            parts = [f"{numbered(count, 'row')} {would}{words}" for words, count in counts.items()]
+            self._run.result.worse(RunState.COMPLETED, f"Lookup table {self._tag}: {', '.join(parts)}.")
+
+    def _tell_held_back(self, wanted: Wanted) -> None:
+        if wanted.held_back:
+            keys = listed(sorted(wanted.held_back))
+            self._run.result.worse(
+                RunState.DEGRADED, f"Lookup table {self._tag}: no row could be made for {keys}."
+            )
+
+    def _tell_doubt(self) -> None:
+        self._run.result.worse(
+            RunState.COMPLETED,
+            f"Lookup table {self._tag}: CommCare did not answer a write, so the table rests until it has surely "
+            "been dealt with; a later run looks what came of it.",
+        )
+
+
+def _by_key(
+    rows: Iterable[LookupRow], keys: set[str], known: Mapping[str, TableRowKnown]
+) -> tuple[dict[str, LookupRow], list[str]]:
+    """Return our rows by key, and the ids of those that are there twice; rows of others are not looked at."""
+    found, surplus = dict[str, LookupRow](), list[str]()
+    for row in rows:
+        key = row.fields.get(KEY, "")
+        if key not in keys:
+            continue
+        if key not in found:
+            found[key] = row
+        elif key in known and row.row_id == known[key].row_id:
+            surplus.append(found[key].row_id)
+            found[key] = row
+        else:
+            surplus.append(row.row_id)
+    return found, surplus

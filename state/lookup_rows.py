@@ -1,0 +1,61 @@
+"""Lookup tables in the books: which row of CommCare holds which key, and what was written to it last."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import delete, select
+
+from state.books import Books
+from state.tables import lookup_row, lookup_table
+
+
+@dataclass(frozen=True, slots=True)
+class TableRowKnown:
+    """A row: its id in CommCare, the digest of what it holds, and how many complete reads in a row lacked it."""
+
+    row_id: str
+    digest: bytes
+    missing_count: int = 0
+
+
+class LookupRows(Books):
+    """The rows of lookup tables by key, and since when a write to a table is in doubt."""
+
+    def table_rows(self, tag: str) -> dict[str, TableRowKnown]:
+        """Return the rows that a table is known to have, by key."""
+        columns = (lookup_row.c.key, lookup_row.c.row_id, lookup_row.c.digest, lookup_row.c.missing_count)
+        query = select(*columns).where(lookup_row.c.tag == tag).order_by(lookup_row.c.key)
+        with self._database.reading() as connection:
+            return {row.key: TableRowKnown(*row[1:]) for row in connection.execute(query)}
+
+    def table_in_doubt(self, tag: str) -> float | None:
+        """Return when a write began whose outcome is not known; None when there is none."""
+        query = select(lookup_table.c.doubt_at).where(lookup_table.c.tag == tag)
+        with self._database.reading() as connection:
+            return connection.scalar(query)
+
+    def note_table_write(self, tag: str, now: float | None) -> None:
+        """Write down that a table is about to be written to; None: all of it was answered."""
+        insert = self._database.insert(lookup_table).values(tag=tag, doubt_at=now)
+        with self._database.writing() as connection:
+            connection.execute(insert.on_conflict_do_update(index_elements=["tag"], set_={"doubt_at": now}))
+
+    def save_table_rows(self, tag: str, saved: Mapping[str, TableRowKnown], removed: Collection[str] = ()) -> None:
+        """Remember rows, and forget those that were taken away, in one transaction."""
+        with self._database.writing() as connection:
+            for key in sorted({*saved, *removed}):
+                connection.execute(delete(lookup_row).where(lookup_row.c.tag == tag, lookup_row.c.key == key))
+            rows = [
+                {
+                    "tag": tag,
+                    "key": key,
+                    "row_id": row.row_id,
+                    "digest": row.digest,
+                    "missing_count": row.missing_count,
+                }
+                for key, row in sorted(saved.items())
+            ]
+            if rows:
+                connection.execute(self._database.insert(lookup_row), rows)

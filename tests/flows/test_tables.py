@@ -1,0 +1,205 @@
+"""Lookup tables kept in step: few requests, no row twice whatever happens, and nobody else's rows touched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import httpx
+import pytest
+
+from adaptors.commcare.fake_tables import TableRow
+from adaptors.moodle.fake_site import FakeSite
+from tests.flows.worlds import PROJECT, SHIPPED, Lab
+
+MakeLab = Callable[..., Lab]
+TAG = "moodle_courses"
+FILES = {
+    "student": (SHIPPED / "student.yaml").read_text("utf-8"),
+    "courses.table": (SHIPPED / "offline" / "courses.table.yaml").read_text("utf-8"),
+}
+
+
+def campus(make_lab: MakeLab, courses: int = 3) -> Lab:
+    """Return a world with some courses, a learner, and the table of the shipped set."""
+    site = FakeSite()
+    learner = site.add_user("Amina", "Otieno", lastaccess=site.now)
+    for number in range(courses):
+        site.enrol(site.add_course(f"C{number}", f"Course {number} &amp; more"), learner)
+    return make_lab(site, **FILES)
+
+
+def course_ids(lab: Lab) -> list[int]:
+    """Return the numbers of the courses, without the site itself."""
+    return sorted(lab.site.courses)[1:]
+
+
+def names(lab: Lab) -> list[str]:
+    """Return the course names in the table."""
+    return [row["course_name"] for row in lab.commcare.shelf.contents(TAG)]
+
+
+def asked(lab: Lab) -> int:
+    """Return how many requests were about tables so far."""
+    return lab.commcare.requests["tables"]
+
+
+async def test_rows_follow_the_courses(make_lab: MakeLab) -> None:
+    """A first run makes table and rows, a quiet one asks nothing, a change writes one row."""
+    lab = campus(make_lab)
+    result = await lab.sync()
+    assert ("completed", {TAG: {"added": 3, "changed": 0, "removed": 0}}) == (result.state, result.tables)
+    assert [f"Course {number} & more" for number in range(3)] == names(lab)
+    (table,) = lab.commcare.shelf.tables.values()
+    assert (True, "key") == (table.is_global, table.fields[0]["field_name"])
+    before = asked(lab)
+    assert {} == (await lab.sync(full=True)).tables
+    assert before == asked(lab)
+    lab.site.rename(course_ids(lab)[1], "Nutrition")
+    assert {TAG: {"added": 0, "changed": 1, "removed": 0}} == (await lab.sync(full=True)).tables
+    assert ["Course 0 & more", "Nutrition", "Course 2 & more"] == names(lab)
+    assert 3 == asked(lab) - before  # tables, rows, one change
+
+
+async def test_a_course_that_is_gone_goes_after_two_reads(make_lab: MakeLab) -> None:
+    """One read without it is no proof; when it is back, it has its row."""
+    lab = campus(make_lab)
+    await lab.sync()
+    gone = course_ids(lab)[0]
+    lab.site.courses[gone]["visible"] = 0
+    await lab.sync(full=True)
+    assert 3 == len(names(lab))
+    result = await lab.sync(full=True)
+    assert ({TAG: {"added": 0, "changed": 0, "removed": 1}}, 2) == (result.tables, len(names(lab)))
+    lab.site.courses[gone]["visible"] = 1
+    await lab.sync(full=True)
+    assert 3 == len(names(lab))
+
+
+async def test_a_preview_counts_and_asks_nothing(make_lab: MakeLab) -> None:
+    """It says how many rows there would be."""
+    lab = campus(make_lab)
+    result = await lab.sync(preview=True)
+    assert (3, 0) == (result.tables[TAG]["added"], asked(lab))
+    assert any("3 rows would be added" in message for message in result.messages)
+
+
+@pytest.mark.parametrize("failing", range(1, 5))
+@pytest.mark.parametrize("applied", [True, False])
+async def test_no_row_twice_after_an_answer_that_was_lost(make_lab: MakeLab, failing: int, applied: bool) -> None:
+    """Whichever write loses its answer, done or not: the table rests, is listed again, and ends up right."""
+    lab = campus(make_lab)
+    seen = 0
+    serving = lab.commcare
+
+    def lossy(request: httpx.Request) -> httpx.Response:
+        nonlocal seen
+        if "lookup_table" in str(request.url) and request.method != "GET":
+            seen += 1
+            if seen == failing:
+                if applied:
+                    serving(request)
+                raise httpx.ReadTimeout("lost", request=request)
+        return serving(request)
+
+    lab._to_commcare = lossy  # type: ignore[method-assign]
+    await lab.sync()
+    writes = seen
+    await lab.sync(later=60.0, full=True)
+    assert (failing, failing) == (writes, seen)  # nothing was sent after it, and then it rests
+    await lab.sync(later=1300.0, full=True)
+    assert [f"Course {number} & more" for number in range(3)] == sorted(names(lab))
+    assert {} == (await lab.sync(full=True)).tables
+
+
+async def test_rows_that_are_there_twice_are_taken_away(make_lab: MakeLab) -> None:
+    """However they came, one of each stays: the one that the books know."""
+    lab = campus(make_lab)
+    await lab.sync()
+    shelf = lab.commcare.shelf
+    first = next(iter(shelf.rows.values()))
+    shelf.rows = {"twin": TableRow("twin", first.table_id, first.fields), **shelf.rows}
+    lab.site.rename(course_ids(lab)[1], "Nutrition")
+    await lab.sync(full=True)
+    assert (3, False) == (len(names(lab)), "twin" in shelf.rows)
+
+
+async def test_lost_books_make_no_second_rows(make_lab: MakeLab) -> None:
+    """The rows are found again by their key, and nothing is written."""
+    lab = campus(make_lab)
+    await lab.sync()
+    rows = {**lab.commcare.shelf.rows}
+    lab.lose_books()
+    lab.edit("student", "language: 1\n", "language: 1\nexisting_cases: ignore\n")
+    result = await lab.sync()
+    assert ({}, rows) == (result.tables, lab.commcare.shelf.rows)
+
+
+async def test_rows_of_others_stay(make_lab: MakeLab) -> None:
+    """Another site's rows in the same table, and what people wrote into further fields of ours."""
+    lab = campus(make_lab)
+    await lab.sync()
+    shelf = lab.commcare.shelf
+    (table,) = shelf.tables.values()
+    other = {"key": {"field_list": [{"field_value": "other-course-2", "properties": {}}]}}
+    shelf.rows["other"] = TableRow("other", table.table_id, other)
+    row = next(iter(shelf.rows.values()))
+    row.fields["room"] = {"field_list": [{"field_value": "B12", "properties": {}}]}
+    lab.site.rename(course_ids(lab)[0], "Nutrition")
+    await lab.sync(full=True)
+    assert ("B12", "Nutrition") == tuple(
+        row.fields[name]["field_list"][0]["field_value"] for name in ("room", "course_name")
+    )
+    assert other == shelf.rows["other"].fields
+
+
+async def test_somebody_elses_table_is_left_alone(make_lab: MakeLab) -> None:
+    """A table of the same ID with rows that are none of ours is refused, with what to do; the cases are sent."""
+    lab = campus(make_lab)
+    shelf = lab.commcare.shelf
+    world = lab.world()
+    await world.commcare.tables.make(TAG, ["name"])
+    found = await world.commcare.tables.find(TAG)
+    assert found is not None
+    await world.commcare.tables.add(found, {"name": "theirs"})
+    await world.commcare.close()
+    result = await lab.sync()
+    assert ("degraded", 1, 1) == (result.state, len(shelf.rows), len(lab.project.of_type("student")))
+    assert any("another ID" in message for message in result.messages)
+
+
+async def test_a_new_field_reaches_table_and_rows(make_lab: MakeLab) -> None:
+    """An edited file gives the table its new field, and each row its value."""
+    lab = campus(make_lab)
+    await lab.sync()
+    lab.edit("courses.table", "  shortname: shortname\n", "  shortname: shortname\n  format: format\n")
+    await lab.sync()
+    (table,) = lab.commcare.shelf.tables.values()
+    assert "format" in {one["field_name"] for one in table.fields}
+    assert all("format" in row for row in lab.commcare.shelf.contents(TAG))
+
+
+async def test_without_the_right_the_cases_still_come(make_lab: MakeLab) -> None:
+    """A refusal of the tables is told once, with what to switch on, and nothing rests."""
+    lab = campus(make_lab)
+    serving = lab.commcare
+
+    def refusing(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(403) if "lookup_table" in str(request.url) else serving(request)
+
+    lab._to_commcare = refusing  # type: ignore[method-assign]
+    result = await lab.sync()
+    assert ("degraded", 1) == (result.state, len(lab.project.of_type("student")))
+    assert any("Edit Data" in message for message in result.messages)
+    lab._to_commcare = serving  # type: ignore[method-assign]
+    assert 3 == (await lab.sync()).tables[TAG]["added"]
+
+
+async def test_a_run_for_some_courses_leaves_the_table(make_lab: MakeLab) -> None:
+    """It cannot tell which courses there are."""
+    lab = campus(make_lab)
+    assert ({}, 0) == ((await lab.sync(courses=(course_ids(lab)[0],))).tables, asked(lab))
+
+
+def test_project_without_a_table_has_none(make_lab: MakeLab) -> None:
+    """The shipped mappings make no table."""
+    assert () == make_lab(FakeSite(), project=PROJECT).loaded().tables
