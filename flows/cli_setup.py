@@ -1,0 +1,53 @@
+"""The commands `setup moodle` and `setup commcare`: what to switch on, as a checklist with the screens to open."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows.endings import plain_endings, print_json, say
+from flows.options import ENV_FILE, AsJson, EnvFile, mappings_folder
+
+setup_app = typer.Typer(
+    help="What Moodle and CommCare have to allow, as checklists with the screens to open.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+Assignments = Annotated[
+    bool, typer.Option("--assignments", help="Also for reading and downloading assignments by command.")
+]
+Feedback = Annotated[bool, typer.Option("--feedback", help="Also for giving feedback to assignments.")]
+Webhooks = Annotated[bool, typer.Option("--webhooks", help="Also for changes within a minute.")]
+
+
+@setup_app.command("moodle")
+def setup_moodle(
+    assignments: Assignments = False,
+    feedback: Feedback = False,
+    webhooks: Webhooks = False,
+    role: Annotated[
+        Path | None,
+        typer.Option("--role", metavar="FILE", help="Also write the role, to be imported in Moodle."),
+    ] = None,
+    env_file: EnvFile = ENV_FILE,
+    as_json: AsJson = False,
+) -> None:
+    """Tell which functions, rights and switches the Moodle site needs for the mappings, and why; asks nobody."""
+    from flows.features import FEATURES, read_uses
+    from flows.setup_moodle import moodle_checklist
+    from flows.setup_role import write_role
+    from flows.show_setup import show_checklist
+
+    with plain_endings(as_json):
+        asked = dict(zip(FEATURES, (assignments, feedback, webhooks), strict=True))
+        uses = read_uses(mappings_folder(env_file), env_file, [name for name, is_on in asked.items() if is_on])
+        if role is not None:
+            write_role(role, uses.rights)
+            say(f"Written: {role}")
+        checklist = moodle_checklist(uses, str(role) if role else "")
+        if as_json:
+            print_json(checklist.as_json())
+        else:
+            show_checklist(checklist)
