@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flows.endings import plain_endings, print_json, say
 from flows.options import ENV_FILE, AsJson, EnvFile, mappings_folder
+
+if TYPE_CHECKING:
+    from flows.features import Feature
 
 setup_app = typer.Typer(
     help="What Moodle and CommCare have to allow, as checklists with the screens to open.",
@@ -20,6 +23,12 @@ Assignments = Annotated[
 ]
 Feedback = Annotated[bool, typer.Option("--feedback", help="Also for giving feedback to assignments.")]
 Webhooks = Annotated[bool, typer.Option("--webhooks", help="Also for changes within a minute.")]
+
+
+def chosen(*, assignments: bool = False, feedback: bool = False, webhooks: bool = False) -> list[Feature]:
+    """Return the features whose options were given."""
+    given: dict[Feature, bool] = {"assignments": assignments, "feedback": feedback, "webhooks": webhooks}
+    return [feature for feature, is_given in given.items() if is_given]
 
 
 @setup_app.command("moodle")
@@ -35,14 +44,14 @@ def setup_moodle(
     as_json: AsJson = False,
 ) -> None:
     """Tell which functions, rights and switches the Moodle site needs for the mappings, and why; asks nobody."""
-    from flows.features import FEATURES, read_uses
+    from flows.features import read_uses
     from flows.setup_moodle import moodle_checklist
     from flows.setup_role import write_role
     from flows.show_setup import show_checklist
 
     with plain_endings(as_json):
-        asked = dict(zip(FEATURES, (assignments, feedback, webhooks), strict=True))
-        uses = read_uses(mappings_folder(env_file), env_file, [name for name, is_on in asked.items() if is_on])
+        asked = chosen(assignments=assignments, feedback=feedback, webhooks=webhooks)
+        uses = read_uses(mappings_folder(env_file), env_file, asked)
         if role is not None:
             write_role(role, uses.rights)
             say(f"Written: {role}")

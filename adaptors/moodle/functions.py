@@ -204,7 +204,7 @@ FUNCTIONS: Final = (
     ),
     MoodleFunction(
         "mod_assign_save_grades",
-        "gives feedback and grades: the only function that changes anything in Moodle",
+        "giving feedback and grades: the only function that changes anything in Moodle",
         "one for 50 people; never without `assignments feedback`",
         "`assignmentid`, `applytoall` (0), `grades`: `userid`, `grade`, `attemptnumber` (-1), `addattempt` (0), "
         "`workflowstate`, `plugindata`",
