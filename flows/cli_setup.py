@@ -60,3 +60,27 @@ def setup_moodle(
             print_json(checklist.as_json())
         else:
             show_checklist(checklist)
+
+
+@setup_app.command("commcare")
+def setup_commcare(
+    forwarding: Annotated[
+        bool, typer.Option("--forwarding", help="Also for being told of changes in CommCare.")
+    ] = False,
+    env_file: EnvFile = ENV_FILE,
+    as_json: AsJson = False,
+) -> None:
+    """Tell which plan, permissions, key and owners the project space needs for the mappings; asks nobody."""
+    from flows.features import is_forwarding, project_or_shipped
+    from flows.setup_commcare import commcare_checklist
+    from flows.show_setup import show_checklist
+
+    with plain_endings(as_json):
+        folder = mappings_folder(env_file)
+        project, shipped = project_or_shipped(folder)
+        told = forwarding or is_forwarding(env_file)
+        checklist = commcare_checklist(project, folder, forwarding=told, shipped=shipped)
+        if as_json:
+            print_json(checklist.as_json())
+        else:
+            show_checklist(checklist)

@@ -96,11 +96,22 @@ def read_uses(mappings: Path, env_file: Path, asked: Iterable[Feature]) -> Uses:
     values = {**read_file(env_file), **os.environ}
     features = {*asked, *_features_of(values)}
     by_name = _given(values, "MOODLE_USERNAME") and not _given(values, "MOODLE_TOKEN", "MOODLE_TOKEN_FILE")
+    project, shipped = project_or_shipped(mappings)
+    return uses_of(project, features, by_name=by_name, shipped=shipped)
+
+
+def project_or_shipped(mappings: Path) -> tuple[Project, bool]:
+    """Return the project in a folder, or before there is one that of the demo and True; raises MappingError."""
     if (mappings / "project.yaml").exists():
-        return uses_of(load_project(mappings, field_catalogue()), features, by_name=by_name)
+        return load_project(mappings, field_catalogue()), False
     with TemporaryDirectory() as place:
-        project = load_project(prepare(Path(place)), field_catalogue())
-    return uses_of(project, features, by_name=by_name, shipped=True)
+        return load_project(prepare(Path(place)), field_catalogue()), True
+
+
+def is_forwarding(env_file: Path) -> bool:
+    """Return whether settings say that CommCare forwards changes to us."""
+    values = {**read_file(env_file), **os.environ}
+    return _given(values, *(f"FORWARDING_{name}" for name in ("TOKEN", "TOKEN_FILE", "USERNAME")))
 
 
 def _features_of(values: Mapping[str, str]) -> Iterator[Feature]:

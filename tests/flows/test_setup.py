@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -13,6 +14,8 @@ from adaptors.moodle.rights import EVERY_RUN, GRADED_ACTIVITIES, RIGHTS, right_o
 from flows.endings import FAILED, OK, USAGE
 from flows.setup_role import ORDER
 from tests.flows.terminal import Terminal
+
+OWNER = "owner:\n  # first_of:"
 
 
 def capabilities(terminal: Terminal, *options: str) -> set[str]:
@@ -138,6 +141,68 @@ def test_the_role_file_is_written_again_but_not_over_others(terminal: Terminal, 
     other.write_text("mine")
     ended = terminal.run("setup", "moodle", "--role", str(other))
     assert (USAGE, "mine") == (ended.code, other.read_text())
+
+
+# --- CommCare -----------------------------------------------------------------------------------------------
+
+
+def commcare(terminal: Terminal, *options: str) -> Any:
+    """Return the checklist of CommCare."""
+    return terminal.run("setup", "commcare", "--json", *options).json
+
+
+def needed(told: Any) -> set[str]:
+    """Return the permissions that no command alone needs."""
+    return {one["permission"] for one in told["permissions"] if "only" not in one["for"]}
+
+
+def test_permissions_follow_the_owners(terminal: Terminal) -> None:
+    """Owners that are groups need the right to look them up, a rule with locations that one and the plan."""
+    assert {"Access APIs", "Edit Data", "Edit Groups"} == needed(commcare(terminal))
+    terminal.edit("student.yaml", OWNER, "owner:\n  first_of: [{location: department}]")
+    told = commcare(terminal)
+    assert {"Access APIs", "Edit Data", "Edit Groups", "Edit Locations"} == needed(told)
+    assert ["API access", "roles of your own", "locations"] == [one["name"] for one in told["plan"]]
+
+
+def test_a_project_space_set_up_as_told_is_enough(terminal: Terminal) -> None:
+    """Without the permissions that are not told to be needed a check finds nothing, and a run goes through."""
+    terminal.box.commcare.revoked |= {"edit_mobile_workers", "edit_locations"}
+    assert OK == terminal.run("check").code
+    assert OK == terminal.run("sync", "--yes").code
+
+
+@pytest.mark.parametrize("permission", ["api_access", "edit_data", "edit_groups"])
+def test_no_permission_too_many(terminal: Terminal, permission: str) -> None:
+    """With one permission less something is missing."""
+    terminal.box.commcare.revoked |= {permission}
+    assert FAILED == terminal.run("check").code
+
+
+def test_forwarding_is_seen_in_the_settings(terminal: Terminal) -> None:
+    """Only who has set its secret, or asks, is told about forwarding."""
+    assert not commcare(terminal)["forwarding"]
+    assert "Data Forwarding" in terminal.run("setup", "commcare", "--forwarding").text
+    terminal.env["FORWARDING_TOKEN"] = "canary-forwarding-token"
+    assert commcare(terminal)["forwarding"]
+    assert "FORWARDING_IGNORE_USERS" in terminal.run("setup", "commcare").text
+
+
+def test_the_dictionary_is_where_it_says(terminal: Terminal) -> None:
+    """The file to upload is the one that `mappings docs` writes."""
+    file = Path(commcare(terminal)["data_dictionary"])
+    assert not file.exists()
+    terminal.run("mappings", "docs")
+    assert file.exists()
+
+
+def test_commcare_before_there_is_anything(terminal: Terminal) -> None:
+    """Without settings and project there is a checklist, too."""
+    (terminal.mappings / "project.yaml").unlink()
+    terminal.env = {"MAPPINGS_DIR": str(terminal.mappings)}
+    ended = terminal.run("setup", "commcare")
+    assert OK == ended.code
+    assert "There is no project.yaml yet" in ended.text
 
 
 # --- the knowledge behind it --------------------------------------------------------------------------------
