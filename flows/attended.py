@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
@@ -16,6 +16,7 @@ from flows.audit import audit
 from flows.audited import Audit
 from flows.check import run_checks
 from flows.endings import Stopped, print_json, say
+from flows.features import Feature
 from flows.open import open_preview, open_world
 from flows.preview import Preview, preview
 from flows.progress import shown_progress
@@ -113,10 +114,10 @@ def run_approved(settings: Settings, options: Options, result: Result, shards: i
     return run_once(settings, replace(options, yes=True), shards)
 
 
-async def run_check(settings: Settings, as_json: bool) -> list[str]:
+async def run_check(settings: Settings, as_json: bool, asked: Collection[Feature] = ()) -> list[str]:
     """Print the findings as they are made, or all in one object, and return their levels."""
     found = []
-    async for finding in run_checks(settings):
+    async for finding in run_checks(settings, asked):
         found.append(finding)
         if not as_json:
             show_finding(finding)

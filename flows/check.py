@@ -5,16 +5,19 @@ Reads a little, writes nothing. A system that cannot be reached is a finding, an
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from datetime import UTC, datetime
 
 from adaptors.errors import AdaptorError, Maintenance
 from flows.check_commcare import check_commcare
 from flows.check_mappings import check_mappings
+from flows.check_marking import check_marking
 from flows.check_moodle import check_moodle
 from flows.check_people import check_people
+from flows.check_webhooks import check_webhooks
 from flows.clock import SystemClock
 from flows.expiry import check_expiry
+from flows.features import Feature
 from flows.open import empty_store, has_books, open_commcare, open_moodle, open_project, open_store
 from flows.probe import Finding, Probe, fail, ok
 from flows.settings import Settings
@@ -25,14 +28,14 @@ from state import StateError
 Part = Callable[[Probe], AsyncIterator[Finding]]
 
 
-async def run_checks(settings: Settings) -> AsyncIterator[Finding]:
-    """Yield one finding after the other, as they are made."""
+async def run_checks(settings: Settings, asked: Collection[Feature] = ()) -> AsyncIterator[Finding]:
+    """Yield one finding after the other, as they are made; `asked` are features that somebody wants to use."""
     clock = SystemClock()
     there = f"project space '{settings.commcare_domain}' at {settings.commcare_url}"
     yield ok("Settings", f"{settings.moodle_url} to {there}")
     moodle, commcare = open_moodle(settings, clock, attempts=2), open_commcare(settings, clock, attempts=2)
-    probe = Probe(settings, clock, moodle, commcare)
-    for look in (_mappings, _books, _expiries):
+    probe = Probe(settings, clock, moodle, commcare, asked=asked)
+    for look in (_mappings, _books, _expiries, check_webhooks):
         for finding in look(probe):
             yield finding
     try:
@@ -87,6 +90,8 @@ async def _moodle(probe: Probe) -> AsyncIterator[Finding]:
         async for finding in part(probe):
             yield finding
     for finding in check_mappings(probe):
+        yield finding
+    async for finding in check_marking(probe):
         yield finding
 
 

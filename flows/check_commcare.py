@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Sequence
 
+from adaptors.commcare.screens import GROUPS, LOCATIONS, MOBILE_WORKERS
 from flows.probe import Finding, Probe, fail, note, ok
 from flows.steps.approvals import WRITTEN
 from flows.steps.linked import is_matched
@@ -13,9 +14,9 @@ from mappings.engine import CompiledMapping, Draft, OwnerReference
 
 KINDS = {"user": "mobile worker", "location": "location", "group": "case-sharing group"}
 SCREENS = {
-    "user": "CommCare HQ > Users > Mobile Workers",
-    "location": "CommCare HQ > Users > Organization Structure",
-    "group": "CommCare HQ > Users > Groups",
+    "user": MOBILE_WORKERS,
+    "location": LOCATIONS,
+    "group": GROUPS,
 }
 STATES = {
     "unknown": "is not in the project space",

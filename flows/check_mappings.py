@@ -7,18 +7,19 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from adaptors.moodle.normalise import course_record, grade_item_records
-from flows.probe import IDENTITY_SCREEN, ROLE_SCREEN, Finding, Probe, fail, note, ok
+from adaptors.moodle.screens import IDENTITY, ROLES
+from flows.probe import Finding, Probe, fail, note, ok
 from flows.run import context_of
 from flows.words import listed, numbered
 from mappings.engine import REASONS, CompiledMapping, Draft, Excluded, HeldBack, ValueProblem
 
 # What the account is shown of people: fields, how people call them, and what brings them to light.
-IDENTITY = f"Tick them under {IDENTITY_SCREEN}, and give the role 'moodle/site:viewuseridentity'."
-DETAILS = f"Give the role 'moodle/user:viewalldetails' ({ROLE_SCREEN})."
+SHOWN = f"Tick them under {IDENTITY}, and give the role 'moodle/site:viewuseridentity'."
+DETAILS = f"Give the role 'moodle/user:viewalldetails' ({ROLES})."
 PARTS = {"@include": "'include'", "@owner": "'owner'", "@key": "'external_id'", "@name": "'case_name'"}
 FIELDS = (
-    ("phone numbers", ("phone1", "phone2"), IDENTITY),
-    ("e-mail addresses", ("email",), IDENTITY),
+    ("phone numbers", ("phone1", "phone2"), SHOWN),
+    ("e-mail addresses", ("email",), SHOWN),
     ("login names", ("username",), DETAILS),
     ("languages", ("lang",), DETAILS),
 )
@@ -70,7 +71,7 @@ def _fields(probe: Probe, mappings: Iterable[CompiledMapping]) -> Iterator[Findi
     asked = [(words, names, remedy) for words, names, remedy in FIELDS if read.intersection(names)]
     if shown := [words for words, names, _ in asked if seen.intersection(names)]:
         yield ok("Profiles", f"shown: {', '.join(shown)}")
-    for remedy in (IDENTITY, DETAILS):
+    for remedy in (SHOWN, DETAILS):
         if words := [each for each, names, way in asked if way == remedy and not seen.intersection(names)]:
             what = f"no {' and no '.join(words)} among {looked_at}: nobody has any, or they are hidden"
             yield note("Profiles", what, remedy)

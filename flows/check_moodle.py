@@ -6,15 +6,14 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 
 from adaptors.moodle.answers import Category
 from adaptors.moodle.client import BATCH_FUNCTION
+from adaptors.moodle.screens import FUNCTIONS_SCREEN, ROLES
 from adaptors.moodle.streams import CATEGORY_LIST, COURSES
 from flows.errors import UsageError
-from flows.probe import ROLE_SCREEN, Finding, Probe, fail, note, ok
+from flows.probe import Finding, Probe, fail, note, ok
 from flows.steps.gate import needed_functions
 from flows.steps.select import Selection, select_courses
 from flows.words import listed, numbered
 from mappings.engine import CourseChoice
-
-FUNCTION_SCREEN = "Site administration > Server > Web services > External services > Functions"
 
 
 async def check_moodle(probe: Probe) -> AsyncIterator[Finding]:
@@ -24,7 +23,7 @@ async def check_moodle(probe: Probe) -> AsyncIterator[Finding]:
     yield ok("Moodle", f"signed in as '{site.username}' (id {site.userid}), Moodle {release}")
     if site.userissiteadmin:
         what = "the account is a site administrator: it may see and do more than is needed"
-        yield note("Moodle", what, f"Make an account with a role of its own ({ROLE_SCREEN}).")
+        yield note("Moodle", what, f"Make an account with a role of its own ({ROLES}).")
     for finding in _functions(probe):
         yield finding
     if probe.has(COURSES):
@@ -38,15 +37,15 @@ def _functions(probe: Probe) -> Iterator[Finding]:
     needed = needed_functions(probe.wanted) + ([CATEGORY_LIST] if choice.categories else [])
     missing = [name for name in needed if not probe.has(name)]
     for name in missing:
-        yield fail("Moodle", f"the service lacks the function {name}", f"Add it under {FUNCTION_SCREEN}.")
+        yield fail("Moodle", f"the service lacks the function {name}", f"Add it under {FUNCTIONS_SCREEN}.")
     if not missing:
         yield ok("Moodle", f"the service has the {len(needed)} functions that are needed")
     if probe.wanted.completion and not probe.has(BATCH_FUNCTION):
         what = f"the service lacks {BATCH_FUNCTION}: what learners have done takes a request for each of them"
-        yield note("Moodle", what, f"Add it under {FUNCTION_SCREEN}.")
+        yield note("Moodle", what, f"Add it under {FUNCTIONS_SCREEN}.")
     elif probe.wanted.grades and not probe.has(BATCH_FUNCTION):
         what = f"the service lacks {BATCH_FUNCTION}: in larger courses, grades take a request per person"
-        yield note("Moodle", what, f"Add it under {FUNCTION_SCREEN}.")
+        yield note("Moodle", what, f"Add it under {FUNCTIONS_SCREEN}.")
 
 
 async def _courses(probe: Probe) -> AsyncIterator[Finding]:
@@ -54,7 +53,7 @@ async def _courses(probe: Probe) -> AsyncIterator[Finding]:
     there = await probe.reader.courses()
     if there and all(course.visible is None for course in there):
         what = "Moodle shows of the courses only what everybody may see"
-        yield fail("Courses", what, f"Give the role of the account 'moodle/course:view' ({ROLE_SCREEN}).")
+        yield fail("Courses", what, f"Give the role of the account 'moodle/course:view' ({ROLES}).")
     if probe.project is None:
         yield ok("Courses", f"{numbered(len(there), 'course')} on the site")
         return

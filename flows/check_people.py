@@ -14,9 +14,10 @@ from adaptors.errors import AdaptorError, Maintenance
 from adaptors.moodle.answers import Course, GradeReport, checked
 from adaptors.moodle.normalise import course_record
 from adaptors.moodle.roster import Roster
+from adaptors.moodle.screens import ROLES
 from adaptors.moodle.streams import ENROLLED, GRADES, PROFILES
 from flows.check_activities import check_activities
-from flows.probe import ROLE_SCREEN, Finding, Probe, fail, note, ok
+from flows.probe import Finding, Probe, fail, note, ok
 from flows.steps.pull import People
 from flows.words import courses_named, numbered, spread
 
@@ -83,7 +84,7 @@ async def _hidden_people(probe: Probe) -> AsyncIterator[Finding]:
         if not graded <= set(roster.ids):
             probe.hidden_people = True
             what = f"course {course} has students, and Moodle shows the account none of them"
-            yield fail("People", what, f"Give its role 'moodle/user:viewdetails' ({ROLE_SCREEN}).")
+            yield fail("People", what, f"Give its role 'moodle/user:viewdetails' ({ROLES}).")
             return
     if empty:
         yield note("People", f"nobody is in {courses_named(roster.course_id for roster in empty)}")

@@ -17,6 +17,7 @@ from flows.cli_mappings import mappings_app
 from flows.cli_match import match_app
 from flows.cli_problems import audit, problems_app
 from flows.cli_serve import serve
+from flows.cli_setup import Assignments, Feedback, chosen, setup_app
 from flows.cli_shards import Shards, shard
 from flows.cli_state import person_app, state_app
 from flows.cli_status import metrics, status
@@ -52,6 +53,7 @@ app.add_typer(problems_app, name="problems")
 app.add_typer(state_app, name="state")
 app.add_typer(person_app, name="person")
 app.add_typer(automations_app, name="automations")
+app.add_typer(setup_app, name="setup")
 app.command()(audit)
 app.command()(history)
 app.command()(phones)
@@ -136,14 +138,20 @@ def init(
 
 
 @app.command()
-def check(env_file: EnvFile = ENV_FILE, as_json: AsJson = False) -> None:
+def check(
+    assignments: Assignments = False,
+    feedback: Feedback = False,
+    env_file: EnvFile = ENV_FILE,
+    as_json: AsJson = False,
+) -> None:
     """Tell what works and what is missing, each with what to do about it."""
     import asyncio
 
     from flows.attended import run_check
 
     with plain_endings(as_json):
-        levels = asyncio.run(run_check(read_settings(env_file), as_json))
+        asked = chosen(assignments=assignments, feedback=feedback)
+        levels = asyncio.run(run_check(read_settings(env_file), as_json, asked))
         raise typer.Exit(FAILED if "fail" in levels else POSTPONED if "later" in levels else OK)
 
 

@@ -116,7 +116,7 @@ def _function_lines(project: Project) -> Iterator[str]:
             plain(one.purpose),
             plain(one.calls),
             _needed_by(used[one.name]),
-            _rights(one.capabilities),
+            _rights(one.rights),
         )
         for one in called
     ]
@@ -130,5 +130,5 @@ def _needed_by(mappings: Sequence[str]) -> str:
     return ", ".join(map(code, mappings)) or "every run"
 
 
-def _rights(capabilities: Sequence[str]) -> str:
-    return "<br>".join(plain(capability) for capability in capabilities)
+def _rights(rights: Sequence[str]) -> str:
+    return "<br>".join(map(plain, rights))

@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 
+from adaptors.commcare.screens import API_KEYS
+from adaptors.moodle.screens import TOKENS
 from flows.probe import Finding, note, ok
 from flows.settings import Settings
 from flows.words import numbered
-
-TOKEN_SCREEN = "Site administration > Server > Web services > Manage tokens"  # noqa: S105 - a screen
-KEY_SCREEN = "the account's settings in CommCare HQ > API Keys"
 
 
 @dataclass(frozen=True)
@@ -44,9 +43,9 @@ def expiries(settings: Settings) -> tuple[Expiry, ...]:
     """Return the token and the key that are in use; a login by password has no last day that we could know."""
     found = []
     if settings.moodle_token.get_secret_value():
-        found.append(_expiry("MOODLE_TOKEN", TOKEN_SCREEN, settings.moodle_token_expires))
+        found.append(_expiry("MOODLE_TOKEN", TOKENS, settings.moodle_token_expires))
     if settings.commcare_api_key.get_secret_value():
-        found.append(_expiry("COMMCARE_API_KEY", KEY_SCREEN, settings.commcare_api_key_expires))
+        found.append(_expiry("COMMCARE_API_KEY", API_KEYS, settings.commcare_api_key_expires))
     return tuple(found)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,13 +13,11 @@ from adaptors.moodle.names import Names
 from adaptors.moodle.roster import Roster
 from adaptors.moodle.streams import MoodleReader, Wanted
 from adaptors.pace import Clock
+from flows.features import Feature
 from flows.settings import Settings
 from flows.words import numbered
 from mappings.engine import Draft, Project
 from state import Store
-
-ROLE_SCREEN = "Site administration > Users > Permissions > Define roles"
-IDENTITY_SCREEN = "Site administration > Users > Permissions > User policies > Show user identity"
 
 
 @dataclass(frozen=True)
@@ -51,6 +49,7 @@ def fail(area: str, what: str, remedy: str = "") -> Finding:
 class Probe:
     """The systems, the books and the mappings as far as they can be used, and a sample of what is in Moodle.
 
+    `asked` are features beside the mappings that somebody wants to use, whether they are set up or not.
     `people` and `enrolments` are source records; `drafts` holds by mapping name what it made of them.
     """
 
@@ -58,6 +57,7 @@ class Probe:
     clock: Clock
     moodle: MoodleClient
     commcare: CommCareClient
+    asked: Collection[Feature] = ()
     project: Project | None = None
     store: Store | None = None
     wanted: Wanted = field(default_factory=Wanted)

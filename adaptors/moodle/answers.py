@@ -31,6 +31,7 @@ class SiteInfo(_Answer):
     release: str = ""
     functions: tuple[Function, ...] = ()
     userissiteadmin: bool = False
+    downloadfiles: bool | None = None
 
     @property
     def function_names(self) -> frozenset[str]:

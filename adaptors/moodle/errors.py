@@ -8,22 +8,22 @@ from typing import Any
 
 from adaptors.errors import AccessDenied, AdaptorError, Maintenance, NoAnswer, Refused, Retriable, Unexpected
 from adaptors.http import Answer, retry_after
+from adaptors.moodle.functions import BY_NAME
+from adaptors.moodle.screens import EXTERNAL_SERVICES, FEATURES, PROTOCOLS, TOKENS
 
 # A shorter wait is a busy proxy; a longer one is `climaintenance`, which says 300.
 MAINTENANCE_WAIT = 60.0
-
-_SERVICES = "Site administration > Server > Web services"
 
 # Codes a person has to settle: what is wrong, and the screen to open.
 _DENIED: Mapping[str, tuple[str, str]] = {
     "invalidtoken": (
         "Moodle does not accept the token.",
-        f"Make a new one under {_SERVICES} > Manage tokens and put it into MOODLE_TOKEN.",
+        f"Make a new one under {TOKENS} and put it into MOODLE_TOKEN.",
     ),
     "accessexception": (
         "Moodle refuses {function}: the function is not in the service, or the token has expired, is bound to "
         "another network address or its user is not authorised for the service.",
-        f"Look at the service's functions and users under {_SERVICES} > External services, and at the token.",
+        f"Look at the service's functions and users under {EXTERNAL_SERVICES}, and at the token.",
     ),
     "wsaccessusersuspended": (
         "The Moodle account of the token is suspended.",
@@ -38,11 +38,11 @@ _DENIED: Mapping[str, tuple[str, str]] = {
     ),
     "enablewsdescription": (
         "Web services are switched off in Moodle.",
-        "Switch them on under Site administration > General > Advanced features.",
+        f"Switch them on under {FEATURES}.",
     ),
     "servicenotavailable": (
         "Moodle has no such web service, or it is disabled.",
-        f"Check MOODLE_SERVICE against the short name under {_SERVICES} > External services.",
+        f"Check MOODLE_SERVICE against the short name under {EXTERNAL_SERVICES}.",
     ),
     "invalidlogin": (
         "Moodle does not accept the user name and password, or the account is suspended.",
@@ -50,7 +50,7 @@ _DENIED: Mapping[str, tuple[str, str]] = {
     ),
     "usernotallowed": (
         "The Moodle account may not use this web service.",
-        f"Add it under {_SERVICES} > External services > Authorised users.",
+        f"Add it under {EXTERNAL_SERVICES} > Authorised users.",
     ),
     "missingparam": ("Moodle's login needs user name, password and service.", "Fill in all three settings."),
     "errorcoursecontextnotvalid": (
@@ -76,19 +76,6 @@ _DENIED: Mapping[str, tuple[str, str]] = {
     "nopermissions": ("The Moodle account lacks a capability for {function}.", "Give its role {capability}."),
 }
 
-# For 'nopermissions', whose own words are translated into the site's language.
-CAPABILITIES: Mapping[str, str] = {
-    "core_enrol_get_enrolled_users": "'moodle/course:enrolreview' and 'moodle/user:viewdetails'",
-    "gradereport_user_get_grade_items": "'moodle/grade:viewall' and 'gradereport/user:view'",
-    "core_course_get_courses_by_field": "'moodle/course:view'",
-    "core_course_get_categories": "'moodle/category:viewhiddencategories'",
-    "core_completion_get_activities_completion_status": "'report/progress:view'",
-    "mod_assign_list_participants": "'mod/assign:grade' or 'mod/assign:viewgrades'",
-    "mod_assign_get_submission_status": "'mod/assign:grade' or 'mod/assign:viewgrades'",
-    "mod_assign_save_grades": "'mod/assign:grade'",
-    "core_grading_get_definitions": "'mod/assign:grade'",
-}
-
 _WORD = re.compile(r"[a-z][a-z0-9_]{1,59}")
 _PASSING = {
     "dmlreadexception",
@@ -107,8 +94,8 @@ def answer_error(function: str, answer: Answer, *, now: float) -> AdaptorError |
     about: dict[str, Any] = {"system": "Moodle", "operation": function, "status": answer.status}
     wait = retry_after(answer.headers, now=now)
     if answer.status == 403:
-        remedy = "Switch on web services (Site administration > General > Advanced features) and the REST protocol"
-        remedy += f" ({_SERVICES} > Manage protocols)."
+        remedy = f"Switch on web services ({FEATURES}) and the REST protocol"
+        remedy += f" ({PROTOCOLS})."
         return AccessDenied("Moodle's web services or their REST protocol are off.", remedy=remedy, **about)
     if answer.status == 404:
         remedy = "Check that MOODLE_URL is the address of Moodle's front page."
@@ -168,7 +155,7 @@ def file_error(operation: str, status: int, code: str) -> AdaptorError:
     if code == "filenotfound":
         return Refused("Moodle has no such file (any more).", **about)
     if code == "accessexception":
-        remedy = f"Tick 'Can download files' in the service, under {_SERVICES} > External services > Edit."
+        remedy = f"Tick 'Can download files' in the service, under {EXTERNAL_SERVICES} > Edit."
         return AccessDenied("Moodle gives no files to this account.", remedy=remedy, **about)
     if code in _DENIED:
         return _denied(code, about)
@@ -183,5 +170,8 @@ def _code(text: object) -> str:
 def _denied(code: str, about: Mapping[str, Any]) -> AccessDenied:
     message, remedy = _DENIED[code]
     function = str(about["operation"])
-    words = {"function": function, "capability": CAPABILITIES.get(function, "the capability the function needs")}
+    known = BY_NAME.get(function)
+    # Moodle's own words for 'nopermissions' are translated into the site's language.
+    capability = (known and known.refuses) or "the capability the function needs"
+    words = {"function": function, "capability": capability}
     return AccessDenied(message.format(**words), remedy=remedy.format(**words), **about)

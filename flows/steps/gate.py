@@ -11,6 +11,7 @@ from adaptors.errors import AccessDenied
 from adaptors.moodle.answers import SiteInfo
 from adaptors.moodle.assignments import ASSIGNMENTS, SUBMISSIONS
 from adaptors.moodle.completion import COMPLETION, CONTENTS, USERS_COURSES
+from adaptors.moodle.screens import FUNCTIONS_SCREEN
 from adaptors.moodle.streams import COURSES, ENROLLED, GRADES, PROFILES, Wanted
 from flows.errors import UsageError, Waiting
 from flows.needs import CONFIRMED_KEYS, STAY_BESIDE, existing_cases, other_keys
@@ -50,7 +51,7 @@ def require_functions(site: SiteInfo, wanted: Wanted) -> None:
             f"The Moodle service lacks {', '.join(missing)}.",
             system="Moodle",
             operation=missing[0],
-            remedy="Add it under Site administration > Server > Web services > External services > Functions.",
+            remedy=f"Add it under {FUNCTIONS_SCREEN}.",
         )
 
 

@@ -8,6 +8,9 @@ import httpx
 import pytest
 
 from flows.endings import FAILED, OK
+from flows.open import open_store
+from flows.settings import load_settings
+from state.inbox import Hint
 from tests.flows.terminal import Terminal
 
 OWNER = "owner:\n  # first_of:"
@@ -37,7 +40,7 @@ def test_a_healthy_project(terminal: Terminal) -> None:
     """Every area has its line, nothing is to be put right, and the account's policyagreed 0 is no failure."""
     lines = findings(terminal)
     areas = ["Settings", "Mappings", "Books", "Moodle", "Courses", "People", "Grades", "Roles", "Profiles"]
-    assert [*areas, "CommCare", "Owners"] == list(dict.fromkeys(line.split()[1] for line in lines))
+    assert [*areas, "Marking", "CommCare", "Owners"] == list(dict.fromkeys(line.split()[1] for line in lines))
     assert [] == [line for line in lines if not line.startswith("ok ")]
     assert "ok Mappings student.yaml makes 12 cases of the 13 people looked at" in lines
     assert "ok Roles student (24), editingteacher (3)" in lines
@@ -282,3 +285,80 @@ def test_a_login_instead_of_a_token(terminal: Terminal) -> None:
     terminal.env["MOODLE_PASSWORD"] = "let me out please"
     what = "Moodle does not accept the user name and password, or the account is suspended"
     assert [f"fail Moodle {what}"] == not_well(terminal, code=FAILED)
+
+
+# --- marking and webhooks -----------------------------------------------------------------------------------
+
+
+def marking(terminal: Terminal, *options: str, code: int = OK) -> list[str]:
+    """Return level, text and remedy of what is found about marking."""
+    ended = terminal.run("check", "--json", *options)
+    assert code == ended.code, ended.text
+    about = [one for one in ended.json["findings"] if one["area"] == "Marking"]
+    return [f"{one['level']} {one['what']} → {one['remedy']}" for one in about]
+
+
+def for_runs(terminal: Terminal) -> None:
+    """Leave the service only what the mappings need."""
+    told = terminal.run("setup", "moodle", "--json").json["functions"]
+    terminal.box.moodle.functions = [one["name"] for one in told]
+
+
+def test_marking_that_nobody_wants_is_not_looked_at(terminal: Terminal) -> None:
+    """A service without the functions of marking, and without files, is right for runs."""
+    for_runs(terminal)
+    terminal.box.site.info["downloadfiles"] = 0
+    assert [] == marking(terminal)
+
+
+def test_marking_that_is_asked_for(terminal: Terminal) -> None:
+    """The functions that are missing are named with their purpose and screen, and files that are kept back."""
+    for_runs(terminal)
+    terminal.box.site.info["downloadfiles"] = 0
+    told = "\n".join(marking(terminal, "--feedback", code=FAILED))
+    assert "fail the service lacks the function mod_assign_save_grades, for" in told
+    assert "External services > Functions" in told
+    assert "note the service lacks the function core_grading_get_definitions, for" in told
+    assert "Tick 'Can download files'" in told
+    assert "save_grades" not in "".join(marking(terminal, "--assignments", code=FAILED))
+
+
+def test_marking_that_seems_to_be_wanted(terminal: Terminal) -> None:
+    """A service with a part of it gets notes, no failure."""
+    terminal.box.moodle.remove_function("mod_assign_get_submission_status")
+    (line,) = marking(terminal)
+    assert line.startswith("note the service lacks the function mod_assign_get_submission_status")
+
+
+def test_rights_of_marking_are_tried(terminal: Terminal) -> None:
+    """What an assignment does not give away is a failure with the right that is missing; nothing is saved."""
+    assert "can be read: 12 people may hand something in" in marking(terminal, "--feedback")[-1]
+    terminal.box.moodle.revoke("mod/assign:grade")
+    (*_, line) = marking(terminal, "--feedback", code=FAILED)
+    assert line.startswith("fail ")
+    assert "mod/assign:grade" in line
+    assert not [name for name, _ in terminal.box.moodle.calls if "save" in name]
+    assert "can be read" in marking(terminal, "--assignments")[-1]
+
+
+def test_a_site_set_up_for_feedback_as_told_is_enough(terminal: Terminal) -> None:
+    """A service and a role with what `setup moodle --feedback` names leave nothing to put right."""
+    told = terminal.run("setup", "moodle", "--feedback", "--json").json
+    terminal.box.moodle.functions = [one["name"] for one in told["functions"]]
+    terminal.box.moodle.capabilities = {one["capability"] for one in told["rights"]}
+    assert ["ok", "ok"] == [line.split()[0] for line in marking(terminal, "--feedback")]
+
+
+def test_webhooks_that_never_came(terminal: Terminal) -> None:
+    """A secret without any webhook is a note."""
+    terminal.env["WEBHOOK_TOKEN"] = "canary-webhook-token"
+    assert ["note Webhooks WEBHOOK_TOKEN is set, and nothing has come from Moodle yet"] == not_well(terminal)
+
+
+def test_webhooks_that_come(terminal: Terminal) -> None:
+    """When the last one came is told."""
+    terminal.env["WEBHOOK_TOKEN"] = "canary-webhook-token"
+    terminal.run("sync", "--yes")
+    with open_store(load_settings(terminal.env, None)) as store:
+        store.inbox_add([Hint("moodle", "user_graded", b"mark", 1_795_300_000.0, course_id=2)], 1_795_300_000.0)
+    assert any(line.startswith("ok Webhooks the last one came 2026-11-2") for line in findings(terminal))

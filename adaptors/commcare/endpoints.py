@@ -1,0 +1,154 @@
+"""The calls of CommCare HQ: what for, how often, with what, which permission, and an answer.
+
+The one place for it: `setup commcare` and docs/endpoints.md come from here. The sample answers are made up.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+_SAMPLES: Final = Path(__file__).parent / "samples"
+CASES: Final = ("Edit Data", "Access APIs")
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One call; `path` stands behind /a/<project space>/api/, `kind` is how the client counts it.
+
+    `pattern` knows it by method, path and query, as in "GET case/v2/?limit=1"; the first that fits is it.
+    """
+
+    name: str
+    kind: str
+    method: str
+    path: str
+    pattern: str
+    purpose: str
+    calls: str
+    parameters: str
+    permissions: tuple[str, ...] = CASES
+
+    @property
+    def sample(self) -> str:
+        """Return a made-up answer as JSON text."""
+        return (_SAMPLES / f"{self.name}.json").read_text("utf-8").rstrip()
+
+
+ENDPOINTS: Final = (
+    Endpoint(
+        "write",
+        "write",
+        "POST",
+        "case/v2/",
+        r"POST case/v2/",
+        "creates and updates cases: the only call that changes anything in CommCare",
+        "one for 100 cases that differ; none when nothing differs",
+        "a list of up to 100 rows, all or none: `create` (false with `case_id`, null with `external_id`), "
+        "`case_type`, `case_name`, `owner_id`, `properties`, `indices`, `close`",
+    ),
+    Endpoint(
+        "probe",
+        "probe",
+        "POST",
+        "case/v2/",
+        r"POST case/v2/",
+        "whether the server can create or update in one request; nothing is written",
+        "once a run, once a check",
+        'one row that every server refuses: `[{"create": null}]`',
+    ),
+    Endpoint(
+        "find",
+        "get",
+        "GET",
+        "case/v2/ext/<external id>/",
+        r"GET case/v2/ext/.*",
+        "a case by its external id, past any delay of the search",
+        "only before a case is sent again whose first answer was lost",
+        "none",
+    ),
+    Endpoint(
+        "fetch",
+        "get",
+        "POST",
+        "case/v2/bulk-fetch/",
+        r"POST case/v2/bulk-fetch/",
+        "cases by CommCare's ids",
+        "one for 500 cases, only for matched cases whose last write is in doubt, and `person export`",
+        "`case_ids`",
+    ),
+    Endpoint(
+        "count",
+        "list",
+        "GET",
+        "case/v2/?limit=1",
+        r"GET case/v2/\?(?=.*\blimit=1\b).*",
+        "how many cases of a type there are",
+        "once for each case type before its first run, and in `check` and `audit`",
+        "`case_type`, `limit` (1), `fields`",
+    ),
+    Endpoint(
+        "list",
+        "list",
+        "GET",
+        "case/v2/",
+        r"GET case/v2/\?.*",
+        "the cases of a type",
+        "one for 5,000 cases: `audit` (weekly), `match`, and a run after the books were lost",
+        "`case_type`, `limit` (5000), `fields`, `fields.properties`; then the `cursor` of the page before",
+    ),
+    Endpoint(
+        "user",
+        "owners",
+        "GET",
+        "user/v1/",
+        r"GET user/v1/.*",
+        "mobile workers: who can own cases, and whose phone holds them",
+        "one for 1,000 workers, once a run when owners are mobile workers; `phones`, `match --workers`",
+        "`limit`, `offset`, `archived`",
+        ("Edit Mobile Workers", "Access APIs"),
+    ),
+    Endpoint(
+        "group",
+        "owners",
+        "GET",
+        "group/v1/",
+        r"GET group/v1/.*",
+        "case-sharing groups that can own cases",
+        "one for 1,000 groups, once a run when owners are groups; `phones`",
+        "`limit`, `offset`",
+        ("Edit Groups", "Access APIs"),
+    ),
+    Endpoint(
+        "location",
+        "owners",
+        "GET",
+        "location/v2/",
+        r"GET location/v2/.*",
+        "locations that can own cases",
+        "one for 1,000 locations, once a run when owners are locations; `phones`",
+        "`format` (json), `limit`, `offset`",
+        ("Edit Locations", "Access APIs"),
+    ),
+    Endpoint(
+        "location_type",
+        "owners",
+        "GET",
+        "location_type/v1/",
+        r"GET location_type/v1/.*",
+        "which levels of the organisation share cases",
+        "once in `phones`, where there are locations",
+        "`format` (json), `limit`, `offset`",
+        ("Edit Locations", "Access APIs"),
+    ),
+)
+"""Every call that is ever made."""
+
+
+def endpoint_of(method: str, target: str, kind: str) -> str:
+    """Return the name of the endpoint that a request is for, "" for none; `target` is its path with the query."""
+    rest = re.sub(r"^/a/[^/]+/api/", "", target)
+    fitting = [one for one in ENDPOINTS if one.kind == kind and re.fullmatch(one.pattern, f"{method} {rest}")]
+    return fitting[0].name if fitting else ""

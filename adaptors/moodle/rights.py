@@ -1,0 +1,190 @@
+"""What the role of the service account needs in Moodle: each capability, where Moodle asks for it, what it gives.
+
+What happens without one was measured on Moodle 4.5 by taking them away one at a time, unless it says otherwise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True)
+class Right:
+    """One capability; `context` is where Moodle asks for it (site, course, activity, person).
+
+    `only` says when it is needed, "" for always when one of its functions is called: what is needed sometimes only
+    stays out of the role until somebody wants it.
+    """
+
+    capability: str
+    context: str
+    gives: str
+    without: str
+    only: str = ""
+
+
+RIGHTS: Final = {
+    right.capability: right
+    for right in (
+        Right("webservice/rest:use", "site", "call the web service at all", "every call is refused"),
+        Right(
+            "moodle/course:view",
+            "course",
+            "enter courses without being enrolled",
+            "nearly everything is refused",
+        ),
+        Right(
+            "moodle/course:viewparticipants",
+            "course",
+            "see who is in a course",
+            "Moodle 4.5 let it pass, since other rights cover it; it is the right that is meant for this",
+        ),
+        Right(
+            "moodle/user:viewdetails",
+            "person",
+            "see people and their profiles",
+            "lists of people get shorter without a word (4 of 295)",
+        ),
+        Right(
+            "moodle/user:viewalldetails",
+            "person",
+            "see login name, language and hidden custom profile fields",
+            "these fields are missing without a word",
+        ),
+        Right(
+            "moodle/site:viewuseridentity",
+            "course",
+            "see telephone numbers and e-mail addresses that people hide",
+            "telephone numbers are missing without a word",
+        ),
+        Right(
+            "moodle/course:enrolreview",
+            "course",
+            "tell active enrolments from suspended ones",
+            "lists of people are refused",
+        ),
+        Right(
+            "moodle/site:accessallgroups",
+            "course",
+            "see all groups of a course that keeps its groups apart",
+            "such courses look empty",
+        ),
+        Right("moodle/grade:viewall", "course", "see everybody's grades", "grades are refused"),
+        Right("gradereport/user:view", "course", "open the grade report of people", "grades are refused"),
+        Right(
+            "moodle/grade:viewhidden",
+            "course",
+            "see hidden grades, too",
+            "hidden grades are left out, which is as it should be",
+            "when a mapping reads grade.hidden; without it hidden grades never leave Moodle",
+        ),
+        Right(
+            "report/progress:view",
+            "course",
+            "see which activities people have done",
+            "what people have done is refused",
+        ),
+        Right(
+            "mod/assign:view",
+            "activity",
+            "see assignments",
+            "assignments, and their grades, are missing without a word",
+        ),
+        Right(
+            "mod/assign:viewgrades",
+            "activity",
+            "see what was handed in, and its grades",
+            "submissions are refused",
+        ),
+        Right("mod/assign:grade", "activity", "give feedback and grades", "feedback is refused"),
+        Right(
+            "mod/assign:revealidentities",
+            "activity",
+            "know whose work it is in blind marking",
+            "there are participant numbers in place of people",
+            "when the list of feedback for a blindly marked assignment names people",
+        ),
+        Right(
+            "moodle/course:viewhiddencourses",
+            "course",
+            "read hidden courses",
+            "hidden courses are not there",
+            "when project.yaml names the id of a hidden course",
+        ),
+        Right(
+            "moodle/course:viewhiddenactivities",
+            "activity",
+            "see hidden activities",
+            "hidden activities, and their grades, are missing without a word",
+            "when activities that are hidden from learners count as well",
+        ),
+        Right(
+            "moodle/course:ignoreavailabilityrestrictions",
+            "activity",
+            "see activities in spite of their 'Restrict access'",
+            "activities whose conditions the account does not meet may be missing (not measured)",
+            "when activities have conditions under 'Restrict access'",
+        ),
+        Right(
+            "moodle/category:viewhiddencategories",
+            "site",
+            "see hidden course categories",
+            "hidden categories are not found",
+            "when project.yaml chooses a hidden category",
+        ),
+        Right(
+            "moodle/user:viewhiddendetails",
+            "person",
+            "see the fields that the site hides from learners",
+            "these fields are missing without a word",
+            "when 'Hide user fields' under Users > Permissions > User policies names one that a mapping reads",
+        ),
+        Right(
+            "moodle/webservice:createtoken",
+            "site",
+            "make its own first token when it signs in by name and password",
+            "sign-in by name and password works only where a token was made by hand",
+            "when MOODLE_USERNAME and MOODLE_PASSWORD are used and nobody makes a token",
+        ),
+    )
+}
+"""Capability -> what there is to say about it, in the order in which a role is best filled in."""
+
+GRADED_ACTIVITIES: Final = (
+    "mod/assign:view",
+    "mod/data:view",
+    "mod/glossary:view",
+    "mod/h5pactivity:view",
+    "mod/lesson:view",
+    "mod/lti:view",
+    "mod/quiz:view",
+    "mod/scorm:view",
+    "mod/workshop:view",
+)
+"""The view rights of the kinds of activity that can be graded; a Moodle that does not know one passes it over."""
+
+EVERY_RUN: Final = (
+    "webservice/rest:use",
+    "moodle/course:view",
+    "moodle/course:viewparticipants",
+    "moodle/user:viewdetails",
+    "moodle/user:viewalldetails",
+    "moodle/site:viewuseridentity",
+    "moodle/course:enrolreview",
+    "moodle/site:accessallgroups",
+)
+"""What the role needs whatever is read."""
+
+
+def right_of(capability: str) -> Right:
+    """Return what there is to say about a capability; the view rights of activities are all alike."""
+    if capability in RIGHTS:
+        return RIGHTS[capability]
+    kind = capability.split(":")[0].removeprefix("mod/")
+    return Right(
+        capability,
+        "activity",
+        f"see activities of the kind '{kind}' and their grades",
+        "their grades are missing without a word",
+    )
