@@ -28,7 +28,7 @@ def test_nothing_to_find(tmp_path: Path, project: str) -> None:
 
 
 def test_the_set_for_students(tmp_path: Path) -> None:
-    """The mappings for students' own phones are right, pass their own tests, and each case has an owner of its own."""
+    """The mappings for students' own phones are right, pass their tests, and each case has an owner of its own."""
     report = check_project(offline(tmp_path), CATALOGUE)
     assert [] == [problem.render() for problem in report.problems]
     assert (0, ("grade_item",)) == (report.tests_failed, report.switched_off)
