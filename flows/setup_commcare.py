@@ -193,7 +193,7 @@ def _forwarding() -> Iterator[Step]:
         FORWARDING,
         (
             "Forward Cases > Add: this connection, format JSON, the case types that people edit, and among the "
-            "users not to forward the web user above: everything that we write would come back. Put the id of that "
+            "users not to forward the web user above: what we write would come back. Put the id of that "
             "user into FORWARDING_IGNORE_USERS as well (it ends the address of the user's page).",
         ),
     )
