@@ -48,11 +48,13 @@ def show_result(result: Result) -> None:
     if result.plan:
         show_plan(result)
     console = _console()
-    what = "Preview, nothing was sent" if result.preview else f"Run {result.run_id}"
+    what = "Preview, nothing was sent" if result.preview else f"Run {result.run_id}".strip()
     console.print(Text.assemble((f"{what}: ", "bold"), (str(result.state), STYLES.get(result.state, "yellow"))))
     if not result.plan and any(_total(counts) for counts in result.cases.values()):
         console.print(counts_table(result.cases))
     console.print(requests_line(result))
+    for shard in result.shards:
+        console.print(Text(shard_line(shard)))
     for line in _notes(result):
         console.print(Text(laid_out(line, first="- ", then="  ")))
 
@@ -127,6 +129,15 @@ def counts_table(cases: Mapping[str, CaseCounts]) -> Table:
     for case_type, counts in cases.items():
         table.add_row(case_type, *(f"{getattr(counts, name) or '·'}" for name in used))
     return table
+
+
+def shard_line(shard: Mapping[str, Any]) -> str:
+    """Return a line about one part of a run that several workers shared."""
+    if "courses" not in shard:
+        return f"Shard {shard['number']}: done here."
+    begun = f", begun {shard['begun']} times" if shard["begun"] > 1 else ""
+    courses = numbered(shard["courses"], "course")
+    return f"Shard {shard['number']}: {courses}, {shard['state']} in {shard['seconds']:.1f} s{begun}."
 
 
 def requests_line(result: Result) -> str:

@@ -29,8 +29,8 @@ REST, LEASE = 1.0, 6.0  # seconds: stand for 20 and 10 minutes
 class Machines:
     """A school on two ports, with the settings that every machine has; each `start` is a process."""
 
-    def __init__(self, folder: Path, state_url: str) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, state_url: str, lease: float = LEASE) -> None:
+        self.folder, self.lease = folder, lease
         self.site = school()
         self.moodle = FakeMoodle(self.site, token=TOKEN)
         self.project = FakeProject()
@@ -54,7 +54,7 @@ class Machines:
                 "COMMCARE_USERNAME": USERNAME, "COMMCARE_API_KEY": API_KEY,
                 "STATE_URL": self.state_url, "STATE_KEY_FILE": str(self.folder / "state.key"),
                 "MAPPINGS_DIR": str(self.mappings),
-                "IN_DOUBT_REST_S": str(REST), "LEASE_TTL_S": str(LEASE),
+                "IN_DOUBT_REST_S": str(REST), "LEASE_TTL_S": str(self.lease),
             }  # fmt: skip
             try:
                 yield

@@ -13,13 +13,15 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.flows.machines import GRADES, LEASE, REST, Machines, wait_until
+from tests.flows.machines import GRADES, REST, Machines, wait_until
 from tests.flows.prefect_machines import SECONDS, OnPrefect
 from tests.flows.rounds import cases
 from tests.flows.test_several_machines import alone
 from tests.postgres import Server
 
 pytestmark = pytest.mark.e2e
+
+LEASE = 60.0  # seconds: longer than the longest request here
 
 
 def counts(url: str) -> dict[str, Any]:
@@ -34,7 +36,7 @@ def counts(url: str) -> dict[str, Any]:
 def test_two_workers_on_prefect(postgres: Server, tmp_path: Path) -> None:
     """Each shard is done once by two workers; after a kill the other one takes over, and nothing is doubled."""
     with postgres.database() as url, postgres.database() as prefect_url:
-        machines = Machines(tmp_path, url)
+        machines = Machines(tmp_path, url, LEASE)
         with machines.serving():
             assert "completed" == machines.ended(machines.start("sync", "--yes"))["state"]
             folder = tmp_path / "prefect"
@@ -62,7 +64,7 @@ def _shared(machines: Machines, prefect: OnPrefect) -> tuple[str, str]:
     with machines.store() as store:
 
         def is_at_work() -> bool:
-            shards = store.shards(store.round_under_way(), time.time(), LEASE)
+            shards = store.shards(store.round_under_way(), time.time(), machines.lease)
             return any(row.at_work for row in shards if row.number == 2)
 
         wait_until(is_at_work, SECONDS)

@@ -10,6 +10,7 @@ import pytest
 
 from flows.endings import command
 from flows.options import unused
+from flows.show import shard_line
 from flows.show_problems import laid_out
 
 
@@ -57,3 +58,14 @@ def test_settings_that_the_environment_outvotes_are_named(tmp_path: Path) -> Non
     )
     env = {"MOODLE_URL": "http://127.0.0.1:1", "COMMCARE_DOMAIN": "chw", "STATE_URL": " ", "HOME": "/y"}
     assert ["MOODLE_URL"] == unused(file, env)
+
+
+def test_shards_in_words() -> None:
+    """Each part of a shared run has a line: how many courses, how it ended, and whether it was begun again."""
+    done = {"number": 1, "courses": 4, "begun": 1, "state": "completed", "seconds": 1.26}
+    again = {"number": 2, "courses": 1, "begun": 2, "state": "degraded", "seconds": 70.0}
+    assert [
+        "Shard 1: 4 courses, completed in 1.3 s.",
+        "Shard 2: 1 course, degraded in 70.0 s, begun 2 times.",
+        "Shard 3: done here.",
+    ] == [shard_line(one) for one in (done, again, {"number": 3})]
