@@ -36,7 +36,7 @@ NOT_SENT, CREATED, REFUSED, UNKNOWN = "not sent", "created", "refused", "no answ
 
 STATES = {
     "there": "have a mobile worker already",
-    "to_create": "would get one",
+    "to_create": "would get a mobile worker",
     "deactivated": "have one who is deactivated: activate that one in CommCare",
     "twice": "share a user name with somebody else: nobody gets it",
     "unusable": "have a user name that CommCare does not take",
