@@ -21,6 +21,7 @@ from flows.cli_setup import Assignments, Feedback, chosen, setup_app
 from flows.cli_shards import Shards, shard
 from flows.cli_state import person_app, state_app
 from flows.cli_status import metrics, status
+from flows.cli_workers import workers_app
 from flows.endings import FAILED, NAME, OK, POSTPONED, command, fail, plain_endings, print_json, say, wrapped
 from flows.options import (
     ENV_FILE,
@@ -49,6 +50,7 @@ app = typer.Typer(
 app.add_typer(assignments_app, name="assignments")
 app.add_typer(mappings_app, name="mappings")
 app.add_typer(match_app, name="match")
+app.add_typer(workers_app, name="workers")
 app.add_typer(problems_app, name="problems")
 app.add_typer(state_app, name="state")
 app.add_typer(person_app, name="person")

@@ -275,7 +275,6 @@ lookup_table = Table(
     metadata,
     Column("tag", String, primary_key=True),
     Column("doubt_at", Double),
-    sqlite_with_rowid=False,
 )
 
 lookup_row = Table(

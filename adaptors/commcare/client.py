@@ -11,6 +11,7 @@ from base64 import b64encode
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -31,7 +32,7 @@ from adaptors.commcare.answers import (
 )
 from adaptors.commcare.cases import MAX_LENGTH, SYSTEM, CaseReply, CaseWrite, check_rows, is_sendable, row_body
 from adaptors.commcare.lookup_tables import LookupTables
-from adaptors.commcare.owners import OwnerBook
+from adaptors.commcare.owners import LIST_REMEDIES, OwnerBook
 from adaptors.commcare.workers import Workforce, read_workforce
 from adaptors.errors import AccessDenied, NoAnswer, NotSent, Refused, Unexpected
 from adaptors.http import Answer, Http, retried, retry_after
@@ -43,6 +44,8 @@ PAGE = 5000  # CommCare's largest page of cases
 FETCHED = 500  # cases in one fetch: CommCare takes 5,000, and sends all their properties
 PAUSE = 1.0  # seconds after "too many requests" where CommCare does not say how long
 STALE_PAGES = 3  # pages in a row without a new case: the listing goes in a circle
+MAKE_WORKER = "make a mobile worker"
+REMEDIES = {MAKE_WORKER: LIST_REMEDIES["user"]}
 _FORM_ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)  # what is kept of an answer has to look like an id
 _FIELDS = "case_id,external_id,case_type,case_name,owner_id,closed"
 
@@ -94,7 +97,7 @@ class CommCareClient:
         self._pace = Pace(SYSTEM, clock, limits or Limits(), slots)
         self.requests: Counter[str] = Counter()
         self.owners = OwnerBook(self._read_owners)
-        self.tables = LookupTables(self._read_tables, self._change)
+        self.tables = LookupTables(self._read_tables, partial(self._change, "tables"))
 
     @property
     def most_parts(self) -> int | None:
@@ -212,6 +215,16 @@ class CommCareClient:
         """Return the mobile workers with their groups and locations, read anew; raises AccessDenied."""
         return await read_workforce(self._read_owners)
 
+    async def create_worker(
+        self, username: str, password: str, *, first_name: str, last_name: str, user_data: Mapping[str, str]
+    ) -> None:
+        """Make a mobile worker, once. Raises Refused (also for a user name that is taken), InDoubt, AccessDenied.
+
+        Endpoint: POST user/v1.
+        """
+        body = {"username": username, "password": password, "first_name": first_name, "last_name": last_name}
+        await self._change("owners", MAKE_WORKER, "POST", "user/v1", {**body, "user_data": {**user_data}})
+
     # --- transmission ---------------------------------------------------------------------------------------
 
     async def _transmit(self, kind: str, operation: str, method: str, path: str, **content: Any) -> Answer:
@@ -289,17 +302,19 @@ class CommCareClient:
     ) -> Answer:
         return await self._read("tables", operation, f"{self._api}/{resource}/", parameters, remedies=remedies)
 
-    async def _change(self, operation: str, method: str, resource: str, body: Mapping[str, Any] | None) -> Answer:
+    async def _change(
+        self, kind: str, operation: str, method: str, resource: str, body: Mapping[str, Any] | None
+    ) -> Answer:
         """Send a change once; what went out and was not answered in full is in doubt. 404 says it is gone."""
         content: dict[str, Any] = {} if body is None else {"json": body}
         async with self._pace.slot():
             try:
-                answer = await self._transmit("tables", operation, method, f"{self._api}/{resource}/", **content)
+                answer = await self._transmit(kind, operation, method, f"{self._api}/{resource}/", **content)
             except (NoAnswer, Unexpected) as error:
                 raise in_doubt(error.message.rstrip("."), status=error.status) from None
         if 200 <= answer.status < 300 or (method == "DELETE" and answer.status == 404):
             return answer
-        if answer.status == 404:
+        if answer.status == 404 and kind == "tables":
             raise Refused(
                 f"CommCare has no such table any more ({operation}).",
                 system=SYSTEM,
@@ -309,7 +324,7 @@ class CommCareClient:
             )
         if answer.status == 408 or answer.status >= 500:
             raise in_doubt(f"CommCare answered with status {answer.status}", status=answer.status)
-        raise read_error(answer, operation, now=self._clock.now())
+        raise read_error(answer, operation, now=self._clock.now(), remedies=REMEDIES.get(operation))
 
     def _following(self, address: str) -> str:
         """Return the path of the next page, which must be on the same server and in the same project space."""

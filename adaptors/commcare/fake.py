@@ -22,6 +22,7 @@ from adaptors.commcare.fake_requests import CASES, OWNERS, Call, credentials, js
 from adaptors.commcare.fake_rows import Crash, UserError
 from adaptors.commcare.fake_search import BadQuery, unfold
 from adaptors.commcare.fake_tables import TABLES
+from adaptors.commcare.fake_users import make_user
 from adaptors.commcare.fake_writes import Change
 
 _PERMISSIONS = {"user": "edit_mobile_workers", "group": "edit_groups", "location": "edit_locations"}
@@ -141,6 +142,8 @@ class FakeCommCare(Misbehaviour):
         return None if wait is None else httpx.Response(429, headers={"Retry-After": repr(float(wait))})
 
     def _owners(self, request: httpx.Request, resource: str) -> httpx.Response:
+        if resource == "user" and request.method == "POST":
+            return make_user(self.project, request)
         if request.method != "GET":
             return httpx.Response(405)
         return LISTS[resource](self.project, self.domain, request.url.params)

@@ -111,7 +111,7 @@ class _Groups(Page):
 
 _ROLE = "the role of the web user in COMMCARE_USERNAME needs"
 _WHERE = "(CommCare HQ > Users > Roles & Permissions)"
-_LIST_REMEDIES: Mapping[str, Mapping[int, str]] = {
+LIST_REMEDIES: Mapping[str, Mapping[int, str]] = {
     "user": {403: f"To look up mobile workers {_ROLE} Edit Mobile Workers {_WHERE}."},
     "location": {
         402: "The plan of the project space in COMMCARE_DOMAIN has no locations: name users or groups as owners.",
@@ -139,7 +139,7 @@ class OwnerBook:
         Two sharing groups of one name are unknown: nobody can say which is meant. Raises AccessDenied, naming
         the permission, when the account may not read the list; ValueError for another kind.
         """
-        if kind not in _LIST_REMEDIES:
+        if kind not in LIST_REMEDIES:
             raise ValueError(f"There is no kind of owner called {kind!r}: user, location or group.")
         name = value.strip() if kind == "group" else value.strip().casefold()
         if not name:
@@ -215,7 +215,7 @@ async def read_pages(
     offset = 0
     while True:
         asked = {**parameters, "limit": PAGE, "offset": offset}
-        page = parse(model, await read(operation, resource, asked, _LIST_REMEDIES[kind]), operation)
+        page = parse(model, await read(operation, resource, asked, LIST_REMEDIES[kind]), operation)
         before = len(found)
         found.update((item.key, item) for item in page.objects)
         offset += len(page.objects)

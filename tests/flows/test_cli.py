@@ -158,6 +158,20 @@ def test_init_asks_the_site_and_says_what_comes_next(terminal: Terminal) -> None
     assert 0 == terminal.run("check", "--env-file", "site.env").code
 
 
+def test_init_with_the_set_for_students(terminal: Terminal) -> None:
+    """`init --offline` begins with the mappings for students' own phones; without an owner they are right too."""
+    env, terminal.env = terminal.env, {}
+    answers = [env["MOODLE_URL"], "", env["MOODLE_TOKEN"], env["COMMCARE_URL"], env["COMMCARE_DOMAIN"]]
+    answers += [env["COMMCARE_USERNAME"], env["COMMCARE_API_KEY"], "demo", "Africa/Nairobi", "ke", "2, 3", "none"]
+    process = start(terminal, "init", "--offline", stdin=subprocess.PIPE)
+    ended = finish(terminal, process, "\n".join(answers) + "\n")
+    assert 0 == ended.code, ended.text
+    names = {"project", "student", "enrolment", "grade_item", "courses.table"}
+    assert names == {file.name.removesuffix(".yaml") for file in Path("mappings").glob("*.yaml")}
+    assert Path("mappings/schema/table.schema.json").exists()
+    assert 0 == terminal.run("mappings", "check").code
+
+
 def test_init_goes_on_without_the_site(terminal: Terminal) -> None:
     """A site that does not answer is a sentence and a question, and nothing is written before the end."""
     answers = ["http://127.0.0.1:1", "", "a-token", "", "space", "me@example.org", "a-key", "n", "demo"]

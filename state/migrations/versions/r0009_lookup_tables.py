@@ -15,7 +15,6 @@ def upgrade() -> None:
         "lookup_table",
         sa.Column("tag", sa.String(), primary_key=True),
         sa.Column("doubt_at", sa.Double()),
-        sqlite_with_rowid=False,
     )
     op.create_table(
         "lookup_row",
