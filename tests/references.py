@@ -9,6 +9,8 @@ from flows.catalogue import field_catalogue
 from flows.reasons import records_reference
 from mappings.engine.reference import fields_reference, keys_reference, reasons_reference, transforms_reference
 from mappings.engine.transform import TRANSFORMS
+from tests.endpoints import PAGE as ENDPOINTS_PAGE
+from tests.endpoints import endpoints_page
 from tests.flows.terminal import Terminal, open_ports
 from tests.marking_guide import GUIDE as MARKING_GUIDE
 from tests.marking_guide import with_parts
@@ -35,6 +37,7 @@ def write() -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
     for name, text in references().items():
         (FOLDER / name).write_text(text, "utf-8")
+    ENDPOINTS_PAGE.write_text(endpoints_page(), "utf-8")
     MARKING_GUIDE.write_text(with_parts(MARKING_GUIDE.read_text("utf-8")), "utf-8")
     with TemporaryDirectory() as place, open_ports() as ports:
         shown = screens(Terminal(Path(place) / "var", ports))

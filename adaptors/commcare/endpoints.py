@@ -66,7 +66,7 @@ ENDPOINTS: Final = (
         "case/v2/ext/<external id>/",
         r"GET case/v2/ext/.*",
         "a case by its external id, past any delay of the search",
-        "only before a case is sent again whose first answer was lost",
+        "only before a case is sent again whose answer was lost, and for new cases on a server without upserts",
         "none",
     ),
     Endpoint(
@@ -76,7 +76,7 @@ ENDPOINTS: Final = (
         "case/v2/bulk-fetch/",
         r"POST case/v2/bulk-fetch/",
         "cases by CommCare's ids",
-        "one for 500 cases, only for matched cases whose last write is in doubt, and `person export`",
+        "one for 500 cases: matched cases before the first write, and when a write is in doubt",
         "`case_ids`",
     ),
     Endpoint(

@@ -34,7 +34,8 @@ class MoodleFunction:
     @property
     def sample(self) -> str:
         """Return a made-up answer as JSON text."""
-        return (_SAMPLES / f"{self.name}.json").read_text("utf-8").rstrip()
+        name = self.name.removesuffix(".php").replace("/", "_")
+        return (_SAMPLES / f"{name}.json").read_text("utf-8").rstrip()
 
     @property
     def rights(self) -> tuple[str, ...]:
@@ -213,6 +214,24 @@ FUNCTIONS: Final = (
     ),
 )
 """All functions that are ever called: those of a run in its order, then those of marking."""
+
+PAGES: Final = (
+    MoodleFunction(
+        "login/token.php",
+        "the token of the account",
+        "once a run, only where MOODLE_USERNAME is set and not MOODLE_TOKEN",
+        "`username`, `password`, `service`",
+        ("moodle/webservice:createtoken",),
+    ),
+    MoodleFunction(
+        "webservice/pluginfile.php",
+        "a file that was handed in",
+        "one a file that is not there yet, by `assignments download`",
+        "the path of the file; `token`; `Range` to go on with a broken one",
+        ("mod/assign:view", "mod/assign:viewgrades"),
+    ),
+)
+"""What is called beside the functions; the service must let files out. Refusals come in a shape of their own."""
 
 BY_NAME: Final = {function.name: function for function in FUNCTIONS}
 
