@@ -10,6 +10,14 @@ import stamina
 from tests.postgres import NoServer, Server, serving
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave to `make e2e` what needs a Prefect server: it takes longer to start than a thousand tests."""
+    for item in items:
+        if "prefect_server" in getattr(item, "fixturenames", ()):
+            item.add_marker("e2e")
+
+
 @pytest.fixture(autouse=True)
 def _no_waiting() -> Iterator[None]:
     """Let retries happen at once, as often as in real life."""

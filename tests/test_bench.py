@@ -97,7 +97,7 @@ def test_what_prefect_costs_is_a_ratio_of_medians() -> None:
     assert ["1.25", "1.00"] == [next(iter(column.cells)) for column in drawn.columns[-2:]]
 
 
-@pytest.mark.integration
+@pytest.mark.e2e
 def test_what_prefect_costs_is_measured(prefect_folder: Path) -> None:
     """The command and the flow each run in a process of their own, both complete."""
     assert prefect_folder.is_dir()

@@ -167,7 +167,7 @@ def served(prefect_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     lab.close()
 
 
-@pytest.mark.integration
+@pytest.mark.e2e
 # Prefect leaves connections to its own server to the garbage collector.
 @pytest.mark.filterwarnings("ignore:unclosed <socket.socket:ResourceWarning")
 async def test_prefect_keeps_nothing(

@@ -18,7 +18,7 @@ from flows.sync import sync as sync_once
 
 pytest_plugins = ["tests.prefect_server"]
 pytestmark = [
-    pytest.mark.integration,
+    pytest.mark.e2e,
     # Prefect leaves connections to its own server to the garbage collector.
     pytest.mark.filterwarnings("ignore:unclosed <socket.socket:ResourceWarning"),
 ]

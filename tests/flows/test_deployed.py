@@ -36,7 +36,7 @@ FILE: dict[str, Any] = yaml.safe_load((HOUSE / "prefect.yaml").read_text())
 DEPLOYMENTS: list[dict[str, Any]] = FILE["deployments"]
 
 on_prefect = [
-    pytest.mark.integration,
+    pytest.mark.e2e,
     # Prefect leaves connections to its own server to the garbage collector.
     pytest.mark.filterwarnings("ignore:unclosed <socket.socket:ResourceWarning"),
 ]

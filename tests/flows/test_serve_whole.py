@@ -87,7 +87,7 @@ def served(tmp_path: Path) -> Iterator[Served]:
             made.process.wait()
 
 
-@pytest.mark.integration
+@pytest.mark.e2e
 @pytest.mark.filterwarnings("ignore:unclosed <socket.socket:ResourceWarning")  # of tests before this one
 def test_from_the_first_plan_to_a_clean_end(served: Served, tmp_path: Path) -> None:
     """The first run waits, the form approves it, cases are made, the schedule has runs; SIGTERM leaves nothing."""

@@ -16,7 +16,7 @@ from tests.flows.rounds import cases
 from tests.flows.worlds import Lab
 from tests.postgres import Server
 
-pytestmark = pytest.mark.integration
+pytestmark = pytest.mark.e2e
 
 
 @pytest.fixture
