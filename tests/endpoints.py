@@ -38,8 +38,8 @@ COMMCARE = """
 ## CommCare
 
 Below `https://www.commcarehq.org/a/<project space>/api/`, with `Authorization: ApiKey <web user>:<key>`. Each
-request counts once against the limits of the project space, however many cases it carries. `write` changes cases,
-the last five calls lookup tables; all others only read.
+request counts once against the limits of the project space, however many cases it carries. `write` changes
+cases, `make_worker` adds mobile workers, the last five change lookup tables; all others only read.
 """
 RECEIVED = """
 ## What comes in

@@ -93,6 +93,8 @@ def keep_books(terminal: Terminal) -> None:
     do(terminal, "check", "--feedback")
     do(terminal, "preview")
     do(terminal, "sync", "--yes")
+    box.site.update_user(terminal.box.learners[1], institution="new.worker")
+    do(terminal, "workers", "create", "--to", str(terminal.folder / "workers.csv"), "--count", "1")
     box.commcare.upserts = False
     box.site.enrol(box.courses["CHW-201"], box.site.add_user("Naomi", "Were"))
     do(terminal, "sync")

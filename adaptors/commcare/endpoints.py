@@ -113,6 +113,17 @@ ENDPOINTS: Final = (
         ("Edit Mobile Workers", "Access APIs"),
     ),
     Endpoint(
+        "make_worker",
+        "owners",
+        "POST",
+        "user/v1/",
+        r"POST user/v1/",
+        "makes a mobile worker",
+        "never by itself: one for each that `workers create` is told to make",
+        "`username`, `password`, `first_name`, `last_name`, `user_data`",
+        ("Edit Mobile Workers", "Access APIs"),
+    ),
+    Endpoint(
         "group",
         "owners",
         "GET",
