@@ -101,7 +101,10 @@ def _permissions(kinds: list[str]) -> Iterator[tuple[str, str]]:
         if kind in kinds:
             yield permission, f"to look up {what}, who own cases (nothing of them is changed)"
         elif kind == "user":
-            yield permission, "for `phones` and `match --workers` only; leave it out where nobody uses them"
+            yield (
+                permission,
+                "only for `phones`, `match --workers` and `workers create`, where somebody uses them",
+            )
         else:
             yield permission, f"for `phones` only, and where there are {what}"
 

@@ -38,8 +38,8 @@ COMMCARE = """
 ## CommCare
 
 Below `https://www.commcarehq.org/a/<project space>/api/`, with `Authorization: ApiKey <web user>:<key>`. Each
-request counts once against the limits of the project space, however many cases it carries. All but one call only
-read.
+request counts once against the limits of the project space, however many cases it carries. `write` changes
+cases, `make_worker` adds mobile workers, the last five change lookup tables; all others only read.
 """
 RECEIVED = """
 ## What comes in
@@ -97,7 +97,8 @@ def _lines() -> Iterator[str]:
     for endpoint in ENDPOINTS:
         yield from ("", f"### {endpoint.name}", "", f"`{_call(endpoint)}`: {endpoint.purpose}.", "")
         yield from (f"- How often: {endpoint.calls}.", f"- Parameters: {endpoint.parameters}.")
-        yield from (f"- Needs: {_allowed(endpoint)}.", "", "```json", endpoint.sample, "```")
+        yield from (f"- Needs: {_allowed(endpoint)}.", "")
+        yield from ("```json", endpoint.sample, "```") if endpoint.sample else ("The answer is empty.",)
     yield RECEIVED.rstrip()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from adaptors.moodle.fake_marking import plugins
 from adaptors.moodle.functions import FUNCTIONS, PAGES
 from tests.endpoints import PAGE, called_by, endpoints_page
 from tests.flows.terminal import Ports, Terminal, open_ports
+from tests.flows.worlds import SHIPPED
 
 ASSIGNMENTS = """
 language: 1
@@ -43,6 +45,7 @@ def set_up(terminal: Terminal) -> None:
     engagement = terminal.mappings / "engagement.yaml"
     more = "\nproperties:\n  all_done: {source: courses_completed, transform: [text]}\n"
     engagement.write_text(engagement.read_text("utf-8").replace("\nproperties:\n", more, 1), "utf-8")
+    shutil.copyfile(SHIPPED / "offline" / "courses.table.yaml", terminal.mappings / "courses.table.yaml")
     (terminal.mappings / "assignment.yaml").write_text(ASSIGNMENTS, "utf-8")
     project = terminal.mappings / "project.yaml"
     project.write_text(project.read_text("utf-8").replace('shortname_like: "CHW-*"', "categories: [1]"), "utf-8")
@@ -90,17 +93,31 @@ def keep_books(terminal: Terminal) -> None:
     do(terminal, "check", "--feedback")
     do(terminal, "preview")
     do(terminal, "sync", "--yes")
+    box.site.update_user(terminal.box.learners[1], institution="new.worker")
+    do(terminal, "workers", "create", "--to", str(terminal.folder / "workers.csv"), "--count", "1")
     box.commcare.upserts = False
     box.site.enrol(box.courses["CHW-201"], box.site.add_user("Naomi", "Were"))
     do(terminal, "sync")
     for words in (("phones",), ("gaps",), ("audit",)):
         do(terminal, *words)
+    keep_table(terminal)
+
+
+def keep_table(terminal: Terminal) -> None:
+    """Let a lookup table get another field, and a row that changes and then goes."""
+    box, table = terminal.box, "courses.table.yaml"
+    terminal.edit(table, "  shortname: shortname\n", "  shortname: shortname\n  course_language: lang\n")
+    box.site.rename(box.courses["CHW-102"], "Mother and child health")
+    do(terminal, "sync")
+    box.site.courses[box.courses["CHW-201"]]["visible"] = 0
+    do(terminal, "sync")
+    do(terminal, "sync")
 
 
 def do(terminal: Terminal, *words: str) -> None:
-    """Type a command that has to come to an end of its own: done, or with something to tell."""
+    """Type a command that has to succeed or to ask something; a preview may hold back what it cannot know."""
     ended = terminal.run(*words)
-    assert ended.code in (0, 1, 4), (words, ended.text)
+    assert ended.code in ((0, 4) if words != ("preview",) else (0, 1)), (words, ended.text)
 
 
 class Tour(Terminal):
@@ -114,7 +131,9 @@ class Tour(Terminal):
     def _overheard(self, request: httpx.Request) -> httpx.Response:
         response = self.box.commcare(request)
         call = self.box.commcare.calls[-1]
-        self.answers[endpoint_of(call.method, call.target, call.kind)] |= set(keys_in(response.json()))
+        self.answers[endpoint_of(call.method, call.target, call.kind)] |= set(
+            keys_in(response.json() if response.content else None)
+        )
         return response
 
 
@@ -161,7 +180,7 @@ def test_every_call_has_a_caller() -> None:
     assert [] == [one.name for one in FUNCTIONS if not called_by(one.name)]
 
 
-@pytest.mark.parametrize("name", [one.name for one in ENDPOINTS])
+@pytest.mark.parametrize("name", [one.name for one in ENDPOINTS if one.sample])
 def test_samples_are_like_commcares(name: str, toured: Tour) -> None:
     """A sample holds only keys that the answers had; those of one case and of many are alike."""
     (endpoint,) = [one for one in ENDPOINTS if one.name == name]

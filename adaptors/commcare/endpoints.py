@@ -12,6 +12,7 @@ from typing import Final
 
 _SAMPLES: Final = Path(__file__).parent / "samples"
 CASES: Final = ("Edit Data", "Access APIs")
+_TABLES: Final = "only with a table file among the mappings,"
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,9 @@ class Endpoint:
 
     @property
     def sample(self) -> str:
-        """Return a made-up answer as JSON text."""
-        return (_SAMPLES / f"{self.name}.json").read_text("utf-8").rstrip()
+        """Return a made-up answer as JSON text, "" where the answer is empty."""
+        file = _SAMPLES / f"{self.name}.json"
+        return file.read_text("utf-8").rstrip() if file.exists() else ""
 
 
 ENDPOINTS: Final = (
@@ -44,7 +46,7 @@ ENDPOINTS: Final = (
         "POST",
         "case/v2/",
         r"POST case/v2/",
-        "creates and updates cases: the only call that changes anything in CommCare",
+        "creates and updates cases",
         "one for 100 cases that differ; none when nothing differs",
         "a list of up to 100 rows, all or none: `create` (false with `case_id`, null with `external_id`), "
         "`case_type`, `case_name`, `owner_id`, `properties`, `indices`, `close`",
@@ -111,6 +113,17 @@ ENDPOINTS: Final = (
         ("Edit Mobile Workers", "Access APIs"),
     ),
     Endpoint(
+        "make_worker",
+        "owners",
+        "POST",
+        "user/v1/",
+        r"POST user/v1/",
+        "makes a mobile worker",
+        "never by itself: one for each that `workers create` is told to make",
+        "`username`, `password`, `first_name`, `last_name`, `user_data`",
+        ("Edit Mobile Workers", "Access APIs"),
+    ),
+    Endpoint(
         "group",
         "owners",
         "GET",
@@ -142,6 +155,76 @@ ENDPOINTS: Final = (
         "once in `phones`, where there are locations",
         "`format` (json), `limit`, `offset`",
         ("Edit Locations", "Access APIs"),
+    ),
+    Endpoint(
+        "tables",
+        "tables",
+        "GET",
+        "lookup_table/v1/",
+        r"GET lookup_table/v1/.*",
+        "which lookup tables there are, and their fields",
+        f"{_TABLES} when a row differs",
+        "`limit`, `offset`",
+    ),
+    Endpoint(
+        "table_rows",
+        "tables",
+        "GET",
+        "lookup_table_item/v1/",
+        r"GET lookup_table_item/v1/.*",
+        "the rows of all lookup tables, since there is no list of one",
+        f"{_TABLES} when a row differs: one for 1,000 rows",
+        "`limit`, `offset`",
+    ),
+    Endpoint(
+        "make_table",
+        "tables",
+        "POST",
+        "lookup_table/v1/",
+        r"POST lookup_table/v1/",
+        "makes a lookup table that every mobile worker gets",
+        f"{_TABLES} once",
+        "`tag`, `is_global`, `fields`",
+    ),
+    Endpoint(
+        "change_table",
+        "tables",
+        "PUT",
+        "lookup_table/v1/<id>/",
+        r"PUT lookup_table/v1/.+/",
+        "gives a lookup table another field",
+        f"{_TABLES} when a property was added to its file",
+        "`tag`, `fields`: all of them",
+    ),
+    Endpoint(
+        "add_row",
+        "tables",
+        "POST",
+        "lookup_table_item/v2/",
+        r"POST lookup_table_item/v2/",
+        "adds a row to a lookup table",
+        f"{_TABLES} one for each new course",
+        "`data_type_id`, `fields`",
+    ),
+    Endpoint(
+        "change_row",
+        "tables",
+        "PUT",
+        "lookup_table_item/v1/<id>/",
+        r"PUT lookup_table_item/v1/.+/",
+        "changes a row that was listed just now",
+        f"{_TABLES} one for each course that differs",
+        "`data_type_id`, `fields`: all of them",
+    ),
+    Endpoint(
+        "remove_row",
+        "tables",
+        "DELETE",
+        "lookup_table_item/v1/<id>/",
+        r"DELETE lookup_table_item/v1/.+/",
+        "takes away the row of a course that is gone",
+        f"{_TABLES} one for each course that two reads in a row lack",
+        "none",
     ),
 )
 """Every call that is ever made."""
