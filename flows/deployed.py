@@ -6,9 +6,12 @@ flow, since Prefect keeps its text in the database and the whole of it in a file
 
 from __future__ import annotations
 
+import asyncio
 import os
+import signal
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from logging import INFO, WARNING, Logger, LoggerAdapter
 from pathlib import Path
 
@@ -85,7 +88,8 @@ async def ended(work: Work, *, preview: bool = False) -> State[None]:
     """Do a run in some way, log what happened, and return how it ended."""
     log = get_run_logger()
     try:
-        result = await _run(work, log, preview=preview)
+        with gentle_end():
+            result = await _run(work, log, preview=preview)
     except Exception as error:
         log.error(detail(error))
         return Failed(message=reason(error))
@@ -105,7 +109,8 @@ async def audit(repair: bool = False) -> State[None]:
     """
     log = get_run_logger()
     try:
-        found = await _audit(repair, log)
+        with gentle_end():
+            found = await _audit(repair, log)
     except Exception as error:
         log.error(detail(error))
         return Failed(message=reason(error))
@@ -113,6 +118,30 @@ async def audit(repair: bool = False) -> State[None]:
     for message in found.messages:
         log.log(INFO if found.state == RunState.COMPLETED else WARNING, message)
     return state_of(found.state, f"{found.summary} {' '.join(found.messages)}".strip())
+
+
+@contextmanager
+def gentle_end() -> Iterator[None]:
+    """Let SIGTERM, by which Prefect also cancels, end the run's own task: a write under way is finished first.
+
+    Prefect's own answer to it ends all tasks of the process at once, and a write would stay without its outcome.
+    Prefect sees the cancelled task and shows the run as cancelled, or as crashed when nobody cancelled it.
+    """
+    task, loop = asyncio.current_task(), asyncio.get_running_loop()
+
+    def end(*_: object) -> None:
+        if task is not None:
+            loop.call_soon_threadsafe(task.cancel)
+
+    try:
+        before = signal.signal(signal.SIGTERM, end)
+    except ValueError:  # only the main thread has signals
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def settings_here() -> Settings:

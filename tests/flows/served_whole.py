@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from flows.serve import free_port
 
 HOUSE = Path(__file__).parent.parent.parent
 LONG = 180.0
+BUSY, PATIENT = 503, 10
 ENDS = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
@@ -49,13 +51,21 @@ class Served:
         return "Ctrl-C stops it all." in self.output.read_text()
 
     def ask(self, path: str, body: dict[str, Any] | None = None) -> Any:
-        """Ask Prefect's API and return its answer; with a body it is a POST."""
+        """Ask Prefect's API and return its answer; with a body it is a POST. A locked database is asked again."""
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.port}/api/{path}", data, {"Content-Type": "application/json"}
         )
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=30) as answer:
-            return json.loads(answer.read())
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        for left in reversed(range(PATIENT)):
+            try:
+                with opener.open(request, timeout=60) as answer:
+                    return json.loads(answer.read())
+            except urllib.error.HTTPError as error:
+                if error.code != BUSY or not left:
+                    raise
+            time.sleep(2)
+        return None
 
     def start(self, name: str, **parameters: Any) -> str:
         """Start a run of a deployment and return its id."""
@@ -111,3 +121,15 @@ def is_running(pid: int) -> bool:
         return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return False
+
+
+def process_of(run: str) -> int:
+    """Return the process of a run, 0 as long as there is none."""
+    mark = f"PREFECT__FLOW_RUN_ID={run}".encode()
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            if mark in (place / "environ").read_bytes().split(b"\0"):
+                return int(place.name)
+        except OSError:
+            continue
+    return 0

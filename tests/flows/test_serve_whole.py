@@ -53,5 +53,5 @@ def test_from_the_first_plan_to_a_clean_end(served: Served, tmp_path: Path) -> N
     assert 0 == served.process.wait(LONG)
     assert served.output.read_text().rstrip().endswith("Ended.")
     assert [] == [pid for pid in processes if is_running(pid)]
-    assert {"server.log", "runs.log"} <= {path.name for path in logs.iterdir()}
+    assert {"server.log", "runs.log", "receiver.log"} == {path.name for path in logs.iterdir()}
     assert "Amina" not in "".join(path.read_text() for path in logs.iterdir())
