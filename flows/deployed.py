@@ -18,6 +18,7 @@ from pathlib import Path
 from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
+from prefect.utilities import engine
 
 from adaptors.errors import AdaptorError
 from flows.aftermath import look_back
@@ -38,6 +39,7 @@ from mappings.engine import MappingError
 from state import StateError
 
 STEPS = 10  # progress lines a stage
+SIGTERM_HANDLER = "_prefect_sigterm_handler"
 NAMES = {"moodle": "Moodle", "commcare": "CommCare"}
 Work = Callable[[World, Progress], Awaitable[Result]]
 IN_WORDS = {"in_doubt": "waiting to confirm", "marked_left": "marked as left"}
@@ -125,23 +127,26 @@ def gentle_end() -> Iterator[None]:
     """Let SIGTERM, by which Prefect also cancels, end the run's own task: a write under way is finished first.
 
     Prefect's own answer to it ends all tasks of the process at once, and a write would stay without its outcome.
-    Prefect sees the cancelled task and shows the run as cancelled, or as crashed when nobody cancelled it.
+    Ours takes its place under its name, since Prefect looks there before it tells a cancelled run from a crashed
+    one. Where a later Prefect has no such name its answer stays: such a write is then in doubt, as after a kill.
     """
     task, loop = asyncio.current_task(), asyncio.get_running_loop()
+    theirs = getattr(engine, SIGTERM_HANDLER, None)
 
     def end(*_: object) -> None:
         if task is not None:
             loop.call_soon_threadsafe(task.cancel)
 
-    try:
-        before = signal.signal(signal.SIGTERM, end)
-    except ValueError:  # only the main thread has signals
+    if theirs is None or signal.getsignal(signal.SIGTERM) is not theirs:
         yield
         return
+    setattr(engine, SIGTERM_HANDLER, end)
+    signal.signal(signal.SIGTERM, end)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, theirs)
+        setattr(engine, SIGTERM_HANDLER, theirs)
 
 
 def settings_here() -> Settings:

@@ -146,7 +146,7 @@ async def test_hints_that_go_on_coming_are_drained_one_after_the_other() -> None
 
 @pytest.mark.parametrize("end", ["Postponed", "Failed", "Waiting", "no server"])
 async def test_drains_that_come_to_nothing_are_begun_less_and_less_often(end: str) -> None:
-    """Moodle is down, or nobody has approved yet: pauses double up to five minutes, and the first success ends that."""
+    """Moodle is down, or nobody has approved yet: pauses double up to five minutes, until one ends well."""
     begun = await Drains([end, end, end, "Completed"]).go()
     took = 0.0 if end == "no server" else 4.0
     pauses = [later - earlier - took for earlier, later in pairwise(begun)]
