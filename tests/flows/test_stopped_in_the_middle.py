@@ -12,8 +12,9 @@ import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -22,7 +23,7 @@ import pytest
 from adaptors.commcare.fake import FakeCommCare
 from adaptors.commcare.fake_writes import Change
 from tests.flows.machines import LEASE, REST, Machines
-from tests.flows.served_whole import Served, process_of, until, whole
+from tests.flows.served_whole import Served, group_of, is_running, process_of, until, whole
 from tests.flows.worlds import API_KEY, DOMAIN, USERNAME
 
 pytestmark = pytest.mark.e2e
@@ -74,6 +75,16 @@ class Lab:
 
     def stop_in_the_middle(self, town: str, stop: Callable[[Served, str], None]) -> tuple[str, str]:
         """Let everybody move and somebody come, and stop the run that tells CommCare; returns how it ended."""
+        run = self.begin(town)
+        announced = self.intents()
+        assert self.students() == announced
+        stop(self.served, run)
+        ended = self.served.end_of(run)
+        self.commcare.slow = 0.0
+        return ended
+
+    def begin(self, town: str) -> str:
+        """Let everybody move and somebody come; returns the run that tells CommCare, once a write is there."""
         site = self.machines.site
         for person in list(site.users):
             site.update_user(person, city=town)
@@ -82,28 +93,31 @@ class Lab:
         before, self.commcare.slow = self.commcare.writes, SLOW
         run = self.served.start("sync/sync", full=True)
         until(lambda: self.commcare.writes > before)
-        stop(self.served, run)
-        ended = self.served.end_of(run)
-        self.commcare.slow = 0.0
-        return ended
+        return run
 
     def next_run(self) -> tuple[str, str]:
         """Run once more and return how that ended."""
         return self.served.end_of(self.served.start("sync/sync", full=True))
 
 
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """Give a school that is in CommCare by a first run, and a `serve` of it."""
-    folder = tmp_path_factory.mktemp("served")
+@contextmanager
+def school(folder: Path) -> Iterator[tuple[Machines, SlowWrites]]:
+    """Give a school that is in CommCare by a first run."""
     machines = Machines(folder, f"sqlite:///{folder / 'state.db'}")
     machines.commcare = commcare = SlowWrites(
         machines.project, domain=DOMAIN, username=USERNAME, api_key=API_KEY, clock=time.time
     )
     with machines.serving():
         assert "completed" == machines.ended(machines.start("sync", "--yes"))["state"]
-        with whole(folder, env=machines.env) as served:
-            yield Lab(machines, commcare, served)
+        yield machines, commcare
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """Give a school and a `serve` of it."""
+    folder = tmp_path_factory.mktemp("served")
+    with school(folder) as (machines, commcare), whole(folder, env=machines.env) as served:
+        yield Lab(machines, commcare, served)
 
 
 def send(number: int) -> Callable[[Served, str], None]:
@@ -141,6 +155,29 @@ def test_stopped_while_commcare_writes(
     assert ("Completed", True, True) == (name, f"student: {now} {written}." in message, enrolments in message)
     assert (0, {how: now}, []) == (lab.intents(), lab.cities(), lab.doubles())
     assert 0 == message_counts(lab.next_run()[1])
+
+
+def test_power_cut_while_commcare_writes(tmp_path: Path) -> None:
+    """All processes end at once; the next `serve` calls the run crashed, and its first run ends what was begun."""
+    with school(tmp_path) as (machines, commcare):
+        with whole(tmp_path, env=machines.env) as served:
+            before = (lab := Lab(machines, commcare, served)).students()
+            run = lab.begin("power cut")
+            processes = [served.process.pid, *group_of(served.process.pid)]
+            for pid in processes:
+                os.kill(pid, signal.SIGKILL)
+            served.process.wait()
+            until(lambda: not any(map(is_running, processes)))
+            assert before + 1 == lab.intents()
+        commcare.slow = 0.0
+        time.sleep(LEASE + REST)
+        with whole(tmp_path, env=machines.env) as served:
+            lab = Lab(machines, commcare, served)
+            name, message = served.end_of(run)
+            assert ("Crashed", True) == (name, message.startswith("The program was stopped in the middle"))
+            name, message = lab.next_run()
+            assert ("Completed", True) == (name, "enrolment: 1 created," in message)
+            assert (0, {"power cut": before + 1}, []) == (lab.intents(), lab.cities(), lab.doubles())
 
 
 def message_counts(message: str) -> int:
