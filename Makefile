@@ -2,10 +2,10 @@
 PYTHON ?= python3
 PY := .venv/bin/python
 
-.PHONY: help setup demo test bench soak docs lock clean
+.PHONY: help setup demo test e2e bench soak docs lock clean
 
 help:  ## what can be made
-	@grep -E '^[a-z]+:.*##' Makefile | awk -F':.*## *' '{printf "%-8s %s\n", $$1, $$2}'
+	@grep -E '^[a-z0-9]+:.*##' Makefile | awk -F':.*## *' '{printf "%-8s %s\n", $$1, $$2}'
 
 setup: .venv/.ready  ## make the virtual environment
 
@@ -25,6 +25,9 @@ test: setup  ## check style and types, run all tests
 	@$(PY) -m ruff format --check .
 	@$(PY) -m mypy
 	@$(PY) -m pytest --numprocesses 2 --dist loadfile
+
+e2e: setup  ## run whole installations: in a browser, killed in the middle, on several machines (minutes)
+	@$(PY) -m pytest -m e2e -rs $(ONLY)
 
 bench: setup  ## measure: many courses, memory; mappings by hand; what Prefect costs
 	@$(PY) -m bench.courses

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from flows.settings import Settings
 
 HOME = Path("var/prefect")
+SANDBOX_RECEIVER = 4201
 SANDBOX = Path("var/sandbox")
 
 
 def serve(
-    context: typer.Context,
     port: Port = 4200,
     host: Annotated[
         str, typer.Option(help="Address to listen on; this computer only, unless given.")
@@ -38,10 +38,13 @@ def serve(
 ) -> None:
     """Serve Prefect with its UI, all deployments and the receiver of webhooks, until Ctrl-C."""
     from flows.clock import SystemClock
+    from flows.prefect_home import in_url, reach
     from flows.serve import Plan, Serving, free_port
 
-    group = context.parent.command if context.parent else None
-    with plain_endings(), _systems(sandbox, env_file) as (settings, env, file, tick):
+    if sandbox:  # its Moodle has to know it before there are settings
+        receiver_port = _receiver_port(SANDBOX_RECEIVER, receiver_port) or free_port(host)
+    hooks = f"http://{in_url(reach(host))}:{receiver_port}/moodle" if sandbox else ""
+    with plain_endings(), _systems(hooks, env_file) as (settings, env, file, tick):
         plan = Plan(
             settings,
             env,
@@ -49,8 +52,7 @@ def serve(
             (SANDBOX / "prefect" if sandbox and home == HOME else home).absolute(),
             host,
             port or free_port(host),
-            _receiver_port(settings, receiver_port) or free_port(host),
-            has_receiver="receiver" in getattr(group, "commands", {}),
+            _receiver_port(settings.receiver_port, receiver_port) or free_port(host),
             first_run=sandbox,
             tick=tick,
         )
@@ -62,24 +64,28 @@ Systems = tuple["Settings", Mapping[str, str], str, Callable[[], None]]
 
 
 @contextmanager
-def _systems(sandbox: bool, env_file: Path) -> Iterator[Systems]:
-    """Give the settings of the runs, their environment and settings file, and what is to be done all the time."""
-    if not sandbox:
+def _systems(hooks: str, env_file: Path) -> Iterator[Systems]:
+    """Give the settings of the runs, their environment and settings file, and what is to be done all the time.
+
+    With `hooks` they are those of the sandbox, whose Moodle posts its events to that address.
+    """
+    if not hooks:
         settings = read_settings(env_file)
         _warn_of_mappings(settings)
         yield settings, dict(os.environ), str(env_file), lambda: None
         return
     from flows.redact import install
-    from flows.sandbox import changes_on_enter, make_sandbox, serving
+    from flows.sandbox import changes_on_enter, hooked, make_sandbox, serving
     from flows.settings import KNOWN, load_settings
 
     box = make_sandbox()
-    with serving(box, SANDBOX.absolute(), keep=True) as made:
+    with serving(box, SANDBOX.absolute(), keep=True) as systems, hooked(box, hooks) as hook:
+        made = {**systems, **hook}
         settings = load_settings(made, None)
         install(settings.secrets())
         say(
             f"A made-up Moodle and CommCare are running; the mappings in {SANDBOX / 'mappings'} are yours to play "
-            "with. Enter changes something in Moodle."
+            "with. Enter changes something in Moodle, which tells the receiver."
         )
         own = {name: value for name, value in os.environ.items() if name not in KNOWN}
         yield settings, {**own, **made}, "", changes_on_enter(box, say)
@@ -101,5 +107,5 @@ def _warn_of_mappings(settings: Settings) -> None:
         )
 
 
-def _receiver_port(settings: Settings, given: int | None) -> int:
-    return settings.receiver_port if given is None else given
+def _receiver_port(usual: int, given: int | None) -> int:
+    return usual if given is None else given

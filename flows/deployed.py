@@ -6,15 +6,19 @@ flow, since Prefect keeps its text in the database and the whole of it in a file
 
 from __future__ import annotations
 
+import asyncio
 import os
+import signal
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from logging import INFO, WARNING, Logger, LoggerAdapter
 from pathlib import Path
 
 from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
+from prefect.utilities import engine
 
 from adaptors.errors import AdaptorError
 from flows.aftermath import look_back
@@ -35,6 +39,7 @@ from mappings.engine import MappingError
 from state import StateError
 
 STEPS = 10  # progress lines a stage
+SIGTERM_HANDLER = "_prefect_sigterm_handler"
 NAMES = {"moodle": "Moodle", "commcare": "CommCare"}
 Work = Callable[[World, Progress], Awaitable[Result]]
 IN_WORDS = {"in_doubt": "waiting to confirm", "marked_left": "marked as left"}
@@ -85,7 +90,8 @@ async def ended(work: Work, *, preview: bool = False) -> State[None]:
     """Do a run in some way, log what happened, and return how it ended."""
     log = get_run_logger()
     try:
-        result = await _run(work, log, preview=preview)
+        with gentle_end():
+            result = await _run(work, log, preview=preview)
     except Exception as error:
         log.error(detail(error))
         return Failed(message=reason(error))
@@ -105,7 +111,8 @@ async def audit(repair: bool = False) -> State[None]:
     """
     log = get_run_logger()
     try:
-        found = await _audit(repair, log)
+        with gentle_end():
+            found = await _audit(repair, log)
     except Exception as error:
         log.error(detail(error))
         return Failed(message=reason(error))
@@ -113,6 +120,33 @@ async def audit(repair: bool = False) -> State[None]:
     for message in found.messages:
         log.log(INFO if found.state == RunState.COMPLETED else WARNING, message)
     return state_of(found.state, f"{found.summary} {' '.join(found.messages)}".strip())
+
+
+@contextmanager
+def gentle_end() -> Iterator[None]:
+    """Let SIGTERM, by which Prefect also cancels, end the run's own task: a write under way is finished first.
+
+    Prefect's own answer to it ends all tasks of the process at once, and a write would stay without its outcome.
+    Ours takes its place under its name, since Prefect looks there before it tells a cancelled run from a crashed
+    one. Where a later Prefect has no such name its answer stays: such a write is then in doubt, as after a kill.
+    """
+    task, loop = asyncio.current_task(), asyncio.get_running_loop()
+    theirs = getattr(engine, SIGTERM_HANDLER, None)
+
+    def end(*_: object) -> None:
+        if task is not None:
+            loop.call_soon_threadsafe(task.cancel)
+
+    if theirs is None or signal.getsignal(signal.SIGTERM) is not theirs:
+        yield
+        return
+    setattr(engine, SIGTERM_HANDLER, end)
+    signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, theirs)
+        setattr(engine, SIGTERM_HANDLER, theirs)
 
 
 def settings_here() -> Settings:

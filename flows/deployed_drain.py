@@ -10,7 +10,7 @@ from prefect.states import Completed, Failed
 
 from flows.attended_drain import drain_for
 from flows.clock import SystemClock
-from flows.deployed import reason, settings_here
+from flows.deployed import gentle_end, reason, settings_here
 from flows.result import RunState
 from flows.world import silent
 
@@ -25,7 +25,8 @@ async def drain(seconds: int = 40) -> State[None]:
     log = get_run_logger()
     try:
         settings = settings_here()
-        done = await drain_for(settings, float(seconds), SystemClock(), silent)
+        with gentle_end():
+            done = await drain_for(settings, float(seconds), SystemClock(), silent)
     except Exception as error:
         log.error(reason(error))
         return Failed(message=reason(error))

@@ -14,7 +14,7 @@ from prefect.client.schemas.objects import State
 from prefect.deployments import arun_deployment
 from prefect.states import Failed
 
-from flows.deployed import STEPS, Work, detail, ended, final_state, reason, settings_here, summary
+from flows.deployed import STEPS, Work, detail, ended, final_state, gentle_end, reason, settings_here, summary
 from flows.open import open_world
 from flows.result import Result
 from flows.round import sync_round as sync_round_once
@@ -83,7 +83,8 @@ async def _shard_ended(work: Work, log: Log) -> State[None]:
     What a whole run tells (artifacts, nudges, the status) is told by who opened the round.
     """
     try:
-        result = await _worked(work, log)
+        with gentle_end():
+            result = await _worked(work, log)
     except Exception as error:
         log.error(detail(error))
         return Failed(message=reason(error))

@@ -37,17 +37,16 @@ def prefect_env(env: Mapping[str, str], home: Path, host: str, port: int) -> dic
     The settings of the two systems are not in it, since the server has no use for them.
     """
     kept = {name: value for name, value in env.items() if name not in KNOWN and name not in NOT_PASSED_ON}
-    wide = host in ("0.0.0.0", "::")  # noqa: S104 - asked about, not listened on
-    reach = "127.0.0.1" if wide else host
-    direct = ",".join(filter(None, [env.get("NO_PROXY") or env.get("no_proxy"), "127.0.0.1,localhost", reach]))
+    near = reach(host)
+    direct = ",".join(filter(None, [env.get("NO_PROXY") or env.get("no_proxy"), "127.0.0.1,localhost", near]))
     return {
         **KEEPS,
         **kept,
         "PREFECT_HOME": str(home),
-        "PREFECT_API_URL": f"http://{in_url(reach)}:{port}/api",
+        "PREFECT_API_URL": f"http://{in_url(near)}:{port}/api",
         "PREFECT_SERVER_API_HOST": host,
         "PREFECT_SERVER_API_PORT": str(port),
-        "PREFECT_SERVER_UI_API_URL": "/api" if wide else f"http://{in_url(host)}:{port}/api",
+        "PREFECT_SERVER_UI_API_URL": "/api" if near != host else f"http://{in_url(host)}:{port}/api",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",
         "DO_NOT_TRACK": "1",
@@ -55,6 +54,11 @@ def prefect_env(env: Mapping[str, str], home: Path, host: str, port: int) -> dic
         "no_proxy": direct,
         "PYTHONUNBUFFERED": "1",
     }
+
+
+def reach(host: str) -> str:
+    """Return where this computer reaches what listens on a host."""
+    return "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104 - asked about, not listened on
 
 
 def in_url(host: str) -> str:

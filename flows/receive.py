@@ -153,9 +153,7 @@ class Receiver:
 
 def require_secrets(settings: Settings) -> None:
     """Raise SettingsError when nobody could post, since no secret is set."""
-    if not (settings.webhook_token.get_secret_value() or settings.forwarding_token.get_secret_value()):
-        if settings.forwarding_password.get_secret_value():
-            return
+    if not settings.may_be_posted_to:
         raise SettingsError(
             "Nobody may post yet. Set WEBHOOK_TOKEN for Moodle's webhooks; for CommCare's data forwarding "
             "FORWARDING_USERNAME and FORWARDING_PASSWORD, or FORWARDING_TOKEN."

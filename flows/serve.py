@@ -22,7 +22,7 @@ from pathlib import Path
 from adaptors.pace import Clock
 from flows.children import Child, Children
 from flows.errors import UsageError
-from flows.prefect_home import alone, check_database, in_url, prefect_env
+from flows.prefect_home import alone, check_database, in_url, prefect_env, reach
 from flows.settings import SETTINGS_FILE, Settings
 from state import StateError
 from state.database import file_of
@@ -32,7 +32,7 @@ STARTS_WITHIN = 180.0
 """Seconds that Prefect's server may take: at the first start it makes its database, for half a minute."""
 RUNS_END_WITHIN = 45.0
 """Seconds that runs under way may take to end in good order; Prefect itself kills them after 30."""
-FIRST_RUN = "SERVE_FIRST_RUN"
+FIRST_RUN, DRAINS = "SERVE_FIRST_RUN", "SERVE_DRAINS"
 STEP = 0.2
 PROGRAM = Path(__file__).parent.parent
 WRONG_USAGE = 2
@@ -51,15 +51,18 @@ class Plan:
     host: str
     port: int
     receiver_port: int
-    has_receiver: bool
     first_run: bool = False
     tick: Callable[[], None] = lambda: None
 
     @property
+    def has_receiver(self) -> bool:
+        """Whether webhooks are taken in: somebody has a secret to post with."""
+        return self.settings.may_be_posted_to
+
+    @property
     def url(self) -> str:
         """Return the address of the UI."""
-        host = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host  # noqa: S104 - not listened on here
-        return f"http://{in_url(host)}:{self.port}"
+        return f"http://{in_url(reach(self.host))}:{self.port}"
 
 
 @dataclass
@@ -131,7 +134,8 @@ class Serving:
         if self.stopped.is_set():
             return
         self.told.unlink(missing_ok=True)
-        env = {**plan.env, **env, SETTINGS_FILE: plan.settings_file, FIRST_RUN: "1" if plan.first_run else ""}
+        env = {**plan.env, **env, SETTINGS_FILE: plan.settings_file}
+        env |= {FIRST_RUN: "1" if plan.first_run else "", DRAINS: "1" if plan.has_receiver else ""}
         runs = [sys.executable, "-m", "flows.served", str(self.told)]
         child = self.children.start(RUNS, runs, env, patience=RUNS_END_WITHIN)
         self._wait_for(self.told.exists, child)
@@ -140,7 +144,7 @@ class Serving:
             self._say_where()
 
     def _start_receiver(self, env: Mapping[str, str]) -> None:
-        """Start the receiver of webhooks where there is one; without it only its port is kept free."""
+        """Start the receiver of webhooks where somebody may post."""
         if not self.plan.has_receiver:
             return
         options = ["--host", self.plan.host, "--port", str(self.plan.receiver_port)]
@@ -188,10 +192,11 @@ class Serving:
         if "first run" in found:
             self.say(f"First run:  {plan.url}/v2/runs/flow-run/{found['first run']}")
         self.say(f"UI:         {plan.url}")
+        self.say(f"Forms:      {plan.url}/v2/deployments?limit=25")
         self.say(f"API:        {plan.url}/api")
         where = f"http://{in_url(plan.host)}:{plan.receiver_port}"
         self.say(
-            f"Receiver:   {where}" if plan.has_receiver else f"Receiver:   none; port {plan.receiver_port} is free"
+            f"Receiver:   {where if plan.has_receiver else 'none; WEBHOOK_TOKEN is not set (docs/webhooks.md)'}"
         )
         self.say(f"State:      {file_of(plan.settings.state_url) or 'on a database server'}")
         self.say(f"Logs:       {self.children.logs}")
@@ -200,7 +205,7 @@ class Serving:
 
 def check_ports(plan: Plan) -> None:
     """Raise UsageError for a port that another program has."""
-    for port, option in ((plan.port, "--port"), (plan.receiver_port, "--receiver-port")):
+    for port, option in _ports(plan):
         if not is_free(plan.host, port):
             others = {plan.port, plan.receiver_port}
             free = next((p for p in range(port + 1, port + 100) if p not in others and is_free(plan.host, p)), 0)
@@ -208,6 +213,13 @@ def check_ports(plan: Plan) -> None:
                 f"Port {port} of {plan.host} is taken by another program. Stop that, or choose another one: "
                 f"{option} {free or '...'}"
             )
+
+
+def _ports(plan: Plan) -> Iterator[tuple[int, str]]:
+    """Yield the ports that are listened on, with the option that gives another one."""
+    yield plan.port, "--port"
+    if plan.has_receiver:
+        yield plan.receiver_port, "--receiver-port"
 
 
 def is_free(host: str, port: int) -> bool:

@@ -1,5 +1,8 @@
 """The child of `serve` that starts the runs: takes the deployments to the server, tidies up, and waits for work.
 
+Where webhooks are taken in it starts a drain whenever hints wait: a look at the inbox costs a millisecond, a run
+each minute that finds nothing a second or two.
+
 Started as `python -m flows.served FILE`; what it took to the server it writes into FILE, for its parent to read.
 """
 
@@ -7,10 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
@@ -26,12 +30,20 @@ from prefect.runner import Runner
 from prefect.states import Cancelled, Crashed
 
 from flows.clock import SystemClock
+from flows.deployed import reason, settings_here
 from flows.deployments import OURS, Deployment, find_file, read_deployments
+from state import hints_wait
+
+log = logging.getLogger(__name__)
 
 LEFT = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
-SYNC = "sync"
+SYNC, DRAIN = "sync", "drain"
+DRAINS = "SERVE_DRAINS"
+"""Variable by which `serve` tells that it takes in webhooks."""
 PAGE = 200
 STEP = 0.05
+LOOKS_EVERY, FIRST_PAUSE, LONGEST_PAUSE = 2.0, 10.0, 300.0
+"""Seconds between looks into the inbox; after a drain that came to nothing at first, and at most."""
 PARENT = os.getppid()
 RUNS_END_WITHIN = 10.0
 """Seconds that runs get to end in good order when there is no server; they would wait for it much longer."""
@@ -107,10 +119,48 @@ async def serve(told: Path) -> None:
         if os.environ.get("SERVE_FIRST_RUN"):
             run = await client.create_flow_run_from_deployment(ids[SYNC])
             found["first run"] = str(run.id)
-    await _until_told_to_stop(runner, lambda: told.write_text(json.dumps(found)))
+    drains = asyncio.ensure_future(_start_drains(ids[DRAIN])) if os.environ.get(DRAINS) else None
+    await _until_told_to_stop(runner, lambda: told.write_text(json.dumps(found)), drains)
 
 
-async def _until_told_to_stop(runner: Runner, ready: Callable[[], object]) -> None:
+async def _start_drains(number: UUID) -> None:
+    """Start drains on the books of the settings until cancelled."""
+    url = settings_here().state_url
+    async with get_client() as client:
+        await drain_on_hints(client, number, lambda: hints_wait(url), asyncio.sleep)
+
+
+async def drain_on_hints(
+    client: PrefectClient,
+    number: UUID,
+    wait: Callable[[], bool],
+    sleep: Callable[[float], Awaitable[object]],
+) -> None:
+    """Start a drain whenever hints wait and none is at work, until cancelled.
+
+    One that ended otherwise than completed (Moodle is down, another run is at work) is followed by longer and
+    longer pauses. A look or a start that fails is tried again: the full runs find everything anyway.
+    """
+    pause = LOOKS_EVERY
+    while True:
+        await sleep(pause)
+        try:
+            if not await asyncio.to_thread(wait):
+                pause = LOOKS_EVERY
+                continue
+            run = await client.create_flow_run_from_deployment(number)
+            while not (state := (await client.read_flow_run(run.id)).state) or not state.is_final():
+                await sleep(LOOKS_EVERY)
+            well = state.name == "Completed"
+        except Exception as error:
+            log.warning("No drain could be started: %s", reason(error))
+            well = False
+        pause = LOOKS_EVERY if well else min(max(pause * 2, FIRST_PAUSE), LONGEST_PAUSE)
+
+
+async def _until_told_to_stop(
+    runner: Runner, ready: Callable[[], object], drains: asyncio.Future[None] | None
+) -> None:
     """Start the runs that are due until SIGTERM; then cancel those under way, and wait until they have ended.
 
     The runner's own answer to SIGTERM ends this process at once and leaves its runs without an end.
@@ -123,6 +173,8 @@ async def _until_told_to_stop(runner: Runner, ready: Callable[[], object]) -> No
     ready()
     told = asyncio.ensure_future(stopping.wait())
     await asyncio.wait({at_work, told}, return_when=asyncio.FIRST_COMPLETED)
+    if drains is not None:
+        drains.cancel()
     if stopping.is_set():
         await _end_runs(runner)
     told.cancel()

@@ -112,6 +112,12 @@ class Settings(BaseModel):
         stem = self.state_key_file.stem
         return self.state_key_file.with_name("status.html" if stem == "state" else f"status-{stem}.html")
 
+    @property
+    def may_be_posted_to(self) -> bool:
+        """Whether there is a secret with which Moodle or CommCare may post webhooks."""
+        secrets = self.webhook_token, self.forwarding_password, self.forwarding_token
+        return any(one.get_secret_value() for one in secrets)
+
     def secrets(self) -> list[str]:
         """Return the values that must never be shown, for the filter of the logs."""
         raw = [self.moodle_token, self.moodle_password, self.commcare_api_key, self.commcare_password]

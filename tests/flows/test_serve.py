@@ -26,7 +26,6 @@ from flows.serve import Plan, Serving, answers, check_ports, free_port, is_free
 from flows.settings import load_settings
 from state import StateError
 from tests.flows.terminal import Terminal
-from tests.test_docs import COMMANDS
 
 ENV = {
     "MOODLE_URL": "http://127.0.0.1:9",
@@ -35,15 +34,17 @@ ENV = {
     "COMMCARE_USERNAME": "sync@example.org",
     "COMMCARE_API_KEY": "canary-api-key-0815",
 }
+TOKEN = "canary0webhook0token"
 STUBBORN = (
     "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
 )
 GENTLE = "import time; print('up', flush=True); time.sleep(60)"
 
 
-def plan(folder: Path, **values: Any) -> Plan:
-    """Return a plan to serve in a folder, on free ports."""
-    settings = load_settings({**ENV, "STATE_URL": f"sqlite:///{folder / 'state.db'}"}, None)
+def plan(folder: Path, webhook_token: str = "", **values: Any) -> Plan:
+    """Return a plan to serve in a folder, on free ports; webhooks are taken in with a token."""
+    posted = {"WEBHOOK_TOKEN": webhook_token} if webhook_token else {}
+    settings = load_settings({**ENV, **posted, "STATE_URL": f"sqlite:///{folder / 'state.db'}"}, None)
     given = {
         "settings": settings,
         "env": {**os.environ, **ENV},
@@ -52,7 +53,6 @@ def plan(folder: Path, **values: Any) -> Plan:
         "host": "127.0.0.1",
         "port": free_port("127.0.0.1"),
         "receiver_port": free_port("127.0.0.1"),
-        "has_receiver": False,
     }
     return Plan(**{**given, **values})
 
@@ -71,12 +71,17 @@ def taken() -> Iterator[int]:
 def test_a_taken_port_is_named_with_a_free_one(tmp_path: Path, taken: int, option: str) -> None:
     """The option and a port that can be had are in the sentence."""
     with pytest.raises(UsageError) as refused:
-        check_ports(plan(tmp_path, **{option: taken}))
+        check_ports(plan(tmp_path, TOKEN, **{option: taken}))
     told = str(refused.value)
     assert told.startswith(f"Port {taken} of 127.0.0.1 is taken by another program.")
     name, number = told.rsplit(" ", 2)[1:]
     assert f"--{option.replace('_', '-')}" == name
     assert is_free("127.0.0.1", int(number))
+
+
+def test_the_port_of_no_receiver_may_be_taken(tmp_path: Path, taken: int) -> None:
+    """Without webhooks nobody listens there, so it is in nobody's way."""
+    check_ports(plan(tmp_path, receiver_port=taken))
 
 
 def test_an_address_of_another_computer() -> None:
@@ -174,14 +179,16 @@ def test_wrong_mappings_are_told_and_served_all_the_same(
 
 
 def test_the_receiver_has_its_port(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
-    """RECEIVER_PORT is the setting, the option wins, and it is served once there is such a command."""
+    """RECEIVER_PORT is the setting, the option wins, and there is one once somebody may post."""
     served: list[Serving] = []
     monkeypatch.setattr(Serving, "run", lambda self: served.append(self))
     terminal.env["RECEIVER_PORT"] = "4321"
     for options in ((), ("--receiver-port", "5432")):
         assert 0 == terminal.run("serve", *options).code
     assert [4321, 5432] == [one.plan.receiver_port for one in served]
-    assert {any(path == ("receiver",) for path in COMMANDS)} == {one.plan.has_receiver for one in served}
+    terminal.env["WEBHOOK_TOKEN"] = TOKEN
+    assert 0 == terminal.run("serve").code
+    assert [False, False, True] == [one.plan.has_receiver for one in served]
 
 
 # --- the environment of Prefect -----------------------------------------------------------------------------
@@ -359,7 +366,7 @@ def test_a_line_for_each_address(stage: Callable[..., Stage], tmp_path: Path) ->
     made.serving.run()
     url = made.serving.plan.url
     labels = [line.split(":")[0] for line in made.said[1:-2]]
-    assert ["UI", "API", "Receiver", "State", "Logs"] == labels
+    assert ["UI", "Forms", "API", "Receiver", "State", "Logs"] == labels
     assert f"UI:         {url}" in made.said
     assert f"State:      {tmp_path / 'state.db'}" in made.said
     assert made.said[-1].startswith("Stopping;")
@@ -389,9 +396,9 @@ def test_a_server_that_does_not_start(stage: Callable[..., Stage], monkeypatch: 
         made.serving.run()
 
 
-def test_a_receiver_without_secrets_is_let_go(stage: Callable[..., Stage]) -> None:
-    """Webhooks are an extra: when their settings are missing, all else is served, and that is said."""
-    made = stage(stops=False, has_receiver=True)
+def test_a_receiver_that_cannot_listen_is_let_go(stage: Callable[..., Stage]) -> None:
+    """Webhooks are an extra: when their settings are wrong, all else is served, and that is said."""
+    made = stage(stops=False, webhook_token=TOKEN)
     made.programs["receiver"] = "import sys; print('Missing: WEBHOOK_TOKEN.'); sys.exit(2)"
     timer = threading.Timer(30, made.serving.stopped.set)
     timer.start()

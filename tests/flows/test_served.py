@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+from uuid import UUID, uuid4
 
+import pytest
 from prefect import get_client
+from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.objects import FlowRun
 from prefect.runner import Runner
 from prefect.server.services.scheduler import schedule_deployments
-from prefect.states import Running
+from prefect.states import Completed, Running
 
 from flows.clock import SystemClock
 from flows.deployments import SHIPPED, read_deployments
-from flows.served import register, tidy_up
+from flows.served import drain_on_hints, register, tidy_up
 from tests.flows.test_deployed import deployed, marked
 
 pytest_plugins = ["tests.prefect_server"]
@@ -76,3 +84,71 @@ def start_of(run: FlowRun) -> str:
 async def name_of(client: object, run: FlowRun) -> str | None:
     """Return the name of a run's state as the server has it."""
     return (await client.read_flow_run(run.id)).state_name  # type: ignore[attr-defined]
+
+
+class Drains:
+    """A server that starts drains, hints that wait, and a clock of its own; each drain takes four seconds."""
+
+    def __init__(self, ends: Sequence[str], hints: Sequence[bool] | None = None) -> None:
+        self.now = 0.0
+        self.begun: list[float] = []
+        self._ends, self._hints = list(ends), hints
+
+    def wait(self) -> bool:
+        """Say whether hints wait; without a list they always do."""
+        looks = int(self.now / 2) - 1
+        return self._hints is None or (looks < len(self._hints) and self._hints[looks])
+
+    async def sleep(self, seconds: float) -> None:
+        """Let time pass; ten minutes are enough."""
+        self.now += seconds
+        if self.now > 600:
+            raise asyncio.CancelledError
+
+    async def create_flow_run_from_deployment(self, number: UUID) -> Any:
+        """Start a drain, or fail as a server that is away."""
+        self.begun.append(self.now)
+        if self._ends[0] == "no server":
+            self._ends.pop(0)
+            raise OSError(111, "Connection refused")
+        return SimpleNamespace(id=number)
+
+    async def read_flow_run(self, number: UUID) -> Any:
+        """Tell how a drain is doing."""
+        assert number
+        if self.now < self.begun[-1] + 4:
+            return SimpleNamespace(state=Running())
+        name = self._ends[0] if len(self._ends) == 1 else self._ends.pop(0)
+        return SimpleNamespace(state=Completed(name=name))
+
+    async def go(self) -> list[float]:
+        """Watch the inbox for ten minutes and return when drains were begun."""
+        with pytest.raises(asyncio.CancelledError):
+            await drain_on_hints(cast(PrefectClient, self), uuid4(), self.wait, self.sleep)
+        return self.begun
+
+
+async def test_no_hints_no_runs() -> None:
+    """An empty inbox starts nothing: that is what it is for."""
+    assert [] == await Drains(["Completed"], []).go()
+
+
+async def test_a_hint_starts_one_drain() -> None:
+    """It begins with the next look, and only once."""
+    assert [6.0] == await Drains(["Completed"], [False, False, True]).go()
+
+
+async def test_hints_that_go_on_coming_are_drained_one_after_the_other() -> None:
+    """As long as drains end well, the next begins with the next look, never beside the one before."""
+    begun = await Drains(["Completed"]).go()
+    assert {6.0} == {later - earlier for earlier, later in pairwise(begun)}
+
+
+@pytest.mark.parametrize("end", ["Postponed", "Failed", "Waiting", "no server"])
+async def test_drains_that_come_to_nothing_are_begun_less_and_less_often(end: str) -> None:
+    """Moodle is down, or nobody has approved yet: pauses double up to five minutes, until one ends well."""
+    begun = await Drains([end, end, end, "Completed"]).go()
+    took = 0.0 if end == "no server" else 4.0
+    pauses = [later - earlier - took for earlier, later in pairwise(begun)]
+    assert [10.0, 20.0, 40.0] == pauses[:3]
+    assert {6.0 - took} == set(pauses[3:])
