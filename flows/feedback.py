@@ -1,7 +1,7 @@
 """Feedback that coaches write in CommCare goes back to Moodle, once, and over nothing that others wrote.
 
-`send` lists the cases that changed, `consume` takes those that data forwarding told of. Both read the text when it is
-published, and what Moodle holds afterwards decides.
+`send` lists the cases that changed, `consume` takes those that data forwarding told of. Both read the text when it
+is published, and what Moodle holds afterwards decides.
 """
 
 from __future__ import annotations
@@ -120,8 +120,8 @@ async def _approved_texts(world: World, work: Publishing, cases: Sequence[CaseRe
         elif any(case.case_type == mapping.case_type for case in cases):
             work.done.worse(
                 RunState.WAITING,
-                f"What coaches write in cases of {mapping.name} is not sent back yet: a person has to say yes with "
-                "`moodle-commcare feedback send`.",
+                f"What coaches write in cases of {mapping.name} is not sent back yet: a person has to say yes "
+                "with `moodle-commcare feedback send`.",
             )
     return found
 
