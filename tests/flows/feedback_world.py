@@ -69,9 +69,7 @@ class Class:
         found: Case = self.lab.case(f"test-{kind}-{number or self.course}-{learner}")
         return found
 
-    def writes(
-        self, learner: int, *, case: Case | None = None, user: str = COACH, **values: str
-    ) -> dict[str, Any]:
+    def writes(self, learner: int, *, case: Case | None = None, **values: str) -> dict[str, Any]:
         """Let a coach fill properties of a case on the phone; returns what data forwarding posts."""
         found = case or self.case(learner)
         self.lab.clock.advance(1)

@@ -123,9 +123,7 @@ async def test_what_somebody_wrote_in_moodle_stays(make_lab: MakeLab) -> None:
     done = await room.sent()
     assert {"published": 1, "not_published": 1} == done.counts
     room.marking.grade("Essay", late, 60, "<p>Edited in Moodle</p>")
-    assert {"not_published": 1} == (
-        await room.sent()
-    ).counts  # only the other waits
+    assert {"not_published": 1} == (await room.sent()).counts  # only the other waits
     room.writes(late, coach_feedback="Second")
     done = await room.sent()
     key = f"test-enrol-{room.course}-{late}"
