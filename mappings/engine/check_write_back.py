@@ -20,7 +20,7 @@ def check_write_back(findings: Findings) -> None:
         return
     if spec.source not in (NAMED, *IN_KEY):
         sentence = f"feedback is about a person in a course, and this mapping is of {quoted(spec.source)}"
-        remedy = f"take it out here; it belongs into a mapping of {one_of((NAMED, *IN_KEY))}"
+        remedy = f"take it out here; it belongs into a mapping whose source is {one_of((NAMED, *IN_KEY))}"
         findings.tell(("write_back",), sentence, remedy, key=True)
         return
     for number, one in enumerate(spec.write_back):
