@@ -29,7 +29,6 @@ async def killed_while(folder: Path, steps: int, after: bool) -> tuple[Class, Dy
     books = lab.mortal = lab.books = DyingBooks(steps, after)
     room = Class(lab, marking)
     await lab.sync()
-    await room.sent()
     room.writes(room.learners[0], coach_feedback="First", coach_grade="50")
     await room.sent()
     room.post(room.writes(room.learners[0], coach_feedback="Second", coach_grade="60"))
