@@ -98,3 +98,14 @@ async def test_the_flow(place: Place, prefect_folder: Path) -> None:
     assert ("COMPLETED", "Completed", True) == (kind, name, "1 published" in message)
     assert "<p>QanaryFeedback</p>" == told(box, cmid, learner)
     assert ([], {}) == (found_in(message), found_in_files(prefect_folder))
+
+
+def test_check_and_setup_know_what_it_needs(terminal: Terminal) -> None:
+    """A function that is missing is named by the check, and asked for by the list of the set-up."""
+    before = terminal.run("setup", "moodle", "--json").text
+    declare(terminal.mappings, terminal.box)
+    terminal.box.moodle.remove_function("mod_assign_save_grades")
+    ended = terminal.run("check")
+    assert (1, True) == (ended.code, "the service lacks the function mod_assign_save_grades" in ended.text)
+    after = terminal.run("setup", "moodle", "--json").text
+    assert (False, True) == tuple("mod_assign_save_grades" in text for text in (before, after))
