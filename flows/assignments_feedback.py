@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from adaptors.errors import AccessDenied, AdaptorError, Maintenance, NotSent
 from adaptors.moodle.assignment_answers import GivenGrade
@@ -42,6 +42,21 @@ NOT_RELEASED: Final = "not_released"
 MOST_LETTERS: Final = 1_000_000  # of HTML in one request
 MOST_IDS: Final = 12  # of a reason, in a sentence
 EXACT: Final = 0.00001  # Moodle keeps five decimals
+
+
+class Keeper(Protocol):
+    """Somebody who keeps books of what is published; without one, what Moodle holds is written over."""
+
+    def objection(self, wish: Wish, told: Told, grade: GivenGrade | None, *, hidden: bool) -> str:
+        """Return why somebody's feedback in Moodle must stay as it is, "" when nothing is against it.
+
+        `hidden`: Moodle does not tell what there is before it is released.
+        """
+        ...
+
+    async def sending(self, wishes: Sequence[Wish]) -> None:
+        """Take note of what is sent next; called immediately before each save."""
+        ...
 
 
 def save_size() -> BatchSize:
@@ -79,16 +94,17 @@ async def publish(
     listed: Sequence[Entry],
     ways: Ways | None = None,
     *,
+    keeper: Keeper | None = None,
     size: BatchSize | None = None,
     progress: Progress = silent,
 ) -> Published:
-    """Publish a list of feedback, or with `ways.dry_run` tell what would be.
+    """Publish a list of feedback, or with `ways.dry_run` tell what would be; a keeper may object.
 
     Raises AdaptorError while Moodle is asked who may be told; afterwards everybody has an outcome.
     """
     ways = ways or Ways()
     done = Published(found.as_json(), ways.dry_run)
-    publisher = Publisher(desk, found, ways, size or save_size())
+    publisher = Publisher(desk, found, ways, size or save_size(), keeper)
     await publisher.prepare(listed)
     wishes, done.outcomes = publisher.wishes, publisher.outcomes
     settled = 0
@@ -114,11 +130,14 @@ async def publish(
 class Publisher:
     """Settles wishes, a batch at a time."""
 
-    def __init__(self, desk: Desk, found: Found, ways: Ways, size: BatchSize) -> None:
+    def __init__(
+        self, desk: Desk, found: Found, ways: Ways, size: BatchSize, keeper: Keeper | None = None
+    ) -> None:
         self.wishes: list[Wish] = []
         self.outcomes: list[Outcome] = []
         self._desk, self._client, self._found = desk, desk.client, found
         self._assignment, self._ways, self._size = found.assignment, ways, size
+        self._keeper = keeper
         self._reading = BatchSize(25, ceiling=50, floor=5)
         self._grades: dict[int, GivenGrade] = {}
         self._states: dict[int, str] = {}
@@ -173,15 +192,25 @@ class Publisher:
                 outcomes.append(self.outcome(wish, "unchanged"))
             elif (mark := self._mark(wish, told)) is None:
                 outcomes.append(self.outcome(wish, "refused", "grade_unreadable"))
+            elif reason := self._objection(wish, told):
+                outcomes.append(self.outcome(wish, "refused", reason))
             elif self._ways.dry_run:
                 outcomes.append(self.outcome(wish, "would_store"))
             else:
                 marks.append(mark)
                 wishes.append(wish)
         if marks:
+            if self._keeper is not None:
+                await self._keeper.sending(wishes)
             certain = await self._save(marks)
             outcomes += await self._read_back(wishes, marks, certain)
         return outcomes
+
+    def _objection(self, wish: Wish, told: Told) -> str:
+        if self._keeper is None:
+            return ""
+        hidden = told.text is None and not self._is_released(wish.person)
+        return self._keeper.objection(wish, told, self._grade(wish.person, told), hidden=hidden)
 
     def _may_have(self, person: int) -> bool:
         """Tell whether somebody may have feedback already; of groups the list of grades does not tell."""

@@ -111,15 +111,15 @@ def as_html(text: str) -> str:
 
 def same_text(one: str, other: str) -> bool:
     """Tell whether two pieces of HTML say the same, however a site's cleaning has written their tags."""
-    return one == other or (_said(one) == _said(other) and _said(one) != "")
+    return one == other or (said(one) == said(other) and said(one) != "")
 
 
-def _said(text: str) -> str:
-    """Return the words of HTML."""
+def said(text: str) -> str:
+    """Return the words of HTML, however its tags are written."""
     plain = html.unescape(_TAGS.sub("", _BREAKS.sub(" ", text)))
     return " ".join(plain.split())
 
 
 def is_blank(text: str, *, is_html: bool) -> bool:
     """Tell whether a feedback says nothing."""
-    return not (_said(text) or "<img" in text.lower() if is_html else text.strip())
+    return not (said(text) or "<img" in text.lower() if is_html else text.strip())

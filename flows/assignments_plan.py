@@ -35,6 +35,7 @@ REASONS: Final = {
     "method_unknown": "whether it is marked with a rubric cannot be told (see `--as plain-points`)",
     "grade_unreadable": "Moodle does not tell the present grade before its release; give the grade, or release it",
     "group_conflict": "the list has entries for members of one group that differ",
+    "conflict": "somebody else has written other feedback, which is not written over",
     "frozen_grade": "the text is stored; the grade is not: it is overridden or locked in the gradebook",
     "grade_not_stored": "the text is stored; the grade is not",
     "not_stored": "Moodle took it and holds something else",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Final
 
 from adaptors.moodle.answers import Category
 from adaptors.moodle.client import BATCH_FUNCTION
@@ -31,10 +32,19 @@ async def check_moodle(probe: Probe) -> AsyncIterator[Finding]:
             yield finding
 
 
+GIVING_FEEDBACK: Final = (
+    *("mod_assign_get_assignments", "mod_assign_list_participants", "mod_assign_get_grades"),
+    *("mod_assign_get_submission_status", "core_grading_get_definitions", "mod_assign_save_grades"),
+)
+"""What `write_back` cannot do without; other functions of marking are for some kinds of assignments only."""
+
+
 def _functions(probe: Probe) -> Iterator[Finding]:
     """Name each function that the service lacks."""
     choice = probe.project.courses if probe.project else CourseChoice()
     needed = needed_functions(probe.wanted) + ([CATEGORY_LIST] if choice.categories else [])
+    if probe.project and any(mapping.spec.write_back for mapping in probe.project.mappings):
+        needed += [name for name in GIVING_FEEDBACK if name not in needed]
     missing = [name for name in needed if not probe.has(name)]
     for name in missing:
         yield fail("Moodle", f"the service lacks the function {name}", f"Add it under {FUNCTIONS_SCREEN}.")

@@ -11,6 +11,7 @@ import typer
 from flows.cli_assignments import assignments_app
 from flows.cli_automations import automations_app
 from flows.cli_confirm import ANSWERS
+from flows.cli_feedback import feedback_app
 from flows.cli_hooks import drain, receiver
 from flows.cli_looking import gaps, history, phones
 from flows.cli_mappings import mappings_app
@@ -48,6 +49,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(assignments_app, name="assignments")
+app.add_typer(feedback_app, name="feedback")
 app.add_typer(mappings_app, name="mappings")
 app.add_typer(match_app, name="match")
 app.add_typer(workers_app, name="workers")

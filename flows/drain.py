@@ -12,9 +12,11 @@ import secrets
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from adaptors.commcare.forwarding import SOURCE as COMMCARE
 from adaptors.moodle.events import SOURCE as MOODLE
 from flows.drain_scope import Known, Scope, find_scope
 from flows.drained import Drained
+from flows.feedback import Consumed, consume
 from flows.result import Result, RunState
 from flows.steps.approvals import unwritten
 from flows.steps.engagement import ENGAGEMENT
@@ -34,11 +36,11 @@ TROUBLE = "drain:trouble"  # fact in the books: {failures, until}
 NOT_SELECTED = "drain:not_selected"  # fact: {revision of the mappings, courses: {id: when it was found out}}
 FORGET_S, MOST_COURSES = 3600.0, 2_000
 
-Consumer = Callable[[World, Sequence[HintRow]], Awaitable[Mapping[str, Sequence[int]]]]
-"""Works off the hints of a source: returns what became of them, outcome -> numbers; others stay in the inbox."""
+Consumer = Callable[[World, Sequence[HintRow]], Awaitable[Consumed]]
+"""Works off the hints of a source and returns what became of them; others stay in the inbox."""
 
-consumers: dict[str, Consumer] = {}
-"""Who works off what CommCare forwards ("commcare"); it reads the cases through the API. None: it is dropped."""
+consumers: dict[str, Consumer] = {COMMCARE: consume}
+"""Who works off the hints of which source; those of a source that nobody works off are dropped."""
 
 
 async def drain(world: World, progress: Progress = silent) -> Drained:
@@ -146,8 +148,12 @@ class _Work:
         consumer = consumers.get(source)
         if consumer is None:
             await self.finish({UNUSED: [row.number for row in rows]})
-        else:
-            await self.finish(await consumer(self.world, rows))
+        elif rows:
+            consumed = await consumer(self.world, rows)
+            self.drained.consumed(consumed)
+            if consumed.trouble or consumed.done.told:
+                await _remember_trouble(self.world, well=not consumed.trouble)
+            await self.finish(consumed.outcomes)
 
     async def _read_the_whole_site(self, mappings: Sequence[CompiledMapping]) -> None:
         """Run for everything: hints found no room, so nobody knows what they were about."""

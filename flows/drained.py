@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from flows.fed_back import IN_WORDS, Told, counted_texts, reason_lines
 from flows.result import Result, RunState
 from flows.words import courses_named, listed, numbered
+
+if TYPE_CHECKING:
+    from flows.feedback import Consumed
 
 OUTCOMES = {
     "read": "worked off",
@@ -16,6 +20,7 @@ OUTCOMES = {
     "unknown_person": "about people whom no selected course has",
     "no_mapping": "about what no mapping sends",
     "given_up": "given up after several tries; the next full run reads these courses",
+    "feedback": "about cases in which feedback may stand",
     "unused": "of CommCare that nothing here has a use for, or of our own writes",
 }
 """What becomes of a hint, by its code: in words."""
@@ -35,6 +40,8 @@ class Drained:
     runs: list[str] = field(default_factory=list)
     cases: Counter[str] = field(default_factory=Counter)
     """What happened to cases: created, updated and so on."""
+    told: list[Told] = field(default_factory=list)
+    """What became of texts that go back to Moodle."""
     messages: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -55,10 +62,18 @@ class Drained:
         for message in result.messages:
             self.worse(result.state, message)
 
+    def consumed(self, found: Consumed) -> None:
+        """Take in what became of hints about cases."""
+        self.told += found.done.told
+        self.worse(found.done.state)
+        for message in found.done.messages:
+            self.worse(found.done.state, message)
+
     def add(self, other: Drained) -> None:
         """Take in a later drain: its state counts, and what it left."""
         self.outcomes += other.outcomes
         self.cases += other.cases
+        self.told += other.told
         self.courses |= other.courses
         self.whole_site |= other.whole_site
         self.runs += other.runs
@@ -73,6 +88,7 @@ class Drained:
             "courses": sorted(self.courses),
             "whole_site": self.whole_site,
             "cases": dict(self.cases),
+            "texts": [one.as_json() for one in self.told],
             "runs": self.runs,
             "messages": self.messages,
             "seconds": round(self.seconds, 2),
@@ -90,6 +106,11 @@ class Drained:
             )
             sent = listed([f"{count} {name.replace('_', ' ')}" for name, count in self.cases.items()])
             yield f"Read in {numbered(len(self.runs), 'run')}: {where}. Cases: {sent or 'none'}."
+        if self.told:
+            counts = counted_texts(self.told)
+            texts = listed([f"{count:,} {IN_WORDS[state]}" for state, count in counts.items()])
+            yield f"Texts of coaches: {texts}."
+            yield from reason_lines(self.told)
         yield from self.messages
         if self.left:
             yield f"{numbered(self.left, 'hint')} left for the next drain."

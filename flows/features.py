@@ -51,10 +51,15 @@ class Uses:
 def uses_of(
     project: Project, features: Collection[Feature], *, by_name: bool = False, shipped: bool = False
 ) -> Uses:
-    """Return what a project uses beside these features; `by_name`: Moodle is signed in to with a password."""
+    """Return what a project uses beside these features; `by_name`: Moodle is signed in to with a password.
+
+    A mapping that sends something back gives feedback, too.
+    """
     functions: dict[str, tuple[str, ...]] = {
         name: tuple(mappings) for name, mappings in used_functions(project).items()
     }
+    if any(mapping.spec.write_back for mapping in project.mappings):
+        features = {*features, "feedback"}
     for feature, command, names in _COMMANDS:
         for name in names if feature in features else ():
             if functions.get(name, ("",)):  # not what every run calls anyway

@@ -12,7 +12,7 @@ from flows.errors import UsageError
 from flows.reasons import problem_words, remedy
 from flows.steps.due import READS
 from flows.words import listed, numbered
-from state import ProblemRow, RefusalRow, RowId, Store
+from state import FeedbackRow, ProblemRow, RefusalRow, RowId, Store
 
 DELETED = frozenset({"target_deleted"})
 """Reasons of which a new case is a way out."""
@@ -74,6 +74,7 @@ def list_problems(store: Store, mapping: str = "", reason: str = "") -> list[Lis
     found = [_found(one, refusals) for one in store.problems()]
     told = {one.row for one in found if one.attempts}
     found += [_refused(one) for row, one in refusals.items() if row not in told]
+    found += [_not_told(one) for one in store.feedback(open_only=True).values()]
     return [
         one
         for one in sorted(found, key=lambda one: (one.row, one.name, one.reason))
@@ -99,6 +100,11 @@ def _found(one: ProblemRow, refusals: dict[RowId, RefusalRow]) -> Listed:
 
 def _refused(one: RefusalRow) -> Listed:
     return Listed(one.row, "", one.reason, "", one.first_at, one.last_at, 0, one.attempts)
+
+
+def _not_told(one: FeedbackRow) -> Listed:
+    """Return a coach's text that is not in Moodle; each look counts as a read."""
+    return Listed(one.holder.row, one.name, one.reason, "", one.first_at, one.last_at, one.tries, 0)
 
 
 def count_reasons(found: Iterable[Listed]) -> dict[str, int]:

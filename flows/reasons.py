@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from flows.feedback_reasons import FEEDBACK_REASONS, FEEDBACK_REMEDIES
 from mappings.engine import REASONS as OF_VALUES
 from mappings.engine.markdown import code, table_lines
 from mappings.engine.remedies import REMEDIES as OF_VALUES_REMEDIES
@@ -34,6 +35,7 @@ REASONS: Final[Mapping[str, str]] = {
     "poison": "not sent any more: CommCare breaks down over the record each time",
     "refused": "refused by CommCare",
     "dropped": "not sent: a person dropped the problem, and nothing has changed since",
+    **FEEDBACK_REASONS,
 }
 
 _AGAIN: Final = "then `moodle-commcare problems retry`"
@@ -65,6 +67,7 @@ REMEDIES: Final[Mapping[str, str]] = {
     "poison": f"Look at this record in Moodle for odd texts, change it, or report it; {_AGAIN}.",
     "refused": f"Look at the record and at the case in CommCare, {_AGAIN}.",
     "dropped": "`moodle-commcare problems retry KEY` sends it all the same.",
+    **FEEDBACK_REMEDIES,
 }
 """For each reason of a record, a sentence or two."""
 

@@ -3,6 +3,7 @@
 from state.care import Condition
 from state.digest import NO_VALUE
 from state.errors import StateError
+from state.feedback import FeedbackRow, Holder
 from state.history import Kind, Share
 from state.inbox import Hint, HintRow, InboxState, hints_wait
 from state.lookup_rows import TableRowKnown
@@ -39,9 +40,11 @@ __all__ = [
     "CourseRow",
     "DoubtCount",
     "Erased",
+    "FeedbackRow",
     "Held",
     "Hint",
     "HintRow",
+    "Holder",
     "InboxState",
     "Intent",
     "IntentRow",

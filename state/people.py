@@ -26,6 +26,7 @@ from state.tables import (
     course,
     course_people,
     erased,
+    feedback,
     inbox,
     intent,
     lacking,
@@ -140,6 +141,7 @@ class People(Audits, Courses, Facts):
             for table in (case_row, intent, problem, refusal, lacking) if addresses else ():
                 connection.execute(delete(table).where(at_row(table)), addresses)
             connection.execute(delete(match_row).where(match_row.c.user_id == user_id))
+            connection.execute(delete(feedback).where(feedback.c.user_id == user_id))
             for number, people in list(_lists(connection)):
                 if user_id in people:
                     self._write_members(connection, number, packed_members(sorted(people - {user_id})))

@@ -10,9 +10,10 @@ from state.database import Database
 from state.digest import carried, carried_all, chained
 from state.errors import StateError
 from state.facts import Facts
+from state.feedback import carry_feedback
 from state.key import Keys
 from state.rows import RowId
-from state.tables import at_row, case_row, erased, meta, row_parameters
+from state.tables import at_row, case_row, erased, feedback, meta, row_parameters
 
 KEY_MARK = "@key"  # fact in the books: a digest of nothing, by which a lost or a new key is noticed
 AT_ONCE = 1000  # rows carried over at a time
@@ -74,6 +75,7 @@ class Rotation(Facts):
                 "rotate-key --lost`: those who were erased come back unless they are erased again."
             )
         connection.execute(update(case_row).values(digests=None))
+        connection.execute(update(feedback).values(told=b"", sent=b""))
 
 
 def keys_in_use(database: Database, given: Keys) -> Keys:
@@ -104,6 +106,7 @@ def _carry_over(connection: Connection, keys: Keys) -> None:
         if values:
             connection.execute(changed, values)
         rows = connection.execute(query.where(tuple_(*rows[-1][:3]) < ADDRESS)).all()
+    carry_feedback(connection, keys)
     _carry_people(connection, keys)
 
 

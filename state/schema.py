@@ -13,7 +13,7 @@ from state.errors import StateError
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0009"  # the newest revision in migrations/versions
+HEAD = "0010"  # the newest revision in migrations/versions
 LOCK = 7_165_402_981  # a number of ours, for who migrates
 VERSION_TABLE = "state_version"  # not Alembic's own name: Prefect keeps its revision there, maybe in this database
 

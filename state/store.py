@@ -16,6 +16,7 @@ from state.database import Database, file_of, there
 from state.digest import chained
 from state.elements import Elements
 from state.errors import StateError
+from state.feedback import Feedback
 from state.history import History
 from state.inbox import Inbox
 from state.key import Keys
@@ -36,6 +37,7 @@ class Store(
     Outcomes,
     Inbox,
     Matches,
+    Feedback,
     History,
     Elements,
     LookupRows,

@@ -288,6 +288,24 @@ lookup_row = Table(
     sqlite_with_rowid=False,
 )
 
+# Feedback that went from a case's property back to Moodle: digests of text and grade, as Moodle has them (`told`)
+# and as they were sent last (`sent`; the outcome may be unknown). `reason` is "" when nothing is in the way.
+feedback = Table(
+    "feedback",
+    metadata,
+    *_address(),
+    Column("property", String, primary_key=True),
+    Column("case_id", String, nullable=False),
+    Column("user_id", BigInteger, nullable=False),
+    Column("told", LargeBinary, nullable=False),
+    Column("sent", LargeBinary, nullable=False),
+    Column("reason", String, nullable=False),
+    Column("first_at", Double, nullable=False),
+    Column("last_at", Double, nullable=False),
+    Column("tries", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 
 def at_row(table: Table) -> ColumnElement[bool]:
     """Return the condition that finds one row by the parameters of `row_parameters`."""

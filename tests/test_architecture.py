@@ -110,7 +110,8 @@ def test_rooms_do_not_know_each_other() -> None:
 
 PREFECT = (
     *("flows/automations.py", "flows/deployed.py", "flows/deployed_answers.py", "flows/deployed_drain.py"),
-    *("flows/deployed_assignments.py", "flows/deployed_match.py", "flows/deployed_shards.py"),
+    *("flows/deployed_assignments.py", "flows/deployed_feedback.py", "flows/deployed_match.py"),
+    "flows/deployed_shards.py",
     *("flows/nudge_events.py", "flows/report.py", "flows/served.py"),
 )
 

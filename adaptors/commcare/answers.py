@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -31,6 +32,7 @@ class CaseObject(_Checked):
     owner_id: str | None
     closed: bool
     properties: dict[str, str | None] = Field(default_factory=dict)
+    server_last_modified: str | None = None
 
     def reply(self) -> CaseReply:
         """Return it as the rest of the program sees it."""
@@ -42,7 +44,17 @@ class CaseObject(_Checked):
             owner_id=self.owner_id or "",
             closed=self.closed,
             properties={name: value or "" for name, value in self.properties.items()},
+            modified_at=_epoch(self.server_last_modified),
         )
+
+
+def _epoch(text: str | None) -> float | None:
+    """Return a time of CommCare in epoch seconds; None for one that cannot be read."""
+    try:
+        moment = datetime.fromisoformat(text or "")
+    except ValueError:
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 class WrittenCases(_Checked):

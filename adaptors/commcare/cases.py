@@ -71,6 +71,8 @@ class CaseReply:
     properties: Mapping[str, str] = field(repr=False)
     form_id: str = ""
     """In the answer to a write: the form that CommCare made of the request, "" when it does not say."""
+    modified_at: float | None = None
+    """When CommCare took the latest change (epoch seconds), where the answer says so."""
 
 
 class RowsRefused(Refused):

@@ -9,6 +9,7 @@ from mappings.engine.check_conditions import check_filters
 from mappings.engine.check_match import check_match
 from mappings.engine.check_properties import check_name
 from mappings.engine.check_words import check_words
+from mappings.engine.check_write_back import check_write_back
 from mappings.engine.findings import Findings
 from mappings.engine.problems import one_of, quoted, suggestion
 from mappings.engine.reading import Loc
@@ -57,6 +58,7 @@ def check_frame(findings: Findings) -> None:
     _check_course_end(findings)
     _check_recheck(findings)
     check_match(findings)
+    check_write_back(findings)
     if not spec.tests:
         remedy = "add 'tests:' with a made-up record and what should come out"
         findings.tell((), "this mapping has no test", remedy, severity="warning")

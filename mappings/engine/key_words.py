@@ -45,7 +45,7 @@ _PLACES: Final[Mapping[str, tuple[str, ...]]] = {
             "indices",
         ),
         *("properties", "ignore_changes", "when_left", "when_excluded", "when_course_ends", "tests"),
-        *("recheck_daily", "existing_cases", "match"),
+        *("recheck_daily", "existing_cases", "match", "write_back"),
     ),
     "to a property: indent it under the name of one": (
         *("source", "first_of", "template", "cases", "one_property_per", "transform", "default", "required"),

@@ -34,6 +34,7 @@ _EXAMPLES: Final[Mapping[str, str]] = {
 _EXAMPLES_INSIDE: Final[Mapping[str, str]] = {
     "each": "each: items",
     "expect": "expect: {properties: {name_of_property: value}}",
+    "feedback": "feedback: coach_feedback",
     "file": "file: lookups/name_of_table.csv",
     "given": "given: {id: 1, firstname: Amina}",
     "key": "key: item.id",

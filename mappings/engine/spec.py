@@ -24,6 +24,7 @@ from mappings.engine.spec_property import (
     StepSpec,
     as_source,
 )
+from mappings.engine.spec_write_back import WriteBackSpec
 from mappings.engine.words import Words
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "Step",
     "StepSpec",
     "TestSpec",
+    "WriteBackSpec",
 ]
 
 OWNER_KINDS = ("user", "location", "group")
@@ -223,6 +225,9 @@ class MappingSpec(Strict):
     ] = Field(description="The case properties: the name in CommCare, and where its value comes from.")
     ignore_changes: tuple[str, ...] = Field(
         (), description="Properties whose change alone is no reason to send a case."
+    )
+    write_back: tuple[WriteBackSpec, ...] = Field(
+        (), description="Texts of coaches in these cases that go back to Moodle as feedback for an assignment."
     )
     when_left: DepartureSpec | None = Field(
         None, description="What happens to a case when its record is gone from Moodle."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -15,6 +15,8 @@ from flows import drain as draining
 from flows.attended_drain import drain_for
 from flows.drain import TROUBLE, consumers, drain
 from flows.drained import Drained
+from flows.fed_back import FedBack
+from flows.feedback import Consumed
 from flows.result import RunState
 from flows.world import World
 from state import Hint, HintRow
@@ -387,9 +389,9 @@ async def test_a_consumer_works_off_what_commcare_forwards(
     put(lab, hint("case", 0, source="commcare"), hint("case", 0, source="commcare"))
     seen: list[int] = []
 
-    async def consume(_: World, rows: Sequence[HintRow]) -> Mapping[str, Sequence[int]]:
+    async def consume(_: World, rows: Sequence[HintRow]) -> Consumed:
         seen.extend(row.number for row in rows)
-        return {"read": [rows[0].number]}
+        return Consumed({"read": [rows[0].number]}, FedBack())
 
     monkeypatch.setitem(consumers, "commcare", consume)
     found = await drained(lab)
