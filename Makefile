@@ -24,10 +24,10 @@ test: setup  ## check style and types, run all tests
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
 	@$(PY) -m mypy
-	@$(PY) -m pytest --numprocesses 2 --dist loadfile
+	@$(PY) -m pytest --numprocesses 3 --dist loadfile
 
 e2e: setup  ## run whole installations: in a browser, killed in the middle, on several machines (minutes)
-	@$(PY) -m pytest -m e2e -rs $(ONLY)
+	@$(PY) -m pytest -m e2e -rs --numprocesses 2 --dist loadfile $(ONLY)
 
 bench: setup  ## measure: many courses, memory; mappings by hand; what Prefect costs
 	@$(PY) -m bench.courses
