@@ -360,8 +360,8 @@ async def test_a_list_of_what_changed() -> None:
     """Cases that CommCare has not indexed since a moment are left out; a fetch says when each was changed."""
     world = new_world()
     old, new = (world.project.add_case("student", name) for name in ("Old", "New"))
-    world.clock.advance(100)
-    since = world.clock.now()
+    since = world.project.clock() + 100
+    world.project.clock = lambda: since
     world.project.edit_case(new.case_id, city="Kisumu")
     listed = [case.case_id async for case in world.client.list_cases("student", fields=["city"], since=since)]
     found = await world.client.cases_by_id([old.case_id, new.case_id])

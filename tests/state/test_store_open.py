@@ -105,7 +105,7 @@ def test_wide_tables_have_no_second_copy_of_their_key(url: str) -> None:
     """Cases, their log, matches, problems and the like are WITHOUT ROWID: a scope lies together on disk."""
     with Store.open(url, key=KEY) as store, store._database.reading() as connection:
         tables = dict(connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE type = 'table'").all())
-    wide = {"case_row", "change", "feedback", "intent", "lacking", "lookup_row", "lookup_table"}
+    wide = {"case_row", "change", "feedback", "intent", "lacking", "lookup_row"}
     wide |= {"match_row", "problem", "refusal"}
     assert wide == {name for name, sql in tables.items() if "WITHOUT ROWID" in sql}
 
