@@ -30,7 +30,7 @@ from prefect.runner import Runner
 from prefect.states import Cancelled, Crashed
 
 from flows.clock import SystemClock
-from flows.deployed import reason, settings_here
+from flows.deployed import settings_here
 from flows.deployments import OURS, Deployment, find_file, read_deployments
 from state import hints_wait
 
@@ -44,6 +44,7 @@ PAGE = 200
 STEP = 0.05
 LOOKS_EVERY, FIRST_PAUSE, LONGEST_PAUSE = 2.0, 10.0, 300.0
 """Seconds between looks into the inbox; after a drain that came to nothing at first, and at most."""
+LONGEST_DRAIN_LOOKS = 450
 PARENT = os.getppid()
 RUNS_END_WITHIN = 10.0
 """Seconds that runs get to end in good order when there is no server; they would wait for it much longer."""
@@ -149,13 +150,21 @@ async def drain_on_hints(
                 pause = LOOKS_EVERY
                 continue
             run = await client.create_flow_run_from_deployment(number)
-            while not (state := (await client.read_flow_run(run.id)).state) or not state.is_final():
-                await sleep(LOOKS_EVERY)
-            well = state.name == "Completed"
+            well = await _ended_well(client, run.id, sleep)
         except Exception as error:
-            log.warning("No drain could be started: %s", reason(error))
+            log.warning("Prefect could not be asked for a drain (%s).", type(error).__name__)
             well = False
         pause = LOOKS_EVERY if well else min(max(pause * 2, FIRST_PAUSE), LONGEST_PAUSE)
+
+
+async def _ended_well(client: PrefectClient, run: UUID, sleep: Callable[[float], Awaitable[object]]) -> bool:
+    """Wait for the end of a drain, for a quarter of an hour at most, and say whether it completed."""
+    for _ in range(LONGEST_DRAIN_LOOKS):
+        state = (await client.read_flow_run(run)).state
+        if state is not None and state.is_final():
+            return state.name == "Completed"
+        await sleep(LOOKS_EVERY)
+    return False
 
 
 async def _until_told_to_stop(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
+import signal
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from itertools import pairwise
@@ -18,8 +20,9 @@ from prefect.client.schemas.actions import DeploymentScheduleCreate
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.server.services.scheduler import schedule_deployments, schedule_recent_deployments
+from prefect.utilities import engine
 
-from flows.deployed import audit, final_state, preview, reason, summary, sync
+from flows.deployed import audit, final_state, gentle_end, preview, reason, summary, sync
 from flows.open import open_store, open_world
 from flows.result import CaseCounts, Result, RunState
 from flows.sandbox import Sandbox, make_sandbox, serving
@@ -299,3 +302,25 @@ def test_reason_of_mappings_is_the_first_error() -> None:
 def test_flow_keeps_nothing(flow: Any) -> None:
     """Results are not stored and prints are not logged, whatever the machine's settings say."""
     assert (False, False) == (flow.persist_result, flow.log_prints)
+
+
+async def test_sigterm_ends_the_run_and_nothing_beside_it() -> None:
+    """A write under way goes on; Prefect finds a handler under its own name, without which a run is crashed."""
+    before = signal.signal(signal.SIGTERM, theirs := engine._prefect_sigterm_handler)
+    write, told = asyncio.ensure_future(asyncio.Event().wait()), asyncio.Event()
+
+    async def run() -> None:
+        with gentle_end():
+            assert signal.getsignal(signal.SIGTERM) is engine._prefect_sigterm_handler
+            os.kill(os.getpid(), signal.SIGTERM)
+            told.set()
+            await asyncio.Event().wait()
+
+    try:
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.ensure_future(run())
+        assert (True, False) == (told.is_set(), write.done())
+        assert theirs is engine._prefect_sigterm_handler is signal.getsignal(signal.SIGTERM)
+    finally:
+        write.cancel()
+        signal.signal(signal.SIGTERM, before)

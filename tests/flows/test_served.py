@@ -89,7 +89,8 @@ async def name_of(client: object, run: FlowRun) -> str | None:
 class Drains:
     """A server that starts drains, hints that wait, and a clock of its own; each drain takes four seconds."""
 
-    def __init__(self, ends: Sequence[str], hints: Sequence[bool] | None = None) -> None:
+    def __init__(self, ends: Sequence[str], hints: Sequence[bool] | None = None, until: float = 600) -> None:
+        self._until = until
         self.now = 0.0
         self.begun: list[float] = []
         self._ends, self._hints = list(ends), hints
@@ -100,9 +101,9 @@ class Drains:
         return self._hints is None or (looks < len(self._hints) and self._hints[looks])
 
     async def sleep(self, seconds: float) -> None:
-        """Let time pass; ten minutes are enough."""
+        """Let time pass, until it is enough."""
         self.now += seconds
-        if self.now > 600:
+        if self.now > self._until:
             raise asyncio.CancelledError
 
     async def create_flow_run_from_deployment(self, number: UUID) -> Any:
@@ -116,13 +117,13 @@ class Drains:
     async def read_flow_run(self, number: UUID) -> Any:
         """Tell how a drain is doing."""
         assert number
-        if self.now < self.begun[-1] + 4:
+        if self.now < self.begun[-1] + 4 or self._ends[0] == "never":
             return SimpleNamespace(state=Running())
         name = self._ends[0] if len(self._ends) == 1 else self._ends.pop(0)
         return SimpleNamespace(state=Completed(name=name))
 
     async def go(self) -> list[float]:
-        """Watch the inbox for ten minutes and return when drains were begun."""
+        """Watch the inbox for a while and return when drains were begun."""
         with pytest.raises(asyncio.CancelledError):
             await drain_on_hints(cast(PrefectClient, self), uuid4(), self.wait, self.sleep)
         return self.begun
@@ -152,3 +153,8 @@ async def test_drains_that_come_to_nothing_are_begun_less_and_less_often(end: st
     pauses = [later - earlier - took for earlier, later in pairwise(begun)]
     assert [10.0, 20.0, 40.0] == pauses[:3]
     assert {6.0 - took} == set(pauses[3:])
+
+
+async def test_a_drain_that_never_ends_is_not_waited_for_for_ever() -> None:
+    """Prefect lost its process without noticing: after a quarter of an hour the next one is tried."""
+    assert [2.0, 912.0] == await Drains(["never"], until=1000).go()
