@@ -227,7 +227,7 @@ class CommCareClient:
     async def create_worker(
         self, username: str, password: str, *, first_name: str, last_name: str, user_data: Mapping[str, str]
     ) -> None:
-        """Make a mobile worker, once. Raises Refused (also for a user name that is taken), InDoubt, AccessDenied.
+        """Make a mobile worker. Raises Refused (also for a user name that is taken), InDoubt, AccessDenied.
 
         Endpoint: POST user/v1.
         """
@@ -314,26 +314,25 @@ class CommCareClient:
     async def _change(
         self, kind: str, operation: str, method: str, resource: str, body: Mapping[str, Any] | None
     ) -> Answer:
-        """Send a change once; what went out and was not answered in full is in doubt. 404 says it is gone."""
+        """Send a change; only what certainly did nothing is sent again. Without a whole answer it is in doubt."""
         content: dict[str, Any] = {} if body is None else {"json": body}
-        async with self._pace.slot():
-            try:
-                answer = await self._transmit(kind, operation, method, f"{self._api}/{resource}/", **content)
-            except (NoAnswer, Unexpected) as error:
-                raise in_doubt(error.message.rstrip("."), status=error.status) from None
-        if 200 <= answer.status < 300 or (method == "DELETE" and answer.status == 404):
-            return answer
-        if answer.status == 404 and kind == "tables":
-            raise Refused(
-                f"CommCare has no such table any more ({operation}).",
-                system=SYSTEM,
-                operation=operation,
-                status=404,
-                code="gone",
-            )
-        if answer.status == 408 or answer.status >= 500:
-            raise in_doubt(f"CommCare answered with status {answer.status}", status=answer.status)
-        raise read_error(answer, operation, now=self._clock.now(), remedies=REMEDIES.get(operation))
+        gone = f"CommCare has no such table any more ({operation})."
+
+        async def once() -> Answer:
+            async with self._pace.slot():
+                try:
+                    answer = await self._transmit(kind, operation, method, f"{self._api}/{resource}/", **content)
+                except (NoAnswer, Unexpected) as error:
+                    raise in_doubt(error.message.rstrip("."), status=error.status) from None
+            if 200 <= answer.status < 300 or (method == "DELETE" and answer.status == 404):
+                return answer
+            if answer.status == 404 and kind == "tables":
+                raise Refused(gone, system=SYSTEM, operation=operation, status=404, code="gone")
+            if answer.status == 408 or answer.status >= 500:
+                raise in_doubt(f"CommCare answered with status {answer.status}", status=answer.status)
+            raise read_error(answer, operation, now=self._clock.now(), remedies=REMEDIES.get(operation))
+
+        return await retried(once, attempts=self._attempts, budget=self._pace.retries)
 
     def _following(self, address: str) -> str:
         """Return the path of the next page, which must be on the same server and in the same project space."""

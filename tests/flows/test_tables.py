@@ -111,6 +111,14 @@ async def test_no_row_twice_after_an_answer_that_was_lost(make_lab: MakeLab, fai
     assert {} == (await lab.sync(full=True)).tables
 
 
+async def test_too_many_requests_are_waited_for(make_lab: MakeLab) -> None:
+    """A 429 did nothing for certain: the same write is sent again, and no row comes twice."""
+    lab = campus(make_lab)
+    lab.commcare.fail_next("429", times=2, where="tables")
+    result = await lab.sync()
+    assert ("completed", 3, 3) == (result.state, result.tables[TAG]["added"], len(names(lab)))
+
+
 async def test_rows_that_are_there_twice_are_taken_away(make_lab: MakeLab) -> None:
     """However they came, one of each stays: the one that the books know."""
     lab = campus(make_lab)
