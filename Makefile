@@ -45,8 +45,7 @@ soak: setup  ## the proofs without a limit of time (hours; goes on where it was 
 docs: setup  ## write anew what the documentation takes from the code
 	@$(PY) -m tests.references
 
-lock:  ## pin all packages anew (needs uv; the index comes from your environment)
-	@rm -f requirements.lock
+lock:  ## pin what is new, and what no longer fits (needs uv; the index comes from your environment)
 	@printf 'setuptools>=77\n' | uv pip compile pyproject.toml - --extra dev --universal --python-version 3.11 \
 	  --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet -o requirements.lock
 

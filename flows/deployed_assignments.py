@@ -20,7 +20,7 @@ from flows.assignments_feedback import told as feedback_told
 from flows.assignments_list import read_list
 from flows.assignments_plan import understood_ways
 from flows.clock import SystemClock
-from flows.deployed import reason, settings_here, state_of
+from flows.deployed import gentle_end, reason, settings_here, state_of
 
 T = TypeVar("T", Download, Published)
 
@@ -81,11 +81,12 @@ async def _ended(work: Callable[[Desk], Awaitable[T]], told: Callable[[T], list[
     """Work with the settings of the worker, log what came of it and return the state that Prefect shows."""
     log = get_run_logger()
     try:
-        desk = open_desk(settings_here())
-        try:
-            done = await work(desk)
-        finally:
-            await desk.close()
+        with gentle_end():
+            desk = open_desk(settings_here())
+            try:
+                done = await work(desk)
+            finally:
+                await desk.close()
     except Exception as error:
         log.error(reason(error))
         return Failed(message=reason(error))

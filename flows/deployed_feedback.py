@@ -9,7 +9,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Failed
 
 from flows.attended_feedback import send_feedback
-from flows.deployed import reason, settings_here, state_of
+from flows.deployed import gentle_end, reason, settings_here, state_of
 from flows.feedback_desk import Options
 from flows.result import RunState
 
@@ -29,7 +29,8 @@ async def feedback_back(
     """
     log = get_run_logger()
     try:
-        done = await send_feedback(settings_here(), Options(approve, dry_run, tuple(overwrite)))
+        with gentle_end():
+            done = await send_feedback(settings_here(), Options(approve, dry_run, tuple(overwrite)))
     except Exception as error:
         log.error(reason(error))
         return Failed(message=reason(error))

@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field
 
 from flows.clock import SystemClock
 from flows.decide import Decision, alone, decide
-from flows.deployed import reason, settings_here
+from flows.deployed import gentle_end, reason, settings_here
 from flows.errors import Overlap, UsageError
 from flows.match import match as match_once
 from flows.matched import CLASSES, Matched
@@ -44,7 +44,8 @@ async def match(mappings: list[str] = []) -> State[None]:  # noqa: B006 - Prefec
     """
     log = get_run_logger()
     try:
-        found = await _match(mappings)
+        with gentle_end():
+            found = await _match(mappings)
         await acreate_table_artifact(table(found), key=ARTIFACT, description=found.summary)
     except Exception as error:
         log.error(reason(error))

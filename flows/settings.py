@@ -23,7 +23,7 @@ DEFAULT_FILE = Path(".env")
 OFF = "off"
 SETTINGS_FILE = "SETTINGS_FILE"
 """Variable by which `serve` names the settings file to the runs that it starts; "" for none."""
-FAMILIES = ("MOODLE_", "COMMCARE_", "STATE_", "NUDGE_", "FORWARDING_")
+FAMILIES = ("MOODLE_", "COMMCARE_", "STATE_", "NUDGE_", "FORWARDING_", "WEBHOOK_", "RECEIVER_")
 NOT_OURS = {"STATE_DIRECTORY"}  # systemd sets it for services
 SECRETS = (
     *("MOODLE_TOKEN", "MOODLE_PASSWORD", "COMMCARE_API_KEY", "COMMCARE_PASSWORD", "STATE_URL"),
@@ -379,12 +379,14 @@ def _built(values: Values) -> Settings:
 
 
 def _password_of(url: str) -> list[str]:
-    """Return the password in a database address, as it stands there and as it is meant."""
+    """Return the passwords in a database address, as they stand there and as they are meant."""
     try:
-        password = urlsplit(url).password
+        parts = urlsplit(url)
+        query = [pair.partition("=") for pair in parts.query.split("&")]
+        found = {parts.password or "", *(value for name, _, value in query if "password" in name)}
     except ValueError:
         return []
-    return [] if password is None else sorted({password, unquote(password)})
+    return sorted({*found, *map(unquote, found)} - {""})
 
 
 def _reason(error: OSError | UnicodeDecodeError) -> str:

@@ -146,6 +146,7 @@ async def _work(run: Run, options: Options, course_level: CourseLevel | None) ->
     selected = selection.courses
     courses = _asked_for(run, options, selected)
     if options.hinted and not courses:
+        run.whole_site = False  # nothing was read, so nothing counts as read
         return
     if not options.preview:
         if not options.yes:

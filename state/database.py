@@ -60,7 +60,7 @@ class Database:
     @property
     def place(self) -> str:
         """Return where the books are, fit for a message: no password in it."""
-        return str(self.file) if self.file else self.url.render_as_string(hide_password=True)
+        return str(self.file) if self.file else self.url.set(query={}).render_as_string(hide_password=True)
 
     @property
     def is_in_place(self) -> bool:

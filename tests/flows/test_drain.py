@@ -207,6 +207,17 @@ async def test_a_course_that_is_not_selected_is_asked_about_once_an_hour(make_la
     assert [1, 0, 1, 1] == runs
 
 
+async def test_a_hint_that_reads_nothing_counts_for_nothing(make_lab: MakeLab) -> None:
+    """When no course is left to be read, no mapping counts as read: neither its interval nor an edit."""
+    lab, _, _ = await ready(make_lab, 2)
+    names = [f"{fact}:{name}" for fact in ("reads", "prints") for name in ("student", "enrolment")]
+    before = [lab.store.get(name) for name in names]
+    put(lab, hint(GRADED, 999))
+    assert 1 == len((await drained(lab)).runs)
+    assert before == [lab.store.get(name) for name in names]
+    assert all(before)
+
+
 async def test_a_run_at_work_is_left_alone(make_lab: MakeLab) -> None:
     """While another run holds the lease nothing is begun, and the hints stay as they are."""
     lab, courses, _ = await ready(make_lab, 2)

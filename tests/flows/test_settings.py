@@ -92,6 +92,12 @@ def test_secrets_are_given_to_the_filter() -> None:
     assert expected == found.secrets()
 
 
+def test_a_password_among_the_words_of_an_address_is_a_secret() -> None:
+    """What a database takes after the question mark is learnt by the filter as well."""
+    found = load_settings(changed(STATE_URL="postgresql://db.example.org/books?user=mc&password=can%40ry"), None)
+    assert {"can%40ry", "can@ry"} < {*found.secrets()}
+
+
 # ---- the file
 
 
@@ -232,6 +238,8 @@ def test_two_ways_at_once_are_refused(given: dict[str, str], named: str) -> None
         ("MOODLE_TOKN", "did you mean MOODLE_TOKEN?"),
         ("COMMCARE_APIKEY", "did you mean COMMCARE_API_KEY?"),
         ("STATE_KEYFILE", "did you mean STATE_KEY_FILE?"),
+        ("WEBHOOK_TOKN", "did you mean WEBHOOK_TOKEN?"),
+        ("RECEIVER_PROT", "did you mean RECEIVER_PORT?"),
         ("STATE_X", "there are STATE_URL, STATE_KEY_FILE, STATE_PAGE_FILE, STATE_HISTORY_DAYS."),
     ],
 )

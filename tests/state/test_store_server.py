@@ -46,10 +46,11 @@ def test_a_server_that_goes_away_is_explained_and_found_again(postgres: Server) 
         assert "one" == store.get("fact")
 
 
-def test_no_password_is_said(postgres: Server) -> None:
-    """A server that cannot be reached is named without the password."""
+@pytest.mark.parametrize("words", ["books:canary-0815@{}/nothing", "{}/nothing?user=books&password=canary-0815"])
+def test_no_password_is_said(postgres: Server, words: str) -> None:
+    """A server that cannot be reached is named without the password, wherever it stands in its address."""
     with pytest.raises(StateError, match="cannot be used") as caught:
-        Store.open(f"postgresql://books:canary-0815@127.0.0.1:{postgres.port}/nothing", key=KEY)
+        Store.open(f"postgresql://{words.format(f'127.0.0.1:{postgres.port}')}", key=KEY)
     assert "canary" not in str(caught.value)
 
 
