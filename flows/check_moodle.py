@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import Final
 
 from adaptors.moodle.answers import Category
 from adaptors.moodle.client import BATCH_FUNCTION
+from adaptors.moodle.functions import GIVING_FEEDBACK
 from adaptors.moodle.screens import FUNCTIONS_SCREEN, ROLES
 from adaptors.moodle.streams import CATEGORY_LIST, COURSES
 from flows.errors import UsageError
@@ -30,13 +30,6 @@ async def check_moodle(probe: Probe) -> AsyncIterator[Finding]:
     if probe.has(COURSES):
         async for finding in _courses(probe):
             yield finding
-
-
-GIVING_FEEDBACK: Final = (
-    *("mod_assign_get_assignments", "mod_assign_list_participants", "mod_assign_get_grades"),
-    *("mod_assign_get_submission_status", "core_grading_get_definitions", "mod_assign_save_grades"),
-)
-"""What `write_back` cannot do without; other functions of marking are for some kinds of assignments only."""
 
 
 def _functions(probe: Probe) -> Iterator[Finding]:

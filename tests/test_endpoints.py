@@ -47,6 +47,9 @@ def set_up(terminal: Terminal) -> None:
     engagement.write_text(engagement.read_text("utf-8").replace("\nproperties:\n", more, 1), "utf-8")
     shutil.copyfile(SHIPPED / "offline" / "courses.table.yaml", terminal.mappings / "courses.table.yaml")
     (terminal.mappings / "assignment.yaml").write_text(ASSIGNMENTS, "utf-8")
+    report = terminal.box.site.activities.set(terminal.box.courses["CHW-101"], "Report")
+    back = f"write_back: [{{feedback: coach_feedback, assignment: {report}}}]\nproperties:\n  course_id"
+    terminal.edit("enrolment.yaml", "properties:\n  course_id", back)
     project = terminal.mappings / "project.yaml"
     project.write_text(project.read_text("utf-8").replace('shortname_like: "CHW-*"', "categories: [1]"), "utf-8")
     terminal.box.moodle.account.passwords["svc_commcare"] = "canary-password"
@@ -98,7 +101,7 @@ def keep_books(terminal: Terminal) -> None:
     box.commcare.upserts = False
     box.site.enrol(box.courses["CHW-201"], box.site.add_user("Naomi", "Were"))
     do(terminal, "sync")
-    for words in (("phones",), ("gaps",), ("audit",)):
+    for words in (("phones",), ("gaps",), ("audit",), ("feedback", "preview"), ("feedback", "send")):
         do(terminal, *words)
     keep_table(terminal)
 

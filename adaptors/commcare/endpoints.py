@@ -78,7 +78,7 @@ ENDPOINTS: Final = (
         "case/v2/bulk-fetch/",
         r"POST case/v2/bulk-fetch/",
         "cases by CommCare's ids",
-        "one for 500 cases: matched cases before the first write, and when a write is in doubt",
+        "one for 500 cases: matched cases before the first write or when one is in doubt; `feedback`",
         "`case_ids`",
     ),
     Endpoint(
@@ -98,8 +98,8 @@ ENDPOINTS: Final = (
         "case/v2/",
         r"GET case/v2/\?.*",
         "the cases of a type",
-        "one for 5,000 cases: `audit` (weekly), `match`, and a run after the books were lost",
-        "`case_type`, `limit` (5000), `fields`, `fields.properties`; then the `cursor` of the page before",
+        "one for 5,000 cases: `audit` (weekly), `match`, `feedback`, and a run after the books were lost",
+        "`case_type`, `limit` (5000), `fields`, `fields.properties`, `indexed_on.gte`; then `cursor`",
     ),
     Endpoint(
         "user",

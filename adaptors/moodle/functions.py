@@ -277,3 +277,9 @@ FEEDBACK: Final = (
     "gradereport_user_get_grade_items",
 )
 """The functions of giving feedback."""
+
+GIVING_FEEDBACK: Final = (
+    *("mod_assign_get_assignments", "mod_assign_list_participants", "mod_assign_get_grades"),
+    *("mod_assign_get_submission_status", "core_grading_get_definitions", "mod_assign_save_grades"),
+)
+"""What `write_back` cannot do without; other functions of marking are for some kinds of assignments only."""
