@@ -16,9 +16,10 @@ from flows.steps.due import GRADES, streams_of
 from flows.steps.engagement import ENGAGEMENT
 from mappings.engine import CompiledMapping
 from state import CourseRow, HintRow
+from state.care import DRAIN
 
 REST_S = 60.0
-"""A course that was read completely less than this ago rests: hints cost at most a read a minute."""
+"""A course that was read for hints less than this ago rests: hints cost at most a read a minute."""
 OVERDUE_S = 300.0
 """A hint that has waited so long waits no more for a course to rest."""
 
@@ -116,8 +117,8 @@ def _people(course: int, known: Known) -> int:
 
 
 def _rests(row: HintRow, courses: Collection[int], known: Known) -> bool:
-    """Say whether a hint waits because one of its courses was read a moment ago."""
+    """Say whether a hint waits because one of its courses was read for hints a moment ago; a sync counts not."""
     if not 0 <= known.now - row.received_at < OVERDUE_S:
         return False
-    read = (known.courses[course].complete_at for course in courses if course in known.courses)
-    return any(0 <= known.now - at < REST_S for at in read)
+    read = (known.courses[course] for course in courses if course in known.courses)
+    return any(row.run_id.startswith(DRAIN) and 0 <= known.now - row.complete_at < REST_S for row in read)

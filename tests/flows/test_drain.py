@@ -332,6 +332,14 @@ async def test_a_course_is_read_once_a_minute(make_lab: MakeLab) -> None:
     assert {"read": 1} == (await drained(lab, 5)).outcomes
 
 
+async def test_an_ordinary_run_makes_no_hint_wait(make_lab: MakeLab) -> None:
+    """What happens right after the hourly run is read at once."""
+    lab, courses, _ = await ready(make_lab, 2)
+    await lab.sync()
+    put(lab, hint(GRADED, courses[0]), ago=0)
+    assert 1 == len((await drained(lab, 6.0)).runs)
+
+
 async def test_a_hint_is_left_until_moodle_has_written(make_lab: MakeLab) -> None:
     """Moodle tells before it has written: a drain waits five seconds for the first hint, not for a later one."""
     lab, courses, _ = await ready(make_lab, 2, 2)
