@@ -33,7 +33,7 @@ from flows.steps.recover import heed_clock, recover
 from flows.words import listed, numbered
 from flows.world import World
 from mappings.engine import CompiledMapping, Departure
-from state import Held, PersonRows, StateError
+from state import FeedbackRow, Held, MatchRow, PersonRows, StateError
 from state.people import ERASING
 
 NO_DEPARTURE = Departure({})
@@ -246,6 +246,37 @@ async def export(world: World, person: int) -> dict[str, Any]:
         "hints_of_webhooks": [
             {"event": event, "course": course, "received_at": moment(at)} for event, course, at in hints
         ],
+        "matches": [_match_json(one) for one in await books.do(store.matches_of, person)],
+        "feedback_to_moodle": [_feedback_json(one) for one in await books.do(store.feedback_of, person)],
+    }
+
+
+def _match_json(one: MatchRow) -> dict[str, Any]:
+    """Return a case that may be, is, or is not that of the person."""
+    return {
+        "mapping": one.mapping,
+        "key": one.key,
+        "case_id": one.case_id,
+        "kind": one.kind,
+        "matched_by": one.matched_by,
+        "reason": one.reason,
+        "decision": one.decision or "open",
+        "decided_by": one.decided_by,
+        "found_at": moment(one.found_at),
+        "decided_at": moment(one.decided_at) if one.decided_at else None,
+    }
+
+
+def _feedback_json(one: FeedbackRow) -> dict[str, Any]:
+    """Return what is known of a text that goes back to Moodle; of the text itself the books have a digest only."""
+    return {
+        **one.holder.row._asdict(),
+        "property": one.name,
+        "case_id": one.holder.case_id,
+        "reason": one.reason,
+        "first_at": moment(one.first_at),
+        "last_at": moment(one.last_at),
+        "tries": one.tries,
     }
 
 

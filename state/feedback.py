@@ -79,6 +79,13 @@ class Feedback(Books):
             rows = [_row(row) for row in connection.execute(query)]
         return {row.at: row for row in rows}
 
+    def feedback_of(self, user_id: int) -> list[FeedbackRow]:
+        """Return what is known of texts about one person."""
+        query = select(feedback).where(feedback.c.user_id == user_id)
+        query = query.order_by(*(feedback.c[name] for name in _KEY))
+        with self._database.reading() as connection:
+            return [_row(row) for row in connection.execute(query)]
+
     def note_feedback(self, rows: Iterable[FeedbackRow]) -> None:
         """Write what is known of texts now, in one transaction."""
         values = [_values(row) for row in rows]

@@ -47,6 +47,13 @@ class Matches(Cases):
         with self._database.reading() as connection:
             return [MatchRow(*row) for row in connection.execute(query.order_by(*order))]
 
+    def matches_of(self, user_id: int) -> list[MatchRow]:
+        """Return the matches of one person, open and decided ones."""
+        query = select(*(match_row.c[name] for name in _FIELDS)).where(match_row.c.user_id == user_id)
+        query = query.order_by(match_row.c.mapping, match_row.c.key, match_row.c.case_id)
+        with self._database.reading() as connection:
+            return [MatchRow(*row) for row in connection.execute(query)]
+
     def case_ids(self, mapping: str) -> dict[str, str]:
         """Return the cases of a mapping that has no course, by key."""
         query = select(case_row.c.key, case_row.c.case_id)

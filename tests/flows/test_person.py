@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import func, insert, select
 
 from flows.person import Erasure, erase, export
 from flows.result import RunState
 from flows.world import World
+from state import Store
+from state.tables import metadata, occasion
 from tests.flows.explorer_lab import Killed, MortalBooks, WatchedLab
 from tests.flows.terminal import Terminal
 from tests.flows.test_sync import site_of
 from tests.flows.worlds import PROJECT, SHIPPED, Lab, written
+from tests.state.test_store_move import example
 
 MakeLab = Callable[..., Lab]
 CANARY = "Kisumu Canary"
@@ -296,3 +301,37 @@ def test_the_commands(terminal: Terminal, tmp_path: Path) -> None:
     assert (0, True) == (ended.code, f"Person {person} is erased" in ended.text), ended.text
     assert 0 == terminal.run("person", "admit", person).code
     assert 2 == terminal.run("person", "admit", person).code
+
+
+PERSONAL = [table for table in metadata.sorted_tables if "user_id" in table.c]
+
+
+def known_of(store: Store, person: int) -> set[str]:
+    """Return the tables that hold something of a person."""
+    with store._database.reading() as connection:
+        return {
+            table.name
+            for table in PERSONAL
+            if connection.scalar(select(func.count()).select_from(table).where(table.c.user_id == person))
+        }
+
+
+async def test_no_table_of_people_is_left_out(make_lab: MakeLab) -> None:
+    """Whatever table has a row of a person, also the only one: the export shows it, and the erasure deletes it."""
+    site, _, _ = site_of(1)
+    lab = make_lab(site)
+    lab.store.take_key()
+    person = 777
+    with lab.store._database.writing() as connection:
+        connection.execute(insert(occasion), {"id": 3, "at": 3.0, "run": "r", "batch": 0, "form_id": ""})
+        for table in PERSONAL:
+            row = {column.name: example(column) for column in table.columns}
+            row |= {name: f"of {table.name}" for name, value in row.items() if isinstance(value, str)}
+            row |= {"user_id": person, "done_at": None, "digests": None, "names": b"", "occasion": 3, "reason": ""}
+            row |= {"op": 1, "answer": 1, "reason": 0} if table.name == "change" else {}
+            connection.execute(insert(table), {column.name: row[column.name] for column in table.columns})
+    assert {table.name for table in PERSONAL} == known_of(lab.store, person)
+    shown = json.dumps(await on(lab, export, person))
+    assert [] == [table.name for table in PERSONAL if f"of {table.name}" not in shown]
+    lab.store.finish_erasure(person)
+    assert set() == known_of(lab.store, person)
