@@ -30,6 +30,7 @@ async def look_back(world: World, settings: Settings, log: Log = ours) -> Status
             about=about,
             upcoming=next_runs(PREFECT_FILE, now),
             url=settings.state_url,
+            lease_ttl=world.lease_ttl,
         )
         if settings.page_file is not None:
             write_page(settings.page_file, status)

@@ -66,7 +66,7 @@ async def drain(world: World, progress: Progress = silent) -> Drained:
 async def _has_to_wait(world: World, drained: Drained) -> bool:
     """Say whether nothing may be begun now: another run is at work, or the last ones came to nothing."""
     store, now = world.books.store, world.clock.now()
-    if await world.books.do(store.lease_holder, now):
+    if await world.books.do(store.lease_holder, now, world.lease_ttl):
         drained.worse(RunState.POSTPONED, "Another run is at work on the same books; the hints wait for its end.")
     elif 0 < (left := (await _trouble(world))["until"] - now) <= LONGEST_REST_S:
         drained.worse(

@@ -21,6 +21,7 @@ from mappings.engine import MappingError, Project
 from state import DoubtCount, ProblemCount, RowCount, RunRow, Store
 from state.backups import backups
 from state.database import file_of
+from state.lease import LEASE_TTL
 
 RUNS = 30
 AT_WORK, STOPPED = "at work", "stopped"
@@ -157,7 +158,16 @@ def status_of(settings: Settings, now: float, prefect_file: Path = PREFECT_FILE)
         return Status(now, about=about, next_runs=upcoming)
     project, note = _project(settings)
     with open_store(settings) as store:
-        return read_status(store, project, now, about=about, note=note, upcoming=upcoming, url=settings.state_url)
+        return read_status(
+            store,
+            project,
+            now,
+            about=about,
+            note=note,
+            upcoming=upcoming,
+            url=settings.state_url,
+            lease_ttl=settings.lease_ttl_s,
+        )
 
 
 def read_status(
@@ -169,10 +179,11 @@ def read_status(
     note: str = "",
     upcoming: Sequence[NextRun] = (),
     url: str = "sqlite://",
+    lease_ttl: float = LEASE_TTL,
 ) -> Status:
     """Put the status together from open books; without a project case types go by the names of the mappings."""
     types = {mapping.name: mapping.case_type for mapping in project.mappings} if project else {}
-    at_work = store.lease_holder(now)
+    at_work = store.lease_holder(now, lease_ttl)
     return Status(
         now,
         project.time_zone if project else UTC,

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Select, and_, case, exists, func, or_, select
 
 from state.books import Books
-from state.lease import NAME
+from state.lease import LEASE_TTL, NAME, at_work
 from state.rows import DoubtCount, ProblemCount, RowCount, RunRow
 from state.tables import case_row, intent, lease, problem, refusal, run
 
@@ -65,11 +65,12 @@ class Counts(Books):
             for row in self._rows(query)
         ]
 
-    def lease_holder(self, now: float) -> tuple[str, float] | None:
-        """Return who holds the lease and until when, None when nobody does."""
-        query = select(lease.c.holder, lease.c.expires_at).where(
-            lease.c.name == NAME, lease.c.holder != "", lease.c.expires_at > now
-        )
+    def lease_holder(self, now: float, ttl: float = LEASE_TTL) -> tuple[str, float] | None:
+        """Return who holds the lease and until when, None when nobody does.
+
+        One that holds for longer than `ttl` seconds was taken when the clock was ahead, and holds nobody up.
+        """
+        query = select(lease.c.holder, lease.c.expires_at).where(lease.c.name == NAME, at_work(now, ttl))
         found = self._rows(query)
         return (found[0].holder, found[0].expires_at) if found else None
 

@@ -14,6 +14,8 @@ from state.errors import StateError
 from state.tables import lease, round_, shard, shard_course
 
 NAME = "run"
+LEASE_TTL = 600.0
+"""Seconds that a lease holds, where the settings say nothing else."""
 
 
 class Lease(Books):

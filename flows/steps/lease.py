@@ -81,7 +81,8 @@ class Lease:
         A run that hints asked for is short, and there may be one each minute: all others wait for it, no longer
         than the lease of one that crashed holds.
         """
-        found = await self._world.books.do(self._world.books.store.lease_holder, self._world.clock.now())
+        world = self._world
+        found = await world.books.do(world.books.store.lease_holder, world.clock.now(), world.lease_ttl)
         holder = found[0] if found else ""
         return not self._holder.startswith(DRAIN) and (holder.startswith(DRAIN) or not holder)
 

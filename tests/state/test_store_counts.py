@@ -78,6 +78,15 @@ def test_who_holds_the_lease(store: Store) -> None:
     assert store.lease_holder(NOW + 1.0) is None
 
 
+def test_a_lease_of_a_clock_that_was_ahead_holds_nobody_up(store: Store) -> None:
+    """It would hold for longer than any lease does: who wants to begin may, and nobody is shown at work."""
+    store.take_lease("run-9", NOW + 7_200.0, 600.0)
+    assert store.lease_holder(NOW) is None
+    assert store.lease_holder(NOW, 600.0) is None
+    assert ("run-9", NOW + 7_800.0) == store.lease_holder(NOW, 8_000.0)
+    assert store.take_lease("run-10", NOW, 600.0)
+
+
 def test_empty_books(store: Store) -> None:
     """There is nothing to count."""
     assert ([], [], [], []) == (
