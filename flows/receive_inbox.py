@@ -16,6 +16,7 @@ from typing import Self
 
 from adaptors.pace import Clock
 from state import Hint, StateError, Store
+from state.moved import MOVED_TO
 
 log = logging.getLogger(__name__)
 
@@ -118,9 +119,10 @@ class Intake:
             return self._store.inbox_add(hints, self._clock.now())
 
     def _look(self) -> None:
-        """Read something."""
+        """Read something; StateError when the books moved away from here."""
         self._follow()
-        self._store.get("@inbox")
+        if place := self._store.get(MOVED_TO):
+            raise StateError(f"The books moved to {place}. Name the new place in STATE_URL.")
 
     def _follow(self) -> None:
         """Make sure that the books are those at their address: after a restore it is another file."""

@@ -15,6 +15,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from state.care import HINTS_KEPT
 from state.database import Database, there
+from state.moved import refuse_if_moved
 from state.people import People
 from state.schema import VERSION_TABLE
 from state.tables import inbox, occasion
@@ -74,11 +75,13 @@ class Inbox(People):
     def inbox_add(self, hints: Sequence[Hint], now: float, room: int = ROOM) -> int:
         """Take hints in, all in one transaction; returns how many, from the first on: the others find no room.
 
-        Nobody who was erased gets in; what happened in the course does.
+        Nobody who was erased gets in; what happened in the course does. StateError when the books moved away since
+        they were opened: nobody would look for a hint in the old ones.
         """
         erased = self.erased()
         kept = [_about_nobody(hint) if hint.user_id and hint.user_id in erased else hint for hint in hints]
         with self._database.writing() as connection:
+            refuse_if_moved(connection, self._database.place)
             taken = max(0, min(len(kept), room - _count(connection, inbox.c.done_at.is_(None))))
             rows = [_row(hint, now) for hint in kept[:taken] if hint.source]
             if rows:

@@ -20,8 +20,13 @@ def moved_to(connection: Connection) -> str:
 def refuse_moved(database: Database) -> None:
     """Raise StateError when the books moved away from here: what happened since is not in them."""
     with database.reading() as connection:
-        place = moved_to(connection)
-    if place:
+        refuse_if_moved(connection, database.place)
+
+
+def refuse_if_moved(connection: Connection, place: str) -> None:
+    """Raise StateError when the books moved away from a place, inside a transaction of the caller's."""
+    there = moved_to(connection)
+    if there:
         raise StateError(
-            f"The books in {database.place} moved to {place}, and these are old. Name the new place in STATE_URL."
+            f"The books in {place} moved to {there}, and these are old. Name the new place in STATE_URL."
         )

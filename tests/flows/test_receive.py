@@ -20,6 +20,7 @@ from flows.receive_inbox import Intake
 from flows.receive_tally import Tally
 from flows.settings import Settings, SettingsError, load_settings
 from state import Hint, StateError, Store
+from state.move import move
 from tests.canaries import found_in_files
 from tests.clocks import VirtualClock
 from tests.flows.test_settings import ENV
@@ -346,6 +347,15 @@ async def test_books_that_were_put_back_are_followed(tmp_path: Path) -> None:
         desk.open().close()
         assert 202 == (await desk.moodle()).status_code
         assert 1 == len(desk.hints())
+
+
+async def test_books_that_moved_away_turn_posts_away(tmp_path: Path) -> None:
+    """A receiver that goes on after a move answers 503: Moodle's hint would lie where nobody looks."""
+    async with running(settings(tmp_path)) as desk:
+        assert 202 == (await desk.moodle()).status_code
+        move(desk.url, f"sqlite:///{tmp_path / 'elsewhere.db'}", lambda: None)
+        assert 503 == (await desk.moodle()).status_code
+        assert 503 == (await desk.client.get("/healthz")).status_code
 
 
 async def test_a_mistake_of_ours_repeats_nothing(

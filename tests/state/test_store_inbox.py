@@ -8,6 +8,7 @@ import pytest
 
 from state import Ack, Hint, Intent, RowId, StateError, Store, hints_wait
 from state.care import DAY
+from state.move import move
 
 KEY = bytes(range(32))
 NOW = 1_800_000_000.0
@@ -191,6 +192,16 @@ def test_a_look_from_outside(anywhere: str) -> None:
         with store._database.writing() as connection:
             connection.exec_driver_sql("DROP TABLE inbox")
         assert not hints_wait(anywhere)
+
+
+def test_books_that_moved_away_take_no_hints(anywhere: str, tmp_path: Path) -> None:
+    """Who had them open before the move is told where they went, and nothing is written into the old ones."""
+    with Store.open(anywhere, key=KEY) as store:
+        store.inbox_add([hint(1)], NOW)
+        place = move(anywhere, f"sqlite:///{tmp_path / 'elsewhere.db'}", lambda: None).place
+        with pytest.raises(StateError, match="moved to"):
+            store.inbox_add([hint(2)], NOW + 1)
+        assert (1, place) == (len(numbers(store)), store.get("@moved_to"))
 
 
 def test_a_file_that_was_put_back_is_noticed(url: str, file: Path) -> None:
