@@ -17,9 +17,13 @@ from state.tables import (
     change,
     course,
     erased,
+    feedback,
     inbox,
     intent,
     lease,
+    lookup_row,
+    lookup_table,
+    match_row,
     meta,
     occasion,
     problem,
@@ -104,9 +108,11 @@ class Care(Facts):
             cases = select(case_row.c.mapping, func.count()).group_by(case_row.c.mapping)
             facts = select(meta.c.name, meta.c.value).where(meta.c.name.like("@%"))
             tables = {"courses": course, "in doubt": intent, "problems": problem, "refused": refusal, "runs": run}
+            tables |= {"erased": erased, "in the log": change}
+            tables |= {"matches": match_row, "texts of feedback": feedback, "rows of lookup tables": lookup_row}
             counts = {
                 name: connection.scalar(select(func.count()).select_from(table)) or 0
-                for name, table in (tables | {"erased": erased, "in the log": change}).items()
+                for name, table in tables.items()
             }
             waiting = select(func.count()).select_from(inbox).where(inbox.c.done_at.is_(None))
             counts["hints waiting"] = connection.scalar(waiting) or 0
@@ -123,11 +129,15 @@ class Care(Facts):
     def mark_restored(self, now: float) -> None:
         """Take in that these books were put back: what they say of CommCare may be older than CommCare is.
 
-        Every row is dirty, every write not answered rests anew, and nobody holds the lease.
+        Every row is dirty, also those of lookup tables, every write not answered rests anew, and nobody holds the
+        lease.
         """
         with self._database.writing() as connection:
             connection.execute(update(case_row).values(digests=None))
+            connection.execute(update(lookup_row).values(digest=b""))
             connection.execute(update(intent).values(last_sent_at=now))
+            in_doubt = lookup_table.c.doubt_at.is_not(None)
+            connection.execute(update(lookup_table).where(in_doubt).values(doubt_at=now))
             connection.execute(delete(lease))
             forget_round(connection)
             self._put(connection, RESTORED_AT, str(now))

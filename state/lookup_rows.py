@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, exists, select
 
 from state.books import Books
 from state.tables import lookup_row, lookup_table
@@ -35,6 +35,11 @@ class LookupRows(Books):
         query = select(lookup_table.c.doubt_at).where(lookup_table.c.tag == tag)
         with self._database.reading() as connection:
             return connection.scalar(query)
+
+    def doubt_after(self, moment: float) -> bool:
+        """Say whether a write in doubt began after a moment; with the present that is one of a clock set wrong."""
+        with self._database.reading() as connection:
+            return bool(connection.scalar(select(exists().where(lookup_table.c.doubt_at > moment))))
 
     def note_table_write(self, tag: str, now: float | None) -> None:
         """Write down that a table is about to be written to; None: all of it was answered."""

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, delete, select, update
 from state.cases import IS_LIVING, Cases
 from state.log import Entry, Origin, origin
 from state.rows import Ack, CaseRow, Intent, IntentRow, RowId
-from state.tables import at_row, case_row, intent, refusal, row_parameters
+from state.tables import at_row, case_row, intent, lookup_table, refusal, row_parameters
 
 UNDER_WAY = {"closed": "closing", "withdrawn": "withdrawing"}  # what a write may have done, by its op
 
@@ -134,6 +134,9 @@ class Outcomes(Cases):
         """Let every write that was not answered rest from now on: how long it has rested is not certain."""
         with self._database.writing() as connection:
             connection.execute(update(intent).values(last_sent_at=now))
+            connection.execute(
+                update(lookup_table).where(lookup_table.c.doubt_at.is_not(None)).values(doubt_at=now)
+            )
 
     def intents(self) -> dict[RowId, IntentRow]:
         """Return the rows that were sent and not answered yet."""

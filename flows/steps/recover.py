@@ -29,7 +29,8 @@ async def recover(world: World) -> int:
     await world.books.do(store.take_key)
     await _take_in_restore(world)
     intents = await world.books.do(store.intents)
-    if any(intent.last_sent_at > now + STEP for intent in intents.values()):  # the clock was ahead, or is behind
+    ahead = any(intent.last_sent_at > now + STEP for intent in intents.values())
+    if ahead or await world.books.do(store.doubt_after, now + STEP):  # the clock was ahead, or is behind
         await world.books.do(store.rest_anew, now)
         return 0
     rested = [row for row, intent in intents.items() if now - intent.last_sent_at >= world.in_doubt_rest]

@@ -111,6 +111,64 @@ async def test_no_row_twice_after_an_answer_that_was_lost(make_lab: MakeLab, fai
     assert {} == (await lab.sync(full=True)).tables
 
 
+async def lost(make_lab: MakeLab) -> tuple[Lab, list[str]]:
+    """Return a lab whose first write to a table had no answer, and a list that grows with each write."""
+    lab, writes = campus(make_lab), list[str]()
+    commcare = lab.commcare
+
+    def lossy(request: httpx.Request) -> httpx.Response:
+        if "lookup_table" in str(request.url) and request.method != "GET":
+            writes.append(request.method)
+            if len(writes) == 1:
+                raise httpx.ReadTimeout("lost", request=request)
+        return commcare(request)
+
+    lab._to_commcare = lossy  # type: ignore[method-assign]
+    await lab.sync()
+    return lab, writes
+
+
+async def test_a_clock_set_forward_shortens_no_rest_of_a_table(make_lab: MakeLab) -> None:
+    """A minute after a lost answer the clock is set two hours forward: the table rests anew."""
+    lab, writes = await lost(make_lab)
+    lab.clock.step(7200.0)
+    await lab.sync(later=60.0, full=True)
+    await lab.sync(later=600.0, full=True)
+    assert 1 == len(writes)
+    await lab.sync(later=1300.0, full=True)
+    assert 3 == len(names(lab))
+
+
+async def test_a_clock_set_back_ends_the_rest_of_a_table(make_lab: MakeLab) -> None:
+    """A year back, on a new start of the machine: the table does not rest for a year."""
+    lab, writes = await lost(make_lab)
+    lab.clock.step(-365 * 86_400.0)
+    lab.clock.restart()
+    lab.boot = "another start"
+    await lab.sync(later=60.0, full=True)
+    assert 1 == len(writes)
+    await lab.sync(later=1300.0, full=True)
+    assert 3 == len(names(lab))
+
+
+async def test_older_books_ask_what_the_table_holds(make_lab: MakeLab) -> None:
+    """CommCare has a name that the books which were put back never heard of: it is put right, and only that."""
+    lab = campus(make_lab)
+    await lab.sync()
+    backup = lab.store.back_up(lab.clock.now())
+    assert backup is not None
+    lab.site.rename(course_ids(lab)[1], "Nutrition")
+    await lab.sync(full=True)
+    assert "Nutrition" in names(lab)
+    lab.site.rename(course_ids(lab)[1], "Course 1 &amp; more")
+    lab.restore(backup)
+    await lab.sync(later=3600.0, full=True)
+    assert [f"Course {number} & more" for number in range(3)] == names(lab)
+    before = asked(lab)
+    await lab.sync(full=True)
+    assert before == asked(lab)
+
+
 async def test_too_many_requests_are_waited_for(make_lab: MakeLab) -> None:
     """A 429 did nothing for certain: the same write is sent again, and no row comes twice."""
     lab = campus(make_lab)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from state import Ack, Intent, Refusal, RowId, StateError, Store
+from state import Ack, FeedbackRow, Holder, Intent, MatchRow, Refusal, RowId, StateError, Store, TableRowKnown
 from state.backups import backups
 from state.care import DAY, RESTORED_AT
 from state.restore import restore
@@ -109,7 +109,15 @@ def test_the_condition_counts(store: Store) -> None:
     store.bind_target(*TARGET)
     acked(store, ROW, OTHER)
     store.stamp("batch", [Intent(ROW, 5, "update")], NOW)
+    store.note_matches("student", [MatchRow("student", key, "c", 6, "duplicate") for key in ("a", "b")])
+    store.note_feedback([FeedbackRow(Holder(ROW, "case-1", 5), name) for name in ("one", "two", "three")])
+    store.save_table_rows("tag", {str(number): TableRowKnown(f"row-{number}", b"1") for number in range(4)})
     found = store.condition()
+    assert (2, 3, 4) == (
+        found.counts["matches"],
+        found.counts["texts of feedback"],
+        found.counts["rows of lookup tables"],
+    )
     assert ({"student": 2}, 1, "training", ()) == (
         found.cases,
         found.counts["in doubt"],
