@@ -279,7 +279,7 @@ class _Matcher:
         return alike or held is not None
 
     def _is_elsewhere(self, held: Held) -> bool:
-        """Say whether the person of a case is not gone, though not read: an erasure that has not ended hides one."""
+        """Say whether the person of a case was not read and is not gone: a pending erasure hides one as well."""
         return held.case.user_id in self._elsewhere or held.case.status == ERASING
 
     async def _deleted(self, meeting: Meeting, listed: set[str], before: float) -> set[str]:
