@@ -31,7 +31,7 @@ SETTLE_S = 5.0
 TRIES = 5
 """Drains that may begin work on a hint and fail at its course, or die over it, before it is given up."""
 FIRST_REST_S, LONGEST_REST_S = 60.0, 1800.0
-"""After a run that could not be: how long no other is tried, doubled each time."""
+"""After a run that could not be: how long no other is tried, doubled each time. Not when another run was at work."""
 TROUBLE = "drain:trouble"  # fact in the books: {failures, until}
 NOT_SELECTED = "drain:not_selected"  # fact: {revision of the mappings, courses: {id: when it was found out}}
 FORGET_S, MOST_COURSES = 3600.0, 2_000
@@ -151,7 +151,7 @@ class _Work:
         elif rows:
             consumed = await consumer(self.world, rows)
             self.drained.consumed(consumed)
-            if consumed.trouble or consumed.done.told:
+            if (consumed.trouble or consumed.done.told) and not consumed.done.overlapped:
                 await _remember_trouble(self.world, well=not consumed.trouble)
             await self.finish(consumed.outcomes)
 
@@ -177,7 +177,8 @@ class _Work:
         """Run the engine once, and remember how it went."""
         result = await sync(self.world, options, self.progress)
         self.drained.ran(result)
-        await _remember_trouble(self.world, well=_ended_well(result))
+        if not result.overlapped:
+            await _remember_trouble(self.world, well=_ended_well(result))
         await _remember_not_selected(self.world, result.passed_over)
         return result
 

@@ -21,6 +21,8 @@ OUTCOMES = {
     "no_mapping": "about what no mapping sends",
     "given_up": "given up after several tries; the next full run reads these courses",
     "feedback": "about cases in which feedback may stand",
+    "not_shown": "given up: CommCare did not show their cases for ten minutes. They were deleted, or the next "
+    "`moodle-commcare feedback send` finds what changed",
     "unused": "of CommCare that nothing here has a use for, or of our own writes",
 }
 """What becomes of a hint, by its code: in words."""

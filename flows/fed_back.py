@@ -83,6 +83,8 @@ class FedBack:
     asked: dict[str, int] = field(default_factory=dict)
     messages: list[str] = field(default_factory=list)
     requests: dict[str, dict[str, int]] = field(default_factory=dict)
+    overlapped: bool = False
+    """Whether another run had the lease, so that nothing was begun."""
 
     @property
     def counts(self) -> dict[str, int]:

@@ -38,9 +38,11 @@ from state.inbox import UNUSED
 
 APPROVED: Final = "feedback:approved"  # fact: {mapping: print of what it sends back}
 LATE_S: Final = 600.0
-"""How long CommCare's search may be behind a hint; afterwards the case counts as it is found."""
+"""How long CommCare's search may be behind a hint; afterwards the case counts as it is found, or as not there."""
 LOOKED_AT: Final = "feedback"
 """Outcome of a hint whose case was looked at."""
+NOT_SHOWN: Final = "not_shown"
+"""Outcome of a hint whose case CommCare has not shown for `LATE_S`."""
 
 
 class Consumed(NamedTuple):
@@ -89,7 +91,8 @@ async def send(world: World, options: Options, progress: Progress = silent) -> F
 async def consume(world: World, rows: Sequence[HintRow]) -> Consumed:
     """Work off hints about cases: those that no text can be in are unused, the others are looked at.
 
-    A hint stays while CommCare's search has not caught up with it, and while Moodle gives no answer.
+    A hint stays while CommCare's search has not caught up with it, and while Moodle gives no answer. One whose case
+    is not shown for `LATE_S` is given up: once it is shown, the listing of `send` has it.
     """
     done = FedBack()
     wanted = await hinted_ids(world, {row.hint.case_id for row in rows})
@@ -104,7 +107,9 @@ async def consume(world: World, rows: Sequence[HintRow]) -> Consumed:
         await work.begin(writing_back(world))
         current = [case for case_id, case in sorted(cases.items()) if case_id not in late.values()]
         await work.publish(await _approved_texts(world, work, current), silent)
-        outcomes[LOOKED_AT] = [row.number for row in hinted if row.number not in late]
+        settled = [row for row in hinted if row.number not in late]
+        outcomes[LOOKED_AT] = [row.number for row in settled if row.hint.case_id in cases]
+        outcomes[NOT_SHOWN] = [row.number for row in settled if row.hint.case_id not in cases]
     failed = done.state in (RunState.FAILED, RunState.POSTPONED)
     trouble = " ".join(done.messages) if failed or done.trouble else ""
     return Consumed({UNUSED: outcomes[UNUSED]} if trouble else outcomes, done, trouble)
@@ -127,9 +132,10 @@ async def _approved_texts(world: World, work: Publishing, cases: Sequence[CaseRe
 
 
 def _is_behind(world: World, row: HintRow, cases: Mapping[str, CaseReply]) -> bool:
-    """Say whether the search shows a case as it was before the change that a hint is about."""
-    modified_at = cases[row.hint.case_id].modified_at if row.hint.case_id in cases else None
-    behind = modified_at is not None and row.hint.occurred_at > modified_at + 1
+    """Say whether the search shows a case as it was before the change that a hint is about, or not yet."""
+    case = cases.get(row.hint.case_id)
+    modified_at = case.modified_at if case is not None else None
+    behind = case is None or (modified_at is not None and row.hint.occurred_at > modified_at + 1)
     return behind and 0 <= world.clock.now() - row.received_at < LATE_S
 
 
@@ -181,6 +187,7 @@ async def _outcome(world: World, done: FedBack) -> AsyncIterator[None]:
     try:
         yield
     except Overlap as error:
+        done.overlapped = True
         done.worse(RunState.POSTPONED, str(error))
     except Maintenance as error:
         done.worse(RunState.POSTPONED, f"{error} Nothing is lost.")

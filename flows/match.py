@@ -34,9 +34,10 @@ from flows.world import Progress, World, silent
 from mappings.engine import CompiledMapping, Context, Draft, HeldBack
 from mappings.engine.matching import MATCHED_SOURCE, MatchRules, match_rules
 from state import CaseRow, Held, Link, MatchRow, RowId, StateError
+from state.people import ERASING
 
 AT_ONCE = 5_000  # listed cases that are looked up in the books with one walk
-LIVING = frozenset({"active", "ended", "withdrawn", "withdrawing", "closing", "left", "closed"})
+LIVING = frozenset({"active", "ended", "withdrawn", "withdrawing", "closing", "left", "closed", ERASING})
 
 
 @dataclass
@@ -278,7 +279,8 @@ class _Matcher:
         return alike or held is not None
 
     def _is_elsewhere(self, held: Held) -> bool:
-        return held.case.user_id in self._elsewhere
+        """Say whether the person of a case was not read and is not gone: a pending erasure hides one as well."""
+        return held.case.user_id in self._elsewhere or held.case.status == ERASING
 
     async def _deleted(self, meeting: Meeting, listed: set[str], before: float) -> set[str]:
         """Return the people whose known case was not listed; when they are many, the search is not believed."""

@@ -83,6 +83,8 @@ class Result:
     """Records held back for another reason than a parent that is still to come, or a person's word."""
     undecided: int = 0
     """People who get no case until somebody has said whether there is one already."""
+    overlapped: bool = False
+    """Whether another run had the lease, so that nothing was begun: that says nothing about the two systems."""
 
     def of(self, case_type: str) -> CaseCounts:
         """Return the counts of a case type."""

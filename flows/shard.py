@@ -32,6 +32,7 @@ from state.rounds import ENDED
 log = logging.getLogger(__name__)
 
 LOOK = 1.0  # seconds between two looks for a round
+PER_TRY, TRIES = 100_000, 100  # requests of one try, and tries of one shard, that have numbers of their own
 
 Rosters = Mapping[int, Roster]
 
@@ -113,6 +114,7 @@ async def do_shard(
     lease = ShardLease(world, f"{round_id} {number} {secrets.token_hex(4)}", shard, under)
     await lease.take()
     run = Run.begin(world, result, lease, handover.due(world), preview=False, progress=progress)
+    run.pusher.numbered_from = numbered_from(number, lease.epoch)
     well = False
     try:
         async with outcome(world, result):
@@ -127,6 +129,15 @@ async def do_shard(
         await lease.release()  # what goes wrong on one machine may go well on that of the opener
     log.info("shard %d of round %s ended %s", number, round_id, result.state)
     return result
+
+
+def numbered_from(number: int, epoch: int) -> int:
+    """Return what the requests of a shard are numbered from: no two of a round have one number.
+
+    Those of who opened it count from 1. `epoch` counts how often the shard's lease was taken: what is begun anew
+    after a crash has other numbers. All of it fits a 32-bit column up to shard 213.
+    """
+    return (number * TRIES + epoch % TRIES) * PER_TRY
 
 
 async def _handover(world: World, round_id: str) -> Handover:

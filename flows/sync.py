@@ -84,7 +84,8 @@ async def sync(
         if not options.preview:
             await lease.take()
     except (Overlap, StateError) as error:
-        result.worse(RunState.POSTPONED if isinstance(error, Overlap) else RunState.FAILED, str(error))
+        result.overlapped = isinstance(error, Overlap)
+        result.worse(RunState.POSTPONED if result.overlapped else RunState.FAILED, str(error))
         return result
     try:
         async with outcome(world, result):

@@ -56,6 +56,8 @@ class Pusher:
         self._owners_of_keys: dict[str, RowId] = {}
         self._failed: BaseException | None = None
         self._batches = 0
+        self.numbered_from = 0
+        """What the numbers of requests begin after: see `numbered_from` of a shard."""
 
     @property
     def batches(self) -> int:
@@ -168,7 +170,7 @@ class Pusher:
         """Send rows as one request; raises RowsRefused when CommCare certainly took none of them."""
         ids = [row.row for row in rows]
         self._batches += 1
-        batch = f"{self._result.run_id}-{self._batches}"
+        batch = f"{self._result.run_id}-{self.numbered_from + self._batches}"
         try:
             replies = await self._announced(rows, batch)
         except InDoubt as doubt:

@@ -22,7 +22,7 @@ from flows.world import World
 from state import Hint, HintRow
 from state.backups import backups
 from state.database import file_of
-from tests.flows.worlds import Lab
+from tests.flows.worlds import Lab, leave_shard
 
 MakeLab = Callable[..., Lab]
 GRADED, ENROLLED, UPDATED = "core.user_graded", "core.user_enrolment_created", "core.user_updated"
@@ -228,6 +228,18 @@ async def test_a_run_at_work_is_left_alone(make_lab: MakeLab) -> None:
     assert (RunState.POSTPONED, 3, 1, []) == (found.state, found.state.exit_code, found.left, found.runs)
     found = await drained(lab, 601)
     assert ({"read": 1}, 0) == (found.outcomes, found.left)
+
+
+async def test_a_shard_at_work_is_no_trouble(make_lab: MakeLab) -> None:
+    """A shard whose opener died keeps runs away as long as it works, and no rest follows: nothing is out of order."""
+    lab, courses, _ = await ready(make_lab, 2)
+    put(lab, hint(GRADED, courses[0]))
+    lab.clock.advance(3600)
+    leave_shard(lab)
+    for later in (1, 300):
+        found = await drained(lab, later)
+        assert (RunState.POSTPONED, 1, None) == (found.state, found.left, lab.store.get(TROUBLE))
+    assert {"read": 1} == (await drained(lab, 300)).outcomes
 
 
 async def test_a_full_run_waits_for_a_drain(make_lab: MakeLab) -> None:

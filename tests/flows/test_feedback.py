@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from adaptors.moodle.assignment_marks import SAVE
+from flows.drain import TROUBLE
 from flows.errors import UsageError
 from flows.fed_back import REASON_OF
 from flows.feedback_reasons import FEEDBACK_REASONS, FEEDBACK_REMEDIES
@@ -16,7 +17,7 @@ from flows.problems import list_problems
 from flows.result import RunState
 from tests.flows.feedback_world import GRADE, WORK, entry, make_class, writing_back
 from tests.flows.marking_world import MarkingWorld
-from tests.flows.worlds import Lab
+from tests.flows.worlds import Lab, leave_shard
 
 MakeLab = Callable[..., Lab]
 
@@ -108,6 +109,32 @@ async def test_a_hint_waits_for_a_search_that_is_behind(make_lab: MakeLab) -> No
     assert ({}, 1, []) == ({k: v for k, v in done.outcomes.items() if v}, done.left, room.saves)
     done = await room.drained(later=250)
     assert ({"feedback": 1}, 0, "<p>New</p>") == (done.outcomes, done.left, (room.held(one) or (0, ""))[1])
+
+
+async def test_a_hint_waits_for_a_case_that_is_not_shown(make_lab: MakeLab) -> None:
+    """A case that the search lacks is not taken for read; ten minutes later the hint is given up, and told as such."""
+    room = await make_class(make_lab)
+    post = room.writes(room.learners[0], coach_feedback="New")
+    room.lab.project.search.remove(room.case(room.learners[0]).case_id)
+    room.post(post, ago=6)
+    done = await room.drained(later=10)
+    assert ({}, 1) == ({k: v for k, v in done.outcomes.items() if v}, done.left)
+    done = await room.drained(later=600)
+    assert ({"not_shown": 1}, 0) == (done.outcomes, done.left)
+    assert any("did not show" in line for line in done.lines())
+
+
+async def test_a_case_that_is_shown_late_is_read(make_lab: MakeLab) -> None:
+    """The hint that waited for its case brings the text."""
+    room = await make_class(make_lab)
+    one = room.learners[0]
+    post = room.writes(one, coach_feedback="New")
+    room.lab.project.search.remove(room.case(one).case_id)
+    room.post(post, ago=6)
+    await room.drained(later=10)
+    room.lab.project.search.store(room.case(one))
+    done = await room.drained(later=250)
+    assert ({"feedback": 1}, "<p>New</p>") == (done.outcomes, (room.held(one) or (0, ""))[1])
 
 
 # --- other people's words -------------------------------------------------------------------------------------
@@ -374,6 +401,17 @@ async def test_another_run_is_at_work(make_lab: MakeLab) -> None:
     room.writes(room.learners[0], coach_feedback="Text")
     room.lab.store.take_lease("another", room.lab.clock.now(), 600.0)
     assert (RunState.POSTPONED, []) == ((await room.sent(later=1)).state, room.saves)
+
+
+async def test_a_shard_at_work_is_no_trouble(make_lab: MakeLab) -> None:
+    """The hint waits until the shard is done, and no rest follows."""
+    room = await make_class(make_lab)
+    room.post(room.writes(room.learners[0], coach_feedback="Well done"))
+    before = room.lab.store.get(TROUBLE)
+    leave_shard(room.lab)
+    done = await room.drained(later=10)
+    assert (RunState.POSTPONED, 1, before) == (done.state, done.left, room.lab.store.get(TROUBLE))
+    assert {"feedback": 1} == (await room.drained(later=600)).outcomes
 
 
 async def test_an_erased_person_gets_none(make_lab: MakeLab) -> None:

@@ -673,6 +673,22 @@ async def test_an_erased_person(make_lab: MakeLab) -> None:
     assert [] == lab.store.matches()
 
 
+async def test_a_case_of_somebody_being_erased(make_lab: MakeLab) -> None:
+    """While an erasure is pending nobody else is offered the case."""
+    site, (amina, _) = site_of("Amina", "Brian")
+    lab = make_lab(site)
+    declare(lab)
+    case = by_hand(lab, "Amina", national_id="ID-0001")
+    await matched(lab)
+    link(lab, amina, case.case_id)
+    await sent(lab)
+    lab.store.begin_erasure(amina, lab.clock.now())
+    assert "erasing" == lab.store.cases("student", 0)[f"test-user-{amina}"].status
+    site.enrol(2, other := site.add_user("Amina", "Otieno", profile={"dni": "ID-0001"}))
+    await matched(lab)
+    assert [(other, case.case_id, "conflict", "national_id", "two_people")] == open_rows(lab)
+
+
 async def test_leaving_and_coming_back(make_lab: MakeLab) -> None:
     """A linked case is marked as left, and as there again, like any other."""
     site, (amina, *_) = site_of("Amina", "Brian", "Chebet", "David")
@@ -690,6 +706,35 @@ async def test_leaving_and_coming_back(make_lab: MakeLab) -> None:
     await lab.sync()
     assert "left" != case.properties["moodle_status"]
     assert 4 == len(lab.project.of_type("student"))
+
+
+CLOSED = "when_left: {set: {moodle_status: left}, close: true}"
+
+
+async def closed_one(make_lab: MakeLab) -> tuple[Lab, int, str]:
+    """Give a lab in which we closed the linked case of somebody who left: the lab, the person and the case's id."""
+    site, (amina, *_) = site_of("Amina", "Brian", "Chebet", "David")
+    lab = make_lab(site)
+    declare(lab)
+    lab.edit("student", "when_left: {set: {moodle_status: left}}", CLOSED)
+    case = by_hand(lab, "Amina", national_id="ID-0001")
+    await matched(lab)
+    link(lab, amina, case.case_id)
+    await lab.sync()
+    site.unenrol(2, amina)
+    for _ in range(2):
+        await lab.sync()
+    assert case.closed
+    site.enrol(2, amina)
+    return lab, amina, case.case_id
+
+
+async def test_a_closed_linked_case_is_followed_by_one_of_our_own(make_lab: MakeLab) -> None:
+    """Who comes back gets a case of our own, which is none that others made: it needs no key of ours."""
+    lab, amina, _ = await closed_one(make_lab)
+    await lab.sync()
+    own = lab.case(f"test-user-{amina}~2")
+    assert (False, None) == (own.closed, own.properties.get("moodle_key"))
 
 
 async def test_many_people_and_cases(make_lab: MakeLab) -> None:

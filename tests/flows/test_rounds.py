@@ -17,10 +17,11 @@ from flows.confirm import confirm, confirm_blanks
 from flows.errors import UsageError
 from flows.result import Result
 from flows.round import share_out, sync_round
-from flows.shard import sync_shard
+from flows.shard import PER_TRY, TRIES, numbered_from, sync_shard
 from flows.steps.asked import LEAVERS
 from flows.steps.blanks import REFUSED_BLANKS
 from flows.sync import Options
+from state.log import origin
 from tests.flows.expected import PARKING, Expected
 from tests.flows.rounds import Shop, books, cases, counted
 from tests.flows.worlds import PROJECT, written
@@ -118,6 +119,19 @@ def test_load_and_changes(shop: Open, shards: int) -> None:
     assert [(number, 1, "completed") for number in range(1, shards + 1)] == [
         (one["number"], one["begun"], one["state"]) for one in first.shards
     ]
+
+
+@pytest.mark.parametrize("deadly", [{}, {2: 9}])
+def test_no_two_requests_have_one_number(shop: Open, deadly: dict[int, int]) -> None:
+    """Run and number name one request, in CommCare's log as in ours, also of a shard that was begun twice."""
+    made = shop("together")
+    made.deadly = deadly
+    run_virtually(made.round(3))
+    told = [form.user_agent.split("batch=")[1] for form in made.lab.project.forms if "batch=" in form.user_agent]
+    assert len(told) > 3
+    assert len(told) == len(set(told))
+    assert {number // (TRIES * PER_TRY) for number in (origin(name).batch for name in told)} >= {0, 1, 2, 3}
+    assert numbered_from(100, 99) + PER_TRY < 2**31
 
 
 def test_each_course_is_read_in_one_shard() -> None:

@@ -186,3 +186,12 @@ def written(result: Result) -> dict[str, int]:
     kinds = ("created", "updated", "marked_left", "held_back", "in_doubt")
     counts = {kind: sum(getattr(found, kind) for found in result.cases.values()) for kind in kinds}
     return {kind: count for kind, count in counts.items() if count}
+
+
+def leave_shard(lab: Lab) -> None:
+    """Leave a shard at work for ten minutes whose opener is dead from the next second on."""
+    store, now = lab.store, lab.clock.now()
+    epoch = store.take_lease("20261129T100000-abc", now - 599.5, 600.0)
+    assert epoch
+    store.open_round("20261129T100000-abc", epoch, {1: [1], 2: [2]}, {})
+    assert store.take_shard("20261129T100000-abc", 2, "someone", now, 600.0).epoch
