@@ -31,7 +31,7 @@ SETTLE_S = 5.0
 TRIES = 5
 """Drains that may begin work on a hint and fail at its course, or die over it, before it is given up."""
 FIRST_REST_S, LONGEST_REST_S = 60.0, 1800.0
-"""After a run that could not be: how long no other is tried, doubled each time. Not when another run was at work."""
+"""After a run that could not be, and none was in its way: how long no other is tried, doubled each time."""
 TROUBLE = "drain:trouble"  # fact in the books: {failures, until}
 NOT_SELECTED = "drain:not_selected"  # fact: {revision of the mappings, courses: {id: when it was found out}}
 FORGET_S, MOST_COURSES = 3600.0, 2_000

@@ -91,8 +91,8 @@ async def send(world: World, options: Options, progress: Progress = silent) -> F
 async def consume(world: World, rows: Sequence[HintRow]) -> Consumed:
     """Work off hints about cases: those that no text can be in are unused, the others are looked at.
 
-    A hint stays while CommCare's search has not caught up with it, and while Moodle gives no answer. One whose case
-    is not shown for `LATE_S` is given up: once it is shown, the listing of `send` has it.
+    A hint stays while CommCare's search has not caught up with it, and while Moodle gives no answer. One
+    whose case is not shown for `LATE_S` is given up: once it is shown, the listing of `send` has it.
     """
     done = FedBack()
     wanted = await hinted_ids(world, {row.hint.case_id for row in rows})

@@ -6,10 +6,11 @@ which it is found again when the books are lost.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from adaptors.commcare.cases import CaseReply
+from adaptors.errors import Refused
 from flows.steps.planned import SITE_SCOPE, Scope, external_id
 from flows.world import World
 from mappings.engine import CompiledMapping, Draft
@@ -41,6 +42,26 @@ class Claims:
 def is_matched(mapping: CompiledMapping) -> bool:
     """Say whether the cases of a mapping can be matched with people."""
     return mapping.source == MATCHED_SOURCE
+
+
+async def newest_of_ours(
+    world: World, key: str, generation: int, taken: Collection[str]
+) -> tuple[CaseReply | None, int]:
+    """Return the case of our own that lives under a key, else the last closed one, from a generation on.
+
+    External ids that are `taken` are passed over. Without a case: None, and the first generation that is free.
+    Raises Refused when two cases have an external id.
+    """
+    ask = world.commcare.case_by_external_id
+    while external_id(key, generation) in taken:
+        generation += 1
+    found = await ask(external_id(key, generation))
+    while found is not None and found.closed:
+        later = await ask(external_id(key, generation + 1))
+        if later is None:
+            break
+        found, generation = later, generation + 1
+    return found, generation
 
 
 async def case_there(world: World, key: str, case: CaseRow) -> CaseReply | None:
@@ -80,13 +101,24 @@ class Links:
             self._claims[mapping.name] = await list_claims(self._world, mapping)
         return self._claims[mapping.name]
 
-    async def found_again(self, scope: Scope, known: Mapping[str, CaseRow]) -> dict[str, CaseRow]:
-        """Return the known cases with those that the books lost, found by our key in them."""
+    async def found_again(
+        self, scope: Scope, known: Mapping[str, CaseRow], run_id: str, *, closes: bool
+    ) -> dict[str, CaseRow]:
+        """Return the known cases with those that the books lost, found by our key in them.
+
+        `closes`: the mapping closes cases, so that a closed one may have been followed by cases of our own.
+        """
         claims, all_of_them, links = await self.claims(scope.mapping), dict(known), list[Link]()
         for key in scope.drafts.keys() - known.keys():
             if reply := claims.by_key.get(key):
                 user = scope.users.get(key, 0)
                 case = CaseRow(key, reply.case_id, reply.owner_id, None, "active", 0, user, linked=True)
+                if closes and reply.closed:
+                    case = await self._after(case, claims.taken)
+                if not case.linked:
+                    await self._adopt(scope, case, run_id)
+                    all_of_them[key] = case
+                    continue
                 found = MatchRow(scope.mapping.name, key, reply.case_id, user, "duplicate", "key")
                 links.append(Link(RowId(scope.mapping.name, SITE_SCOPE, key), found, case))
                 all_of_them[key] = case
@@ -95,6 +127,23 @@ class Links:
             told = [one._replace(found=linked_by(one.found, "rule", now)) for one in links]
             await self._world.books.do(self._world.books.store.link, told)
         return all_of_them
+
+    async def _after(self, linked: CaseRow, taken: Collection[str]) -> CaseRow:
+        """Return the case of our own that followed a linked one which is closed, or that one, to be followed."""
+        try:
+            found, generation = await newest_of_ours(self._world, linked.key, 2, taken)
+        except Refused:  # two cases have that id: CommCare refuses the write to it as well, for this record only
+            found, generation = None, 2
+        if found is None:
+            return replace(linked, status="closed", generation=generation - 1)
+        own = replace(linked, case_id=found.case_id, owner_id=found.owner_id, linked=False)
+        return replace(own, status="closed" if found.closed else "active", generation=generation)
+
+    async def _adopt(self, scope: Scope, case: CaseRow, run_id: str) -> None:
+        """Write down a case of our own that the books lost."""
+        if not self._preview:
+            row, now = RowId(scope.mapping.name, SITE_SCOPE, case.key), self._world.clock.now()
+            await self._world.books.do(self._world.books.store.adopt, row, case, now, run_id)
 
     async def look(self, scope: Scope, known: Mapping[str, CaseRow]) -> None:
         """Look at the linked cases of a scope that are sent whole: what they hold already is not to be lost."""

@@ -12,8 +12,8 @@ from flows.result import Result
 from flows.steps.blanks import BlankGuard
 from flows.steps.compare import AWAY, Comparison, Ready, closes, parks
 from flows.steps.firsts import FirstLook
-from flows.steps.linked import Linked, Links, case_there, is_matched
-from flows.steps.planned import UNDECIDED, WAITS, Planned, Problem, Scope, external_id, scope_number
+from flows.steps.linked import Linked, Links, case_there, is_matched, newest_of_ours
+from flows.steps.planned import UNDECIDED, WAITS, Planned, Problem, Scope, scope_number
 from flows.steps.withdraw import Withdrawals
 from flows.world import World
 from mappings.engine import CompiledMapping, Draft, IndexReference
@@ -49,7 +49,7 @@ class Planner:
         keys = scope.drafts.keys() | scope.excluded.keys()
         known = await books.do(store.cases, name, scope.number, keys)
         if name in self.strangers and is_matched(scope.mapping):
-            known = await self._links.found_again(scope, known)
+            known = await self._links.found_again(scope, known, self._result.run_id, closes=closes(scope.mapping))
         await self._links.look(scope, known)
         self.withdrawals.note(scope, known, has_children=name in self._have_children)
         reading = _Reading(scope, known, await books.do(store.intents), await self._parents(scope))
@@ -121,7 +121,7 @@ class Planner:
                 return case
         reading.renewed.append(row)
         generation = case.generation + 1
-        return replace(case, case_id="", digests=None, status="active", generation=generation)
+        return replace(case, case_id="", digests=None, status="active", generation=generation, linked=False)
 
     async def _kept(
         self, mapping: CompiledMapping, draft: Draft, case: CaseRow | None, linked: Linked | None
@@ -272,15 +272,7 @@ class Planner:
 
         External ids that are `taken` are those of cases which were matched with somebody else since.
         """
-        ask, generation = self._world.commcare.case_by_external_id, 1
-        while external_id(row.key, generation) in taken:
-            generation += 1
-        found = await ask(external_id(row.key, generation))
-        while found is not None and found.closed:
-            later = await ask(external_id(row.key, generation + 1))
-            if later is None:
-                break
-            found, generation = later, generation + 1
+        found, generation = await newest_of_ours(self._world, row.key, 1, taken)
         if found is None and generation == 1:
             return None
         case_id, owner_id = (found.case_id, found.owner_id) if found is not None else ("", "")

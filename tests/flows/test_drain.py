@@ -231,7 +231,7 @@ async def test_a_run_at_work_is_left_alone(make_lab: MakeLab) -> None:
 
 
 async def test_a_shard_at_work_is_no_trouble(make_lab: MakeLab) -> None:
-    """A shard whose opener died keeps runs away as long as it works, and no rest follows: nothing is out of order."""
+    """A shard whose opener died keeps runs away as long as it works, and no rest follows."""
     lab, courses, _ = await ready(make_lab, 2)
     put(lab, hint(GRADED, courses[0]))
     lab.clock.advance(3600)

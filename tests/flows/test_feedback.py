@@ -112,7 +112,7 @@ async def test_a_hint_waits_for_a_search_that_is_behind(make_lab: MakeLab) -> No
 
 
 async def test_a_hint_waits_for_a_case_that_is_not_shown(make_lab: MakeLab) -> None:
-    """A case that the search lacks is not taken for read; ten minutes later the hint is given up, and told as such."""
+    """A case that the search lacks is not taken for read; ten minutes later its hint is given up by name."""
     room = await make_class(make_lab)
     post = room.writes(room.learners[0], coach_feedback="New")
     room.lab.project.search.remove(room.case(room.learners[0]).case_id)

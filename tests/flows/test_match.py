@@ -10,6 +10,9 @@ from adaptors.moodle.fake_site import FakeSite
 from flows.decide import Decision
 from flows.errors import UsageError
 from flows.person import erase
+from flows.steps.linked import Linked, Links
+from mappings.engine import Draft
+from state import CaseRow
 from tests.flows.match_lab import (
     BY_DNI,
     MAIL,
@@ -712,7 +715,7 @@ CLOSED = "when_left: {set: {moodle_status: left}, close: true}"
 
 
 async def closed_one(make_lab: MakeLab) -> tuple[Lab, int, str]:
-    """Give a lab in which we closed the linked case of somebody who left: the lab, the person and the case's id."""
+    """Give a lab in which we closed the linked case of a person who left; also the person and the case's id."""
     site, (amina, *_) = site_of("Amina", "Brian", "Chebet", "David")
     lab = make_lab(site)
     declare(lab)
@@ -729,12 +732,48 @@ async def closed_one(make_lab: MakeLab) -> tuple[Lab, int, str]:
     return lab, amina, case.case_id
 
 
-async def test_a_closed_linked_case_is_followed_by_one_of_our_own(make_lab: MakeLab) -> None:
-    """Who comes back gets a case of our own, which is none that others made: it needs no key of ours."""
+async def test_a_closed_linked_case_is_followed_by_one_of_our_own(
+    make_lab: MakeLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who comes back gets a case of our own; it is planned as such, not as a linked one without an id."""
     lab, amina, _ = await closed_one(make_lab)
+    seen, real = list[CaseRow | None](), Links.of
+
+    def watched(links: Links, draft: Draft, case: CaseRow | None) -> Linked | None:
+        seen.append(case)
+        return real(links, draft, case)
+
+    monkeypatch.setattr(Links, "of", watched)
     await lab.sync()
     own = lab.case(f"test-user-{amina}~2")
     assert (False, None) == (own.closed, own.properties.get("moodle_key"))
+    assert [(False, 2)] == [(case.linked, case.generation) for case in seen if case and not case.case_id]
+
+
+async def test_lost_books_find_the_case_after_a_closed_linked_one(make_lab: MakeLab) -> None:
+    """The case of our own that lives is taken up again, not the closed one that others made."""
+    lab, amina, closed = await closed_one(make_lab)
+    await lab.sync()
+    lab.lose_books()
+    lab.edit("student", "source: users", "source: users\nexisting_cases: ignore")
+    lab.site.update_user(amina, city="Gem")
+    await sent(lab)
+    row, own = lab.store.cases("student", 0)[f"test-user-{amina}"], lab.case(f"test-user-{amina}~2")
+    assert (own.case_id, 2, False, "active") == (row.case_id, row.generation, row.linked, row.status)
+    assert ("Gem", False) == (own.properties["city"], own.closed)
+    assert "Gem" != lab.project.cases[closed].properties.get("city")
+    assert 5 == len(lab.project.of_type("student"))
+
+
+async def test_lost_books_go_on_after_a_closed_linked_case(make_lab: MakeLab) -> None:
+    """Where none followed yet, the next generation does: nobody can open the closed case again."""
+    lab, amina, closed = await closed_one(make_lab)
+    lab.lose_books()
+    lab.edit("student", "source: users", "source: users\nexisting_cases: ignore")
+    await sent(lab)
+    row, own = lab.store.cases("student", 0)[f"test-user-{amina}"], lab.case(f"test-user-{amina}~2")
+    assert (own.case_id, 2, False) == (row.case_id, row.generation, row.linked)
+    assert (True, False) == (lab.project.cases[closed].closed, own.closed)
 
 
 async def test_many_people_and_cases(make_lab: MakeLab) -> None:
