@@ -471,7 +471,7 @@ def test_nothing_of_a_round_stays(shop: Open) -> None:
 
 # --- chance -----------------------------------------------------------------------------------------------
 
-SEEDS = int(os.environ.get("ROUND_WALKS", "12"))  # a few hundred find what there is to find
+SEEDS = int(os.environ.get("ROUND_WALKS", "6"))  # a few hundred find what there is to find
 
 
 def test_chance(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
