@@ -196,7 +196,7 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.orchestration", description=__doc__)
     add = parser.add_argument
     add("--courses", type=int, nargs="+", default=[10, 100], help="sizes to measure (10 100)")
-    add("--people", type=int, default=20, help="people in each course (20)")
+    add("--people", type=int, default=100, help="people in each course (100)")
     add("--grades", type=int, default=10, help="grades of each person in each course (10)")
     add("--repeat", type=int, default=3, help="runs of each, of which the median counts (3)")
     add("--slow", action="store_true", help="let Moodle take its time, as a small PHP site does")
