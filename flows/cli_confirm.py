@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flows.endings import plain_endings, say
 from flows.options import ENV_FILE, Count, EnvFile, read_settings
+
+if TYPE_CHECKING:
+    from state import Store
 
 
 def confirm_leavers(
@@ -19,14 +23,8 @@ def confirm_leavers(
 ) -> None:
     """Confirm that people who are missing are really gone; the next run marks them."""
     from flows.confirm import confirm
-    from flows.errors import UsageError
-    from flows.open import open_store
 
-    with plain_endings():
-        if every == (course is not None):
-            raise UsageError("Name the course, or give --all for every course that waits.")
-        with open_store(read_settings(env_file)) as store:
-            say(confirm(store, course, count))
+    _of_courses(confirm, course, count, every, env_file)
 
 
 def confirm_withdrawn(
@@ -36,7 +34,15 @@ def confirm_withdrawn(
     env_file: EnvFile = ENV_FILE,
 ) -> None:
     """Confirm that the mappings rightly keep out people with a case; the next run empties what is personal."""
-    from flows.confirm import confirm_withdrawn as confirm
+    from flows.confirm import confirm_withdrawn
+
+    _of_courses(confirm_withdrawn, course, count, every, env_file)
+
+
+def _of_courses(
+    confirm: Callable[[Store, int | None, int], str], course: int | None, count: int, every: bool, env_file: Path
+) -> None:
+    """Write down what a person says about one course, or about every course that waits."""
     from flows.errors import UsageError
     from flows.open import open_store
 
