@@ -29,6 +29,12 @@ COLUMNS = tuple(
         "linked",
     )
 )
+_SCOPE = and_(case_row.c.mapping == bindparam("mapping"), case_row.c.scope == bindparam("scope"))
+# Made once: making a statement takes longer than running it.
+READ_SCOPE = select(*COLUMNS).where(_SCOPE)
+READ_KEYS = READ_SCOPE.where(case_row.c.key.in_(bindparam("keys", expanding=True)))
+NOTED = ("key", "status", "missing_count", "missing_run", "user_id")
+READ_NOTED = select(*(case_row.c[name] for name in NOTED)).where(_SCOPE).execution_options(yield_per=CHUNK)
 
 
 class Cases(Log):
@@ -73,12 +79,10 @@ class Cases(Log):
         Replaced rows that were not seen are returned too, uncounted; one that was seen is active again.
         """
         present = seen if isinstance(seen, Set) else frozenset(seen)
-        columns = ("key", "status", "missing_count", "missing_run", "user_id")
-        query = select(*(case_row.c[column] for column in columns))
-        query = query.where(_in_scope(mapping, scope)).execution_options(yield_per=CHUNK)
+        at = {"mapping": mapping, "scope": scope}
         back, gone, news, again = list[str](), list[str](), list[str](), list[str]()
         with self._database.writing() as connection:
-            for key, status, missing_count, missing_run, user_id in connection.execute(query):
+            for key, status, missing_count, missing_run, user_id in connection.execute(READ_NOTED, at):
                 if status == "replaced":
                     (again if key in present else gone).append(key)
                 elif key in present or (user_id and user_id in protected):
@@ -173,12 +177,12 @@ class Cases(Log):
         self, connection: Connection, mapping: str, scope: int, keys: Collection[str] | None
     ) -> dict[str, CaseRow]:
         """Read cases inside a transaction."""
-        query = select(*COLUMNS).where(_in_scope(mapping, scope))
+        at = {"mapping": mapping, "scope": scope}
         if keys is None:
-            return {row.key: self._case(connection, row) for row in connection.execute(query)}
+            return {row.key: self._case(connection, row) for row in connection.execute(READ_SCOPE, at)}
         found = {}
         for chunk in _chunks(sorted(set(keys))):
-            for row in connection.execute(query.where(case_row.c.key.in_(chunk))).all():
+            for row in connection.execute(READ_KEYS, {**at, "keys": chunk}).all():
                 found[row.key] = self._case(connection, row)
         return found
 

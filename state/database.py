@@ -248,5 +248,9 @@ def _set_up(connection: sqlite3.Connection, _record: object) -> None:
 
 def _begin(connection: Connection) -> None:
     """Open a transaction, with the lock if it is going to write."""
+    raw = cast(sqlite3.Connection, connection.connection.driver_connection)
     writes = connection.get_execution_options().get("state_writes", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    try:
+        raw.execute("BEGIN IMMEDIATE" if writes else "BEGIN")  # past SQLAlchemy, which takes longer than SQLite
+    except sqlite3.Error as error:
+        raise exc.OperationalError("BEGIN", {}, error) from None

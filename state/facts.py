@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from state.books import Books
 from state.errors import StateError
 from state.tables import meta
 
 TARGET = {"@moodle_url": "MOODLE_URL", "@commcare_url": "COMMCARE_URL", "@domain": "COMMCARE_DOMAIN"}
+GET = select(meta.c.value).where(meta.c.name == bindparam("name"))  # made once: asked for many times a run
 
 
 class Facts(Books):
@@ -19,7 +20,7 @@ class Facts(Books):
     def get(self, name: str) -> str | None:
         """Return a fact, None when it was never put."""
         with self._database.reading() as connection:
-            return connection.scalar(select(meta.c.value).where(meta.c.name == name))
+            return connection.scalar(GET, {"name": name})
 
     def put(self, name: str, value: str) -> None:
         """Remember a fact."""

@@ -29,6 +29,7 @@ class _Sent(NamedTuple):
 
 
 NEVER = _Sent(0, "", "")
+INTENTS = select(intent).order_by(intent.c.mapping, intent.c.scope, intent.c.key)
 
 
 class Outcomes(Cases):
@@ -140,9 +141,8 @@ class Outcomes(Cases):
 
     def intents(self) -> dict[RowId, IntentRow]:
         """Return the rows that were sent and not answered yet."""
-        query = select(intent).order_by(intent.c.mapping, intent.c.scope, intent.c.key)
         with self._database.reading() as connection:
-            rows = connection.execute(query).all()
+            rows = connection.execute(INTENTS).all()
         found = (
             IntentRow(RowId(row.mapping, row.scope, row.key), row.batch, row.op, row.last_sent_at, row.attempts)
             for row in rows

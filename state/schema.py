@@ -9,6 +9,7 @@ from sqlalchemy import Connection, inspect, text
 
 from state.database import Database
 from state.errors import StateError
+from state.tables import metadata
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -30,7 +31,10 @@ def prepare(database: Database) -> None:
         if found == HEAD:
             return
         _refuse(connection, found, database.place)
-        _upgrade(connection)
+        if found is None:
+            _create(connection)
+        else:
+            _upgrade(connection)
 
 
 def revision(connection: Connection) -> str | None:
@@ -58,6 +62,13 @@ def known() -> list[str]:
     from alembic.script import ScriptDirectory  # 0.1 s, only needed when there is something to migrate
 
     return [script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()]
+
+
+def _create(connection: Connection) -> None:
+    """Make the tables of a new database as they are now; what all revisions one after the other would make."""
+    metadata.create_all(connection)
+    connection.execute(text(f"CREATE TABLE {VERSION_TABLE} (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"))
+    connection.execute(text(f"INSERT INTO {VERSION_TABLE} VALUES ('{HEAD}')"))  # noqa: S608
 
 
 def _upgrade(connection: Connection) -> None:

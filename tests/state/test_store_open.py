@@ -6,14 +6,16 @@ import sqlite3
 import stat
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import exc
+from sqlalchemy import exc, inspect, text
 
 from state import Ack, Intent, RowId, StateError, Store
-from state.schema import HEAD, VERSION_TABLE, known
+from state.database import Database
+from state.schema import HEAD, VERSION_TABLE, _upgrade, known
 from state.tables import metadata
 
 KEY = b"k" * 32
@@ -22,6 +24,28 @@ KEY = b"k" * 32
 def mode(path: Path) -> int:
     """Return the rights of a file or folder."""
     return stat.S_IMODE(path.stat().st_mode)
+
+
+def described(database: Database) -> dict[str, Any]:
+    """Return what a database's tables are made of: columns, keys, indexes, and which have no row ids."""
+    with database.reading() as connection:
+        look = inspect(connection)
+        kept = "SELECT name FROM sqlite_master WHERE sql LIKE '%WITHOUT ROWID%'"
+        return {
+            "revision": connection.scalar(text(f"SELECT version_num FROM {VERSION_TABLE}")),  # noqa: S608
+            "without row ids": set() if database.is_postgresql else set(connection.scalars(text(kept))),
+        } | {
+            table: (
+                {
+                    row["name"]: (str(row["type"]), row["nullable"], row["default"])
+                    for row in look.get_columns(table)
+                },
+                look.get_pk_constraint(table)["constrained_columns"],
+                {row["name"]: (row["column_names"], row["unique"]) for row in look.get_indexes(table)},
+                {row["name"]: row["column_names"] for row in look.get_unique_constraints(table)},
+            )
+            for table in look.get_table_names()
+        }
 
 
 def fill(url: str) -> None:
@@ -93,12 +117,18 @@ def test_an_opened_file_is_opened_again(anywhere: str) -> None:
 
 def test_the_migrations_make_the_tables_the_code_uses(store: Store) -> None:
     """The revisions and tables.py say the same, and the newest revision is the one the code expects."""
+    made = described(store._database)
+    with store._database.writing() as connection:
+        metadata.drop_all(connection)
+        connection.execute(text(f"DROP TABLE {VERSION_TABLE}"))
+        _upgrade(connection)
     with store._database.reading() as connection:
         context = MigrationContext.configure(
             connection, opts={"version_table": VERSION_TABLE, "compare_type": True}
         )
         difference = compare_metadata(context, metadata)
     assert ([], HEAD) == (difference, known()[0])
+    assert made == described(store._database)
 
 
 def test_wide_tables_have_no_second_copy_of_their_key(url: str) -> None:
