@@ -44,7 +44,12 @@ def test_a_broken_rule_falls(name: str, monkeypatch: pytest.MonkeyPatch) -> None
     owner, attribute, broken, first = MUTANTS[name]
     monkeypatch.setattr(owner, attribute, broken)
     with pytest.raises(BaseException, match=r"\w") as fallen:
-        for number in (first, *SEEDS):
-            machine = seed(number)(type("Seeded", (Machine,), {}))
-            run_examples(machine, NOTICED, derandomize=False, shrink=False)
+        _live(first, *SEEDS)
     assert isinstance(fallen.value, AssertionError | BaseExceptionGroup)
+
+
+def _live(*seeds: int) -> None:
+    """Run the examples of seeds, one seed after the other."""
+    for number in seeds:
+        machine = seed(number)(type("Seeded", (Machine,), {}))
+        run_examples(machine, NOTICED, derandomize=False, shrink=False)
