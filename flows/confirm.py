@@ -17,6 +17,7 @@ from flows.needs import (
     OTHER_KEYS,
     REFUSED_BLANKS,
     STAY_BESIDE,
+    not_counted,
 )
 from flows.steps.asked import LEAVERS, WITHDRAWN, Asked
 from flows.steps.terms import NEW, SAME
@@ -101,10 +102,11 @@ def confirm_first_run(store: Store, mapping: str, count: int) -> str:
     asked = _asked(store, FIRST_RUNS, mapping, "creates", count)
     given = json.loads(store.get(APPROVED) or "{}")
     store.put(APPROVED, json.dumps(given | asked, sort_keys=True))
-    return (
+    approved = (
         f"Approved: {numbered(count, 'new case')} of {listed(sorted(asked))}. The next run makes them, unless the "
         "plan has grown by then or a mapping was edited."
     )
+    return " ".join([approved, *not_counted(asked)])
 
 
 def confirm_rekey(store: Store, mapping: str, count: int) -> str:

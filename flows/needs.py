@@ -16,7 +16,7 @@ from state import Store
 Kind = Literal["first-run", "existing-cases", "leavers", "withdrawn", "blanks", "new-term", "rekey"]
 
 # Facts in the books: what runs ask,
-FIRST_RUNS = "first_runs_asked"  # mapping -> {"case_type": word, "creates": cases, "print": what was planned}
+FIRST_RUNS = "first_runs_asked"  # mapping -> {"case_type": word, "creates": cases, "print": text, "unread": those}
 EXISTING = "existing_cases_asked"  # mapping -> {"case_type": word, "cases": of which the books do not know}
 OTHER_KEYS = "other_keys_asked"  # mapping -> {"cases": under the old keys, "then": word, "keys": the new ones}
 REFUSED_LEAVERS = "refused_leavers"  # course (0: the site) -> people
@@ -123,12 +123,24 @@ def first_run(asked: Mapping[str, Mapping[str, Any]]) -> Need:
     alone = names[0] if len(names) == 1 else ""
     return Need(
         "first-run",
-        f"First run of {listed(names)}: it would make {made}, and nothing was sent.",
+        " ".join(
+            [f"First run of {listed(names)}: it would make {made}, and nothing was sent.", *not_counted(asked)]
+        ),
         f"moodle-commcare sync --mapping {alone} --yes" if alone else "moodle-commcare sync --yes",
         mapping=alone,
         count=count,
         if_so="Approve the plan",
     )
+
+
+def not_counted(asked: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return the sentence that a plan was made without what could not be read, none when all of it was."""
+    unread = [one.get("unread", {}) for one in asked.values()]
+    courses, people = (max((one.get(what, 0) for one in unread), default=0) for what in ("courses", "people"))
+    parts = [numbered(courses, "course")] if courses else []
+    parts += [numbered(people, "person", "people")] if people else []
+    their = "its" if (courses, people) == (1, 0) else "their"
+    return [f"{' and '.join(parts)} could not be read: {their} cases are not in that count."] if parts else []
 
 
 def existing_cases(mapping: str, case_type: str, cases: int, advice: str = "") -> Need:

@@ -14,7 +14,7 @@ from flows.endings import command
 from flows.reasons import reason_words
 from flows.result import CaseCounts, Result, RunState
 from flows.show_problems import laid_out, problem_lines
-from flows.words import numbered
+from flows.words import courses_named, numbered
 
 if TYPE_CHECKING:
     from flows.check_live import LiveReport
@@ -165,6 +165,13 @@ def plan_lines(plan: Mapping[str, Any]) -> Iterator[str]:
     for case_type, count in plan["creates"].items():
         cases = numbered(count, f"'{case_type}' case")
         yield f"create {cases}"
+    courses, people = plan["not_read"]["courses"], plan["not_read"]["people"]
+    if courses:
+        its = "its" if len(courses) == 1 else "their"
+        yield f"leave out {courses_named(courses)}, which could not be read: {its} cases are not in these counts"
+    if people:
+        whom = numbered(people, "person", "people")
+        yield f"leave out {whom} whom Moodle did not show: the cases are not in these counts"
     for reason, count in plan["held_back"].items():
         yield f"leave {count} incomplete or unsent: {reason_words(reason)}"
     for case_type, count in plan["existing_cases"].items():

@@ -64,18 +64,20 @@ async def planned_before(world: World, mapping: CompiledMapping) -> bool:
     return bool(asked.get("print") == print_of(mapping))
 
 
-async def ask(world: World, creates: Mapping[str, int], mappings: Sequence[CompiledMapping]) -> dict[str, Any]:
+async def ask(world: World, plan: Mapping[str, Any], mappings: Sequence[CompiledMapping]) -> dict[str, Any]:
     """Write down the plans of first runs that a person has to approve, and return all that wait.
 
-    What was approved before and is asked about again counts as not approved.
+    What was approved before and is asked about again counts as not approved. `plan` is that of a look: its counts
+    are without what it could not read, and the question says so.
     """
+    unread = {"courses": len(plan["not_read"]["courses"]), "people": plan["not_read"]["people"]}
     asked = await fact(world, FIRST_RUNS)
     for mapping in mappings:
         asked[mapping.name] = {
             "case_type": mapping.case_type,
-            "creates": creates.get(mapping.name, 0),
+            "creates": plan["new_cases"].get(mapping.name, 0),
             "print": print_of(mapping),
-        }
+        } | ({"unread": unread} if any(unread.values()) else {})
     await put(world, FIRST_RUNS, asked)
     names = {mapping.name for mapping in mappings}
     given = await fact(world, APPROVED)

@@ -24,7 +24,8 @@ async def ask_before_first_runs(run: Run, look: Look, *, some_courses: bool) -> 
     """Leave out the mappings whose first run no person has approved.
 
     Raises Waiting with their plan when none is left. What was approved is looked at again and goes on as long as
-    the plan has not grown; the plan of `some_courses` is shown, and cannot be approved for later.
+    the plan has not grown; the plan of `some_courses` is shown, and cannot be approved for later. Courses that
+    could not be looked at are left for the next run: their cases are in no number that was compared.
     """
     new = {*await unwritten(run.world, run.mappings)}
     waiting = [mapping for mapping in run.mappings if mapping.name in new]
@@ -44,12 +45,13 @@ async def ask_before_first_runs(run: Run, look: Look, *, some_courses: bool) -> 
     grown = _grown(run.world, creates, agreed)
     left = [m for m in waiting if m.name not in agreed or m.name in grown or m.name in stops]
     run.mappings = [mapping for mapping in run.mappings if mapping not in left]
+    run.unseen = frozenset(seen.plan["not_read"]["courses"]) if len(left) < len(waiting) else frozenset()
     if not left:
         return
     unseen = [
         m for m in left if m.name not in agreed or m.name in grown
     ]  # the others only wait for existing cases
-    asked = await ask(run.world, creates, unseen) if unseen and not some_courses else {}
+    asked = await ask(run.world, seen.plan, unseen) if unseen and not some_courses else {}
     approve = first_run(asked).message if asked else _OF_SOME
     message = " ".join([*stops.values(), *grown.values(), *([approve] if unseen else [])])
     if not run.mappings:

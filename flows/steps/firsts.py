@@ -21,6 +21,8 @@ class FirstLook:
     """Mapping and property of a telephone number -> cases that would have none."""
     kept_out: Counter[str] = field(default_factory=Counter)
     """Mapping -> people whom it keeps out for what they are themselves (a consent), whatever their roles."""
+    left_alone: set[int] = field(default_factory=set)
+    """People of whom not all was read that a record is made of: it was not planned."""
 
     def see(self, scope: Scope) -> None:
         """Take in the records of a scope that was just planned."""

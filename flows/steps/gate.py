@@ -230,6 +230,7 @@ async def first_run_plan(run: Run) -> None:
     run.result.plan = {
         "creates": {case_type: counts.created for case_type, counts in run.result.cases.items()},
         "new_cases": dict(run.planner.look.creates) if run.planner.look else {},
+        "not_read": _not_read(run),
         "existing_cases": existing,
         "held_back": dict(run.result.reasons),
         **(run.planner.look.as_json() if run.planner.look else {}),
@@ -237,3 +238,10 @@ async def first_run_plan(run: Run) -> None:
         "stops": [stop for mapping in run.mappings if (stop := await in_the_way(run.world, mapping))],
         "expected_minutes": ceil(requests * SECONDS_A_WRITE / 60),
     }
+
+
+def _not_read(run: Run) -> dict[str, Any]:
+    """Return what a plan could not look at, so that its cases are in none of its counts: courses, and people."""
+    courses = sorted(number for number, course in run.result.courses.items() if course.state == "failed")
+    people = run.reader.lost_profiles | (run.planner.look.left_alone if run.planner.look else set())
+    return {"courses": courses, "people": len(people)}

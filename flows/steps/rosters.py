@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from flows.run import Run
 
 COURSES_AT_ONCE = 2
+UNSEEN = "It could not be read for the plan of a first run, so it is left for the next run."
 OF_PEOPLE = ("users", "engagement")
 """Sources of which a record is made of all courses of a person."""
 # Codes that concern the account, not one course: reading on would fail for each course in turn.
@@ -59,10 +60,13 @@ async def read_rosters(run: Run, courses: list[Course]) -> None:
         nonlocal done
         await run.lease.hold()
         started = run.world.clock.monotonic()
-        try:
-            run.rosters[course.id] = await run.reader.roster(course.id)
-        except AdaptorError as error:
-            await failed(run, course.id, error, run.world.clock.monotonic() - started)
+        if course.id in run.unseen:
+            await _note_failure(run, course.id, UNSEEN, 0.0)
+        else:
+            try:
+                run.rosters[course.id] = await run.reader.roster(course.id)
+            except AdaptorError as error:
+                await failed(run, course.id, error, run.world.clock.monotonic() - started)
         done += 1
         run.progress("people", done, len(courses))
 
@@ -73,7 +77,11 @@ async def failed(run: Run, course_id: int, error: AdaptorError, seconds: float) 
     """Note a course's failure, or raise again what concerns the whole run."""
     if isinstance(error, Maintenance) or (isinstance(error, AccessDenied) and error.code in ACCOUNT_CODES):
         raise error
-    run.course_failed(course_id, str(error), seconds)
+    await _note_failure(run, course_id, str(error), seconds)
+
+
+async def _note_failure(run: Run, course_id: int, reason: str, seconds: float) -> None:
+    run.course_failed(course_id, reason, seconds)
     if not run.preview:
         await run.world.books.do(run.world.books.store.course_failed, course_id)
 

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
+import pytest
+
+from adaptors.moodle.streams import PROFILES
+from flows.approve import Answer, approve
+from flows.needs import FIRST_RUNS, needs
 from flows.show import show_plan
+from flows.sync import Options, sync
 from tests.flows.test_sync import site_of
-from tests.flows.worlds import PROJECT, Lab
+from tests.flows.worlds import PROJECT, Lab, written
 
 MakeLab = Callable[..., Lab]
 CONSENT = '\n  - {source: profile.consent, is: "yes"}'
@@ -58,3 +65,82 @@ async def test_the_plan_in_words(make_lab: MakeLab, capsys: object) -> None:
     show_plan(await lab.sync(yes=False))
     told = capsys.readouterr().out  # type: ignore[attr-defined]
     assert "leave student.contact_phone_number blank in 1 case: no telephone number that can be used" in told
+
+
+# --- what could not be read ---------------------------------------------------------------------------------
+
+UNREAD = "1 course could not be read: its cases are not in that count."
+
+
+@pytest.fixture
+async def closed(make_lab: MakeLab) -> tuple[Lab, int]:
+    """Give a site that was planned while Moodle did not let the account into one of its two courses."""
+    site, courses, _ = site_of(3, 8)
+    lab = make_lab(site)
+    lab.denied = {courses[1]}
+    await lab.sync(yes=False)
+    return lab, courses[1]
+
+
+async def approved(lab: Lab) -> str:
+    """Approve the plan with the number that it showed, and return what is said to that."""
+    (need,) = await lab.books.do(needs, lab.store)
+    return await lab.books.do(approve, lab.store, Answer("first-run", count=need.count))
+
+
+async def test_a_course_that_cannot_be_read_is_told(make_lab: MakeLab, capsys: pytest.CaptureFixture[str]) -> None:
+    """The plan, the question and the word to its answer say that its cases are not counted."""
+    site, courses, _ = site_of(3, 8)
+    lab = make_lab(site)
+    lab.denied = {courses[1]}
+    result = await lab.sync(yes=False)
+    assert {"courses": [courses[1]], "people": 0} == result.plan["not_read"]
+    assert {"student": 3, "enrolment": 3} == result.plan["new_cases"]
+    show_plan(result)
+    told = capsys.readouterr().out
+    assert f"leave out course {courses[1]}, which could not be read: its cases are not in these counts" in told
+    (need,) = await lab.books.do(needs, lab.store)
+    assert need.sentence.endswith(f"and nothing was sent. {UNREAD}")
+    assert UNREAD in result.messages[0]
+    assert (await approved(lab)).endswith(UNREAD)
+
+
+async def test_people_who_are_not_shown_are_told(make_lab: MakeLab, capsys: pytest.CaptureFixture[str]) -> None:
+    """A person whose profile Moodle does not give has no case in the plan either."""
+    lab = make_lab(site_of(3)[0])
+    lab.moodle.fail_next(PROFILES, "500_empty", times=5)
+    result = await lab.sync(yes=False)
+    assert {"courses": [], "people": 3} == result.plan["not_read"]
+    show_plan(result)
+    assert "leave out 3 people whom Moodle did not show: the cases are not in these" in capsys.readouterr().out
+    (need,) = await lab.books.do(needs, lab.store)
+    assert need.sentence.endswith("3 people could not be read: their cases are not in that count.")
+
+
+async def test_once_it_can_be_read_the_number_is_asked_again(closed: tuple[Lab, int]) -> None:
+    """What was approved is the number without that course: with it, nothing is made until a person has seen it."""
+    lab, _ = closed
+    await approved(lab)
+    lab.denied = set()
+    result = await lab.sync(yes=False)
+    assert ("waiting", []) == (result.state, lab.project.forms)
+    assert "student was approved with 3 new cases, and it would be 11 by now." in result.messages[0]
+    (need,) = await lab.books.do(needs, lab.store)
+    assert (22, True) == (need.count, need.sentence.endswith("nothing was sent."))
+    assert "courses" not in json.dumps(json.loads(lab.store.get(FIRST_RUNS) or "{}"))
+
+
+async def test_not_more_is_made_than_was_approved(closed: tuple[Lab, int]) -> None:
+    """A course that opens between the second look and the run waits for the next run; the others go on."""
+    lab, course = closed
+    await approved(lab)
+
+    def open_after_the_look(stage: str, done: int, total: int) -> None:
+        if stage == "people" and done == total:
+            lab.denied = set()
+
+    lab.clock.advance(3600.0)
+    result = await sync(lab.world(), Options(), open_after_the_look)
+    assert (set(), {"created": 6}) == (lab.denied, written(result))
+    assert "failed" == result.courses[course].state
+    assert {"created": 16} == written(await lab.sync(yes=False))
