@@ -23,6 +23,7 @@ from flows.matched import MappingMatch, Matched
 from flows.recognise import Recogniser, Verdict
 from flows.result import Result, RunState
 from flows.run import choose_mappings
+from flows.steps.compare import closes
 from flows.steps.due import READS
 from flows.steps.gate import MATCHED, own_cases
 from flows.steps.lease import Lease
@@ -299,18 +300,13 @@ class _Matcher:
     def _link(self, mapping: CompiledMapping, verdict: Verdict, now: float) -> Link:
         """Return the link that a rule makes; a case of our own goes on under its external id."""
         person, hit = verdict.person, verdict.hits[0]
-        status = "closed" if hit.closed and hit.own and _closes(mapping) else "active"
+        status = "closed" if hit.closed and closes(mapping) else "active"
         generation = hit.generation if hit.own else 1
         case = CaseRow(
             person.key, hit.case_id, hit.owner_id, None, status, 0, person.user_id, generation, linked=not hit.own
         )
         (row,) = _rows(mapping, verdict, now)
         return Link(RowId(mapping.name, SITE_SCOPE, person.key), linked_by(row, "rule", now), case)
-
-
-def _closes(mapping: CompiledMapping) -> bool:
-    departures = (mapping.when_left, mapping.when_excluded, mapping.when_course_ends)
-    return any(departure is not None and departure.close for departure in departures)
 
 
 def _rows(mapping: CompiledMapping, verdict: Verdict, now: float) -> Iterator[MatchRow]:

@@ -268,7 +268,7 @@ class Planner:
         return replace(known, case_id=found.case_id, owner_id=found.owner_id, digests=None)
 
     async def _stranger(self, row: RowId, user_id: int, taken: Collection[str]) -> CaseRow | None:
-        """Return the case that CommCare has under a key; after a closed one the next generation.
+        """Return the case that CommCare has under a key; the last one as closed where the mapping closes cases.
 
         External ids that are `taken` are those of cases which were matched with somebody else since.
         """
@@ -276,7 +276,9 @@ class Planner:
         if found is None and generation == 1:
             return None
         case_id, owner_id = (found.case_id, found.owner_id) if found is not None else ("", "")
-        case = CaseRow(row.key, case_id, owner_id, None, "active", 0, user_id, generation)
+        is_over = found is not None and found.closed and closes(self._mappings[row.mapping])
+        status = "closed" if is_over else "active"  # of another mapping a person closed it: it takes updates
+        case = CaseRow(row.key, case_id, owner_id, None, status, 0, user_id, generation)
         if not self._result.preview:
             adopt, now = self._world.books.store.adopt, self._world.clock.now()
             await self._world.books.do(adopt, row, case, now, self._result.run_id)

@@ -373,6 +373,52 @@ async def test_a_third_case(make_lab: MakeLab) -> None:
     )
 
 
+@pytest.mark.parametrize("times", [1, 2])
+async def test_lost_books_know_a_closed_case_as_closed(make_lab: MakeLab, times: int) -> None:
+    """Who comes back after the books were lost gets the next case, as if they had not been lost."""
+    lab, learner = await closing(make_lab)
+    await lab.sync()
+    if times == 2:
+        lab.site.enrol(2, learner)
+        await lab.sync()
+        lab.site.unenrol(2, learner)
+        for _ in range(2):
+            await lab.sync()
+    before = {case.case_id for case in lab.project.cases.values() if case.closed}
+    lab.lose_books()
+    for name in ("student", "enrolment"):
+        lab.edit(name, f"case_type: {name}", f"case_type: {name}\nexisting_cases: ignore")
+    lab.site.enrol(2, learner)
+    for _ in range(3):
+        await lab.sync()
+    new, child = lab.case(f"test-user-{learner}~{times + 1}"), lab.case(f"test-enrol-2-{learner}~{times + 1}")
+    assert (False, "active", new.case_id) == (
+        new.closed,
+        new.properties["moodle_status"],
+        child.indices["student"]["case_id"],
+    )
+    assert before == {case.case_id for case in lab.project.cases.values() if case.closed}
+    assert (2 * times, 16 + 2 * times) == (len(before), len(lab.project.cases))
+    row = lab.store.cases("student", 0)[f"test-user-{learner}"]
+    assert (new.case_id, times + 1, "active") == (row.case_id, row.generation, row.status)
+
+
+async def test_lost_books_leave_alone_what_a_person_closed(make_lab: MakeLab) -> None:
+    """Where the mapping closes nothing, a person closed the case: it is taken up as it is, and none follows it."""
+    site, _, learners = site_of(3)
+    lab = make_lab(site)
+    await lab.sync()
+    student = lab.case(f"test-user-{learners[0]}")
+    student.closed = True
+    lab.lose_books()
+    for name in ("student", "enrolment"):
+        lab.edit(name, f"case_type: {name}", f"case_type: {name}\nexisting_cases: ignore")
+    for _ in range(2):
+        await lab.sync()
+    row = lab.store.cases("student", 0)[student.external_id]
+    assert (student.case_id, 1, "active", 6) == (row.case_id, row.generation, row.status, len(lab.project.cases))
+
+
 @pytest.mark.parametrize("arrived", [True, False])
 async def test_closing_in_doubt_and_back(make_lab: MakeLab, arrived: bool) -> None:
     """Nobody knows whether a case was closed, and its person is back: CommCare is asked, no case is doubled."""

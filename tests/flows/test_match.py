@@ -776,6 +776,20 @@ async def test_lost_books_go_on_after_a_closed_linked_case(make_lab: MakeLab) ->
     assert (True, False) == (lab.project.cases[closed].closed, own.closed)
 
 
+async def test_a_match_after_lost_books_knows_a_closed_linked_case(make_lab: MakeLab) -> None:
+    """Found by our key in it, it is linked as closed: nothing is written to it, and the next case is our own."""
+    lab, amina, closed = await closed_one(make_lab)
+    lab.lose_books()
+    assert {"linked": 4} == await classes(lab)
+    row = lab.store.cases("student", 0)[f"test-user-{amina}"]
+    assert (closed, "closed", True) == (row.case_id, row.status, row.linked)
+    await sent(lab)
+    row, own = lab.store.cases("student", 0)[f"test-user-{amina}"], lab.case(f"test-user-{amina}~2")
+    assert (own.case_id, 2, False, "active") == (row.case_id, row.generation, row.linked, row.status)
+    assert (True, False) == (lab.project.cases[closed].closed, own.closed)
+    assert {"linked": 4} == await classes(lab)
+
+
 async def test_many_people_and_cases(make_lab: MakeLab) -> None:
     """However many people and cases, CommCare is asked for a count and a page for each 5,000 cases."""
     site = FakeSite()
