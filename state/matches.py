@@ -70,6 +70,12 @@ class Matches(Cases):
             for start in range(0, len(found), CHUNK):
                 connection.execute(insert, [_values(one) for one in found[start : start + CHUNK]])
 
+    def add_matches(self, found: Sequence[MatchRow]) -> None:
+        """Put what was found beside what is open; what was found before, or decided, stays as it is."""
+        insert = self._database.insert(match_row).on_conflict_do_nothing()
+        with self._database.writing() as connection:
+            connection.execute(insert, [_values(one) for one in found])
+
     def open_keys(self, mapping: str) -> frozenset[str]:
         """Return the keys without a case of which a person has to say whose case there is already."""
         query = select(match_row.c.key).distinct()

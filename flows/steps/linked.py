@@ -36,7 +36,17 @@ class Claims:
     """Linked cases as CommCare lists them: whose they are, and external ids that are somebody else's by now."""
 
     by_key: dict[str, CaseReply] = field(default_factory=dict)
+    rivals: dict[str, dict[str, CaseReply]] = field(default_factory=dict)
+    """Keys that stand in several living cases: those, by case id. A person says which of them is meant."""
     taken: set[str] = field(default_factory=set)
+
+    def take(self, key: str, case: CaseReply) -> None:
+        """Take in a case that holds a key; a living one counts before those that are closed."""
+        first = self.by_key.setdefault(key, case)
+        if first.closed and not case.closed:
+            self.by_key[key] = case
+        elif not case.closed and first.case_id != case.case_id:  # a listing may show a case twice
+            self.rivals.setdefault(key, {first.case_id: first})[case.case_id] = case
 
 
 def is_matched(mapping: CompiledMapping) -> bool:
@@ -109,7 +119,8 @@ class Links:
         `closes`: the mapping closes cases, so that a closed one may have been followed by cases of our own.
         """
         claims, all_of_them, links = await self.claims(scope.mapping), dict(known), list[Link]()
-        for key in scope.drafts.keys() - known.keys():
+        contested = await self._contested(scope, claims, scope.drafts.keys() - known.keys())
+        for key in scope.drafts.keys() - known.keys() - contested:
             if reply := claims.by_key.get(key):
                 user = scope.users.get(key, 0)
                 case = CaseRow(key, reply.case_id, reply.owner_id, None, "active", 0, user, linked=True)
@@ -127,6 +138,33 @@ class Links:
             told = [one._replace(found=linked_by(one.found, "rule", now)) for one in links]
             await self._world.books.do(self._world.books.store.link, told)
         return all_of_them
+
+    async def _contested(self, scope: Scope, claims: Claims, keys: Collection[str]) -> set[str]:
+        """Return the keys that several living cases hold, and have them wait for a person, as a match does.
+
+        Cases that somebody rejected for the person count no more; when one is left, it is the one.
+        """
+        mapping, books = scope.mapping, self._world.books
+        found, wanted = list[MatchRow](), claims.rivals.keys() & keys
+        decided = await books.do(books.store.matches, mapping.name, "", "rejected") if wanted else []
+        rejected = {(one.key, one.case_id) for one in decided}
+        for key in sorted(wanted):
+            left = {
+                case_id: case for case_id, case in claims.rivals[key].items() if (key, case_id) not in rejected
+            }
+            claims.by_key.pop(key, None)
+            for case in left.values():
+                claims.by_key[key] = case
+            user = scope.users.get(key, 0)
+            rivals = [MatchRow(mapping.name, key, one, user, "conflict", "key", "keys_disagree") for one in left]
+            found += rivals if len(rivals) > 1 else []
+        contested = {one.key for one in found}
+        if contested:
+            self._open[mapping.name] = await self.undecided(mapping) | contested
+            if not self._preview:
+                now = self._world.clock.now()
+                await books.do(books.store.add_matches, [replace(one, found_at=now) for one in found])
+        return contested
 
     async def _after(self, linked: CaseRow, taken: Collection[str]) -> CaseRow:
         """Return the case of our own that followed a linked one which is closed, or that one, to be followed."""
@@ -190,7 +228,7 @@ async def list_claims(world: World, mapping: CompiledMapping) -> Claims:
     async for case in world.commcare.list_cases(mapping.case_type, fields=[name]):
         key = case.properties.get(name, "")
         if key.startswith(f"{world.project.site}-"):
-            claims.by_key.setdefault(key, case)
+            claims.take(key, case)
             if case.external_id and base_key(case.external_id) != key:
                 claims.taken.add(case.external_id)
     return claims

@@ -776,6 +776,59 @@ async def test_lost_books_go_on_after_a_closed_linked_case(make_lab: MakeLab) ->
     assert (True, False) == (lab.project.cases[closed].closed, own.closed)
 
 
+@pytest.mark.parametrize("decided", ["linked", "rejected"])
+async def test_lost_books_and_two_cases_with_a_key(make_lab: MakeLab, decided: str) -> None:
+    """Two living cases say they are the same person's: nothing is written until somebody says which one is."""
+    site, (amina, _) = site_of("Amina", "Brian")
+    lab = make_lab(site)
+    declare(lab)
+    case = by_hand(lab, "Amina", national_id="ID-0001")
+    await matched(lab)
+    link(lab, amina, case.case_id)
+    await sent(lab)
+    double = by_hand(lab, "Amina", moodle_key=case.properties["moodle_key"], city="Gem")
+    lab.lose_books()
+    lab.edit("student", "source: users", "source: users\nexisting_cases: ignore")
+    before = len(lab.rows_sent())
+    result = await lab.sync()
+    assert ("waiting", 1) == (result.state, result.reasons["match_undecided"])
+    rivals = sorted((case.case_id, double.case_id))
+    assert [(amina, one, "conflict", "key", "keys_disagree") for one in rivals] == open_rows(lab)
+    assert not {case.case_id, double.case_id} & {row.get("case_id") for row in lab.rows_sent(before)}
+    assert 3 == result.requests["commcare"]["list"]  # a count for the type, one more for the gate, and one page
+    assert 1 == (await lab.sync(preview=True)).reasons["match_undecided"]
+    if decided == "linked":
+        link(lab, amina, case.case_id)
+    else:
+        refuse(lab, amina, double.case_id)
+        refuse(lab, amina, case.case_id)
+    site.update_user(amina, city="Bondo")
+    assert "completed" == (await sent(lab)).state
+    assert ({"linked": "Bondo", "rejected": ""}[decided], "Gem") == (
+        case.properties.get("city", ""),
+        double.properties["city"],
+    )
+    assert {"linked": 3, "rejected": 4}[decided] == len(lab.project.of_type("student"))
+
+
+async def test_lost_books_prefer_the_living_case(make_lab: MakeLab) -> None:
+    """Of two cases with a person's key of which one is closed, the other one is meant, in whatever order."""
+    site, (amina, brian) = site_of("Amina", "Brian")
+    lab = make_lab(site)
+    living = []
+    for person, is_open in ((amina, False), (amina, True), (brian, True), (brian, False)):
+        case = by_hand(lab, "Somebody", moodle_key=f"test-user-{person}")
+        lab.clock.advance(60.0)
+        if is_open:
+            living.append(case.case_id)
+        else:
+            lab.project.close_case(case.case_id)
+    lab.edit("student", "source: users", "source: users\nexisting_cases: ignore")
+    await sent(lab)
+    rows = lab.store.cases("student", 0)
+    assert living == [rows[f"test-user-{person}"].case_id for person in (amina, brian)]
+
+
 async def test_a_match_after_lost_books_knows_a_closed_linked_case(make_lab: MakeLab) -> None:
     """Found by our key in it, it is linked as closed: nothing is written to it, and the next case is our own."""
     lab, amina, closed = await closed_one(make_lab)

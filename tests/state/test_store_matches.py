@@ -28,6 +28,17 @@ def test_what_was_found_replaces_what_was_open(store: Store) -> None:
     assert ["s-user-5"] == [row.key for row in store.matches(kind="missing_email")]
 
 
+def test_what_a_run_finds_stands_beside_what_is_open(store: Store) -> None:
+    """It takes nothing away and nothing back: what was open or decided before stays as it was."""
+    rival = MatchRow("student", "s-user-4", "case-2", 4, "conflict", "key", "keys_disagree")
+    store.note_matches("student", [OPEN, rival])
+    store.reject([rival], "person", 7.0)
+    store.add_matches([rival, MatchRow("student", "s-user-4", "case-3", 4, "conflict", "key", "keys_disagree")])
+    expected = [("case-1", ""), ("case-2", "rejected"), ("case-3", "")]
+    assert expected == [(row.case_id, row.decision) for row in store.matches()]
+    assert {"s-user-3", "s-user-4"} == store.open_keys("student")
+
+
 def test_who_waits(store: Store) -> None:
     """Those without a case wait whose cases somebody has to look at; missing addresses make nobody wait."""
     store.note_matches("student", [OPEN, MatchRow("student", "s-user-5", "", 5, "missing_email")])
