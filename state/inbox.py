@@ -15,7 +15,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from state.care import HINTS_KEPT
 from state.database import Database, there
-from state.moved import refuse_if_moved
+from state.moved import stay_here
 from state.people import People
 from state.schema import VERSION_TABLE
 from state.tables import inbox, occasion
@@ -81,7 +81,7 @@ class Inbox(People):
         erased = self.erased()
         kept = [_about_nobody(hint) if hint.user_id and hint.user_id in erased else hint for hint in hints]
         with self._database.writing() as connection:
-            refuse_if_moved(connection, self._database.place)
+            stay_here(connection, self._database.place, inbox)
             taken = max(0, min(len(kept), room - _count(connection, inbox.c.done_at.is_(None))))
             rows = [_row(hint, now) for hint in kept[:taken] if hint.source]
             if rows:

@@ -1,13 +1,15 @@
 """Books that move to another database, SQLite or PostgreSQL: all tables in one go, compared before they count.
 
 The new books become valid in one transaction, after they were read back and are the same. The old ones then say
-where they moved to and are opened no more, so that nobody goes on with both.
+where they moved to and are opened no more, so that nobody goes on with both. What others, a receiver for one,
+write during the copy is copied too; from then until the old books say so nobody writes into them.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,10 +17,12 @@ from sqlalchemy import Connection, Table, delete, exists, func, insert, select, 
 
 from state.database import Database
 from state.errors import StateError
-from state.moved import MOVED_TO, moved_to
+from state.moved import MOVED_TO, keep_out, moved_to
 from state.schema import prepare
 from state.tables import lease, meta, metadata
 
+Sums = dict[str, tuple[int, int]]
+"""Table -> how many rows it has, and a sum over them."""
 AT_ONCE = 1000  # rows that are copied and compared at a time
 TABLES = [table for table in metadata.sorted_tables if table is not lease]  # nobody holds the new books yet
 
@@ -47,12 +51,15 @@ def move(url: str, target: str, hold: Callable[[], None]) -> Moved:
         if _are_one(old, new):
             raise StateError("The books are there already. Name another database.")
         prepare(new)
-        with old.reading() as source, new.writing() as sink:
-            rows = _settle(source, sink, new)
-            hold()
-        with old.writing() as connection:
-            connection.execute(delete(meta).where(meta.c.name == MOVED_TO))
-            connection.execute(insert(meta), {"name": MOVED_TO, "value": new.place})
+        with ExitStack() as closing:  # the new books are valid before the old ones are marked and open to others
+            with new.writing() as sink:
+                with old.reading() as source:
+                    copied = _settle(source, sink, new)
+                hold()
+                closed = closing.enter_context(old.writing())
+                keep_out(closed, *TABLES)
+                rows = _catch_up(closed, sink, copied, new)
+            _mark(closed, new.place)
         return Moved(new.place, rows)
     finally:
         old.close()
@@ -65,8 +72,14 @@ def _are_one(old: Database, new: Database) -> bool:
     return old.file.samefile(new.file)  # opening made it, where it was missing
 
 
-def _settle(source: Connection, sink: Connection, new: Database) -> dict[str, int]:
-    """Copy all tables and compare them; what is there already and the same stays."""
+def _mark(connection: Connection, place: str) -> None:
+    """Write into the old books where they went."""
+    connection.execute(delete(meta).where(meta.c.name == MOVED_TO))
+    connection.execute(insert(meta), {"name": MOVED_TO, "value": place})
+
+
+def _settle(source: Connection, sink: Connection, new: Database) -> Sums:
+    """Copy all tables and compare them; what is there already and the same stays. Returns what was read."""
     wanted = _summed(source)
     if _is_empty(sink) or moved_to(sink):
         for table in reversed([*TABLES, lease]):
@@ -78,9 +91,26 @@ def _settle(source: Connection, sink: Connection, new: Database) -> dict[str, in
         raise StateError(
             f"There are other books in {new.place} already. Name an empty database, or one that these books left."
         )
+    _compare(sink, wanted, new)
+    return wanted
+
+
+def _catch_up(source: Connection, sink: Connection, copied: Sums, new: Database) -> dict[str, int]:
+    """Copy once more the tables into which somebody wrote since; return how many rows each table has."""
+    wanted = _summed(source)
+    for table in TABLES:
+        if wanted[table.name] != copied[table.name]:
+            sink.execute(delete(table))
+            _copy(source, sink, table)
+    if wanted != copied:
+        _count_on(sink, new)
+        _compare(sink, wanted, new)
+    return {name: count for name, (count, _) in wanted.items()}
+
+
+def _compare(sink: Connection, wanted: Sums, new: Database) -> None:
     if _summed(sink) != wanted:
         raise StateError(f"What was copied to {new.place} is not what was read. Nothing has changed; try again.")
-    return {name: count for name, (count, _) in wanted.items()}
 
 
 def _is_empty(connection: Connection) -> bool:
@@ -95,12 +125,12 @@ def _copy(source: Connection, sink: Connection, table: Table) -> None:
 
 def _chunks(connection: Connection, table: Table) -> Iterator[list[Any]]:
     """Yield the rows of a table, some at a time, in the order of nobody."""
-    found = connection.execution_options(yield_per=AT_ONCE).execute(select(table))
+    found = connection.execute(select(table).execution_options(yield_per=AT_ONCE))
     for part in found.partitions(AT_ONCE):
         yield list(part)
 
 
-def _summed(connection: Connection) -> dict[str, tuple[int, int]]:
+def _summed(connection: Connection) -> Sums:
     """Return of each table how many rows it has and a sum over them that does not depend on their order."""
     found = {}
     for table in TABLES:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, select
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, Table, select
 
 from state.database import Database
 from state.errors import StateError
@@ -30,3 +32,20 @@ def refuse_if_moved(connection: Connection, place: str) -> None:
         raise StateError(
             f"The books in {place} moved to {there}, and these are old. Name the new place in STATE_URL."
         )
+
+
+def keep_out(connection: Connection, *tables: Table) -> None:
+    """Let nobody else write into tables until the transaction ends; SQLite has one writer at a time anyway."""
+    _lock(connection, "EXCLUSIVE", tables)
+
+
+def stay_here(connection: Connection, place: str, table: Table) -> None:
+    """Raise StateError as above; else the books cannot move away before the transaction, a write, has ended."""
+    _lock(connection, "ROW EXCLUSIVE", [table])
+    refuse_if_moved(connection, place)
+
+
+def _lock(connection: Connection, mode: str, tables: Sequence[Table]) -> None:
+    if connection.dialect.name == "postgresql":
+        names = ", ".join(map(connection.dialect.identifier_preparer.format_table, tables))
+        connection.exec_driver_sql(f"LOCK TABLE {names} IN {mode} MODE")

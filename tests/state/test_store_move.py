@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import Column, func, insert, select
-from sqlalchemy.engine import make_url
 
-from state import Ack, RowId, StateError, Store
+from state import Ack, Hint, RowId, StateError, Store
 from state.database import Database
-from state.move import TABLES, move
+from state.move import TABLES, _mark, move
 from state.tables import metadata
 from tests.postgres import Server
 
 KEY = bytes(range(32))
 ROW, OTHER = RowId("student", 0, "site-user-5"), RowId("enrolment", 2, "site-enrol-2-5")
 NOW = 1_800_000_000.25
+HINT = Hint("moodle", "core.user_graded", b"1" * 16, NOW - 1, course_id=2)
 
 
 def nothing() -> None:
@@ -118,14 +119,11 @@ def test_there_and_back(anywhere: str, target: str) -> None:
 def test_a_move_that_was_cut_off_is_finished(url: str, target: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The copy was valid already and the old books not marked yet: the same command does the rest."""
     fill(url)
-    writing = Database.writing
 
-    def cut_off(database: Database) -> object:
-        if database.url == make_url(url):
-            raise StateError("cut off")
-        return writing(database)
+    def cut_off(*_: object) -> None:
+        raise StateError("cut off")
 
-    monkeypatch.setattr(Database, "writing", cut_off)
+    monkeypatch.setattr("state.move._mark", cut_off)
     with pytest.raises(StateError, match="cut off"):
         move(url, target, nothing)
     monkeypatch.undo()
@@ -133,6 +131,45 @@ def test_a_move_that_was_cut_off_is_finished(url: str, target: str, monkeypatch:
     move(url, target, nothing)
     with pytest.raises(StateError, match="moved to"):
         Store.open(url, key=KEY)
+
+
+def test_a_hint_that_comes_after_the_copy_moves_too(anywhere: str, target: str) -> None:
+    """What the receiver, or a person, writes until the old books are closed is in the new ones."""
+    fill(anywhere)
+    with Store.open(anywhere, key=KEY) as old:
+        before = old.inbox_state(NOW).waiting.get("moodle", 0)
+
+        def meanwhile() -> None:
+            old.inbox_add([HINT], NOW)
+            old.put("fact", "said meanwhile")
+
+        done = move(anywhere, target, meanwhile)
+        assert "said meanwhile" == old.get("fact")
+    with Store.open(target, key=KEY) as store:
+        assert (before + 1, "said meanwhile") == (store.inbox_state(NOW).waiting["moodle"], store.get("fact"))
+        assert 1 == store.inbox_add([Hint("moodle", "e", b"2" * 16)], NOW)  # numbers go on behind those copied
+    assert len(rows(target)["meta"]) == done.rows["meta"]
+
+
+def test_no_hint_comes_between_the_copy_and_the_mark(
+    anywhere: str, target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who writes at that moment waits, and is told where the books went."""
+    fill(anywhere)
+    real = _mark
+    with Store.open(anywhere, key=KEY) as old, ThreadPoolExecutor(1) as thread:
+        before, waiting = len(rows(anywhere)["inbox"]), list[Future[int]]()
+
+        def mark(*given: object) -> None:
+            waiting.append(thread.submit(old.inbox_add, [HINT], NOW))
+            wait(waiting, timeout=0.3)  # until it stands at the lock
+            real(*given)
+
+        monkeypatch.setattr("state.move._mark", mark)
+        move(anywhere, target, nothing)
+        with pytest.raises(StateError, match="moved to"):
+            waiting[0].result()
+    assert before == len(rows(anywhere)["inbox"]) == len(rows(target)["inbox"])
 
 
 def test_a_lost_lease_stops_it(url: str, target: str) -> None:
