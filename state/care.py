@@ -11,6 +11,7 @@ from state.backups import backups, new_name, prune
 from state.facts import Facts
 from state.history import forget_before, is_due
 from state.lease import forget_round
+from state.runs import find_wide, sum_up
 from state.schema import revision
 from state.tables import (
     case_row,
@@ -35,6 +36,8 @@ DAY = 86_400.0
 PROBLEMS_KEPT = 30 * DAY
 RUNS_KEPT = 90 * DAY
 LOG_KEPT = 90 * DAY
+WHOLE_RUNS = 100
+"""So many of the newest runs keep what each course counted: 55 kB a run where a thousand courses are read."""
 HINTS_KEPT = 7 * DAY
 DRAIN = "drain-"
 """Runs whose id begins so were asked for by hints: maybe one a minute, and kept as long as hints."""
@@ -76,7 +79,7 @@ class Care(Facts):
 
         The log goes back `log_kept` seconds and up to a day more, so that it is cut once a day; as far as it goes
         back, the runs are kept too. Hints that are done go after 7 days, and with them the runs that hints asked
-        for and that the log does not know.
+        for and that the log does not know. Of runs before the newest 100 the courses are summed up.
         """
         logged = exists(select(occasion.c.id).where(occasion.c.run == run.c.id))
         for_hints = and_(run.c.id.startswith(DRAIN), run.c.started_at < now - HINTS_KEPT, ~logged)
@@ -93,12 +96,14 @@ class Care(Facts):
         with self._database.reading() as connection:
             due = [table for table in old if connection.scalar(select(exists().where(*old[table])))]
             is_long = is_due(connection, now - log_kept - DAY, now)
-        if due or is_long:  # most runs find nothing, and write nothing
+            wide = find_wide(connection, WHOLE_RUNS)
+        if due or is_long or wide:  # most runs find nothing, and write nothing
             with self._database.writing() as connection:
                 for table in due:
                     connection.execute(delete(table).where(*old[table]))
                 if is_long:
                     forget_before(connection, now - log_kept, now)
+                sum_up(connection, wide)
 
     def condition(self) -> Condition:
         """Look the books over: damage, counts, what they are about, who may read them."""

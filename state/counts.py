@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from sqlalchemy import Select, and_, case, exists, func, or_, select
@@ -10,6 +9,7 @@ from sqlalchemy import Select, and_, case, exists, func, or_, select
 from state.books import Books
 from state.lease import LEASE_TTL, NAME, at_work
 from state.rows import DoubtCount, ProblemCount, RowCount, RunRow
+from state.runs import read_counts
 from state.tables import case_row, intent, lease, problem, refusal, run
 
 
@@ -61,7 +61,7 @@ class Counts(Books):
         """Return the runs that started last, the newest first; `finished_at` None while one is at work."""
         query = select(run).order_by(run.c.started_at.desc(), run.c.id.desc()).limit(most)
         return [
-            RunRow(row.id, row.started_at, row.finished_at, row.state, row.revision, _counts(row.counts))
+            RunRow(row.id, row.started_at, row.finished_at, row.state, row.revision, read_counts(row.counts))
             for row in self._rows(query)
         ]
 
@@ -88,12 +88,3 @@ def _told() -> Any:
     """Return the condition that a refused row stands among the problems, with the same reason."""
     same = and_(*(problem.c[name] == refusal.c[name] for name in ("mapping", "scope", "key", "reason")))
     return exists(select(problem.c.key).where(same, problem.c.property == ""))
-
-
-def _counts(text: str) -> dict[str, Any]:
-    """Return what a run counted; nothing where that cannot be read."""
-    try:
-        found = json.loads(text)
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import Connection, insert, select, update
 
 from state.books import Books
 from state.tables import lease, run
+
+PER_COURSE = '"courses": {"'
+"""How the counts of a run begin to tell of each course, as JSON is written here."""
+AT_ONCE = 500  # runs that are summed up together: about a second, in which nobody else writes
 
 
 class Runs(Books):
@@ -37,3 +42,30 @@ class Runs(Books):
         if row is None:
             return None
         return row.id, row.state, row.started_at if row.finished_at is None else row.finished_at
+
+
+def read_counts(text: str) -> dict[str, Any]:
+    """Return what a run counted; nothing where that cannot be read."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def find_wide(connection: Connection, newest: int) -> list[str]:
+    """Return runs before so many newest ones that still hold what each course counted, some at a time."""
+    edge = select(run.c.started_at).order_by(run.c.started_at.desc()).limit(1).offset(newest - 1).scalar_subquery()
+    query = select(run.c.id).where(run.c.started_at < edge, run.c.counts.contains(PER_COURSE)).limit(AT_ONCE)
+    return list(connection.scalars(query))
+
+
+def sum_up(connection: Connection, runs: Sequence[str]) -> None:
+    """Put into runs how many courses ended how, in the place of what each of them counted."""
+    for run_id in runs:
+        one = run.c.id == run_id
+        counts = read_counts(connection.scalar(select(run.c.counts).where(one)) or "")
+        courses: dict[str, dict[str, Any]] = counts.get("courses", {})
+        states = Counter(course.get("state", "") for course in courses.values())
+        text = json.dumps(counts | {"courses": {}, "course_states": dict(states)}, sort_keys=True)
+        connection.execute(update(run).where(one).values(counts=text))

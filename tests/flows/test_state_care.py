@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from flows.status import RUNS
 from flows.world import Books
 from state import Store
+from state.care import WHOLE_RUNS
 from state.restore import restore
 from tests.flows.terminal import Terminal
 from tests.flows.test_person import erased, held
@@ -228,3 +230,8 @@ def test_a_lost_key_needs_a_word(synced: Terminal) -> None:
     ended = synced.run("state", "rotate-key", "--lost")
     assert (0, True) == (ended.code, "1 erased person forgotten" in ended.text)
     assert 0 == synced.run("sync").code
+
+
+def test_runs_that_are_shown_are_whole() -> None:
+    """What the status shows of each of the last runs is still in the books."""
+    assert RUNS <= WHOLE_RUNS

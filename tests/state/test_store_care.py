@@ -8,12 +8,13 @@ import stat
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from state import Ack, FeedbackRow, Holder, Intent, MatchRow, Refusal, RowId, StateError, Store, TableRowKnown
 from state.backups import backups
-from state.care import DAY, RESTORED_AT
+from state.care import DAY, RESTORED_AT, WHOLE_RUNS
 from state.restore import restore
 
 KEYS = (b"k" * 32,)
@@ -90,6 +91,51 @@ def test_what_is_old_is_forgotten(store: Store) -> None:
     assert 2 == store.condition().counts["runs"]
     store.forget_old(NOW + 900 * DAY)
     assert 1 == store.condition().counts["runs"]
+
+
+def counted(courses: int) -> dict[str, Any]:
+    """Return what a run counted that read so many courses, the first one in vain."""
+    found = {str(n): {"state": "completed" if n else "failed", "people": 30} for n in range(courses)}
+    return {"courses": found, "cases": {"student": {"created": 3}}, "messages": ['{"courses": {"1"']}
+
+
+def test_older_runs_keep_their_sums(store: Store) -> None:
+    """What each course counted is kept of the newest runs; of older ones how many courses ended how."""
+    for number in range(WHOLE_RUNS + 2):
+        store.start_run(f"run-{number:03}", NOW + number, "r")
+        store.finish_run(f"run-{number:03}", NOW + number + 0.5, "completed", counted(3))
+    store.forget_old(NOW + DAY)
+    runs = store.last_runs(WHOLE_RUNS + 2)
+    assert [counted(3)] * WHOLE_RUNS == [run.counts for run in runs[:WHOLE_RUNS]]
+    thin = counted(0) | {"courses": {}, "course_states": {"completed": 2, "failed": 1}}
+    assert [thin, thin] == [run.counts for run in runs[WHOLE_RUNS:]]
+
+
+def test_counts_that_cannot_be_read_stop_no_run(url: str, file: Path) -> None:
+    """Somebody edited them by hand: they become nothing, and the others are summed up."""
+    with Store.open(url, key=KEYS) as store, sqlite3.connect(file) as other:
+        for number in range(WHOLE_RUNS + 2):
+            store.start_run(f"run-{number:03}", NOW + number, "r")
+            store.finish_run(f"run-{number:03}", NOW + number + 0.5, "completed", counted(1))
+        with other:
+            other.execute("UPDATE run SET counts = substr(counts, 1, 60) WHERE id = 'run-000'")
+        store.forget_old(NOW + DAY)
+        oldest = [run.counts["course_states"] for run in store.last_runs(WHOLE_RUNS + 2)[WHOLE_RUNS:]]
+    other.close()
+    assert [{"failed": 1}, {}] == oldest
+
+
+def test_sums_are_made_once(url: str, file: Path) -> None:
+    """Runs that were summed up, or counted no course, are left alone, and nothing is written."""
+    with Store.open(url, key=KEYS) as store, sqlite3.connect(file) as other:
+        for number in range(WHOLE_RUNS + 5):
+            store.start_run(f"run-{number:03}", NOW + number, "r")
+            store.finish_run(f"run-{number:03}", NOW + number + 0.5, "completed", counted(number % 2))
+        store.forget_old(NOW + DAY)
+        before = other.execute("PRAGMA data_version").fetchone()
+        store.forget_old(NOW + DAY)
+        assert before == other.execute("PRAGMA data_version").fetchone()
+    other.close()
 
 
 def test_rights_of_others_are_seen(url: str, file: Path) -> None:

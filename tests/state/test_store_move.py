@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Column, func, insert, select
+from sqlalchemy import Column, Connection, func, insert, select
 
 from state import Ack, Hint, RowId, StateError, Store
 from state.database import Database
@@ -156,14 +156,13 @@ def test_no_hint_comes_between_the_copy_and_the_mark(
 ) -> None:
     """Who writes at that moment waits, and is told where the books went."""
     fill(anywhere)
-    real = _mark
     with Store.open(anywhere, key=KEY) as old, ThreadPoolExecutor(1) as thread:
         before, waiting = len(rows(anywhere)["inbox"]), list[Future[int]]()
 
-        def mark(*given: object) -> None:
+        def mark(connection: Connection, place: str) -> None:
             waiting.append(thread.submit(old.inbox_add, [HINT], NOW))
             wait(waiting, timeout=0.3)  # until it stands at the lock
-            real(*given)
+            _mark(connection, place)
 
         monkeypatch.setattr("state.move._mark", mark)
         move(anywhere, target, nothing)
