@@ -90,7 +90,7 @@ def expectation(examples: Examples, given: Mapping[str, Any], today: date | None
         name for name, each in spec.properties.items()
         if name not in sent and each.one_property_per is None and each.retire is None
     ]  # fmt: skip
-    return full_expectation(made, examples.site) | ({"not_sent": silent} if silent else {})
+    return full_expectation(made, examples.site, examples.mapping) | ({"not_sent": silent} if silent else {})
 
 
 def _name(today: date, taken: set[str]) -> str:

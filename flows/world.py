@@ -21,7 +21,7 @@ from state.care import LOG_KEPT
 
 if TYPE_CHECKING:
     from flows.expiry import Expiry
-    from flows.steps.planned import Planned
+    from flows.steps.planned import Planned, TablePlan
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -66,7 +66,7 @@ def both(one: Progress, other: Progress) -> Progress:
     return tell
 
 
-def unwatched(row: Planned) -> None:
+def unwatched(row: Planned | TablePlan) -> None:
     """Tell nobody."""
 
 
@@ -91,6 +91,8 @@ class World:
     """Which start of which machine this is: within it the clock that never jumps goes on."""
     watch: Callable[[Planned], None] = field(default=unwatched)
     """In a preview: is told of each row that a run would send."""
+    watch_table: Callable[[TablePlan], None] = field(default=unwatched)
+    """In a preview: is told of each lookup table what a run would do to it."""
 
     expiries: tuple[Expiry, ...] = ()
     expiry_days: int = 14

@@ -6,7 +6,7 @@ from state.errors import StateError
 from state.feedback import FeedbackRow, Holder
 from state.history import Kind, Share
 from state.inbox import Hint, HintRow, InboxState, hints_wait
-from state.lookup_rows import TableRowKnown
+from state.lookup_rows import TableCount, TableRowKnown
 from state.matches import BLOCKING, Link
 from state.people import Erased, PersonRows
 from state.rows import (
@@ -63,6 +63,7 @@ __all__ = [
     "Share",
     "StateError",
     "Store",
+    "TableCount",
     "TableRowKnown",
     "hints_wait",
 ]

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import delete, exists, select
+from sqlalchemy import case, delete, exists, func, select
 
 from state.books import Books
-from state.tables import lookup_row, lookup_table
+from state.tables import lookup_row, lookup_table, meta
+
+WRITTEN = "@table_written:"  # fact: the ID of a table behind it -> when rows of it were written last
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +20,20 @@ class TableRowKnown:
     row_id: str
     digest: bytes
     missing_count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TableCount:
+    """A table in numbers: its rows, those of them that the last read lacked, and times in epoch seconds.
+
+    `doubt_at`: since when a write is in doubt, None for none; `written_at`: when rows were written last, 0.0: never.
+    """
+
+    tag: str
+    rows: int
+    missing: int = 0
+    doubt_at: float | None = None
+    written_at: float = 0.0
 
 
 class LookupRows(Books):
@@ -41,11 +57,33 @@ class LookupRows(Books):
         with self._database.reading() as connection:
             return bool(connection.scalar(select(exists().where(lookup_table.c.doubt_at > moment))))
 
-    def note_table_write(self, tag: str, now: float | None) -> None:
-        """Write down that a table is about to be written to; None: all of it was answered."""
+    def count_tables(self) -> list[TableCount]:
+        """Return the tables that have rows, or had a write, in numbers and by their ID."""
+        lacked = func.sum(case((lookup_row.c.missing_count > 0, 1), else_=0))
+        counted = select(lookup_row.c.tag, func.count(), lacked).group_by(lookup_row.c.tag)
+        facts = select(meta.c.name, meta.c.value).where(meta.c.name.startswith(WRITTEN, autoescape=True))
+        with self._database.reading() as connection:
+            rows = {tag: (count, int(missing)) for tag, count, missing in connection.execute(counted)}
+            written = {name.removeprefix(WRITTEN): float(at) for name, at in connection.execute(facts)}
+            doubts = {tag: at for tag, at in connection.execute(select(lookup_table.c.tag, lookup_table.c.doubt_at))}
+        return [
+            TableCount(tag, *rows.get(tag, (0, 0)), doubts.get(tag), written.get(tag, 0.0))
+            for tag in sorted({*rows, *written, *doubts})
+        ]
+
+    def note_table_write(self, tag: str, now: float | None, *, written: float | None = None) -> None:
+        """Write down that a table is about to be written to; None: all of it was answered.
+
+        `written`: when rows were written, if any were.
+        """
         insert = self._database.insert(lookup_table).values(tag=tag, doubt_at=now)
+        fact = self._database.insert(meta).values(name=f"{WRITTEN}{tag}", value=str(written))
         with self._database.writing() as connection:
             connection.execute(insert.on_conflict_do_update(index_elements=["tag"], set_={"doubt_at": now}))
+            if written is not None:
+                connection.execute(
+                    fact.on_conflict_do_update(index_elements=["name"], set_={"value": str(written)})
+                )
 
     def save_table_rows(self, tag: str, saved: Mapping[str, TableRowKnown], removed: Collection[str] = ()) -> None:
         """Remember rows, and forget those that were taken away, in one transaction."""

@@ -52,6 +52,38 @@ class Planned:
 
 
 @dataclass(frozen=True)
+class TablePlan:
+    """What a run would do to a lookup table: the keys of rows to add, change and take away, and what stays.
+
+    `rows` are the fields of all rows by key; `missing` counts those that this read lacks for the first time,
+    `left_out` the records that include and exclude keep out. `rests`: a write is in doubt, and nothing is done.
+    """
+
+    mapping: CompiledMapping
+    rows: Mapping[str, Mapping[str, str]]
+    added: tuple[str, ...]
+    changed: tuple[str, ...]
+    removed: tuple[str, ...]
+    missing: int = 0
+    held_back: int = 0
+    left_out: int = 0
+    rests: bool = False
+
+    @property
+    def table(self) -> str:
+        """Return the ID of the table."""
+        return self.mapping.case_type
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Return the rows by what would happen to them."""
+        unchanged = len(self.rows) - len(self.added) - len(self.changed)
+        found = {"added": len(self.added), "changed": len(self.changed), "removed": len(self.removed)}
+        more = {"missing": self.missing, "held_back": self.held_back, "left_out": self.left_out}
+        return found | {"unchanged": unchanged} | more
+
+
+@dataclass(frozen=True)
 class Problem:
     """Why a record was held back, or which of its values could not be used. Never a value."""
 

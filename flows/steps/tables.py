@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from adaptors.commcare.lookup_tables import LookupRow, LookupTable
 from adaptors.errors import AccessDenied, AdaptorError, InDoubt, Maintenance, Refused, Retriable
 from adaptors.moodle.answers import Course
 from adaptors.moodle.normalise import course_record
+from flows.reasons import problem_words
 from flows.result import RunState
+from flows.steps.planned import TablePlan
 from flows.words import listed, numbered
 from mappings.engine import CompiledMapping, Draft, HeldBack
 from mappings.engine.check_table import KEY
@@ -37,6 +39,10 @@ class Wanted:
     rows: dict[str, dict[str, str]] = field(default_factory=dict)
     held_back: list[str] = field(default_factory=list)
     digests: dict[str, bytes] = field(default_factory=dict)
+    left_out: int = 0
+    """Records that include and exclude keep out."""
+    problems: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """(field, reason) -> rows of which a value cannot be used."""
 
 
 async def sync_tables(run: Run, courses: Iterable[Course]) -> None:
@@ -64,9 +70,12 @@ def _wanted(run: Run, mapping: CompiledMapping, records: Iterable[Mapping[str, A
         if isinstance(made, HeldBack):
             found.held_back.append(made.key)
         elif isinstance(made, Draft):
+            found.problems.update({(problem.property, problem.reason) for problem in made.problems})
             found.rows[made.key] = {KEY: made.key, **made.properties}
             text = json.dumps(found.rows[made.key], sort_keys=True)
             found.digests[made.key] = digest(made.key, "@row", text)
+        else:
+            found.left_out += 1
     return found
 
 
@@ -78,6 +87,7 @@ class _Keeper:
         self._world = run.world
         self._tables = run.world.commcare.tables
         self._store = run.world.books.store
+        self._mapping = mapping
         self._tag = mapping.case_type
         self._fields = (KEY, *(name for name in mapping.spec.properties))
         self._done = Counter[str]()
@@ -92,16 +102,26 @@ class _Keeper:
         lacked = {key for key in known if key not in wanted.rows and key not in wanted.held_back}
         gone = {key for key in lacked if known[key].missing_count + 1 >= READS}
         self._tell_held_back(wanted)
+        rests = doubt is not None and self._world.clock.now() - doubt < self._world.in_doubt_rest
         if self._run.preview:
             added = [key for key in changed if key not in known]
+            plan = self._plan(wanted, (added, [key for key in changed if key in known], sorted(gone)))
+            self._world.watch_table(replace(plan, missing=len(lacked - gone), rests=rests))
             self._done.update(added=len(added), changed=len(changed) - len(added), removed=len(gone))
-        elif doubt is not None and self._world.clock.now() - doubt < self._world.in_doubt_rest:
+        elif rests:
             self._tell_doubt()
         else:
             await self._note_reads(known, lacked, gone)
             if changed or gone or doubt is not None:
                 await self._write(wanted, known, gone)
         self._tell()
+
+    def _plan(self, wanted: Wanted, keys: tuple[Sequence[str], Sequence[str], Sequence[str]]) -> TablePlan:
+        added, changed, removed = map(tuple, keys)
+        held_back, left_out = len(wanted.held_back), wanted.left_out
+        return TablePlan(
+            self._mapping, wanted.rows, added, changed, removed, held_back=held_back, left_out=left_out
+        )
 
     async def _note_reads(
         self, known: Mapping[str, TableRowKnown], lacked: Iterable[str], gone: Iterable[str]
@@ -132,9 +152,14 @@ class _Keeper:
             self._tell_doubt()
             return  # what was begun is still written down: the next run waits, and lists anew
         except (AccessDenied, Refused, Retriable):
-            await self._world.books.do(self._store.note_table_write, self._tag, None)
+            await self._all_answered()
             raise
-        await self._world.books.do(self._store.note_table_write, self._tag, None)
+        await self._all_answered()
+
+    async def _all_answered(self) -> None:
+        """Write down that nothing is in doubt, and when rows were written, if any were."""
+        written = self._world.clock.now() if self._done.total() else None
+        await self._world.books.do(self._store.note_table_write, self._tag, None, written=written)
 
     async def _table(self) -> LookupTable:
         """Return the table with all fields it needs; one that is not there is made."""
@@ -190,6 +215,9 @@ class _Keeper:
             self._run.result.worse(RunState.COMPLETED, f"Lookup table {self._tag}: {', '.join(parts)}.")
 
     def _tell_held_back(self, wanted: Wanted) -> None:
+        for (name, reason), count in sorted(wanted.problems.items()):
+            rows = f"{count:,} × {problem_words(reason, name)}"
+            self._run.result.worse(RunState.COMPLETED, f"Lookup table {self._tag}: {rows}.")
         if wanted.held_back:
             keys = listed(sorted(wanted.held_back))
             self._run.result.worse(

@@ -12,8 +12,11 @@ from mappings.engine.problems import quoted
 KEY: Final = "key"
 """The field that holds a row's key."""
 MOST_FIELDS: Final = 50
+CASE_WORDS: Final = ("case_name", "owner", "indices")
+"""What a test of a mapping looks at, and a row has not."""
+WITHOUT_MEANING: Final = ("write", "retire", "one_property_per")
+"""Words of a property that a field of a table cannot have."""
 _ID: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,30}")
-_WITHOUT_MEANING: Final = ("write", "retire", "one_property_per")
 
 
 def check_table(findings: Findings, others: Iterable[str]) -> None:
@@ -28,12 +31,18 @@ def check_table(findings: Findings, others: Iterable[str]) -> None:
         if name == KEY:
             remedy = "give the field another name"
             findings.tell(("properties", name), "the field key holds the key of the row", remedy, key=True)
-        for word in _WITHOUT_MEANING:
+        for word in WITHOUT_MEANING:
             if getattr(spec, word) is not None:
                 remedy = "take it out: a row has the fields of its table, and they are written each time"
                 findings.tell(
                     ("properties", name, word), f"a lookup table has no {quoted(word)}", remedy, key=True
                 )
+    for number, test in enumerate(findings.spec.tests):
+        for word in CASE_WORDS:
+            if getattr(test.expect, word):
+                remedy = "take it out: a test of a table looks at external_id and properties"
+                at = ("tests", number, "expect", word)
+                findings.tell(at, f"a row of a lookup table has no {quoted(word)}", remedy, key=True)
     if len(findings.spec.properties) > MOST_FIELDS:
         sentence = f"a table of {len(findings.spec.properties)} fields makes every phone slow"
         findings.tell(("properties",), sentence, f"keep to {MOST_FIELDS}", key=True)

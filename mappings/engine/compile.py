@@ -19,6 +19,7 @@ from mappings.engine.draft import (
 )
 from mappings.engine.elements import Family
 from mappings.engine.fingerprint import fingerprints
+from mappings.engine.odd_texts import is_table
 from mappings.engine.owners import Own, compile_owner
 from mappings.engine.paths import Record
 from mappings.engine.reads import excluded, included, reads, value_paths
@@ -122,6 +123,11 @@ class CompiledMapping:
     spec: MappingSpec = field(repr=False, compare=False)
     around: Surroundings = field(repr=False, compare=False)
     _parts: _Parts = field(repr=False, compare=False)
+
+    @property
+    def is_table(self) -> bool:
+        """Whether it makes rows of a lookup table in the place of cases; `case_type` is the table's ID then."""
+        return is_table(f"{self.name}.yaml")
 
     def draft(self, record: Mapping[str, Any], context: Context) -> Draft | Excluded | HeldBack:
         """Return what this mapping makes of one record; never raises for what a record holds."""

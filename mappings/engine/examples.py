@@ -33,6 +33,10 @@ class Examples:
     made: dict[int, Draft | Excluded | HeldBack] = field(default_factory=dict)
     """What the mapping made of each test's record, by the test's number; a record with a mistake has none."""
 
+    @property
+    def _kind(self) -> str:
+        return "lookup table" if self.mapping.is_table else "mapping"
+
     def run_all(self, tests: Sequence[TestSpec]) -> None:
         """Run every test; each finding stands at the expectation that was not met."""
         for number, test in enumerate(tests):
@@ -130,7 +134,8 @@ class Examples:
                 self.tell(loc, f"{test.name}: the record is not {words}", f"the mapping made {_in_words(made)}")
             return
         if not isinstance(made, Draft):
-            self.tell(loc, f"{test.name}: there is no case", f"the mapping made {_in_words(made)}")
+            what = "row" if self.mapping.is_table else "case"
+            self.tell(loc, f"{test.name}: there is no {what}", f"the mapping made {_in_words(made)}")
             return
         self._compare_frame(loc, test.name, expect, made)
         for name, text in expect.properties.items():
@@ -163,7 +168,7 @@ class Examples:
             remedy = suggestion(name, self.mapping.notes)
             mark = self.document.mark(loc, key=True)
             self.problems.append(
-                self.document.problem(mark, f"this mapping has no property {quoted(name)}", remedy)
+                self.document.problem(mark, f"this {self._kind} has no property {quoted(name)}", remedy)
             )
         elif name not in made.properties:
             why = "".join(f": it {REASONS[p.reason]}" for p in made.problems if p.property == name)

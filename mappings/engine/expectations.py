@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mappings.engine.compile import CompiledMapping
 from mappings.engine.draft import Draft, Excluded, HeldBack
 from mappings.engine.examples import Examples, owner_text
 from mappings.engine.reading import Loc
@@ -66,9 +67,9 @@ class _Test:
             if self._keys_stay(made):
                 yield from self._values(made)
                 return
-            yield self._whole(_same_keys(expect, made, self._site, self._mapping.definition_of))
+            yield self._whole(_same_keys(expect, made, self._site, self._mapping))
         elif isinstance(made, Draft):
-            yield self._whole(full_expectation(made, self._site))
+            yield self._whole(full_expectation(made, self._site, self._mapping))
         elif not (expect.excluded if isinstance(made, Excluded) else expect.held_back):
             yield self._whole({"excluded" if isinstance(made, Excluded) else "held_back": True})
 
@@ -119,9 +120,12 @@ def _parts(expect: Mapping[str, Any]) -> list[str]:
     return parts + [f"{name} not sent" for name in expect.get("not_sent", ())]
 
 
-def full_expectation(made: Draft, site: str) -> dict[str, Any]:
-    """Return all that a test can look at of a case."""
-    expect: dict[str, Any] = {"external_id": _with_site(made.key, site), "case_name": made.name}
+def full_expectation(made: Draft, site: str, mapping: CompiledMapping) -> dict[str, Any]:
+    """Return all that a test can look at of a case, or of a row of a lookup table."""
+    expect: dict[str, Any] = {"external_id": _with_site(made.key, site)}
+    if mapping.is_table:
+        return expect | {"properties": dict(made.properties)}
+    expect["case_name"] = made.name
     if owner := owner_text(made.owner):
         expect["owner"] = owner
     if made.indices:
@@ -129,9 +133,9 @@ def full_expectation(made: Draft, site: str) -> dict[str, Any]:
     return expect | {"properties": dict(made.properties)}
 
 
-def _same_keys(expect: ExpectSpec, made: Draft, site: str, definition_of: Callable[[str], str]) -> dict[str, Any]:
+def _same_keys(expect: ExpectSpec, made: Draft, site: str, mapping: CompiledMapping) -> dict[str, Any]:
     """Return the outcome in the keys that the test looks at; a property that comes or goes changes its list."""
-    full = full_expectation(made, site)
+    full = full_expectation(made, site, mapping)
     kept = {
         name: full[name] for name in ("external_id", "case_name", "owner") if getattr(expect, name) is not None
     }
@@ -141,7 +145,7 @@ def _same_keys(expect: ExpectSpec, made: Draft, site: str, definition_of: Callab
     if names:
         kept["properties"] = {name: made.properties[name] for name in names}
     gone = [name for name in [*expect.properties, *expect.not_sent] if name not in made.properties]
-    gone = [name for name in gone if definition_of(name)]  # what the mapping no longer knows cannot be tested
+    gone = [name for name in gone if mapping.definition_of(name)]  # what the mapping no longer knows cannot be tested
     return kept | ({"not_sent": gone} if gone else {})
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
+from mappings.engine.check_table import KEY
 from mappings.engine.codes import CodeTable
 from mappings.engine.compile import CompiledMapping
 from mappings.engine.conditions import all_of, compile_condition
@@ -26,6 +27,8 @@ from mappings.engine.wording import condition_words, negated_words, problem_word
 
 FRAME: Final = ("external_id", "case_name", "owner", "include", "exclude")
 """What can be explained beside properties and indices."""
+ROW_FRAME: Final = ("external_id", "include", "exclude")
+"""What can be explained of a lookup table beside its fields; `key`, as CommCare calls it, is its external id."""
 
 NOTHING: Final = {
     "keep": "nothing: CommCare keeps its value",
@@ -59,7 +62,16 @@ class UnknownPart(Exception):
 def explain(
     mapping: CompiledMapping, name: str, record: Mapping[str, Any], context: Context, personal: Personal
 ) -> list[Line]:
-    """Return how `name` comes about for a record: a property, an index, or one of FRAME; UnknownPart otherwise."""
+    """Return how `name` comes about for a record: a property, an index, or one of FRAME; UnknownPart otherwise.
+
+    Of a lookup table: a field, or one of ROW_FRAME.
+    """
+    frame = ROW_FRAME if mapping.is_table else FRAME
+    if mapping.is_table and name in FRAME and name not in frame:
+        raise UnknownPart(
+            f"{mapping.name}.yaml makes rows of a lookup table: a row has no {name}, and is on every phone"
+        )
+    name = "external_id" if mapping.is_table and name == KEY else name
     walk = _Walk(mapping, record, context, personal)
     parts = {
         "external_id": walk.key,
@@ -75,14 +87,15 @@ def explain(
         return list(walk.property(definition, name))
     if name in mapping.spec.indices:
         return list(walk.index(name))
-    there = [*mapping.notes, *mapping.spec.indices, *FRAME]
+    there = [*mapping.notes, *mapping.spec.indices, *frame]
     alike = [each for each in there if name.lower() in each.lower()]
     remedy = (
         f"there is {one_of(sorted(alike), last='and')}"
         if alike
         else suggestion(name, there, none="see its properties")
     )
-    raise UnknownPart(f"{mapping.name}.yaml has no property '{name}'; {remedy}")
+    what = "field" if mapping.is_table else "property"
+    raise UnknownPart(f"{mapping.name}.yaml has no {what} '{name}'; {remedy}")
 
 
 class _Walk:
@@ -94,11 +107,13 @@ class _Walk:
         self._context = context
         self._personal = personal
         self._made = mapping.draft(record, context)
+        self._one = "row" if mapping.is_table else "case"
 
     def key(self) -> Iterator[Line]:
         """Explain the external id."""
         yield from self._template(self._mapping.spec.external_id)
-        yield self._sent("external_id", self._made.key or ABSENT, "@key", personal=False)
+        label = KEY if self._mapping.is_table else "external_id"
+        yield self._sent(label, self._made.key or ABSENT, "@key", personal=False)
 
     def name(self) -> Iterator[Line]:
         """Explain the case name."""
@@ -122,7 +137,7 @@ class _Walk:
             for condition in conditions:
                 yield self._condition(word, condition)
         if not spec.include and not spec.exclude:
-            yield Line("include", has_value=False, note="there is no condition: every record becomes a case")
+            yield Line("include", has_value=False, note=f"there is no condition: every record becomes a {self._one}")
         yield Line("-> the record", has_value=False, note=self._verdict())
 
     def owner(self) -> Iterator[Line]:
@@ -281,7 +296,7 @@ class _Walk:
             return f"held back: {'; '.join(problem_words(problem) for problem in self._made.problems)}"
         if part:
             return sent
-        return "becomes a case"
+        return f"becomes a {self._one}"
 
     def _keeping_out(self) -> Iterator[str]:
         """Say which conditions keep the record out."""

@@ -60,6 +60,13 @@ _PLACES: Final[Mapping[str, tuple[str, ...]]] = {
     "to one of the 'tests'": ("given", "expect"),
     "to project.yaml": ("site", "site_url", "time_zone", "country", "courses", "code_lists", "lookups"),
 }
+_OF_CASES: Final = frozenset(
+    (
+        *("case_name", "owner", "indices", "ignore_changes", "when_left", "when_excluded", "when_course_ends"),
+        *("existing_cases", "match", "write_back"),
+    )
+)
+"""Keys at the left margin of a mapping that a lookup table has not."""
 
 
 def key_remedy(key: str, known: Sequence[str]) -> str:
@@ -69,6 +76,11 @@ def key_remedy(key: str, known: Sequence[str]) -> str:
         return f"did you mean '{word}'?"
     if word in ("user", "location", "group") and "same_as" in known:
         return f"an owner that is always the same stands under 'otherwise': {{otherwise: {{{word}: its name}}}}"
+    if "lookup_table" in known:
+        if word in ("case_type", "type"):
+            return "the word for it is 'lookup_table'"
+        if word in _OF_CASES:
+            return f"take it out: a row of a lookup table has no {quoted(word)}"
     if _MEANT.get(word) in known:
         return f"the word for it is '{_MEANT[word]}'"
     place = place_of(word)

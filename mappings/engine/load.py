@@ -45,6 +45,7 @@ class CheckReport:
 
     `mappings` counts the mappings that are on and right; `switched_off` names the files with `enabled: false`,
     whose findings are warnings only; `costs` is what costly fields of the mappings that are on add to a run.
+    `tables` and `tables_off` name the lookup table files that are right and on, and those that are off.
     """
 
     problems: tuple[Problem, ...]
@@ -53,6 +54,8 @@ class CheckReport:
     mappings: int
     switched_off: tuple[str, ...]
     costs: tuple[Cost, ...] = ()
+    tables: tuple[str, ...] = ()
+    tables_off: tuple[str, ...] = ()
 
     @property
     def errors(self) -> tuple[Problem, ...]:
@@ -71,9 +74,10 @@ def load_project(folder: Path, catalogue: Catalogue, *, plugins: bool = True) ->
         raise MappingError(errors)
     enabled = [file for file in reading.files if file.enabled]
     off = [file for file in reading.files if not file.enabled and file.is_right]
-    tables = _compiled(reading, [file for file in reading.tables if file.enabled], catalogue)
     project = _project(reading, _compiled(reading, enabled, catalogue), _compiled(reading, off, catalogue))
-    return replace(project, tables=tables)
+    tables = _compiled(reading, [file for file in reading.tables if file.enabled], catalogue)
+    tables_off = [file for file in reading.tables if not file.enabled and file.is_right]
+    return replace(project, tables=tables, tables_off=_compiled(reading, tables_off, catalogue))
 
 
 def check_project(folder: Path, catalogue: Catalogue, *, plugins: bool = True) -> CheckReport:
@@ -95,7 +99,10 @@ def check_project(folder: Path, catalogue: Catalogue, *, plugins: bool = True) -
     off = tuple(file.name for file in reading.files if not file.enabled)
     on = [mapping for mapping in mappings if mapping.name not in off]
     costs = tuple(cost for mapping in on for cost in costs_of(mapping, catalogue))
-    return CheckReport(tuple(reading.problems()), run, failed, len(on), off, costs)
+    tables_off = tuple(file.name for file in reading.tables if not file.enabled)
+    tables_on = tuple(table.name for table in tables if table.name not in tables_off)
+    problems = tuple(reading.problems())
+    return CheckReport(problems, run, failed, len(on), off, costs, tables_on, tables_off)
 
 
 def run_tests(

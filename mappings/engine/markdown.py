@@ -47,7 +47,7 @@ def _lines(sheet: Specification, diagram: str) -> Iterator[str]:
 
 
 def _section(section: Section, sheet: Specification) -> Iterator[str]:
-    mark = f" ({sheet.phrases.say('off')})" if section.note else ""
+    mark = f" ({', '.join(section.marks)})" if section.marks else ""
     yield from ("", f"## {plain(section.case_type)}{mark}", "")
     for text in (section.description, section.note):
         yield from (plain(text), "") if text else ()

@@ -56,7 +56,8 @@ class Project:
     `intervals` is hours by stream; `revision` changes with every edit of a file; `owner` is the default owner,
     `parked_owner` the one whose cases no phone syncs. `switched_off` (the mappings with `enabled: false` that are
     right) and `lookup_files` (the CSV file of each lookup) are for documents about the project. `tables` are
-    CommCare's lookup tables that are kept in step: their drafts are rows, `case_type` the table's ID.
+    CommCare's lookup tables that are kept in step: their drafts are rows, `case_type` the table's ID;
+    `tables_off` are those with `enabled: false`.
     """
 
     site: str
@@ -75,6 +76,12 @@ class Project:
     switched_off: tuple[CompiledMapping, ...] = ()
     lookup_files: Mapping[str, str] = field(default_factory=dict)
     tables: tuple[CompiledMapping, ...] = ()
+    tables_off: tuple[CompiledMapping, ...] = ()
+
+    @property
+    def everything(self) -> tuple[CompiledMapping, ...]:
+        """All mappings and lookup tables, those that are switched off after the others of their kind."""
+        return (*self.mappings, *self.switched_off, *self.tables, *self.tables_off)
 
 
 def course_choice(spec: CoursesSpec) -> CourseChoice:

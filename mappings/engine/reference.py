@@ -16,6 +16,7 @@ from mappings.engine.markdown import code, plain, table_lines
 from mappings.engine.project_spec import CodeListsSpec, ProjectSpec
 from mappings.engine.remedies import REMEDIES
 from mappings.engine.spec import MappingSpec, StepSpec
+from mappings.engine.spec_table import TableSpec
 from mappings.engine.transform import Setting, Transform
 
 _MADE: Final = "<!-- Made from the code by `make docs`; a change here is lost. -->"
@@ -30,12 +31,47 @@ _TAKES: Final = {
 }
 _HEADINGS: Final = {
     "MappingSpec": "A mapping file",
+    "TableSpec": "A lookup table file",
     "ProjectSpec": "project.yaml",
     "CodeListsSpec": "code_lists.yaml",
     "OwnerTextSpec": "Fixed owner",
     "ElementsSpec": "One property per",
     "ExpectSpec": "Expectation",
 }
+_IN_COMMON: Final = {
+    "language": "language: 1",
+    "enabled": "enabled: false",
+    "include": "include: [{source: visible, is: true}]",
+    "exclude": "exclude: [{source: shortname, like: TEST*}]",
+    "recheck_daily": "recheck_daily: true",
+}
+_EXAMPLES: Final[Mapping[str, Mapping[str, str]]] = {
+    "MappingSpec": _IN_COMMON
+    | {
+        "case_type": "case_type: student",
+        "description": "description: One case per student.",
+        "source": "source: users",
+        "include": "include: [{source: roles, any_of: [student]}]",
+        "exclude": "exclude: [{source: suspended, is: true}]",
+        "external_id": 'external_id: "{site}-user-{id}"',
+        "case_name": 'case_name: "{firstname} {lastname}"',
+        "owner": "owner: {first_of: [{user: username}], otherwise: project}",
+        "properties": "properties: {first_name: firstname}",
+        "ignore_changes": "ignore_changes: [last_seen]",
+        "when_left": "when_left: {set: {moodle_status: left}}",
+        "existing_cases": "existing_cases: ignore",
+    },
+    "TableSpec": _IN_COMMON
+    | {
+        "lookup_table": "lookup_table: moodle_courses",
+        "description": "description: One row for each chosen course.",
+        "source": "source: courses",
+        "external_id": 'external_id: "{site}-course-{id}"',
+        "properties": "properties: {course_name: fullname}",
+        "tests": 'tests: [{name: short, given: {id: 7}, expect: {external_id: "{site}-course-7"}}]',
+    },
+}
+"""By the name of a block: how a key may look in a file."""
 _SHORT: Final = {
     "description": "text, or one for each language",
     "label": "text, or one for each language",
@@ -107,15 +143,28 @@ def _field_row(found: CatalogueField) -> tuple[str, ...]:
 
 
 def keys_reference() -> str:
-    """Return every key of mapping files, project.yaml and code_lists.yaml, with the words it allows."""
-    lines = ["What may stand in a file, key by key. A list stands in `[..]` or line by line behind `- `."]
+    """Return every key of mapping and lookup table files, project.yaml and code_lists.yaml, with its words."""
+    lines = [
+        "What may stand in a file, key by key. A list stands in `[..]` or line by line behind `- `.",
+        "*Without it* is the value that holds where the key is left out.",
+    ]
     seen: list[type[BaseModel]] = []
-    for model in (MappingSpec, ProjectSpec, CodeListsSpec):
+    for model in (MappingSpec, TableSpec, ProjectSpec, CodeListsSpec):
         for block in _blocks(model, seen):
             lines += ["", f"## {_title(block)}", "", _prose(_first_sentence(block)), ""]
-            rows = (_key_row(name, found) for name, found in block.model_fields.items())
-            lines += table_lines(("Key", "What it takes", "Needed", "What it says"), rows)
+            lines += _key_table(block)
     return _page("All keys", lines)
+
+
+def _key_table(block: type[BaseModel]) -> Iterator[str]:
+    """Yield the keys of a block; of a whole file's with an example each."""
+    examples = _EXAMPLES.get(block.__name__)
+    headings = ("Key", "What it takes", "Needed", "Without it", *(("Example",) if examples else ()), "What it says")
+    rows = []
+    for name, found in block.model_fields.items():
+        *cells, says = _key_row(name, found)
+        rows.append((*cells, *((code(examples.get(name, "")),) if examples else ()), says))
+    return table_lines(headings, rows)
 
 
 def _blocks(model: type[BaseModel], seen: list[type[BaseModel]]) -> Iterator[type[BaseModel]]:
@@ -149,7 +198,16 @@ def _first_sentence(block: type[BaseModel]) -> str:
 def _key_row(name: str, found: FieldInfo) -> tuple[str, ...]:
     needed = "yes" if found.is_required() else ""
     takes = _SHORT.get(name) or _takes(found.annotation)
-    return code(found.alias or name), takes, needed, plain(found.description or "")
+    return code(found.alias or name), takes, needed, code(_default(found)), plain(found.description or "")
+
+
+def _default(found: FieldInfo) -> str:
+    """Return what a key that is left out stands for, as a file would say it; "" for nothing at all."""
+    if found.is_required() or found.default in (None, ""):
+        return ""
+    if isinstance(found.default, bool):
+        return str(found.default).lower()
+    return str(found.default) if isinstance(found.default, str | int | float) else ""
 
 
 def _takes(annotation: Any) -> str:

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from mappings.engine import transforms as _transforms  # noqa: F401  (fills TRANSFORMS)
 from mappings.engine.catalogue import Catalogue
+from mappings.engine.check_table import CASE_WORDS, WITHOUT_MEANING
 from mappings.engine.project_spec import CodeListsSpec, ProjectSpec
 from mappings.engine.spec import MappingSpec
 from mappings.engine.spec_table import TableSpec
@@ -48,6 +49,9 @@ def schemas(catalogue: Catalogue, transforms: Mapping[str, Transform] = TRANSFOR
     table = _draft07(TableSpec)
     _describe_mapping(table, catalogue, transforms.values())
     table["properties"]["source"]["enum"] = ["courses"]
+    for part, words in (("PropertySpec", WITHOUT_MEANING), ("ExpectSpec", CASE_WORDS)):
+        for word in words:
+            del table["definitions"][part]["properties"][word]
     return {
         "mapping.schema.json": mapping,
         "table.schema.json": table,

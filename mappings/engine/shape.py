@@ -30,6 +30,11 @@ _EXAMPLES: Final[Mapping[str, str]] = {
     "relationship": "relationship: child",
     "set": "set: {property: value}",
 }
+_EXAMPLES_OF_TABLES: Final[Mapping[str, str]] = {
+    "lookup_table": "lookup_table: moodle_courses",
+    "source": "source: courses",
+    "external_id": 'external_id: "{site}-course-{id}"',
+}
 
 _EXAMPLES_INSIDE: Final[Mapping[str, str]] = {
     "each": "each: items",
@@ -110,7 +115,8 @@ def _told(document: Document, model: type[BaseModel], found: Any) -> tuple[Loc, 
     if kind == "missing":
         mark = document.mark(loc[:-1])
         name = str(loc[-1])
-        example = (_EXAMPLES_INSIDE if len(loc) > 1 else _EXAMPLES).get(name) or _EXAMPLES.get(name, f"{name}: ..")
+        outside = _EXAMPLES | _EXAMPLES_OF_TABLES if "lookup_table" in model.model_fields else _EXAMPLES
+        example = (_EXAMPLES_INSIDE if len(loc) > 1 else outside).get(name) or _EXAMPLES.get(name, f"{name}: ..")
         return loc, document.problem(mark, f"the key {quoted(name)} is missing", f"add {example}")
     sentence, remedy = _wrong_kind(_name(loc), kind, found)
     return loc, document.problem(document.mark(loc), sentence, remedy)

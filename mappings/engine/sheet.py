@@ -33,7 +33,10 @@ class Table:
 
 @dataclass(frozen=True)
 class Section:
-    """One mapping: `facts` are pairs of a heading and a text; `note` is "" unless the mapping is switched off."""
+    """One mapping or lookup table: `facts` are pairs of a heading and a text; `marks` are words behind its name.
+
+    `note` is "" unless it is switched off.
+    """
 
     name: str
     case_type: str
@@ -41,6 +44,7 @@ class Section:
     note: str
     facts: tuple[tuple[str, str], ...]
     properties: Table
+    marks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -56,15 +60,16 @@ class Specification:
 
 
 def specification(project: Project, catalogue: Catalogue, phrases: Phrases) -> Specification:
-    """Return the specification sheet of a project; switched-off mappings stand at the end, marked."""
-    on = [_section(mapping, project, catalogue, phrases) for mapping in project.mappings]
-    off = [_section(mapping, project, catalogue, phrases, off=True) for mapping in project.switched_off]
+    """Return the specification sheet of a project; lookup tables stand behind the mappings, what is off last."""
+    off = (*project.switched_off, *project.tables_off)
+    sections = [_section(one, project, catalogue, phrases, off=one in off) for one in project.everything]
+    about_tables = [phrases.say("tables_note")] if project.tables or project.tables_off else []
     return Specification(
         phrases=phrases,
         title=phrases.say("title", site=project.site),
-        intro=f"{phrases.say('intro')} {phrases.say('not_sent_note')}",
+        intro=" ".join([phrases.say("intro"), *about_tables, phrases.say("not_sent_note")]),
         facts=tuple(_project_facts(project, phrases)),
-        sections=(*on, *off),
+        sections=tuple(sections),
         tables=(*_tables(project, phrases), _fields(project, catalogue, phrases)),
     )
 
@@ -96,7 +101,8 @@ def _section(
     mapping: CompiledMapping, project: Project, catalogue: Catalogue, phrases: Phrases, *, off: bool = False
 ) -> Section:
     words = PropertyWords(mapping, catalogue, phrases)
-    names = ("property", "label", "from_moodle", "changed", "nothing", "personal")
+    first = "table_field" if mapping.is_table else "property"
+    names = (first, "label", "from_moodle", "changed", "nothing", "personal")
     headings = tuple(phrases.say(name) for name in names)
     rows = tuple(words.row(name) for name in mapping.spec.properties)
     return Section(
@@ -104,8 +110,9 @@ def _section(
         case_type=mapping.case_type,
         description=mapping.description_in(phrases.language),
         note=phrases.say("off_note") if off else "",
-        facts=tuple(_facts(mapping, project, catalogue, phrases)),
+        facts=tuple((_row_facts if mapping.is_table else _facts)(mapping, project, catalogue, phrases)),
         properties=Table(mapping.name, headings, rows),
+        marks=tuple(phrases.say(word) for word, is_so in (("lookup_table", mapping.is_table), ("off", off)) if is_so),
     )
 
 
@@ -113,13 +120,10 @@ def _facts(
     mapping: CompiledMapping, project: Project, catalogue: Catalogue, phrases: Phrases
 ) -> Iterator[tuple[str, str]]:
     spec = mapping.spec
-    types = catalogue.get(mapping.source, {})
     yield phrases.say("one_case_per"), _per(mapping.source, phrases)
-    included = [condition_words(condition, types, phrases) for condition in spec.include]
-    yield phrases.say("included"), phrases.all_of(included) if included else phrases.say("everybody")
-    if spec.exclude:
-        excluded = [condition_words(condition, types, phrases) for condition in spec.exclude]
-        yield phrases.say("left_out"), phrases.any_of(excluded)
+    if not spec.include:
+        yield phrases.say("included"), phrases.say("everybody")
+    yield from _conditions(mapping, catalogue, phrases)
     yield phrases.say("key"), plain_template(spec.external_id)
     yield phrases.say("case_name"), plain_template(spec.case_name)
     yield phrases.say("owner"), owner_words(spec.owner, mapping.around, phrases)
@@ -134,6 +138,29 @@ def _facts(
     yield phrases.say("course_ends"), _departure(mapping.when_course_ends, project, phrases)
     if mapping.recheck_daily:
         yield phrases.say("rechecked"), phrases.say("rechecked_daily")
+
+
+def _conditions(
+    mapping: CompiledMapping, catalogue: Catalogue, phrases: Phrases
+) -> Iterator[tuple[str, str]]:
+    spec, types = mapping.spec, catalogue.get(mapping.source, {})
+    if spec.include:
+        included = [condition_words(condition, types, phrases) for condition in spec.include]
+        yield phrases.say("included"), phrases.all_of(included)
+    if spec.exclude:
+        excluded = [condition_words(condition, types, phrases) for condition in spec.exclude]
+        yield phrases.say("left_out"), phrases.any_of(excluded)
+
+
+def _row_facts(
+    mapping: CompiledMapping, project: Project, catalogue: Catalogue, phrases: Phrases
+) -> Iterator[tuple[str, str]]:
+    """Yield what holds for a lookup table: a row has no name, no owner and no parents."""
+    yield phrases.say("one_row_per"), _per(mapping.source, phrases)
+    yield from _conditions(mapping, catalogue, phrases)
+    yield phrases.say("row_key"), plain_template(mapping.spec.external_id)
+    yield phrases.say("owner"), phrases.say("row_owner")
+    yield phrases.say("row_leaves"), phrases.say("row_removed")
 
 
 def _per(source: str, phrases: Phrases) -> str:
@@ -165,7 +192,7 @@ def _consequences(departure: Departure | None, project: Project, phrases: Phrase
 def _tables(project: Project, phrases: Phrases) -> Iterator[Table]:
     """Yield the code lists and lookups that some mapping uses, each once, in the order of first use."""
     seen: dict[tuple[str, str], CodeTable] = {}
-    for mapping in (*project.mappings, *project.switched_off):
+    for mapping in project.everything:
         for kind, name in _used(mapping):
             seen.setdefault((kind, name), mapping.around.tables(kind)[name])
     for (kind, name), table in seen.items():
@@ -175,7 +202,7 @@ def _tables(project: Project, phrases: Phrases) -> Iterator[Table]:
 def _fields(project: Project, catalogue: Catalogue, phrases: Phrases) -> Table:
     """Return the Moodle fields that the mappings look at, with what each means."""
     meanings: dict[str, str] = {}
-    for mapping in (*project.mappings, *project.switched_off):
+    for mapping in project.everything:
         for path in sorted(mapping.reads):
             found = find_field(catalogue, mapping.source, path)
             if found is not None:
