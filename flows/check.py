@@ -56,7 +56,7 @@ def _mappings(probe: Probe) -> Iterator[Finding]:
             yield fail("Mappings", f"{where}: {problem.sentence}", problem.remedy)
         return
     probe.use(project, wanted_by(project.mappings))
-    yield ok("Mappings", ", ".join(f"{mapping.name}.yaml" for mapping in project.mappings))
+    yield ok("Mappings", ", ".join(f"{one.name}.yaml" for one in (*project.mappings, *project.tables)))
 
 
 def _books(probe: Probe) -> Iterator[Finding]:

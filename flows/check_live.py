@@ -72,6 +72,7 @@ class _Look:
         self._places = places
         self._report = report
         self._mappings = probe.project.mappings if probe.project else ()
+        self._tables = probe.project.tables if probe.project else ()
 
     async def moodle(self, _: Probe) -> AsyncIterator[Finding]:
         """Note custom fields and roles that nobody has."""
@@ -81,6 +82,8 @@ class _Look:
         for mapping in self._mappings:
             self._custom_fields(mapping)
             self._roles(mapping)
+        for table in self._tables:
+            self._custom_fields(table)
 
     def _custom_fields(self, mapping: CompiledMapping) -> None:
         people = {name for person in self._probe.people for name in person.get("profile") or ()}
@@ -125,6 +128,9 @@ class _Look:
         for case_type in dict.fromkeys(mapping.case_type for mapping in self._mappings):
             if not await probe.commcare.count_cases(case_type):
                 yield note("CommCare", f"there is no '{case_type}' case yet; is that its name there?")
+        for table in self._tables:
+            if await probe.commcare.tables.find(table.case_type) is None:
+                yield note("CommCare", f"there is no lookup table '{table.case_type}' yet; the first run makes it")
 
     async def _fixed_owner(self, mapping: CompiledMapping) -> None:
         last = mapping.spec.owner.otherwise

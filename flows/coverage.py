@@ -20,7 +20,7 @@ Row = dict[str, Any]
 
 @dataclass
 class Made:
-    """What one mapping made of the records: cases by property, and codes that no list has."""
+    """What one mapping made of the records: cases (or rows) by property, and codes that no list has."""
 
     mapping: CompiledMapping
     cases: int = 0
@@ -68,8 +68,14 @@ class Coverage:
     def empty(self) -> Iterator[Row]:
         """Yield properties that no case has."""
         for name, made in self.mappings.items():
-            for each in made.never_filled():
+            for each in () if made.mapping.is_table else made.never_filled():
                 yield {"mapping": name, "property": each, "cases": made.cases}
+
+    def empty_fields(self) -> Iterator[Row]:
+        """Yield fields of lookup tables that no row has."""
+        for name, made in self.mappings.items():
+            for each in made.never_filled() if made.mapping.is_table else ():
+                yield {"table": name, "field": each, "rows": made.cases}
 
     def codes(self) -> Iterator[Code]:
         """Yield the codes that no list has, most frequent first."""
@@ -82,6 +88,7 @@ class Coverage:
             "records": {source: filling.records for source, filling in self.sources.items()},
             "unread_fields": list(self.unread()),
             "empty_properties": list(self.empty()),
+            "empty_fields_of_tables": list(self.empty_fields()),
             "unknown_codes": [vars(code) for code in self.codes()],
             "messages": self.notes,
         }
@@ -92,7 +99,7 @@ def run_coverage(settings: Settings, courses: Sequence[int]) -> Coverage:
     coverage = Coverage(field_catalogue())
 
     def make(project: Project) -> list[CompiledMapping]:
-        return [_watcher(coverage, mapping) for mapping in project.mappings]
+        return [_watcher(coverage, mapping) for mapping in (*project.mappings, *project.tables)]
 
     _, result = look_at(settings, make, courses=courses)
     coverage.notes = list(result.messages)

@@ -59,6 +59,13 @@ class Changes:
     """By the name of a `one_property_per` that was taken out: the properties it made."""
     once: set[str] = field(default_factory=set)
     """What differs and is written once only: cases that are there keep theirs."""
+    renamed: str = ""
+    """The ID that a lookup table had before the edit, when it has another one now."""
+
+    @property
+    def is_table(self) -> bool:
+        """Whether it is about the rows of a lookup table in the place of cases."""
+        return any(version is not None and version.is_table for version in (self.old, self.new))
 
     def take(self, record: Mapping[str, Any], context: tuple[Context, Context]) -> None:
         """Compare what both versions make of one record."""
@@ -76,7 +83,8 @@ class Changes:
             self.fates["excluded" if isinstance(new, Excluded) else "held_back"] += 1
 
     def _compare(self, old: Draft, new: Draft) -> None:
-        before, after, removed = _values(old), _values(new), set(self.removed)
+        values_of = _fields if self.is_table else _values
+        before, after, removed = values_of(old), values_of(new), set(self.removed)
         after |= dict.fromkeys(before.keys() & set(self.retired), "")
         differ = [name for name in sorted(before.keys() | after.keys()) if before.get(name) != after.get(name)]
         for name in differ:
@@ -167,13 +175,20 @@ def run_diff(
 
 
 def pairs(old: Project, new: Project) -> Iterator[Changes]:
-    """Yield the mappings of two versions side by side; one that reads another source is a new one."""
-    before, after = ({mapping.name: mapping for mapping in project.mappings} for project in (old, new))
+    """Yield the mappings and lookup tables of two versions side by side.
+
+    A mapping that reads another source is a new one, and so is a table with another ID.
+    """
+    used = ((*project.mappings, *project.tables) for project in (old, new))
+    before, after = ({mapping.name: mapping for mapping in mappings} for mappings in used)
     for name in dict.fromkeys([*after, *before]):
-        one, other = before.get(name), after.get(name)
-        if one is not None and other is not None and one.source != other.source:
-            one = None
-        yield Changes(name, one, other)
+        one, other, renamed = before.get(name), after.get(name), ""
+        if one is not None and other is not None:
+            if other.is_table and one.case_type != other.case_type:
+                one, renamed = None, one.case_type
+            elif one.source != other.source:
+                one = None
+        yield Changes(name, one, other, renamed=renamed)
 
 
 def _load_old(folder: Path, since: str) -> Project:
@@ -193,8 +208,9 @@ def _watcher(changes: Changes, before: Project, everything: Mapping[str, Changes
         if not limit or changes.records < limit:
             old_site = Context(before.site, before.site_url or context.site_url, context.today)
             changes.take(record, (old_site, context))
-        if limit and all(each.records >= limit for each in everything.values() if each.new):
-            raise Enough
+        of_cases = [each for each in everything.values() if each.new and not each.is_table]
+        if limit and not changes.is_table and all(each.records >= limit for each in of_cases):
+            raise Enough  # tables are made of the courses alone, and are looked at first
 
     def wants(record: Mapping[str, Any]) -> bool:
         return not new.excludes(record) or (old is not None and not old.excludes(record))
@@ -210,6 +226,11 @@ def _values(draft: Draft) -> dict[str, str]:
     frame = {"@key": draft.key, "@name": draft.name, "@owner": owner}
     frame |= {f"@index:{index.name}": f"{index.relationship} {index.key}" for index in draft.indices}
     return {**draft.properties, **frame}
+
+
+def _fields(draft: Draft) -> dict[str, str]:
+    """Return all that a row of a lookup table holds."""
+    return {**draft.properties, "@key": draft.key}
 
 
 def _owner_is_personal(mapping: CompiledMapping) -> bool:
@@ -228,6 +249,7 @@ def _changes_json(changes: Changes, eyes: Eyes) -> dict[str, Any]:
     state = "new" if changes.old is None else "removed" if changes.new is None else "changed"
     return {
         "mapping": changes.name,
+        **({"lookup_table": changes.new.case_type} if changes.is_table and changes.new else {}),
         "state": "unchanged" if changes.changes_nothing else state,
         "records": changes.records,
         "cases": changes.cases,

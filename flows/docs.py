@@ -48,7 +48,15 @@ def documents(folder: Path, language: str = USUAL_LANGUAGE) -> Documents:
     }
     if properties.sheets:
         files[f"data-dictionary{mark}.xlsx"] = dictionary_workbook(properties)
-    return Documents(files, properties.left_out)
+    return Documents(files, (*properties.left_out, *_tables_left_out(project)))
+
+
+def _tables_left_out(project: Project) -> Iterator[str]:
+    for table in project.tables:
+        yield (
+            f"{table.name}: the data dictionary has no room for it, because CommCare's knows case types only; its "
+            "fields are in the specification"
+        )
 
 
 def write_documents(made: Documents, folder: Path) -> list[Path]:
@@ -75,7 +83,7 @@ def _same(file: Path, raw: bytes) -> bool:
 def _refuse_unknown(language: str, project: Project) -> None:
     """Refuse a language in which neither the fixed words nor any label would be."""
     known = set(phrase_languages())
-    for mapping in (*project.mappings, *project.switched_off):
+    for mapping in project.everything:
         known.update(mapping.spec.description)
         for note in mapping.notes.values():
             known.update(note.labels, note.descriptions)
@@ -94,7 +102,7 @@ def used_functions(project: Project) -> dict[str, list[str]]:
     used: dict[str, list[str]] = {name: [] for name in ALWAYS}
     if project.courses.categories:
         used[CATEGORIES] = []
-    for mapping in project.mappings:
+    for mapping in (*project.mappings, *project.tables):
         for name in needed_functions(wanted_by([mapping])):
             if name not in ALWAYS:
                 used.setdefault(name, []).append(mapping.name)

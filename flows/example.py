@@ -42,16 +42,17 @@ def run_example(settings: Settings, stream: str, number: int, courses: Sequence[
         def see(record: Mapping[str, Any], context: Context) -> None:
             if person_in(record, mapping.source) == number:
                 records.append((dict(record), context.today, course_in(record)))
-                if mapping.source == "users":
+                if mapping.source == "users" or mapping.is_table:
                     raise Enough
 
         return [watch(mapping, see, wants=lambda record: person_in(record, mapping.source) == number)]
 
     look_at(settings, make, courses=courses, first=number)
     if not records:
-        raise UsageError(
-            f"Moodle shows nobody with the id {number}; the address of a profile page ends in the id."
-        )
+        nobody = f"Moodle shows nobody with the id {number}; the address of a profile page ends in the id."
+        if found[0].source == "courses":
+            nobody = f"Moodle shows no chosen course with the id {number}. The id stands in the course's address."
+        raise UsageError(nobody)
     if len(records) > 1 and len({where for *_, where in records}) > 1 and not courses:
         places = "; ".join(where for *_, where in records[:8])
         raise UsageError(f"There are several records of {number}: {places}. Choose one with --course.")
@@ -76,7 +77,8 @@ def add_test(tested: Tested, record: Mapping[str, Any], today: date) -> Written:
     text = read_text(tested.path)
     after, lines = _appended(tested.path, text, test)
     write_text(tested.path, after)
-    return Written(tested.path, name, next(iter(expect)) if len(expect) == 1 else "a case", lines)
+    made = "a row" if examples.mapping.is_table else "a case"
+    return Written(tested.path, name, next(iter(expect)) if len(expect) == 1 else made, lines)
 
 
 def expectation(examples: Examples, given: Mapping[str, Any], today: date | None) -> dict[str, Any]:

@@ -63,7 +63,7 @@ def run_explain(settings: Settings, wanted: Wanted) -> list[Explained]:
                 return
             lines = explain(mapping, wanted.part, record, context, personal)
             found.append(((record.get("course") or {}).get("id") or 0, Explained(course_in(record), lines)))
-            if mapping.source == "users" or len(found) == MOST:
+            if mapping.source == "users" or mapping.is_table or len(found) == MOST:
                 raise Enough
 
         return [watch(mapping, see, wants=lambda record: person_in(record, mapping.source) == wanted.id)]

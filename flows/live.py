@@ -13,18 +13,25 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from flows.attended import stoppable
+from adaptors.moodle.streams import MoodleReader
 from flows.errors import NotRead, UsageError
 from flows.open import open_project, open_without_books
+from flows.outcome import outcome
 from flows.progress import shown_progress
 from flows.result import Result, RunState
+from flows.run import context_of
 from flows.settings import Settings
 from flows.steps.people import WITNESSES
+from flows.steps.pull import wanted_by
+from flows.steps.select import only_these, select_courses
+from flows.steps.tables import records_of
 from flows.sync import Options, sync
 from flows.world import Progress, World, silent
 from mappings.engine import CompiledMapping, Context, Draft, Excluded, HeldBack, Project
 from mappings.engine.catalogue import Catalogue
 
 See = Callable[[Mapping[str, Any], Context], None]
+TABLE = ".table"  # the name of a lookup table's file ends so
 Wants = Callable[[Mapping[str, Any]], bool]
 
 
@@ -91,16 +98,36 @@ async def look(
     Returns what a preview would, degraded when a course could not be read. Raises NotRead when Moodle does not
     answer, UsageError for a course that is not selected.
     """
-    world.project = replace(world.project, mappings=tuple(watchers))
+    tables = [watcher for watcher in watchers if watcher.is_table]
+    cases = tuple(watcher for watcher in watchers if not watcher.is_table)
+    world.project = replace(world.project, mappings=cases, tables=())
     if first:
         await world.books.do(world.books.store.put, WITNESSES, json.dumps({"id": first}))
+    result = Result("", preview=True)
     try:
-        result = await sync(world, Options(tuple(courses), preview=True, full=True), progress)
+        if tables:
+            async with outcome(world, result):
+                await _show_courses(world, tables, courses)
+        if cases and result.state is RunState.COMPLETED:
+            result = await sync(world, Options(tuple(courses), preview=True, full=True), progress)
     except Enough:
         return Result("", preview=True)
     if result.state in (RunState.FAILED, RunState.POSTPONED):
         raise NotRead(" ".join(result.messages), result.state.exit_code)
     return result
+
+
+async def _show_courses(world: World, tables: Sequence[CompiledMapping], chosen: Sequence[int]) -> None:
+    """Show the watchers of lookup tables the chosen courses, which is all that a table is made of."""
+    reader, choice = MoodleReader(world.moodle, wanted_by(()), world.sizes()), world.project.courses
+    await reader.site()
+    categories = await reader.categories() if choice.categories else ()
+    courses = select_courses(await reader.courses(), categories, choice, world.clock.now()).courses
+    courses = only_these(courses, set(chosen)) if chosen else courses
+    context = context_of(world.project, world.site_url, world.clock.now())
+    for record in records_of(courses):
+        for table in tables:
+            table.draft(record, context)
 
 
 def look_at(
@@ -143,10 +170,14 @@ def course_in(record: Mapping[str, Any]) -> str:
 
 
 def mapping_named(project: Project, name: str) -> CompiledMapping:
-    """Return the mapping of a name, on or off, or the only one of a source; raises UsageError with the names."""
-    everything = [*project.mappings, *project.switched_off]
+    """Return the mapping of a name, on or off, or the only one of a source; raises UsageError with the names.
+
+    A lookup table goes by its file, with or without `.table`, or by its ID.
+    """
+    everything = project.everything
     named = [mapping for mapping in everything if mapping.name == name.removesuffix(".yaml")]
-    found = named or [mapping for mapping in project.mappings if mapping.source == name]
+    named = named or [one for one in everything if one.is_table and name in (one.name.removesuffix(TABLE), one.case_type)]
+    found = named or [mapping for mapping in (*project.mappings, *project.tables) if mapping.source == name]
     if len(found) == 1:
         return found[0]
     if found:

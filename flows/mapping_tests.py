@@ -9,6 +9,7 @@ from pathlib import Path
 
 from flows.catalogue import field_catalogue
 from flows.errors import UsageError
+from flows.live import TABLE
 from mappings.engine import Problem
 from mappings.engine.examples import Examples
 from mappings.engine.expectations import Change, changes, updated
@@ -55,10 +56,18 @@ def run(folder: Path, name: str | None, *, plugins: bool = True) -> list[Tested]
         return found
     wanted = Path(name).name.removesuffix(".yaml")
     chosen = [tested for tested in found if tested.file.name == wanted]
+    chosen = chosen or [tested for tested in found if wanted in _other_names(tested.file)]
     if not chosen:
         there = ", ".join(tested.file.name for tested in found)
         raise UsageError(f"There is no mapping '{wanted}' in {folder}. There are: {there}.")
     return chosen
+
+
+def _other_names(file: MappingFile) -> tuple[str, ...]:
+    """Return what a lookup table goes by beside the name of its file: that without `.table`, and its ID."""
+    if not file.name.endswith(TABLE):
+        return ()
+    return file.name.removesuffix(TABLE), file.spec.case_type if file.spec is not None else ""
 
 
 def updates(found: Sequence[Tested]) -> list[Update]:

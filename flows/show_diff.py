@@ -16,6 +16,7 @@ FATES = {
     "held_back": "would be held back; before the edit they are sent",
     "sent": "would be sent; before the edit they are held back",
 }
+ROW_HEADINGS = HEADINGS | {"part": "field", "cases": "rows"}
 
 
 def show_diff(found: Sequence[Changes], notes: Sequence[str], eyes: Eyes) -> None:
@@ -35,22 +36,33 @@ def show_diff(found: Sequence[Changes], notes: Sequence[str], eyes: Eyes) -> Non
 def _show_changes(changes: Changes, eyes: Eyes) -> None:
     looked_at = f"{numbered(changes.records, 'record')} read"
     if changes.new is None:
-        show_heading(f"{changes.name}.yaml is gone: its cases stay in CommCare as they are")
+        what = "its table and the rows" if changes.is_table else "its cases"
+        show_heading(f"{changes.name}.yaml is gone: {what} stay in CommCare as they are")
+        return
+    if changes.old is None and changes.renamed:
+        show_heading(
+            f"{changes.name}.yaml makes another table, {changes.new.case_type}: "
+            f"{numbered(changes.cases, 'row')} ({looked_at}); {changes.renamed} stays in CommCare as it is"
+        )
         return
     if changes.old is None:
-        show_heading(f"{changes.name}.yaml is new: {numbered(changes.cases, 'case')} ({looked_at})")
+        show_heading(f"{changes.name}.yaml is new: {numbered(changes.cases, _what(changes))} ({looked_at})")
         return
     show_heading(f"{changes.name}.yaml: {looked_at}, {_cases(changes)}")
     rows = list(_rows(changes, eyes))
     if rows:
-        show_table(rows, HEADINGS, right=["cases"])
+        show_table(rows, ROW_HEADINGS if changes.is_table else HEADINGS, right=["cases"])
     for sentence in _sentences(changes):
         show_text(sentence, first="- ", then="  ")
 
 
+def _what(changes: Changes) -> str:
+    return "row" if changes.is_table else "case"
+
+
 def _cases(changes: Changes) -> str:
     before, after = changes.cases_before, changes.cases_after
-    told = numbered(before, "case")
+    told = numbered(before, _what(changes))
     return f"{told} before and after" if before == after else f"{told} before, {after:,} after"
 
 
@@ -63,9 +75,16 @@ def _rows(changes: Changes, eyes: Eyes) -> Iterator[dict[str, str]]:
 
 
 def _sentences(changes: Changes) -> Iterator[str]:
+    what = _what(changes)
     for fate, count in changes.fates.items():
-        yield f"{numbered(count, 'record')} {FATES[fate].format(cases='cases' if count > 1 else 'a case')}."
-    if keys := changes.properties.get("@key"):
+        yield f"{numbered(count, 'record')} {FATES[fate].format(cases=f'{what}s' if count > 1 else f'a {what}')}."
+    keys = changes.properties.get("@key")
+    if keys and changes.is_table:
+        yield (
+            f"The key of {numbered(keys, 'row')} would be another one: a run adds them anew, and the rows under "
+            "the old keys are taken away once two reads have not seen them."
+        )
+    elif keys:
         yield (
             f"The external id of {numbered(keys, 'case')} would be another one: a run stops before it makes "
             "them a second time."
@@ -86,6 +105,13 @@ def _sentences(changes: Changes) -> Iterator[str]:
 
 def _removed(changes: Changes) -> Iterator[str]:
     """Yield what was taken out; what `one_property_per` made is retired property by property."""
+    if changes.is_table:
+        if changes.removed:
+            yield (
+                f"Taken out: {listed(changes.removed)}; the table and its rows in CommCare keep what they have "
+                "there, until somebody deletes the field in CommCare."
+            )
+        return
     if names := [name for name in changes.removed if name not in changes.elements]:
         stay = "stays in CommCare as it is" if len(names) == 1 else "stay in CommCare as they are"
         yield f"Taken out: {listed(names)}; {stay}. To empty it, write {names[0]}: {{retire: clear}}."
@@ -102,6 +128,6 @@ def _nothing(changes: Changes) -> str:
         return f"{changes.name}.yaml: no change in what is sent."
     edited = listed([told(name) for name in changes.edited])
     return (
-        f"{changes.name}.yaml: {edited} edited, and not one of {numbered(changes.cases, 'case')} differs: "
+        f"{changes.name}.yaml: {edited} edited, and not one of {numbered(changes.cases, _what(changes))} differs: "
         "nothing would be sent."
     )

@@ -88,6 +88,7 @@ def show_fields(found: Sequence[Mapping[str, str]], filling: Filling | None) -> 
 def show_coverage(coverage: Coverage) -> None:
     """Print what is left over, and rows for the code lists to paste."""
     unread, empty, codes = list(coverage.unread()), list(coverage.empty()), list(coverage.codes())
+    fields = list(coverage.empty_fields())
     read = ", ".join(f"{filling.records:,} of {name}" for name, filling in coverage.sources.items())
     show_heading(f"Records looked at: {read}")
     if unread:
@@ -96,9 +97,12 @@ def show_coverage(coverage: Coverage) -> None:
     if empty:
         show_heading("\nProperties that no case has a value for")
         show_table(empty, {"mapping": "mapping", "property": "property", "cases": "cases"}, right=["cases"])
+    if fields:
+        show_heading("\nFields of lookup tables that no row has a value for")
+        show_table(fields, {"table": "table", "field": "field", "rows": "rows"}, right=["rows"])
     if codes:
         show_codes(codes)
-    if not (unread or empty or codes):
+    if not (unread or empty or fields or codes):
         show_text("Nothing is left over: each field with data is read, each property filled, each code known.")
     for note in coverage.notes:
         show_text(note, first="- ", then="  ")

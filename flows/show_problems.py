@@ -34,7 +34,17 @@ def show_mappings(report: CheckReport, folder: Path) -> None:
     more = f"; switched off: {', '.join(sorted(off))}" if off else ""
     for cost in report.costs:
         typer.echo(laid_out(f"Adds to a run  {cost.sentence}"))
-    typer.echo(laid_out(f"{numbered(len(names) - len(off), 'mapping')} ({used}{more}), {tests}: all right."))
+    found = f"{numbered(len(names) - len(off), 'mapping')} ({used}{more}){_tables(report)}"
+    typer.echo(laid_out(f"{found}, {tests}: all right."))
+
+
+def _tables(report: CheckReport) -> str:
+    """Return the lookup tables for the line that ends a check, "" where there are none."""
+    if not report.tables and not report.tables_off:
+        return ""
+    used = [", ".join(report.tables)] if report.tables else []
+    off = [f"switched off: {', '.join(report.tables_off)}"] if report.tables_off else []
+    return f", {numbered(len(report.tables), 'lookup table')} ({'; '.join([*used, *off])})"
 
 
 def problem_json(problem: Problem) -> dict[str, Any]:

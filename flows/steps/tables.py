@@ -50,8 +50,7 @@ async def sync_tables(run: Run, courses: Iterable[Course]) -> None:
     selected = [*courses]
     if not run.whole_site or not selected:
         return
-    names = {found.shortname for course in selected for found in course.customfields}
-    records = [course_record(course, names) for course in selected]
+    records = records_of(selected)
     for mapping in run.world.project.tables:
         await run.lease.hold()
         try:
@@ -60,6 +59,12 @@ async def sync_tables(run: Run, courses: Iterable[Course]) -> None:
             raise
         except AdaptorError as error:
             run.result.worse(RunState.DEGRADED, f"Lookup table {mapping.case_type} is not in step. {error}")
+
+
+def records_of(courses: Sequence[Course]) -> list[dict[str, Any]]:
+    """Return the records that tables are made of: the source `courses`."""
+    names = {found.shortname for course in courses for found in course.customfields}
+    return [course_record(course, names) for course in courses]
 
 
 def _wanted(run: Run, mapping: CompiledMapping, records: Iterable[Mapping[str, Any]]) -> Wanted:
