@@ -7,7 +7,7 @@ so an old value cannot be shown, only that there was another one, or none.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from flows.result import Result
 from flows.run import choose_mappings
 from flows.steps.approvals import unwritten
 from flows.steps.gate import in_the_way, under_other_keys
-from flows.steps.planned import SITE_SCOPE, Planned
+from flows.steps.planned import SITE_SCOPE, Planned, TablePlan
 from flows.sync import Options, sync
 from flows.world import Progress, World, silent
 from mappings.engine import CompiledMapping, Context, Draft, Excluded, HeldBack
@@ -58,6 +58,16 @@ class Shown:
     known: frozenset[str] = frozenset()
 
 
+@dataclass(frozen=True)
+class ShownRow:
+    """One row of a lookup table that would be added, changed or taken away, and the fields it would hold."""
+
+    mapping: CompiledMapping
+    key: str
+    op: str
+    fields: Mapping[str, str]
+
+
 @dataclass
 class Preview:
     """What a run would send: the counts of its result, and what they are made of."""
@@ -71,6 +81,10 @@ class Preview:
     missing: Counter[str] = field(default_factory=Counter)
     """By case type: cases whose record was not among those read; left, once a second complete read lacks them."""
     samples: list[Shown] = field(default_factory=list)
+    tables: list[TablePlan] = field(default_factory=list)
+    """What a run would do to each lookup table that it looks at."""
+    tables_passed_over: list[str] = field(default_factory=list)
+    """The lookup tables that are not looked at, because the preview is of some courses only."""
     codes: dict[str, Codes] = field(default_factory=dict)
     mappings: dict[str, CompiledMapping] = field(default_factory=dict)
     stops: list[str] = field(default_factory=list)
@@ -88,12 +102,28 @@ class Preview:
         else:
             self.codes.setdefault(mapping.name, Codes()).take(mapping, outcome.problems)
 
+    def hear_table(self, table: CompiledMapping, outcome: Outcome) -> None:
+        """Count the codes of a lookup table's rows that no list has."""
+        if not isinstance(outcome, Excluded):
+            self.codes.setdefault(table.name, Codes()).take(table, outcome.problems)
+
     def see(self, row: Planned) -> None:
         """Count a row that would be sent; keep the first ones."""
         if row.op == "update":
             self.properties.update((row.row.mapping, name) for name in sorted(self._definitions(row)))
         if len(self._planned) < self.limit:
             self._planned.append(row)
+
+    def see_table(self, plan: TablePlan) -> None:
+        """Keep what would be done to a lookup table."""
+        self.tables.append(plan)
+
+    def table_rows(self) -> Iterator[ShownRow]:
+        """Yield the first rows of each lookup table that would be written or taken away."""
+        for plan in self.tables:
+            keys = [*_with("add", plan.added), *_with("change", plan.changed), *_with("take away", plan.removed)]
+            for op, key in keys[: self.limit]:
+                yield ShownRow(plan.mapping, key, op, plan.rows.get(key, {}))
 
     def _definitions(self, row: Planned) -> set[str]:
         mapping = self.mappings.get(row.row.mapping)
@@ -136,8 +166,12 @@ class Preview:
         changes: dict[str, dict[str, int]] = {}
         for (mapping, name), count in self.properties.most_common():
             changes.setdefault(mapping, {})[name] = count
+        found = self.result.as_json()
+        if self.tables:
+            rows = [_row_json(row, eyes) for row in self.table_rows()]
+            found |= {"lookup_tables": {plan.table: plan.counts for plan in self.tables}, "table_rows": rows}
         return {
-            **self.result.as_json(),
+            **found,
             "left_out": dict(self.left_out),
             "missing": dict(self.missing),
             "changes": changes,
@@ -154,6 +188,15 @@ class Preview:
         return {"mapping": sample.mapping, "key": sample.key, "what": sample.op, "values": values}
 
 
+def _with(op: str, keys: Sequence[str]) -> list[tuple[str, str]]:
+    return [(op, key) for key in keys]
+
+
+def _row_json(row: ShownRow, eyes: Eyes) -> dict[str, Any]:
+    fields = {name: eyes.see(text, personal=row.mapping.is_personal(name)) for name, text in row.fields.items()}
+    return {"table": row.mapping.case_type, "key": row.key, "what": row.op, "fields": fields}
+
+
 def values_of(row: Planned) -> dict[str, str]:
     """Return what a row would send, by property; the name of the case and its owner by our words for them."""
     write = row.write
@@ -168,11 +211,14 @@ async def preview(world: World, options: Options, limit: int, progress: Progress
         raise UsageError("A preview sends nothing.")
     found = Preview(Result("", preview=True), limit)
     found.mappings = {mapping.name: mapping for mapping in world.project.mappings}
+    tables = world.project.tables
     chosen = choose_mappings(world, options.mappings)
     listeners = tuple(_listening(mapping, found.hear) for mapping in world.project.mappings)
-    world.project = replace(world.project, mappings=listeners)
-    world.watch = found.see
+    heard = tuple(_listening(table, found.hear_table) for table in tables)
+    world.project = replace(world.project, mappings=listeners, tables=heard)
+    world.watch, world.watch_table = found.see, found.see_table
     found.result = await sync(world, options, progress)
+    found.tables_passed_over = [table.case_type for table in tables if options.courses and not found.tables]
     await found.settle(world)
     whole = not options.courses and all(each.state == "completed" for each in found.result.courses.values())
     for mapping in [each for each in chosen if each.name not in found.result.not_due]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from flows.masked import Eyes
-from flows.preview import Preview, Shown
+from flows.preview import Preview, Shown, ShownRow
 from flows.reasons import reason_words
 from flows.result import CaseCounts, RunState
 from flows.show import STYLES, requests_line
 from flows.show_live import screen, show_codes, show_heading, show_table, show_text
 from flows.words import listed, numbered
+from mappings.engine.check_table import KEY
 
 COUNTS = {
     "created": "create",
@@ -23,6 +24,15 @@ COUNTS = {
     "held_back": "held back",
     "problems": "problems",
     "in_doubt": "waiting to confirm",
+}
+ROW_COUNTS = {
+    "added": "add",
+    "changed": "change",
+    "removed": "take away",
+    "unchanged": "unchanged",
+    "missing": "missing",
+    "held_back": "held back",
+    "left_out": "left out",
 }
 MOST_VALUES = 6  # of one record in the table
 
@@ -38,6 +48,7 @@ def show_preview(preview: Preview, eyes: Eyes) -> None:
     show_text(requests_line(result))
     _show_changes(preview)
     _show_samples(preview, eyes)
+    _show_tables(preview, eyes)
     if codes := list(preview.unknown_codes()):
         show_codes(codes)
     for sentence in _sentences(preview):
@@ -81,6 +92,37 @@ def _show_samples(preview: Preview, eyes: Eyes) -> None:
     show_table(rows, {"key": "key", "what": "what", "values": "property→value"})
 
 
+def _show_tables(preview: Preview, eyes: Eyes) -> None:
+    """Print how many rows of each lookup table would be written, and the first of them."""
+    if not preview.tables:
+        return
+    show_heading("\nRows of lookup tables")
+    used = {name for plan in preview.tables for name, count in plan.counts.items() if count}
+    headings = {"table": "table"} | {name: heading for name, heading in ROW_COUNTS.items() if name in used}
+    counts = [
+        {"table": plan.table} | {name: f"{count:,}" if count else "·" for name, count in plan.counts.items()}
+        for plan in preview.tables
+    ]
+    show_table(counts, headings, right=[*ROW_COUNTS])
+    shown = [{"key": row.key, "what": row.op, "values": _fields(row, eyes)} for row in preview.table_rows()]
+    if shown:
+        every = sum(len(plan.added) + len(plan.changed) + len(plan.removed) for plan in preview.tables)
+        which = f"first {len(shown)} of {numbered(every, 'row')}" if every > len(shown) else numbered(every, "row")
+        show_heading(f"\nThe {which} that would be written")
+        show_table(shown, {"key": "key", "what": "what", "values": "field→value"})
+
+
+def _fields(row: ShownRow, eyes: Eyes) -> str:
+    """Return the fields of a row that hold something, apart from its key."""
+    filled = {name: text for name, text in row.fields.items() if text and name != KEY}
+    shown = [
+        f"{name}→{eyes.see(text, personal=row.mapping.is_personal(name))}"
+        for name, text in list(filled.items())[:MOST_VALUES]
+    ]
+    more = len(filled) - MOST_VALUES
+    return ", ".join([*shown, f"and {more} more"] if more > 0 else shown)
+
+
 def _values(preview: Preview, sample: Shown, eyes: Eyes) -> str:
     """Return the values of a record: of a new case those that hold something, of others also what was there."""
     is_new = sample.op == "create"
@@ -119,6 +161,19 @@ def _sentences(preview: Preview) -> Iterator[str]:
         yield f"A run would stop before it sends anything. {stop}"
     if preview.first and not preview.stops:
         yield f"Never sent before: {listed(preview.first)}. {_approval(preview)}"
+    if preview.tables_passed_over:
+        yield f"Lookup tables are looked at only with all courses, so not here: {listed(preview.tables_passed_over)}."
+    for plan in preview.tables:
+        if plan.rests:
+            yield (
+                f"Lookup table {plan.table}: CommCare did not answer a write, so the table rests; a later run looks "
+                "what came of it, and does then what is told here."
+            )
+        if plan.missing:
+            yield (
+                f"Lookup table {plan.table}: {numbered(plan.missing, 'row')} of a course that is not chosen or not "
+                "there any more; taken away when the next complete read lacks it too."
+            )
     if preview.missing.total():
         yield (
             f"Missing: {numbered(preview.missing.total(), 'case')} without a record in Moodle. A run marks them "
