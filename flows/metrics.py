@@ -75,6 +75,7 @@ class _Told(Collector):
             doubt.add_metric([one.mapping], one.count)
             since.add_metric([one.mapping], one.oldest_at)
         yield from (cases, doubt, since)
+        yield from self._tables()
         problems = _family("problems", "Records that could not be sent as they are.", "mapping", "reason")
         found = dict[tuple[str, str], int]()
         for each in status.problems:
@@ -87,6 +88,20 @@ class _Told(Collector):
         for kind in sorted(set(kinds)):
             needs.add_metric([kind], kinds.count(kind))
         yield needs
+
+    def _tables(self) -> Iterable[Metric]:
+        rows = _family("lookup_rows", "Rows of lookup tables that CommCare is known to have.", "table")
+        written = _family(
+            "lookup_written_timestamp_seconds", "When rows of it were written last; 0 when not known.", "table"
+        )
+        doubt = _family(
+            "lookup_in_doubt_timestamp_seconds", "When a write began that has no answer; 0 for none.", "table"
+        )
+        for one in self._status.tables:
+            rows.add_metric([one.table], one.rows)
+            written.add_metric([one.table], one.written_at)
+            doubt.add_metric([one.table], one.in_doubt_since)
+        return (rows, written, doubt)
 
     def _runs(self) -> Iterable[Metric]:
         """Yield how the last run ended, what it did, and when the last completed one was: alerts wait for that."""

@@ -24,6 +24,8 @@ from flows.status_words import (
     problem_words,
     run_cells,
     short_moment,
+    table_lines,
+    table_table,
     unread,
 )
 from flows.words import duration
@@ -68,6 +70,8 @@ def _parts(status: Status) -> Iterator[str]:
         yield _needs(status)
         yield _section("Courses", _courses(status))
         yield _section("Cases", _cases(status))
+        if status.tables:
+            yield _section("Lookup tables", _tables(status))
         yield _section("Problems", _problems(status))
         yield _section("Last runs", _runs(status))
     yield _section("Next runs", [_list(next_lines(status))])
@@ -129,6 +133,13 @@ def _cases(status: Status) -> Iterator[str]:
     if chart.series:
         yield _figure(chart, "cases", 60 + 40 * len(chart.labels))
     yield _list(f"Waiting to confirm: {line}." for line in doubt_lines(status)) if status.in_doubt else ""
+
+
+def _tables(status: Status) -> Iterator[str]:
+    headings, rows = table_table(status)
+    yield _table("Rows by table", headings, rows)
+    lines = [*table_lines(status)]
+    yield _list(lines) if lines else ""
 
 
 def _problems(status: Status) -> Iterator[str]:

@@ -78,11 +78,13 @@ def _sentences(changes: Changes) -> Iterator[str]:
     what = _what(changes)
     for fate, count in changes.fates.items():
         yield f"{numbered(count, 'record')} {FATES[fate].format(cases=f'{what}s' if count > 1 else f'a {what}')}."
+    if changes.is_table and changes.fates["excluded"]:
+        yield "The row of a record that is left out is taken away once two reads in a row have not seen it."
     keys = changes.properties.get("@key")
     if keys and changes.is_table:
         yield (
             f"The key of {numbered(keys, 'row')} would be another one: a run adds them anew, and the rows under "
-            "the old keys are taken away once two reads have not seen them."
+            "the old keys are taken away once two reads in a row have not seen them."
         )
     elif keys:
         yield (

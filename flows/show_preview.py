@@ -171,8 +171,8 @@ def _sentences(preview: Preview) -> Iterator[str]:
             )
         if plan.missing:
             yield (
-                f"Lookup table {plan.table}: {numbered(plan.missing, 'row')} of a course that is not chosen or not "
-                "there any more; taken away when the next complete read lacks it too."
+                f"Lookup table {plan.table}: {numbered(plan.missing, 'row')} of a course that is left out, not "
+                "chosen or not there any more; taken away when the next complete read lacks it too."
             )
     if preview.missing.total():
         yield (

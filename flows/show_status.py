@@ -24,6 +24,8 @@ from flows.status_words import (
     next_lines,
     problem_words,
     run_cells,
+    table_lines,
+    table_table,
     unread,
 )
 from flows.words import numbered
@@ -55,6 +57,7 @@ def show_status(status: Status) -> None:
     _lines("Next run", next_lines(status))
     _courses(status)
     _cases(status)
+    _tables(status)
     _problems(status)
     if status.runs:
         _heading("Last runs")
@@ -94,6 +97,15 @@ def _cases(status: Status) -> None:
         _say("None yet.")
     for line in doubt_lines(status):
         _say(f"Waiting to confirm: {line}.")
+
+
+def _tables(status: Status) -> None:
+    if not status.tables:
+        return
+    _heading("Lookup tables")
+    _table(*table_table(status))
+    for line in table_lines(status):
+        _console().print(Text(laid_out(line, first="- ", then="  ")))
 
 
 def _problems(status: Status) -> None:

@@ -18,7 +18,7 @@ from flows.settings import Settings
 from flows.steps.planned import SITE_SCOPE
 from flows.steps.select import SELECTED
 from mappings.engine import MappingError, Project
-from state import DoubtCount, ProblemCount, RowCount, RunRow, Store
+from state import DoubtCount, ProblemCount, RowCount, RunRow, Store, TableCount
 from state.backups import backups
 from state.database import file_of
 from state.lease import LEASE_TTL
@@ -108,6 +108,21 @@ class RunStatus:
 
 
 @dataclass(frozen=True)
+class TableStatus:
+    """A lookup table: rows that CommCare is known to have, and times in epoch seconds (0.0: never, or none).
+
+    `missing`: rows of courses that the last read lacked. `used`: a file of the mappings still makes it.
+    """
+
+    table: str
+    rows: int
+    missing: int = 0
+    written_at: float = 0.0
+    in_doubt_since: float = 0.0
+    used: bool = True
+
+
+@dataclass(frozen=True)
 class Status:
     """Everything that the status shows; `now` and all times in epoch seconds, `zone` is for people's eyes."""
 
@@ -121,6 +136,7 @@ class Status:
     courses: Sequence[CourseStatus] = ()
     cases: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """By case type: rows by state."""
+    tables: Sequence[TableStatus] = ()
     in_doubt: Sequence[DoubtCount] = ()
     problems: Sequence[ProblemStatus] = ()
     needs: Sequence[Need] = ()
@@ -193,6 +209,7 @@ def read_status(
         note=note,
         courses=_courses(store),
         cases=_cases(store.count_rows(), types),
+        tables=_tables(store.count_tables(), project),
         in_doubt=store.count_in_doubt(),
         problems=_problems(store.count_problems()),
         needs=needs(store),
@@ -242,6 +259,19 @@ def _row_state(row: RowCount) -> str:
     if row.status != "active":
         return row.status
     return "again" if row.dirty else IN_COMMCARE
+
+
+def _tables(rows: Iterable[TableCount], project: Project | None) -> list[TableStatus]:
+    """Return the lookup tables of the books, then those of the mappings that were never written."""
+    wanted = [table.case_type for table in project.tables] if project else None
+    found = [
+        TableStatus(
+            row.tag, row.rows, row.missing, row.written_at, row.doubt_at or 0.0, wanted is None or row.tag in wanted
+        )
+        for row in rows
+    ]
+    known = {one.table for one in found}
+    return found + [TableStatus(tag, 0) for tag in wanted or () if tag not in known]
 
 
 def _problems(rows: Iterable[ProblemCount]) -> list[ProblemStatus]:

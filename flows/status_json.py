@@ -18,6 +18,11 @@ def status_json(status: Status) -> dict[str, Any]:
         "needs": [{"sentence": one.sentence, "command": one.command, "approve": one.form} for one in status.needs],
         "courses": [_course(one, status.now) for one in status.courses],
         "cases": {name: dict(counts) for name, counts in status.cases.items()},
+        "lookup_tables": {
+            one.table: {"rows": one.rows, "missing": one.missing, "written_at": _time(one.written_at)}
+            | {"in_doubt_since": _time(one.in_doubt_since), "in_mappings": one.used}
+            for one in status.tables
+        },
         "in_doubt": {
             one.mapping: {"rows": one.count, "oldest_sent_at": moment(one.oldest_at)} for one in status.in_doubt
         },

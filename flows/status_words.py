@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 from flows.show import HEADINGS
-from flows.status import AT_WORK, NOT_SENT, ROW_STATES, SENT, CourseStatus, ProblemStatus, RunStatus, Status
+from flows.status import AT_WORK, NOT_SENT, ROW_STATES, SENT, CourseStatus, ProblemStatus, RunStatus, Status, TableStatus
 from flows.words import DAY, HOUR, MINUTE, ago, duration, listed, numbered
 
 SIGNS = {
@@ -122,6 +122,33 @@ def case_table(cases: Mapping[str, Mapping[str, int]]) -> tuple[list[str], list[
     used = [state for state in ROW_STATES if any(counts.get(state) for counts in cases.values())]
     lines = [[name, *(_n(counts.get(state, 0)) for state in used)] for name, counts in cases.items()]
     return ["case type", *(ROW_STATES[state] for state in used)], lines
+
+
+def table_table(status: Status) -> tuple[list[str], list[list[str]]]:
+    """Return headings and lines of the lookup tables: rows, those whose course is gone, when written last."""
+    used = any(one.missing for one in status.tables)
+    headings = ["lookup table", "rows", *(["missing"] if used else []), "last written"]
+    lines = [
+        [one.table, _n(one.rows), *([_n(one.missing)] if used else []), _written(one, status)]
+        for one in status.tables
+    ]
+    return headings, lines
+
+
+def table_lines(status: Status) -> Iterator[str]:
+    """Yield what is to be known about lookup tables."""
+    for one in status.tables:
+        if one.in_doubt_since:
+            yield (
+                f"{one.table}: CommCare did not answer a write {ago(one.in_doubt_since, status.now)}; the table "
+                "rests, and a later run looks what came of it."
+            )
+        if not one.used:
+            yield f"{one.table}: no file of the mappings makes it any more; its rows stay in CommCare as they are."
+
+
+def _written(one: TableStatus, status: Status) -> str:
+    return ago(one.written_at, status.now) if one.written_at else "·"
 
 
 def doubt_lines(status: Status) -> Iterator[str]:
