@@ -183,11 +183,11 @@ def pairs(old: Project, new: Project) -> Iterator[Changes]:
     before, after = ({mapping.name: mapping for mapping in mappings} for mappings in used)
     for name in dict.fromkeys([*after, *before]):
         one, other, renamed = before.get(name), after.get(name), ""
-        if one is not None and other is not None:
-            if other.is_table and one.case_type != other.case_type:
-                one, renamed = None, one.case_type
-            elif one.source != other.source:
-                one = None
+        if one is not None and other is not None and other.is_table and one.case_type != other.case_type:
+            renamed = one.case_type
+            one = None
+        if one is not None and other is not None and one.source != other.source:
+            one = None
         yield Changes(name, one, other, renamed=renamed)
 
 

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from flows.attended import stoppable
 from adaptors.moodle.streams import MoodleReader
+from flows.attended import stoppable
 from flows.errors import NotRead, UsageError
 from flows.open import open_project, open_without_books
 from flows.outcome import outcome
@@ -176,7 +176,8 @@ def mapping_named(project: Project, name: str) -> CompiledMapping:
     """
     everything = project.everything
     named = [mapping for mapping in everything if mapping.name == name.removesuffix(".yaml")]
-    named = named or [one for one in everything if one.is_table and name in (one.name.removesuffix(TABLE), one.case_type)]
+    tables = [one for one in everything if one.is_table]
+    named = named or [one for one in tables if name in (one.name.removesuffix(TABLE), one.case_type)]
     found = named or [mapping for mapping in (*project.mappings, *project.tables) if mapping.source == name]
     if len(found) == 1:
         return found[0]

@@ -39,7 +39,7 @@ _SHARES: Final = {
 def commcare_checklist(project: Project, mappings: Path, *, forwarding: bool, shipped: bool) -> Checklist:
     """Return the checklist of a project whose mappings are in a folder."""
     kinds = owner_kinds(project)
-    permissions = dict(_permissions(kinds))
+    permissions = dict(_permissions(kinds, project))
     more = {
         "permissions": [{"permission": name, "for": why} for name, why in permissions.items()],
         "plan": [vars(line) for line in _plan(kinds, forwarding=forwarding)],
@@ -94,9 +94,11 @@ def _plan(kinds: list[str], *, forwarding: bool) -> Iterator[Line]:
         yield Line("data forwarding", "Pro or higher; changes are told at once")
 
 
-def _permissions(kinds: list[str]) -> Iterator[tuple[str, str]]:
+def _permissions(kinds: list[str], project: Project) -> Iterator[tuple[str, str]]:
     yield "Access APIs", "every call"
-    yield "Edit Data", "reading, creating and updating cases; nothing is ever deleted"
+    tables = ", and the rows of lookup tables" if project.tables else ""
+    kept = "no case is ever deleted" if tables else "nothing is ever deleted"
+    yield "Edit Data", f"reading, creating and updating cases{tables}; {kept}"
     for kind, (permission, _, what) in _OWNERS.items():
         if kind in kinds:
             yield permission, f"to look up {what}, who own cases (nothing of them is changed)"

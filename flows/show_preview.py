@@ -162,12 +162,13 @@ def _sentences(preview: Preview) -> Iterator[str]:
     if preview.first and not preview.stops:
         yield f"Never sent before: {listed(preview.first)}. {_approval(preview)}"
     if preview.tables_passed_over:
-        yield f"Lookup tables are looked at only with all courses, so not here: {listed(preview.tables_passed_over)}."
+        names = listed(preview.tables_passed_over)
+        yield f"Lookup tables are looked at only with all courses, so not here: {names}."
     for plan in preview.tables:
         if plan.rests:
             yield (
-                f"Lookup table {plan.table}: CommCare did not answer a write, so the table rests; a later run looks "
-                "what came of it, and does then what is told here."
+                f"Lookup table {plan.table}: CommCare did not answer a write, so the table rests; a later run "
+                "looks what came of it, and does then what is told here."
             )
         if plan.missing:
             yield (

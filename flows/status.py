@@ -266,7 +266,12 @@ def _tables(rows: Iterable[TableCount], project: Project | None) -> list[TableSt
     wanted = [table.case_type for table in project.tables] if project else None
     found = [
         TableStatus(
-            row.tag, row.rows, row.missing, row.written_at, row.doubt_at or 0.0, wanted is None or row.tag in wanted
+            row.tag,
+            row.rows,
+            row.missing,
+            row.written_at,
+            row.doubt_at or 0.0,
+            used=wanted is None or row.tag in wanted,
         )
         for row in rows
     ]

@@ -6,7 +6,17 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 from flows.show import HEADINGS
-from flows.status import AT_WORK, NOT_SENT, ROW_STATES, SENT, CourseStatus, ProblemStatus, RunStatus, Status, TableStatus
+from flows.status import (
+    AT_WORK,
+    NOT_SENT,
+    ROW_STATES,
+    SENT,
+    CourseStatus,
+    ProblemStatus,
+    RunStatus,
+    Status,
+    TableStatus,
+)
 from flows.words import DAY, HOUR, MINUTE, ago, duration, listed, numbered
 
 SIGNS = {

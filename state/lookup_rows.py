@@ -26,7 +26,8 @@ class TableRowKnown:
 class TableCount:
     """A table in numbers: its rows, those of them that the last read lacked, and times in epoch seconds.
 
-    `doubt_at`: since when a write is in doubt, None for none; `written_at`: when rows were written last, 0.0: never.
+    `doubt_at`: since when a write is in doubt, None for none; `written_at`: when rows were written last, 0.0 when
+    that is not known.
     """
 
     tag: str
@@ -65,7 +66,7 @@ class LookupRows(Books):
         with self._database.reading() as connection:
             rows = {tag: (count, int(missing)) for tag, count, missing in connection.execute(counted)}
             written = {name.removeprefix(WRITTEN): float(at) for name, at in connection.execute(facts)}
-            doubts = {tag: at for tag, at in connection.execute(select(lookup_table.c.tag, lookup_table.c.doubt_at))}
+            doubts = {row.tag: row.doubt_at for row in connection.execute(select(lookup_table))}
         return [
             TableCount(tag, *rows.get(tag, (0, 0)), doubts.get(tag), written.get(tag, 0.0))
             for tag in sorted({*rows, *written, *doubts})

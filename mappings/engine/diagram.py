@@ -34,7 +34,8 @@ def _lines(project: Project, phrases: Phrases) -> Iterator[str]:
 
 
 def _node(mapping: CompiledMapping) -> str:
-    return ("row_" if mapping.is_table else "case_") + "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in mapping.name)
+    name = "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in mapping.name)
+    return f"row_{name}" if mapping.is_table else f"case_{name}"
 
 
 def _title(mapping: CompiledMapping, phrases: Phrases, *, off: bool) -> str:

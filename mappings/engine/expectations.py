@@ -145,7 +145,7 @@ def _same_keys(expect: ExpectSpec, made: Draft, site: str, mapping: CompiledMapp
     if names:
         kept["properties"] = {name: made.properties[name] for name in names}
     gone = [name for name in [*expect.properties, *expect.not_sent] if name not in made.properties]
-    gone = [name for name in gone if mapping.definition_of(name)]  # what the mapping no longer knows cannot be tested
+    gone = [name for name in gone if mapping.definition_of(name)]  # what it no longer knows cannot be tested
     return kept | ({"not_sent": gone} if gone else {})
 
 

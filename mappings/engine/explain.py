@@ -137,7 +137,8 @@ class _Walk:
             for condition in conditions:
                 yield self._condition(word, condition)
         if not spec.include and not spec.exclude:
-            yield Line("include", has_value=False, note=f"there is no condition: every record becomes a {self._one}")
+            note = f"there is no condition: every record becomes a {self._one}"
+            yield Line("include", has_value=False, note=note)
         yield Line("-> the record", has_value=False, note=self._verdict())
 
     def owner(self) -> Iterator[Line]:

@@ -39,14 +39,14 @@ def _lines(sheet: Specification, diagram: str) -> Iterator[str]:
     yield from (f"## {sheet.phrases.say('project')}", "")
     yield from (f"- **{plain(name)}:** {plain(text)}" for name, text in sheet.facts)
     for section in sheet.sections:
-        yield from _section(section, sheet)
+        yield from _section(section)
     for table in sheet.tables:
         yield from ("", f"## {plain(table.title)}", "")
         yield from table_lines([plain(name) for name in table.headings], _cells(table))
         yield from ("", plain(table.note)) if table.note else ()
 
 
-def _section(section: Section, sheet: Specification) -> Iterator[str]:
+def _section(section: Section) -> Iterator[str]:
     mark = f" ({', '.join(section.marks)})" if section.marks else ""
     yield from ("", f"## {plain(section.case_type)}{mark}", "")
     for text in (section.description, section.note):

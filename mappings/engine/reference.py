@@ -159,7 +159,8 @@ def keys_reference() -> str:
 def _key_table(block: type[BaseModel]) -> Iterator[str]:
     """Yield the keys of a block; of a whole file's with an example each."""
     examples = _EXAMPLES.get(block.__name__)
-    headings = ("Key", "What it takes", "Needed", "Without it", *(("Example",) if examples else ()), "What it says")
+    shown = ("Example",) if examples else ()
+    headings = ("Key", "What it takes", "Needed", "Without it", *shown, "What it says")
     rows = []
     for name, found in block.model_fields.items():
         *cells, says = _key_row(name, found)

@@ -115,7 +115,7 @@ def _told(document: Document, model: type[BaseModel], found: Any) -> tuple[Loc, 
     if kind == "missing":
         mark = document.mark(loc[:-1])
         name = str(loc[-1])
-        outside = _EXAMPLES | _EXAMPLES_OF_TABLES if "lookup_table" in model.model_fields else _EXAMPLES
+        outside = {**_EXAMPLES, **(_EXAMPLES_OF_TABLES if "lookup_table" in model.model_fields else {})}
         example = (_EXAMPLES_INSIDE if len(loc) > 1 else outside).get(name) or _EXAMPLES.get(name, f"{name}: ..")
         return loc, document.problem(mark, f"the key {quoted(name)} is missing", f"add {example}")
     sentence, remedy = _wrong_kind(_name(loc), kind, found)

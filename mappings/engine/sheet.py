@@ -105,14 +105,18 @@ def _section(
     names = (first, "label", "from_moodle", "changed", "nothing", "personal")
     headings = tuple(phrases.say(name) for name in names)
     rows = tuple(words.row(name) for name in mapping.spec.properties)
+    facts = _facts(mapping, project, catalogue, phrases)
+    if mapping.is_table:
+        facts = _row_facts(mapping, catalogue, phrases)
+    marks = (("lookup_table", mapping.is_table), ("off", off))
     return Section(
         name=mapping.name,
         case_type=mapping.case_type,
         description=mapping.description_in(phrases.language),
         note=phrases.say("off_note") if off else "",
-        facts=tuple((_row_facts if mapping.is_table else _facts)(mapping, project, catalogue, phrases)),
+        facts=tuple(facts),
         properties=Table(mapping.name, headings, rows),
-        marks=tuple(phrases.say(word) for word, is_so in (("lookup_table", mapping.is_table), ("off", off)) if is_so),
+        marks=tuple(phrases.say(word) for word, holds in marks if holds),
     )
 
 
@@ -140,9 +144,7 @@ def _facts(
         yield phrases.say("rechecked"), phrases.say("rechecked_daily")
 
 
-def _conditions(
-    mapping: CompiledMapping, catalogue: Catalogue, phrases: Phrases
-) -> Iterator[tuple[str, str]]:
+def _conditions(mapping: CompiledMapping, catalogue: Catalogue, phrases: Phrases) -> Iterator[tuple[str, str]]:
     spec, types = mapping.spec, catalogue.get(mapping.source, {})
     if spec.include:
         included = [condition_words(condition, types, phrases) for condition in spec.include]
@@ -152,9 +154,7 @@ def _conditions(
         yield phrases.say("left_out"), phrases.any_of(excluded)
 
 
-def _row_facts(
-    mapping: CompiledMapping, project: Project, catalogue: Catalogue, phrases: Phrases
-) -> Iterator[tuple[str, str]]:
+def _row_facts(mapping: CompiledMapping, catalogue: Catalogue, phrases: Phrases) -> Iterator[tuple[str, str]]:
     """Yield what holds for a lookup table: a row has no name, no owner and no parents."""
     yield phrases.say("one_row_per"), _per(mapping.source, phrases)
     yield from _conditions(mapping, catalogue, phrases)
