@@ -91,7 +91,7 @@ class Changes:
             if (family := self.definition_of(name)) in removed and family != name:
                 self.elements.setdefault(family, set()).add(name)
         differ = [name for name in differ if self.definition_of(name) not in removed]
-        self.properties.update({self.definition_of(name) for name in differ})
+        self.properties.update(dict.fromkeys((self.definition_of(name) for name in differ), 1))
         once = new.once | ({"@owner"} if new.owner.write_once else set())
         self.once.update(self.definition_of(name) for name in differ if name in once)
         for name in differ:

@@ -9,7 +9,7 @@ from flows.needs import REFUSED_LEAVERS
 from flows.schedule import NextRun
 from flows.status import Status, read_status
 from flows.steps.select import SELECTED
-from state import Ack, Intent, Refusal, RowId, Store
+from state import Ack, Intent, Refusal, RowId, Store, TableRowKnown
 
 NOW = 1_795_000_000.0  # Wed 18 Nov 2026, 11:06 UTC
 MINUTE, HOUR, DAY = 60.0, 3_600.0, 86_400.0
@@ -24,6 +24,7 @@ def fill(store: Store) -> None:
     _courses(store)
     _problems(store)
     _runs(store)
+    _tables(store)
     store.put(REFUSED_LEAVERS, json.dumps({"3": 12}))
 
 
@@ -47,6 +48,13 @@ def _ack(mapping: str, scope: int, number: int, status: str) -> Ack:
     return Ack(
         RowId(mapping, scope, f"site-{mapping}-{number}"), f"case-{mapping}-{number}", "o", HELD, status, number
     )
+
+
+def _tables(store: Store) -> None:
+    rows = {str(number): TableRowKnown(f"row-{number}", b"d", int(number == 3)) for number in (1, 2, 3)}
+    store.save_table_rows("moodle_courses", rows)
+    store.note_table_write("moodle_courses", None, written=NOW - 2 * HOUR)
+    store.note_table_write("places", NOW - 10 * MINUTE)
 
 
 def _courses(store: Store) -> None:

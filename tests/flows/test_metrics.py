@@ -113,3 +113,11 @@ def test_a_file_that_cannot_be_written(terminal: Terminal, tmp_path: Path) -> No
     ended = terminal.run("metrics", "--file", str(tmp_path / "taken" / "x.prom"))
     assert 1 == ended.code
     assert "taken" in ended.err
+
+
+def test_lookup_tables(store: Store) -> None:
+    """Rows by table, when they were written last, and since when a write has no answer."""
+    found = samples(metrics_text(made_status(store)))
+    assert (3.0, 0.0) == (found["lookup_rows", ("moodle_courses",)], found["lookup_rows", ("places",)])
+    assert NOW - 2 * HOUR == found["lookup_written_timestamp_seconds", ("moodle_courses",)]
+    assert NOW - 10 * MINUTE == found["lookup_in_doubt_timestamp_seconds", ("places",)]

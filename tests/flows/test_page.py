@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import stat
 from collections.abc import Iterator
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree as Tree
@@ -243,3 +244,16 @@ def test_a_page_that_cannot_be_written_harms_no_run(
     ended = terminal.run("sync", "--yes", "--json")
     assert (0, "completed") == (ended.code, ended.json["state"])
     assert f"The status page could not be written: {tmp_path / 'taken'}: " in caplog.text
+
+
+def test_lookup_tables_have_a_section(status: Status) -> None:
+    """Rows, when written, and what is in doubt; without tables there is no word of them."""
+    text = page(status)
+    assert (
+        "<h2>Lookup tables</h2>" in text,
+        "places: CommCare did not answer a write 10 minutes ago" in text,
+    ) == (
+        True,
+        True,
+    )
+    assert "Lookup tables" not in page(replace(status, tables=()))

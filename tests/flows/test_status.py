@@ -124,6 +124,12 @@ def test_as_json(store: Store) -> None:
         "cases"
     ]
     assert {"enrolment": {"rows": 1, "oldest_sent_at": "2026-11-18T10:51:40Z"}} == found["in_doubt"]
+    written, doubt = "2026-11-18T09:06:40Z", "2026-11-18T10:56:40Z"
+    assert {
+        "moodle_courses": {"rows": 3, "missing": 1, "written_at": written}
+        | {"in_doubt_since": None, "in_mappings": True},
+        "places": {"rows": 0, "missing": 0, "written_at": None, "in_doubt_since": doubt, "in_mappings": True},
+    } == found["lookup_tables"]
     assert [("invalid_phone", 2), ("poison", 1), ("owner_unresolved", 1)] == [
         (one["reason"], one["count"]) for one in found["problems"]
     ]

@@ -79,6 +79,23 @@ def test_the_files_are_fresh(tmp_path: Path) -> None:
     assert expected == {file.name: file.read_text("utf-8") for file in (SHIPPED / "schema").glob("*.json")}
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("  shortname: shortname", "  shortname: {source: shortname, write: once}"),
+        ("source: courses\n", "source: users\n"),
+        ("language: 1\n", "language: 1\nowner: {otherwise: project}\n"),
+        ("    expect:\n", "    expect:\n      case_name: Basics\n"),
+    ],
+)
+def test_an_editor_marks_what_a_table_has_not(old: str, new: str) -> None:
+    """Words that only a mapping knows are marked in a table's file while it is typed."""
+    text = (SHIPPED / "offline" / "courses.table.yaml").read_text("utf-8")
+    assert old in text
+    assert [] == marked(text, "table")
+    assert [] != marked(text.replace(old, new, 1), "table")
+
+
 @pytest.mark.parametrize("name", made())
 def test_the_schemas_are_schemas(name: str) -> None:
     """Each is draft-07, and no reference leads nowhere or hides what stands beside it."""

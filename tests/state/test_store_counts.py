@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from flows.problems import list_problems
-from state import DoubtCount, RowCount, RunRow, Store
+from state import DoubtCount, RowCount, RunRow, Store, TableCount
 from tests.flows.status_world import HOUR, MINUTE, NOW, fill
 
 
@@ -95,3 +95,14 @@ def test_empty_books(store: Store) -> None:
         store.count_in_doubt(),
         store.last_runs(30),
     )
+
+
+def test_lookup_tables_in_numbers(store: Store) -> None:
+    """Rows, those that the last read lacked, since when a write is in doubt, and when rows were written last."""
+    fill(store)
+    courses = TableCount("moodle_courses", 3, 1, None, NOW - 2 * HOUR)
+    assert [courses, TableCount("places", 0, 0, NOW - 10 * MINUTE)] == store.count_tables()
+    store.note_table_write("moodle_courses", NOW)
+    store.note_table_write("moodle_courses", None)
+    store.save_table_rows("moodle_courses", {}, ["3"])
+    assert TableCount("moodle_courses", 2, 0, None, NOW - 2 * HOUR) == store.count_tables()[0]
