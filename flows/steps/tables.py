@@ -96,11 +96,12 @@ class _Keeper:
         self._tag = mapping.case_type
         self._fields = (KEY, *(name for name in mapping.spec.properties))
         self._done = Counter[str]()
+        self._doubt: float | None = None
 
     async def keep(self, wanted: Wanted) -> None:
         """Bring the table in step; raises AdaptorError."""
         known = await self._world.books.do(self._store.table_rows, self._tag)
-        doubt = await self._world.books.do(self._store.table_in_doubt, self._tag)
+        doubt = self._doubt = await self._world.books.do(self._store.table_in_doubt, self._tag)
         changed = [
             key for key, digest in wanted.digests.items() if key not in known or known[key].digest != digest
         ]
@@ -162,8 +163,8 @@ class _Keeper:
         await self._all_answered()
 
     async def _all_answered(self) -> None:
-        """Write down that nothing is in doubt, and when rows were written, if any were."""
-        written = self._world.clock.now() if self._done.total() else None
+        """Write down that nothing is in doubt, and when rows were written: now, or by the write that was."""
+        written = self._world.clock.now() if self._done.total() else self._doubt
         await self._world.books.do(self._store.note_table_write, self._tag, None, written=written)
 
     async def _table(self) -> LookupTable:

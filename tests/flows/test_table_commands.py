@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable
 
+import httpx
 import pytest
 
 from flows.masked import Eyes
@@ -219,6 +220,30 @@ async def test_the_status_knows_what_the_mappings_make(make_lab: MakeLab) -> Non
     assert [f"{TAG}: no file of the mappings makes it any more; its rows stay in CommCare as they are."] == [
         *table_lines(status)
     ]
+
+
+async def test_a_write_that_was_done_without_an_answer_counts_as_written(make_lab: MakeLab) -> None:
+    """When a later run finds that all of it was done, the status tells when; until then, that it is in doubt."""
+    lab, writes = campus(make_lab, courses=1), 0
+    serving = lab.commcare
+
+    def lossy(request: httpx.Request) -> httpx.Response:
+        nonlocal writes
+        answer = serving(request)
+        if "lookup_table_item" in str(request.url) and request.method == "POST":
+            writes += 1
+            raise httpx.ReadTimeout("lost", request=request)
+        return answer
+
+    lab._to_commcare = lossy  # type: ignore[method-assign]
+    await lab.sync()
+    began = lab.clock.now()
+    (table,) = read_status(lab.store, lab.loaded(), began).tables
+    assert (True, 0.0) == (began - 60 < table.in_doubt_since <= began, table.written_at)
+    await lab.sync(later=1300.0, full=True)
+    (table,) = read_status(lab.store, lab.loaded(), lab.clock.now()).tables
+    assert (1, 1, 0.0) == (writes, table.rows, table.in_doubt_since)
+    assert began - 60 < table.written_at <= began
 
 
 async def test_a_value_that_cannot_be_used_is_told(make_lab: MakeLab) -> None:
