@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+import shutil
+from pathlib import Path
 
 import pytest
 
 from flows.catalogue import field_catalogue
-from mappings.engine import REASONS
+from mappings.engine import REASONS, check_project
 from mappings.engine.reference import keys_reference, transforms_reference
 from mappings.engine.remedies import REMEDIES
 from mappings.engine.transform import TRANSFORMS
+from tests.mappings.workbench import SHIPPED
 from tests.references import FOLDER, references
 
 PAGES = references()
@@ -67,3 +70,18 @@ def test_every_reason_has_a_remedy() -> None:
     """Each reason with which a value can be listed says what to do about it."""
     assert REASONS.keys() == REMEDIES.keys()
     assert [] == [name for name, text in REMEDIES.items() if not text.endswith(".")]
+
+
+def test_examples_of_keys_are_right(tmp_path: Path) -> None:
+    """The examples beside the keys, put together, are files without a mistake."""
+    shutil.copy(SHIPPED / "demo" / "project.yaml", tmp_path)
+    for title, name in (("A mapping file", "student"), ("A lookup table file", "courses.table")):
+        section = PAGES["keys.md"].split(f"## {title}\n")[1].split("\n## ")[0]
+        kind = "table" if "." in name else "mapping"
+        lines = [f"# yaml-language-server: $schema=schema/{kind}.schema.json"]
+        lines += re.findall(r"(?m)^\| `(?:[^`]*)` \|.*\| `(\w+: [^`]*)` \| [^|]*\|$", section)
+        text = "\n".join(line for line in lines if not line.startswith(("enabled", "recheck_daily")))
+        (tmp_path / f"{name}.yaml").write_text(text, "utf-8")
+    report = check_project(tmp_path, field_catalogue())
+    assert [] == [f"{problem.source_line}: {problem.sentence}" for problem in report.problems]
+    assert (1, ("courses.table",)) == (report.mappings, report.tables)

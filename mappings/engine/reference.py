@@ -56,10 +56,11 @@ _EXAMPLES: Final[Mapping[str, Mapping[str, str]]] = {
         "external_id": 'external_id: "{site}-user-{id}"',
         "case_name": 'case_name: "{firstname} {lastname}"',
         "owner": "owner: {first_of: [{user: username}], otherwise: project}",
-        "properties": "properties: {first_name: firstname}",
+        "properties": "properties: {moodle_status: suspended, last_seen: {source: lastaccess, transform: [date]}}",
         "ignore_changes": "ignore_changes: [last_seen]",
         "when_left": "when_left: {set: {moodle_status: left}}",
         "existing_cases": "existing_cases: ignore",
+        "tests": "tests: [{name: a teacher, given: {id: 9, roles: [teacher]}, expect: {excluded: true}}]",
     },
     "TableSpec": _IN_COMMON
     | {
@@ -68,7 +69,7 @@ _EXAMPLES: Final[Mapping[str, Mapping[str, str]]] = {
         "source": "source: courses",
         "external_id": 'external_id: "{site}-course-{id}"',
         "properties": "properties: {course_name: fullname}",
-        "tests": 'tests: [{name: short, given: {id: 7}, expect: {external_id: "{site}-course-7"}}]',
+        "tests": "tests: [{name: hidden, given: {id: 7, visible: false}, expect: {excluded: true}}]",
     },
 }
 """By the name of a block: how a key may look in a file."""
