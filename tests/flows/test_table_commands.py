@@ -149,6 +149,13 @@ def test_an_example_from_a_course_is_a_test(tables: Terminal) -> None:
     assert 0 == tables.run("mappings", "test", "courses", "--update", "--yes").code
 
 
+def test_both_checklists(tables: Terminal) -> None:
+    """What CommCare's role is for names the rows; a check names the file."""
+    said = " ".join(tables.run("setup", "commcare").out.split())
+    assert "the rows of lookup tables; no case is ever deleted" in said
+    assert f"enrolment.yaml, {FILE}" in " ".join(tables.run("check").out.split())
+
+
 # --- what a run would do to rows that are there ------------------------------------------------------------
 
 
