@@ -32,7 +32,7 @@ REASONS: Final[Mapping[str, str]] = {
     "wrong_type": "refused: CommCare wanted another kind of value",
     "request_too_large": "refused: too much in one request",
     "not_sorted_out": "not tried: too many records of its request are at fault",
-    "poison": "not sent any more: CommCare breaks down over the record each time",
+    "poison": "not sent each time: CommCare broke down over the record again and again",
     "refused": "refused by CommCare",
     "dropped": "not sent: a person dropped the problem, and nothing has changed since",
     **FEEDBACK_REASONS,
@@ -64,7 +64,8 @@ REMEDIES: Final[Mapping[str, str]] = {
     "wrong_type": f"Report it with the reason and the mapping; {_AGAIN}.",
     "request_too_large": "Shorten the longest texts that the mapping sends.",
     "not_sorted_out": "Nothing: the next run goes on with it.",
-    "poison": f"Look at this record in Moodle for odd texts, change it, or report it; {_AGAIN}.",
+    "poison": f"It is tried again by itself after a day, then ever more rarely. Look at this record in Moodle for "
+    f"odd texts, change it, or report it; {_AGAIN}.",
     "refused": f"Look at the record and at the case in CommCare, {_AGAIN}.",
     "dropped": "`moodle-commcare problems retry KEY` sends it all the same.",
     **FEEDBACK_REMEDIES,

@@ -1,18 +1,25 @@
-"""Rows that CommCare refused are sent again when they changed, or when a person says so, and not each hour."""
+"""Rows that CommCare refused are sent again when they changed, or when a person says so, and not each hour.
+
+A row that is only blamed for CommCare's breakdowns is tried again by itself after a day, then ever more rarely: an
+outage may have put the blame on the wrong one.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from math import inf
 
 from flows.result import Result
 from flows.steps.isolate import NOT_SORTED_OUT
 from flows.steps.planned import Planned, Scope
+from flows.steps.suspects import POISON
 from flows.world import World
 from state import Refusal, RefusalRow, RowId
 
 DROPPED = "dropped"
 IN_DOUBT = "in_doubt"
+DAY = 86_400.0
 
 
 class Aside:
@@ -30,15 +37,16 @@ class Aside:
 
     async def refused(self, rows: Sequence[Planned]) -> dict[RowId, str]:
         """Return those that were refused as they are, with the reason, or `dropped` for what a person gave up."""
-        known = await self._load()
+        known, now = await self._load(), self._world.clock.now()
         found = {
             row.row: DROPPED if known[row.row].dropped else known[row.row].reason
             for row in rows
             if row.row in known and known[row.row].content == self._content(row)
+            if known[row.row].dropped or now < retried_at(known[row.row])
         }
         self._met |= found.keys()
         if found and not self._result.preview:
-            books, now = self._world.books, self._world.clock.now()
+            books = self._world.books
             await books.do(books.store.meet_refusals, list(found), now)
         return found
 
@@ -84,3 +92,8 @@ class Aside:
         for name in sorted(row.digests):
             whole.update(f"{len(name)} {name}".encode() + row.digests[name])
         return whole.digest()[:16]
+
+
+def retried_at(refusal: RefusalRow) -> float:
+    """Return when a refused row is tried again as it is (epoch): after 1, 3, 7 days; never if it is certain."""
+    return refusal.first_at + (2**refusal.attempts - 1) * DAY if refusal.reason == POISON else inf

@@ -144,6 +144,27 @@ async def test_poison_that_changes_is_sent_again(make_lab: MakeLab) -> None:
     assert [] == lab.store.refusals()
 
 
+async def test_poison_is_tried_again_ever_more_rarely(make_lab: MakeLab) -> None:
+    """A row that is blamed is tried after 1, 3 and 7 days; it arrives when CommCare takes it by then."""
+    site, _, learners = site_of(3)
+    lab = make_lab(site)
+    key = f"test-user-{learners[1]}"
+    lab.commcare.break_over(key)
+    for _ in range(8):
+        await lab.sync()
+    (blamed,) = lab.store.refusals()
+    tried = []
+    for day in range(1, 8):
+        before = lab.commcare.requests["write"]
+        await lab.sync(later=blamed.first_at + day * 86_400.0 - lab.clock.now())
+        tried += [day] if before < lab.commcare.requests["write"] else []
+    assert [1, 3, 7] == tried
+    lab.commcare.accept_rows()
+    assert 0 == writes(await lab.sync())
+    await lab.sync(later=8 * 86_400.0)
+    assert ([], key) == (lab.store.refusals(), lab.case(key).external_id)
+
+
 async def test_an_outage_blames_nobody(make_lab: MakeLab) -> None:
     """When everything ends in a 500 nothing is learned about the rows: after the outage all of them arrive."""
     site, _, _ = site_of(6)

@@ -22,9 +22,11 @@ from flows.catalogue import field_catalogue
 from flows.confirm import confirm, confirm_blanks, confirm_withdrawn
 from flows.errors import UsageError
 from flows.result import Result
+from flows.steps.aside import retried_at
 from flows.steps.asked import LEAVERS, WITHDRAWN
 from flows.steps.blanks import REFUSED_BLANKS
 from flows.steps.planned import external_id
+from flows.steps.suspects import POISON
 from mappings.engine import Project, load_project
 from state.digest import Names
 from tests.canaries import found_in
@@ -303,20 +305,25 @@ class Ground(WatchedLab):
         """Run until two runs in a row sent nothing, agreeing to what waits for a person."""
         silent = 0
         for _ in range(14):
-            forms = len(self.project.forms)
-            result = await self.run()
+            forms, blamed = len(self.project.forms), self._blamed_until()
+            result = await self.run(max(HOUR, blamed - self.clock.now()))
             assert result is not None
-            fine = ("completed", "waiting", *(["degraded"] if self.deleted else []))
+            fine = ("completed", "waiting", *(["degraded"] if self.deleted or blamed else []))
             if silent == 0 and self.backup is not None:
                 fine += ("postponed",)  # restored books rest anew when the clock is set right
             assert result.state in fine, (result.state, result.messages)
             assert [] == found_in(json.dumps(result.as_json())), "values of people are in a result"
             waits = self.agree()
-            rests = forms == len(self.project.forms) and result.state not in ("waiting", "postponed") and not waits
+            rests = forms == len(self.project.forms) and result.state not in ("waiting", "postponed")
+            rests = rests and not waits and not self._blamed_until()
             silent = silent + 1 if rests else 0
             if silent == 2:
                 return
         raise AssertionError("the runs do not come to rest")
+
+    def _blamed_until(self) -> float:
+        """Return when the last of the rows that an outage put the blame on is tried again; 0.0 without any."""
+        return max((retried_at(one) for one in self.store.refusals() if one.reason == POISON), default=0.0)
 
     def restore(self) -> None:
         """Put the backup back, as the command does: what was sent since may still be under way."""
