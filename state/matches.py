@@ -9,11 +9,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, exists, select, update
+from sqlalchemy import ColumnElement, Connection, and_, case, delete, exists, func, select, update
 
 from state.cases import CHUNK, Cases
 from state.log import Entry, Origin
-from state.rows import CaseRow, MatchRow, RowId
+from state.rows import CaseRow, MatchRow, OpenCount, RowId
 from state.tables import at_row, case_row, intent, match_row, problem, refusal, row_parameters
 
 BLOCKING = ("duplicate", "unverified", "conflict")
@@ -92,6 +92,16 @@ class Matches(Cases):
         query = query.where(match_row.c.kind.in_(BLOCKING), ~_has_case())
         with self._database.reading() as connection:
             return frozenset(connection.scalars(query))
+
+    def count_open(self) -> list[OpenCount]:
+        """Return how many people nobody has decided about, by mapping, kind and whether their case is known."""
+        there = case((_has_case(), 1), else_=0).label("there")
+        query = select(match_row.c.mapping, match_row.c.kind, there, match_row.c.key)
+        found = query.where(match_row.c.decision == "").distinct().subquery()
+        by = (found.c.mapping, found.c.kind, found.c.there)
+        counts = select(*by, func.count()).group_by(*by).order_by(*by)
+        with self._database.reading() as connection:
+            return [OpenCount(row[0], row[1], bool(row[2]), row[3]) for row in connection.execute(counts)]
 
     def count_own(self, mapping: str) -> int:
         """Return how many cases of a mapping are known without having been matched."""
@@ -257,7 +267,10 @@ def _of_key(mapping: str, key: str) -> ColumnElement[bool]:
 def _has_case() -> ColumnElement[bool]:
     """Return the condition that the books know a case of a match's person."""
     return exists().where(
-        case_row.c.mapping == match_row.c.mapping, case_row.c.key == match_row.c.key, case_row.c.case_id != ""
+        case_row.c.mapping == match_row.c.mapping,
+        case_row.c.scope == 0,  # people have no course; without it the key is looked for in every one
+        case_row.c.key == match_row.c.key,
+        case_row.c.case_id != "",
     )
 
 

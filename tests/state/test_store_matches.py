@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from state import Ack, CaseRow, Intent, Link, MatchRow, RowId, Store
+from state import Ack, CaseRow, Intent, Link, MatchRow, OpenCount, RowId, Store
 
 ROW = RowId("student", 0, "s-user-3")
 OPEN = MatchRow("student", "s-user-3", "case-1", 3, "duplicate", "email", found_at=5.0)
@@ -45,6 +45,25 @@ def test_who_waits(store: Store) -> None:
     assert frozenset({"s-user-3"}) == store.open_keys("student")
     store.acknowledge([Ack(ROW, "case-9", "owner", {}, "active", 3)], 1.0)
     assert frozenset() == store.open_keys("student")
+
+
+def test_open_matches_are_counted(store: Store) -> None:
+    """People by mapping, kind and whether their case is known; several cases of a person count once."""
+    assert [] == store.count_open()
+    other = MatchRow("student", "s-user-3", "case-2", 3, "duplicate", "email")
+    tutor = MatchRow("tutor", "s-user-3", "case-1", 3, "unverified", "name", "same_name")
+    store.note_matches(
+        "student", [OPEN, other, MatchRow("student", "s-user-4", "case-3", 4, "duplicate", "email")]
+    )
+    store.note_matches("tutor", [tutor])
+    assert [OpenCount("student", "duplicate", False, 2), OpenCount("tutor", "unverified", False, 1)] == (
+        store.count_open()
+    )
+    store.acknowledge([Ack(ROW, "case-9", "owner", {}, "active", 3)], 1.0)
+    store.reject([tutor], "person", 7.0)
+    assert [OpenCount("student", "duplicate", False, 1), OpenCount("student", "duplicate", True, 1)] == (
+        store.count_open()
+    )
 
 
 def test_a_link_makes_a_dirty_row(store: Store) -> None:
