@@ -31,6 +31,8 @@ async def assignments_download(
     assignment: str,
     target: str,
     statuses: list[str] = ["submitted"],  # noqa: B006 - never changed
+    users: list[int] = [],  # noqa: B006
+    participants: list[int] = [],  # noqa: B006
 ) -> State[None]:
     """Fetch the submitted files of an assignment into a folder of the worker, or any address that fsspec knows.
 
@@ -39,10 +41,13 @@ async def assignments_download(
         assignment: The assignment, by cmid, id or the address of its page.
         target: The folder. What it holds already and Moodle has not changed is not fetched again.
         statuses: Which submissions: new, draft, submitted, reopened. Empty: all.
+        users: Only the work of these people, by Moodle's numbers. A group's is each member's. Empty: everybody.
+        participants: The same in blind marking, by participant numbers.
     """
 
     async def work(desk: Desk) -> Download:
-        wanted = Filter(checked_statuses(statuses))
+        states, whose = checked_statuses(statuses), (frozenset(users), frozenset(participants))
+        wanted = Filter(states, people=whose[0], participants=whose[1])
         found = await desk.find(course, assignment)
         return await download(desk, found, target, SystemClock(), wanted=wanted)
 

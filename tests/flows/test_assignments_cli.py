@@ -127,6 +127,22 @@ def test_download(marker: Marker) -> None:
     assert 2 == marker.run("download").code
 
 
+def test_download_of_some(marker: Marker) -> None:
+    """`--user` takes only some people's work, here as in the list; who has nothing is told in a sentence."""
+    third = marker.terminal.box.learners[2]
+    named = ("--user", str(marker.brian), "--user", str(third))
+    ended = marker.run("download", "--to", str(marker.folder / "work"), *named)
+    assert (0, True) == (ended.code, "1 file downloaded" in ended.text)
+    assert f"Person {third} has handed in nothing that is submitted." in ended.text
+    assert [f"user-{marker.brian}"] == [path.name.split("_")[0] for path in (marker.folder / "work").glob("user*")]
+    listed = marker.run("submissions", *named, json_too=True)
+    assert [marker.brian] == [one["id"] for one in listed.json["submissions"]]
+    assert f"Person {third} has handed in nothing." in listed.text
+    wrong = marker.run("download", "--to", str(marker.folder / "b"), "--participant", "5")
+    assert (2, True) == (wrong.code, "give user ids (--user)" in wrong.text)
+    assert 2 == marker.run("download", "--to", str(marker.folder / "b"), "--user", "amina").code
+
+
 def test_feedback(marker: Marker) -> None:
     """Who is told and who is not is said by id; exit code 1 when somebody could not be."""
     source = marker.listed([{"extId": marker.amina, "text": "Well done"}, {"extId": 999, "text": "x"}])

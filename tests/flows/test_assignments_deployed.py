@@ -27,6 +27,11 @@ async def test_download_and_feedback(place: Place, prefect_folder: Path, tmp_pat
     )
     assert ("COMPLETED", "Completed") == (kind, name)
     assert message.startswith("6 files downloaded (0.0 MB), 0 unchanged, of 6 submissions, into ")
+    some = tmp_path / "some"
+    mine = await ended(
+        assignments_download, course=course, assignment=f"cmid:{cmid}", target=str(some), users=[learner]
+    )
+    assert ("Completed", True) == (mine[1], mine[2].startswith("1 file downloaded"))
     source = tmp_path / "feedback.json"
     source.write_text(json.dumps([{"extId": learner, "text": "QanaryFeedback"}, {"extId": 999, "text": "x"}]))
     told = await ended(assignments_feedback, course=course, assignment=f"cmid:{cmid}", file=str(source))
