@@ -10,6 +10,7 @@ from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.states import Failed
 
+from adaptors.errors import Maintenance
 from adaptors.moodle.assignment_work import Filter
 from flows.assignments import Desk, checked_statuses
 from flows.assignments_attended import open_desk
@@ -21,6 +22,7 @@ from flows.assignments_list import read_list
 from flows.assignments_plan import understood_ways
 from flows.clock import SystemClock
 from flows.deployed import gentle_end, reason, settings_here, state_of
+from flows.result import RunState
 
 T = TypeVar("T", Download, Published)
 
@@ -92,6 +94,9 @@ async def _ended(work: Callable[[Desk], Awaitable[T]], told: Callable[[T], list[
                 done = await work(desk)
             finally:
                 await desk.close()
+    except Maintenance as error:
+        log.warning(reason(error))
+        return state_of(RunState.POSTPONED, f"{reason(error)} Nothing is lost; start it again later.")
     except Exception as error:
         log.error(reason(error))
         return Failed(message=reason(error))

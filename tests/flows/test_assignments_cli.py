@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import stat
 from pathlib import Path
 from typing import Any
@@ -157,6 +158,37 @@ def test_feedback(marker: Marker) -> None:
     assert "Well done" not in fine.text + ended.text
     assert 2 == marker.run("feedback", "--from", source, "--as", "names").code
     assert 1 == marker.run("feedback", "--from", str(marker.folder / "nothing.csv")).code
+
+
+ALL_DAY = "00:00-12:00,12:00-24:00"
+
+
+@pytest.mark.parametrize("command", ["list", "users", "submissions", "download", "feedback"])
+def test_quiet_hours_are_kept(marker: Marker, command: str) -> None:
+    """As a sync by hand, a command asks Moodle nothing then, says until when, and ends with 3."""
+    marker.terminal.env["MOODLE_QUIET_HOURS"] = ALL_DAY
+    asked = marker.terminal.box.moodle.requests
+    more = {
+        "download": ("--to", str(marker.folder / "work")),
+        "feedback": ("--from", marker.listed([{"extId": marker.amina, "text": "Well done"}])),
+    }
+    if command == "list":
+        ended = marker.terminal.run("assignments", "list", str(marker.course))
+    else:
+        ended = marker.run(command, *more.get(command, ()))
+    assert (3, asked) == (ended.code, marker.terminal.box.moodle.requests)
+    assert re.search(r"Moodle has its quiet hours, .* \(Africa/Nairobi\)\. Try again later\.", ended.text)
+    assert not (marker.folder / "work").exists()
+    assert 3 == marker.terminal.run("sync", "--yes").code
+
+
+def test_quiet_hours_are_in_the_time_zone_of_the_project(marker: Marker) -> None:
+    """Where there are some, the project has to be readable; else nothing of it is looked at."""
+    marker.terminal.edit("student.yaml", "case_type: student", "case_type: [")
+    assert 0 == marker.run("submissions").code
+    marker.terminal.env["MOODLE_QUIET_HOURS"] = ALL_DAY
+    ended = marker.run("submissions")
+    assert (1, True) == (ended.code, "student.yaml" in ended.text)
 
 
 # --- lists --------------------------------------------------------------------------------------------------

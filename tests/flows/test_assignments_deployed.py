@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from adaptors.moodle.fake_site import FakeSite
 from flows.deployed_assignments import assignments_download, assignments_feedback
 from tests.canaries import found_in, found_in_files
@@ -15,7 +17,9 @@ __all__ = ["place"]
 
 
 @marked
-async def test_download_and_feedback(place: Place, prefect_folder: Path, tmp_path: Path) -> None:
+async def test_download_and_feedback(
+    place: Place, prefect_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Files are fetched, feedback is stored, and what Prefect keeps holds nothing of anybody."""
     box = place.sandbox
     site: FakeSite = box.site
@@ -40,5 +44,12 @@ async def test_download_and_feedback(place: Place, prefect_folder: Path, tmp_pat
     wrong = await ended(assignments_download, course=course, assignment="4711", target=str(tmp_path / "work"))
     assert ("FAILED", "Failed") == wrong[:2]
     assert "has no assignment 4711" in wrong[2]
+    monkeypatch.setenv("MOODLE_QUIET_HOURS", "00:00-12:00,12:00-24:00")
+    asked = box.moodle.requests
+    later = await ended(
+        assignments_download, course=course, assignment=f"cmid:{cmid}", target=str(tmp_path / "late")
+    )
+    assert (("COMPLETED", "Postponed"), asked) == (later[:2], box.moodle.requests)
+    assert later[2].startswith("Moodle has its quiet hours, ")
     assert [] == found_in(message + told[2])
     assert {} == found_in_files(prefect_folder)

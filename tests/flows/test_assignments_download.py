@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import stat
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import fsspec
 import httpx
 import pytest
 
-from adaptors.errors import AccessDenied, Maintenance
+from adaptors.errors import AccessDenied, Maintenance, QuietTime
+from adaptors.limits import Limits, QuietHours
 from adaptors.moodle.assignment_work import Filter
 from adaptors.moodle.client import Login, MoodleClient
 from adaptors.moodle.fake_marking import WEB_FILES
@@ -131,6 +133,36 @@ async def test_an_interrupted_download_goes_on_in_the_next(tmp_path: Path) -> No
     await fetch(world, tmp_path)
     assert "bytes=700-" == [call[1]["range"] for call in world.fake.calls if call[0] == WEB_FILES][-1]
     assert PDF == content(tmp_path)["a.pdf"]
+
+
+async def test_quiet_hours_that_begin_in_the_middle(tmp_path: Path) -> None:
+    """What has arrived is kept, nothing more is asked for, and afterwards the same command does the rest."""
+    world = MarkingWorld()
+    for learner in world.learners:
+        world.hand_in("Essay", learner, {"a.pdf": PDF})
+    answer, files = world.fake, 0
+
+    def slow(request: httpx.Request) -> httpx.Response:
+        nonlocal files
+        files += WEB_FILES in request.url.path
+        world.clock.advance(3600.0 if files == 2 else 0.0)
+        return answer(request)
+
+    now = datetime.fromtimestamp(world.clock.now(), UTC)
+    soon = now.hour * 60 + now.minute + 30
+    quiet = Limits(quiet=QuietHours(((soon % 1440, (soon + 240) % 1440),)))
+    transport = httpx.MockTransport(slow)
+    client = MoodleClient(
+        world.site.url, Login(world.fake.token), clock=world.clock, transport=transport, limits=quiet
+    )
+    world.desk = Desk(client)
+    with pytest.raises(QuietTime, match="Moodle has its quiet hours"):
+        await fetch(world, tmp_path)
+    assert 1 <= len(list(tmp_path.glob("user-*"))) < 5
+    world.clock.advance(5 * 3600.0)
+    done = await fetch(world, tmp_path)
+    assert (RunState.COMPLETED, 5) == (done.state, done.counts["downloaded"] + done.counts["unchanged"])
+    assert done.counts["unchanged"]
 
 
 async def test_half_of_another_content_is_thrown_away(tmp_path: Path) -> None:

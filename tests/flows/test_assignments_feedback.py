@@ -326,6 +326,7 @@ async def test_moodle_gives_out_in_the_middle() -> None:
     done = await world.publish("Essay", [{"extId": one, "text": "x"} for one in world.learners])
     assert {"stored": 50, "not_stored": 70} == done.as_json()["counts"]
     assert ({"not_sent", ""}, ["Moodle is in maintenance."]) == ({o.reason for o in done.outcomes}, done.messages)
+    assert RunState.POSTPONED == done.state
 
 
 async def test_reading_back_fails() -> None:
