@@ -308,6 +308,24 @@ async def test_a_link_is_taken_back(make_lab: MakeLab) -> None:
     assert {} == written(await sent(lab))
 
 
+async def test_enrolments_follow_when_a_link_is_taken_back(make_lab: MakeLab) -> None:
+    """They hang under the new case afterwards, none under the one that was not the person's."""
+    site, (amina,) = site_of("Amina")
+    lab = make_lab(site)
+    declare(lab)
+    case = by_hand(lab, "Amina", national_id="ID-0001")
+    await matched(lab)
+    link(lab, amina, case.case_id)
+    await lab.sync()
+    parents = [one.indices["student"]["case_id"] for one in lab.project.of_type("enrolment")]
+    assert [case.case_id] == parents
+    refuse(lab, amina, case.case_id)
+    await lab.sync()
+    await lab.sync()
+    (new,) = [one for one in lab.project.of_type("student") if one.case_id != case.case_id]
+    assert [new.case_id] == [one.indices["student"]["case_id"] for one in lab.project.of_type("enrolment")]
+
+
 async def test_a_link_under_way_is_not_taken_back(make_lab: MakeLab) -> None:
     """While nobody knows whether a write to the case arrived, the rejection has to wait."""
     site, (amina,) = site_of("Amina")
