@@ -85,7 +85,7 @@ class Need:
     @property
     def form(self) -> dict[str, str | int]:
         """Return the parameters of the deployment that say yes; those left out stay as they are."""
-        values = {
+        values: dict[str, str | int] = {
             "kind": self.kind,
             "everybody": self.everybody,
             "course": self.course,
