@@ -94,7 +94,11 @@ def _counted(rows: Sequence[MatchRow], kind: str, count: int) -> list[MatchRow]:
     if people == 0:
         raise UsageError(f"Nobody of the class '{kind}' waits. `moodle-commcare match list` shows who does.")
     if people != count:
-        raise UsageError(f"{people:,} people are of the class '{kind}', not {count:,}. Give --count {people}.")
+        are = "is" if people == 1 else "are"
+        raise UsageError(
+            f"{_people(people)} {are} of the class '{kind}', not {count:,}. Give the count {people} if that is "
+            "right."
+        )
     return list(rows)
 
 

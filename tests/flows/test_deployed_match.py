@@ -62,7 +62,7 @@ def test_a_form_is_for_few(settings: Settings, count: int) -> None:
 def test_everybody_of_a_class(settings: Settings) -> None:
     """With the class and the number that was named, all are linked; nothing else goes with that."""
     for wrong, said in (
-        (Everybody("duplicate", count=2), "1 people are of the class 'duplicate', not 2. Give --count 1"),
+        (Everybody("duplicate", count=2), "1 person is of the class 'duplicate', not 2. Give the count 1"),
         (Everybody("", "student", 0), "mapping and count go with everybody"),
         (Everybody("new", count=1), "Nobody of the class 'new' waits"),
     ):
