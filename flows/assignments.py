@@ -7,7 +7,7 @@ assignment_people and assignment_work in adaptors/moodle, values of people whole
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from urllib.parse import parse_qs, urlsplit
 
@@ -29,6 +29,7 @@ from adaptors.moodle.assignment_work import (
     Filter,
     Handed,
     WorkBook,
+    of_people,
     read_earlier,
     read_work,
     strangers,
@@ -122,14 +123,20 @@ class Desk:
         return assignment_people(assignment, participants, people, known=known)
 
     async def submissions(self, found: Found, wanted: Filter | None = None) -> list[Handed]:
-        """Return what was handed in, as wanted (default: the latest attempt of everybody, whatever its state)."""
+        """Return what was handed in, as wanted (default: the latest attempt of everybody, whatever its state).
+
+        Raises UsageError for user ids in blind marking that the account may not know, and for participant numbers
+        elsewhere.
+        """
         assignment, wanted = found.assignment, wanted or Filter()
+        known = await may_know_people(self.client, assignment)
+        check_numbers(assignment, wanted, known=known)
         # Of an attempt that was begun anew the earlier one may be wanted, whatever the state of the latest.
         asked = replace(wanted, statuses=frozenset()) if wanted.attempts else wanted
         rows = await read_work(self.client, assignment, asked)
         needs_people = assignment.teamsubmission or assignment.hides_people
         participants = await read_participants(self.client, assignment) if needs_people and rows else ()
-        known = await may_know_people(self.client, assignment)
+        rows = of_people(rows, participants, wanted)
         people: dict[int, CoursePerson] = {}
         if rows and not assignment.hides_people:
             people = await read_people(self.client, found.course.id, self.sizes)
@@ -147,6 +154,50 @@ class Desk:
                 answer.append(latest)
             answer += book.earlier(latest, earlier.get(latest.id, ()), wanted)
         return answer
+
+    async def without_work(self, found: Found, wanted: Filter, handed: Sequence[Handed]) -> list[str]:
+        """Return a sentence about each person who is wanted and of whom nothing was found.
+
+        Raises UsageError for a number that nobody has who may submit.
+        """
+        missing = _missing(wanted, handed)
+        if not any(missing):
+            return []
+        participants = await read_participants(self.client, found.assignment)
+        groups = {one.group for one in handed if one.group is not None}
+        there = {one.id for one in participants if one.groupid in groups}  # a group's members are not always told
+        numbers = {one.recordid: one.id for one in participants if one.recordid > 0}
+        everybody = {one.id for one in participants}
+        if wrong := [*sorted(missing[0] - everybody), *sorted(missing[1] - numbers.keys())]:
+            which = listed([str(one) for one in wrong])
+            raise UsageError(
+                f"Nobody with the number {which} may submit to this assignment. Who may: "
+                f"`moodle-commcare assignments users {found.course.id} {found.assignment.cmid}`."
+            )
+        what = f"nothing that is {' or '.join(sorted(wanted.statuses))}" if wanted.statuses else "nothing"
+        people = [f"Person {one}" for one in sorted(missing[0] - there)]
+        people += [f"Participant {one}" for one in sorted(missing[1]) if numbers[one] not in there]
+        return [f"{who} has handed in {what}." for who in people]
+
+
+def check_numbers(assignment: MarkedAssignment, wanted: Filter, *, known: bool) -> None:
+    """Refuse numbers that this assignment does not go by; raises UsageError."""
+    if wanted.people and assignment.hides_people and not known:
+        raise UsageError(
+            "This assignment is marked blindly, and the account may not know whose work is whose. Give "
+            "participant numbers (--participant) in place of user ids."
+        )
+    if wanted.participants and not assignment.hides_people:
+        raise UsageError("This assignment is not marked blindly: give user ids (--user), not participant numbers.")
+
+
+def _missing(wanted: Filter, handed: Iterable[Handed]) -> tuple[set[int], set[int]]:
+    """Return the people, and the participants, of whom nothing was found."""
+    people, participants = set(wanted.people), set(wanted.participants)
+    for one in handed:
+        people -= {member.id for member in one.members} | ({one.person.id} if one.person is not None else set())
+        participants -= {one.participant}
+    return people, participants
 
 
 def checked_statuses(statuses: Iterable[str]) -> frozenset[str]:

@@ -9,7 +9,7 @@ from typing import TypeVar
 from flows.assignments import Desk
 from flows.attended import stoppable
 from flows.clock import SystemClock
-from flows.open import open_moodle
+from flows.open import open_moodle, open_project
 from flows.progress import shown_progress
 from flows.settings import Settings
 from flows.world import Progress
@@ -19,8 +19,12 @@ Work = Callable[[Desk, Progress], Awaitable[T]]
 
 
 def open_desk(settings: Settings) -> Desk:
-    """Prepare a desk at the configured Moodle; nothing is sent yet."""
-    return Desk(open_moodle(settings, SystemClock()))
+    """Prepare a desk at the configured Moodle, which keeps the quiet hours as runs do; nothing is sent yet.
+
+    Only where there are some the project is read, whose time zone they are in: then raises MappingError.
+    """
+    zone = open_project(settings).time_zone if settings.moodle_quiet_hours else None
+    return Desk(open_moodle(settings, SystemClock(), zone=zone))
 
 
 def at_desk(settings: Settings, work: Work[T]) -> T:

@@ -93,7 +93,8 @@ async def download(
     """
     wanted = wanted or Filter(statuses=frozenset({"submitted"}))
     handed = await desk.submissions(found, wanted)
-    done = Download(target, found.as_json(), submissions=len(handed))
+    without = await desk.without_work(found, wanted, handed)
+    done = Download(target, found.as_json(), submissions=len(handed), messages=without)
     numbers = {"id": found.assignment.id, "cmid": found.assignment.cmid}
     manifest = Manifest(desk.client.url, found.course.id, numbers)
     async with open_folder(target) as folder:

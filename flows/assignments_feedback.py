@@ -100,14 +100,15 @@ async def publish(
 ) -> Published:
     """Publish a list of feedback, or with `ways.dry_run` tell what would be; a keeper may object.
 
-    Raises AdaptorError while Moodle is asked who may be told; afterwards everybody has an outcome.
+    Raises AdaptorError while Moodle is asked who may be told; afterwards everybody has an outcome. When Moodle is
+    in maintenance by then, or its quiet hours begin, the state is postponed.
     """
     ways = ways or Ways()
     done = Published(found.as_json(), ways.dry_run)
     publisher = Publisher(desk, found, ways, size or save_size(), keeper)
     await publisher.prepare(listed)
     wishes, done.outcomes = publisher.wishes, publisher.outcomes
-    settled = 0
+    settled, gave_out = 0, False
     while wishes:
         chunk = publisher.next_chunk(wishes)
         del wishes[: len(chunk)]
@@ -115,6 +116,7 @@ async def publish(
             done.outcomes += await publisher.settle(chunk)
         except AdaptorError as error:
             done.messages.append(str(error))
+            gave_out = isinstance(error, Maintenance)
             left = [*chunk, *wishes]
             done.outcomes += [publisher.outcome(wish, "not_stored", "not_sent") for wish in left]
             break
@@ -122,7 +124,7 @@ async def publish(
         progress("feedback", settled, settled + len(wishes))
     await publisher.explain_grades(done.outcomes)
     if not all(one.is_done for one in done.outcomes):
-        done.state = RunState.DEGRADED
+        done.state = RunState.POSTPONED if gave_out else RunState.DEGRADED
     done.requests = dict(desk.client.requests)
     return done
 

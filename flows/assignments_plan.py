@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from adaptors.moodle.assignment_answers import MarkedAssignment, Participant
@@ -21,6 +21,8 @@ REASONS: Final = {
     "no_number": "the id is no number; the list takes Moodle's numbers, not names",
     "unknown_person": "nobody in this course has this number",
     "unknown_participant": "no participant of this assignment has this number",
+    "no_groups": "the entry names a group, and in this assignment everybody hands in alone",
+    "unknown_group": "no group that hands in together here has this number (0 is none)",
     "may_not_submit": "in the course, and may not submit here: a teacher, or suspended",
     "blind_marking": "marked blindly: the list has to give participant numbers (`--as participants`)",
     "no_participants": "not marked blindly: the list has to give user ids, not participant numbers",
@@ -59,6 +61,8 @@ IN_WORDS: Final = {
 class Outcome:
     """What came of one person; `ext_id` as in the list, `person` Moodle's number (None when it must not be told).
 
+    Of an entry for a group each member has an outcome, under the member's own number.
+
     `state`: stored (and read back), unchanged (was there already), would_store (dry run), partly (text without
     grade), not_stored, refused (never sent). `note` says what else is worth knowing.
     """
@@ -76,8 +80,8 @@ class Outcome:
 
     @property
     def shown_id(self) -> str:
-        """Return the id of the list; one that is no number is masked, since it may be a name."""
-        return self.ext_id if re.fullmatch(r"[0-9]{1,18}", self.ext_id) else masked(self.ext_id)
+        """Return the id of the list; one that is no number, nor that of a group, may be a name and is masked."""
+        return self.ext_id if re.fullmatch(r"(?:group:)?[0-9]{1,18}", self.ext_id) else masked(self.ext_id)
 
     def as_json(self) -> dict[str, Any]:
         """Return it for `--json`: no text, no grade."""
@@ -110,6 +114,8 @@ class Ways:
     dry_run: bool = False
 
 
+GROUP: Final = re.compile(r"group:([0-9]{1,18})")
+"""How a list names a group that hands in together; each of its members gets the feedback."""
 WAYS: Final = ("participants", "html", "whole-groups", "plain-points")
 
 
@@ -148,7 +154,7 @@ class Planner:
         """Return what is to be saved, one wish a person, and who is refused."""
         refused: list[Outcome] = []
         by_person: dict[int, list[Entry]] = defaultdict(list)
-        for entry in entries:
+        for entry in self._spread(entries, refused):
             person, reason = self._whose(entry.ext_id)
             if reason:
                 refused.append(Outcome(entry.ext_id, self._shown(person), "refused", reason))
@@ -176,6 +182,28 @@ class Planner:
 
     def _shown(self, person: int) -> int | None:
         return person or None if self._known or not self._assignment.hides_people else None
+
+    def _spread(self, entries: Iterable[Entry], refused: list[Outcome]) -> Iterator[Entry]:
+        """Yield the entries; one for a group becomes one for each member, or is refused with the reason."""
+        for entry in entries:
+            if (named := GROUP.fullmatch(entry.ext_id)) is None:
+                yield entry
+            elif reason := self._no_group(int(named[1])):
+                refused.append(Outcome(entry.ext_id, None, "refused", reason))
+            else:
+                members = [one.id for one in self._participants.values() if one.groupid == int(named[1])]
+                yield from (replace(entry, ext_id=self.number(member)) for member in members)
+
+    def _no_group(self, group: int) -> str:
+        """Return why a list cannot name a group here, "" when it can."""
+        if not self._assignment.teamsubmission:
+            return "no_groups"
+        if self._ways.ids == "participants" and not self._assignment.hides_people:
+            return "no_participants"
+        if self._ways.ids == "users" and self._assignment.hides_people and not self._known:
+            return "blind_marking"
+        there = group and any(one.groupid == group for one in self._participants.values())
+        return "" if there else "unknown_group"
 
     def _whose(self, ext_id: str) -> tuple[int, str]:
         """Return the person behind an id, and why there is none."""

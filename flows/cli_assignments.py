@@ -34,6 +34,14 @@ Statuses = Annotated[
 Since = Annotated[str, typer.Option("--since", help="Changed at or after 2026-11-20, or 2026-11-20T08:00 (UTC).")]
 Before = Annotated[str, typer.Option("--before", help="Changed at or before, written like --since.")]
 Attempts = Annotated[bool, typer.Option("--attempts", help="With earlier attempts, not only the latest.")]
+Users = Annotated[
+    list[int] | None,
+    typer.Option("--user", help="Only this person's, by Moodle's number, or the group's; may be repeated.", min=1),
+]
+Participants = Annotated[
+    list[int] | None,
+    typer.Option("--participant", help="The same in blind marking, by participant number.", min=1),
+]
 CsvFile = Annotated[
     Path | None, typer.Option("--csv", help="Write all, values whole, into this new file (for its owner only).")
 ]
@@ -100,6 +108,8 @@ def assignments_submissions(
     since: Since = "",
     before: Before = "",
     attempts: Attempts = False,
+    user: Users = None,
+    participant: Participants = None,
     csv: CsvFile = None,
     show_values: ShowValues = False,
     env_file: EnvFile = ENV_FILE,
@@ -112,11 +122,15 @@ def assignments_submissions(
     from flows.show_assignments import handed_json, show_handed
 
     with plain_endings(as_json):
-        eyes, wanted = Eyes(show_values), _filter(status, since, before, attempts)
+        eyes = Eyes(show_values)
+        wanted = _filter(status, since, before, attempts, (user, participant))
 
         async def work(desk: Desk, _: Progress) -> tuple[Found, list[Handed]]:
             found = await desk.find(course, assignment)
-            return found, await desk.submissions(found, wanted)
+            handed = await desk.submissions(found, wanted)
+            for sentence in await desk.without_work(found, wanted, handed):
+                say(sentence)
+            return found, handed
 
         found, handed = at_desk(read_settings(env_file), work)
         rows = submission_rows(handed)
@@ -136,6 +150,8 @@ def assignments_download(
     course: Course,
     assignment: Assignment,
     to: Annotated[str, typer.Option("--to", help="The folder, or any address that fsspec knows.")],
+    user: Users = None,
+    participant: Participants = None,
     status: Statuses = None,
     max_file: Annotated[int, typer.Option("--max-file", help="MB that one file may have.", min=1)] = 50,
     max_total: Annotated[int, typer.Option("--max-total", help="MB to fetch at most.", min=1)] = 500,
@@ -149,7 +165,7 @@ def assignments_download(
     from flows.show_assignments import show_download
 
     with plain_endings(as_json, stopped="Stopped. The same command goes on from here."):
-        wanted = _filter(status or ["submitted"], "", "", False)
+        wanted = _filter(status or ["submitted"], whose=(user, participant))
         caps = Caps(max_file * MB, max_total * MB)
 
         async def work(desk: Desk, progress: Progress) -> Download:
@@ -213,11 +229,20 @@ def _say_which(found: Found | None) -> None:
         say(found.sentence)
 
 
-def _filter(statuses: list[str] | None, since: str, before: str, attempts: bool) -> Filter:
+def _filter(
+    statuses: list[str] | None,
+    since: str = "",
+    before: str = "",
+    attempts: bool = False,
+    whose: tuple[list[int] | None, list[int] | None] = (None, None),
+) -> Filter:
+    """Return which submissions are wanted; `whose` are numbers of people, and of blind marking."""
     from adaptors.moodle.assignment_work import Filter
     from flows.assignments import checked_statuses
 
-    return Filter(checked_statuses(statuses or ()), _seconds(since), _seconds(before, end=True), attempts)
+    people, participants = (frozenset(numbers or ()) for numbers in whose)
+    states, start, end = checked_statuses(statuses or ()), _seconds(since), _seconds(before, end=True)
+    return Filter(states, start, end, attempts, people, participants)
 
 
 def _seconds(text: str, *, end: bool = False) -> int:

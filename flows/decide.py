@@ -94,7 +94,11 @@ def _counted(rows: Sequence[MatchRow], kind: str, count: int) -> list[MatchRow]:
     if people == 0:
         raise UsageError(f"Nobody of the class '{kind}' waits. `moodle-commcare match list` shows who does.")
     if people != count:
-        raise UsageError(f"{people:,} people are of the class '{kind}', not {count:,}. Give --count {people}.")
+        are = "is" if people == 1 else "are"
+        raise UsageError(
+            f"{_people(people)} {are} of the class '{kind}', not {count:,}. Give the count {people} if that is "
+            "right."
+        )
     return list(rows)
 
 
@@ -145,18 +149,25 @@ def _check_links(rows: Sequence[MatchRow]) -> None:
 def _carry_out(store: Store, links: Sequence[MatchRow], rejected: Sequence[MatchRow], now: float) -> str:
     """Write decisions down and return a sentence about them."""
     anew = [RowId(row.mapping, SITE_SCOPE, row.key) for row in links if not row.case_id]
-    if anew and store.make_anew(anew) == IN_DOUBT:
+    if anew and store.make_anew(anew, now) == IN_DOUBT:
         raise UsageError(LATER.format(people="one of these people"))
     cases = [_link(row, now) for row in links if row.case_id and row.decision != "linked"]
     waiting = store.link(cases) if cases else []
-    store.reject(rejected, PERSON, now)
+    refused = store.reject(rejected, PERSON, now)
+    left = [row for row in rejected if row not in refused.waiting and row not in refused.unlinked]
     for mapping in sorted({row.mapping for row in (*links, *rejected)}):
         store.put(READS.format(name=mapping), "{}")  # the next run reads it, whatever the intervals say
     done = len(cases) - len(waiting)
     said = [f"Linked: {_people(done)}. The next sync writes to their cases."] if done else []
     said += [f"To get new cases: {_people(len(anew))}."] if anew else []
-    said += [f"Rejected: {_rejections(rejected)}."] if rejected else []
-    said += [LATER.format(people=_people(len(waiting)))] if waiting else []
+    said += [f"Rejected: {_rejections(left)}."] if left else []
+    if refused.unlinked:
+        people = _people(len(refused.unlinked))
+        said.append(
+            f"Unlinked: {people}. The next sync makes new cases; the old ones keep what was written to them."
+        )
+    later = len(waiting) + len(refused.waiting)
+    said += [LATER.format(people=_people(later))] if later else []
     return " ".join(said) or "All of that was decided before."
 
 

@@ -45,6 +45,8 @@ async def approve(
 ) -> State[None]:
     """Answer what a run asked: fill in what its message names, and leave the rest as it is.
 
+    Whether a case is somebody's is answered with match-review.
+
     Args:
         kind: What is answered. A run that ended Waiting names it, and what to fill in below.
         course: leavers, withdrawn, new-term, same-term: the number of the course. 0: the people of the site.

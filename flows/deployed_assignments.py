@@ -10,6 +10,7 @@ from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.states import Failed
 
+from adaptors.errors import Maintenance
 from adaptors.moodle.assignment_work import Filter
 from flows.assignments import Desk, checked_statuses
 from flows.assignments_attended import open_desk
@@ -21,6 +22,7 @@ from flows.assignments_list import read_list
 from flows.assignments_plan import understood_ways
 from flows.clock import SystemClock
 from flows.deployed import gentle_end, reason, settings_here, state_of
+from flows.result import RunState
 
 T = TypeVar("T", Download, Published)
 
@@ -31,6 +33,8 @@ async def assignments_download(
     assignment: str,
     target: str,
     statuses: list[str] = ["submitted"],  # noqa: B006 - never changed
+    users: list[int] = [],  # noqa: B006
+    participants: list[int] = [],  # noqa: B006
 ) -> State[None]:
     """Fetch the submitted files of an assignment into a folder of the worker, or any address that fsspec knows.
 
@@ -39,10 +43,13 @@ async def assignments_download(
         assignment: The assignment, by cmid, id or the address of its page.
         target: The folder. What it holds already and Moodle has not changed is not fetched again.
         statuses: Which submissions: new, draft, submitted, reopened. Empty: all.
+        users: Only the work of these people, by Moodle's numbers. A group's is each member's. Empty: everybody.
+        participants: The same in blind marking, by participant numbers.
     """
 
     async def work(desk: Desk) -> Download:
-        wanted = Filter(checked_statuses(statuses))
+        states, whose = checked_statuses(statuses), (frozenset(users), frozenset(participants))
+        wanted = Filter(states, people=whose[0], participants=whose[1])
         found = await desk.find(course, assignment)
         return await download(desk, found, target, SystemClock(), wanted=wanted)
 
@@ -87,6 +94,9 @@ async def _ended(work: Callable[[Desk], Awaitable[T]], told: Callable[[T], list[
                 done = await work(desk)
             finally:
                 await desk.close()
+    except Maintenance as error:
+        log.warning(reason(error))
+        return state_of(RunState.POSTPONED, f"{reason(error)} Nothing is lost; start it again later.")
     except Exception as error:
         log.error(reason(error))
         return Failed(message=reason(error))

@@ -5,6 +5,7 @@ No value of a person reaches Prefect: parameters are ids, the artifact holds cou
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 from prefect import flow, get_run_logger
@@ -14,7 +15,7 @@ from prefect.states import Completed, Failed
 from pydantic import BaseModel, Field
 
 from flows.clock import SystemClock
-from flows.decide import Decision, alone, decide
+from flows.decide import Decision, alone, approve_class, decide
 from flows.deployed import gentle_end, reason, settings_here
 from flows.errors import Overlap, UsageError
 from flows.match import match as match_once
@@ -58,15 +59,23 @@ async def match(mappings: list[str] = []) -> State[None]:  # noqa: B006 - Prefec
 
 
 @flow(name="match-review", persist_result=False, log_prints=False)
-async def match_review(decisions: list[Reviewed] = []) -> State[None]:  # noqa: B006
-    """Say of a few people whether a case is theirs; the next sync writes to what was linked.
+async def match_review(
+    decisions: list[Reviewed] = [],  # noqa: B006
+    everybody: Literal["", "duplicate", "new"] = "",
+    mapping: str = "",
+    count: int = 0,
+) -> State[None]:
+    """Say of people whether a case is theirs; the next sync writes to what was linked.
 
     Args:
         decisions: One row for each person and case. For many there is a table: moodle-commcare match --csv.
+        everybody: In place of rows: duplicate links everybody of that class, new gives new cases for deleted ones.
+        mapping: With everybody, only this mapping, as in student. Empty: all.
+        count: With everybody, how many people these are, as the match named them. Another number is refused.
     """
     log = get_run_logger()
     try:
-        sentence = review(settings_here(), decisions)
+        sentence = review(settings_here(), decisions, Everybody(everybody, mapping.strip(), count))
     except Overlap as error:
         return Completed(name=RunState.POSTPONED.capitalize(), message=str(error))
     except Exception as error:
@@ -76,14 +85,32 @@ async def match_review(decisions: list[Reviewed] = []) -> State[None]:  # noqa: 
     return Completed(message=sentence)
 
 
-def review(settings: Settings, decisions: list[Reviewed]) -> str:
+@dataclass(frozen=True)
+class Everybody:
+    """Everybody of a class of matches, as many people as a form says; "" for nobody."""
+
+    kind: str = ""
+    mapping: str = ""
+    count: int = 0
+
+
+def review(settings: Settings, decisions: list[Reviewed], everybody: Everybody | None = None) -> str:
     """Take in the rows of the form, all or none, and return a sentence; raises UsageError, Overlap."""
+    whole, now = everybody or Everybody(), SystemClock().now()
+    if whole.kind:
+        if decisions:
+            raise UsageError("Give rows, or everybody of a class, not both.")
+        with open_store(settings) as store, alone(store, now, settings.lease_ttl_s):
+            return approve_class(store, whole.kind, whole.count, now, whole.mapping)
+    if whole.mapping or whole.count:
+        raise UsageError(
+            "mapping and count go with everybody: choose the class there, or leave both as they were."
+        )
     if not 0 < len(decisions) <= MOST:
         raise UsageError(
             f"The form takes 1 to {MOST} decisions. For more: `moodle-commcare match --csv`, then the reviewed "
             "table with `moodle-commcare match approve --file`."
         )
-    now = SystemClock().now()
     given = [Decision(one.moodle_id, one.case_id.strip(), one.decision == "link") for one in decisions]
     with open_store(settings) as store, alone(store, now, settings.lease_ttl_s):
         return decide(store, given, now)

@@ -34,7 +34,11 @@ WHAT = {
     "recreate": "to be made anew",
     "drop": "problem dropped",
     "doubt": "audit: differs",
+    "link": "linked",
+    "unlink": "unlinked",
+    "reject": "case rejected",
 }
+DECIDED = ("link", "unlink", "reject")  # about a match; the reason in the log is who said so
 ANSWERS = {
     "taken": "taken",
     "closed": "taken; is closed",
@@ -130,8 +134,9 @@ def change_json(one: Change) -> dict[str, Any]:
 
 
 def what_happened(one: Change) -> str:
-    """Return in a few words what was meant."""
-    return WHAT.get(one.op, one.op)
+    """Return in a few words what was meant; of a match also whether a rule or a person decided it."""
+    by = f" by a {one.reason}" if one.op in DECIDED and one.reason else ""
+    return f"{WHAT.get(one.op, one.op)}{by}"
 
 
 def answer_of(one: Change) -> str:

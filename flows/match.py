@@ -211,7 +211,7 @@ class _Matcher:
     ) -> None:
         """Write down what was found, and link what a rule allows."""
         books, store = self._world.books, self._world.books.store
-        waiting = await books.do(store.link, links) if links else []
+        waiting = await books.do(store.link, links, self._found.run_id) if links else []
         done = {one.row.key for one in links} - {one.row.key for one in waiting}
         left = [row for row in rows if row.key not in done]
         await books.do(store.note_matches, mapping.name, left)

@@ -88,6 +88,10 @@ class _Told(Collector):
         for kind in sorted(set(kinds)):
             needs.add_metric([kind], kinds.count(kind))
         yield needs
+        about = _family("needs_person_about", "How many people or cases these questions are about.", "kind")
+        for kind in sorted(set(kinds)):
+            about.add_metric([kind], sum(one.count for one in status.needs if one.kind == kind))
+        yield about
 
     def _tables(self) -> Iterable[Metric]:
         rows = _family("lookup_rows", "Rows of lookup tables that CommCare is known to have.", "table")

@@ -1,19 +1,21 @@
-"""What waits for a person: each question with its sentence, its command, and the form `approve` filled in.
+"""What waits for a person: each question with its sentence, its command, and a form of Prefect filled in.
 
-The questions stand as facts in the books, where runs write them; so a report, a command and a form ask the same.
+The questions stand in the books, where runs and matches write them; so reports, commands and forms ask the same.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from flows.words import listed, numbered
-from state import Store
+from state import BLOCKING, OpenCount, Store
 
-Kind = Literal["first-run", "existing-cases", "leavers", "withdrawn", "blanks", "new-term", "rekey"]
+Kind = Literal[
+    "first-run", "existing-cases", "leavers", "withdrawn", "blanks", "new-term", "rekey", "duplicates", "matches"
+]
 
 # Facts in the books: what runs ask,
 FIRST_RUNS = "first_runs_asked"  # mapping -> {"case_type": word, "creates": cases, "print": text, "unread": those}
@@ -40,6 +42,8 @@ ASKS_FOR: dict[Kind, tuple[str, ...]] = {
     "blanks": ("kind", "mapping", "property", "count"),
     "new-term": ("kind", "course"),
     "rekey": ("kind", "mapping", "count"),
+    "duplicates": ("everybody", "mapping", "count"),
+    "matches": (),
 }
 """Kind -> the fields of the form that its answer needs."""
 
@@ -56,7 +60,8 @@ class Need:
     """One question to a person; `count` is the number that the answer has to repeat, 0 where none is asked for.
 
     `course` 0 with the kinds leavers and withdrawn means the people of the site. `mapping` "" with the kind
-    first-run means all mappings whose first run waits.
+    first-run means all mappings whose first run waits. Matches are decided with another deployment, which takes
+    everybody of a class at once, or a row for each of a few people.
     """
 
     kind: Kind
@@ -72,12 +77,17 @@ class Need:
     """The words before the ways to say yes."""
     or_else: str = ""
     """The other answer, where there is one: whole sentences."""
+    deployment: str = "approve"
+    """The deployment of Prefect whose form takes the answer."""
+    everybody: str = ""
+    """Of which class everybody is meant, where matches are decided all at once."""
 
     @property
     def form(self) -> dict[str, str | int]:
-        """Return the parameters of the deployment `approve` that say yes; those left out stay as they are."""
-        values = {
+        """Return the parameters of the deployment that say yes; those left out stay as they are."""
+        values: dict[str, str | int] = {
             "kind": self.kind,
+            "everybody": self.everybody,
             "course": self.course,
             "mapping": self.mapping,
             "property": self.property_name,
@@ -88,17 +98,22 @@ class Need:
     @property
     def form_in_words(self) -> str:
         """Return how the form is filled in: kind leavers, course 3, count 5."""
-        return ", ".join(f"{name} {value}" for name, value in self.form.items())
+        return (
+            ", ".join(f"{name} {value}" for name, value in self.form.items()) or "a row for each person and case"
+        )
 
     @property
     def message(self) -> str:
         """Return the sentence with both ways to say yes, for the result of a run."""
-        ways = f"{self.if_so}: `{self.command}`, or in Prefect `approve`: {self.form_in_words}."
+        ways = f"{self.if_so}: `{self.command}`, or in Prefect `{self.deployment}`: {self.form_in_words}."
         return " ".join(part for part in (self.sentence, ways, self.or_else) if part)
 
 
-def needs(store: Store) -> list[Need]:
-    """Return what waits for a person, as the last runs asked and nobody has answered; nothing is written."""
+def needs(store: Store, mappings: Collection[str] | None = None) -> list[Need]:
+    """Return what waits for a person, as the last runs asked and nobody has answered; nothing is written.
+
+    Of people to be matched only those of the named mappings are told, where some are named.
+    """
     firsts = _unanswered(store, FIRST_RUNS, APPROVED)
     existing = _unanswered(store, EXISTING, STAY_BESIDE, lambda asked: asked["cases"])
     keys = _unanswered(store, OTHER_KEYS, CONFIRMED_KEYS, lambda asked: asked["keys"])
@@ -106,6 +121,7 @@ def needs(store: Store) -> list[Need]:
     answered = {course: answer[0] for course, answer in _fact(store, ANSWERED_TERMS).items()}
     return [
         *(existing_cases(name, one["case_type"], one["cases"]) for name, one in sorted(existing.items())),
+        *_open_matches(store.count_open(), mappings),
         *([first_run(firsts)] if firsts else []),
         *(other_keys(name, one) for name, one in sorted(keys.items())),
         *(new_term(int(course)) for course in sorted(terms, key=int) if answered.get(course) != terms[course]),
@@ -154,6 +170,37 @@ def existing_cases(mapping: str, case_type: str, cases: int, advice: str = "") -
         mapping=mapping,
         count=cases,
         if_so="If new cases may stand beside them",
+    )
+
+
+def duplicates(mapping: str, people: int) -> Need:
+    """Return the question whether people are those whose case is there already."""
+    who = numbered(people, "person", "people")
+    return Need(
+        "duplicates",
+        f"{who} of {mapping} {'has' if people == 1 else 'have'} a case in CommCare that is not linked yet; "
+        "nothing is written until somebody decides.",
+        f"moodle-commcare match approve --class duplicate --count {people} --mapping {mapping}",
+        mapping=mapping,
+        count=people,
+        if_so="When you have looked (`moodle-commcare match list`)",
+        or_else="Whose case it is not: `moodle-commcare match reject`.",
+        deployment="match-review",
+        everybody="duplicate",
+    )
+
+
+def matches(mapping: str, people: int) -> Need:
+    """Return the question about people whom only a look at each can tell from the cases that are there."""
+    return Need(
+        "matches",
+        f"{numbered(people, 'person', 'people')} of {mapping} may have a case in CommCare already; nothing is "
+        "written until somebody has looked.",
+        f"moodle-commcare match list --mapping {mapping}",
+        mapping=mapping,
+        count=people,
+        if_so="Look at each, then `moodle-commcare match approve` or `moodle-commcare match reject`",
+        deployment="match-review",
     )
 
 
@@ -219,6 +266,20 @@ def blanks(what: str, people: int) -> Need:
         property_name=name,
         count=people,
     )
+
+
+def _open_matches(counts: Iterable[OpenCount], mappings: Collection[str] | None) -> Iterator[Need]:
+    """Yield the questions about people who have no case, by mapping: one for duplicates, one for all others."""
+    found: dict[str, list[OpenCount]] = {}
+    for one in counts:
+        if one.kind in BLOCKING and (mappings is None or one.mapping in mappings):
+            found.setdefault(one.mapping, []).append(one)
+    for mapping, rows in sorted(found.items()):
+        alike = [one for one in rows if one.kind == "duplicate"]
+        if any(not one.has_case for one in alike):  # the command takes everybody of the class
+            yield duplicates(mapping, sum(one.people for one in alike))
+        if others := sum(one.people for one in rows if one.kind != "duplicate" and not one.has_case):
+            yield matches(mapping, others)
 
 
 def _fact(store: Store, name: str) -> dict[str, Any]:

@@ -96,7 +96,7 @@ def _head(status: Status) -> Iterator[str]:
 def _needs(status: Status) -> str:
     lines = [
         f"<li><p>{escape(need.sentence)}</p><p>On the command line <code>{escape(need.command)}</code>, or in "
-        f"Prefect the form <code>approve</code> with {escape(need.form_in_words)}.</p></li>"
+        f"Prefect the form <code>{need.deployment}</code> with {escape(need.form_in_words)}.</p></li>"
         for need in status.needs
     ]
     body = f"<ol>{''.join(lines)}</ol>" if lines else "<p>Nothing.</p>"

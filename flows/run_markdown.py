@@ -151,12 +151,13 @@ def _needs(needs: Sequence[Need]) -> Iterator[str]:
         yield "# ✓ Nothing needs a person"
         return
     yield f"# ? {numbered(len(needs), 'question')} for a person"
-    yield "Say yes by the command, or in Prefect: *Deployments*, *approve*, *Custom run*, with these values."
+    yield "Answer by the command, or in Prefect: *Deployments*, the one named below, *Custom run*, these values."
     for number, need in enumerate(needs, 1):
         yield f"## {number}. {need.kind.replace('-', ' ')}"
         yield marked(need.sentence)
         yield f"```sh\n{need.command}\n```"
-        yield _table(["approve", "value"], ([f"`{name}`", f"`{value}`"] for name, value in need.form.items()), {1})
+        rows = [[f"`{name}`", f"`{value}`"] for name, value in need.form.items()]
+        yield _table([need.deployment, "value"], rows or [["`decisions`", need.form_in_words]], {1})
 
 
 def _runs(status: Status) -> Iterator[str]:

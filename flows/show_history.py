@@ -32,7 +32,7 @@ def show_past(found: Past, zone: tzinfo, zone_name: str) -> None:
         show_text("The log has nothing of it.")
     for one in found.now:
         show_text("; ".join(_now(one, zone)) + ".", then="  ")
-    if found.begins is not None and not any(one.op in ("create", "adopt") for one in found.changes):
+    if found.begins is not None and not any(one.op in ("create", "adopt", "link") for one in found.changes):
         show_text(f"The log goes back to {local(found.begins, zone)}; what was before that is not known.")
     if any(one.refused or one.problems for one in found.now):
         show_text(f"`moodle-commcare problems show {found.key}` says what to do.")

@@ -73,7 +73,9 @@ def _needs(needs: Sequence[Need]) -> None:
         console = _console()
         console.print(Text(laid_out(need.sentence, first="- ", then="  ")))
         console.print(Text(laid_out(f"→ `{need.command}`", first="  ", then="    "), "yellow"))
-        console.print(Text(laid_out(f"or in Prefect `approve`: {need.form_in_words}", first="    ", then="    ")))
+        console.print(
+            Text(laid_out(f"or in Prefect `{need.deployment}`: {need.form_in_words}", first="    ", then="    "))
+        )
 
 
 def _courses(status: Status) -> None:

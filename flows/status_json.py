@@ -15,7 +15,11 @@ def status_json(status: Status) -> dict[str, Any]:
         "books": status.place if status.books else None,
         "about": dict(zip(("moodle", "commcare", "project_space"), status.about, strict=False)),
         "note": status.note,
-        "needs": [{"sentence": one.sentence, "command": one.command, "approve": one.form} for one in status.needs],
+        "needs": [
+            {"kind": one.kind, "count": one.count, "sentence": one.sentence, "command": one.command}
+            | {"deployment": one.deployment, "form": one.form}
+            for one in status.needs
+        ],
         "courses": [_course(one, status.now) for one in status.courses],
         "cases": {name: dict(counts) for name, counts in status.cases.items()},
         "lookup_tables": {

@@ -19,6 +19,7 @@ from state.tables import change, occasion
 OPS = (
     *("create", "update", "left", "withdrawn", "ended", "closed", "erase"),
     *("adopt", "merge", "unmerge", "renew", "retry", "recreate", "drop", "doubt"),
+    *("link", "unlink", "reject"),
 )
 ANSWERS = ("taken", "closed", "refused", "unknown", "found", "noted")
 WRITTEN = frozenset({"taken", "closed"})
@@ -27,7 +28,10 @@ REASON = "@reason:"  # begins the names that are reasons of refusals
 
 
 class Entry(NamedTuple):
-    """One change as it happened; `op` and `answer` as listed above, `names` the properties that were sent."""
+    """One change as it happened; `op` and `answer` as listed above, `names` the properties that were sent.
+
+    `reason` says why a write was refused, and who decided about a match: "rule" or "person".
+    """
 
     row: RowId
     user_id: int

@@ -6,12 +6,14 @@ A linked case is a row of the books like any other, and dirty, so that the next 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, exists, select, update
+from sqlalchemy import ColumnElement, Connection, and_, case, delete, exists, func, select, update
 
 from state.cases import CHUNK, Cases
-from state.rows import CaseRow, MatchRow, RowId
+from state.log import Entry, Origin
+from state.rows import CaseRow, MatchRow, OpenCount, RowId
 from state.tables import at_row, case_row, intent, match_row, problem, refusal, row_parameters
 
 BLOCKING = ("duplicate", "unverified", "conflict")
@@ -32,6 +34,13 @@ class Link(NamedTuple):
     def at(self) -> tuple[str, str]:
         """Return the mapping and the case."""
         return self.row.mapping, self.case.case_id
+
+
+class Rejected(NamedTuple):
+    """What became of matches that somebody rejected: those that have to wait, and links that were taken back."""
+
+    waiting: Sequence[MatchRow]
+    unlinked: Sequence[MatchRow]
 
 
 class Matches(Cases):
@@ -84,6 +93,16 @@ class Matches(Cases):
         with self._database.reading() as connection:
             return frozenset(connection.scalars(query))
 
+    def count_open(self) -> list[OpenCount]:
+        """Return how many people nobody has decided about, by mapping, kind and whether their case is known."""
+        there = case((_has_case(), 1), else_=0).label("there")
+        query = select(match_row.c.mapping, match_row.c.kind, there, match_row.c.key)
+        found = query.where(match_row.c.decision == "").distinct().subquery()
+        by = (found.c.mapping, found.c.kind, found.c.there)
+        counts = select(*by, func.count()).group_by(*by).order_by(*by)
+        with self._database.reading() as connection:
+            return [OpenCount(row[0], row[1], bool(row[2]), row[3]) for row in connection.execute(counts)]
+
     def count_own(self, mapping: str) -> int:
         """Return how many cases of a mapping are known without having been matched."""
         matched = exists().where(
@@ -95,29 +114,34 @@ class Matches(Cases):
 
     # --- decisions --------------------------------------------------------------------------------------
 
-    def link(self, links: Sequence[Link]) -> list[Link]:
+    def link(self, links: Sequence[Link], run: str = "") -> list[Link]:
         """Make cases that are there those of rows, in one transaction; return the links that have to wait.
 
         Those are the ones about a write that was not answered yet; nothing of them is done. Whoever had a case in
         its mapping has none any more, and gets one of the next generation on coming back. What else was open
-        about a person is rejected with the link.
+        about a person is rejected with the link. The log is told the run that linked, "" for a person's word.
         """
         with self._database.writing() as connection:
             holders = _holders(connection, links)
             resting = _resting(connection)
             waiting = [one for one in links if resting & {one.row, *holders.get(one.at, ())}]
             done = [one for one in links if one not in waiting]
-            _detach(connection, [row for one in done for row in holders.get(one.at, ()) if row != one.row])
+            losers = [(row, one) for one in done for row in holders.get(one.at, ()) if row != one.row]
+            known = self._known(connection, [row for row, _ in losers])
+            noted = [_entry(row, known[row], "unlink", one.found.decided_by) for row, one in losers]
+            _detach(connection, [row for row, _ in losers])
             for one in done:
-                self._link(connection, one)
+                noted += self._link(connection, one)
+            self._note(connection, noted, max((one.found.decided_at for one in done), default=0.0), Origin(run))
         return waiting
 
-    def _link(self, connection: Connection, one: Link) -> None:
-        """Write one link inside a transaction."""
-        row, found = one.row, one.found
+    def _link(self, connection: Connection, one: Link) -> list[Entry]:
+        """Write one link inside a transaction; return what the log says of it, nothing of a case known before."""
+        row, found, noted = one.row, one.found, list[Entry]()
         known = self._cases(connection, row.mapping, row.scope, [row.key]).get(row.key)
         if known is None or known.case_id != one.case.case_id:
-            self._put_case(connection, row, known, one.case)
+            case = self._put_case(connection, row, known, one.case)
+            noted.append(_entry(row, case, "link", found.decided_by))
         others = and_(_of_key(row.mapping, row.key), match_row.c.case_id != one.case.case_id)
         values = {"decision": "rejected", "decided_by": found.decided_by, "decided_at": found.decided_at}
         connection.execute(update(match_row).where(others, match_row.c.decision == "").values(values))
@@ -126,29 +150,53 @@ class Matches(Cases):
         again = {name: insert.excluded[name] for name in ("decision", "decided_by", "decided_at", "matched_by")}
         statement = insert.on_conflict_do_update(index_elements=["mapping", "key", "case_id"], set_=again)
         connection.execute(statement, _values(found) | {"decision": "linked", "case_id": one.case.case_id})
+        return noted
 
-    def reject(self, rows: Iterable[MatchRow], by: str, now: float) -> None:
-        """Remember that these cases are not those of these people."""
+    def reject(self, rows: Sequence[MatchRow], by: str, now: float) -> Rejected:
+        """Remember that these cases are not those of these people, in one transaction.
+
+        A case that was linked is taken away again: its person gets one of the next generation. That has to wait
+        while a write to it was not answered yet.
+        """
         with self._database.writing() as connection:
-            for one in rows:
+            linked = self._linked(connection, rows)
+            resting = _resting(connection) if linked else set[RowId]()
+            waiting = [one for one in rows if one in linked and _place(one) in resting]
+            done, noted = [one for one in rows if one not in waiting], list[Entry]()
+            for one in done:
+                case, row = linked.get(one), _place(one)
                 values = {"decision": "rejected", "decided_by": by, "decided_at": now}
-                here = _of_key(one.mapping, one.key)
-                connection.execute(
-                    update(match_row).where(here, match_row.c.case_id == one.case_id).values(values)
-                )
+                here = and_(_of_key(one.mapping, one.key), match_row.c.case_id == one.case_id)
+                connection.execute(update(match_row).where(here).values(values))
+                if case is None:
+                    noted.append(Entry(row, one.user_id, "reject", "noted", reason=by))
+                else:
+                    _begin_anew(connection, row)
+                    noted.append(_entry(row, case, "unlink", by))
+            self._note(connection, noted, now)
+        return Rejected(waiting, [one for one in done if one in linked])
 
-    def make_anew(self, rows: Sequence[RowId]) -> str:
+    def _linked(self, connection: Connection, rows: Sequence[MatchRow]) -> dict[MatchRow, CaseRow]:
+        """Return those matches whose case is that of the row, because it was linked."""
+        linked = select(match_row.c.mapping, match_row.c.key, match_row.c.case_id)
+        linked = linked.where(match_row.c.decision == "linked")
+        known, found = self._known(connection, [_place(one) for one in rows]), dict[MatchRow, CaseRow]()
+        for one in rows:
+            case = known.get(_place(one))
+            here = and_(_of_key(one.mapping, one.key), match_row.c.case_id == one.case_id)
+            if case is not None and case.case_id == one.case_id and connection.execute(linked.where(here)).first():
+                found[one] = case
+        return found
+
+    def make_anew(self, rows: Sequence[RowId], now: float) -> str:
         """Let people whose case was deleted get a new one of the next generation; "" or "in_doubt"."""
         with self._database.writing() as connection:
             waiting = _resting(connection)
             if waiting & set(rows):
                 return IN_DOUBT
-            fresh = {**_FRESH, "case_id": "", "linked": False, "status": "active"}
+            self._note_word(connection, "recreate", rows, now)
             for row in rows:
-                again = update(case_row).where(at_row(case_row))
-                values = again.values(generation=case_row.c.generation + 1, **fresh)
-                connection.execute(values, row_parameters(row))
-                _settle(connection, row)
+                _begin_anew(connection, row)
                 stale = match_row.c.decision.in_(("", "linked"))
                 connection.execute(delete(match_row).where(_of_key(row.mapping, row.key), stale))
         return ""
@@ -174,7 +222,7 @@ class Matches(Cases):
                 here = and_(_of_key(mapping, key), match_row.c.decision == "linked")
                 connection.execute(update(match_row).where(here).values(kept=" ".join(sorted(kept))))
 
-    def _put_case(self, connection: Connection, row: RowId, known: CaseRow | None, case: CaseRow) -> None:
+    def _put_case(self, connection: Connection, row: RowId, known: CaseRow | None, case: CaseRow) -> CaseRow:
         """Write the row of a linked case: dirty, and of the next generation where it had another case before."""
         values = {
             **row._asdict(),
@@ -195,6 +243,17 @@ class Matches(Cases):
             insert.on_conflict_do_update(index_elements=["mapping", "scope", "key"], set_=overwrite), values
         )
         _settle(connection, row)
+        return replace(case, generation=values["generation"])
+
+
+def _entry(row: RowId, case: CaseRow, op: str, by: str) -> Entry:
+    """Return what the log says of a case that became a row's, or is not any more."""
+    return Entry(row, case.user_id, op, "found" if op == "link" else "noted", case.generation, reason=by)
+
+
+def _place(one: MatchRow) -> RowId:
+    """Return the row that a match is about: those of people have no course."""
+    return RowId(one.mapping, 0, one.key)
 
 
 def _values(one: MatchRow) -> dict[str, Any]:
@@ -208,7 +267,10 @@ def _of_key(mapping: str, key: str) -> ColumnElement[bool]:
 def _has_case() -> ColumnElement[bool]:
     """Return the condition that the books know a case of a match's person."""
     return exists().where(
-        case_row.c.mapping == match_row.c.mapping, case_row.c.key == match_row.c.key, case_row.c.case_id != ""
+        case_row.c.mapping == match_row.c.mapping,
+        case_row.c.scope == 0,  # people have no course; without it the key is looked for in every one
+        case_row.c.key == match_row.c.key,
+        case_row.c.case_id != "",
     )
 
 
@@ -234,6 +296,14 @@ def _detach(connection: Connection, holders: Iterable[RowId]) -> None:
         _settle(connection, holder)
         linked = and_(_of_key(holder.mapping, holder.key), match_row.c.decision == "linked")
         connection.execute(delete(match_row).where(linked))
+
+
+def _begin_anew(connection: Connection, row: RowId) -> None:
+    """Let a row begin with a new case of the next generation."""
+    fresh = {**_FRESH, "case_id": "", "linked": False, "status": "active"}
+    again = update(case_row).where(at_row(case_row))
+    connection.execute(again.values(generation=case_row.c.generation + 1, **fresh), row_parameters(row))
+    _settle(connection, row)
 
 
 def _settle(connection: Connection, row: RowId) -> None:

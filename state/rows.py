@@ -219,6 +219,16 @@ class ProblemCount:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenCount:
+    """How many people of a mapping have open matches of a kind, and whether the books know a case of theirs."""
+
+    mapping: str
+    kind: str
+    has_case: bool
+    people: int
+
+
+@dataclass(frozen=True, slots=True)
 class DoubtCount:
     """How many rows of a mapping wait for an answer of unknown outcome, and when the oldest was sent."""
 

@@ -53,9 +53,10 @@ class Member:
 
 @dataclass(frozen=True)
 class Filter:
-    """Which submissions are wanted: of any status when none is named, of any time when that is 0.
+    """Which submissions are wanted: of any status and of anybody when none is named, of any time when that is 0.
 
-    Times are epoch seconds, both included.
+    Times are epoch seconds, both included. `people` are Moodle's numbers, `participants` those of blind marking; a
+    group's work is that of each of its members.
 
     Moodle does not move the time of a submission that a teacher takes back or returns to draft.
     """
@@ -65,6 +66,13 @@ class Filter:
     before: int = 0
     attempts: bool = False
     """With the earlier attempts: one call more for each person who has any."""
+    people: frozenset[int] = frozenset()
+    participants: frozenset[int] = frozenset()
+
+    @property
+    def names_people(self) -> bool:
+        """Return whether only the work of some people is wanted."""
+        return bool(self.people or self.participants)
 
 
 @dataclass(frozen=True)
@@ -196,6 +204,18 @@ class WorkBook:
         if self._assignment.hides_people:
             return CoursePerson(user) if self._known else None
         return self._people.get(user) or CoursePerson(user, status="not enrolled")
+
+
+def of_people(rows: Sequence[Work], participants: Iterable[Participant], wanted: Filter) -> list[Work]:
+    """Return the rows of the people who are wanted, those of their groups among them; all when none is named."""
+    if not wanted.names_people:
+        return list(rows)
+    chosen, groups = set(wanted.people), set[int]()
+    for one in participants:
+        if one.id in wanted.people or one.recordid in wanted.participants:
+            chosen.add(one.id)
+            groups.add(one.groupid)
+    return [row for row in rows if (row.userid in chosen if row.userid else row.groupid in groups)]
 
 
 def strangers(rows: Iterable[Work], people: Collection[int]) -> set[int]:

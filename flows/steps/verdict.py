@@ -35,7 +35,8 @@ def judge(result: Result, guards: Guards) -> None:
         people = "1 person waits" if result.undecided == 1 else f"{result.undecided:,} people wait"
         result.worse(
             RunState.WAITING,
-            f"{people} until somebody says whether a case in CommCare is theirs: `moodle-commcare match list`.",
+            f"{people} until somebody says whether a case in CommCare is theirs: `moodle-commcare match list`, or "
+            "in Prefect `match-review`.",
         )
     if result.worrying:
         result.worse(calm, f"{numbered(result.worrying, 'record')} {_were(result.worrying)} held back.{where}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import stat
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,22 @@ def test_download(marker: Marker) -> None:
     assert 2 == marker.run("download").code
 
 
+def test_download_of_some(marker: Marker) -> None:
+    """`--user` takes only some people's work, here as in the list; who has nothing is told in a sentence."""
+    third = marker.terminal.box.learners[2]
+    named = ("--user", str(marker.brian), "--user", str(third))
+    ended = marker.run("download", "--to", str(marker.folder / "work"), *named)
+    assert (0, True) == (ended.code, "1 file downloaded" in ended.text)
+    assert f"Person {third} has handed in nothing that is submitted." in ended.text
+    assert [f"user-{marker.brian}"] == [path.name.split("_")[0] for path in (marker.folder / "work").glob("user*")]
+    listed = marker.run("submissions", *named, json_too=True)
+    assert [marker.brian] == [one["id"] for one in listed.json["submissions"]]
+    assert f"Person {third} has handed in nothing." in listed.text
+    wrong = marker.run("download", "--to", str(marker.folder / "b"), "--participant", "5")
+    assert (2, True) == (wrong.code, "give user ids (--user)" in wrong.text)
+    assert 2 == marker.run("download", "--to", str(marker.folder / "b"), "--user", "amina").code
+
+
 def test_feedback(marker: Marker) -> None:
     """Who is told and who is not is said by id; exit code 1 when somebody could not be."""
     source = marker.listed([{"extId": marker.amina, "text": "Well done"}, {"extId": 999, "text": "x"}])
@@ -141,6 +158,37 @@ def test_feedback(marker: Marker) -> None:
     assert "Well done" not in fine.text + ended.text
     assert 2 == marker.run("feedback", "--from", source, "--as", "names").code
     assert 1 == marker.run("feedback", "--from", str(marker.folder / "nothing.csv")).code
+
+
+ALL_DAY = "00:00-12:00,12:00-24:00"
+
+
+@pytest.mark.parametrize("command", ["list", "users", "submissions", "download", "feedback"])
+def test_quiet_hours_are_kept(marker: Marker, command: str) -> None:
+    """As a sync by hand, a command asks Moodle nothing then, says until when, and ends with 3."""
+    marker.terminal.env["MOODLE_QUIET_HOURS"] = ALL_DAY
+    asked = marker.terminal.box.moodle.requests
+    more = {
+        "download": ("--to", str(marker.folder / "work")),
+        "feedback": ("--from", marker.listed([{"extId": marker.amina, "text": "Well done"}])),
+    }
+    if command == "list":
+        ended = marker.terminal.run("assignments", "list", str(marker.course))
+    else:
+        ended = marker.run(command, *more.get(command, ()))
+    assert (3, asked) == (ended.code, marker.terminal.box.moodle.requests)
+    assert re.search(r"Moodle has its quiet hours, .* \(Africa/Nairobi\)\. Try again later\.", ended.text)
+    assert not (marker.folder / "work").exists()
+    assert 3 == marker.terminal.run("sync", "--yes").code
+
+
+def test_quiet_hours_are_in_the_time_zone_of_the_project(marker: Marker) -> None:
+    """Where there are some, the project has to be readable; else nothing of it is looked at."""
+    marker.terminal.edit("student.yaml", "case_type: student", "case_type: [")
+    assert 0 == marker.run("submissions").code
+    marker.terminal.env["MOODLE_QUIET_HOURS"] = ALL_DAY
+    ended = marker.run("submissions")
+    assert (1, True) == (ended.code, "student.yaml" in ended.text)
 
 
 # --- lists --------------------------------------------------------------------------------------------------

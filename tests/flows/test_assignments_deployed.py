@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from adaptors.moodle.fake_site import FakeSite
 from flows.deployed_assignments import assignments_download, assignments_feedback
 from tests.canaries import found_in, found_in_files
@@ -15,7 +17,9 @@ __all__ = ["place"]
 
 
 @marked
-async def test_download_and_feedback(place: Place, prefect_folder: Path, tmp_path: Path) -> None:
+async def test_download_and_feedback(
+    place: Place, prefect_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Files are fetched, feedback is stored, and what Prefect keeps holds nothing of anybody."""
     box = place.sandbox
     site: FakeSite = box.site
@@ -27,6 +31,11 @@ async def test_download_and_feedback(place: Place, prefect_folder: Path, tmp_pat
     )
     assert ("COMPLETED", "Completed") == (kind, name)
     assert message.startswith("6 files downloaded (0.0 MB), 0 unchanged, of 6 submissions, into ")
+    some = tmp_path / "some"
+    mine = await ended(
+        assignments_download, course=course, assignment=f"cmid:{cmid}", target=str(some), users=[learner]
+    )
+    assert ("Completed", True) == (mine[1], mine[2].startswith("1 file downloaded"))
     source = tmp_path / "feedback.json"
     source.write_text(json.dumps([{"extId": learner, "text": "QanaryFeedback"}, {"extId": 999, "text": "x"}]))
     told = await ended(assignments_feedback, course=course, assignment=f"cmid:{cmid}", file=str(source))
@@ -35,5 +44,12 @@ async def test_download_and_feedback(place: Place, prefect_folder: Path, tmp_pat
     wrong = await ended(assignments_download, course=course, assignment="4711", target=str(tmp_path / "work"))
     assert ("FAILED", "Failed") == wrong[:2]
     assert "has no assignment 4711" in wrong[2]
+    monkeypatch.setenv("MOODLE_QUIET_HOURS", "00:00-12:00,12:00-24:00")
+    asked = box.moodle.requests
+    later = await ended(
+        assignments_download, course=course, assignment=f"cmid:{cmid}", target=str(tmp_path / "late")
+    )
+    assert (("COMPLETED", "Postponed"), asked) == (later[:2], box.moodle.requests)
+    assert later[2].startswith("Moodle has its quiet hours, ")
     assert [] == found_in(message + told[2])
     assert {} == found_in_files(prefect_folder)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import stat
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,14 @@ import fsspec
 import httpx
 import pytest
 
-from adaptors.errors import AccessDenied, Maintenance
+from adaptors.errors import AccessDenied, Maintenance, QuietTime
+from adaptors.limits import Limits, QuietHours
 from adaptors.moodle.assignment_work import Filter
 from adaptors.moodle.client import Login, MoodleClient
 from adaptors.moodle.fake_marking import WEB_FILES
 from adaptors.moodle.pluginfile import FILES, file_path
 from flows.assignments import Desk
-from flows.assignments_download import Caps, Download, download
+from flows.assignments_download import Caps, Download, download, told
 from flows.assignments_manifest import clean_name
 from flows.errors import UsageError
 from flows.result import RunState
@@ -131,6 +133,36 @@ async def test_an_interrupted_download_goes_on_in_the_next(tmp_path: Path) -> No
     await fetch(world, tmp_path)
     assert "bytes=700-" == [call[1]["range"] for call in world.fake.calls if call[0] == WEB_FILES][-1]
     assert PDF == content(tmp_path)["a.pdf"]
+
+
+async def test_quiet_hours_that_begin_in_the_middle(tmp_path: Path) -> None:
+    """Nothing more is asked for then, and afterwards the same command does the rest."""
+    world = MarkingWorld()
+    for learner in world.learners:
+        world.hand_in("Essay", learner, {"a.pdf": PDF})
+    answer, files = world.fake, 0
+
+    def slow(request: httpx.Request) -> httpx.Response:
+        nonlocal files
+        files += WEB_FILES in request.url.path
+        world.clock.advance(3600.0 if files == 2 else 0.0)
+        return answer(request)
+
+    now = datetime.fromtimestamp(world.clock.now(), UTC)
+    soon = now.hour * 60 + now.minute + 30
+    quiet = Limits(quiet=QuietHours(((soon % 1440, (soon + 240) % 1440),)))
+    transport = httpx.MockTransport(slow)
+    client = MoodleClient(
+        world.site.url, Login(world.fake.token), clock=world.clock, transport=transport, limits=quiet
+    )
+    world.desk = Desk(client)
+    with pytest.raises(QuietTime, match="Moodle has its quiet hours"):
+        await fetch(world, tmp_path)
+    assert (len(list(tmp_path.glob("user-*"))) < 5, files < 5) == (True, True)
+    world.clock.advance(5 * 3600.0)
+    done = await fetch(world, tmp_path)
+    assert (RunState.COMPLETED, 5) == (done.state, done.counts["downloaded"] + done.counts["unchanged"])
+    assert 5 == len(list(tmp_path.glob("user-*")))
 
 
 async def test_half_of_another_content_is_thrown_away(tmp_path: Path) -> None:
@@ -310,6 +342,92 @@ async def test_group_work(tmp_path: Path) -> None:
     (entry,) = manifest(tmp_path)
     assert [world.learners[0], world.learners[2]] == entry["members"]
     assert entry["file"].startswith(f"group-{north}_attempt-1_")
+
+
+def of(*people: int, participants: tuple[int, ...] = ()) -> Filter:
+    """Return the wish for what these people have submitted."""
+    return Filter(frozenset({"submitted"}), people=frozenset(people), participants=frozenset(participants))
+
+
+async def test_the_work_of_some(tmp_path: Path) -> None:
+    """Only the files of the people named are fetched; the copies of the others are not taken for gone."""
+    world = MarkingWorld()
+    for number, learner in enumerate(world.learners[:3]):
+        world.hand_in("Essay", learner, {f"{number}.pdf": PDF})
+    first, second, _, fourth, _ = world.learners
+    done = await fetch(world, tmp_path, wanted=of(first))
+    assert ({"0.pdf"}, 1, []) == (set(content(tmp_path)), done.submissions, done.messages)
+    done = await fetch(world, tmp_path, wanted=of(second, fourth))
+    assert ({"0.pdf", "1.pdf"}, {"downloaded": 1}) == (set(content(tmp_path)), dict(done.counts))
+    assert [f"Person {fourth} has handed in nothing that is submitted."] == done.messages
+    assert RunState.COMPLETED == done.state
+    assert done.messages[0] in told(done)
+
+
+async def test_the_work_of_a_member_is_that_of_the_group(tmp_path: Path) -> None:
+    """Each member of a group has handed in what the group has; who is in no group has nothing of it."""
+    world = MarkingWorld()
+    north = world.site.members[world.course][world.learners[0]].groups[0]
+    world.hand_in("Team", 0, {"a.pdf": PDF}, groupid=north)
+    first, south, second, _, alone = world.learners
+    for number, member in enumerate((first, second)):
+        done = await fetch(world, tmp_path / str(number), "Team", wanted=of(member))
+        assert ({"a.pdf"}, []) == (set(content(tmp_path / str(number))), done.messages)
+    done = await fetch(world, tmp_path / "none", "Team", wanted=of(south, alone))
+    nothing = "has handed in nothing that is submitted."
+    assert (0, [f"Person {south} {nothing}", f"Person {alone} {nothing}"]) == (done.submissions, done.messages)
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_the_work_of_a_participant(tmp_path: Path, known: bool) -> None:
+    """Blind marking goes by its numbers; user ids only where the account may know whose work it is."""
+    world = MarkingWorld()
+    if not known:
+        world.fake.revoke("mod/assign:revealidentities")
+    first, second, *_ = world.learners
+    for learner in (first, second):
+        world.hand_in("Blind", learner, {f"{learner}.pdf": PDF})
+    numbers = [world.site.marking.number(world.instance("Blind"), one) for one in world.learners]
+    done = await fetch(world, tmp_path / "a", "Blind", wanted=of(participants=(numbers[0], numbers[3])))
+    assert {f"{first}.pdf"} == set(content(tmp_path / "a"))
+    assert [f"Participant {numbers[3]} has handed in nothing that is submitted."] == done.messages
+    if known:
+        await fetch(world, tmp_path / "b", "Blind", wanted=of(second))
+        assert {f"{second}.pdf"} == set(content(tmp_path / "b"))
+        return
+    with pytest.raises(UsageError, match=r"marked blindly.*--participant"):
+        await fetch(world, tmp_path / "b", "Blind", wanted=of(second))
+    assert not (tmp_path / "b").exists()
+
+
+async def test_the_work_of_a_participant_in_a_blind_group(tmp_path: Path) -> None:
+    """Where members are not told, a member's number still finds the group's work."""
+    world = MarkingWorld()
+    world.fake.revoke("mod/assign:revealidentities")
+    cmid = world.site.activities.set(world.course, "Blind team", teamsubmission=1, blindmarking=1)
+    world.cmid["Blind team"] = cmid
+    north = world.site.members[world.course][world.learners[0]].groups[0]
+    world.hand_in("Blind team", 0, {"a.pdf": PDF}, groupid=north)
+    member, other = (world.site.marking.number(world.instance("Blind team"), one) for one in world.learners[:2])
+    done = await fetch(world, tmp_path, "Blind team", wanted=of(participants=(member, other)))
+    assert {"a.pdf"} == set(content(tmp_path))
+    assert [f"Participant {other} has handed in nothing that is submitted."] == done.messages
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [
+        (of(999), "Nobody with the number 999 may submit"),
+        (of(participants=(5,)), "is not marked blindly: give user ids"),
+    ],
+)
+async def test_numbers_of_nobody(tmp_path: Path, wanted: Filter, said: str) -> None:
+    """A number that nobody has is told before anything is fetched."""
+    world = MarkingWorld()
+    world.hand_in("Essay", world.learners[0], {"a.pdf": PDF})
+    with pytest.raises(UsageError, match=said):
+        await fetch(world, tmp_path / "work", wanted=wanted)
+    assert not (tmp_path / "work").exists()
 
 
 async def test_a_folder_belongs_to_one_assignment(tmp_path: Path) -> None:

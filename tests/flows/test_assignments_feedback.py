@@ -214,6 +214,84 @@ async def test_groups() -> None:
     assert {"group_conflict"} == {outcome.reason for outcome in refused.outcomes}
 
 
+async def test_an_entry_for_a_member_is_for_that_member() -> None:
+    """Moodle is never told to apply it to the team: one row is sent, and the mates have nothing."""
+    world = MarkingWorld()
+    one, _, mate, *_ = world.learners
+    assert ["stored"] == [
+        outcome.state
+        for outcome in (await world.publish("Team", [{"extId": one, "text": "alone", "grade": 60}])).outcomes
+    ]
+    (saved,) = [call[1] for call in world.fake.calls if call[0] == SAVE]
+    assert (False, [one]) == (saved["applytoall"], [row["userid"] for row in saved["grades"]])
+    assert ((60, "<p>alone</p>"), None) == (world.held("Team", one), world.held("Team", mate))
+
+
+async def test_an_entry_for_a_group() -> None:
+    """`group:7` is an entry for each member: each is read back under the own number, each keeps the own grade."""
+    world = MarkingWorld()
+    one, other, mate, *_ = world.learners
+    north = world.site.members[world.course][one].groups[0]
+    world.grade("Team", mate, 55)
+    done = await world.publish("Team", [{"extId": f"group:{north}", "text": "all"}, {"extId": other, "text": "x"}])
+    assert {str(one): ("stored", ""), str(mate): ("stored", ""), str(other): ("stored", "")} == states(done)
+    assert ((-1.0, "<p>all</p>"), (55, "<p>all</p>")) == (world.held("Team", one), world.held("Team", mate))
+    again = await world.publish("Team", [{"extId": f"group:{north}", "text": "all"}])
+    assert {"unchanged": 2} == again.as_json()["counts"]
+    graded = await world.publish("Team", [{"extId": f"group:{north}", "text": "all", "grade": 70}])
+    assert ({"stored": 2}, 70, 70) == (
+        graded.as_json()["counts"],
+        *((world.held("Team", who) or (None,))[0] for who in (one, mate)),
+    )
+
+
+async def test_a_member_named_twice() -> None:
+    """By the group and alone, with different texts, a member gets neither; the others get the group's."""
+    world = MarkingWorld()
+    one, _, mate, *_ = world.learners
+    north = world.site.members[world.course][one].groups[0]
+    rows = [{"extId": f"group:{north}", "text": "all"}, {"extId": one, "text": "alone"}]
+    done = await world.publish("Team", rows)
+    assert {str(one): ("refused", "duplicate"), str(mate): ("stored", "")} == states(done)
+
+
+@pytest.mark.parametrize(
+    ("name", "ext_id", "ways", "reason"),
+    [
+        ("Essay", "group:1", {}, "no_groups"),
+        ("Team", "group:0", {}, "unknown_group"),
+        ("Team", "group:999", {}, "unknown_group"),
+        ("Team", "group:999", {"ids": "participants"}, "no_participants"),
+        ("Team", "group:North", {}, "no_number"),
+    ],
+)
+async def test_groups_that_cannot_be(name: str, ext_id: str, ways: dict[str, str], reason: str) -> None:
+    """A group that is none, or in an assignment without groups, is told; nothing is sent."""
+    world = MarkingWorld()
+    done = await world.publish(name, [{"extId": ext_id, "text": "x"}], **ways)
+    assert [("refused", reason)] == [(one.state, one.reason) for one in done.outcomes]
+    assert 0 == world.called(SAVE)
+    shown = done.outcomes[0].shown_id
+    assert (ext_id == shown) == (reason != "no_number")
+
+
+@pytest.mark.parametrize("ids", ["users", "participants"])
+async def test_a_group_that_is_marked_blindly(ids: str) -> None:
+    """Where the account may not know people, members are told by participant numbers, or not at all."""
+    world = MarkingWorld()
+    world.fake.revoke("mod/assign:revealidentities")
+    world.cmid["Both"] = world.site.activities.set(world.course, "Both", teamsubmission=1, blindmarking=1)
+    one, _, mate, *_ = world.learners
+    north = world.site.members[world.course][one].groups[0]
+    done = await world.publish("Both", [{"extId": f"group:{north}", "text": "all"}], ids=ids)
+    if ids == "users":
+        assert {f"group:{north}": ("refused", "blind_marking")} == states(done)
+        return
+    numbers = [str(world.site.marking.number(world.instance("Both"), who)) for who in (one, mate)]
+    assert dict.fromkeys(numbers, ("stored", "")) == states(done)
+    assert {None} == {outcome.person for outcome in done.outcomes}
+
+
 async def test_grades_of_group_members_that_moodle_hides() -> None:
     """Where Moodle tells neither grade nor text of a member, nothing is sent that could wipe the grade."""
     world = MarkingWorld()
@@ -326,6 +404,7 @@ async def test_moodle_gives_out_in_the_middle() -> None:
     done = await world.publish("Essay", [{"extId": one, "text": "x"} for one in world.learners])
     assert {"stored": 50, "not_stored": 70} == done.as_json()["counts"]
     assert ({"not_sent", ""}, ["Moodle is in maintenance."]) == ({o.reason for o in done.outcomes}, done.messages)
+    assert RunState.POSTPONED == done.state
 
 
 async def test_reading_back_fails() -> None:

@@ -54,12 +54,16 @@ def test_the_whole_story(clinic: Terminal) -> None:
     assert {"duplicate": 2, "unverified": 1} == {
         kind: sum(row["class"] == kind for row in listed) for kind in {row["class"] for row in listed}
     }
+    waiting = clinic.run("status", "--json").json["needs"]
+    assert [("duplicates", 2), ("matches", 1)] == [(one["kind"], one["count"]) for one in waiting]
+    assert 'moodle_commcare_needs_person_about{kind="duplicates"} 2.0' in clinic.run("metrics").out
     assert 2 == clinic.run("match", "approve", "--class", "duplicate", "--count", "3").code
     assert 0 == clinic.run("match", "approve", "--class", "duplicate", "--count", "2").code
     (esther,) = clinic.run("match", "list", "--class", "unverified", "--json").json["matches"]
     assert "same name, nothing else in common" in clinic.run("match", "list").text
     assert 4 == clinic.run("sync", "--yes").code
     assert 0 == clinic.run("match", "reject", str(esther["moodle_id"])).code
+    assert {"existing-cases"} == {one["kind"] for one in clinic.run("status", "--json").json["needs"]}
     assert 0 == clinic.run("sync", "--yes").code
     assert 12 + 2 == len(clinic.box.project.of_type("student"))
     assert 3 == sum(

@@ -9,7 +9,7 @@ from prefect import get_client
 from prefect.artifacts import Artifact
 from pydantic import ValidationError
 
-from flows.deployed_match import ARTIFACT, MOST, Reviewed, match, match_review, review, table
+from flows.deployed_match import ARTIFACT, MOST, Everybody, Reviewed, match, match_review, review, table
 from flows.errors import UsageError
 from flows.matched import CLASSES, MappingMatch, Matched
 from flows.open import open_store
@@ -57,6 +57,26 @@ def test_a_form_is_for_few(settings: Settings, count: int) -> None:
     """None, or more than anybody would look at, is refused."""
     with pytest.raises(UsageError, match=f"takes 1 to {MOST} decisions"):
         review(settings, [Reviewed(moodle_id=3, case_id="case-1", decision="link")] * count)
+
+
+def test_everybody_of_a_class(settings: Settings) -> None:
+    """With the class and the number that was named, all are linked; nothing else goes with that."""
+    for wrong, said in (
+        (Everybody("duplicate", count=2), "1 person is of the class 'duplicate', not 2. Give the count 1"),
+        (Everybody("", "student", 0), "mapping and count go with everybody"),
+        (Everybody("new", count=1), "Nobody of the class 'new' waits"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            review(settings, [], wrong)
+    with pytest.raises(UsageError, match="not both"):
+        review(
+            settings,
+            [Reviewed(moodle_id=3, case_id="case-1", decision="link")],
+            Everybody("duplicate", count=1),
+        )
+    assert [""] == decisions_of(settings)
+    assert "Linked: 1 person." in review(settings, [], Everybody("duplicate", "student", 1))
+    assert ["linked"] == decisions_of(settings)
 
 
 def test_only_two_words() -> None:

@@ -56,6 +56,7 @@ def test_counts_and_times(store: Store) -> None:
         ("in_doubt_oldest_timestamp_seconds", ("enrolment",)): NOW - 15 * MINUTE,
         ("problems", ("student", "invalid_phone")): 2.0,
         ("needs_person", ("leavers",)): 1.0,
+        ("needs_person_about", ("leavers",)): 12.0,
         ("last_run_state", ("stopped",)): 1.0,
         ("last_run_state", ("completed",)): 0.0,
         ("last_run_state", ("at_work",)): 0.0,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
+from typing import get_args
 
 import pytest
 
@@ -17,7 +18,9 @@ from flows.confirm import (
     confirm_term,
     confirm_withdrawn,
 )
+from flows.decide import all_of, approve_class, decide
 from flows.needs import (
+    ASKS_FOR,
     EXISTING,
     FIRST_RUNS,
     NEW_TERMS,
@@ -25,10 +28,11 @@ from flows.needs import (
     REFUSED_BLANKS,
     REFUSED_LEAVERS,
     REFUSED_WITHDRAWN,
+    Kind,
     Need,
     needs,
 )
-from state import Store
+from state import Ack, MatchRow, RowId, Store
 from tests.test_docs import wrong_commands
 
 FACTS = {
@@ -138,13 +142,61 @@ def test_what_was_answered_waits_no_more(store: Store, fact: str, answer: Callab
     assert [] == needs(store)
 
 
+# --- matches ------------------------------------------------------------------------------------------------
+
+
+def open_match(kind: str, user: int, case_id: str = "case", mapping: str = "student") -> MatchRow:
+    """Return a match that nobody has decided."""
+    return MatchRow(mapping, f"s-user-{user}", case_id, user, kind, "email", found_at=1.0)
+
+
+def test_open_matches_are_two_questions(store: Store) -> None:
+    """Those who are alike are linked all at once, with the number; the others are looked at one by one."""
+    alike = [open_match("duplicate", user, f"case-{user}") for user in (3, 4)]
+    others = [open_match("unverified", 5, f"case-{number}") for number in (5, 6)]
+    store.note_matches("student", [*alike, *others, open_match("conflict", 6), open_match("missing_email", 7, "")])
+    first, second = needs(store)
+    assert "moodle-commcare match approve --class duplicate --count 2 --mapping student" == first.command
+    assert ("match-review", {"everybody": "duplicate", "mapping": "student", "count": 2}) == (
+        first.deployment,
+        first.form,
+    )
+    assert "2 people of student have a case in CommCare that is not linked yet" in first.sentence
+    assert ("moodle-commcare match list --mapping student", 2) == (second.command, second.count)
+    assert second.message.endswith("or in Prefect `match-review`: a row for each person and case.")
+
+
+def test_matches_wait_until_they_are_decided(store: Store) -> None:
+    """What the question names is what the command takes; then nothing waits."""
+    store.note_matches("student", [open_match("duplicate", 3), open_match("unverified", 5, "case-5")])
+    first, _ = needs(store)
+    approve_class(store, first.everybody, first.count, 2.0, first.mapping)
+    (left,) = needs(store)
+    decide(store, all_of(store, 5), 3.0)
+    assert ("matches", []) == (left.kind, needs(store))
+
+
+def test_another_case_of_somebody_holds_nobody_up(store: Store) -> None:
+    """Who has a case already waits for nothing: it is told by `match`, and is no question."""
+    store.acknowledge([Ack(RowId("student", 0, "s-user-3"), "case-1", "owner", {}, "active", 3)], 1.0)
+    store.note_matches("student", [open_match("conflict", 3), open_match("new", 4, "")])
+    assert [] == needs(store)
+
+
+def test_matches_of_mappings_that_are_no_more(store: Store) -> None:
+    """They are nobody's question any more."""
+    store.note_matches("student", [open_match("duplicate", 3)])
+    store.note_matches("tutor", [open_match("duplicate", 3, mapping="tutor")])
+    assert ["tutor"] == [need.mapping for need in needs(store, ["tutor", "enrolment"])]
+    assert ["student", "tutor"] == [need.mapping for need in needs(store)]
+
+
 def test_every_command_can_be_typed(store: Store) -> None:
     """Each question names a command that exists, and ends its sentence."""
     for fact, value in FACTS.items():
         store.put(fact, json.dumps(value))
+    store.note_matches("student", [open_match("duplicate", 3), open_match("conflict", 4)])
     all_of_them = needs(store)
-    assert {"first-run", "existing-cases", "leavers", "withdrawn", "blanks", "new-term", "rekey"} == {
-        need.kind for need in all_of_them
-    }
+    assert {*get_args(Kind)} == {need.kind for need in all_of_them} == {*ASKS_FOR}
     assert [] == [wrong for need in all_of_them for wrong in wrong_commands(need.command)]
     assert all(re.fullmatch(r"[A-Za-z0-9].*\.", need.sentence) for need in all_of_them)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from flows.audited import Audit, Finding, conclude
-from flows.needs import blanks, leavers, new_term
+from flows.needs import blanks, duplicates, leavers, matches, new_term
 from flows.result import CaseCounts, CourseResult, Result, RunState
 from flows.run_markdown import (
     audit_markdown,
@@ -92,7 +92,18 @@ def audited() -> Audit:
         ("run_busy", run_markdown(busy())),
         ("run_first", run_markdown(first())),
         ("run_quiet", run_markdown(Result("20261118T110000-abcdef", courses={2: CourseResult("completed", 12)}))),
-        ("needs", needs_markdown([leavers(3, 12), blanks("student contact_phone", 4), new_term(5)])),
+        (
+            "needs",
+            needs_markdown(
+                [
+                    leavers(3, 12),
+                    blanks("student contact_phone", 4),
+                    new_term(5),
+                    duplicates("student", 7),
+                    matches("student", 1),
+                ]
+            ),
+        ),
         ("needs_none", needs_markdown([])),
         ("audit", audit_markdown(audited())),
     ],

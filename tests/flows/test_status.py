@@ -111,7 +111,9 @@ def test_as_json(store: Store) -> None:
     """Everything, times in UTC, null for never; all of it is JSON."""
     found = json.loads(json.dumps(status_json(made_status(store))))
     assert "2026-11-18T11:06:40Z" == found["at"]
-    assert {"kind": "leavers", "course": 3, "count": 12} == found["needs"][0]["approve"]
+    need = found["needs"][0]
+    assert ("leavers", 12, "approve") == (need["kind"], need["count"], need["deployment"])
+    assert {"kind": "leavers", "course": 3, "count": 12} == need["form"]
     assert {
         "course": 7,
         "complete_at": None,

@@ -11,16 +11,24 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from state import Ack, CaseRow, Hint, Intent, Refusal, RowId, Store
+from state import Ack, CaseRow, Hint, Intent, Link, MatchRow, Refusal, RowId, Store
 from state.tables import case_row
 
 ROW, OTHER = RowId("student", 0, "site-user-1"), RowId("student", 0, "site-user-2")
-CLOSED = RowId("student", 0, "site-user-3")
+CLOSED, LINKED = RowId("student", 0, "site-user-3"), RowId("student", 0, "site-user-4")
 LOGGED = (
     *("acknowledge", "adopt", "renew", "void", "note_refusals", "retry", "recreate", "drop", "void_values"),
-    *("finish_erasure", "forget_old"),
+    *("finish_erasure", "forget_old", "link", "reject", "make_anew"),
 )
 """Operations that write the log, or take out of it."""
+
+
+def link(row: RowId, user: int) -> Link:
+    """Return a person's word that case-4 is that of a row."""
+    found = MatchRow("student", row.key, "case-4", user, "duplicate", "email", "", "linked", "person", 12.0, 12.0)
+    return Link(row, found, CaseRow(row.key, "case-4", "owner", None, "active", 0, user, linked=True))
+
+
 OPERATIONS: dict[str, Callable[[Store], Any]] = {
     "stamp": lambda store: store.stamp("batch-2", [Intent(ROW, 1, "update"), Intent(OTHER, 2, "create")], 20.0),
     "acknowledge": lambda store: store.acknowledge(
@@ -64,6 +72,9 @@ OPERATIONS: dict[str, Callable[[Store], Any]] = {
     "inbox_claim": lambda store: store.inbox_claim("drain", 30.0, 30.0),
     "inbox_finish": lambda store: store.inbox_finish({"read": [1, 2]}, 30.0),
     "inbox_release": lambda store: store.inbox_release([1, 2]),
+    "link": lambda store: store.link([link(OTHER, 2)]),
+    "reject": lambda store: store.reject(store.matches(), "person", 20.0),
+    "make_anew": lambda store: store.make_anew([LINKED], 20.0),
     "take_lease": lambda store: store.take_lease("other", 2000.0, 600.0),
 }
 
@@ -85,6 +96,7 @@ def books(url: str) -> Iterator[Store]:
         store.checkpoint(4, "run-1", 11.0, [1, 2])
         store.set_problems("student", 0, [("k", "phone", "invalid_phone", ""), ("m", "x", "y", "")], 12.0)
         store.inbox_add([Hint("moodle", "e", b"1" * 16), Hint("moodle", "e", b"2" * 16)], 13.0)
+        store.link([link(LINKED, 4)])
         store.put("fact", "one")
         store.take_key()
         yield store

@@ -229,7 +229,7 @@ def test_a_person_is_forgotten_whole(store: Store) -> None:
 def test_the_words_of_the_log_keep_their_places() -> None:
     """Books hold numbers: a word that moved would change what they tell."""
     assert (
-        "create update left withdrawn ended closed erase adopt merge unmerge renew retry recreate drop doubt"
-        == (" ".join(OPS))
+        "create update left withdrawn ended closed erase adopt merge unmerge renew retry recreate drop doubt "
+        "link unlink reject" == " ".join(OPS)
     )
     assert "taken closed refused unknown found noted" == " ".join(ANSWERS)

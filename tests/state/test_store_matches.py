@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from state import Ack, CaseRow, Intent, Link, MatchRow, RowId, Store
+from state import Ack, CaseRow, Intent, Link, MatchRow, OpenCount, RowId, Store
 
 ROW = RowId("student", 0, "s-user-3")
 OPEN = MatchRow("student", "s-user-3", "case-1", 3, "duplicate", "email", found_at=5.0)
@@ -45,6 +45,25 @@ def test_who_waits(store: Store) -> None:
     assert frozenset({"s-user-3"}) == store.open_keys("student")
     store.acknowledge([Ack(ROW, "case-9", "owner", {}, "active", 3)], 1.0)
     assert frozenset() == store.open_keys("student")
+
+
+def test_open_matches_are_counted(store: Store) -> None:
+    """People by mapping, kind and whether their case is known; several cases of a person count once."""
+    assert [] == store.count_open()
+    other = MatchRow("student", "s-user-3", "case-2", 3, "duplicate", "email")
+    tutor = MatchRow("tutor", "s-user-3", "case-1", 3, "unverified", "name", "same_name")
+    store.note_matches(
+        "student", [OPEN, other, MatchRow("student", "s-user-4", "case-3", 4, "duplicate", "email")]
+    )
+    store.note_matches("tutor", [tutor])
+    assert [OpenCount("student", "duplicate", False, 2), OpenCount("tutor", "unverified", False, 1)] == (
+        store.count_open()
+    )
+    store.acknowledge([Ack(ROW, "case-9", "owner", {}, "active", 3)], 1.0)
+    store.reject([tutor], "person", 7.0)
+    assert [OpenCount("student", "duplicate", False, 1), OpenCount("student", "duplicate", True, 1)] == (
+        store.count_open()
+    )
 
 
 def test_a_link_makes_a_dirty_row(store: Store) -> None:
@@ -104,16 +123,85 @@ def test_what_is_in_doubt_waits(store: Store) -> None:
     store.stamp("batch", [Intent(RowId("student", 0, "s-user-1"), 1, "update")], 1.0)
     assert [link()] == store.link([link()])
     assert "case-1" == store.cases("student", 0)["s-user-1"].case_id
-    assert "in_doubt" == store.make_anew([RowId("student", 0, "s-user-1")])
+    assert "in_doubt" == store.make_anew([RowId("student", 0, "s-user-1")], 9.0)
 
 
 def test_made_anew(store: Store) -> None:
     """A person whose case was deleted gets a row without a case, of the next generation, and nothing is open."""
     store.link([link()])
     store.note_matches("student", [MatchRow("student", "s-user-3", "", 3, "new", "", "deleted")])
-    assert "" == store.make_anew([ROW])
+    assert "" == store.make_anew([ROW], 9.0)
     row = store.cases("student", 0)["s-user-3"]
     assert ("", 2, "active", False, []) == (row.case_id, row.generation, row.status, row.linked, store.matches())
+
+
+def told(store: Store, key: str = "s-user-3") -> list[tuple[float, str, str, str, int]]:
+    """Return what the log says of a key: when, what, the answer, who decided it, and of which generation."""
+    return [(one.at, one.op, one.answer, one.reason, one.generation) for one in store.history(key)]
+
+
+def test_a_link_is_logged(store: Store) -> None:
+    """When, by whom, in which match; linked again to the same case it is no news."""
+    store.link([link()], "match-20261129T070000-abcdef")
+    store.link([link()])
+    assert [(9.0, "link", "found", "person", 1)] == told(store)
+    (change,) = store.history("s-user-3")
+    assert ("match-20261129T070000-abcdef", ()) == (change.run, change.names)
+
+
+def test_both_sides_of_a_link_are_logged(store: Store) -> None:
+    """Whoever had the case is told to have lost it; a person who had another one begins the next generation."""
+    store.link([link(key="s-user-1", user=1)])
+    store.acknowledge([Ack(ROW, "case-0", "owner", {}, "active", 3)], 1.0)
+    store.link([link()])
+    assert [(9.0, "link", "found", "person", 1), (9.0, "unlink", "noted", "person", 1)] == told(store, "s-user-1")
+    assert (9.0, "link", "found", "person", 2) == told(store)[-1]
+
+
+def test_a_rejection_is_logged(store: Store) -> None:
+    """Also of somebody who never had a case."""
+    store.note_matches("student", [OPEN])
+    assert ([], []) == store.reject([OPEN], "person", 7.0)
+    assert [(7.0, "reject", "noted", "person", 1)] == told(store)
+    assert {} == store.cases("student", 0)
+
+
+def test_a_link_is_taken_back(store: Store) -> None:
+    """Rejected after all, a linked case is the person's no more: the next one is of the next generation."""
+    store.link([link()])
+    (linked,) = store.matches()
+    assert ([], [linked]) == store.reject([linked], "person", 11.0)
+    row = store.cases("student", 0)["s-user-3"]
+    assert ("", 2, "active", False, None) == (row.case_id, row.generation, row.status, row.linked, row.digests)
+    assert ["rejected"] == [one.decision for one in store.matches()]
+    assert (11.0, "unlink", "noted", "person", 1) == told(store)[-1]
+
+
+def test_a_link_that_was_left_behind_is_only_rejected(store: Store) -> None:
+    """When the person lives on with a case of our own, that one stays."""
+    store.link([link()])
+    store.settle({ROW: "closed"})
+    store.renew([ROW], 10.0)
+    store.acknowledge([Ack(ROW, "case-9", "owner", {}, "active", 3)], 11.0)
+    assert ([], []) == store.reject(store.matches(), "person", 12.0)
+    assert "case-9" == store.cases("student", 0)["s-user-3"].case_id
+
+
+def test_a_link_under_way_is_not_taken_back(store: Store) -> None:
+    """While a write to the case was not answered the rejection waits, and nothing is logged."""
+    store.link([link()])
+    store.stamp("batch", [Intent(ROW, 3, "update")], 10.0)
+    (linked,) = store.matches()
+    assert ([linked], []) == store.reject([linked], "person", 11.0)
+    assert [linked] == store.matches()
+    assert ["link"] == [one.op for one in store.history("s-user-3")]
+
+
+def test_a_new_case_for_a_deleted_one_is_logged(store: Store) -> None:
+    """A person's word that there shall be another case stands in the log, with the generation that ended."""
+    store.link([link()])
+    store.make_anew([ROW], 12.0)
+    assert (12.0, "recreate", "noted", "", 1) == told(store)[-1]
 
 
 def test_a_closed_link_lives_on_as_our_own(store: Store) -> None:
