@@ -61,6 +61,7 @@ def decide(store: Store, decisions: Sequence[Decision], now: float) -> str:
     links = [row for one, row in rows if one.links]
     _check_links(links)
     rejected = [row for one, row in rows if not one.links and row.decision != "rejected"]
+    _check_unlinks(store, rejected)
     return _carry_out(store, links, rejected, now)
 
 
@@ -143,6 +144,17 @@ def _check_links(rows: Sequence[MatchRow]) -> None:
         if twice:
             raise UsageError(
                 f"Two links name {noun} {twice[0]}: a person has one case, and a case is one person's."
+            )
+
+
+def _check_unlinks(store: Store, rows: Sequence[MatchRow]) -> None:
+    """Refuse to take back links of people who get no new case now: gone, kept out, or being erased."""
+    for row in rows:
+        case = store.cases(row.mapping, SITE_SCOPE, [row.key]).get(row.key) if row.decision == "linked" else None
+        if case is not None and case.case_id == row.case_id and case.status != "active":
+            raise UsageError(
+                f"Person {row.user_id} is not active in {row.mapping} (the case is marked: {case.status}), so the "
+                "link stays as it is. It can be taken back once the person is active again."
             )
 
 

@@ -13,7 +13,7 @@ from flows.history import answer_of, past_of, past_of_run, what_happened
 from flows.person import erase
 from flows.steps.linked import Linked, Links
 from mappings.engine import Draft
-from state import CaseRow
+from state import CaseRow, RowId
 from tests.flows.match_lab import (
     BY_DNI,
     MAIL,
@@ -306,6 +306,24 @@ async def test_a_link_is_taken_back(make_lab: MakeLab) -> None:
     assert f"test-user-{amina}~2" in {one.external_id for one in lab.project.of_type("student")}
     assert {"linked": 1} == await classes(lab)
     assert {} == written(await sent(lab))
+
+
+async def test_a_link_of_who_has_left_stays(make_lab: MakeLab) -> None:
+    """A person who gets no case now is not given a new one by a rejection."""
+    site, (amina, _) = site_of("Amina", "Brian")
+    lab = make_lab(site)
+    declare(lab)
+    case = by_hand(lab, "Amina", national_id="ID-0001")
+    await matched(lab)
+    link(lab, amina, case.case_id)
+    await sent(lab)
+    row = RowId("student", 0, f"test-user-{amina}")
+    for status in ("left", "closed", "withdrawn", "erasing"):
+        lab.store.settle({row: status})
+        with pytest.raises(UsageError, match=rf"not active in student \(the case is marked: {status}\)"):
+            refuse(lab, amina, case.case_id)
+    assert case.case_id == lab.store.case_ids("student")[row.key]
+    assert ["linked"] == [one.decision for one in lab.store.matches()]
 
 
 async def test_enrolments_follow_when_a_link_is_taken_back(make_lab: MakeLab) -> None:
@@ -726,7 +744,7 @@ async def test_counts_have_to_be_right(make_lab: MakeLab) -> None:
     declare(lab)
     by_hand(lab, "Amina", national_id="ID-0001")
     await matched(lab)
-    with pytest.raises(UsageError, match="1 person is of the class 'duplicate', not 2. Give the count 1 if"):
+    with pytest.raises(UsageError, match=r"1 person is of the class 'duplicate', not 2\. Give the count 1 if"):
         link_all(lab, "duplicate", 2)
     with pytest.raises(UsageError, match="each one is looked at"):
         link_all(lab, "conflict", 1)
