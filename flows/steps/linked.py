@@ -136,7 +136,7 @@ class Links:
         if links and not self._preview:
             now = self._world.clock.now()
             told = [one._replace(found=linked_by(one.found, "rule", now)) for one in links]
-            await self._world.books.do(self._world.books.store.link, told)
+            await self._world.books.do(self._world.books.store.link, told, run_id)
         return all_of_them
 
     async def _contested(self, scope: Scope, claims: Claims, keys: Collection[str]) -> set[str]:
