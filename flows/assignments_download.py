@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 from adaptors.errors import AccessDenied, Maintenance, NoAnswer, Refused, Retriable, Unexpected
@@ -16,6 +17,7 @@ from flows.assignments import Desk, Found
 from flows.assignments_folder import Folder, open_folder, write_part
 from flows.assignments_manifest import Entry, Manifest, entry_of, key_of
 from flows.result import RunState
+from flows.unbroken import unbroken
 from flows.words import numbered
 from flows.world import Progress, silent
 
@@ -230,10 +232,14 @@ class Fetcher:
         if size != file.size or (arriving.sha1 and sha1 != arriving.sha1):
             here.unlink()
             return "changed"
-        await self._folder.put(here, entry.file)
-        entry.sha1 = sha1
+        await unbroken(self._keep(here, entry, sha1))
         self._done.bytes += size
         return ""
+
+    async def _keep(self, part: Path, entry: Entry, sha1: str) -> None:
+        """Put a whole file into the folder and into the list, both or neither."""
+        await self._folder.put(part, entry.file)
+        entry.sha1, entry.state = sha1, "downloaded"
 
 
 def _files(handed: Iterable[Handed]) -> Iterator[tuple[Handed, WorkFile]]:

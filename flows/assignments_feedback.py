@@ -33,6 +33,7 @@ from flows.assignments_frozen import frozen_grades
 from flows.assignments_list import Entry, same_text
 from flows.assignments_plan import IN_WORDS, REASONS, Outcome, Planner, Ways, Wish, counted
 from flows.result import RunState
+from flows.unbroken import unbroken
 from flows.words import listed as listed_ids
 from flows.words import numbered
 from flows.world import Progress, silent
@@ -56,6 +57,10 @@ class Keeper(Protocol):
 
     async def sending(self, wishes: Sequence[Wish]) -> None:
         """Take note of what is sent next; called immediately before each save."""
+        ...
+
+    async def saved(self, outcomes: Sequence[Outcome]) -> None:
+        """Take note of what became of it; called after each save, also when the work is stopped meanwhile."""
         ...
 
 
@@ -202,10 +207,17 @@ class Publisher:
                 marks.append(mark)
                 wishes.append(wish)
         if marks:
-            if self._keeper is not None:
-                await self._keeper.sending(wishes)
-            certain = await self._save(marks)
-            outcomes += await self._read_back(wishes, marks, certain)
+            outcomes += await unbroken(self._stored(wishes, marks))
+        return outcomes
+
+    async def _stored(self, wishes: Sequence[Wish], marks: Sequence[Mark]) -> list[Outcome]:
+        """Save marks, read back what Moodle holds, and let the keeper know before and after."""
+        if self._keeper is not None:
+            await self._keeper.sending(wishes)
+        certain = await self._save(marks)
+        outcomes = await self._read_back(wishes, marks, certain)
+        if self._keeper is not None:
+            await self._keeper.saved(outcomes)
         return outcomes
 
     def _objection(self, wish: Wish, told: Told) -> str:

@@ -94,6 +94,7 @@ class Guard:
         self._books, self._texts = books, texts
         self._overwrite, self._hold = overwrite, hold
         self._held: dict[int, tuple[str, float | None] | None] = {}
+        self._booked = set[tuple[RowId, str]]()
         self.me = 0
 
     def objection(self, wish: Wish, told: Told, grade: GivenGrade | None, *, hidden: bool) -> str:
@@ -144,12 +145,20 @@ class Guard:
         grade = "" if points is None else _grade_text(str(points))
         return self._books.fingerprint(one, html, grade)
 
+    async def saved(self, outcomes: Sequence[Outcome]) -> None:
+        """Write down at once what Moodle holds now; why something was not stored may still be found out."""
+        for outcome in outcomes:
+            for one in self._texts[int(outcome.ext_id)] if outcome.state == "stored" else ():
+                await self.settle(one, outcome)
+
     async def settle(self, one: CoachText, outcome: Outcome) -> tuple[str, str]:
-        """Write down what became of one text, and return its state and reason."""
+        """Write down, once, what became of one text, and return its state and reason."""
         reason = REASON_OF.get(outcome.reason, "")
         wanted = self._books.wanted(one)
         if outcome.state in ("stored", "unchanged"):
-            await self._books.settle(one, wanted, "")
+            if one.at not in self._booked:
+                await self._books.settle(one, wanted, "")
+                self._booked.add(one.at)
             return ("published" if outcome.state == "stored" else "there_already"), ""
         await self._books.settle(one, None, reason)
         return "not_published", reason

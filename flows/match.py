@@ -31,6 +31,7 @@ from flows.steps.linked import is_matched, linked_by
 from flows.steps.merged import merged
 from flows.steps.planned import SITE_SCOPE
 from flows.sync import Options, sync
+from flows.unbroken import unbroken
 from flows.world import Progress, World, silent
 from mappings.engine import CompiledMapping, Context, Draft, HeldBack
 from mappings.engine.matching import MATCHED_SOURCE, MatchRules, match_rules
@@ -200,7 +201,7 @@ class _Matcher:
             if verdict.kind == "duplicate" and verdict.matched_by in meeting.rules.auto:
                 links.append(self._link(mapping, verdict, began))
             rows += _rows(mapping, verdict, began)
-        await self._remember(mapping, links, rows, told)
+        await unbroken(self._remember(mapping, links, rows, told))
 
     async def _remember(
         self,
