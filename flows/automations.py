@@ -28,18 +28,10 @@ from pydantic import SecretStr
 
 from adaptors.pace import Clock
 from flows.errors import UsageError
-from flows.nudges import DEAD, DEAD_AFTER, ENDED, HEARTBEAT, RUN, TAG, TEST, Nudge, nudges
+from flows.nudges import BLOCKS, DEAD, DEAD_AFTER, ENDED, HEARTBEAT, PREFIX, RUN, TAG, TEST, Nudge, nudges
 from flows.settings import Settings
 
-PREFIX = "moodle-commcare: "
 OURS = "moodle-commcare"  # the tag of our automations
-BLOCKS = {
-    "NUDGE_WEBHOOK_URL": "moodle-commcare-webhook",
-    "NUDGE_SLACK_URL": "moodle-commcare-slack",
-    "NUDGE_MAIL_URL": "moodle-commcare-mail",
-}
-"""The names of our blocks, by the setting whose address each keeps."""
-
 LIFE = "dead run"
 UNDONE = "Installed by `moodle-commcare automations install`, which undoes changes made here, but for a pause."
 ANSWER_S = 30.0  # how long a test waits for Prefect to say what became of it
@@ -156,7 +148,11 @@ async def send_test(clock: Clock, patience: float = ANSWER_S) -> dict[str, str]:
 
 def automations(settings: Settings, places: Sequence[UUID], ui: str) -> list[AutomationCore]:
     """Return the automations as they should be: without a place for nudges only the one that ends dead runs."""
-    told = [_telling(nudge, places, ui) for nudge in nudges(settings)] if places else []
+    found = nudges(settings) if places else []
+    told = [_telling(nudge, places, ui) for nudge in found if not nudge.to_one_place]
+    for nudge in found:
+        if nudge.to_one_place:
+            told += [_telling_one(nudge, place, number, ui) for number, place in enumerate(places, 1)]
     return [*told, _ending()]
 
 
@@ -179,6 +175,8 @@ def slots(ui: str) -> dict[str, str]:
         "setting": "{{ event.payload['setting'] }}",
         "day": "{{ event.payload['day'] }}",
         "sentence": "{{ event.payload['sentence'] }}",
+        "since": "{{ event.payload['since'] }}",
+        "which": "{{ event.payload['which'] }}",
     }
 
 
@@ -205,6 +203,19 @@ def _telling(nudge: Nudge, places: Sequence[UUID], ui: str) -> AutomationCore:
             within=timedelta(seconds=nudge.within),
         ),
         actions=actions,
+    )
+
+
+def _telling_one(nudge: Nudge, place: UUID, number: int, ui: str) -> AutomationCore:
+    """Return the automation that sends a nudge to one place, the `number`th, when the event is about that."""
+    made = _telling(nudge, [place], ui)
+    (event,) = nudge.events
+    match = ResourceSpecification({"prefect.resource.id": f"{event}.{place}"})
+    return made.model_copy(
+        update={
+            "name": made.name if number == 1 else f"{made.name} {number}",
+            "trigger": made.trigger.model_copy(update={"match": match}),
+        }
     )
 
 

@@ -25,7 +25,7 @@ from flows.aftermath import look_back
 from flows.audit import audit as audit_once
 from flows.audited import Audit
 from flows.errors import UsageError
-from flows.nudge_events import tell_nudges
+from flows.nudge_events import tell_nudges, tell_undelivered
 from flows.open import open_world
 from flows.redact import install
 from flows.report import audit_artifacts, followed, look_artifacts, publish, run_artifacts
@@ -190,9 +190,10 @@ async def _run(work: Work, log: Logger | LoggerAdapter[Logger], *, preview: bool
         async with followed(site, log) as follower:
             result = await work(world, both(tell, follower))
             follower.end(run_line(result))
-        status = None if preview else await look_back(world, settings, log)
         if not preview:
             await tell_nudges(world, settings.nudge_problems, result.state)
+            await tell_undelivered(world, log)
+        status = None if preview else await look_back(world, settings, log)
     finally:
         await world.close()
     await publish(run_artifacts(site, result, status) if status else look_artifacts(site, result), log)

@@ -92,6 +92,8 @@ class _Told(Collector):
         for kind in sorted(set(kinds)):
             about.add_metric([kind], sum(one.count for one in status.needs if one.kind == kind))
         yield about
+        undelivered = status.undelivered.count if status.undelivered else 0
+        yield _one("undelivered_nudges", "Nudges that did not arrive, as the last run found.", undelivered)
 
     def _tables(self) -> Iterable[Metric]:
         rows = _family("lookup_rows", "Rows of lookup tables that CommCare is known to have.", "table")

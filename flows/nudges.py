@@ -12,9 +12,18 @@ from dataclasses import dataclass
 from flows.limits import longest_quiet
 from flows.result import RunState
 from flows.settings import Settings
+from flows.undelivered import AGAIN, UNDELIVERED
 
 HOUR = 3600.0
 DAY = 24 * HOUR
+PREFIX = "moodle-commcare: "
+"""How the names of our automations begin."""
+BLOCKS = {
+    "NUDGE_WEBHOOK_URL": "moodle-commcare-webhook",
+    "NUDGE_SLACK_URL": "moodle-commcare-slack",
+    "NUDGE_MAIL_URL": "moodle-commcare-mail",
+}
+"""The names of our blocks in Prefect, by the setting whose address each keeps."""
 TAG = "commcare"
 """The tag of our deployments: on a server with other people's flows, only runs that carry it are told about."""
 
@@ -61,6 +70,8 @@ class Nudge:
     missed: bool = False
     flow: str = ""
     """Only runs of this flow; "" is any of ours."""
+    to_one_place: bool = False
+    """Sent to the place alone that the event is about: there is one automation for each."""
 
     @property
     def about_runs(self) -> bool:
@@ -82,6 +93,7 @@ def nudges(settings: Settings) -> list[Nudge]:
         _silent(settings),
         _problems(settings),
         _expiry(),
+        _undelivered(),
         Nudge(
             name="test",
             about="Somebody tests whether nudges arrive.",
@@ -171,6 +183,19 @@ def _expiry() -> Nudge:
     )
 
 
+def _undelivered() -> Nudge:
+    """Return the nudge about nudges that did not arrive; the flow looks for them and sends the event."""
+    return Nudge(
+        name=AGAIN,
+        about="Nudges did not arrive where this one goes to.",
+        events=(UNDELIVERED,),
+        subject="moodle-commcare: nudges could not be delivered here ({count})",
+        body="Since {since} UTC nudges could not be delivered here: {which}. What they told may be over by now: "
+        "`moodle-commcare status` says what waits for somebody, and how the runs ended is at\n\n{ui}/runs",
+        to_one_place=True,
+    )
+
+
 EXAMPLE = {
     "deployment": "sync",
     "run": "quiet-otter",
@@ -180,6 +205,8 @@ EXAMPLE = {
     "count": "250",
     "setting": "MOODLE_TOKEN",
     "day": "2026-12-08",
+    "since": "2026-11-28 19:07",
+    "which": "2 × failed, 1 × waiting",
     "sentence": "MOODLE_TOKEN stops working on 2026-12-08, in 9 days: make a new one ...",
 }
 """Something for each slot, to show a text as it will arrive."""

@@ -26,8 +26,10 @@ from flows.status_words import (
     short_moment,
     table_lines,
     table_table,
+    undelivered_words,
     unread,
 )
+from flows.undelivered import COMMAND
 from flows.words import duration
 
 WIDE, NARROW = 720, 340  # units of a chart on a screen, and on a phone
@@ -99,6 +101,9 @@ def _needs(status: Status) -> str:
         f"Prefect the form <code>{need.deployment}</code> with {escape(need.form_in_words)}.</p></li>"
         for need in status.needs
     ]
+    if told := undelivered_words(status):
+        how = f"On the command line <code>{COMMAND}</code> tells whether it would arrive now."
+        lines.append(f"<li><p>{escape(told)}</p><p>{how}</p></li>")
     body = f"<ol>{''.join(lines)}</ol>" if lines else "<p>Nothing.</p>"
     return _section("Needs a person", [body], "needs" if lines else "")
 

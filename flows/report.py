@@ -25,6 +25,7 @@ from flows.progress import STAGES
 from flows.result import Result
 from flows.run_markdown import audit_markdown, needs_markdown, run_line, run_markdown, runs_line, runs_markdown
 from flows.status import Status
+from flows.status_words import undelivered_words
 from flows.words import numbered
 
 PATIENCE = 15.0  # seconds for all artifacts of a run together
@@ -56,9 +57,11 @@ def run_artifacts(site: str, result: Result, status: Status) -> list[Shown]:
     """Return what a run shows: itself, what needs a person, the last runs."""
     many = len(status.needs)
     asks = f"{numbered(many, 'question')} for a person." if many else "Nothing needs a person."
+    if nudges := undelivered_words(status):
+        asks = f"{asks} Nudges did not arrive."
     return [
         Shown(key(site, "run"), run_line(result), run_markdown(result)),
-        Shown(key(site, "needs-a-person"), asks, needs_markdown(status.needs)),
+        Shown(key(site, "needs-a-person"), asks, needs_markdown(status.needs, nudges)),
         Shown(key(site, "last-runs"), runs_line(status), runs_markdown(status)),
     ]
 

@@ -15,6 +15,7 @@ from flows.show import HEADINGS, plan_lines
 from flows.status import RUN_STATES, Status
 from flows.status_charts import length_chart, runs_picture
 from flows.status_words import RUN_HEADINGS, SIGNS, run_cells
+from flows.undelivered import COMMAND
 from flows.words import duration, listed, numbered
 from mappings.engine.markdown import code, table_lines
 
@@ -30,9 +31,9 @@ def run_markdown(result: Result) -> str:
     return _document(_run(result))
 
 
-def needs_markdown(needs: Sequence[Need]) -> str:
-    """Return what waits for a person, each with the command and the form that say yes."""
-    return _document(_needs(needs))
+def needs_markdown(needs: Sequence[Need], undelivered: str = "") -> str:
+    """Return what waits for a person, each with the command and the form that say yes, and lost nudges."""
+    return _document([*(_needs(needs) if needs or not undelivered else ()), *_undelivered(undelivered)])
 
 
 def runs_markdown(status: Status) -> str:
@@ -158,6 +159,13 @@ def _needs(needs: Sequence[Need]) -> Iterator[str]:
         yield f"```sh\n{need.command}\n```"
         rows = [[f"`{name}`", f"`{value}`"] for name, value in need.form.items()]
         yield _table([need.deployment, "value"], rows or [["`decisions`", need.form_in_words]], {1})
+
+
+def _undelivered(sentence: str) -> Iterator[str]:
+    if sentence:
+        yield "# ! Nudges did not arrive"
+        yield f"{marked(sentence)} Whether one would arrive now:"
+        yield f"```sh\n{COMMAND}\n```"
 
 
 def _runs(status: Status) -> Iterator[str]:

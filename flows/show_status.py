@@ -26,8 +26,10 @@ from flows.status_words import (
     run_cells,
     table_lines,
     table_table,
+    undelivered_words,
     unread,
 )
+from flows.undelivered import COMMAND
 from flows.words import numbered
 
 if TYPE_CHECKING:
@@ -53,7 +55,7 @@ def show_status(status: Status) -> None:
     if not status.books:
         _lines("Next run", next_lines(status))
         return
-    _needs(status.needs)
+    _needs(status.needs, undelivered_words(status))
     _lines("Next run", next_lines(status))
     _courses(status)
     _cases(status)
@@ -65,9 +67,9 @@ def show_status(status: Status) -> None:
     _lines("Books", [f"They are in {status.place}.", *care_lines(status)])
 
 
-def _needs(needs: Sequence[Need]) -> None:
+def _needs(needs: Sequence[Need], undelivered: str) -> None:
     _heading("Needs a person")
-    if not needs:
+    if not needs and not undelivered:
         _say("Nothing.")
     for need in needs:
         console = _console()
@@ -76,6 +78,9 @@ def _needs(needs: Sequence[Need]) -> None:
         console.print(
             Text(laid_out(f"or in Prefect `{need.deployment}`: {need.form_in_words}", first="    ", then="    "))
         )
+    if undelivered:
+        _console().print(Text(laid_out(undelivered, first="- ", then="  ")))
+        _console().print(Text(laid_out(f"→ `{COMMAND}`", first="  ", then="    "), "yellow"))
 
 
 def _courses(status: Status) -> None:

@@ -17,6 +17,7 @@ from flows.schedule import PREFECT_FILE, NextRun, next_runs
 from flows.settings import Settings
 from flows.steps.planned import SITE_SCOPE
 from flows.steps.select import SELECTED
+from flows.undelivered import Undelivered, undelivered
 from mappings.engine import MappingError, Project
 from state import DoubtCount, ProblemCount, RowCount, RunRow, Store, TableCount
 from state.backups import backups
@@ -140,6 +141,8 @@ class Status:
     in_doubt: Sequence[DoubtCount] = ()
     problems: Sequence[ProblemStatus] = ()
     needs: Sequence[Need] = ()
+    undelivered: Undelivered | None = None
+    """Nudges that did not arrive, as the last run on Prefect found."""
     runs: Sequence[RunStatus] = ()
     """The newest first."""
     reads: Sequence[StreamRead] = ()
@@ -213,6 +216,7 @@ def read_status(
         in_doubt=store.count_in_doubt(),
         problems=_problems(store.count_problems()),
         needs=needs(store, [one.name for one in project.mappings] if project else None),
+        undelivered=undelivered(store),
         runs=[_run(row, at_work) for row in store.last_runs(RUNS)],
         reads=stream_reads(store, project) if project else (),
         next_runs=upcoming,

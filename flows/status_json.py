@@ -20,6 +20,7 @@ def status_json(status: Status) -> dict[str, Any]:
             | {"deployment": one.deployment, "form": one.form}
             for one in status.needs
         ],
+        "undelivered_nudges": _undelivered(status),
         "courses": [_course(one, status.now) for one in status.courses],
         "cases": {name: dict(counts) for name, counts in status.cases.items()},
         "lookup_tables": {
@@ -45,6 +46,13 @@ def status_json(status: Status) -> dict[str, Any]:
         "backups": _backups(status),
         "at_work": {"holder": status.at_work[0], "until": moment(status.at_work[1])} if status.at_work else None,
     }
+
+
+def _undelivered(status: Status) -> dict[str, Any] | None:
+    if status.undelivered is None:
+        return None
+    found = status.undelivered
+    return {"since": moment(found.since), "nudges": dict(found.nudges), "places": [*found.places]}
 
 
 def _course(one: CourseStatus, now: float) -> dict[str, Any]:

@@ -168,6 +168,12 @@ def doubt_lines(status: Status) -> Iterator[str]:
         yield f"{rows}, the oldest sent {ago(one.oldest_at, status.now)}"
 
 
+def undelivered_words(status: Status) -> str:
+    """Return which nudges did not arrive, "" when all did."""
+    found = status.undelivered
+    return found.sentence(moment(found.since, status)) if found else ""
+
+
 def problem_words(one: ProblemStatus) -> str:
     """Return a problem in a sentence: 12 × student, phone: not a telephone number."""
     return f"{one.count:,} × {one.mapping}: {one.sentence}"

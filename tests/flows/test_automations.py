@@ -21,17 +21,20 @@ from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.blocks.system import Secret
 from prefect.events.schemas.automations import AutomationCore
 from prefect.server.events.schemas.automations import Automation as ServerAutomation
-from prefect.server.events.schemas.events import ReceivedEvent
+from prefect.server.events.schemas.events import ReceivedEvent, Resource
 from prefect.server.utilities.user_templates import render_user_template, validate_user_template
 
 from adaptors.serve import LocalServer
+from flows import undelivered as undelivered_module
 from flows.automations import BLOCKS, SENT, automations, install, installed, remove, send_test
 from flows.clock import SystemClock
 from flows.deployed import sync
 from flows.errors import UsageError
 from flows.nudges import ENDED, EXPIRY, FINISHED, PROBLEMS, RUN, TAG
+from flows.open import open_store
 from flows.result import RunState
 from flows.settings import Settings, load_settings
+from flows.undelivered import UNDELIVERED, Undelivered, undelivered
 from tests.flows.test_deployed import DEPLOYMENTS, Place, marked, place
 
 pytest_plugins = ["tests.prefect_server"]
@@ -172,6 +175,23 @@ def test_repeats() -> None:
     assert 6 * 3600 == made()["failed"].trigger.within.total_seconds()
 
 
+def test_lost_nudges_are_told_where_they_were_lost() -> None:
+    """There is one automation for each place, which waits for the event about that place alone."""
+    places = [UUID(int=number) for number in (1, 2)]
+    made_here = {one.name: one for one in automations(settings(), places, UI)}
+    for number, name in zip(places, ("undelivered", "undelivered 2"), strict=True):
+        one = made_here[f"moodle-commcare: {name}"]
+        (action,) = one.actions
+        assert number == action.block_document_id
+        (trigger,) = as_server(one).triggers()
+        found = event(PROBLEMS)
+        found.event = UNDELIVERED
+        for other in places:
+            found.resource = Resource({"prefect.resource.id": f"{UNDELIVERED}.{other}"})
+            assert (other == number) == (trigger.covers(found) and trigger.expects(UNDELIVERED))
+    assert 2 == len(made_here["moodle-commcare: failed"].actions)
+
+
 def test_without_a_place_only_dead_runs_are_ended() -> None:
     """The automation that needs nobody is there in any case."""
     assert ["moodle-commcare: dead run"] == [one.name for one in automations(settings(), [], UI)]
@@ -238,10 +258,10 @@ class Hook:
         self.got.append(json.loads(request.content))
         return httpx.Response(self.status)
 
-    async def subject(self, words: str) -> dict[str, str]:
-        """Wait for a nudge with these words in its subject."""
+    async def subject(self, words: str, after: int = 0) -> dict[str, str]:
+        """Wait for a nudge with these words in its subject, behind so many others."""
         for _ in range(600):
-            for one in self.got:
+            for one in self.got[after:]:
                 if words in one["subject"]:
                     return one
             await asyncio.sleep(0.05)
@@ -363,3 +383,48 @@ async def test_a_block_of_somebody_else(prefect_folder: Path) -> None:
     await remove()
     async with get_client() as client:  # what somebody made is not ours to delete
         assert await client.read_block_document_by_name("moodle-commcare-ops", "custom-webhook")
+
+
+@marked
+async def test_nudges_that_do_not_arrive_are_told_later(
+    place: Place, hook: tuple[Hook, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The address fails: the books remember it, each run tries again, and once that arrives all is forgotten."""
+    monkeypatch.setattr(undelivered_module, "UNDER_WAY_S", 0.0)
+    monkeypatch.setattr(undelivered_module, "BETWEEN_S", 0.0)
+    await place.approve()
+    webhook, address = hook
+    webhook.status = 503
+    await install(settings(NUDGE_WEBHOOK_URL=address, NUDGE_REPEAT_HOURS="0"))
+    project = Path(place.env["MAPPINGS_DIR"]) / "project.yaml"
+    right = project.read_text()
+    project.write_text(right.replace('shortname_like: "CHW-*"', "ids: [2, 3, 4, 99]"))
+    with tags(TAG):
+        assert "Degraded" == (await sync(return_state=True)).name
+        await webhook.subject("sync ended Degraded")
+        project.write_text(right)
+        for _ in range(2):
+            assert "Completed" == (await sync(return_state=True)).name
+        found = books_say(place)
+        assert found is not None
+        assert ({"degraded": 1}, ["NUDGE_WEBHOOK_URL"]) == (found.nudges, found.places)
+        await webhook.subject("could not be delivered here (1)")
+        webhook.status, told = 200, len(webhook.got)
+        await sync(return_state=True)
+        again = await webhook.subject("could not be delivered here", after=told)
+        assert "nudges could not be delivered here: 1 × degraded. What they told may be over" in again["body"]
+        for _ in range(60):  # Prefect says that it was sent a moment after it was
+            await sync(return_state=True)
+            if (found := books_say(place)) is None:
+                break
+        assert found is None
+        told = len(webhook.got)
+        await sync(return_state=True)
+        assert [] == webhook.got[told:]
+    await remove()
+
+
+def books_say(place: Place) -> Undelivered | None:
+    """Return what the books know of nudges that did not arrive."""
+    with open_store(load_settings(place.env, None)) as store:
+        return undelivered(store)
