@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -111,23 +110,14 @@ def automations_test(env_file: EnvFile = ENV_FILE, as_json: AsJson = False) -> N
 
 def _show_texts(settings: Settings, as_json: bool) -> None:
     """Show each nudge as it will arrive, with made-up runs and numbers."""
-    from flows.nudges import example, nudges
+    from flows.nudges import example, nudges, places
 
     found = [(nudge, *example(nudge)) for nudge in nudges(settings)]
     if as_json:
         texts = [{"name": nudge.name, "subject": subject, "body": body} for nudge, subject, body in found]
-        print_json({"places": list(_given(settings)), "nudges": texts})
+        print_json({"places": places(settings), "nudges": texts})
         return
     for nudge, subject, body in found:
         say(f"--- {nudge.name}\n{subject}\n\n{body}\n")
-    places = " and ".join(_given(settings))
-    say(f"They would go to {places}." if places else NOWHERE)
-
-
-def _given(settings: Settings) -> Iterator[str]:
-    """Yield the settings that say where nudges go."""
-    for name in ("nudge_webhook_url", "nudge_slack_url", "nudge_mail_url"):
-        if getattr(settings, name).get_secret_value():
-            yield name.upper()
-    if settings.nudge_block:
-        yield "NUDGE_BLOCK"
+    where = " and ".join(places(settings))
+    say(f"They would go to {where}." if where else NOWHERE)

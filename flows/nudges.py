@@ -104,6 +104,12 @@ def nudges(settings: Settings) -> list[Nudge]:
     ]
 
 
+def places(settings: Settings) -> list[str]:
+    """Return the settings that say where nudges go."""
+    addresses = (name for name in BLOCKS if getattr(settings, name.lower()).get_secret_value())
+    return [*addresses, *(["NUDGE_BLOCK"] if settings.nudge_block else [])]
+
+
 def example(nudge: Nudge) -> tuple[str, str]:
     """Return subject and body of a nudge as they will arrive, about made-up runs."""
     state = nudge.events[0].removeprefix(RUN)

@@ -198,6 +198,8 @@ class Serving:
         self.say(
             f"Receiver:   {where if plan.has_receiver else 'none; WEBHOOK_TOKEN is not set (docs/webhooks.md)'}"
         )
+        if "nudges" in found:
+            self.say(f"Nudges:     {found['nudges']}")
         self.say(f"State:      {file_of(plan.settings.state_url) or 'on a database server'}")
         self.say(f"Logs:       {self.children.logs}")
         self.say("Ctrl-C stops it all.")

@@ -29,9 +29,13 @@ from prefect.deployments.runner import RunnerDeployment
 from prefect.runner import Runner
 from prefect.states import Cancelled, Crashed
 
+from flows.automations import LIFE, install, installed
 from flows.clock import SystemClock
 from flows.deployed import settings_here
 from flows.deployments import OURS, Deployment, find_file, read_deployments
+from flows.errors import UsageError
+from flows.nudges import places
+from flows.settings import Settings
 from state import hints_wait
 
 log = logging.getLogger(__name__)
@@ -45,6 +49,10 @@ STEP = 0.05
 LOOKS_EVERY, FIRST_PAUSE, LONGEST_PAUSE = 2.0, 10.0, 300.0
 """Seconds between looks into the inbox; after a drain that came to nothing at first, and at most."""
 LONGEST_DRAIN_LOOKS = 450
+NUDGES_WITHIN = 60.0
+"""Seconds in which the nudges are brought up to date; else all goes on without."""
+NO_NUDGES = "none; nobody is told when a run fails (docs/operations.md, Nudges)"
+BY_HAND = "`moodle-commcare automations install` says what is wrong"
 PARENT = os.getppid()
 RUNS_END_WITHIN = 10.0
 """Seconds that runs get to end in good order when there is no server; they would wait for it much longer."""
@@ -117,11 +125,33 @@ async def serve(told: Path) -> None:
     found = {name: str(number) for name, number in ids.items()}
     async with get_client() as client:
         await tidy_up(client, [*ids.values()], datetime.fromtimestamp(SystemClock().now(), UTC))
+        found["nudges"] = await bring_nudges(settings_here)
         if os.environ.get("SERVE_FIRST_RUN"):
             run = await client.create_flow_run_from_deployment(ids[SYNC])
             found["first run"] = str(run.id)
     drains = asyncio.ensure_future(_start_drains(ids[DRAIN])) if os.environ.get(DRAINS) else None
     await _until_told_to_stop(runner, lambda: told.write_text(json.dumps(found)), drains)
+
+
+async def bring_nudges(settings_of: Callable[[], Settings]) -> str:
+    """Bring the nudges up to date and return in words where they go; whatever fails is told there.
+
+    Without an address in the settings nothing is changed: the nudges there may have been installed with others.
+    """
+    try:
+        async with asyncio.timeout(NUDGES_WITHIN):
+            settings = settings_of()
+            if where := places(settings):
+                changes, _ = await install(settings)
+                news = sum(change.what != "as before" for change in changes)
+                return f"to {' and '.join(where)}{f'; {news} of them brought up to date' if news else ''}"
+            telling = [one for one in await installed() if not one.name.endswith(LIFE)]
+            return "where they were installed to; the settings name no address" if telling else NO_NUDGES
+    except UsageError as error:
+        return f"not brought up to date. {error}"
+    except Exception as error:
+        log.warning("The nudges could not be brought up to date (%s).", type(error).__name__)
+        return f"not brought up to date ({type(error).__name__}); {BY_HAND}"
 
 
 async def _start_drains(number: UUID) -> None:

@@ -35,7 +35,7 @@ def test_what_would_be_installed(terminal: Terminal) -> None:
     assert "They would go to NUDGE_WEBHOOK_URL." in ended.text
     assert "{" not in ended.text
     found = terminal.run("automations", "install", "--dry-run", "--json").json
-    names = ["failed", "degraded", "waiting", "silent", "problems", "expiry", "test"]
+    names = ["failed", "degraded", "waiting", "silent", "problems", "expiry", "undelivered", "test"]
     assert (["NUDGE_WEBHOOK_URL"], names) == (found["places"], [one["name"] for one in found["nudges"]])
 
 

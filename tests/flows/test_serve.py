@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -334,11 +335,12 @@ class Stage:
     def __init__(self, serving: Serving, said: list[str]) -> None:
         self.serving, self.said = serving, said
         self.programs = {"server": GENTLE, "runs": GENTLE, "receiver": GENTLE}
+        self.found = {"sync": "1"}
 
     def start(self, name: str, command: list[str], env: dict[str, str], patience: float) -> Child:
         """Start the program of a name; the runs tell at once that they are ready."""
         if name == "runs":
-            Path(command[-1]).write_text('{"sync": "1"}')
+            Path(command[-1]).write_text(json.dumps(self.found))
         program = [sys.executable, "-c", self.programs[name]]
         return Children.start(self.serving.children, name, program, env, min(patience, 2.0))
 
@@ -372,6 +374,14 @@ def test_a_line_for_each_address(stage: Callable[..., Stage], tmp_path: Path) ->
     assert made.said[-1].startswith("Stopping;")
     assert [] == made.serving.children.running
     assert not made.serving.told.exists()
+
+
+def test_a_line_for_the_nudges(stage: Callable[..., Stage]) -> None:
+    """What the process of the runs found out about them is said beside the rest."""
+    made = stage()
+    made.found["nudges"] = "to NUDGE_MAIL_URL"
+    made.serving.run()
+    assert "Nudges:     to NUDGE_MAIL_URL" in made.said
 
 
 @pytest.mark.parametrize("name", ["server", "runs"])

@@ -10,7 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from adaptors.serve import LocalServer
+from flows.served import NO_NUDGES
+from tests.flows.machines import Machines
 from tests.flows.served_whole import LONG, Served, group_of, is_running, until, whole
+from tests.flows.test_automations import Hook
+
+PAGES = "https://prefect.example.org"
 
 
 @pytest.fixture
@@ -46,6 +52,7 @@ def test_from_the_first_plan_to_a_clean_end(served: Served, tmp_path: Path) -> N
     automatic = [run for run in runs if run["auto_scheduled"]]
     assert {":07:00"} == {run["expected_start_time"][13:19] for run in automatic}
 
+    assert f"Nudges:     {NO_NUDGES}\n" in served.output.read_text()
     logs = tmp_path / "var" / "sandbox" / "prefect" / "logs"
     processes = group_of(served.process.pid)
     assert len(processes) >= 2
@@ -55,3 +62,30 @@ def test_from_the_first_plan_to_a_clean_end(served: Served, tmp_path: Path) -> N
     assert [] == [pid for pid in processes if is_running(pid)]
     assert {"server.log", "runs.log", "receiver.log"} == {path.name for path in logs.iterdir()}
     assert "Amina" not in "".join(path.read_text() for path in logs.iterdir())
+
+
+@pytest.mark.e2e
+@pytest.mark.filterwarnings("ignore:unclosed <socket.socket:ResourceWarning")
+def test_nudges_arrive_without_being_installed_by_hand(tmp_path: Path) -> None:
+    """An address in the settings is enough; a second start finds them as they are; no log holds the address."""
+    machines, hook = Machines(tmp_path, f"sqlite:///{tmp_path / 'state.db'}"), Hook()
+    with machines.serving(), LocalServer(hook) as chat:
+        env = {**machines.env, "NUDGE_WEBHOOK_URL": f"{chat.url}/canary-address", "PREFECT_UI_URL": PAGES}
+        with whole(tmp_path, env=env) as served:
+            assert re.search(
+                r"(?m)^Nudges:     to NUDGE_WEBHOOK_URL; \d+ of them brought", served.output.read_text()
+            )
+            assert "Waiting" == served.end_of(served.start("sync/sync"))[0]
+            (told,) = until(lambda: hook.got)
+            assert ("moodle-commcare: sync ended Waiting", True) == (
+                told["subject"],
+                f"{PAGES}/runs" in told["body"],
+            )
+            served.process.send_signal(signal.SIGTERM)
+            assert 0 == served.process.wait(LONG)
+        with whole(tmp_path, env=env) as served:
+            assert "Nudges:     to NUDGE_WEBHOOK_URL\n" in served.output.read_text()
+            served.process.send_signal(signal.SIGTERM)
+            assert 0 == served.process.wait(LONG)
+    logs = [path.read_text() for path in (tmp_path / "var" / "prefect" / "logs").iterdir()]
+    assert "canary-address" not in "".join([*logs, served.output.read_text()])

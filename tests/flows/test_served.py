@@ -21,9 +21,14 @@ from prefect.runner import Runner
 from prefect.server.services.scheduler import schedule_deployments
 from prefect.states import Completed, Running
 
+from flows import served
+from flows.automations import Change, Installed
 from flows.clock import SystemClock
 from flows.deployments import SHIPPED, read_deployments
-from flows.served import drain_on_hints, register, tidy_up
+from flows.errors import UsageError
+from flows.served import BY_HAND, NO_NUDGES, bring_nudges, drain_on_hints, register, tidy_up
+from flows.settings import Settings
+from tests.flows.test_automations import settings as nudge_settings
 from tests.flows.test_deployed import deployed, marked
 
 pytest_plugins = ["tests.prefect_server"]
@@ -84,6 +89,75 @@ def start_of(run: FlowRun) -> str:
 async def name_of(client: object, run: FlowRun) -> str | None:
     """Return the name of a run's state as the server has it."""
     return (await client.read_flow_run(run.id)).state_name  # type: ignore[attr-defined]
+
+
+# --- nudges -------------------------------------------------------------------------------------------------
+
+
+class Nudged:
+    """Automations that are there, and what becomes of installing them."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *there: str, fails: Exception | None = None) -> None:
+        self.there, self.fails, self.installs = there, fails, 0
+        monkeypatch.setattr(served, "install", self.install)
+        monkeypatch.setattr(served, "installed", self.installed)
+
+    async def install(self, _: Settings) -> tuple[list[Change], list[Any]]:
+        """Install, and tell what changed."""
+        self.installs += 1
+        if self.fails is not None:
+            raise self.fails
+        return [Change("failed", "as before" if self.there else "new"), Change("silent", "changed")], []
+
+    async def installed(self) -> list[Installed]:
+        """Return what is there."""
+        return [Installed(uuid4(), f"moodle-commcare: {name}", True, "", 1) for name in self.there]
+
+
+def nudging(**more: str) -> Settings:
+    """Return settings, without a place for nudges unless given."""
+    return nudge_settings(NUDGE_WEBHOOK_URL="", **more)
+
+
+MAIL = {"NUDGE_MAIL_URL": "mailtos://u:canary@mail.example.org?to=ops@example.org"}
+
+
+async def test_nudges_are_installed_where_settings_say_where_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who gave an address is told, and the line at the start says where and how many changed."""
+    server = Nudged(monkeypatch)
+    both = {**MAIL, "NUDGE_BLOCK": "slack-webhook/ops"}
+    told = await bring_nudges(lambda: nudging(**both))
+    assert ("to NUDGE_MAIL_URL and NUDGE_BLOCK; 2 of them brought up to date", 1) == (told, server.installs)
+    server.there = ("failed",)
+    assert (await bring_nudges(lambda: nudging(**MAIL))).startswith("to NUDGE_MAIL_URL; 1 of them")
+
+
+async def test_without_an_address_nothing_is_touched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nudges that were installed with other settings stay; where there are none, that is said."""
+    server = Nudged(monkeypatch, "dead run")
+    assert NO_NUDGES == await bring_nudges(nudging)
+    server.there = ("dead run", "failed")
+    told = await bring_nudges(nudging)
+    assert ("where they were installed to; the settings name no address", 0) == (told, server.installs)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (UsageError("Prefect has no such block."), "not brought up to date. Prefect has no such block."),
+        (OSError("canary"), f"not brought up to date (OSError); {BY_HAND}"),
+        (TimeoutError(), f"not brought up to date (TimeoutError); {BY_HAND}"),
+    ],
+)
+async def test_nudges_that_cannot_be_installed_hold_nothing_up(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, told: str
+) -> None:
+    """All else is served; the line says what is wrong or how to find out, and no address."""
+    Nudged(monkeypatch, fails=error)
+    assert told == await bring_nudges(lambda: nudging(**MAIL))
+
+
+# --- drains -------------------------------------------------------------------------------------------------
 
 
 class Drains:

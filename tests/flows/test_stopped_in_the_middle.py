@@ -23,7 +23,7 @@ import pytest
 from adaptors.commcare.fake import FakeCommCare
 from adaptors.commcare.fake_writes import Change
 from tests.flows.machines import LEASE, REST, Machines
-from tests.flows.served_whole import Served, group_of, is_running, process_of, until, whole
+from tests.flows.served_whole import HOUSE, Served, group_of, is_running, process_of, until, whole
 from tests.flows.worlds import API_KEY, DOMAIN, USERNAME
 
 pytestmark = pytest.mark.e2e
@@ -67,6 +67,11 @@ class Lab:
     def students(self) -> int:
         """Return how many students' cases there are."""
         return self.cities().total()
+
+    def student_cases(self) -> dict[str, str]:
+        """Return the ids of students' cases by their keys."""
+        cases = self.machines.project.cases.values()
+        return {str(case.external_id): case.case_id for case in cases if case.case_type == "student"}
 
     def doubles(self) -> list[str]:
         """Return external ids that more than one case has."""
@@ -144,7 +149,7 @@ def test_stopped_while_commcare_writes(
     """The write under way is finished where that can be; nothing is lost or doubled, and the next run ends it."""
     before = lab.students()
     assert state == lab.stop_in_the_middle(how, stop)[0]
-    now = before + 1
+    now, cases = before + 1, lab.student_cases()
     assert {how: now} == lab.cities()
     assert (0 if is_known else now) == lab.intents()
     if not is_known:
@@ -154,30 +159,53 @@ def test_stopped_while_commcare_writes(
     name, message = lab.next_run()
     assert ("Completed", True, True) == (name, f"student: {now} {written}." in message, enrolments in message)
     assert (0, {how: now}, []) == (lab.intents(), lab.cities(), lab.doubles())
+    assert cases == lab.student_cases()
     assert 0 == message_counts(lab.next_run()[1])
 
 
 def test_power_cut_while_commcare_writes(tmp_path: Path) -> None:
-    """All processes end at once; the next `serve` calls the run crashed, and its first run ends what was begun."""
+    """All processes end at once; the next `serve` calls the run crashed, and its first run ends what was begun.
+
+    It is what the guide says of it, in its numbers.
+    """
     with school(tmp_path) as (machines, commcare):
         with whole(tmp_path, env=machines.env) as served:
             before = (lab := Lab(machines, commcare, served)).students()
             run = lab.begin("power cut")
+            now, announced, cases = before + 1, lab.intents(), lab.student_cases()
+            assert (now, {"power cut": now}) == (announced, lab.cities())
             processes = [served.process.pid, *group_of(served.process.pid)]
             for pid in processes:
                 os.kill(pid, signal.SIGKILL)
             served.process.wait()
             until(lambda: not any(map(is_running, processes)))
-            assert before + 1 == lab.intents()
+            left = lab.intents()
         commcare.slow = 0.0
         time.sleep(LEASE + REST)
+        writes = commcare.writes
         with whole(tmp_path, env=machines.env) as served:
             lab = Lab(machines, commcare, served)
             name, message = served.end_of(run)
             assert ("Crashed", True) == (name, message.startswith("The program was stopped in the middle"))
+            # The start alone settles nothing and writes nothing.
+            assert (left, writes, {"power cut": now}) == (lab.intents(), commcare.writes, lab.cities())
             name, message = lab.next_run()
-            assert ("Completed", True) == (name, "enrolment: 1 created," in message)
-            assert (0, {"power cut": before + 1}, []) == (lab.intents(), lab.cities(), lab.doubles())
+            told = f"student: {now} updated." in message, "enrolment: 1 created," in message
+            assert ("Completed", True, True) == (name, *told), message
+            assert (0, {"power cut": now}, [], cases) == (
+                *(lab.intents(), lab.cities(), lab.doubles()),
+                lab.student_cases(),
+            )
+            name, message = lab.next_run()
+            assert ("Completed", 0, 0) == (name, message_counts(message), lab.intents())
+        assert [announced, left, len(lab.doubles())] == numbers_in_guide("SIGKILL to everything")
+
+
+def numbers_in_guide(stopped_by: str) -> list[int]:
+    """Return what the guide says of how a run was stopped: announced before and after, cases with two of a key."""
+    guide = (HOUSE / "docs" / "operations.md").read_text()
+    (row,) = re.findall(rf"(?m)^\| {stopped_by}[^|]*\|(.*)\|$", guide)
+    return [int(cell) for cell in row.split("|") if cell.strip().isdigit()]
 
 
 def message_counts(message: str) -> int:
