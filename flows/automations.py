@@ -176,6 +176,7 @@ def slots(ui: str) -> dict[str, str]:
         "day": "{{ event.payload['day'] }}",
         "sentence": "{{ event.payload['sentence'] }}",
         "since": "{{ event.payload['since'] }}",
+        "lost": "{{ event.payload['count'] }}",
         "which": "{{ event.payload['which'] }}",
     }
 

@@ -195,7 +195,7 @@ def _undelivered() -> Nudge:
         name=AGAIN,
         about="Nudges did not arrive where this one goes to.",
         events=(UNDELIVERED,),
-        subject="moodle-commcare: nudges could not be delivered here ({count})",
+        subject="moodle-commcare: nudges could not be delivered here ({lost})",
         body="Since {since} UTC nudges could not be delivered here: {which}. What they told may be over by now: "
         "`moodle-commcare status` says what waits for somebody, and how the runs ended is at\n\n{ui}/runs",
         to_one_place=True,
@@ -212,6 +212,7 @@ EXAMPLE = {
     "setting": "MOODLE_TOKEN",
     "day": "2026-12-08",
     "since": "2026-11-28 19:07",
+    "lost": "3",
     "which": "2 × failed, 1 × waiting",
     "sentence": "MOODLE_TOKEN stops working on 2026-12-08, in 9 days: make a new one ...",
 }

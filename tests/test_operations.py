@@ -18,8 +18,10 @@ from flows.settings import KNOWN, NOT_OURS, SECRETS, load_settings
 from tests.test_docs import HOUSE, code_in, wrong_commands
 
 GUIDE = (HOUSE / "docs" / "operations.md").read_text()
-UNITS = sorted((HOUSE / "docs" / "systemd").iterdir())
-TEXTS = {"operations.md": GUIDE, **{unit.name: unit.read_text() for unit in UNITS}}
+FILES = sorted((HOUSE / "docs" / "systemd").iterdir())
+UNITS = [file for file in FILES if file.suffix in (".service", ".timer")]
+BY_HAND = HOUSE / "docs" / "systemd" / "moodle-commcare-by-hand"
+TEXTS = {"operations.md": GUIDE, **{file.name: file.read_text() for file in FILES}}
 
 
 @pytest.mark.parametrize("name", TEXTS)
