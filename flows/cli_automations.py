@@ -62,8 +62,9 @@ def automations_list(env_file: EnvFile = ENV_FILE, as_json: AsJson = False) -> N
         if as_json:
             print_json({"automations": [{"name": one.name, "on": one.on, "about": one.about} for one in found]})
             return
+        width = max((len(one.name) for one in found), default=0) + 2
         for one in found:
-            say(f"{'on' if one.on else 'paused':<8}{one.name:<28}{one.about}.")
+            say(f"{'on' if one.on else 'paused':<8}{one.name:<{width}}{one.about}.")
         if not found:
             say("None is installed. Run `moodle-commcare automations install`.")
 
