@@ -24,6 +24,7 @@ from prefect.utilities import engine
 from adaptors.moodle.assignment_marks import SAVE
 from adaptors.moodle.sizes import BatchSize
 from flows import assignments_feedback as feedback_module
+from flows.assignments_folder import Folder
 from flows.assignments_manifest import MANIFEST
 from flows.clock import SystemClock
 from flows.deployed_assignments import assignments_download, assignments_feedback
@@ -160,6 +161,34 @@ async def test_download_of_submissions(school: Terminal, tmp_path: Path) -> None
     wanted = {f"Report of learner {learner}\n" for learner in school.box.learners[::2]}
     assert wanted == {path.read_text() for path in target.glob("*.txt")}
     assert not (target / ".parts").exists()
+
+
+async def test_download_while_a_file_is_put_in_its_place(
+    school: Terminal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that arrived whole is put there and into the list, both; nobody fetches it again."""
+    course, cmid = home_visits(school)
+    given = {"course": str(course), "assignment": f"cmid:{cmid}", "target": str(tmp_path / "work")}
+    put, begun = Folder.put, list[str]()
+
+    async def put_and_stop(folder: Folder, part: Path, name: str) -> None:
+        begun.append(name)
+        if len(begun) == 1:
+            stop()
+            await asyncio.sleep(SOON)
+        await put(folder, part, name)
+
+    monkeypatch.setattr(Folder, "put", put_and_stop)
+    await stopped(assignments_download.fn(**given))
+    files = json.loads((tmp_path / "work" / MANIFEST).read_text())["files"]
+    (first,) = [one for one in files.values() if one["file"] == begun[0]]
+    assert ("downloaded", True, True) == (
+        first["state"],
+        first["sha1"] != "",
+        (tmp_path / "work" / begun[0]).exists(),
+    )
+    state = await assignments_download.fn(**given)
+    assert ("Completed", 1) == (state.name, begun.count(begun[0]))
 
 
 # --- feedback of coaches ------------------------------------------------------------------------------------
