@@ -140,13 +140,18 @@ class Fetcher:
                 if self._settled % SAVE_EVERY == 0:
                     await self._folder.write_manifest(self._manifest.text())
 
+        if not queue:
+            return
         tasks = [asyncio.create_task(work()) for _ in range(min(AT_ONCE, total))]
         try:
-            await asyncio.gather(*tasks)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
         finally:
             for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+                task.cancel()  # once altogether: a file on its way into the folder gets there
+            ends = await asyncio.gather(*tasks, return_exceptions=True)
+        for error in ends:
+            if isinstance(error, Exception):
+                raise error
 
     def mark_gone(self, handed: Iterable[Handed]) -> None:
         """Note in the list what Moodle does not list any more; its copy stays."""
