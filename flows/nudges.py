@@ -30,6 +30,8 @@ TAG = "commcare"
 PROBLEMS = "moodle-commcare.problems"
 EXPIRY = "moodle-commcare.expiry"
 TEST = "moodle-commcare.test"
+TOLD_ONCE_IN = HOUR / 2
+"""So long after one attempt to tell of lost nudges there is no other: the shards of a run all look for them."""
 RUN = "prefect.flow-run."
 HEARTBEAT = f"{RUN}heartbeat"
 FINISHED = tuple(
@@ -198,6 +200,8 @@ def _undelivered() -> Nudge:
         subject="moodle-commcare: nudges could not be delivered here ({lost})",
         body="Since {since} UTC nudges could not be delivered here: {which}. What they told may be over by now: "
         "`moodle-commcare status` says what waits for somebody, and how the runs ended is at\n\n{ui}/runs",
+        within=TOLD_ONCE_IN,
+        each="prefect.resource.id",
         to_one_place=True,
     )
 

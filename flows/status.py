@@ -216,7 +216,7 @@ def read_status(
         in_doubt=store.count_in_doubt(),
         problems=_problems(store.count_problems()),
         needs=needs(store, [one.name for one in project.mappings] if project else None),
-        undelivered=undelivered(store),
+        undelivered=undelivered(store, now),
         runs=[_run(row, at_work) for row in store.last_runs(RUNS)],
         reads=stream_reads(store, project) if project else (),
         next_runs=upcoming,

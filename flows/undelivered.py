@@ -102,7 +102,8 @@ def remember(store: Store, found: Undelivered | None) -> None:
         store.put(FACT, text)
 
 
-def undelivered(store: Store) -> Undelivered | None:
-    """Return what the last run found."""
+def undelivered(store: Store, now: float) -> Undelivered | None:
+    """Return what the last run found, unless no run on Prefect has looked for so long that it tells nothing."""
     text = store.get(FACT)
-    return Undelivered(**json.loads(text)) if text else None
+    found = Undelivered(**json.loads(text)) if text else None
+    return found if found and found.since > now - LOOK_BACK_S - DAY else None

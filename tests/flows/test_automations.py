@@ -25,6 +25,7 @@ from prefect.server.events.schemas.events import ReceivedEvent, Resource
 from prefect.server.utilities.user_templates import render_user_template, validate_user_template
 
 from adaptors.serve import LocalServer
+from flows import nudges as nudges_module
 from flows import undelivered as undelivered_module
 from flows.automations import BLOCKS, SENT, automations, install, installed, remove, send_test
 from flows.clock import SystemClock
@@ -390,6 +391,7 @@ async def test_nudges_that_do_not_arrive_are_told_later(
     place: Place, hook: tuple[Hook, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The address fails: the books remember it, each run tries again, and once that arrives all is forgotten."""
+    monkeypatch.setattr(nudges_module, "TOLD_ONCE_IN", 0.0)
     monkeypatch.setattr(undelivered_module, "UNDER_WAY_S", 0.0)
     monkeypatch.setattr(undelivered_module, "BETWEEN_S", 0.0)
     await place.approve()
@@ -427,4 +429,4 @@ async def test_nudges_that_do_not_arrive_are_told_later(
 def books_say(place: Place) -> Undelivered | None:
     """Return what the books know of nudges that did not arrive."""
     with open_store(load_settings(place.env, None)) as store:
-        return undelivered(store)
+        return undelivered(store, SystemClock().now())

@@ -33,7 +33,7 @@ from flows.undelivered import (
     undelivered,
 )
 from state import Store
-from tests.flows.status_world import NOW, made_status
+from tests.flows.status_world import DAY, NOW, made_status
 from tests.flows.test_automations import UI, settings
 
 MAIL, CHAT = (str(UUID(int=number)) for number in (1, 2))
@@ -185,11 +185,12 @@ async def test_a_block_that_was_deleted_has_no_name() -> None:
 def test_remembered_until_they_are_told(store: Store) -> None:
     """The books hold names and a time; nothing when all arrived."""
     found = Undelivered(LONG_AGO, {"failed": 2}, ["NUDGE_MAIL_URL"])
-    assert undelivered(store) is None
+    assert undelivered(store, NOW) is None
     remember(store, found)
-    assert found == undelivered(store)
+    assert found == undelivered(store, NOW)
+    assert undelivered(store, NOW + 9 * DAY) is None
     remember(store, None)
-    assert undelivered(store) is None
+    assert undelivered(store, NOW) is None
 
 
 def test_shown_wherever_somebody_looks(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
