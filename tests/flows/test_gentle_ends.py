@@ -262,11 +262,11 @@ async def test_match_while_it_is_written_down(clinic: Terminal, monkeypatch: pyt
     """All that belongs to a mapping is in the books, not a part of it; the next match has nothing to do."""
     link, calls = Store.link, list[int]()
 
-    def link_and_stop(store: Store, links: Any) -> Any:
+    def link_and_stop(store: Store, links: Any, *more: Any) -> Any:
         calls.append(len(links))
         stop()
         time.sleep(SOON)  # so that the signal is heard before this is done
-        return link(store, links)
+        return link(store, links, *more)
 
     monkeypatch.setattr(Store, "link", link_and_stop)
     await stopped(match.fn(mappings=[]))
