@@ -12,14 +12,18 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from itertools import count
 from pathlib import Path
 
 import psycopg
 import pytest
 
+from state.database import Database
+from state.schema import prepare
+
 USER = "books"
+MODEL = "model"
 SHARED = os.environ.get("TMPDIR", "/tmp")  # a folder of a test is closed to the somebody as whom the server runs
 PLACES = Path("/usr/lib/postgresql")  # where Debian puts the programs, one folder a version
 SETTINGS = "listen_addresses=127.0.0.1 fsync=off synchronous_commit=off full_page_writes=off max_connections=60"
@@ -35,20 +39,31 @@ class Server:
     def __init__(self, port: int) -> None:
         self.port = port
         self._numbers = count(1)
+        self._has_model = False
 
     def url(self, name: str) -> str:
         """Return the address of a database, as STATE_URL takes it."""
         return f"postgresql://{USER}@127.0.0.1:{self.port}/{name}"
 
     @contextmanager
-    def database(self) -> Iterator[str]:
-        """Make a database, give its address, and drop it."""
+    def database(self, *, like: str = "template1") -> Iterator[str]:
+        """Make a database, empty or like another one, give its address, and drop it."""
         name = f"books_{next(self._numbers)}"
-        self._execute(f"CREATE DATABASE {name}")
+        self._execute(f"CREATE DATABASE {name} TEMPLATE {like}")
         try:
             yield self.url(name)
         finally:
             self._execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def books(self) -> AbstractContextManager[str]:
+        """Make a database with the tables of new books: copying them takes a fraction of making them."""
+        if not self._has_model:
+            self._execute(f"CREATE DATABASE {MODEL}")
+            database = Database(self.url(MODEL))
+            prepare(database)
+            database.close()
+            self._has_model = True
+        return self.database(like=MODEL)
 
     def cut_off(self, url: str) -> None:
         """End all connections to a database."""
@@ -130,5 +145,5 @@ def both_books(request: pytest.FixtureRequest) -> Iterator[str]:
         yield ""
         return
     server: Server = request.getfixturevalue("postgres")
-    with server.database() as url:
+    with server.books() as url:
         yield url

@@ -63,7 +63,7 @@ def test_walks_repeat(walk: Walk) -> None:
 @pytest.mark.parametrize("seed", range(2))
 def test_walks_are_the_same_on_a_server(walk: Walk, postgres: Server, seed: int) -> None:
     """With the books in PostgreSQL every step and every run ends as it does with SQLite."""
-    with postgres.database() as url:
+    with postgres.books() as url:
         assert walk(seed) == walk(seed, state_url=url)
 
 

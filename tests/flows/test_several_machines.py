@@ -22,7 +22,7 @@ pytestmark = pytest.mark.e2e
 @pytest.fixture
 def machines(postgres: Server, tmp_path: Path) -> Iterator[Machines]:
     """Serve a school, with a database for the books."""
-    with postgres.database() as url:
+    with postgres.books() as url:
         made = Machines(tmp_path, url)
         made.moodle.latency = lambda name: 0.8 if name == GRADES else 0.02
         with made.serving():

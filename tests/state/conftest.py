@@ -21,7 +21,7 @@ def store(request: pytest.FixtureRequest) -> Iterator[Store]:
             yield books
         return
     server: Server = request.getfixturevalue("postgres")
-    with server.database() as url, Store.open(url, key=KEY) as books:
+    with server.books() as url, Store.open(url, key=KEY) as books:
         yield books
 
 

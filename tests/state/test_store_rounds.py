@@ -141,7 +141,7 @@ def test_entries_are_changed_one_by_one(store: Store) -> None:
 
 def test_at_the_same_time_on_a_server(postgres: Server) -> None:
     """Of ten workers one gets a shard, of ten runs none gets in, and an agreed number is spent exactly."""
-    with postgres.database() as url, Store.open(url, key=KEY) as store:
+    with postgres.books() as url, Store.open(url, key=KEY) as store:
         opened(store)
         store.put("agreed", '{"x": 4}')
 
