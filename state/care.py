@@ -21,6 +21,7 @@ from state.tables import (
     feedback,
     inbox,
     intent,
+    lacking,
     lease,
     lookup_row,
     lookup_table,
@@ -135,11 +136,12 @@ class Care(Facts):
         """Take in that these books were put back: what they say of CommCare may be older than CommCare is.
 
         Every row is dirty, also those of lookup tables, every write not answered rests anew, and nobody holds the
-        lease.
+        lease. What reads lacked counts no more: it may have been there in a read since.
         """
         with self._database.writing() as connection:
-            connection.execute(update(case_row).values(digests=None))
-            connection.execute(update(lookup_row).values(digest=b""))
+            connection.execute(update(case_row).values(digests=None, missing_count=0, missing_run=""))
+            connection.execute(delete(lacking))
+            connection.execute(update(lookup_row).values(digest=b"", missing_count=0))
             connection.execute(update(intent).values(last_sent_at=now))
             in_doubt = lookup_table.c.doubt_at.is_not(None)
             connection.execute(update(lookup_table).where(in_doubt).values(doubt_at=now))

@@ -100,6 +100,9 @@ class Planner:
         change = Comparison(scope.mapping, row, user_id, draft, case, ready, self._digest).planned()
         if change is None and case is not None and case.status in AWAY:
             reading.back[row] = "active"
+        if change is not None and case is not None and case.digests is None:
+            is_ours = scope.mapping.name in self.strangers and closes(scope.mapping)
+            return replace(change, ours_if_closed=is_ours)
         return change
 
     def _kept_out(self, reading: _Reading, draft: Draft) -> RowId | None:
@@ -221,7 +224,9 @@ class Planner:
         rule = draft.owner
         # Also when Moodle does not show what the owner goes by: else a lost permission would move everybody.
         if known is not None and known.case_id and (rule.write_once or rule.not_sent):
-            return await self._owner_before(scope.mapping, known)
+            before = await self._owner_before(scope.mapping, known)
+            if before is not None or rule.not_sent:
+                return before or ""
         if rule.same_as:
             owner = by_type.get(rule.same_as)
             if owner:
@@ -237,16 +242,25 @@ class Planner:
         scope.hold_back(Problem(draft.key, "@owner", "owner_unresolved", ", ".join(states) or "no rule applies"))
         return None
 
-    async def _owner_before(self, mapping: CompiledMapping, known: CaseRow) -> str:
-        """Return the owner that a case had before we parked it, "" when nobody but we should touch its owner."""
-        owner = self._world.project.parked_owner
-        if owner is None or not parks(mapping) or (known.status not in AWAY and known.digests is not None):
+    async def _owner_before(self, mapping: CompiledMapping, known: CaseRow) -> str | None:
+        """Return the owner that a case had before we parked it, "" when nobody but we should touch its owner.
+
+        None when it is parked and the books do not know who had it: it gets an owner as a new case does.
+        """
+        parked = await self._parked(mapping)
+        if not parked or (known.status not in AWAY and known.digests is not None):
             return ""
-        parked = await self._world.commcare.owners.resolve(owner.kind, owner.value)
         found = await self._asked(known)  # a supervisor may have given it to somebody since
-        if found is None or found.owner_id != parked.owner_id or known.owner_id == parked.owner_id:
+        if found is None or found.owner_id != parked:
             return ""
-        return known.owner_id
+        return known.owner_id if known.owner_id not in ("", parked) else None
+
+    async def _parked(self, mapping: CompiledMapping) -> str:
+        """Return the owner of parked cases, "" for a mapping that parks none."""
+        owner = self._world.project.parked_owner
+        if owner is None or not parks(mapping):
+            return ""
+        return (await self._world.commcare.owners.resolve(owner.kind, owner.value)).owner_id
 
     async def _asked(self, known: CaseRow) -> CaseReply | None:
         """Ask CommCare for a case that the books know."""
@@ -265,7 +279,10 @@ class Planner:
         found = await self._asked(known)
         if found is None:
             return known
-        return replace(known, case_id=found.case_id, owner_id=found.owner_id, digests=None)
+        owner = found.owner_id
+        if known.owner_id and owner == await self._parked(mapping):
+            owner = known.owner_id  # noted when it was parked, and parking it was never answered
+        return replace(known, case_id=found.case_id, owner_id=owner, digests=None)
 
     async def _stranger(self, row: RowId, user_id: int, taken: Collection[str]) -> CaseRow | None:
         """Return the case that CommCare has under a key; the last one as closed where the mapping closes cases.

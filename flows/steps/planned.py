@@ -36,6 +36,8 @@ class Planned:
     """Of a row whose case nobody knows: properties that the record says nothing about."""
     owner_before: str = ""
     """For a parked case: the owner it had, who gets it back."""
+    ours_if_closed: bool = False
+    """Whether a case that turns out to be closed was closed by us: the books may be older than that."""
 
     @property
     def names(self) -> frozenset[str]:

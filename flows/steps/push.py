@@ -185,7 +185,7 @@ class Pusher:
                 reply.case_id,
                 row.owner_before or reply.owner_id,
                 _held(row, reply),
-                row.status,
+                "closed" if reply.closed and row.ours_if_closed else row.status,
                 row.user_id,
                 row.intent,
                 row.names,
@@ -254,9 +254,16 @@ class Pusher:
             self._result.count(row.case_type, row.row.scope, "closed")
 
     def _tell_closed(self, rows: Sequence[Planned], replies: Sequence[CaseReply | None]) -> None:
-        """Count the cases that somebody closed in CommCare: they take updates, and stay closed."""
+        """Count the cases that somebody closed in CommCare: they take updates, and stay closed.
+
+        One that we closed before the books were put back is followed by a new one in the next run.
+        """
         for row, reply in zip(rows, replies, strict=True):
-            if reply is not None and reply.closed and row.status != "closed":
+            if reply is None or not reply.closed or row.status == "closed":
+                continue
+            if row.ours_if_closed:
+                self.unsorted.add(row.row.mapping)
+            else:
                 self._result.reasons[CLOSED_THERE] += 1
 
 

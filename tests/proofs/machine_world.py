@@ -331,7 +331,9 @@ class Ground(WatchedLab):
         self.copied.put_back(self.backup)
         self.store.mark_restored(self.clock.now())
         known = {key for mapping, scope in self._scopes() for key in self.store.cases(mapping, scope)}
-        self.orphans |= {base(case.external_id or "") for case in self.project.cases.values()} - known
+        late = [row.get("external_id") for _, _, form in self.commcare._unfinished for row in form.rows]
+        made = {case.external_id for case in self.project.cases.values()}
+        self.orphans |= {base(name or "") for name in (*made, *late)} - known
 
     def agree(self) -> bool:
         """Confirm everything that waits for a person; returns whether something did."""
@@ -372,7 +374,15 @@ class Ground(WatchedLab):
             return ""
         if key in self.closed and case.closed and fault == "closed, and its person is there":
             return ""
+        if fault.startswith("kept out, and has") and self._is_emptied(expected, key, case, edited):
+            return ""
         return "" if any(fault.startswith(f"{name} is 'By hand'") for name in edited) else fault
+
+    @staticmethod
+    def _is_emptied(expected: Expected, key: str, case: Any, edited: set[str]) -> bool:
+        """Say whether a case holds nothing personal but for what people wrote into it in CommCare."""
+        personal = {name: case.properties.get(name, "") for name in expected.mapping_of(key).personal}
+        return all(not value or (name in edited and value == "By hand") for name, value in personal.items())
 
     @staticmethod
     def _was_marked(expected: Expected, key: str, case: Any, edited: set[str]) -> bool:

@@ -4,9 +4,77 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from tests.canaries import found_in
+from tests.proofs.machine import Machine
 from tests.proofs.machine_world import Ground
+
+Steps = tuple[tuple[str, dict[str, Any]], ...]
+LIVES: dict[str, tuple[str, Steps]] = {
+    "an outage puts the blame on a row with nothing wrong": (
+        "",
+        (
+            ("run_for_a_while", {"runs": 2}),
+            ("delete_by_hand", {"which": 0}),
+            ("fail_commcare", {"kind": "429", "times": 8, "where": "write"}),
+            ("fail_commcare", {"kind": "timeout", "times": 1, "where": "write"}),
+            ("unenrol", {"where": 0, "who": 25}),
+            ("fail_commcare", {"kind": "500_html", "times": 8, "where": "write"}),
+            ("run_for_a_while", {"runs": 2}),
+            ("unenrol", {"where": 1, "who": 11}),
+            ("unenrol", {"where": 0, "who": 20}),
+            ("run_for_a_while", {"runs": 3}),
+            ("delete", {"who": 25}),
+            ("run_for_a_while", {"runs": 4}),
+        ),
+    ),
+    "a person is back before parking an unknown case is answered": (
+        ", park: true",
+        (
+            ("hide", {"where": 1}),
+            ("join_and_break", {"how": "crash before", "later": 1.0}),
+            ("fail_a_read", {"after": 2, "function": None, "kind": "503", "times": 2}),
+            ("join_and_break", {"how": "lost", "later": 1260.0}),
+            ("back_up_change_restore", {"how": "lost", "who": 21}),
+            ("leave_and_return", {"agrees": True, "how": "", "where": 0, "who": 2}),
+        ),
+    ),
+    "a read that lacked somebody before the books were put back counts on": (
+        ", park: true",
+        (
+            ("run_for_a_while", {"runs": 3}),
+            ("empty_the_next_read", {"where": 1}),
+            ("run_later", {"later": 3600.0}),
+            ("back_up_change_restore", {"how": "lost", "who": 23}),
+            ("merge", {"new": 19, "old": 26}),
+        ),
+    ),
+    "a case was closed after the backup, and its person is back": (
+        ", close: true",
+        (
+            ("run_later", {"later": 60.0}),
+            ("empty_the_next_read", {"where": 0}),
+            ("run_for_a_course", {"where": 1}),
+            ("shrink_the_next_read", {"who": {1, 10}}),
+            ("back_up_change_restore", {"how": "lost", "who": 20}),
+        ),
+    ),
+}
+"""Lives of the state machine that ended badly before the engine was mended, cut down to what matters."""
+
+
+@pytest.mark.parametrize("name", LIVES)
+def test_a_life_that_ended_badly_ends_well(name: str) -> None:
+    """After all of it CommCare is as Moodle is."""
+    way, steps = LIVES[name]
+    machine = Machine()
+    machine.begin(way)
+    for step, choices in steps:
+        getattr(machine, step)(**choices)
+    machine.teardown()
 
 
 def test_a_value_that_books_forgot_is_emptied(tmp_path: Path) -> None:
