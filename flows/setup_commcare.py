@@ -26,8 +26,12 @@ from mappings.engine import OwnerReference, Project
 
 _OWNERS: Final = {
     "user": ("Edit Mobile Workers", MOBILE_WORKERS, "mobile workers"),
-    "group": ("Edit Groups", GROUPS, "case-sharing groups"),
+    "group": ("Edit Mobile Workers", GROUPS, "case-sharing groups"),
     "location": ("Edit Locations", LOCATIONS, "locations"),
+}
+_WITHOUT_OWNERS: Final = {
+    "Edit Mobile Workers": "only for `phones`, `match --workers` and `workers create`, where somebody uses them",
+    "Edit Locations": "for `phones` only, and where there are locations",
 }
 _SHARES: Final = {
     "user": "They are active.",
@@ -99,16 +103,10 @@ def _permissions(kinds: list[str], project: Project) -> Iterator[tuple[str, str]
     tables = ", and the rows of lookup tables" if project.tables else ""
     kept = "no case is ever deleted" if tables else "nothing is ever deleted"
     yield "Edit Data", f"reading, creating and updating cases{tables}; {kept}"
-    for kind, (permission, _, what) in _OWNERS.items():
-        if kind in kinds:
-            yield permission, f"to look up {what}, who own cases (nothing of them is changed)"
-        elif kind == "user":
-            yield (
-                permission,
-                "only for `phones`, `match --workers` and `workers create`, where somebody uses them",
-            )
-        else:
-            yield permission, f"for `phones` only, and where there are {what}"
+    for permission in dict.fromkeys(permission for permission, _, _ in _OWNERS.values()):
+        owning = [what for kind, (one, _, what) in _OWNERS.items() if one == permission and kind in kinds]
+        why = f"to look up {listed(owning)}, who own cases (nothing of them is changed)"
+        yield permission, why if owning else _WITHOUT_OWNERS[permission]
 
 
 def _role(permissions: dict[str, str]) -> Step:

@@ -132,7 +132,7 @@ ENDPOINTS: Final = (
         "case-sharing groups that can own cases",
         "one for 1,000 groups, once a run when owners are groups; `phones`",
         "`limit`, `offset`",
-        ("Edit Groups", "Access APIs"),
+        ("Edit Mobile Workers", "Access APIs"),
     ),
     Endpoint(
         "location",

@@ -25,7 +25,7 @@ from adaptors.commcare.fake_tables import TABLES
 from adaptors.commcare.fake_users import make_user
 from adaptors.commcare.fake_writes import Change
 
-_PERMISSIONS = {"user": "edit_mobile_workers", "group": "edit_groups", "location": "edit_locations"}
+_PERMISSIONS = {"user": "edit_mobile_workers", "group": "edit_mobile_workers", "location": "edit_locations"}
 _PERMISSIONS["location_type"] = _PERMISSIONS["location"]
 
 

@@ -89,7 +89,7 @@ class Misbehaviour:
 
     def revoke(self, right: str) -> None:
         """Take something away: api_key, membership, plan, edit_data, api_access (or access_apis),
-        edit_mobile_workers, edit_groups, edit_locations, or locations (the plan has none)."""
+        edit_mobile_workers, edit_locations, or locations (the plan has none)."""
         self.revoked.add("api_access" if right == "access_apis" else right)
 
     def grant(self, right: str) -> None:

@@ -119,7 +119,8 @@ LIST_REMEDIES: Mapping[str, Mapping[int, str]] = {
     },
     "lookup table": {403: f"To keep lookup tables {_ROLE} Edit Data {_WHERE}."},
     "lookup table row": {403: f"To keep lookup tables {_ROLE} Edit Data {_WHERE}."},
-    "group": {403: f"To look up groups {_ROLE} Edit Groups {_WHERE}; or name users or locations as owners."},
+    # CommCare asks for the same permission as with users; the one called Edit Groups is not enough.
+    "group": {403: f"To look up groups {_ROLE} Edit Mobile Workers {_WHERE}; or name locations as owners."},
 }
 
 

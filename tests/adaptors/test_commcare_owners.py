@@ -141,7 +141,7 @@ async def test_a_server_that_repeats_its_page_does_not_hold_us_up() -> None:
         ("user", "edit_mobile_workers", ["Edit Mobile Workers", "COMMCARE_USERNAME", "list users"]),
         ("location", "edit_locations", ["Edit Locations", "COMMCARE_USERNAME", "list locations"]),
         ("location", "locations", ["plan", "COMMCARE_DOMAIN", "list locations"]),
-        ("group", "edit_groups", ["Edit Groups", "COMMCARE_USERNAME", "list groups"]),
+        ("group", "edit_mobile_workers", ["Edit Mobile Workers", "COMMCARE_USERNAME", "list groups"]),
         ("user", "plan", ["plan", "COMMCARE_DOMAIN"]),
         ("user", "api_key", ["COMMCARE_API_KEY"]),
     ],

@@ -222,7 +222,7 @@ def test_a_commcare_without_upserts(terminal: Terminal) -> None:
     [
         ("membership", "The CommCare account may not use the API of this project space"),
         ("plan", "The plan of this CommCare project space does not include the API"),
-        ("edit_groups", "CommCare does not let this account list groups"),
+        ("edit_mobile_workers", "CommCare does not let this account list groups"),
     ],
 )
 def test_rights_in_commcare(terminal: Terminal, right: str, words: str) -> None:

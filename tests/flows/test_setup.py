@@ -158,21 +158,21 @@ def needed(told: Any) -> set[str]:
 
 def test_permissions_follow_the_owners(terminal: Terminal) -> None:
     """Owners that are groups need the right to look them up, a rule with locations that one and the plan."""
-    assert {"Access APIs", "Edit Data", "Edit Groups"} == needed(commcare(terminal))
+    assert {"Access APIs", "Edit Data", "Edit Mobile Workers"} == needed(commcare(terminal))
     terminal.edit("student.yaml", OWNER, "owner:\n  first_of: [{location: department}]")
     told = commcare(terminal)
-    assert {"Access APIs", "Edit Data", "Edit Groups", "Edit Locations"} == needed(told)
+    assert {"Access APIs", "Edit Data", "Edit Mobile Workers", "Edit Locations"} == needed(told)
     assert ["API access", "roles of your own", "locations"] == [one["name"] for one in told["plan"]]
 
 
 def test_a_project_space_set_up_as_told_is_enough(terminal: Terminal) -> None:
     """Without the permissions that are not told to be needed a check finds nothing, and a run goes through."""
-    terminal.box.commcare.revoked |= {"edit_mobile_workers", "edit_locations"}
+    terminal.box.commcare.revoked |= {"edit_groups", "edit_locations"}
     assert OK == terminal.run("check").code
     assert OK == terminal.run("sync", "--yes").code
 
 
-@pytest.mark.parametrize("permission", ["api_access", "edit_data", "edit_groups"])
+@pytest.mark.parametrize("permission", ["api_access", "edit_data", "edit_mobile_workers"])
 def test_no_permission_too_many(terminal: Terminal, permission: str) -> None:
     """With one permission less something is missing."""
     terminal.box.commcare.revoked |= {permission}
