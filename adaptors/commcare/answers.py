@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -31,7 +31,8 @@ class CaseObject(_Checked):
     case_name: str | None
     owner_id: str | None
     closed: bool
-    properties: dict[str, str | None] = Field(default_factory=dict)
+    properties: dict[str, Any] = Field(default_factory=dict)
+    """Texts; a form of somebody's that nests elements leaves an object, which must not spoil the whole answer."""
     server_last_modified: str | None = None
 
     def reply(self) -> CaseReply:
@@ -43,9 +44,14 @@ class CaseObject(_Checked):
             name=self.case_name or "",
             owner_id=self.owner_id or "",
             closed=self.closed,
-            properties={name: value or "" for name, value in self.properties.items()},
+            properties={name: _text(value) for name, value in self.properties.items()},
             modified_at=_epoch(self.server_last_modified),
         )
+
+
+def _text(value: Any) -> str:
+    """Return the value of a property as a text, as CommCare's own search does with one that is none."""
+    return value if isinstance(value, str) else "" if value is None else str(value)
 
 
 def _epoch(text: str | None) -> float | None:

@@ -101,7 +101,7 @@ async def test_what_a_person_must_switch_on_is_named(response: httpx.Response, w
         httpx.Response(200, json={"form_id": "f", "cases": []}),
         httpx.Response(200, json={"form_id": "f", "cases": [case_json(external_id="another")]}),
         httpx.Response(200, json={"form_id": "f", "cases": [case_json(case_id="1"), case_json(case_id="2")]}),
-        httpx.Response(200, json={"form_id": "f", "cases": [case_json(properties={"city": 5})]}),
+        httpx.Response(200, json={"form_id": "f", "cases": [case_json(properties=["city"])]}),
         httpx.Response(200, content=b"[" * 100_000),
     ],
 )
@@ -255,6 +255,16 @@ def test_replies_are_matched_by_what_was_sent() -> None:
     """A known case is found by its id whatever its external id has become; a missing one is None."""
     cases = [CaseObject(**case_json(case_id="case-2", external_id="x")), CaseObject(**case_json(case_id="new"))]
     assert ["new", "case-2", None] == [found and found.case_id for found in match_replies(THREE, cases)]
+
+
+async def test_a_property_that_is_no_text_does_not_spoil_the_answer() -> None:
+    """A phone's form may leave an object in a case that we write to; what was written is not in doubt for it."""
+    odd = {"visit": {"@date": "2026-11-29", "#text": "yes"}, "note": None, "language": "tw"}
+    written = {"form_id": "f-1", "cases": [case_json(properties=odd)]}
+    (reply,) = await client_of(always(httpx.Response(200, json=written))).write_cases([row()], batch="b1")
+    assert reply is not None
+    visit, note, language = (reply.properties[name] for name in odd)
+    assert (True, "", "tw") == ("2026-11-29" in visit, note, language)
 
 
 # --- what the answers to a read mean --------------------------------------------------------------------
