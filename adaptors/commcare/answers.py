@@ -7,7 +7,7 @@ code and those ids of ours that it names.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -35,8 +35,8 @@ class CaseObject(_Checked):
     """Texts; a form of somebody's that nests elements leaves an object, which must not spoil the whole answer."""
     server_last_modified: str | None = None
 
-    def reply(self) -> CaseReply:
-        """Return it as the rest of the program sees it."""
+    def reply(self, names: Collection[str] = ()) -> CaseReply:
+        """Return it as the rest of the program sees it, with the properties of these names; none means all."""
         return CaseReply(
             case_id=self.case_id,
             external_id=self.external_id,
@@ -44,7 +44,9 @@ class CaseObject(_Checked):
             name=self.case_name or "",
             owner_id=self.owner_id or "",
             closed=self.closed,
-            properties={name: _text(value) for name, value in self.properties.items()},
+            properties={
+                name: _text(value) for name, value in self.properties.items() if not names or name in names
+            },
             modified_at=_epoch(self.server_last_modified),
         )
 
@@ -151,6 +153,8 @@ def match_replies(rows: Sequence[CaseWrite], cases: Sequence[CaseObject]) -> lis
 
 # --- refusals -----------------------------------------------------------------------------------------------
 
+UNKNOWN_PARAMETER = "unknown_parameter"
+"""The code of a list that a server refuses since it does not know one of its parameters."""
 _ROW = re.compile(r"(?:^|; )Error in row (\d+): ")
 _REASONS = tuple(
     (re.compile(pattern, re.DOTALL), code)
@@ -170,6 +174,7 @@ _REASONS = tuple(
             "illegal_property_name",
         ),
         (r"Values must be strings|not of type", "wrong_type"),
+        (r"is not a valid parameter", UNKNOWN_PARAMETER),
     )
 )
 

@@ -20,7 +20,7 @@ from adaptors.commcare.fake_project import FIRST_MOMENT, Case, FakeProject, Form
 from adaptors.commcare.fake_reads import LISTS, trimming
 from adaptors.commcare.fake_requests import CASES, OWNERS, Call, credentials, json_body, kind_of
 from adaptors.commcare.fake_rows import Crash, UserError
-from adaptors.commcare.fake_search import BadQuery, unfold
+from adaptors.commcare.fake_search import TRIMMING, BadQuery, unfold
 from adaptors.commcare.fake_tables import TABLES
 from adaptors.commcare.fake_users import make_user
 from adaptors.commcare.fake_writes import Change
@@ -172,6 +172,9 @@ class FakeCommCare(Misbehaviour):
 
     def _list(self, request: httpx.Request) -> httpx.Response:
         query = unfold(request.url.params.multi_items())
+        unknown = next((name for name, _ in query if name.startswith(TRIMMING)), "")
+        if unknown and not self.upserts:
+            raise BadQuery(f"'{unknown}' is not a valid parameter.")
         cases, total, cursor = self.project.search.page(query)
         trim = trimming(query)
         index = self.project.search.indexed_on

@@ -36,7 +36,8 @@ class Misbehaviour:
     """What goes wrong next.
 
     `throttle`, when set, is asked with the time for the seconds to wait, or None. `latency` is how many seconds
-    each answer takes on a real port. Without `upserts` it is a server from before 2026.
+    each answer takes on a real port. Without `upserts` it is a server from before 2026,
+    which has no `fields` either.
     """
 
     def __init__(self) -> None:

@@ -26,7 +26,8 @@ def trimming(query: Sequence[tuple[str, str]]) -> Callable[[CaseJson], CaseJson]
     whole = {path for path in keep or drop if "." not in path}
     parts: dict[str, set[str]] = {}
     for name, _, part in (path.partition(".") for path in (keep or drop) - whole):
-        parts.setdefault(name, set()).add(part)
+        # A further dot is a step into an object, which no property is.
+        parts.setdefault(name, set()).update({part} if "." not in part else ())
 
     def trim(case: CaseJson) -> CaseJson:
         trimmed: CaseJson = {}

@@ -18,7 +18,7 @@ MAX_LIMIT = 5000
 _AFTER = "indexed_after"
 _EXACT = {"external_id", "case_type", "owner_id", "case_name"}
 _TIMES = {"last_modified", "server_last_modified", "date_opened", "date_closed", "indexed_on"}
-_TRIMMING = ("fields", "exclude", "fields.", "exclude.")
+TRIMMING = ("fields", "exclude", "fields.", "exclude.")
 _COMPARISONS: dict[str, Callable[[float, float], bool]] = {"gt": gt, "gte": ge, "lt": lt, "lte": le}
 Test = Callable[["Case"], bool]
 
@@ -123,7 +123,7 @@ class SearchIndex:
         """Return one test per parameter name; its values are alternatives."""
         values: dict[str, list[str]] = {}
         for name, value in query:
-            if name != "limit" and not name.startswith(_TRIMMING):
+            if name != "limit" and not name.startswith(TRIMMING):
                 values.setdefault(name, []).append(value)
         return [self._test(name, alternatives) for name, alternatives in values.items()]
 

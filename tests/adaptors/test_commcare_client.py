@@ -284,6 +284,35 @@ async def test_listing_gives_whole_cases_unless_told_otherwise() -> None:
     assert ("k", {"a": "1", "b": ""}, True) == (listed.external_id, listed.properties, listed.closed)
 
 
+async def test_an_old_server_lists_whole_cases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that knows no `fields` is asked without them then, and only what was asked for is given."""
+    monkeypatch.setattr("adaptors.commcare.client.PAGE", 2)
+    world = new_world()
+    world.fake.upserts = False
+    for number in range(3):
+        world.project.add_case("student", f"Learner {number}", properties={"key": str(number), "city": "x"})
+    assert 3 == await world.client.count_cases("student")
+    listed = [case.properties async for case in world.client.list_cases("student", fields=["key"])]
+    assert [{"key": str(number)} for number in range(3)] == listed
+    assert (1 + 1 + 2, 400) == (world.client.requests["list"], world.fake.calls[0].status)
+
+
+async def test_another_refusal_of_a_list_is_one() -> None:
+    """Only a parameter that is not known is left out the second time."""
+    world = client_of(always(httpx.Response(400, json={"error": "Bad query: what?"})))
+    with pytest.raises(Refused):
+        await world.count_cases("student")
+    assert 1 == world.requests["list"]
+
+
+async def test_a_dot_in_a_name_is_no_step() -> None:
+    """CommCare would look for an object of the name before the dot, and leave the property out."""
+    world = new_world()
+    world.project.add_case("student", "Ama", properties={"next.due": "2026-12-01", "city": "x"})
+    [listed] = [case async for case in world.client.list_cases("student", fields=["next.due"])]
+    assert {"next.due": "2026-12-01"} == listed.properties
+
+
 async def test_a_case_that_changes_while_listing_comes_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """A changed case appears again at the end of the list."""
     monkeypatch.setattr("adaptors.commcare.client.PAGE", 2)
