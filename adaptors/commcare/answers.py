@@ -231,9 +231,10 @@ _DENIALS: Mapping[int, tuple[str, str]] = {
         " Project Settings > Current Subscription.",
     ),
     403: (
-        "The CommCare account may not use the API of this project space.",
-        "The web user in COMMCARE_USERNAME must be a member of the project space in COMMCARE_DOMAIN, with a role"
-        " that has Edit Data and Access APIs: CommCare HQ > Users > Web Users, and Roles & Permissions.",
+        "The CommCare account may not use the API of this project space, or there is none of this name.",
+        "Check COMMCARE_DOMAIN (the name that follows /a/ in the address of the project space). The web user in"
+        " COMMCARE_USERNAME must be a member of it, with a role that has Edit Data and Access APIs:"
+        " CommCare HQ > Users > Web Users, and Roles & Permissions.",
     ),
     404: (
         "There is no such CommCare project space at this address.",

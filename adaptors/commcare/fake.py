@@ -122,20 +122,23 @@ class FakeCommCare(Misbehaviour):
             return httpx.Response(400, json={"error": str(error), **form})
 
     def _gate(self, request: httpx.Request, domain: str, resource: str) -> httpx.Response | None:
-        """Refuse in CommCare's order: sign-in, project space, permission, plan, throttle."""
+        """Refuse in CommCare's order: sign-in, project space, permission, plan, throttle.
+
+        A plan without locations comes before all of it, and with every list a refusal has no body.
+        """
+        if resource.startswith("location") and "locations" in self.revoked:
+            return httpx.Response(403)
         if "api_key" in self.revoked or credentials(request) not in self._credentials:
             headers = {"WWW-Authenticate": 'Basic realm=""'}
             if resource:
                 return httpx.Response(401, headers=headers, json={"error": "not authorized"})
             return httpx.Response(401, headers=headers)
-        if domain != self.domain:
-            return html_page(404)
-        if "membership" in self.revoked:
+        if domain != self.domain or "membership" in self.revoked:
             return httpx.Response(403)
         needed = {"api_access", _PERMISSIONS.get(resource, "edit_data")}
         if needed & self.revoked:
-            return httpx.Response(403, json={"error": "not authorized"}) if resource else html_page(403)
-        if "plan" in self.revoked or (resource.startswith("location") and "locations" in self.revoked):
+            return httpx.Response(403) if resource else html_page(403)
+        if "plan" in self.revoked:
             told = {"error": "Your current subscription does not have access to this feature"}
             return httpx.Response(401, json=told) if resource else html_page(402)
         wait = self.throttle(self.now()) if self.throttle else None

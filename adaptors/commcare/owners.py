@@ -113,9 +113,9 @@ _ROLE = "the role of the web user in COMMCARE_USERNAME needs"
 _WHERE = "(CommCare HQ > Users > Roles & Permissions)"
 LIST_REMEDIES: Mapping[str, Mapping[int, str]] = {
     "user": {403: f"To look up mobile workers {_ROLE} Edit Mobile Workers {_WHERE}."},
-    "location": {
-        402: "The plan of the project space in COMMCARE_DOMAIN has no locations: name users or groups as owners.",
-        403: f"To look up locations {_ROLE} Edit Locations {_WHERE}; or name users or groups as owners.",
+    "location": {  # a plan without locations is refused as a missing permission is
+        403: f"To look up locations {_ROLE} Edit Locations {_WHERE}, and the plan of the project space in "
+        "COMMCARE_DOMAIN has to include locations; or name users or groups as owners.",
     },
     "lookup table": {403: f"To keep lookup tables {_ROLE} Edit Data {_WHERE}."},
     "lookup table row": {403: f"To keep lookup tables {_ROLE} Edit Data {_WHERE}."},

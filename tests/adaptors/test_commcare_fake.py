@@ -174,7 +174,6 @@ def test_what_is_revoked_is_refused_until_it_is_granted(right: str, status: int,
     "path",
     [
         "/",
-        "/a/other/api/case/v2/",
         f"/a/{DOMAIN}/api/form/v1/",
         API + "ext/k1",
         API + "a%20b",
@@ -182,9 +181,15 @@ def test_what_is_revoked_is_refused_until_it_is_granted(right: str, status: int,
     ],
 )
 def test_every_other_address_is_a_page_with_404(path: str) -> None:
-    """Another space, another endpoint, or a missing slash where it is needed."""
+    """Another endpoint, or a missing slash where it is needed."""
     answer = Server().ask("GET", path)
     assert (404, True) == (answer.status_code, b"<html>" in answer.content)
+
+
+def test_another_space_is_one_that_the_account_is_no_member_of() -> None:
+    """CommCare does not say whether there is such a project space."""
+    answer = Server().ask("GET", "/a/other/api/case/v2/")
+    assert (403, b"") == (answer.status_code, answer.content)
 
 
 def test_the_old_name_of_the_api_is_the_same_one() -> None:

@@ -66,7 +66,9 @@ async def test_deactivated_workers_have_no_phone() -> None:
     assert "ama" not in repr(found), "a username is personal"
 
 
-@pytest.mark.parametrize(("right", "words"), [("locations", "no locations"), ("edit_locations", "Edit Locations")])
+@pytest.mark.parametrize(
+    ("right", "words"), [("locations", "has to include locations"), ("edit_locations", "Edit Locations")]
+)
 async def test_a_list_that_is_denied_is_noted(right: str, words: str) -> None:
     """What a plan or a role does not show is left out, with what to do; the rest counts."""
     world = new_world()

@@ -220,7 +220,10 @@ def test_a_commcare_without_upserts(terminal: Terminal) -> None:
 @pytest.mark.parametrize(
     ("right", "words"),
     [
-        ("membership", "The CommCare account may not use the API of this project space"),
+        (
+            "membership",
+            "The CommCare account may not use the API of this project space, or there is none of this name",
+        ),
         ("plan", "The plan of this CommCare project space does not include the API"),
         ("edit_mobile_workers", "CommCare does not let this account list groups"),
     ],

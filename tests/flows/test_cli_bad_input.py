@@ -172,9 +172,9 @@ SPOILT: dict[str, tuple[Spoil, int, str, int, str]] = {
     "a wrong project space": (
         setting("COMMCARE_DOMAIN", "elsewhere"),
         1,
-        "There is no such CommCare project space at this address. Check COMMCARE_DOMAIN",
+        "or there is none of this name. Check COMMCARE_DOMAIN",
         1,
-        "FAIL CommCare There is no such CommCare project space",
+        "FAIL CommCare The CommCare account may not use the API of this project space",
     ),
     "a project without project.yaml": (
         lambda terminal: (terminal.mappings / "project.yaml").unlink(),
