@@ -103,8 +103,14 @@ class LookupTables:
         return LookupTable(found.key, tag, tuple(one.field_name for one in found.fields))
 
     async def rows(self, table: LookupTable) -> list[LookupRow]:
-        """Return the rows of a table; CommCare lists those of all tables, 1,000 to a request."""
-        items: list[_Item] = await read_pages(self._read, "lookup table row", "lookup_table_item/v1", {}, _Items)
+        """Return the rows of a table; CommCare lists those of all tables, 1,000 to a request.
+
+        Raises Retriable when the list changed while it was read.
+        """
+        # The rows come in no order: between two pages one may move, and would be missed and made a second time.
+        items: list[_Item] = await read_pages(
+            self._read, "lookup table row", "lookup_table_item/v1", {}, _Items, whole=True
+        )
         same = table.table_id.replace("-", "")
         return [_row(item) for item in items if item.data_type_id.replace("-", "") == same]
 

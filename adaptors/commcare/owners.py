@@ -14,7 +14,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from adaptors.commcare.answers import parse
-from adaptors.errors import AccessDenied
+from adaptors.commcare.cases import SYSTEM
+from adaptors.errors import AccessDenied, Retriable
 from adaptors.http import Answer
 
 PAGE = 1000
@@ -205,11 +206,18 @@ class OwnerBook:
 
 
 async def read_pages(
-    read: Read, kind: str, resource: str, parameters: Mapping[str, Any], model: type[Page]
+    read: Read,
+    kind: str,
+    resource: str,
+    parameters: Mapping[str, Any],
+    model: type[Page],
+    *,
+    whole: bool = False,
 ) -> list[Any]:
     """Read a list page by page until it is at its end; a server may send fewer than asked for.
 
-    Raises AccessDenied, naming the permission that a list of this kind (user, group, location) needs.
+    Raises AccessDenied, naming the permission that a list of this kind (user, group, location) needs; and where
+    the `whole` list is needed Retriable, when its pages hold fewer entries than it has.
     """
     operation = f"list {kind}s"
     found: dict[str, Any] = {}
@@ -220,10 +228,15 @@ async def read_pages(
         before = len(found)
         found.update((item.key, item) for item in page.objects)
         offset += len(page.objects)
-        if page.meta.next is None and offset >= (page.meta.total_count or 0):
-            return list(found.values())
-        if len(found) == before:  # at its end, or a server that pays no heed to the offset
-            return list(found.values())
+        ended = page.meta.next is None and offset >= (page.meta.total_count or 0)
+        if not ended and len(found) > before:
+            continue
+        # At its end; or a server that pays no heed to the offset.
+        if whole and len(found) < (page.meta.total_count or 0):
+            raise Retriable(
+                f"CommCare's list changed while it was read ({operation}).", system=SYSTEM, operation=operation
+            )
+        return list(found.values())
 
 
 def _group_owner(sharing_ids: set[str]) -> Owner:

@@ -189,6 +189,32 @@ async def test_rows_that_are_there_twice_are_taken_away(make_lab: MakeLab) -> No
     assert (3, False) == (len(names(lab)), "twin" in shelf.rows)
 
 
+async def test_a_list_that_moves_while_it_is_read_makes_no_second_row(
+    make_lab: MakeLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CommCare lists rows in no order: one that slips between two pages is not taken for missing."""
+    lab = campus(make_lab)
+    await lab.sync()
+    monkeypatch.setattr("adaptors.commcare.owners.PAGE", 2)
+    rows, commcare = lab.commcare.shelf.rows, lab._to_commcare
+
+    def moving(request: httpx.Request) -> httpx.Response:
+        answer = commcare(request)
+        if "lookup_table_item" in str(request.url) and request.url.params.get("offset") == "0":
+            first = next(iter(rows))
+            rows[first] = rows.pop(first)  # it is the last one now
+        return answer
+
+    lab._to_commcare = moving  # type: ignore[method-assign]
+    lab.site.rename(course_ids(lab)[1], "Nutrition")
+    result = await lab.sync(full=True)
+    assert ("degraded", 3) == (result.state, len(names(lab)))
+    assert any("changed while it was read" in text for text in result.messages)
+    lab._to_commcare = commcare  # type: ignore[method-assign]
+    assert "completed" == (await lab.sync(full=True)).state
+    assert 3 == len(names(lab))
+
+
 async def test_lost_books_make_no_second_rows(make_lab: MakeLab) -> None:
     """The rows are found again by their key, and nothing is written."""
     lab = campus(make_lab)
