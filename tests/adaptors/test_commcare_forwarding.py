@@ -8,32 +8,9 @@ import pytest
 
 from adaptors.commcare.forwarding import Ourselves, read_forwarded
 from adaptors.posted import NotUnderstood, Posted
+from tests.forwarded import CASE, CLOSED, FORM, OUR_FORM, SHORT
 
-US = Ourselves("training", "sync@example.org", frozenset({"ours0815"}))
-CASE: dict[str, Any] = {
-    "domain": "training",
-    "case_id": "c-1",
-    "user_id": "coach7",
-    "closed": False,
-    "date_closed": None,
-    "date_modified": "2026-11-29T10:00:00.000000Z",
-    "server_date_modified": "2026-11-29T10:00:01.500000Z",
-    "properties": {"case_name": "Qanary", "case_type": "student", "external_id": "x", "owner_id": "o"},
-    "indices": {},
-    "xform_ids": ["f-1", "f-2"],
-    "attachments": {},
-}
-FORM: dict[str, Any] = {
-    "domain": "training",
-    "id": "f-9",
-    "received_on": "2026-11-29T10:00:02.000000",
-    "metadata": {"deviceID": "phone", "userID": "coach7", "username": "coach7"},
-    "form": {
-        "case": {"@case_id": "c-1", "@user_id": "coach7", "update": {"feedback": "Qanary"}},
-        "visits": [{"item": {"case": {"@case_id": "c-2"}}}, {"item": {"case": {"@case_id": "c-1"}}}],
-        "meta": {"username": "coach7"},
-    },
-}
+US = Ourselves("demo-space", "sync@example.org", frozenset({"ours0815"}))
 
 
 def read(body: dict[str, Any], **changes: Any) -> list[Posted]:
@@ -44,7 +21,7 @@ def read(body: dict[str, Any], **changes: Any) -> list[Posted]:
 def test_a_case_is_its_id_and_its_last_form() -> None:
     """Nothing of its properties is kept."""
     (found,) = read(CASE)
-    assert ("commcare", "case", "c-1", "f-2", 1795946401.5) == (
+    assert ("commcare", "case", "c-1", "f-1", 1795946401.5) == (
         found.source,
         found.event,
         found.case_id,
@@ -54,8 +31,15 @@ def test_a_case_is_its_id_and_its_last_form() -> None:
     assert "Qanary" not in repr(found)
 
 
+def test_a_closed_case_is_one_like_others() -> None:
+    """The latest of its forms names the change, whatever the case has become."""
+    (found,) = read(CLOSED)
+    assert ("c-1", "f-2", 1795946702.000001) == (found.case_id, found.form_id, found.occurred_at)
+
+
 def test_a_form_is_each_of_its_cases_once() -> None:
     """Case blocks are found wherever the form has them; a time without a zone is UTC."""
+    assert read(FORM) == read(FORM, received_on="2026-11-29T10:00:02.000000")
     found = read(FORM)
     assert [("form", "c-1", "f-9"), ("form", "c-2", "f-9")] == [
         (one.event, one.case_id, one.form_id) for one in found
@@ -66,9 +50,7 @@ def test_a_form_is_each_of_its_cases_once() -> None:
 
 def test_a_form_in_short() -> None:
     """It has the ids already."""
-    found = read_forwarded(
-        {"form_id": "f-9", "received_on": "2026-11-29T10:00:02.000000Z", "case_ids": ["c-1", "c-2"]}, US
-    )
+    found = read_forwarded(SHORT, US)
     assert [("c-1", "f-9"), ("c-2", "f-9")] == [(one.case_id, one.form_id) for one in found]
 
 
@@ -83,11 +65,20 @@ def test_twice_the_same_has_one_mark() -> None:
     "echo",
     [
         {**CASE, "user_id": "ours0815"},
+        OUR_FORM,
+        {**OUR_FORM, "metadata": {**OUR_FORM["metadata"], "userID": "x", "username": "x"}},
         {**FORM, "metadata": {"deviceID": "moodle-commcare/0.1 batch=20261129-1"}},
         {**FORM, "metadata": {"username": "Sync@Example.org"}},
         {**FORM, "metadata": {"userID": "ours0815"}},
     ],
-    ids=["case of our user", "form of our device", "form of our name", "form of our user"],
+    ids=[
+        "case of our user",
+        "form of ours",
+        "form of nothing but our device",
+        "form of our device",
+        "form of our name",
+        "form of our user",
+    ],
 )
 def test_what_we_wrote_ourselves_is_nothing(echo: dict[str, Any]) -> None:
     """It is known by the user id that a setting names, by our User-Agent, or by our user name."""

@@ -19,6 +19,7 @@ from flows.world import World
 from state import Hint
 from tests.flows.marking_world import MarkingWorld
 from tests.flows.worlds import DOMAIN, SHIPPED, USERNAME, Lab
+from tests.forwarded import CASE as FORWARDED
 
 COACH = "coach-user-id"
 ENROLMENT = (SHIPPED / "enrolment.yaml").read_text()
@@ -77,12 +78,13 @@ class Class:
         project.edit_case(found.case_id, **values)
         form = f"form-of-phone-{int(self.lab.clock.now() * 1000)}"
         at = f"{found.to_json(DOMAIN, 0.0)['server_last_modified']}"
-        properties = {**found.properties, "case_name": found.case_name, "case_type": found.case_type}
+        about = {name: getattr(found, name) for name in ("external_id", "owner_id", "case_name", "case_type")}
+        properties = {**found.properties, **about, "date_opened": FORWARDED["properties"]["date_opened"]}
         return {
+            **FORWARDED,
             "domain": DOMAIN,
             "case_id": found.case_id,
             "user_id": COACH,
-            "closed": False,
             "server_date_modified": at,
             "properties": properties,
             "xform_ids": [form],

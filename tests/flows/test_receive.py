@@ -24,18 +24,11 @@ from state.move import move
 from tests.canaries import found_in_files
 from tests.clocks import VirtualClock
 from tests.flows.test_settings import ENV
+from tests.forwarded import CASE, FORWARDER
 
 RECORDED = Path(__file__).parent.parent / "recordings" / "moodle-4.5-webhooks"
 GRADED = json.loads((RECORDED / "local_webhooks__core.event.user_graded.json").read_text())
 TOKEN, BEARER, PASSWORD = "sharedsecret-123", "canary-bearer-token-0815", "canary password 0815"
-CASE: dict[str, Any] = {
-    "domain": "demo-space",
-    "case_id": "c-1",
-    "user_id": "coach7",
-    "server_date_modified": "2026-11-29T10:00:01Z",
-    "xform_ids": ["f-1"],
-    "properties": {"case_name": "QanaryFirst0"},
-}
 BASIC = {"FORWARDING_USERNAME": "hq", "FORWARDING_PASSWORD": PASSWORD}
 
 
@@ -73,7 +66,7 @@ class Desk:
 
     async def commcare(self, authorization: str, body: Any = CASE) -> httpx.Response:
         """Post to /commcare."""
-        headers = {"Content-Type": "application/json; charset=utf-8", "Authorization": authorization}
+        headers = {**FORWARDER, "server-modified-on": CASE["server_date_modified"], "Authorization": authorization}
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         return await self.client.post("/commcare", content=content, headers=headers)
 
