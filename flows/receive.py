@@ -68,7 +68,8 @@ class Receiver:
         if self._token:
             routes.append(Route("/moodle", self._answering("Moodle", self._moodle), methods=["POST"]))
         if self._basic or self._bearer:
-            routes.append(Route("/commcare", self._answering("CommCare", self._commcare), methods=["POST", "PUT"]))
+            forwarded = self._answering("CommCare", self._commcare)
+            routes.append(Route("/commcare", forwarded, methods=["GET", "POST", "PUT"]))
 
         @asynccontextmanager
         async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -111,8 +112,13 @@ class Receiver:
         return await self._take("Moodle", [event])
 
     async def _commcare(self, request: Request) -> Response:
-        """Take a forwarded case or form; 422 because CommCare would repeat one that was answered 400."""
+        """Take a forwarded case or form; 422 because CommCare would repeat one that was answered 400.
+
+        A GET is its button Test Connection, which wants to know whether the proof is right.
+        """
         self._require_forwarder(request)
+        if request.method in ("GET", "HEAD"):
+            return PlainTextResponse("CommCare may forward to this address.\n", 200)
         _require_json(request)
         async with self._few:
             try:
@@ -140,9 +146,14 @@ class Receiver:
         return PlainTextResponse("ok\n" if well else "The books cannot be read.\n", 200 if well else 503)
 
     def _require_forwarder(self, request: Request) -> None:
-        """Raise Refused unless the header proves that CommCare forwards to us."""
-        scheme, _, given = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and self._bearer and _same(given.strip(), self._bearer):
+        """Raise Refused unless the header proves that CommCare forwards to us.
+
+        CommCare's type API Key sends what was entered, with or without "Bearer" before it.
+        """
+        header = request.headers.get("authorization", "").strip()
+        scheme, _, given = header.partition(" ")
+        token = given.strip() if scheme.lower() == "bearer" else header
+        if self._bearer and _same(token, self._bearer):
             return
         if scheme.lower() == "basic" and self._basic and _same(_decoded(given.strip()), self._basic):
             return

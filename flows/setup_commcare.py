@@ -187,8 +187,9 @@ def _forwarding() -> Iterator[Step]:
         CONNECTIONS,
         (
             "Add: the https address under which `moodle-commcare receiver` is reached, /hooks/commcare behind "
-            "it; authentication Basic with FORWARDING_USERNAME and FORWARDING_PASSWORD, or Bearer with "
-            "FORWARDING_TOKEN.",
+            "it; the type HTTP Basic with FORWARDING_USERNAME and FORWARDING_PASSWORD. With FORWARDING_TOKEN it "
+            "is API Key: the header Authorization, and the key 'Bearer', a blank and the token. (The type Bearer "
+            "Token asks an address for a token, and there is none.) Test Connection has to say that it works.",
         ),
     )
     yield Step(

@@ -49,7 +49,8 @@ Only with `moodle-commcare receiver`; usually behind a proxy, as `https://sync.e
 | call | from | what for | proof | kept of it |
 |---|---|---|---|---|
 | `POST /moodle` | the plugin local_webhooks | a course has changed | `token` in the body | ids and times |
-| `POST /commcare` | CommCare's data forwarding | a case was changed there | Basic or Bearer | ids and times |
+| `POST /commcare` | CommCare's data forwarding | a case was changed there | Basic or a token | ids and times |
+| `GET /commcare` | CommCare's *Test Connection* | the proof is right | Basic or a token | nothing |
 
 [webhooks.md](webhooks.md) shows both.
 """

@@ -1,7 +1,7 @@
 """What CommCare's data forwarding sends, field by field as its generators make it; of made-up people.
 
-A case is the case of its API v0.5 without the links that lead to it; a form is one of its form API; a form in short
-has only ids. Times have six digits and a Z, but `date_opened` inside the properties has three and no zone.
+A case is that of its API v0.5 without the links that lead to it, a form that of its form API; a form in short has
+only ids. Times have six digits and a Z, but `date_opened` inside the properties has three and no zone.
 """
 
 from __future__ import annotations

@@ -195,7 +195,9 @@ async def test_only_doors_with_a_key_are_there(tmp_path: Path) -> None:
         (BASIC, f"Bearer {PASSWORD}", 401),
         (BASIC, "", 401),
         ({"FORWARDING_TOKEN": BEARER}, f"Bearer {BEARER}", 202),
+        ({"FORWARDING_TOKEN": BEARER}, BEARER, 202),
         ({"FORWARDING_TOKEN": BEARER}, f"Bearer {BEARER}x", 401),
+        ({"FORWARDING_TOKEN": BEARER}, f"Token {BEARER}", 401),
         ({"FORWARDING_TOKEN": BEARER}, "Bearer ", 401),
         ({"FORWARDING_TOKEN": BEARER}, basic("", BEARER), 401),
     ],
@@ -203,7 +205,7 @@ async def test_only_doors_with_a_key_are_there(tmp_path: Path) -> None:
 async def test_commcare_proves_itself_by_a_header(
     tmp_path: Path, secrets: dict[str, str], given: str, status: int
 ) -> None:
-    """Basic or Bearer, as the connection in CommCare is set up; a 401 says which is wanted."""
+    """Basic or a token, as the connection in CommCare is set up; a 401 says which is wanted."""
     async with running(settings(tmp_path, **secrets)) as desk:
         answer = await desk.commcare(given)
         assert status == answer.status_code
@@ -211,6 +213,15 @@ async def test_commcare_proves_itself_by_a_header(
             assert answer.headers["WWW-Authenticate"].split()[0] in ("Bearer", "Basic")
             assert "anary" not in answer.text
         assert [("c-1", "f-1")] * (status == 202) == [(hint.case_id, hint.form_id) for hint in desk.hints()]
+
+
+@pytest.mark.parametrize(("given", "status"), [(basic("hq", PASSWORD), 200), (basic("hq", "x"), 401), ("", 401)])
+async def test_the_button_test_connection(tmp_path: Path, given: str, status: int) -> None:
+    """It is a GET without a body: 200 says that forwarding will work, and nothing is kept of it."""
+    async with running(settings(tmp_path, **BASIC)) as desk:
+        answer = await desk.client.get("/commcare", headers={"Accept": "application/json", "Authorization": given})
+        assert (status, []) == (answer.status_code, desk.hints())
+        assert "anary" not in answer.text
 
 
 @pytest.mark.parametrize(
