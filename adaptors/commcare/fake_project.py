@@ -118,9 +118,9 @@ def moment(seconds: float) -> str:
 class FakeProject:
     """Cases, forms, mobile workers, groups and locations of one project space.
 
-    `cases` are those that exist, `deleted` those deleted by hand. `keep_forms=False` forgets the rows of forms,
-    for loads that should not fill the memory. `watchers` are told of each case that was saved, as CommCare's rules
-    are.
+    `cases` are those that exist, `deleted` those deleted by hand, `hidden` those of them that take updates.
+    `keep_forms=False` forgets the rows of forms, for loads that should not fill the memory. `watchers` are told of
+    each case that was saved, as CommCare's rules are.
     """
 
     def __init__(self, *, keep_forms: bool = True) -> None:
@@ -128,6 +128,7 @@ class FakeProject:
         self.clock: Callable[[], float] = lambda: FIRST_MOMENT
         self.cases: dict[str, Case] = {}
         self.deleted: dict[str, Case] = {}
+        self.hidden: set[str] = set()
         self.forms: list[Form] = []
         self.users: dict[str, User] = {}
         self.groups: dict[str, Group] = {}
@@ -233,9 +234,14 @@ class FakeProject:
         self.rename_external_id(self.cases[case_id], external_id)
         self.save(self.cases[case_id])
 
-    def delete_case(self, case_id: str) -> None:
-        """Delete a case by hand: it is invisible, and bulk look-ups by external id still find it."""
+    def delete_case(self, case_id: str, *, for_good: bool = True) -> None:
+        """Delete a case by hand: it is invisible, and bulk look-ups by external id still find it.
+
+        In its first 90 days (not `for_good`) it also takes updates by its id, without a word, and links to it.
+        """
         self.deleted[case_id] = self.cases.pop(case_id)
+        if not for_good:
+            self.hidden.add(case_id)
         self.search.remove(case_id)
 
     # --- what the fake does -----------------------------------------------------------------------------

@@ -126,7 +126,7 @@ class _Lookup:
         if mode == "create":
             return self._new_ids[position], True
         if row.get("case_id"):
-            if row["case_id"] not in self._project.cases:
+            if row["case_id"] not in self._project.cases and row["case_id"] not in self._project.hidden:
                 raise UserError(f"No case found with ID '{row['case_id']}'")
             return row["case_id"], False
         found = self._by_external_id(row.get("external_id"))
@@ -180,7 +180,7 @@ def _check_form(project: FakeProject, change: Change, created: set[str]) -> None
             )
     for index in change.indices.values():
         target = index["case_id"]
-        if target and target not in project.cases and target not in created:
+        if target and not (target in project.cases or target in created or target in project.hidden):
             raise UserError(
                 f"InvalidCaseIndex: Case '{change.case_id}' references non-existent case '{target}'", form=True
             )

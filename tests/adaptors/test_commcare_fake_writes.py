@@ -178,6 +178,20 @@ def test_a_deleted_case_is_found_by_bulk_and_by_nothing_else() -> None:
     assert (case.case_id, {}) == (entry["case_id"], server.project.cases)
 
 
+def test_a_case_deleted_lately_takes_updates_and_links_and_stays_deleted() -> None:
+    """CommCare says nothing of it: the answer is that of any other case, and no read shows it."""
+    server = Server()
+    case_id = server.project.add_case("student", "Ama", external_id="k1").case_id
+    server.project.delete_case(case_id, for_good=False)
+    row = {"create": False, "case_id": case_id, "properties": {"a": "1"}}
+    [entry] = server.ask("POST", json=[row]).json()["cases"]
+    assert (case_id, {"a": "1"}, False) == (entry["case_id"], entry["properties"], entry["closed"])
+    parent = {"case_id": case_id, "case_type": "student", "relationship": "child"}
+    assert 200 == server.ask("POST", json=[upsert(external_id="k2", indices={"parent": parent})]).status_code
+    assert 404 == server.ask("GET", "ext/k1/").status_code
+    assert ["k2"] == [case["external_id"] for case in server.ask("GET").json()["cases"]]
+
+
 @pytest.mark.parametrize(
     ("sent", "kept"),
     [
