@@ -70,7 +70,7 @@ def _run(settings: Settings, work: Callable[[World, Progress], Awaitable[Result]
     return asyncio.run(run())
 
 
-def run_audit(settings: Settings, repair: bool) -> Audit:
+def run_audit(settings: Settings, *, repair: bool, recreate: bool) -> Audit:
     """Audit with progress on standard error; raises Stopped after a signal."""
 
     async def run() -> Audit:
@@ -78,7 +78,7 @@ def run_audit(settings: Settings, repair: bool) -> Audit:
             world = open_world(settings)
             try:
                 with shown_progress() as progress:
-                    return await audit(world, repair=repair, progress=progress)
+                    return await audit(world, repair=repair, recreate=recreate, progress=progress)
             finally:
                 await world.close()
 

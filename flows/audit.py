@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from urllib.parse import quote
 
 from adaptors.commcare.cases import CaseReply
-from adaptors.errors import AdaptorError, Retriable
+from adaptors.errors import AdaptorError, Refused, Retriable
 from flows.audited import Audit, Finding, conclude
 from flows.errors import Overlap
 from flows.result import RunState
@@ -24,6 +24,7 @@ from flows.steps.due import READS
 from flows.steps.edits import IN_WORDS
 from flows.steps.lease import Lease
 from flows.steps.listing import Comparer, Differences
+from flows.steps.planned import external_id
 from flows.world import Progress, World, silent
 from mappings.engine import CompiledMapping
 from state import Held, RowId, StateError
@@ -34,10 +35,13 @@ LONGEST = 2_000  # letters of property names in one address; servers take 4,000,
 LIVES = frozenset({"active", "ended", "withdrawn", "withdrawing"})
 
 
-async def audit(world: World, *, repair: bool = False, progress: Progress = silent) -> Audit:
+async def audit(
+    world: World, *, repair: bool = False, recreate: bool = False, progress: Progress = silent
+) -> Audit:
     """List all our cases and compare them with the books; with `repair` the next run writes again what drifted.
 
-    The lease is held meanwhile: what a run writes during a listing would look like a change by hand.
+    With `recreate` it makes new cases of those that were deleted. The lease is held meanwhile: what a run writes
+    during a listing would look like a change by hand.
     """
     now, started = world.clock.now(), world.clock.monotonic()
     found = Audit(f"audit-{datetime.fromtimestamp(now, UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}")
@@ -45,7 +49,7 @@ async def audit(world: World, *, repair: bool = False, progress: Progress = sile
     try:
         await lease.take()
         try:
-            await _Auditor(world, found, lease, repair, progress).run()
+            await _Auditor(world, found, lease, repair, recreate, progress).run()
         finally:
             await asyncio.shield(lease.release())
         conclude(found, repair)
@@ -68,6 +72,7 @@ class _Auditor:
     found: Audit
     lease: Lease
     repair: bool
+    recreate: bool
     progress: Progress
     listed: set[int] = field(default_factory=set)
     keys: set[int] = field(default_factory=set)
@@ -196,13 +201,36 @@ class _Auditor:
         for one in gone:
             self.found.tell(Finding("deleted", one.row.key, mapping.name, mapping.case_type, one.case.case_id))
         guards = self.world.project.guards
-        if len(gone) <= max(guards.run_cases, known * guards.run_percent / 100):
+        few = len(gone) <= max(guards.run_cases, known * guards.run_percent / 100)
+        if few and self.recreate:
+            await self._make_anew(gone)
+        elif few:
             await self._void({one.row: ["@name"] for one in gone if one.case.digests})
-        elif self.repair:
+        elif self.repair or self.recreate:
             self.found.messages.append(
                 f"{mapping.name}: {len(gone):,} of {known:,} known cases are not in CommCare's list. Nothing is "
                 "written to so many: look whether the search in CommCare shows them."
             )
+
+    async def _make_anew(self, gone: Iterable[Held]) -> None:
+        """Have the next run make new cases of those that CommCare, asked for each past its search, has no more.
+
+        A case that was there before us may have another external id: of that, `match` knows more.
+        """
+        books, rows = self.world.books, list[RowId]()
+        for one in gone:
+            await self.lease.hold()
+            if not one.case.linked and await self._is_nowhere(external_id(one.row.key, one.case.generation)):
+                rows.append(one.row)
+        await books.do(books.store.recreate, rows, self.world.clock.now())
+        self.found.recreated += len(rows)
+        self.voided |= {row.mapping for row in rows}
+
+    async def _is_nowhere(self, key: str) -> bool:
+        try:
+            return await self.world.commcare.case_by_external_id(key) is None
+        except Refused:  # several cases have it
+            return False
 
     def _is_listed(self, case_id: str) -> bool:
         return _short(case_id) in self.listed

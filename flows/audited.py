@@ -16,8 +16,8 @@ MEANING = {
     "duplicate": "{n} used by more than one case: give all but one of them another external id in CommCare. The "
     "books go on writing to the case that they know.",
     "orphan": "{n} with a key of ours that the books do not know: close them in CommCare, if the person is gone.",
-    "deleted": "{n} not in CommCare any more, deleted by hand. `moodle-commcare audit --repair` has the next run "
-    "write to them; what CommCare then refuses is in `moodle-commcare problems list`.",
+    "deleted": "{n} not in CommCare any more, deleted by hand. CommCare still takes what is written to them, and "
+    "nobody sees it. `moodle-commcare audit --recreate` has the next run make new cases.",
     "drift": "{n} holding other values than were sent: {names}. `moodle-commcare audit --repair` has the next run "
     "write them again.",
     "closed_by_hand": "{n} closed by hand: they take updates and stay closed.",
@@ -60,6 +60,7 @@ class Audit:
     findings: list[Finding] = field(default_factory=list)
     names: Counter[str] = field(default_factory=Counter)
     repaired: int = 0
+    recreated: int = 0
     requests: int = 0
     seconds: float = 0.0
     messages: list[str] = field(default_factory=list)
@@ -74,6 +75,7 @@ class Audit:
         """Return the audit in a line."""
         told = ", ".join(f"{count:,} {kind.replace('_', ' ')}" for kind, count in self.counts.items() if count)
         done = f"; {numbered(self.repaired, 'case')} to be written again" if self.repaired else ""
+        done += f"; {numbered(self.recreated, 'case')} to be made anew" if self.recreated else ""
         listing = f"{numbered(self.cases.total(), 'case')} listed in {numbered(self.requests, 'request')}"
         return f"{self.state}, {listing}: {told or 'all as it was sent'}{done}."
 
@@ -97,6 +99,7 @@ class Audit:
             "counts": dict(+self.counts),
             "properties": dict(self.names.most_common()),
             "repaired": self.repaired,
+            "recreated": self.recreated,
             "requests": self.requests,
             "seconds": round(self.seconds, 2),
             "findings": [one.as_json() for one in self.findings],
@@ -113,6 +116,8 @@ def conclude(found: Audit, repair: bool) -> None:
             found.messages.append(sentence.format(n=n, names=names))
     if any(found.counts[kind] for kind in FAULTS):
         found.state = RunState.DEGRADED
+    if found.recreated:
+        found.messages.append(f"The next run makes {numbered(found.recreated, 'new case')}.")
     if repair and found.repaired:
         cases = numbered(found.repaired, "case")
         found.messages.append(f"The next run writes {cases} again, but for properties with 'write: once'.")

@@ -93,6 +93,9 @@ def audit(
     repair: Annotated[
         bool, typer.Option("--repair", help="Let the next run write again what people changed in CommCare.")
     ] = False,
+    recreate: Annotated[
+        bool, typer.Option("--recreate", help="Let the next run make anew what people deleted in CommCare.")
+    ] = False,
     env_file: EnvFile = ENV_FILE,
     as_json: AsJson = False,
 ) -> None:
@@ -101,7 +104,7 @@ def audit(
     from flows.show_books import show_audit
 
     with plain_endings(as_json, stopped="Stopped. Nothing is half done; start it again at any time."):
-        found = run_audit(read_settings(env_file), repair)
+        found = run_audit(read_settings(env_file), repair=repair, recreate=recreate)
         if as_json:
             print_json(found.as_json())
         else:

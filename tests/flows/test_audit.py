@@ -43,12 +43,12 @@ properties:
 """
 
 
-async def audited(lab: Lab, later: float = 3600.0, *, repair: bool = False) -> Audit:
+async def audited(lab: Lab, later: float = 3600.0, *, repair: bool = False, recreate: bool = False) -> Audit:
     """Audit some time after whatever was done last."""
     lab.clock.advance(later)
     world = lab.world()
     try:
-        return await audit(world, repair=repair)
+        return await audit(world, repair=repair, recreate=recreate)
     finally:
         await world.moodle.close()
         await world.commcare.close()
@@ -189,6 +189,36 @@ async def test_deleted_by_hand(make_lab: MakeLab) -> None:
     assert ("degraded", [keys[0]]) == (result.state, [one.row.key for one in lab.store.refusals()])
 
 
+async def test_what_was_deleted_is_made_anew(make_lab: MakeLab) -> None:
+    """CommCare takes what is written to a deleted case without a word: an audit finds it, and a person says."""
+    lab, keys = await small(make_lab)
+    gone = lab.case(keys[0])
+    lab.project.delete_case(gone.case_id, for_good=False)
+    await audited(lab, repair=True)
+    result = await lab.sync()
+    assert ({"updated": 1}, []) == (written(result), lab.store.refusals())
+    result = await audited(lab, recreate=True)
+    assert ([("deleted", keys[0], ())], 1) == (found(result), result.recreated)
+    assert "The next run makes 1 new case." in result.messages
+    assert 1 == written(await lab.sync())["created"]
+    again = lab.case(f"{keys[0]}~2")
+    children = [one for one in lab.project.cases.values() if again.case_id in str(one.indices)]
+    assert 1 == len(children)
+    result = await audited(lab, recreate=True)
+    assert ([], 0) == (found(result), result.recreated)
+
+
+async def test_what_the_search_only_lacks_is_not_made_anew(make_lab: MakeLab) -> None:
+    """Past its search CommCare has the case, or several: nothing becomes of it."""
+    lab, keys = await small(make_lab)
+    for key in keys[:2]:
+        lab.project.search.remove(lab.case(key).case_id)
+    lab.project.add_case("other", "Double", external_id=keys[1])
+    result = await audited(lab, recreate=True)
+    assert (2, 0) == (result.counts["deleted"], result.recreated)
+    assert {} == written(await lab.sync())
+
+
 async def test_a_list_that_lacks_everything_repairs_nothing(make_lab: MakeLab) -> None:
     """CommCare's search may be broken: so many cases are never written to because of what it does not show."""
     lab, _ = await small(make_lab, 8)
@@ -196,6 +226,7 @@ async def test_a_list_that_lacks_everything_repairs_nothing(make_lab: MakeLab) -
         lab.project.search.remove(case.case_id)
     result = await audited(lab, repair=True)
     assert ({"deleted": 8}, 0) == (dict(+result.counts), result.repaired)
+    assert 0 == (await audited(lab, recreate=True)).recreated
     assert "student: 8 of 8 known cases are not in CommCare's list." in " ".join(result.messages)
 
 
