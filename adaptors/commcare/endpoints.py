@@ -68,7 +68,8 @@ ENDPOINTS: Final = (
         "case/v2/ext/<external id>/",
         r"GET case/v2/ext/.*",
         "a case by its external id, past any delay of the search",
-        "only before a case is sent again whose answer was lost, and for new cases on a server without upserts",
+        "only before a case is sent again whose answer was lost, for new cases on a server without upserts, and "
+        "in `audit --recreate`",
         "none",
     ),
     Endpoint(
