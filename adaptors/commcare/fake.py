@@ -201,8 +201,10 @@ class FakeCommCare(Misbehaviour):
         asked = json_body(request)
         if not isinstance(asked, dict):
             raise UserError("Payload must be a single JSON object")
-        wanted = [("case_id", one) for one in asked.get("case_ids", [])]
-        wanted += [("external_id", one) for one in asked.get("external_ids", [])]
+        wanted = [("case_id", one) for one in asked.get("case_ids") or []]
+        wanted += [("external_id", one) for one in asked.get("external_ids") or []]
+        if not wanted:
+            raise UserError("Payload must include 'case_ids' or 'external_ids' fields")
         if len(wanted) > 5000:
             raise UserError("You cannot request more than 5000 cases per request.")
         return self._stubs(request, wanted)
@@ -247,7 +249,10 @@ class FakeCommCare(Misbehaviour):
         if not found:
             changes = fake_writes.plan_single(self.project, {"external_id": external_id, **data}, "create")
         elif data.get("case_id", found[0].case_id) != found[0].case_id:
-            raise UserError("The case_id in the payload is not that of the case with this external_id")
+            raise UserError(
+                'The given value of "case_id" does not match the existing value for the case identified by '
+                f'external_id = "{external_id}". "case_id" is read-only and cannot be modified.'
+            )
         else:
             changes = fake_writes.plan_single(self.project, {**data, "case_id": found[0].case_id}, "update")
         return self._commit(request, changes, [data], bulk=False)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 DEFAULT_LIMIT = 20
 MAX_LIMIT = 5000
 _AFTER = "indexed_after"
+_SINCE = "indexed_on.gte"
 _EXACT = {"external_id", "case_type", "owner_id", "case_name"}
 _TIMES = {"last_modified", "server_last_modified", "date_opened", "date_closed", "indexed_on"}
 TRIMMING = ("fields", "exclude", "fields.", "exclude.")
@@ -81,7 +82,8 @@ class SearchIndex:
     def page(self, query: list[tuple[str, str]]) -> tuple[list[Case], int, str]:
         """Return a page of an unfolded query: its cases, how many match, and the cursor of the next page or "".
 
-        A full page has a next one, be it empty. Raises BadQuery.
+        A full page has a next one, be it empty; after a first one of `indexed_on.gte` it is that page again.
+        Raises BadQuery.
         """
         self._catch_up()
         after = float(dict(query).get(_AFTER, "0"))
@@ -99,6 +101,10 @@ class SearchIndex:
         if len(found) < limit:
             return found, len(matches), ""
         onward = [*wanted, (_AFTER, repr(self._indexed_on[found[-1].case_id]))]
+        since = dict(wanted).get(_SINCE)
+        if since is not None:  # CommCare keeps its place under the same name, so the first page comes once more
+            place = repr(_span(since)[0] - 1e-6)
+            onward = [(name, value) for name, value in wanted if name != _SINCE] + [(_AFTER, place)]
         return found, len(matches), b64encode(urlencode(onward).encode()).decode()
 
     def _catch_up(self) -> None:

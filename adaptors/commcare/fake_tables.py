@@ -54,7 +54,11 @@ class Shelf:
 
 
 class _Bad(Exception):
-    """A request that CommCare refuses with 400; `args` are the texts of its answer."""
+    """A request that CommCare refuses with 400 and this text."""
+
+
+class _Malformed(Exception):
+    """A request whose body has not CommCare's shape; `args` are the texts of its 400."""
 
 
 def serve(shelf: Shelf, project: FakeProject, request: httpx.Request, found: re.Match[str]) -> httpx.Response:
@@ -72,6 +76,8 @@ def serve(shelf: Shelf, project: FakeProject, request: httpx.Request, found: re.
         body = json.loads(request.content)
         made = _row_saved(shelf, project, body, number) if items else _table_saved(shelf, project, body, number)
     except _Bad as error:
+        return httpx.Response(400, json={"error": str(error)})
+    except _Malformed as error:
         return httpx.Response(400, json=[*error.args])
     except LookupError:
         return httpx.Response(404, json={"error_message": "Sorry, this request could not be processed."})
@@ -114,7 +120,7 @@ def _table_saved(shelf: Shelf, project: FakeProject, body: Any, number: str) -> 
         raise _Bad("tag must be specified")
     for definition in body.get("fields", []):
         if set(definition) - {"field_name", "properties"} or not isinstance(definition["field_name"], str):
-            raise _Bad("Additional properties are not allowed")
+            raise _Malformed("Additional properties are not allowed")
     if known is None:
         if any(one.tag == body["tag"] for one in shelf.tables.values()):
             raise _Bad(f"A lookup table with name {body['tag']} already exists")
@@ -134,7 +140,7 @@ def _row_saved(shelf: Shelf, project: FakeProject, body: Any, number: str) -> st
     for values in fields.values():
         for value in values["field_list"]:
             if not isinstance(value.get("field_value"), str):
-                raise _Bad(f"{value.get('field_value')!r} is not of type 'string'")
+                raise _Malformed(f"{value.get('field_value')!r} is not of type 'string'")
     if body["data_type_id"] not in shelf.tables:
         raise LookupError(body["data_type_id"])
     known = shelf.rows.get(number)

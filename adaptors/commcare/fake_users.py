@@ -17,12 +17,12 @@ def make_user(project: FakeProject, request: httpx.Request) -> httpx.Response:
     body = json.loads(request.content)
     username, password = body.get("username"), body.get("password")
     if not username or not password:
-        return _refused("username and password are required")
+        return _refused("Password or connect username required")
     short = str(username).partition("@")[0]
     if not _USERNAME.fullmatch(short):
-        return _refused(f"The username {username} is invalid")
+        return _refused(f"The username component '{short}' of '{username}' may not contain special characters.")
     if short.casefold() in project.users:
-        return _refused(f"Username {username} is already taken")
+        return _refused(f"Username '{username}' is already taken or reserved.")
     data = {name: value for name, value in body.get("user_data", {}).items() if isinstance(value, str)}
     return httpx.Response(201, json={"id": project.add_user(short, user_data=data)})
 

@@ -397,3 +397,11 @@ async def test_a_list_of_what_changed() -> None:
     assert [new.case_id] == listed
     assert since == pytest.approx(found[new.case_id].modified_at)
     assert (found[old.case_id].modified_at or 0) < since
+
+
+async def test_a_long_list_of_what_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CommCare gives the first page of such a list twice; each case comes once."""
+    monkeypatch.setattr("adaptors.commcare.client.PAGE", 2)
+    world = new_world()
+    made = [world.project.add_case("student", name).case_id for name in ("Ama", "Kofi", "Efua")]
+    assert made == [case.case_id async for case in world.client.list_cases("student", since=0.0)]

@@ -59,6 +59,19 @@ def test_paging_ends_with_an_empty_page() -> None:
     assert "next" not in page
 
 
+def test_a_page_since_a_moment_comes_twice() -> None:
+    """CommCare keeps its place in the list under the name of that moment, which goes first once more."""
+    server = Server()
+    for number in range(3):
+        server.project.add_case("student", f"n{number}")
+    page = server.ask("GET", f"{API}?case_type=student&limit=2&indexed_on.gte=2000-01-01").json()
+    pages = [[case["case_name"] for case in page["cases"]]]
+    while "next" in page:
+        page = server.ask("GET", page["next"].removeprefix(URL)).json()
+        pages.append([case["case_name"] for case in page["cases"]])
+    assert [["n0", "n1"], ["n0", "n1"], ["n2"]] == pages
+
+
 @pytest.mark.parametrize(
     ("query", "names"),
     [
@@ -369,3 +382,24 @@ def test_a_changed_type_moves_in_the_search() -> None:
         server.ask("GET", f"{API}?case_type={name}").json()["matching_records"] for name in ("student", "learner")
     ]
     assert [0, 1] == totals
+
+
+def test_a_lookup_table_is_refused_with_its_reason() -> None:
+    """A second table of a name is an error with a text; a body of another shape is a list of texts."""
+    server = Server()
+    address = f"/a/{DOMAIN}/api/lookup_table/v1/"
+    table = {"tag": "sites", "fields": [{"field_name": "code", "properties": []}]}
+    answers = [server.ask("POST", address, json=table) for _ in range(2)]
+    answers.append(server.ask("POST", address, json={"tag": "other", "fields": [{"field_name": "a", "odd": 1}]}))
+    assert [201, 400, 400] == [answer.status_code for answer in answers]
+    assert {"error": "A lookup table with name sites already exists"} == answers[1].json()
+    assert ["Additional properties are not allowed"] == answers[2].json()
+
+
+def test_nothing_to_fetch_is_refused() -> None:
+    """A fetch names at least one case."""
+    refusal = Server().ask("POST", "bulk-fetch/", json={"case_ids": []})
+    assert (400, "Payload must include 'case_ids' or 'external_ids' fields") == (
+        refusal.status_code,
+        refusal.json()["error"],
+    )

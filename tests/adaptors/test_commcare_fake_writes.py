@@ -275,6 +275,8 @@ def test_put_by_external_id_is_an_upsert_of_one() -> None:
     assert ("k/1", made["case_id"], {"a": "1"}) == (made["external_id"], changed["case_id"], changed["properties"])
     assert "Payload must be a single JSON object" == server.ask("PUT", "ext/k/", json=[body]).json()["error"]
     assert "Property case_name is required." == server.ask("PUT", "ext/new/", json={}).json()["error"]
+    other = server.ask("PUT", "ext/k%2F1/", json={"case_id": "another"}).json()["error"]
+    assert other.endswith('"case_id" is read-only and cannot be modified.')
 
 
 def test_put_is_an_update_and_not_an_upsert() -> None:
