@@ -31,6 +31,7 @@ REASONS: Final[Mapping[str, str]] = {
     "illegal_property_name": "refused: a property has a name that CommCare does not take",
     "wrong_type": "refused: CommCare wanted another kind of value",
     "request_too_large": "refused: too much in one request",
+    "blocked": "refused: a firewall in front of CommCare takes the record for an attack",
     "not_sorted_out": "not tried: too many records of its request are at fault",
     "poison": "not sent each time: CommCare broke down over the record again and again",
     "refused": "refused by CommCare",
@@ -63,6 +64,8 @@ REMEDIES: Final[Mapping[str, str]] = {
     "illegal_property_name": "Rename the property in the mapping.",
     "wrong_type": f"Report it with the reason and the mapping; {_AGAIN}.",
     "request_too_large": "Shorten the longest texts that the mapping sends.",
+    "blocked": "Look at this record in Moodle for a text that looks like a program, such as `${jndi:...}`, and "
+    f"change it; or ask who runs the CommCare server, {_AGAIN}.",
     "not_sorted_out": "Nothing: the next run goes on with it.",
     "poison": f"It is tried again by itself after a day, then ever more rarely. Look at this record in Moodle for "
     f"odd texts, change it, or report it; {_AGAIN}.",

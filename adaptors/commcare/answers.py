@@ -129,6 +129,11 @@ def error_text(answer: Answer) -> str:
         return ""
 
 
+def is_no_such_case(answer: Answer) -> bool:
+    """Return whether an answer is a case or says that there is none; another 404 is that of a wrong address."""
+    return answer.status == 200 or (answer.status == 404 and error_text(answer).startswith("Case "))
+
+
 def match_replies(rows: Sequence[CaseWrite], cases: Sequence[CaseObject]) -> list[CaseReply | None]:
     """Find each row's case by case id where one was sent, else by external id; never by position.
 

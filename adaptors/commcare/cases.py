@@ -7,8 +7,9 @@ One row that CommCare cannot store costs the other 99 of its request, and some s
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 from xml.etree import ElementTree
@@ -25,6 +26,7 @@ RESERVED = frozenset({"case_type", "case_name", "owner_id", "external_id", "date
 RESERVED |= {"date_modified", "location_id", "user_id", "name", "hq_user_id"}
 
 _UNSENDABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_FIELDS = "case_id,external_id,case_type,case_name,owner_id,closed"
 _BREAK = re.compile("[\t\n\r]")  # an id with one of these would not come back as it was sent
 
 
@@ -81,7 +83,7 @@ class RowsRefused(Refused):
     `rows` maps the 0-based index of each row at fault to a reason code; empty means that CommCare did not say
     which. `named` are the ids of ours that its text names. `code` is the reason when all rows share one. The
     codes: target_deleted, no_upsert, duplicate_external_id, unknown_parent, unknown_owner, value_too_long,
-    illegal_property_name, wrong_type, request_too_large, refused; and before sending: illegal_characters,
+    illegal_property_name, wrong_type, request_too_large, blocked, refused; and before sending: illegal_characters,
     too_long, missing_required, wrong_type, illegal_property_name.
     """
 
@@ -100,6 +102,20 @@ class RowsRefused(Refused):
         )
         self.rows = dict(rows)
         self.named = named
+
+
+def trimmed(fields: Collection[str]) -> dict[str, str]:
+    """Return how to ask for some properties only; CommCare takes a dot in a name for a step into an object."""
+    if any("." in name for name in fields):
+        return {}
+    return {"fields": _FIELDS, "fields.properties": ",".join(fields)} if fields else {}
+
+
+def indexed_since(moment: float | None) -> dict[str, str]:
+    """Return how to ask for what CommCare has indexed since a moment; None means ever."""
+    return (
+        {} if moment is None else {"indexed_on.gte": f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%dT%H:%M:%SZ}"}
+    )
 
 
 def is_sendable(text: str) -> bool:

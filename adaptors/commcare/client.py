@@ -10,8 +10,8 @@ import re
 from base64 import b64encode
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -27,16 +27,28 @@ from adaptors.commcare.answers import (
     WrittenCases,
     error_text,
     in_doubt,
+    is_no_such_case,
     match_replies,
     parse,
     read_error,
     write_error,
 )
-from adaptors.commcare.cases import MAX_LENGTH, SYSTEM, CaseReply, CaseWrite, check_rows, is_sendable, row_body
+from adaptors.commcare.cases import (
+    MAX_LENGTH,
+    SYSTEM,
+    CaseReply,
+    CaseWrite,
+    RowsRefused,
+    check_rows,
+    indexed_since,
+    is_sendable,
+    row_body,
+    trimmed,
+)
 from adaptors.commcare.lookup_tables import LookupTables
 from adaptors.commcare.owners import LIST_REMEDIES, OwnerBook
 from adaptors.commcare.workers import Workforce, read_workforce
-from adaptors.errors import AccessDenied, NoAnswer, NotSent, Refused, Unexpected
+from adaptors.errors import AccessDenied, AdaptorError, NoAnswer, NotSent, Refused, Unexpected
 from adaptors.http import Answer, Http, retried, retry_after
 from adaptors.limits import Limits
 from adaptors.pace import Clock, Pace
@@ -49,7 +61,6 @@ STALE_PAGES = 3  # pages in a row without a new case: the listing goes in a circ
 MAKE_WORKER = "make a mobile worker"
 REMEDIES = {MAKE_WORKER: LIST_REMEDIES["user"]}
 _FORM_ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)  # what is kept of an answer has to look like an id
-_FIELDS = "case_id,external_id,case_type,case_name,owner_id,closed"
 
 
 class CommCareClient:
@@ -133,6 +144,8 @@ class CommCareClient:
             if before_send is not None:
                 await before_send()
             answer = await self._transmit_write(body, {"User-Agent": f"{self._user_agent} batch={batch}"})
+        if answer.status == 403 and not error_text(answer) and await self._is_let_in():
+            raise RowsRefused({}, code="blocked", status=403)
         if answer.status not in (200, 201):
             raise write_error(answer, rows, now=self._clock.now())
         return self._written(rows, answer)
@@ -145,7 +158,7 @@ class CommCareClient:
         if not external_id or len(external_id) > MAX_LENGTH or not is_sendable(external_id):
             return None  # CommCare cannot hold a case of this id
         path = f"{self._cases}ext/{quote(external_id, safe='')}/"
-        answer = await self._read("get", "find a case by external id", path, passing=_is_no_such_case)
+        answer = await self._read("get", "find a case by external id", path, passing=is_no_such_case)
         if answer.status == 404:
             return None
         case = parse(CaseObject, answer, "find a case by external id")
@@ -180,8 +193,8 @@ class CommCareClient:
         `since` (epoch seconds) leaves out what CommCare has not indexed since then.
         Raises Unexpected when the listing leads elsewhere or in a circle. Endpoint: GET case/v2/.
         """
-        parameters = {"case_type": case_type, "limit": PAGE, **_since(since)}
-        answer = await self._list("list cases", parameters, _trimmed(fields))
+        parameters = {"case_type": case_type, "limit": PAGE, **indexed_since(since)}
+        answer = await self._list("list cases", parameters, trimmed(fields))
         seen, stale, named = set[str](), 0, {*fields}
         while True:
             page = parse(CasePage, answer, "list cases")
@@ -216,6 +229,13 @@ class CommCareClient:
         if "UPSERT" not in text and "'create' flag" not in text:
             raise _unexpected("probe upsert", "CommCare's answer does not tell whether it supports upserts.")
         return "UPSERT" in text
+
+    async def _is_let_in(self) -> bool:
+        """Return whether this account may write: then a firewall, which reads what is sent, stopped a write."""
+        with suppress(AdaptorError):
+            await self.probe_upsert()
+            return True
+        return False
 
     async def workforce(self) -> Workforce:
         """Return the mobile workers with their groups and locations, read anew; raises AccessDenied."""
@@ -371,24 +391,6 @@ def authorisation(username: str, api_key: str, password: str) -> str:
     if key:
         return f"ApiKey {name.lower()}:{key}"  # web users' names are kept in lower case
     return "Basic " + b64encode(f"{name}:{password}".encode(errors="replace")).decode()
-
-
-def _trimmed(fields: Collection[str]) -> dict[str, str]:
-    """Return how to ask for some properties only; CommCare takes a dot in a name for a step into an object."""
-    if any("." in name for name in fields):
-        return {}
-    return {"fields": _FIELDS, "fields.properties": ",".join(fields)} if fields else {}
-
-
-def _since(moment: float | None) -> dict[str, str]:
-    return (
-        {} if moment is None else {"indexed_on.gte": f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%dT%H:%M:%SZ}"}
-    )
-
-
-def _is_no_such_case(answer: Answer) -> bool:
-    """Return whether an answer is a case or says that there is none; another 404 is that of a wrong address."""
-    return answer.status == 200 or (answer.status == 404 and error_text(answer).startswith("Case "))
 
 
 def _unexpected(operation: str, message: str) -> Unexpected:

@@ -58,7 +58,7 @@ ENDPOINTS: Final = (
         "case/v2/",
         r"POST case/v2/",
         "whether the server can create or update in one request; nothing is written",
-        "once a run, once a check",
+        "once a run, once a check, and when a write is stopped without a reason",
         'one row that every server refuses: `[{"create": null}]`',
     ),
     Endpoint(

@@ -106,6 +106,8 @@ class FakeCommCare(Misbehaviour):
         cases, owners, tables = CASES.fullmatch(path), OWNERS.fullmatch(path), TABLES.fullmatch(path)
         resource = next(filter(None, owners.groups()[1:]), "") if owners else "lookup_table" if tables else ""
         found = cases or owners or tables
+        if any(text in request.content for text in self.forbidden):
+            return html_page(403)
         if found is None:
             return html_page(404)
         refused = self._gate(request, unquote(found[1]), resource)

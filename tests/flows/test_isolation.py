@@ -39,6 +39,16 @@ async def test_one_row_is_found_by_halving(make_lab: MakeLab, place: int) -> Non
     assert 15 >= writes(result)
 
 
+async def test_a_text_that_a_firewall_stops(make_lab: MakeLab) -> None:
+    """One person's text that a firewall before CommCare takes for an attack stops nobody else."""
+    site, _, learners = site_of(20)
+    lab = make_lab(site)
+    lab.commcare.forbid(f"test-user-{learners[3]}")
+    result = await lab.sync(mappings=("student",))
+    assert (19, 1, "degraded") == (students(lab), result.of("student").problems, result.state)
+    assert ["blocked"] == [one.reason for one in lab.store.refusals()]
+
+
 @pytest.mark.parametrize("count", [2, 3, 8, 100])
 async def test_all_rows_for_one_reason(make_lab: MakeLab, count: int) -> None:
     """When every row is refused for one reason a few are tried, all are listed, and the run says so."""
