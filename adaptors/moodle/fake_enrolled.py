@@ -101,7 +101,7 @@ def _row(caller: Caller, user: User, member: Member, asked: Options) -> dict[str
     groups = [caller.site.groups[number] for number in member.groups]
     visible = sorted((g for g in groups if hidden_too or g.visibility == 0), key=lambda group: group.sort_key)
     if visible:
-        row["groups"] = [group.member_row() for group in visible]
+        row["groups"] = [group.member_row(caller.displayed(group.name)) for group in visible]
     row["roles"] = role_rows(member.roles)
     if (not wanted or "enrolledcourses" in wanted) and (courses := courses_of(caller, user.id)):
         row["enrolledcourses"] = courses
@@ -117,7 +117,7 @@ def courses_of(caller: Caller, user: int) -> list[dict[str, Any]]:
     rows = [site.courses[id_] for id_ in site.courses_of(user) if not site.members[id_][user].suspended]
     may_hidden = caller.may("moodle/course:viewhiddencourses")
     return [
-        {"id": row["id"], "fullname": caller.name(row["fullname"]), "shortname": caller.name(row["shortname"])}
+        {"id": row["id"], **{name: caller.displayed(row[name]) for name in ("fullname", "shortname")}}
         for row in sorted(rows, key=lambda row: row["sortorder"])
         if row["visible"] or may_hidden
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -66,6 +66,10 @@ class Caller:
     def name(self, text: str) -> str:
         """Return a name as this caller wants it: raw, or as Moodle displays it."""
         return self.wording.of(text, self.site.info["lang"])
+
+    def displayed(self, text: str) -> str:
+        """Return a name that Moodle displays whatever the caller wants: those within the row of a person."""
+        return replace(self.wording, raw=False).of(text, self.site.info["lang"])
 
     def shut_out(self, course: Mapping[str, Any]) -> bool:
         """Tell whether separate groups keep the account, which is in none, from seeing people."""

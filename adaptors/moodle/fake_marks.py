@@ -112,7 +112,11 @@ def _participant(
         groups = [site.groups[one] for one in member.groups]
         if groups:
             row["groups"] = [
-                {key: value for key, value in one.member_row().items() if key != "descriptionformat"}
+                {
+                    key: value
+                    for key, value in one.member_row(caller.displayed(one.name)).items()
+                    if key != "descriptionformat"
+                }
                 for one in sorted(groups, key=lambda one: one.sort_key)
             ]
         row["roles"] = role_rows(member.roles)

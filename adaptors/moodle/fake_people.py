@@ -126,12 +126,12 @@ class Group:
         """Return what Moodle sorts groups by: the name, accents and case ignored."""
         return collate(self.name)
 
-    def member_row(self) -> dict[str, Any]:
-        """Return the group as it stands in a person's row."""
+    def member_row(self, name: str) -> dict[str, Any]:
+        """Return the group as it stands in a person's row, with its name as it is displayed."""
         text = self.description
         if text and self.format == 0:
             text = f'<div class="text_to_html">{text}</div>'
-        return {"id": self.id, "name": self.name, "description": text, "descriptionformat": self.format}
+        return {"id": self.id, "name": name, "description": text, "descriptionformat": self.format}
 
 
 @dataclass(frozen=True)

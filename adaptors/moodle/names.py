@@ -18,7 +18,9 @@ _NAMES: Final[Mapping[str, frozenset[str]]] = {
     "gradereport_user_get_grade_items": frozenset({"itemname"}),
     "mod_assign_get_assignments": frozenset({"name", "fullname", "shortname"}),
 }
-_IN_GROUPS = "core_enrol_get_enrolled_users"  # people's own names are no such texts, those of their groups are
+# Moodle writes a person's groups so whatever the call asks for (its user/lib.php does not know that setting);
+# people's own names are no such texts.
+_IN_GROUPS = "core_enrol_get_enrolled_users"
 
 
 @dataclass(frozen=True)
@@ -47,11 +49,9 @@ class Names:
 
     def plain(self, function: str, data: Any) -> Any:
         """Undo, once, the entities in the names of an answer; what is HTML by nature (summaries) stays HTML."""
-        if not self.filters:
-            return data
         if function == _IN_GROUPS and isinstance(data, list):
             return [_with_groups(row) for row in data]
-        return _plain(data, _NAMES[function]) if function in _NAMES else data
+        return _plain(data, _NAMES[function]) if self.filters and function in _NAMES else data
 
 
 def _with_groups(row: Any) -> Any:

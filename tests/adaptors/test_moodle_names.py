@@ -79,6 +79,17 @@ async def test_names_of_people_are_theirs() -> None:
     assert ("Abeba R&amp;D", "North") == (person["fullname"], person["groups"][0]["name"])
 
 
+@pytest.mark.parametrize("names", [None, Names(), Names(filters=True)])
+async def test_groups_of_people_are_displayed_always(names: Names | None) -> None:
+    """Even when raw names are asked for, Moodle writes a person's groups for a web page: that is undone."""
+    site = made_site()
+    site.enrol(2, site.add_user("Amina", "R&amp;D & Otieno"), groups=["Evening & night", "R &lt; D"])
+    client, _ = client_of(site, names)
+    _, person = await client.call("core_enrol_get_enrolled_users", courseid=2)
+    assert ["Evening & night", "R < D"] == [group["name"] for group in person["groups"]]
+    assert "Amina R&amp;D & Otieno" == person["fullname"]
+
+
 @pytest.mark.parametrize(
     ("names", "asked"),
     [
