@@ -8,6 +8,7 @@ from typing import Any
 from adaptors.moodle.fake_activities import Activity
 from adaptors.moodle.fake_form import Fields, Value
 from adaptors.moodle.fake_functions import Caller, Function, named_values
+from adaptors.moodle.fake_templates import may_view
 
 _DUE = {"assign": ("Due:", "duedate"), "forum": ("Due:", "duedate"), "lesson": ("Closes:", "deadline")}
 _CLOSES = ("Closes:", "timeclose")
@@ -17,8 +18,7 @@ _PURPOSES = {"assign": "assessment", "quiz": "assessment", "page": "content", "f
 def sees(caller: Caller, activity: Activity) -> bool:
     """Tell whether the account may see an activity; without the view right of its kind it is not there at all."""
     hidden = not activity.settings.get("visible", 1) and not caller.may("moodle/course:viewhiddenactivities")
-    right = f"mod/{activity.module}:view"
-    return not hidden and (activity.module == "page" or caller.may(right))
+    return not hidden and may_view(activity.module, caller.capabilities)
 
 
 def activities_completion(caller: Caller, courseid: int, userid: int) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from adaptors.moodle.fake_templates import may_view
+
 _ITEM_KEYS = (
     "id", "itemname", "itemtype", "itemmodule", "iteminstance", "itemnumber", "idnumber", "categoryid",
     "outcomeid", "scaleid", "locked", "cmid", "grademin", "grademax", "rangeformatted",
@@ -205,5 +207,5 @@ def readable(rows: Iterable[Mapping[str, Any]], capabilities: Iterable[str]) -> 
         dict(row)
         for row in rows
         if ("moodle/grade:viewhidden" in held or not row["gradeishidden"])
-        and (row["itemmodule"] is None or f"mod/{row['itemmodule']}:view" in held)
+        and (row["itemmodule"] is None or may_view(row["itemmodule"], held))
     ]

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 CAPABILITIES = frozenset({
     "gradereport/grader:view", "gradereport/overview:view", "gradereport/user:view", "mod/assign:grade",
     "mod/assign:revealidentities", "mod/assign:view", "mod/assign:viewblinddetails", "mod/assign:viewgrades",
-    "mod/data:view", "mod/forum:viewdiscussion", "mod/glossary:view", "mod/h5pactivity:view", "mod/lesson:view",
-    "mod/quiz:view", "mod/quiz:viewreports", "mod/scorm:view", "mod/workshop:view",
+    "mod/bigbluebuttonbn:view", "mod/chat:view", "mod/choice:view", "mod/data:view", "mod/feedback:view",
+    "mod/folder:view", "mod/forum:viewdiscussion", "mod/glossary:view", "mod/h5pactivity:view",
+    "mod/imscp:view", "mod/label:view", "mod/lesson:view", "mod/lti:view", "mod/page:view", "mod/quiz:view",
+    "mod/quiz:viewreports", "mod/resource:view", "mod/url:view", "mod/wiki:viewpage", "mod/workshop:view",
     "moodle/category:viewhiddencategories", "moodle/course:managegroups", "moodle/course:enrolreview",
     "moodle/course:update", "moodle/course:useremail", "moodle/course:view",
     "moodle/course:viewhiddenactivities", "moodle/course:viewhiddencourses", "moodle/course:viewhiddengroups",
@@ -19,6 +21,18 @@ CAPABILITIES = frozenset({
     "moodle/user:viewalldetails", "moodle/user:viewdetails", "moodle/user:viewhiddendetails",
     "report/completion:view", "report/progress:view",
 })  # fmt: skip
+
+# Kinds of activity that Moodle has no right for to see them: nobody is kept from them.
+OPEN_TO_ALL = frozenset({"book", "forum", "scorm", "subsection", "survey"})
+
+
+def may_view(module: str, held: Collection[str]) -> bool:
+    """Tell whether rights let an account see activities of a kind.
+
+    What every account has by itself (pages, files, links) a site may have taken from it: it has to be held, too.
+    """
+    return module in OPEN_TO_ALL or f"mod/{module}:{'viewpage' if module == 'wiki' else 'view'}" in held
+
 
 SITE_INFO: dict[str, Any] = {
     "sitename": "Example Moodle",

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from adaptors.moodle.rights import GRADED_ACTIVITIES, right_of
+from adaptors.moodle.rights import GRADED_ACTIVITIES, TRACKED_ACTIVITIES, right_of
 
 _SAMPLES: Final = Path(__file__).parent / "samples"
 
@@ -121,7 +121,12 @@ FUNCTIONS: Final = (
         "which activities somebody has done",
         "one a person and course; 3 to 150 ms each",
         "`courseid`, `userid`",
-        ("report/progress:view",),
+        (
+            "report/progress:view",
+            *TRACKED_ACTIVITIES,
+            "moodle/course:viewhiddenactivities",
+            "moodle/course:ignoreavailabilityrestrictions",
+        ),
         "'report/progress:view'",
     ),
     MoodleFunction(
@@ -129,7 +134,12 @@ FUNCTIONS: Final = (
         "when activities are due",
         "one a course, about 0.5 s",
         "`courseid`",
-        ("moodle/course:view", "moodle/course:viewhiddenactivities"),
+        (
+            "moodle/course:view",
+            *TRACKED_ACTIVITIES,
+            "moodle/course:viewhiddenactivities",
+            "moodle/course:ignoreavailabilityrestrictions",
+        ),
     ),
     MoodleFunction(
         "core_enrol_get_users_courses",

@@ -159,10 +159,29 @@ GRADED_ACTIVITIES: Final = (
     "mod/lesson:view",
     "mod/lti:view",
     "mod/quiz:view",
-    "mod/scorm:view",
     "mod/workshop:view",
 )
-"""The view rights of the kinds of activity that can be graded; a Moodle that does not know one passes it over."""
+"""The view rights of the kinds of activity that can be graded. Forums and SCORM packages have none."""
+
+TRACKED_ACTIVITIES: Final = (
+    *GRADED_ACTIVITIES,
+    "mod/bigbluebuttonbn:view",
+    "mod/chat:view",
+    "mod/choice:view",
+    "mod/feedback:view",
+    "mod/folder:view",
+    "mod/imscp:view",
+    "mod/label:view",
+    "mod/page:view",
+    "mod/resource:view",
+    "mod/url:view",
+    "mod/wiki:viewpage",
+)
+"""The view rights of the kinds whose completion can be tracked; books, forums, SCORM packages, surveys have none.
+
+Many of them every account has, unless a site took them from the role of authenticated users. Moodle passes over
+the right of a kind that it does not have (chat, from 5.0 on).
+"""
 
 EVERY_RUN: Final = (
     "webservice/rest:use",
@@ -185,6 +204,6 @@ def right_of(capability: str) -> Right:
     return Right(
         capability,
         "activity",
-        f"see activities of the kind '{kind}' and their grades",
-        "their grades are missing without a word",
+        f"see activities of the kind '{kind}'",
+        "they are missing without a word, with their grades and with who has done them",
     )

@@ -15,6 +15,7 @@ from adaptors.moodle.completion import COMPLETION, CONTENTS, USERS_COURSES, Done
 from adaptors.moodle.engagement import Engagement
 from adaptors.moodle.fake import BATCH, FakeMoodle
 from adaptors.moodle.fake_site import FakeSite
+from adaptors.moodle.functions import BY_NAME
 from adaptors.moodle.records import SOURCES
 from adaptors.moodle.sizes import Sizes
 from adaptors.moodle.streams import MoodleReader, Wanted
@@ -309,3 +310,20 @@ async def test_recorded_teachers_are_not_tracked() -> None:
     world = World(0, recorded_site())
     await world.reader.site()
     assert {} == await world.reader.completion.course(2, [7, 8, 9], dates=True, now=world.now)
+
+
+@pytest.mark.parametrize(
+    ("module", "right"), [("page", "mod/page:view"), ("wiki", "mod/wiki:viewpage"), ("forum", "")]
+)
+async def test_activities_that_the_account_may_not_see_count_for_nothing(module: str, right: str) -> None:
+    """Moodle leaves them out without a word, so the role has these rights; nobody is kept from forums."""
+    world = World(people=1)
+    world.site.activities.set(world.course, "More", module=module, tracking=2)
+    seen = await world.read()
+    if right:
+        assert right in BY_NAME[COMPLETION].capabilities
+        world.fake.revoke(right)
+    world.fake.revoke("mod/choice:view")
+    unseen = await world.read()
+    one = world.learners[0]
+    assert (5, 4 if right else 5) == (seen[one].left, unseen[one].left)

@@ -10,7 +10,7 @@ import pytest
 
 from adaptors.moodle.fake_templates import CAPABILITIES
 from adaptors.moodle.functions import BY_NAME, FEEDBACK, MARKING
-from adaptors.moodle.rights import EVERY_RUN, GRADED_ACTIVITIES, RIGHTS, right_of
+from adaptors.moodle.rights import EVERY_RUN, RIGHTS, TRACKED_ACTIVITIES, right_of
 from flows.endings import FAILED, OK, USAGE
 from flows.setup_role import ORDER
 from tests.flows.terminal import Terminal
@@ -59,7 +59,7 @@ def test_engagement_asks_for_completion(terminal: Terminal) -> None:
     """The mapping that tells what learners have done needs its functions, their right, and the site's switch."""
     terminal.edit("engagement.yaml", "enabled: false", "enabled: true")
     assert ["engagement"] == functions(terminal)["core_completion_get_activities_completion_status"]
-    assert "report/progress:view" in capabilities(terminal)
+    assert {"report/progress:view", *TRACKED_ACTIVITIES} <= capabilities(terminal)
     assert "Enable completion tracking" in terminal.run("setup", "moodle").text
 
 
@@ -209,12 +209,18 @@ def test_commcare_before_there_is_anything(terminal: Terminal) -> None:
 
 
 def test_every_capability_is_explained() -> None:
-    """Whatever a function needs has a sentence; all but two were measured."""
+    """Whatever a function needs has a sentence; all but one were measured."""
     needed = {capability for function in BY_NAME.values() for capability in function.capabilities}
-    assert set() == {name for name in needed if name not in RIGHTS and name not in GRADED_ACTIVITIES}
+    assert set() == {name for name in needed if name not in RIGHTS and name not in TRACKED_ACTIVITIES}
     assert [] == [name for name in needed if not (right_of(name).gives and right_of(name).without)]
-    not_measured = {"moodle/course:ignoreavailabilityrestrictions", "mod/lti:view"}
+    not_measured = {"moodle/course:ignoreavailabilityrestrictions"}
     assert not_measured == needed - CAPABILITIES - {"webservice/rest:use"}
+
+
+def test_no_right_that_moodle_does_not_have() -> None:
+    """Forums and SCORM packages have no view right, and a wiki's has another name."""
+    views = {name for name in TRACKED_ACTIVITIES if name.split(":")[0] in ("mod/forum", "mod/scorm", "mod/wiki")}
+    assert {"mod/wiki:viewpage"} == views
 
 
 def test_lists_of_functions_name_functions() -> None:
