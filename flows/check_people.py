@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any
 
 from adaptors.errors import AdaptorError, Maintenance
 from adaptors.moodle.answers import Course, GradeReport, checked
 from adaptors.moodle.normalise import course_record
 from adaptors.moodle.roster import Roster
-from adaptors.moodle.screens import ROLES
+from adaptors.moodle.screens import HIDDEN_TOTALS, ROLES
 from adaptors.moodle.streams import ENROLLED, GRADES, PROFILES
 from flows.check_activities import check_activities
 from flows.probe import Finding, Probe, fail, note, ok
@@ -119,6 +119,8 @@ async def _enrolments(probe: Probe) -> AsyncIterator[Finding]:
         probe.enrolments += found
         if number == graded:
             yield _grades(number, found)
+            for finding in _totals(probe, number, found):
+                yield finding
 
 
 def _graded_course(probe: Probe) -> int:
@@ -146,3 +148,14 @@ def _grades(course: int, records: Sequence[Mapping[str, Any]]) -> Finding:
         return note("Grades", f"no graded activity is to be seen in course {course}", remedy)
     shown = f"{numbered(len(read), 'person', 'people')}, {numbered(activities, 'activity', 'activities')}"
     return ok("Grades", f"readable in course {course}: {shown}")
+
+
+def _totals(probe: Probe, course: int, records: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
+    """Note course totals that Moodle does not show, where a mapping sends them."""
+    mappings = [m for m in (probe.project.mappings if probe.project else ()) if m.source == "enrolments"]
+    withheld = sum("items" in record and "grade" not in record for record in records)
+    if withheld and any(path.startswith("grade.") for mapping in mappings for path in mapping.reads):
+        people = numbered(withheld, "person", "people")
+        what = f"course {course} does not show the course total of {people}: a hidden grade counts in it"
+        remedy = f"Choose 'Show totals excluding hidden items' under {HIDDEN_TOTALS}."
+        yield note("Grades", f"{what}, so it is not sent", remedy)

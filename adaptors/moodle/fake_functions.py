@@ -200,7 +200,11 @@ def grade_items(caller: Caller, courseid: int, userid: int, groupid: int) -> dic
 def _report(caller: Caller, course: Mapping[str, Any], number: int) -> dict[str, Any]:
     site, user = caller.site, caller.site.users[number]
     book = site.gradebooks[course["id"]]
-    rows = readable(book.rows(number, enrolled=number in site.members_of(course["id"])), caller.capabilities)
+    rows = readable(
+        book.rows(number, enrolled=number in site.members_of(course["id"])),
+        caller.capabilities,
+        shows_totals=book.shows_totals,
+    )
     for row in rows:
         if row["itemname"] is not None:
             row["itemname"] = caller.name(row["itemname"])

@@ -55,7 +55,8 @@ class Grade:
 class Gradebook:
     """Items in the order of the report (the course total last), and grades by item and person.
 
-    `recorded` holds whole reports of a real site by person; those are given back as they are.
+    `recorded` holds whole reports of a real site by person; those are given back as they are. `shows_totals` is
+    the course's setting 'Hide totals if they contain hidden items': False, as in a new course, hides them.
     """
 
     items: list[Item] = field(default_factory=list)
@@ -63,6 +64,7 @@ class Gradebook:
     recorded: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
     blank: list[dict[str, Any]] = field(default_factory=list)
     depth: int = 2
+    shows_totals: bool = False
 
     @classmethod
     def from_report(cls, usergrades: list[dict[str, Any]]) -> Gradebook:
@@ -200,12 +202,27 @@ def _emptied(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def readable(rows: Iterable[Mapping[str, Any]], capabilities: Iterable[str]) -> list[dict[str, Any]]:
-    """Leave out, without a word, the rows an account may not see: hidden items, modules it may not view."""
-    held = frozenset(capabilities)
-    return [
-        dict(row)
-        for row in rows
-        if ("moodle/grade:viewhidden" in held or not row["gradeishidden"])
-        and (row["itemmodule"] is None or may_view(row["itemmodule"], held))
-    ]
+def readable(
+    rows: Iterable[Mapping[str, Any]], capabilities: Iterable[str], *, shows_totals: bool = True
+) -> list[dict[str, Any]]:
+    """Leave out, without a word, the rows an account may not see: hidden items, modules it may not view.
+
+    Unless the course `shows_totals`, it is not shown either what hidden items count in, graded or not; the date
+    of such a total stays.
+    """
+    held, report = frozenset(capabilities), list(rows)
+    if "moodle/grade:viewhidden" not in held:
+        hidden = [row for row in report if row["gradeishidden"]]
+        blank = [] if shows_totals else [row["id"] for row in report if any(_depends(row, one) for one in hidden)]
+        report = [
+            {**row, **_NOT_SHOWN} if row["id"] in blank else row for row in report if not row["gradeishidden"]
+        ]
+    return [dict(row) for row in report if row["itemmodule"] is None or may_view(row["itemmodule"], held)]
+
+
+_NOT_SHOWN = {"graderaw": None, "gradeformatted": "-", "percentageformatted": "-"}
+
+
+def _depends(total: Mapping[str, Any], part: Mapping[str, Any]) -> bool:
+    kind = total["itemtype"]
+    return kind == "course" or (kind == "category" and part["categoryid"] == total["iteminstance"])

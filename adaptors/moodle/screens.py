@@ -16,3 +16,6 @@ ROLES: Final = f"{_ADMIN} > Users > Permissions > Define roles"
 SITE_ROLES: Final = f"{_ADMIN} > Users > Permissions > Assign system roles"
 IDENTITY: Final = f"{_ADMIN} > Users > Permissions > User policies > Show user identity"
 WEBHOOKS: Final = f"{_ADMIN} > Server > Webhooks"
+HIDDEN_TOTALS: Final = (
+    "the course's Grades > Course grade settings > User report > Hide totals if they contain hidden items"
+)

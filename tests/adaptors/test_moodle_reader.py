@@ -132,6 +132,24 @@ async def test_hidden_grades_only_when_wanted() -> None:
     assert [True] == [element["grade"]["hidden"] for element in asked["items"]]
 
 
+async def test_a_total_that_moodle_withholds_is_not_sent() -> None:
+    """A hidden activity blanks the total of everybody; that is not the same as nothing graded yet."""
+    site, course, (graded, ungraded, *_) = small_site()
+    site.grade(site.set_grade_item(course, "Quiz"), graded, 50)
+    world = World(site)
+    world.fake.revoke("moodle/grade:viewhidden")
+    totals = {one["user"]["id"]: one.get("grade") for one in await world.enrolments(course)}
+    assert (50, None) == (totals[graded]["percent"], totals[ungraded]["percent"])
+    site.set_grade_item(course, "Secret", hidden=True)
+    withheld = {one["user"]["id"]: one for one in await world.enrolments(course)}
+    assert "grade" not in withheld[graded]
+    assert [50] == [element["grade"]["percent"] for element in withheld[graded]["items"]]
+    assert {"percent": None, "dategraded": None}.items() <= withheld[ungraded]["grade"].items()
+    site.gradebooks[course].shows_totals = True
+    shown = {one["user"]["id"]: one for one in await world.enrolments(course)}
+    assert 50 == shown[graded]["grade"]["raw"]
+
+
 async def test_whole_and_single_grades_agree() -> None:
     """One call for the course and batches of single calls give the same grades."""
     whole = Sizes.fixed()

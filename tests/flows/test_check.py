@@ -102,6 +102,19 @@ def test_hidden_grade_items(terminal: Terminal) -> None:
     assert ["note Grades no graded activity is to be seen in course 4"] == not_well(terminal)
 
 
+def test_totals_that_moodle_does_not_show(terminal: Terminal) -> None:
+    """A hidden activity blanks the course total of those who have one; the course and what to do are named."""
+    site = terminal.box.site
+    terminal.box.moodle.revoke("moodle/grade:viewhidden")
+    assert [] == not_well(terminal)
+    site.set_grade_item(4, "Secret", hidden=True)
+    there = {user for item in site.gradebooks[4].items for user in site.gradebooks[4].grades.get(item.id, {})}
+    people = "1 person" if len(there) == 1 else f"{len(there)} people"
+    what = f"course 4 does not show the course total of {people}: a hidden grade counts in it, so it is not sent"
+    assert [f"note Grades {what}"] == not_well(terminal)
+    assert "Show totals excluding hidden items" in terminal.run("check").text
+
+
 def test_one_of_two_roles_that_nobody_has(terminal: Terminal) -> None:
     """It is a note: the mapping makes cases all the same."""
     terminal.edit("student.yaml", "any_of: [student]", "any_of: [student, pupil]")
