@@ -14,11 +14,12 @@ from adaptors.errors import AdaptorError, Maintenance
 from adaptors.moodle.answers import Course, GradeReport, checked
 from adaptors.moodle.normalise import course_record
 from adaptors.moodle.roster import Roster
-from adaptors.moodle.screens import HIDDEN_TOTALS, ROLES
+from adaptors.moodle.screens import ROLES
 from adaptors.moodle.streams import ENROLLED, GRADES, PROFILES
 from flows.check_activities import check_activities
 from flows.probe import Finding, Probe, fail, note, ok
 from flows.steps.pull import People
+from flows.steps.withheld import REMEDY, count_withheld
 from flows.words import courses_named, numbered, spread
 
 SAMPLE_COURSES = 8
@@ -152,10 +153,8 @@ def _grades(course: int, records: Sequence[Mapping[str, Any]]) -> Finding:
 
 def _totals(probe: Probe, course: int, records: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
     """Note course totals that Moodle does not show, where a mapping sends them."""
-    mappings = [m for m in (probe.project.mappings if probe.project else ()) if m.source == "enrolments"]
-    withheld = sum("items" in record and "grade" not in record for record in records)
-    if withheld and any(path.startswith("grade.") for mapping in mappings for path in mapping.reads):
+    withheld = count_withheld(probe.project.mappings if probe.project else (), records)
+    if withheld:
         people = numbered(withheld, "person", "people")
-        what = f"course {course} does not show the course total of {people}: a hidden grade counts in it"
-        remedy = f"Choose 'Show totals excluding hidden items' under {HIDDEN_TOTALS}."
-        yield note("Grades", f"{what}, so it is not sent", remedy)
+        what = f"course {course} does not show the course total of {people}: a hidden grade counts in it, "
+        yield note("Grades", f"{what}or it is hidden, so it is not sent", REMEDY)

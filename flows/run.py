@@ -46,6 +46,8 @@ class Run:
     """The courses that this run reads, or fails to read."""
     between_terms: set[int] = field(default_factory=set)
     """Courses of which nothing is sent until a person has said whether a new term began."""
+    withheld: set[int] = field(default_factory=set)
+    """Courses whose totals Moodle does not show."""
     unseen: frozenset[int] = frozenset()
     """Courses that the plan of a first run could not look at: what they hold nobody has approved in this run."""
     rosters: dict[int, Roster] = field(default_factory=dict)

@@ -225,4 +225,4 @@ _NOT_SHOWN = {"graderaw": None, "gradeformatted": "-", "percentageformatted": "-
 
 def _depends(total: Mapping[str, Any], part: Mapping[str, Any]) -> bool:
     kind = total["itemtype"]
-    return kind == "course" or (kind == "category" and part["categoryid"] == total["iteminstance"])
+    return bool(kind == "course" or (kind == "category" and part["categoryid"] == total["iteminstance"]))

@@ -12,6 +12,7 @@ from adaptors.moodle.normalise import course_record
 from flows.result import CourseResult
 from flows.steps.pull import IN_COURSE, course_records, map_records
 from flows.steps.rosters import by_course, failed
+from flows.steps.withheld import count_withheld, tell_withheld
 from flows.steps.work import Work
 from mappings.engine import CompiledMapping
 
@@ -44,6 +45,7 @@ async def sync_courses(run: Run, courses: list[Course]) -> None:
         run.progress("courses", done, total)
 
     await by_course(todo, one)
+    tell_withheld(run, run.withheld)
 
 
 async def _sync_course(
@@ -56,6 +58,8 @@ async def _sync_course(
     assignments = CourseAssignments()
     if mappings:
         enrolments = await run.reader.enrolments(record, roster, lambda found: _wants_grades(mappings, found))
+        if count_withheld(mappings, enrolments):
+            run.withheld.add(course.id)
     if len(roster) and any(mapping.source == "assignments" for mapping in mappings):
         reader, submissions = run.reader.assignments, run.wanted.submissions
         assignments = await reader.course(course.id, len(roster), submissions=submissions)
