@@ -6,15 +6,16 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 
 from adaptors.moodle.answers import Category
 from adaptors.moodle.client import BATCH_FUNCTION
-from adaptors.moodle.functions import GIVING_FEEDBACK
+from adaptors.moodle.functions import FEEDBACK, GIVING_FEEDBACK
 from adaptors.moodle.screens import FUNCTIONS_SCREEN, ROLES
 from adaptors.moodle.streams import CATEGORY_LIST, COURSES
+from flows.docs import used_functions
 from flows.errors import UsageError
 from flows.probe import Finding, Probe, fail, note, ok
 from flows.steps.gate import needed_functions
 from flows.steps.select import Selection, select_courses
 from flows.words import listed, numbered
-from mappings.engine import CourseChoice
+from mappings.engine import CourseChoice, Project
 
 
 async def check_moodle(probe: Probe) -> AsyncIterator[Finding]:
@@ -42,13 +43,22 @@ def _functions(probe: Probe) -> Iterator[Finding]:
     for name in missing:
         yield fail("Moodle", f"the service lacks the function {name}", f"Add it under {FUNCTIONS_SCREEN}.")
     if not missing:
-        yield ok("Moodle", f"the service has the {len(needed)} functions that are needed")
+        told = _checklist(probe.project) if probe.project else needed
+        there = len([name for name in told if probe.has(name)])
+        of_all = f"the {there}" if there == len(told) else f"{there} of the {len(told)}"
+        yield ok("Moodle", f"the service has {of_all} functions that `setup moodle` names")
     if probe.wanted.completion and not probe.has(BATCH_FUNCTION):
         what = f"the service lacks {BATCH_FUNCTION}: what learners have done takes a request for each of them"
         yield note("Moodle", what, f"Add it under {FUNCTIONS_SCREEN}.")
     elif probe.wanted.grades and not probe.has(BATCH_FUNCTION):
         what = f"the service lacks {BATCH_FUNCTION}: in larger courses, grades take a request per person"
         yield note("Moodle", what, f"Add it under {FUNCTIONS_SCREEN}.")
+
+
+def _checklist(project: Project) -> set[str]:
+    """Return the functions that `setup moodle` names for a project."""
+    gives_feedback = any(mapping.spec.write_back for mapping in project.mappings)
+    return {*used_functions(project), *(FEEDBACK if gives_feedback else ())}
 
 
 async def _courses(probe: Probe) -> AsyncIterator[Finding]:

@@ -132,7 +132,8 @@ def _role(uses: Uses, role_file: str) -> Step:
     if role_file:
         do: tuple[str, ...] = (
             f"Add a new role. Under 'Use role preset' choose the file {role_file}, then Continue.",
-            "Below 'Permissions' these are set to Allow; compare, then 'Create this role'.",
+            "Below 'Permissions' these are set to Allow; compare, then 'Create this role'. What this Moodle does "
+            "not have, such as a kind of activity, it passes over.",
         )
     else:
         do = (
@@ -219,10 +220,13 @@ def _credentials(uses: Uses) -> Step:
         "There is a token",
         TOKENS,
         (
-            "Create token: this account, this service, 'IP restriction' and 'Valid until' as you like. An expired "
-            "token is deleted by Moodle at its first use.",
+            "Create token: this account, this service, 'IP restriction' as you like.",
+            "'Valid until' is filled in with a day a month from now, after which every run fails: untick 'Enable' "
+            "beside it for a token that never ends, or choose the day on which somebody will make a new one. "
+            "Moodle tells nobody, and deletes an expired token at its first use.",
             "Copy it into .env as MOODLE_TOKEN, or give its file as MOODLE_TOKEN_FILE; its last day goes into "
-            "MOODLE_TOKEN_EXPIRES (2027-01-31, or never), so that somebody is told in time. Send it by no e-mail.",
+            "MOODLE_TOKEN_EXPIRES (2027-01-31, or never): `check` and each run warn in the two weeks before. Send "
+            "it by no e-mail.",
         ),
     )
 

@@ -41,6 +41,24 @@ def test_a_site_set_up_as_told_is_enough(terminal: Terminal) -> None:
     assert (OK, 36) == (terminal.run("sync", "--yes").code, terminal.cases)
 
 
+@pytest.mark.parametrize("engagement", [False, True])
+def test_check_counts_the_functions_of_the_checklist(terminal: Terminal, engagement: bool) -> None:
+    """Both name as many; what a service can do without is told as missing from them."""
+    if engagement:
+        terminal.edit("engagement.yaml", "enabled: false", "enabled: true")
+    there = len(functions(terminal))
+    assert f"the service has the {there} functions that `setup moodle` names" in terminal.run("check").text
+    terminal.box.moodle.remove_function("tool_mobile_call_external_functions")
+    assert f"the service has {there - 1} of the {there} functions" in terminal.run("check").text
+
+
+def test_a_month_is_no_time_for_a_token(terminal: Terminal) -> None:
+    """Moodle's form fills in a last day: the checklist says what to do with it."""
+    text = terminal.run("setup", "moodle").text
+    assert "untick 'Enable' beside it for a token that never ends" in text
+    assert "MOODLE_TOKEN_EXPIRES" in text
+
+
 @pytest.mark.parametrize("function", ["gradereport_user_get_grade_items", "core_enrol_get_enrolled_users"])
 def test_no_function_too_many(terminal: Terminal, function: str) -> None:
     """With one function less something is missing."""
