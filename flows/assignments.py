@@ -38,7 +38,7 @@ from adaptors.moodle.client import BATCH_FUNCTION, MoodleClient
 from adaptors.moodle.sizes import Sizes
 from adaptors.moodle.streams import SITE_INFO
 from flows.errors import UsageError
-from flows.words import listed
+from flows.words import listed, numbered
 
 _NUMBER = re.compile(r"(?:(cmid|id):)?([1-9][0-9]{0,17})")
 _COURSE_PAGE, _ASSIGNMENT_PAGE = "/course/view.php", "/mod/assign/view.php"
@@ -242,7 +242,17 @@ def find_assignment(course: MarkedCourse, site_url: str, text: str) -> Found:
     if by_id is not None:
         return Found(course, by_id, "id")
     there = listed([f"{one.cmid} ('{one.name}')" for one in course.assignments]) or "none that the account sees"
-    raise UsageError(f"Course {course.id} has no assignment {text}. By cmid there are: {there}.")
+    more = f" {unseen_sentence(course)}" if course.unseen else ""
+    raise UsageError(f"Course {course.id} has no assignment {text}. By cmid there are: {there}.{more}")
+
+
+def unseen_sentence(course: MarkedCourse) -> str:
+    """Say that a course has assignments that the account may not see, and which rights would show them."""
+    return (
+        f"{numbered(course.unseen, 'more assignment')} of course {course.id} the account may not see: hidden ones "
+        "need 'moodle/course:viewhiddenactivities', those with conditions "
+        "'moodle/course:ignoreavailabilityrestrictions', and all of them 'mod/assign:view'."
+    )
 
 
 def _from_address(site_url: str, text: str, page: str, what: str) -> int:

@@ -50,6 +50,7 @@ CsvFile = Annotated[
 @assignments_app.command("list")
 def assignments_list(course: Course, env_file: EnvFile = ENV_FILE, as_json: AsJson = False) -> None:
     """List the assignments of a course with the numbers that the other commands take."""
+    from flows.assignments import unseen_sentence
     from flows.assignments_attended import at_desk
     from flows.show_assignments import assignment_json, show_assignments
 
@@ -57,9 +58,11 @@ def assignments_list(course: Course, env_file: EnvFile = ENV_FILE, as_json: AsJs
         found = at_desk(read_settings(env_file), lambda desk, _: desk.course(course))
         if as_json:
             listed = [assignment_json(one) for one in found.assignments]
-            print_json({"course": found.id, "assignments": listed})
+            print_json({"course": found.id, "assignments": listed, "unseen": found.unseen})
         else:
             show_assignments(found)
+        if found.unseen:
+            say(unseen_sentence(found))
 
 
 @assignments_app.command("users")

@@ -108,7 +108,7 @@ class Publishing:
             try:
                 found = find_assignment(marked, self._world.moodle.url, f"{way}:{number}")
             except UsageError:
-                await self._refuse(one, "no_assignment")
+                await self._refuse(one, "no_access" if marked.unseen else "no_assignment")
             else:
                 groups.setdefault(found.assignment.id, (found, []))[1].append(one)
         return list(groups.values())

@@ -30,7 +30,10 @@ FEEDBACK_REMEDIES: Final[Mapping[str, str]] = {
     "else empty it in the case.",
     "feedback_person_left": "Nothing, if that is so; a teacher can enrol the person again.",
     "feedback_no_assignment": f"Correct `assignment` in the mapping, or empty the text in the case, {_AGAIN}.",
-    "feedback_no_access": f"Give the account's role `mod/assign:grade` in that course, {_AGAIN}.",
+    "feedback_no_access": (
+        "Give the account's role `mod/assign:grade` in that course, and `moodle/course:viewhiddenactivities` if "
+        f"the assignment is hidden, {_AGAIN}."
+    ),
     "feedback_twice": f"Empty one of the two texts in CommCare, {_AGAIN}.",
     "feedback_too_long": f"Shorten it in the case, {_AGAIN}.",
     "feedback_bad_grade": "Correct the grade in the case: a number like 72.5 from 0 to the highest; on a scale "

@@ -89,8 +89,9 @@ class UsersCourse(_Answer):
 
 
 class Warned(_Answer):
-    """A warning; code "3" of submissions is no trouble: nobody has handed anything in."""
+    """A warning about an `item`; code "3" of submissions is no trouble: nobody has handed anything in."""
 
+    item: str = ""
     itemid: int | None = None
     warningcode: str = ""
 

@@ -47,12 +47,13 @@ class MarkedAssignment(Assignment):
 
 
 class MarkedCourse(_Answer):
-    """The assignments of one course."""
+    """The assignments of one course; `unseen` is how many more there are that the account may not see."""
 
     id: int
     fullname: str = ""
     shortname: str = ""
     assignments: tuple[MarkedAssignment, ...] = ()
+    unseen: int = 0
 
 
 class MarkedCourses(_Answer):

@@ -16,7 +16,7 @@ from adaptors.moodle.assignment_answers import (
     MarkedCourses,
     Participant,
 )
-from adaptors.moodle.assignments import ASSIGNMENTS, NOTHING_THERE, complete
+from adaptors.moodle.assignments import ASSIGNMENTS, NOTHING_THERE, refuse_unseen_course, unseen_assignments
 from adaptors.moodle.client import MoodleClient
 from adaptors.moodle.normalise import looks_deleted
 from adaptors.moodle.sizes import BatchSize, Sizes
@@ -67,14 +67,17 @@ def marking_sizes() -> Sizes:
 
 
 async def read_marked_course(client: MoodleClient, course_id: int) -> MarkedCourse:
-    """Read the assignments of a course (`mod_assign_get_assignments`); raises AccessDenied when it is not seen."""
+    """Read the assignments of a course (`mod_assign_get_assignments`); raises AccessDenied when it is not seen.
+
+    Assignments that the account may not see are only counted, in `unseen`.
+    """
     answer = await client.call(ASSIGNMENTS, courseids=[course_id], includenotenrolledcourses=1)
     listed = checked(MarkedCourses, ASSIGNMENTS, answer)
-    complete(ASSIGNMENTS, listed.warnings, "'mod/assign:view' and 'moodle/course:view'")
+    refuse_unseen_course(listed.warnings)
     found = next((course for course in listed.courses if course.id == course_id), None)
     if found is None:
         raise Refused(f"Moodle has no course {course_id}.", system="Moodle", operation=ASSIGNMENTS, status=200)
-    return found
+    return found.model_copy(update={"unseen": len(unseen_assignments(listed.warnings))})
 
 
 async def read_people(client: MoodleClient, course_id: int, sizes: Sizes | None = None) -> dict[int, CoursePerson]:

@@ -63,11 +63,12 @@ class AssignmentReader:
     async def course(self, course_id: int, people: int, *, submissions: bool) -> CourseAssignments:
         """Read the assignments of a course of so many people; raises AdaptorError when the answer is not complete.
 
-        An account that is not in the course sees assignments only with `includenotenrolledcourses`.
+        An account that is not in the course sees assignments only with `includenotenrolledcourses`. Those that it
+        may not see, most of them hidden from learners as well, are left out.
         """
         answer = await self._client.call(ASSIGNMENTS, courseids=[course_id], includenotenrolledcourses=1)
         listed = checked(AssignmentList, ASSIGNMENTS, answer)
-        complete(ASSIGNMENTS, listed.warnings, "'mod/assign:view' and 'moodle/course:view'")
+        refuse_unseen_course(listed.warnings)
         found = [one for course in listed.courses if course.id == course_id for one in course.assignments]
         alone = [one.id for one in found if not one.teamsubmission] if submissions else []
         handed_in: dict[int, dict[int, dict[str, Any]]] = {}
@@ -117,6 +118,17 @@ def submission_record(row: Submission) -> dict[str, Any]:
         "timecreated": row.timecreated or None,
         "timemodified": row.timemodified or None,
     }
+
+
+def unseen_assignments(warnings: Iterable[Warned]) -> frozenset[int]:
+    """Return the cmids of assignments that Moodle warns of: hidden, not available, or a right is missing."""
+    return frozenset(one.itemid for one in warnings if one.item == "module" and one.itemid is not None)
+
+
+def refuse_unseen_course(warnings: Sequence[Warned]) -> None:
+    """Refuse a list of assignments when the course itself is not seen; raises AccessDenied, Unexpected."""
+    others = [one for one in warnings if one.item != "module" or one.warningcode not in _NO_ACCESS]
+    complete(ASSIGNMENTS, others, "'moodle/course:view'")
 
 
 def complete(function: str, warnings: Sequence[Warned], capabilities: str) -> None:

@@ -29,6 +29,11 @@ def assignments(
             why = "Can't find data record in database table course." if row is None else "Not visible"
             warnings.append(warning("course", number, "1", f"No access rights in course context {why}"))
         else:
+            warnings += [
+                warning("module", one.cmid, "1", "No access rights in module context")
+                for one in caller.site.activities.by_course[number].values()
+                if one.module == "assign" and not sees(caller, one)
+            ]
             names = {name: caller.name(row[name]) for name in ("fullname", "shortname")}
             found = [assignment_row(caller, one) for one in _of_course(caller, number)]
             modified = row.get("timemodified", 0)

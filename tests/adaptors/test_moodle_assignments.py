@@ -113,7 +113,7 @@ async def test_large_courses_are_asked_in_parts() -> None:
 
 @pytest.mark.parametrize(
     ("lost", "capability"),
-    [("moodle/course:view", "mod/assign:view"), ("mod/assign:grade", "mod/assign:viewgrades")],
+    [("moodle/course:view", "moodle/course:view"), ("mod/assign:grade", "mod/assign:viewgrades")],
 )
 async def test_missing_right_is_named(lost: str, capability: str) -> None:
     """What Moodle leaves out with a warning is no empty course: the right is named."""
@@ -123,6 +123,18 @@ async def test_missing_right_is_named(lost: str, capability: str) -> None:
     with pytest.raises(AccessDenied) as caught:
         await world.read(course)
     assert capability in str(caught.value)
+
+
+async def test_an_assignment_that_is_hidden_is_left_out() -> None:
+    """Moodle warns of it, and tells the others: the course is read all the same, as its grades are."""
+    site, course, _ = made_site()
+    site.activities.set(course, "Later", visible=0)
+    world = World(site)
+    assert 3 == len((await world.read(course)).assignments)
+    world.fake.revoke("moodle/course:viewhiddenactivities")
+    assert ["Essay", "Practical"] == [one["name"] for one in (await world.read(course)).assignments]
+    world.fake.revoke("mod/assign:view")
+    assert [] == (await world.read(course)).assignments
 
 
 async def test_other_warnings_are_not_complete() -> None:

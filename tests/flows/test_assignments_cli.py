@@ -60,6 +60,20 @@ def test_list(marker: Marker) -> None:
     assert {"Report", "Home visits", "Referral quiz"} == {one["name"] for one in found["assignments"]}
 
 
+def test_an_assignment_that_the_account_may_not_see(marker: Marker) -> None:
+    """One hidden assignment does not keep the others back; that there is one more is said, with the right."""
+    hidden = marker.terminal.box.site.activities.set(marker.course, "Later", visible=0)
+    marker.terminal.box.moodle.revoke("moodle/course:viewhiddenactivities")
+    ended = marker.terminal.run("assignments", "list", str(marker.course))
+    assert (0, True) == (ended.code, "Report" in ended.out)
+    more = f"1 more assignment of course {marker.course} the account may not see"
+    assert more in ended.text
+    assert 1 == marker.terminal.run("assignments", "list", str(marker.course), "--json").json["unseen"]
+    assert 0 == marker.run("submissions").code
+    ended = marker.terminal.run("assignments", "users", str(marker.course), str(hidden))
+    assert (2, True) == (ended.code, more in ended.text)
+
+
 def test_users(marker: Marker) -> None:
     """People of the course and of the assignment are there, their values masked; which number it was is said."""
     course = marker.terminal.run("assignments", "users", str(marker.course), "--json").json
