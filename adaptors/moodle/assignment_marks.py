@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from adaptors.errors import AccessDenied
 from adaptors.moodle.answers import checked
 from adaptors.moodle.assignment_answers import (
     FlagList,
@@ -71,10 +72,22 @@ async def read_states(client: MoodleClient, assignment: MarkedAssignment) -> dic
 
 
 async def read_method(client: MoodleClient, assignment: MarkedAssignment) -> str:
-    """Return how the assignment is marked: "" in plain points, else rubric, guide or another form."""
-    answer = await client.call(DEFINITIONS, cmids=[assignment.cmid], areaname="submissions", activeonly=1)
+    """Return how the assignment is marked: "" in plain points, else rubric, guide or another form.
+
+    Asked for the active form only, Moodle 4.5 answers with an error where there is none.
+    """
+    answer = await client.call(DEFINITIONS, cmids=[assignment.cmid], areaname="submissions", activeonly=0)
     areas = checked(GradingAreas, DEFINITIONS, answer).areas
-    return next((area.activemethod or "" for area in areas if area.cmid == assignment.cmid), "")
+    area = next((one for one in areas if one.cmid == assignment.cmid), None)
+    if area is None:
+        raise AccessDenied(
+            "Moodle does not tell how the assignment is marked.",
+            system="Moodle",
+            operation=DEFINITIONS,
+            status=200,
+            remedy=f"Give the account's role {_RIGHTS} and 'mod/assign:view'.",
+        )
+    return area.activemethod or ""
 
 
 async def read_told(

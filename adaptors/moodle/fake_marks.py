@@ -9,7 +9,7 @@ from adaptors.moodle.fake_activities import Activity
 from adaptors.moodle.fake_assignments import assignment_row, sees_work, warning
 from adaptors.moodle.fake_completion import sees
 from adaptors.moodle.fake_enrolled import courses_of
-from adaptors.moodle.fake_form import Each, Fields, Refusal, Value, missing_record
+from adaptors.moodle.fake_form import Each, Fields, Refusal, Value, missing_record, moodle_error
 from adaptors.moodle.fake_functions import Caller, Function
 from adaptors.moodle.fake_marking import GradeRow, feedback_plugins, plugins, with_addresses
 from adaptors.moodle.fake_people import role_rows
@@ -203,14 +203,14 @@ def get_user_mappings(caller: Caller, assignmentids: list[int]) -> dict[str, Any
 
 
 def grading_definitions(caller: Caller, cmids: list[int], areaname: str, activeonly: bool) -> dict[str, Any]:
-    """Answer core_grading_get_definitions (made after its code, not after a recording)."""
-    del activeonly
+    """Answer core_grading_get_definitions; plain points are no form, so with `activeonly` they are an error."""
     areas = []
     for number in cmids:
         method = caller.site.marking.methods.get(number)
+        if activeonly and not method:
+            raise moodle_error("invalid_method_name", "core_grading/invalid_method_name")
         area: dict[str, Any] = {"cmid": number, "contextid": number + 329, "component": "mod_assign"}
-        area |= {"areaname": areaname} | ({"activemethod": method} if method else {})
-        areas.append(area | {"definitions": []})
+        areas.append(area | {"areaname": areaname, "activemethod": method or None, "definitions": []})
     return {"areas": areas, "warnings": []}
 
 

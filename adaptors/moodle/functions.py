@@ -208,7 +208,7 @@ FUNCTIONS: Final = (
         "core_grading_get_definitions",
         "whether an assignment is marked with a rubric or a guide, which feedback would destroy",
         "once a command",
-        "`cmids`, `areaname` (submissions), `activeonly` (1)",
+        "`cmids`, `areaname` (submissions), `activeonly` (0: with 1 plain points are an error)",
         ("mod/assign:grade",),
         "'mod/assign:grade'",
         lost="`assignments feedback` needs `--as plain-points`",
