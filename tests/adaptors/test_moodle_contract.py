@@ -26,6 +26,7 @@ NOT_MIRRORED = {
     "error__gradereport_user_get_grade_items__debug_on_missing_cap": "the fake runs with debugging off",
     "gradereport_user_get_grade_items__decimals0_course": "course 6 is not in the recorded site",
     "gradereport_user_get_grade_items__showgrades_off_course": "course 11 is not in the recorded site",
+    "gradereport_user_get_grade_items__total_withheld": "of another site; see the test of it",
     "gradereport_user_get_grade_items__suspended_enrolment_user": "the grid of a suspended enrolment is not in the"
     " whole-course answer the site was built from; the fake's has no weights and no status",
     "login_token__db_down": "the real one has one key less than every other error of this address",
@@ -53,7 +54,9 @@ ALIKE = {
     "core_course_get_contents__big",
     "core_enrol_get_users_courses__student",
     "core_enrol_get_users_courses__student_usercount_off",
+    "core_grading_get_definitions__plain",
     "mod_assign_get_assignments__course_includenotenrolled",
+    "mod_assign_get_assignments__one_hidden",
     "mod_assign_get_grades__A1",
     "mod_assign_get_grades__scale_A4",
     "mod_assign_get_submission_status__A1_graded",
@@ -114,6 +117,17 @@ def _token(token: str | None) -> Case:
         return request(rest if token is None else {"wstoken": token} | rest)
 
     return Case(send=send)
+
+
+def _definitions(fake: FakeMoodle) -> None:
+    """Add a function that the service of the recorded site did not have."""
+    fake.functions.append("core_grading_get_definitions")
+
+
+def _one_hidden(fake: FakeMoodle) -> None:
+    """Hide an assignment of course 2, as the account may not see it."""
+    fake.site.activities.set(2, "Later", visible=0)
+    fake.revoke("moodle/course:viewhiddenactivities")
 
 
 def _separate_groups(fake: FakeMoodle) -> None:
@@ -204,6 +218,9 @@ CASES = {
     "core_course_get_contents__C01": Case(_sections),
     "core_course_get_contents__big": Case(_sections),
     "core_enrol_get_users_courses__student": Case(_in_course_7),
+    "core_grading_get_definitions__plain": Case(_definitions),
+    "error__core_grading_get_definitions__plain_active_only": Case(_definitions),
+    "mod_assign_get_assignments__one_hidden": Case(_one_hidden),
     "mod_assign_get_grades__A1_since_future": Case(_grades_of_that_day),
     "mod_assign_get_submission_status__A1_graded": Case(_marked),
     "mod_assign_get_submission_status__blind_A2": Case(_marked),

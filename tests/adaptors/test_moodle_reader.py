@@ -8,14 +8,16 @@ import httpx
 import pytest
 
 from adaptors.errors import AccessDenied, Unexpected
+from adaptors.moodle.answers import GradeRow
 from adaptors.moodle.client import Login, MoodleClient
 from adaptors.moodle.fake import FakeMoodle
 from adaptors.moodle.fake_site import FakeSite
+from adaptors.moodle.grades import is_withheld
 from adaptors.moodle.normalise import course_record, grade_item_records
 from adaptors.moodle.records import SOURCES
 from adaptors.moodle.sizes import BatchSize, Sizes
 from adaptors.moodle.streams import ENROLLED, GRADES, PROFILES, MoodleReader, Wanted
-from tests.adaptors.moodle_world import recorded_site
+from tests.adaptors.moodle_world import recorded_site, recording_of
 from tests.clocks import VirtualClock
 
 BATCH = "tool_mobile_call_external_functions"
@@ -148,6 +150,20 @@ async def test_a_total_that_moodle_withholds_is_not_sent() -> None:
     site.gradebooks[course].shows_totals = True
     shown = {one["user"]["id"]: one for one in await world.enrolments(course)}
     assert 50 == shown[graded]["grade"]["raw"]
+
+
+def test_a_recorded_total_that_is_withheld() -> None:
+    """A real Moodle blanks the total and keeps its date; of somebody without grades it has neither."""
+
+    def total(name: str) -> GradeRow:
+        (user,) = recording_of(f"{GRADES}__{name}")["response"]["usergrades"]
+        rows = user["gradeitems"]
+        rows = rows["items"] if isinstance(rows, dict) else rows
+        return GradeRow.model_validate(next(row for row in rows if row["itemtype"] == "course"))
+
+    withheld, blank = total("total_withheld"), total("user_no_grades")
+    assert (None, True) == (withheld.graderaw, is_withheld(withheld))
+    assert (None, False) == (blank.graderaw, is_withheld(blank))
 
 
 async def test_whole_and_single_grades_agree() -> None:
