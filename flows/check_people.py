@@ -157,4 +157,4 @@ def _totals(probe: Probe, course: int, records: Sequence[Mapping[str, Any]]) -> 
     if withheld:
         people = numbered(withheld, "person", "people")
         what = f"course {course} does not show the course total of {people}: a hidden grade counts in it, "
-        yield note("Grades", f"{what}or it is hidden, so it is not sent", REMEDY)
+        yield note("Grades", f"{what}it is hidden, or in error, so it is not sent", REMEDY)

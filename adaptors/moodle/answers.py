@@ -154,6 +154,7 @@ class GradeRow(_Answer):
     grademax: float | None = None
     gradedatesubmitted: int | None = None
     gradedategraded: int | None = None
+    gradeneedsupdate: bool = False
     gradeishidden: bool = False
     gradeisoverridden: bool = False
     gradeislocked: bool = False

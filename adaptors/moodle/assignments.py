@@ -42,7 +42,9 @@ class CourseAssignments:
         """Yield the records of a course, made from those of its enrolments."""
         for enrolment in enrolments:
             shared = {name: value for name, value in enrolment.items() if name not in ("grade", "items")}
-            grades = {part["item"]["cmid"]: part["grade"] for part in enrolment.get("items", ())}
+            grades = {
+                part["item"]["cmid"]: part["grade"] for part in enrolment.get("items", ()) if "grade" in part
+            }
             for assignment in self.assignments:
                 record = shared | {"assignment": assignment}
                 handed_in = self.submissions.get(assignment["id"])

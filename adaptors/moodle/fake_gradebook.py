@@ -33,6 +33,8 @@ class Item:
     maximum: float = 100
     hidden: bool = False
     locked: bool = False
+    broken: bool = False
+    """Whether its formula cannot be worked out: Moodle shows 'Error', also in the course total."""
 
     @property
     def is_total(self) -> bool:
@@ -119,7 +121,9 @@ class Gradebook:
         share = None
         if graded and item.type != "course":
             share = highest / (sum(graded.values()) or 1) if counts else 0.0
-        return _row(item, grade, share, highest)
+        row = _row(item, grade, share, highest)
+        broken = item.broken or (item.type == "course" and any(part.broken for part in self.items))
+        return row | {"gradeneedsupdate": True} | _NOT_SHOWN | _ERROR if broken else row
 
 
 def _statuses(rows: Iterable[Mapping[str, Any]]) -> int:
@@ -221,6 +225,7 @@ def readable(
 
 
 _NOT_SHOWN = {"graderaw": None, "gradeformatted": "-", "percentageformatted": "-"}
+_ERROR = {"gradeformatted": "Error", "percentageformatted": "Error"}
 
 
 def _depends(total: Mapping[str, Any], part: Mapping[str, Any]) -> bool:

@@ -112,8 +112,9 @@ class GradeParts:
     def part(self, report: UserGrades) -> dict[str, Any]:
         """Return `grade` (the course total) and `items` of an enrolment, not to be changed.
 
-        Category totals are no items. Hidden grades are left out, or with `hidden` sent along and marked; a total
-        that Moodle withholds because hidden grades count in it is left out, too: it is not known.
+        Category totals are no items. Hidden grades are left out, or with `hidden` sent along and marked. What is
+        not known is left out, too: a total that Moodle withholds because hidden grades count in it, and a grade
+        that it could not work out (the gradebook shows 'Error').
         """
         part: dict[str, Any] = {}
         rows = [row for row in report.gradeitems if self._hidden or not row.gradeishidden]
@@ -121,7 +122,8 @@ class GradeParts:
             if row.itemtype == "course" and not is_withheld(row):
                 part["grade"] = grade_record(row)
         part["items"] = [
-            {"item": self._items.get(row.id) or self._item(row), "grade": grade_record(row)}
+            {"item": self._items.get(row.id) or self._item(row)}
+            | ({} if row.gradeneedsupdate else {"grade": grade_record(row)})
             for row in rows
             if row.itemtype in ("mod", "manual")
         ]
@@ -132,12 +134,13 @@ class GradeParts:
 
 
 def is_withheld(row: GradeRow) -> bool:
-    """Tell a course total that is there and not shown from one that is not graded yet.
+    """Tell a course total that is there and not shown, or in error, from one that is not graded yet.
 
     For an account without `moodle/grade:viewhidden`, Moodle blanks a total that a hidden grade counts in, as the
     course's setting 'Hide totals if they contain hidden items' says; the date of the grade stays.
     """
-    return row.graderaw is None and bool(row.gradedategraded) and not row.feedback
+    blank = row.graderaw is None and bool(row.gradedategraded) and not row.feedback
+    return row.gradeneedsupdate or blank
 
 
 def _reports(answer: Any, parts: GradeParts) -> dict[int, Grades]:

@@ -1,4 +1,4 @@
-"""Course totals that Moodle does not show since a hidden grade counts in them: told, and never sent as blank."""
+"""Course totals that Moodle does not show, for hidden grades or an error: told, and never sent as blank."""
 
 from __future__ import annotations
 
@@ -30,5 +30,6 @@ def tell_withheld(run: Run, courses: Collection[int]) -> None:
         run.result.worse(
             RunState.COMPLETED,
             f"Moodle does not show the course totals of {courses_named(courses)}: a hidden grade counts in them, "
-            f"or they are hidden. They were not sent, and the cases keep what they have. {REMEDY}",
+            "they are hidden, or the gradebook has an error. They were not sent, and the cases keep what they "
+            f"have. {REMEDY}",
         )

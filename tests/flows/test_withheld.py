@@ -32,6 +32,25 @@ async def test_a_total_that_is_withheld_stays_and_is_told(make_lab: MakeLab) -> 
     assert ("40", "fail") == (case.properties["grade_percent"], case.properties["result"])
 
 
+async def test_an_error_in_the_gradebook_empties_nothing(make_lab: MakeLab) -> None:
+    """A formula that Moodle cannot work out blanks a grade and the total: both stay, and it is told."""
+    site, courses, (graded, _) = site_of(2)
+    quiz, visit = (site.set_grade_item(courses[0], name) for name in ("Quiz", "Visit"))
+    for item, points in ((quiz, 80), (visit, 60)):
+        site.grade(item, graded, points)
+    lab = make_lab(site)
+    await lab.sync()
+    case = lab.case(f"test-enrol-{courses[0]}-{graded}")
+    before = dict(case.properties)
+    site.set_grade_item(courses[0], "Quiz", broken=True)
+    site.grade(visit, graded, 70)
+    for _ in range(3):
+        result = await lab.sync(full=True)
+    assert {**before, f"grade_{visit}": "70"} == case.properties
+    assert ("80", "70") == (before["grade_" + str(quiz)], before["grade_percent"])
+    assert any("the gradebook has an error" in message for message in result.messages)
+
+
 async def test_a_new_enrolment_is_not_called_ungraded(make_lab: MakeLab) -> None:
     """What is not known is not said: a first case has no total; who really has no grade is 'not_graded'."""
     site, courses, (graded, ungraded) = site_of(2)
