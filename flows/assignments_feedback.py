@@ -40,6 +40,7 @@ from flows.world import Progress, silent
 
 RELEASED: Final = "released"
 NOT_RELEASED: Final = "not_released"
+EARLIER_GRADE: Final = "earlier_grade"
 MOST_LETTERS: Final = 1_000_000  # of HTML in one request
 MOST_IDS: Final = 12  # of a reason, in a sentence
 EXACT: Final = 0.00001  # Moodle keeps five decimals
@@ -294,7 +295,11 @@ class Publisher:
             return self.outcome(wish, "not_stored", reason)
         if wish.points is not None and not (grade is not None and _equal(grade.points, mark.points)):
             return self.outcome(wish, "partly", "grade_not_stored")
-        return self.outcome(wish, "stored", note="" if released else NOT_RELEASED)
+        if not released:
+            return self.outcome(wish, "stored", note=NOT_RELEASED)
+        is_graded = grade is not None and grade.points is not None
+        only_before = told is not None and told.graded_before and not is_graded
+        return self.outcome(wish, "stored", note=EARLIER_GRADE if only_before else "")
 
     async def _told(self, people: Sequence[int]) -> Mapping[int, Told]:
         if not people:
@@ -336,6 +341,11 @@ def told(done: Published) -> list[str]:
     if waiting := sum(one.note == NOT_RELEASED for one in done.outcomes):
         people = numbered(waiting, "person", "people")
         lines.append(f"{people} will see it when the marking workflow releases it.")
+    if earlier := [one.shown_id for one in done.outcomes if one.note == EARLIER_GRADE]:
+        lines.append(
+            f"{len(earlier):,} × {EARLIER_GRADE}: this attempt has no grade and an earlier one has, so Moodle's "
+            f"gradebook shows none until it is graded. Ids: {listed_ids(earlier, MOST_IDS)}."
+        )
     for reason, text in REASONS.items():
         ids = [one.shown_id for one in done.outcomes if one.reason == reason]
         if ids:

@@ -224,10 +224,11 @@ class Feedback(_Answer):
 
 
 class PreviousAttempt(_Answer):
-    """An earlier attempt."""
+    """An earlier attempt, with its grade if there is one."""
 
     attemptnumber: int
     submission: Work | None = None
+    grade: GivenGrade | None = None
 
 
 class SubmissionStatus(_Answer):

@@ -46,11 +46,13 @@ class Mark:
 class Told:
     """What Moodle tells of somebody's feedback for the latest attempt; both are None when it tells nothing.
 
-    Before the release of a marking workflow it tells nothing, although there may be something.
+    Before the release of a marking workflow it tells nothing, although there may be something. `graded_before`
+    says that an earlier attempt has a grade.
     """
 
     text: str | None = field(default=None, repr=False)
     grade: GivenGrade | None = None
+    graded_before: bool = False
 
 
 async def read_grades(client: MoodleClient, assignment: MarkedAssignment, since: int = 0) -> dict[int, GivenGrade]:
@@ -116,7 +118,9 @@ async def _batches(
 
 def _told(status: SubmissionStatus) -> Told:
     feedback = status.feedback
-    return Told() if feedback is None else Told(feedback.comment, feedback.grade)
+    before = any(one.grade is not None and one.grade.points is not None for one in status.previousattempts)
+    text, grade = (feedback.comment, feedback.grade) if feedback is not None else (None, None)
+    return Told(text, grade, before)
 
 
 async def save_marks(client: MoodleClient, assignment: MarkedAssignment, marks: Sequence[Mark]) -> float:

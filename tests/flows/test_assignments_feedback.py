@@ -11,7 +11,7 @@ from adaptors.moodle.assignment_work import STATUS
 from adaptors.moodle.client import BATCH_FUNCTION, Login, MoodleClient
 from adaptors.moodle.fake import FakeMoodle
 from flows.assignments import Desk
-from flows.assignments_feedback import publish
+from flows.assignments_feedback import publish, told
 from flows.assignments_list import Entry
 from flows.assignments_plan import Ways
 from flows.result import RunState
@@ -159,6 +159,20 @@ async def test_latest_attempt() -> None:
     await world.publish("Essay", [{"extId": learner, "text": "second"}])
     assert (40, "<p>first</p>") == world.held("Essay", learner, 0)
     assert (-1.0, "<p>second</p>") == world.held("Essay", learner, 1)
+
+
+async def test_a_grade_of_an_earlier_attempt_is_told() -> None:
+    """Moodle's gradebook follows the latest attempt: without a grade it shows none, and that is said."""
+    world = MarkingWorld()
+    learner = world.learners[0]
+    row = world.hand_in("Essay", learner, attemptnumber=1)
+    world.grade("Essay", learner, 40, "<p>first</p>", attempt=0)
+    world.site.marking.earlier[world.instance("Essay")].append({**row, "attemptnumber": 0})
+    done = await world.publish("Essay", [{"extId": learner, "text": "second"}])
+    assert ("stored", "earlier_grade") == (done.outcomes[0].state, done.outcomes[0].note)
+    assert any("an earlier one has" in line for line in told(done))
+    (graded,) = (await world.publish("Essay", [{"extId": learner, "text": "second", "grade": 60}])).outcomes
+    assert ("stored", "") == (graded.state, graded.note)
 
 
 async def test_marking_workflow() -> None:
