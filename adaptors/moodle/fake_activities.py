@@ -15,7 +15,10 @@ _RULES = {"page": ("completionview", "View"), "assign": ("completionsubmit", "Ma
 
 @dataclass(slots=True)
 class Activity:
-    """An activity; `due` is epoch seconds, 0 for none; `settings` are further keys of an assignment's row."""
+    """An activity; `due` is epoch seconds, 0 for none; `restricted`: it has conditions under 'Restrict access'.
+
+    `settings` are further keys of an assignment's row.
+    """
 
     cmid: int
     course: int
@@ -24,6 +27,7 @@ class Activity:
     instance: int = 0
     tracking: int = UNTRACKED
     due: int = 0
+    restricted: bool = False
     settings: dict[str, Any] = field(default_factory=dict)
 
     def status(self, state: int, time: int, *, is_tracked_user: bool) -> dict[str, Any]:

@@ -16,8 +16,13 @@ _PURPOSES = {"assign": "assessment", "quiz": "assessment", "page": "content", "f
 
 
 def sees(caller: Caller, activity: Activity) -> bool:
-    """Tell whether the account may see an activity; without the view right of its kind it is not there at all."""
+    """Tell whether the account may see an activity; without the view right of its kind it is not there at all.
+
+    One with conditions (`restricted`) is not there either: the account is no learner and meets none.
+    """
     hidden = not activity.settings.get("visible", 1) and not caller.may("moodle/course:viewhiddenactivities")
+    if activity.restricted and not caller.may("moodle/course:ignoreavailabilityrestrictions"):
+        return False
     return not hidden and may_view(activity.module, caller.capabilities)
 
 

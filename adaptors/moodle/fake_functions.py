@@ -205,6 +205,10 @@ def _report(caller: Caller, course: Mapping[str, Any], number: int) -> dict[str,
         caller.capabilities,
         shows_totals=book.shows_totals,
     )
+    if not caller.may("moodle/course:ignoreavailabilityrestrictions"):
+        activities = site.activities.by_course[course["id"]].values()
+        closed = {one.cmid for one in activities if one.restricted}
+        rows = [row for row in rows if row.get("cmid") not in closed]
     for row in rows:
         if row["itemname"] is not None:
             row["itemname"] = caller.name(row["itemname"])

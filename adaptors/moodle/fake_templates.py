@@ -14,6 +14,7 @@ CAPABILITIES = frozenset({
     "mod/imscp:view", "mod/label:view", "mod/lesson:view", "mod/lti:view", "mod/page:view", "mod/quiz:view",
     "mod/quiz:viewreports", "mod/resource:view", "mod/url:view", "mod/wiki:viewpage", "mod/workshop:view",
     "moodle/category:viewhiddencategories", "moodle/course:managegroups", "moodle/course:enrolreview",
+    "moodle/course:ignoreavailabilityrestrictions",
     "moodle/course:update", "moodle/course:useremail", "moodle/course:view",
     "moodle/course:viewhiddenactivities", "moodle/course:viewhiddencourses", "moodle/course:viewhiddengroups",
     "moodle/course:viewparticipants", "moodle/grade:viewall", "moodle/grade:viewhidden", "moodle/role:review",

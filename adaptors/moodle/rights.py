@@ -123,8 +123,8 @@ RIGHTS: Final = {
             "moodle/course:ignoreavailabilityrestrictions",
             "activity",
             "see activities in spite of their 'Restrict access'",
-            "activities whose conditions the account does not meet may be missing (not measured)",
-            "when activities have conditions under 'Restrict access'",
+            "activities whose conditions the account itself does not meet (a date, a group, another one done) are "
+            "missing without a word, with their grades and with who has done them",
         ),
         Right(
             "moodle/category:viewhiddencategories",

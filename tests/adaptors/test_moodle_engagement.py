@@ -312,6 +312,18 @@ async def test_recorded_teachers_are_not_tracked() -> None:
     assert {} == await world.reader.completion.course(2, [7, 8, 9], dates=True, now=world.now)
 
 
+async def test_activities_with_conditions_need_a_right_of_their_own() -> None:
+    """The account meets no condition under 'Restrict access', so that without the right they are not there."""
+    world = World(people=1)
+    world.site.activities.set(world.course, "After the talk", tracking=2, restricted=True)
+    one = world.learners[0]
+    assert 5 == (await world.read())[one].left
+    world.fake.revoke("moodle/course:ignoreavailabilityrestrictions")
+    assert 4 == (await world.read())[one].left
+    for function in (COMPLETION, CONTENTS, "gradereport_user_get_grade_items"):
+        assert "moodle/course:ignoreavailabilityrestrictions" in BY_NAME[function].capabilities
+
+
 @pytest.mark.parametrize(
     ("module", "right"), [("page", "mod/page:view"), ("wiki", "mod/wiki:viewpage"), ("forum", "")]
 )

@@ -166,6 +166,17 @@ def test_a_recorded_total_that_is_withheld() -> None:
     assert (None, False) == (blank.graderaw, is_withheld(blank))
 
 
+async def test_grades_of_an_activity_with_conditions() -> None:
+    """Without the right to see it in spite of them, it is not there; the role has it therefore."""
+    site, course, (learner, *_) = small_site()
+    site.grade(site.set_grade_item(course, "Quiz"), learner, 50)
+    site.activities.set(course, "Quiz", restricted=True)
+    world = World(site)
+    assert ["Quiz"] == [part["item"]["name"] for part in (await world.enrolments(course))[0]["items"]]
+    world.fake.revoke("moodle/course:ignoreavailabilityrestrictions")
+    assert [] == (await world.enrolments(course))[0]["items"]
+
+
 async def test_whole_and_single_grades_agree() -> None:
     """One call for the course and batches of single calls give the same grades."""
     whole = Sizes.fixed()

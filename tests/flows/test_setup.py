@@ -227,12 +227,11 @@ def test_commcare_before_there_is_anything(terminal: Terminal) -> None:
 
 
 def test_every_capability_is_explained() -> None:
-    """Whatever a function needs has a sentence; all but one were measured."""
+    """Whatever a function needs has a sentence, and all were measured."""
     needed = {capability for function in BY_NAME.values() for capability in function.capabilities}
     assert set() == {name for name in needed if name not in RIGHTS and name not in TRACKED_ACTIVITIES}
     assert [] == [name for name in needed if not (right_of(name).gives and right_of(name).without)]
-    not_measured = {"moodle/course:ignoreavailabilityrestrictions"}
-    assert not_measured == needed - CAPABILITIES - {"webservice/rest:use"}
+    assert set() == needed - CAPABILITIES - {"webservice/rest:use"}
 
 
 def test_no_right_that_moodle_does_not_have() -> None:
