@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 
 from adaptors.moodle.answers import Category
 from adaptors.moodle.client import BATCH_FUNCTION
-from adaptors.moodle.functions import FEEDBACK, GIVING_FEEDBACK
+from adaptors.moodle.functions import ALWAYS, FEEDBACK, GIVING_FEEDBACK
 from adaptors.moodle.screens import FUNCTIONS_SCREEN, ROLES
 from adaptors.moodle.streams import CATEGORY_LIST, COURSES
 from flows.docs import used_functions
@@ -43,7 +43,7 @@ def _functions(probe: Probe) -> Iterator[Finding]:
     for name in missing:
         yield fail("Moodle", f"the service lacks the function {name}", f"Add it under {FUNCTIONS_SCREEN}.")
     if not missing:
-        told = _checklist(probe.project) if probe.project else needed
+        told = _checklist(probe.project) if probe.project else {*ALWAYS}
         there = len([name for name in told if probe.has(name)])
         of_all = f"the {there}" if there == len(told) else f"{there} of the {len(told)}"
         yield ok("Moodle", f"the service has {of_all} functions that `setup moodle` names")
