@@ -110,7 +110,8 @@ def test_totals_that_moodle_does_not_show(terminal: Terminal) -> None:
     site.set_grade_item(4, "Secret", hidden=True)
     there = {user for item in site.gradebooks[4].items for user in site.gradebooks[4].grades.get(item.id, {})}
     people = "1 person" if len(there) == 1 else f"{len(there)} people"
-    what = f"course 4 does not show the course total of {people}: a hidden grade counts in it, it is hidden, or in error, so it is not sent"
+    why = "a hidden grade counts in it, it is hidden, or in error, so it is not sent"
+    what = f"course 4 does not show the course total of {people}: {why}"
     assert [f"note Grades {what}"] == not_well(terminal)
     assert "Show totals excluding hidden items" in terminal.run("check").text
 
