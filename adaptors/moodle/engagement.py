@@ -90,7 +90,7 @@ class Engagement:
         activities = {"done": tally.done, "left": tally.left}
         record: dict[str, Any] = {
             "activities": activities,
-            "progress": tally.done / total * 100 if total else None,
+            "progress": tally.done * 100 / total if total else None,
         }
         if self._dates:
             activities["overdue"] = tally.overdue

@@ -121,7 +121,7 @@ def grade_record(row: GradeRow) -> dict[str, Any]:
     percent = None
     if row.graderaw is not None and row.grademin is not None and row.grademax is not None:
         span = row.grademax - row.grademin
-        percent = (row.graderaw - row.grademin) / span * 100 if span > 0 else None
+        percent = (row.graderaw - row.grademin) * 100 / span if span > 0 else None  # 14.5 of 100 stays 14.5
     return {
         "raw": row.graderaw,
         "min": row.grademin,

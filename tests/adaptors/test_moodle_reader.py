@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
 
 import httpx
@@ -13,7 +14,7 @@ from adaptors.moodle.client import Login, MoodleClient
 from adaptors.moodle.fake import FakeMoodle
 from adaptors.moodle.fake_site import FakeSite
 from adaptors.moodle.grades import is_withheld
-from adaptors.moodle.normalise import course_record, grade_item_records
+from adaptors.moodle.normalise import course_record, grade_item_records, grade_record
 from adaptors.moodle.records import SOURCES
 from adaptors.moodle.sizes import BatchSize, Sizes
 from adaptors.moodle.streams import ENROLLED, GRADES, PROFILES, MoodleReader, Wanted
@@ -150,6 +151,13 @@ async def test_a_total_that_moodle_withholds_is_not_sent() -> None:
     site.gradebooks[course].shows_totals = True
     shown = {one["user"]["id"]: one for one in await world.enrolments(course)}
     assert 50 == shown[graded]["grade"]["raw"]
+
+
+@pytest.mark.parametrize(("raw", "highest"), [(14.5, 100), (28.5, 100), (57.5, 100), (7.25, 50)])
+def test_percent_of_a_half_is_exact(raw: float, highest: float) -> None:
+    """A half stays a half, so that it is rounded up as people do."""
+    row = GradeRow(id=1, itemtype="mod", graderaw=raw, grademin=0, grademax=highest)
+    assert Fraction(raw) * 100 / Fraction(highest) == grade_record(row)["percent"]
 
 
 def test_a_recorded_total_that_is_withheld() -> None:
