@@ -90,7 +90,7 @@ class Expected:
     def _grades(self, course: int, person: int) -> Iterator[tuple[str, dict[str, Any]]]:
         for row in self._lab.site.gradebooks[course].rows(person, enrolled=True):
             raw, low, high = row["graderaw"], row["grademin"], row["grademax"]
-            percent = None if raw is None or high <= low else (raw - low) / (high - low) * 100
+            percent = None if raw is None or high <= low else (raw - low) * 100 / (high - low)
             grade = {"raw": raw, "min": low, "max": high, "percent": percent, "dategraded": row["gradedategraded"]}
             item = {"id": row["id"], "name": row["itemname"], "type": row["itemtype"], "module": row["itemmodule"]}
             yield row["itemtype"], {"grade": grade, "item": item} if row["itemtype"] == "mod" else {"grade": grade}
