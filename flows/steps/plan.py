@@ -247,8 +247,10 @@ class Planner:
 
         None when it is parked and the books do not know who had it: it gets an owner as a new case does.
         """
-        parked = await self._parked(mapping)
-        if not parked or (known.status not in AWAY and known.digests is not None):
+        if known.status not in AWAY and known.digests is not None:
+            return ""
+        parked = await self._parked(mapping)  # asks CommCare, so only for those that may be parked
+        if not parked:
             return ""
         found = await self._asked(known)  # a supervisor may have given it to somebody since
         if found is None or found.owner_id != parked:
