@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 
-from flows.show import HEADINGS
 from flows.status import (
     AT_WORK,
-    NOT_SENT,
     ROW_STATES,
-    SENT,
     CourseStatus,
     ProblemStatus,
     RunStatus,
@@ -177,15 +174,6 @@ def undelivered_words(status: Status) -> str:
 def problem_words(one: ProblemStatus) -> str:
     """Return a problem in a sentence: 12 × student, phone: not a telephone number."""
     return f"{one.count:,} × {one.mapping}: {one.sentence}"
-
-
-def last_counts(run: RunStatus) -> str:
-    """Return what a run did to each case type: student 2 created, 1 updated; enrolment 3 held back."""
-    told = []
-    for case_type, counts in run.cases.items():
-        words = [f"{counts[name]:,} {HEADINGS[name]}" for name in (*SENT, *NOT_SENT) if counts.get(name)]
-        told += [f"{case_type} {', '.join(words)}"] if words else []
-    return "; ".join(told)
 
 
 def next_lines(status: Status) -> Iterator[str]:

@@ -75,17 +75,6 @@ class OnPrefect:
         wanted = {"flows": {"name": {"any_": [flow]}}, "sort": "EXPECTED_START_TIME_DESC"}
         return [run["id"] for run in self._ask("POST", "/flow_runs/filter", json=wanted)]
 
-    def process_of(self, run_id: str) -> int:
-        """Return the process of a run, 0 as long as there is none."""
-        mark = f"PREFECT__FLOW_RUN_ID={run_id}".encode()
-        for place in Path("/proc").glob("[0-9]*"):
-            try:
-                if mark in (place / "environ").read_bytes().split(b"\0"):
-                    return int(place.name)
-            except OSError:
-                continue
-        return 0
-
     def _state(self, run_id: str) -> dict[str, Any]:
         found: dict[str, Any] = self._ask("GET", f"/flow_runs/{run_id}")["state"]
         return found

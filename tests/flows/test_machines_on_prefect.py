@@ -16,6 +16,7 @@ import pytest
 from tests.flows.machines import GRADES, REST, Machines, wait_until
 from tests.flows.prefect_machines import SECONDS, OnPrefect
 from tests.flows.rounds import cases
+from tests.flows.served_whole import process_of
 from tests.flows.test_several_machines import alone
 from tests.postgres import Server
 
@@ -75,6 +76,6 @@ def _shared(machines: Machines, prefect: OnPrefect) -> tuple[str, str]:
 def _killed(machines: Machines, prefect: OnPrefect) -> None:
     """Share a run once more, and kill the process of the second shard while it is at work."""
     opener, shard = _shared(machines, prefect)
-    os.kill(prefect.process_of(shard), signal.SIGKILL)
+    os.kill(process_of(shard), signal.SIGKILL)
     machines.moodle.latency = None
     assert ["Completed", "Crashed"] == [prefect.ended(run)[0] for run in (opener, shard)]
