@@ -6,6 +6,7 @@ from datetime import tzinfo
 from pathlib import Path
 
 from adaptors.commcare.client import CommCareClient
+from adaptors.commcare.connection import Account
 from adaptors.http import Transport, network
 from adaptors.moodle.client import Login, MoodleClient
 from adaptors.pace import Clock
@@ -143,12 +144,15 @@ def open_commcare(
     zone: tzinfo | None = None,
 ) -> CommCareClient:
     """Prepare the CommCare client; nothing is sent yet. With a time zone it keeps the quiet hours."""
-    return CommCareClient(
+    account = Account(
         url=settings.commcare_url,
         domain=settings.commcare_domain,
         username=settings.commcare_username,
         api_key=settings.commcare_api_key.get_secret_value(),
         password=settings.commcare_password.get_secret_value(),
+    )
+    return CommCareClient(
+        account,
         clock=clock,
         transport=transport or network(settings.commcare_ca_file),
         attempts=attempts,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Table, delete, func, or_, select, update
+from sqlalchemy import Connection, Table, delete, or_, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from state.audits import Audits
@@ -175,11 +175,6 @@ class People(Audits, Courses, Facts):
             for name, value in facts.items():
                 self._put(connection, name, value)
             self._note_word(connection, word, rows, now)
-
-    def count_erased(self) -> int:
-        """Return how many people were erased."""
-        with self._database.reading() as connection:
-            return connection.scalar(select(func.count()).select_from(erased)) or 0
 
 
 def _mark(keys: Keys, number: object) -> bytes:

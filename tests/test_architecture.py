@@ -25,7 +25,6 @@ ROOMS = ("adaptors", "flows", "mappings", "state")
 
 EXCEPTIONS: dict[str, dict[str, str]] = {
     "functions": {
-        "adaptors/commcare/client.py:__init__": "all by keyword, all but four with a default",
         "flows/cli_assignments.py:assignments_download": "each option of the command is one, none can go",
         "flows/cli_assignments.py:assignments_submissions": "each option of the command is one, none can go",
     },

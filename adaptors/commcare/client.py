@@ -7,14 +7,13 @@ two requests with the same new external id make two cases.
 from __future__ import annotations
 
 import re
-from base64 import b64encode
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import httpx
 
@@ -30,7 +29,6 @@ from adaptors.commcare.answers import (
     is_no_such_case,
     match_replies,
     parse,
-    read_error,
     write_error,
 )
 from adaptors.commcare.cases import (
@@ -45,86 +43,63 @@ from adaptors.commcare.cases import (
     row_body,
     trimmed,
 )
+from adaptors.commcare.connection import MAKE_WORKER, USER_AGENT, Account, Connection
 from adaptors.commcare.lookup_tables import LookupTables
-from adaptors.commcare.owners import LIST_REMEDIES, OwnerBook
+from adaptors.commcare.owners import OwnerBook
 from adaptors.commcare.workers import Workforce, read_workforce
-from adaptors.errors import AccessDenied, AdaptorError, NoAnswer, NotSent, Refused, Unexpected
-from adaptors.http import Answer, Http, retried, retry_after
+from adaptors.errors import AdaptorError, NoAnswer, Refused, Unexpected
+from adaptors.http import Answer
 from adaptors.limits import Limits
-from adaptors.pace import Clock, Pace
-from adaptors.slots import Slots
+from adaptors.pace import Clock
 
+CASES = "case/v2/"
 PAGE = 5000  # CommCare's largest page of cases
 FETCHED = 500  # cases in one fetch: CommCare takes 5,000, and sends all their properties
-PAUSE = 1.0  # seconds after "too many requests" where CommCare does not say how long
 STALE_PAGES = 3  # pages in a row without a new case: the listing goes in a circle
-MAKE_WORKER = "make a mobile worker"
-REMEDIES = {MAKE_WORKER: LIST_REMEDIES["user"]}
 _FORM_ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)  # what is kept of an answer has to look like an id
 
 
 class CommCareClient:
-    """Reads and writes the cases of the project space `domain` at `url`, as `username` with a key or a password.
+    """Reads and writes the cases of a project space; a read is tried `attempts` times.
 
-    A read is tried `attempts` times; a person who waits for a check wants to know sooner.
-
-    `owners` finds the owners of cases by name, `tables` keeps lookup tables; `requests` counts every transmission
-    by kind: write, list, get, owners, tables, probe. Raises AccessDenied for a user name or key that no HTTP
-    header can carry.
+    `owners` finds the owners of cases by name, `tables` keeps lookup tables. Raises AccessDenied for a user name
+    or a key that no HTTP header can carry.
     """
 
     def __init__(
         self,
+        account: Account,
         *,
-        url: str,
-        domain: str,
-        username: str,
-        api_key: str = "",
-        password: str = "",
         clock: Clock,
         transport: httpx.AsyncBaseTransport | None = None,
-        user_agent: str = "moodle-commcare/0.1",
         timeout: float = 180.0,
         attempts: int = 5,
         limits: Limits | None = None,
     ) -> None:
-        self._clock = clock
-        self._attempts = attempts
-        self._trims = True
-        self._user_agent = user_agent
-        self._api = f"/a/{quote(domain, safe='')}/api"
-        self._cases = f"{self._api}/case/v2/"
-        self._http = Http(
-            SYSTEM,
-            url,
-            clock=clock,
-            transport=transport,
-            timeout=timeout,
-            headers={
-                "Authorization": authorisation(username, api_key, password),
-                "User-Agent": user_agent,
-                "Accept": "application/json",
-            },
-            setting="COMMCARE_URL",
+        self._connection = Connection(
+            account, clock=clock, transport=transport, timeout=timeout, attempts=attempts, limits=limits
         )
-        slots = Slots(start=2, ceiling=4, careful=False)
-        self._pace = Pace(SYSTEM, clock, limits or Limits(), slots)
-        self.requests: Counter[str] = Counter()
+        self._trims = True
         self.owners = OwnerBook(self._read_owners)
-        self.tables = LookupTables(self._read_tables, partial(self._change, "tables"))
+        self.tables = LookupTables(self._read_tables, partial(self._connection.change, "tables"))
+
+    @property
+    def requests(self) -> Counter[str]:
+        """Return how many requests went out, by kind: write, list, get, owners, tables, probe."""
+        return self._connection.requests
 
     @property
     def most_parts(self) -> int | None:
         """Return how many processes may share the limits; None: any number."""
-        return self._pace.most_parts
+        return self._connection.pace.most_parts
 
     def share(self, parts: int) -> None:
         """Keep to one of so many equal parts of the limits: as many processes ask at the same time."""
-        self._pace.share(parts)
+        self._connection.pace.share(parts)
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._http.close()
+        await self._connection.close()
 
     async def write_cases(
         self, rows: Sequence[CaseWrite], *, batch: str, before_send: Callable[[], Awaitable[None]] | None = None
@@ -140,14 +115,14 @@ class CommCareClient:
         if not re.fullmatch(r"[\x21-\x7e]+(?: [\x21-\x7e]+)*", batch):
             raise ValueError("A batch id goes into an HTTP header: visible ASCII characters only.")
         body = [row_body(row) for row in rows]
-        async with self._pace.slot():
+        async with self._connection.pace.slot():
             if before_send is not None:
                 await before_send()
-            answer = await self._transmit_write(body, {"User-Agent": f"{self._user_agent} batch={batch}"})
+            answer = await self._transmit_write(body, {"User-Agent": f"{USER_AGENT} batch={batch}"})
         if answer.status == 403 and not error_text(answer) and await self._is_let_in():
             raise RowsRefused({}, code="blocked", status=403)
         if answer.status not in (200, 201):
-            raise write_error(answer, rows, now=self._clock.now())
+            raise write_error(answer, rows, now=self._connection.clock.now())
         return self._written(rows, answer)
 
     async def case_by_external_id(self, external_id: str) -> CaseReply | None:
@@ -157,8 +132,8 @@ class CommCareClient:
         """
         if not external_id or len(external_id) > MAX_LENGTH or not is_sendable(external_id):
             return None  # CommCare cannot hold a case of this id
-        path = f"{self._cases}ext/{quote(external_id, safe='')}/"
-        answer = await self._read("get", "find a case by external id", path, passing=is_no_such_case)
+        path = f"{CASES}ext/{quote(external_id, safe='')}/"
+        answer = await self._connection.read("get", "find a case by external id", path, passing=is_no_such_case)
         if answer.status == 404:
             return None
         case = parse(CaseObject, answer, "find a case by external id")
@@ -174,7 +149,7 @@ class CommCareClient:
         wanted, found = sorted(set(case_ids)), dict[str, CaseReply]()
         for start in range(0, len(wanted), FETCHED):
             body = {"case_ids": wanted[start : start + FETCHED]}
-            answer = await self._read("get", "fetch cases", f"{self._cases}bulk-fetch/", body=body)
+            answer = await self._connection.read("get", "fetch cases", f"{CASES}bulk-fetch/", body=body)
             cases = parse(FetchedCases, answer, "fetch cases").found()
             found |= {case.case_id: case for case in cases if case.case_id in body["case_ids"]}
         return found
@@ -208,24 +183,20 @@ class CommCareClient:
                 return
             if stale >= STALE_PAGES:
                 raise _unexpected("list cases", "CommCare's list of cases does not come to an end.")
-            answer = await self._read("list", "list cases", self._following(page.next))
+            answer = await self._connection.read(
+                "list", "list cases", self._connection.following("list cases", CASES, page.next)
+            )
 
     async def probe_upsert(self) -> bool:
         """Return whether CommCare can create or update in one request; older servers cannot. Writes nothing.
 
         Endpoint: POST case/v2/ with one row that new and old servers refuse with different texts.
         """
-
-        async def ask() -> Answer:
-            async with self._pace.slot():
-                answer = await self._transmit(
-                    "probe", "probe upsert", "POST", self._cases, json=[{"create": None}]
-                )
-            if answer.status != 400:
-                raise read_error(answer, "probe upsert", now=self._clock.now())
-            return answer
-
-        text = error_text(await retried(ask, attempts=self._attempts, budget=self._pace.retries))
+        body = [{"create": None}]
+        answer = await self._connection.read(
+            "probe", "probe upsert", CASES, body=body, passing=lambda answer: answer.status == 400
+        )
+        text = error_text(answer)
         if "UPSERT" not in text and "'create' flag" not in text:
             raise _unexpected("probe upsert", "CommCare's answer does not tell whether it supports upserts.")
         return "UPSERT" in text
@@ -249,31 +220,16 @@ class CommCareClient:
         Endpoint: POST user/v1.
         """
         body = {"username": username, "password": password, "first_name": first_name, "last_name": last_name}
-        await self._change("owners", MAKE_WORKER, "POST", "user/v1", {**body, "user_data": {**user_data}})
-
-    # --- transmission ---------------------------------------------------------------------------------------
-
-    async def _transmit(self, kind: str, operation: str, method: str, path: str, **content: Any) -> Answer:
-        """Send one request, count it, and let the pace learn from it."""
-        self.requests[kind] += 1
-        try:
-            answer = await self._http.send(operation, method, path, **content)
-        except (NoAnswer, NotSent):
-            self._pace.failed()
-            raise
-        if answer.status == 429:
-            wait = retry_after(answer.headers, now=self._clock.now())
-            self._pace.refused(PAUSE if wait is None else wait)
-        elif answer.status >= 500:
-            self._pace.failed(retry_after(answer.headers, now=self._clock.now()))
-        else:
-            self._pace.answered(operation, answer.seconds, len(answer.body))
-        return answer
+        await self._connection.change(
+            "owners", MAKE_WORKER, "POST", "user/v1", {**body, "user_data": {**user_data}}
+        )
 
     async def _transmit_write(self, body: list[dict[str, Any]], headers: Mapping[str, str]) -> Answer:
         """Send a bulk write; what went out and was not answered in full is in doubt."""
         try:
-            return await self._transmit("write", "write cases", "POST", self._cases, json=body, headers=headers)
+            return await self._connection.transmit(
+                "write", "write cases", "POST", CASES, json=body, headers=headers
+            )
         except NoAnswer as error:
             raise in_doubt(error.message.rstrip(".")) from None
         except Unexpected as error:
@@ -292,105 +248,26 @@ class CommCareClient:
         form_id = written.form_id if written.form_id and _FORM_ID.fullmatch(written.form_id) else ""
         return [replace(reply, form_id=form_id) if reply is not None else None for reply in replies]
 
-    async def _read(
-        self,
-        kind: str,
-        operation: str,
-        path: str,
-        parameters: Mapping[str, Any] | None = None,
-        *,
-        body: Mapping[str, Any] | None = None,
-        passing: Callable[[Answer], bool] = lambda answer: answer.status == 200,
-        remedies: Mapping[int, str] | None = None,
-    ) -> Answer:
-        """Send a read until it is answered; an answer that is not `passing` raises what its status means.
-
-        One with a `body` is a POST that only asks.
-        """
-        sent: dict[str, Any] = {"params": parameters} if body is None else {"json": body}
-
-        async def once() -> Answer:
-            async with self._pace.slot():
-                answer = await self._transmit(kind, operation, "GET" if body is None else "POST", path, **sent)
-            if not passing(answer):
-                raise read_error(answer, operation, now=self._clock.now(), remedies=remedies)
-            return answer
-
-        return await retried(once, attempts=self._attempts, budget=self._pace.retries)
-
     async def _list(self, operation: str, parameters: Mapping[str, Any], trimming: Mapping[str, str]) -> Answer:
         """Ask for a first page of cases cut short; a server from before March 2026 can only send whole ones."""
         if trimming and self._trims:
             try:
-                return await self._read("list", operation, self._cases, {**parameters, **trimming})
+                return await self._connection.read("list", operation, CASES, {**parameters, **trimming})
             except Refused as error:
                 if error.code != UNKNOWN_PARAMETER:
                     raise
                 self._trims = False
-        return await self._read("list", operation, self._cases, parameters)
+        return await self._connection.read("list", operation, CASES, parameters)
 
     async def _read_owners(
         self, operation: str, resource: str, parameters: Mapping[str, Any], remedies: Mapping[int, str]
     ) -> Answer:
-        return await self._read("owners", operation, f"{self._api}/{resource}/", parameters, remedies=remedies)
+        return await self._connection.read("owners", operation, f"{resource}/", parameters, remedies=remedies)
 
     async def _read_tables(
         self, operation: str, resource: str, parameters: Mapping[str, Any], remedies: Mapping[int, str]
     ) -> Answer:
-        return await self._read("tables", operation, f"{self._api}/{resource}/", parameters, remedies=remedies)
-
-    async def _change(
-        self, kind: str, operation: str, method: str, resource: str, body: Mapping[str, Any] | None
-    ) -> Answer:
-        """Send a change; only what certainly did nothing is sent again. Without a whole answer it is in doubt."""
-        content: dict[str, Any] = {} if body is None else {"json": body}
-        gone = f"CommCare has no such table any more ({operation})."
-
-        async def once() -> Answer:
-            async with self._pace.slot():
-                try:
-                    answer = await self._transmit(kind, operation, method, f"{self._api}/{resource}/", **content)
-                except (NoAnswer, Unexpected) as error:
-                    raise in_doubt(error.message.rstrip("."), status=error.status) from None
-            if 200 <= answer.status < 300 or (method == "DELETE" and answer.status == 404):
-                return answer
-            if answer.status == 404 and kind == "tables":
-                raise Refused(gone, system=SYSTEM, operation=operation, status=404, code="gone")
-            if answer.status == 408 or answer.status >= 500:
-                raise in_doubt(f"CommCare answered with status {answer.status}", status=answer.status)
-            raise read_error(answer, operation, now=self._clock.now(), remedies=REMEDIES.get(operation))
-
-        return await retried(once, attempts=self._attempts, budget=self._pace.retries)
-
-    def _following(self, address: str) -> str:
-        """Return the path of the next page, which must be on the same server and in the same project space."""
-        try:
-            there, here = urlsplit(address), urlsplit(self._http.base_url)
-            same = (there.scheme, there.hostname, there.port) == (here.scheme, here.hostname, here.port)
-        except ValueError:
-            same = False
-        if not same or there.path.rstrip("/") != (here.path + self._cases).rstrip("/") or there.username:
-            raise _unexpected("list cases", "CommCare's list of cases leads to another address.")
-        return f"{self._cases}?{there.query}"
-
-
-def authorisation(username: str, api_key: str, password: str) -> str:
-    """Return the Authorization header: an API key where there is one, else name and password.
-
-    Raises AccessDenied, without the value, for what no HTTP header can carry.
-    """
-    name, key = username.strip(), api_key.strip()
-    for setting, text in (("COMMCARE_USERNAME", name), ("COMMCARE_API_KEY", key)):
-        if not re.fullmatch(r"[\x21-\x7e]*", text):
-            raise AccessDenied(
-                f"{setting} holds a blank or a character outside ASCII, which neither a user name nor a key has.",
-                system=SYSTEM,
-                operation="sign in",
-                remedy=f"Copy {setting} once more.",
-            )
-    if key:
-        return f"ApiKey {name.lower()}:{key}"  # web users' names are kept in lower case
-    return "Basic " + b64encode(f"{name}:{password}".encode(errors="replace")).decode()
+        return await self._connection.read("tables", operation, f"{resource}/", parameters, remedies=remedies)
 
 
 def _unexpected(operation: str, message: str) -> Unexpected:

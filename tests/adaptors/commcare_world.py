@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from json import dumps
 from typing import Any
 
@@ -10,6 +10,7 @@ import httpx
 
 from adaptors.commcare.cases import CaseWrite
 from adaptors.commcare.client import CommCareClient
+from adaptors.commcare.connection import Account
 from adaptors.commcare.fake import FakeCommCare
 from adaptors.commcare.fake_project import FIRST_MOMENT, FakeProject
 
@@ -45,9 +46,12 @@ class World:
 
 def client_of(handler: Any, **changes: Any) -> CommCareClient:
     """Return a client whose requests `handler` answers; None sends them to the network (or respx)."""
-    settings = {"url": URL, "domain": DOMAIN, "username": USERNAME, "api_key": API_KEY, "clock": StillClock()}
+    account = {
+        name: changes.pop(name) for name in ("url", "domain", "username", "api_key", "password") if name in changes
+    }
     transport = httpx.MockTransport(handler) if handler else None
-    return CommCareClient(**{**settings, "transport": transport, **changes})
+    settings: dict[str, Any] = {"clock": StillClock(), "transport": transport, **changes}
+    return CommCareClient(replace(Account(URL, DOMAIN, USERNAME, API_KEY), **account), **settings)
 
 
 def new_world(**settings: Any) -> World:

@@ -149,7 +149,7 @@ async def test_trouble_halves_the_slots() -> None:
     world.fake.fail_next("429")
     with pytest.raises(Retriable):
         await world.client.write_cases([row()], batch="b1")
-    assert 1 == world.client._pace.slots
+    assert 1 == world.client._connection.pace.slots
 
 
 # --- refused rows ---------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import httpx
 
 from adaptors.commcare.client import CommCareClient
+from adaptors.commcare.connection import Account
 from adaptors.commcare.fake import FakeCommCare
 from adaptors.commcare.fake_project import FakeProject
 from tests.clocks import VirtualClock
@@ -15,10 +16,7 @@ def client_on(project: FakeProject) -> tuple[CommCareClient, FakeCommCare]:
     clock = VirtualClock()
     fake = FakeCommCare(project, domain="training", username="sync@example.org", api_key="key", clock=clock.now)
     client = CommCareClient(
-        url="https://commcare.example.org",
-        domain="training",
-        username="sync@example.org",
-        api_key="key",
+        Account("https://commcare.example.org", "training", "sync@example.org", "key"),
         clock=clock,
         transport=httpx.MockTransport(fake),
     )

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 
 from adaptors.commcare.client import CommCareClient
+from adaptors.commcare.connection import Account
 from adaptors.commcare.fake import FakeCommCare
 from adaptors.moodle.client import Login, MoodleClient
 from adaptors.moodle.fake_site import FakeSite
@@ -83,12 +84,7 @@ class Worker:
         return World(
             moodle=MoodleClient(shop.lab.site.url, Login(TOKEN), clock=shop.clock, transport=moodle),
             commcare=CommCareClient(
-                url=COMMCARE,
-                domain=DOMAIN,
-                username=USERNAME,
-                api_key=API_KEY,
-                clock=shop.clock,
-                transport=commcare,
+                Account(COMMCARE, DOMAIN, USERNAME, API_KEY), clock=shop.clock, transport=commcare
             ),
             books=self.books,
             project=shop.lab.loaded(),

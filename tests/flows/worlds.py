@@ -11,6 +11,7 @@ from urllib.parse import parse_qs
 import httpx
 
 from adaptors.commcare.client import CommCareClient
+from adaptors.commcare.connection import Account
 from adaptors.commcare.fake import FakeCommCare
 from adaptors.commcare.fake_project import FakeProject
 from adaptors.moodle.client import Login, MoodleClient
@@ -133,10 +134,7 @@ class Lab:
                 self.site.url, Login(TOKEN), clock=self.clock, transport=httpx.MockTransport(self._to_moodle)
             ),
             commcare=CommCareClient(
-                url="https://commcare.example.org",
-                domain=DOMAIN,
-                username=USERNAME,
-                api_key=API_KEY,
+                Account("https://commcare.example.org", DOMAIN, USERNAME, API_KEY),
                 clock=self.clock,
                 transport=httpx.MockTransport(self._to_commcare),
             ),

@@ -18,6 +18,7 @@ import httpx
 
 import flows.sync
 from adaptors.commcare.client import CommCareClient
+from adaptors.commcare.connection import Account
 from adaptors.commcare.fake import FakeCommCare
 from adaptors.commcare.fake_project import Case, FakeProject, Form
 from adaptors.moodle.client import Login, MoodleClient
@@ -195,15 +196,10 @@ class SmallWorld:
         moodle = MoodleClient(MOODLE, Login(TOKEN), clock=self.clock, transport=NO_NETWORK)
         moodle._http._client = Wire(MoodleWire(faults, lambda: self.watch.school.moodle), {})  # type: ignore[assignment]
         commcare = CommCareClient(
-            url=COMMCARE,
-            domain=DOMAIN,
-            username=USERNAME,
-            api_key=API_KEY,
-            clock=self.clock,
-            transport=NO_NETWORK,
+            Account(COMMCARE, DOMAIN, USERNAME, API_KEY), clock=self.clock, transport=NO_NETWORK
         )
         headers = {"Authorization": f"ApiKey {USERNAME}:{API_KEY}", "User-Agent": "moodle-commcare/0.1"}
-        commcare._http._client = Wire(CommCareWire(faults, self.commcare, self.watch), headers)  # type: ignore[assignment]
+        commcare._connection._http._client = Wire(CommCareWire(faults, self.commcare, self.watch), headers)  # type: ignore[assignment]
         return World(
             moodle=moodle,
             commcare=commcare,
