@@ -31,6 +31,7 @@ from flows.words import numbered
 PATIENCE = 15.0  # seconds for all artifacts of a run together
 FAREWELL = 3.0  # seconds for the last word of the progress
 STEP = 5.0  # percent between two updates
+PAUSE = 2.0  # seconds between two updates: nobody looks more often
 MOST_UPDATES = 40
 WEIGHTS = {"people": 15.0, "profiles": 15.0, "engagement": 20.0, "courses": 50.0, "cases": 0.0, "audit": 100.0}
 """Stage -> its part of a run in percent; a run has not all of them, and ends at 100 all the same."""
@@ -106,7 +107,7 @@ class Follower:
     _told: float = 0.0
     _done: dict[str, float] = field(default_factory=dict)
     _moved: asyncio.Event = field(default_factory=asyncio.Event)
-    _over: bool = False
+    _over: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         """Take in how far a stage is; wakes the one who tells it when that is worth an update."""
@@ -119,20 +120,23 @@ class Follower:
 
     def end(self, words: str) -> None:
         """Let the last word be told."""
-        self.at, self.words, self._over = 100.0, words, True
+        self.at, self.words = 100.0, words
+        self._over.set()
         self._moved.set()
 
     async def follow(self) -> None:
         """Show the progress until its end; only the newest is sent, however much happened meanwhile."""
         artifact: UUID = await acreate_progress_artifact(0.0, key=self.key, description=self.words)
         left = MOST_UPDATES
-        while not (self._over and self._told == self.at):
+        while not (self._over.is_set() and self._told == self.at):
             await self._moved.wait()
             self._moved.clear()
-            if left > 0 or self._over:
+            if left > 0 or self._over.is_set():
                 left -= 1
                 self._told = self.at
                 await aupdate_progress_artifact(artifact, self.at, description=self.words)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._over.wait(), PAUSE)
 
 
 @asynccontextmanager

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
+import gc
 import os
 import re
 import signal
@@ -22,7 +24,7 @@ from prefect.client.schemas.schedules import CronSchedule
 from prefect.server.services.scheduler import schedule_deployments, schedule_recent_deployments
 from prefect.utilities import engine
 
-from flows.deployed import audit, final_state, gentle_end, preview, reason, summary, sync
+from flows.deployed import audit, final_state, gentle_end, preview, reason, spare_garbage, summary, sync
 from flows.open import open_store, open_world
 from flows.result import CaseCounts, Result, RunState
 from flows.sandbox import Sandbox, make_sandbox, serving
@@ -302,6 +304,21 @@ def test_reason_of_mappings_is_the_first_error() -> None:
 def test_flow_keeps_nothing(flow: Any) -> None:
     """Results are not stored and prints are not logged, whatever the machine's settings say."""
     assert (False, False) == (flow.persist_result, flow.log_prints)
+
+
+def test_only_a_process_of_one_run_keeps_what_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where Prefect runs inside something longer, as in these tests, garbage is looked for as ever."""
+    monkeypatch.setattr(atexit, "register", lambda _function: None)
+    monkeypatch.delenv("PREFECT__FLOW_RUN_ID", raising=False)
+    before = gc.get_freeze_count()
+    spare_garbage()
+    assert before == gc.get_freeze_count()
+    monkeypatch.setenv("PREFECT__FLOW_RUN_ID", "06df031c")
+    spare_garbage()
+    try:
+        assert gc.get_freeze_count() > before
+    finally:
+        gc.unfreeze()
 
 
 async def test_sigterm_ends_the_run_and_nothing_beside_it() -> None:

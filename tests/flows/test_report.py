@@ -65,6 +65,7 @@ async def server(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixtu
     caplog.set_level(logging.INFO)
     monkeypatch.setattr(report, "PATIENCE", 0.02)
     monkeypatch.setattr(report, "FAREWELL", 0.02)
+    monkeypatch.setattr(report, "PAUSE", 0.0)
     return Server(monkeypatch)
 
 
@@ -122,6 +123,17 @@ async def test_a_thousand_courses_are_a_few_updates(server: Server) -> None:
         tell.end("Completed.")
     assert len(server.calls) <= 3 + 100 / report.STEP
     assert ("", 100.0, "Completed.") == server.calls[-1]
+
+
+async def test_a_quick_run_is_three_updates(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody looks twice in a second: its beginning, its first step and its end, which waits for nothing."""
+    monkeypatch.setattr(report, "PAUSE", 3600.0)
+    async with followed("demo", LOG) as tell:
+        for done in range(1, 1_001):
+            tell("courses", done, 1_000)
+            await asyncio.sleep(0)
+        tell.end("Completed.")
+    assert [0.0, 0.05, 100.0] == [at for _, at, _ in server.calls]
 
 
 async def test_stages_without_end_are_a_bounded_number_of_updates(server: Server) -> None:
