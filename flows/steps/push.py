@@ -185,7 +185,7 @@ class Pusher:
                 reply.case_id,
                 row.owner_before or reply.owner_id,
                 _held(row, reply),
-                "closed" if reply.closed and row.ours_if_closed else row.status,
+                "closing" if reply.closed and row.ours_if_closed else row.status,
                 row.user_id,
                 row.intent,
                 row.names,
@@ -256,7 +256,8 @@ class Pusher:
     def _tell_closed(self, rows: Sequence[Planned], replies: Sequence[CaseReply | None]) -> None:
         """Count the cases that somebody closed in CommCare: they take updates, and stay closed.
 
-        One that we closed before the books were put back is followed by a new one in the next run.
+        One that we closed before the books were put back, maybe: the next run asks, and makes a new one for who is
+        still there; who is gone by then is marked as left.
         """
         for row, reply in zip(rows, replies, strict=True):
             if reply is None or not reply.closed or row.status == "closed":

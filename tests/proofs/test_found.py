@@ -62,6 +62,23 @@ LIVES: dict[str, tuple[str, Steps]] = {
             ("back_up_change_restore", {"how": "lost", "who": 20}),
         ),
     ),
+    "somebody closed a case, the books are put back, and its person leaves": (
+        ", close: true",
+        (
+            ("merge", {"new": 26, "old": 17}),
+            ("join_and_break", {"how": "lost", "later": 60.0}),
+            ("close_by_hand", {"which": 18}),
+            ("join_and_break", {"how": "crash after", "later": 700.0}),
+            ("back_up_change_restore", {"how": "crash after", "who": 14}),
+            (
+                "fail_a_read",
+                {"after": 0, "function": "core_course_get_courses_by_field", "kind": "php_warning", "times": 1},
+            ),
+            ("run_later", {"later": 3600.0}),
+            ("run_at_once", {}),
+            ("merge", {"new": 3, "old": 8}),
+        ),
+    ),
 }
 """Lives of the state machine that ended badly before the engine was mended, cut down to what matters."""
 
