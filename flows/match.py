@@ -39,7 +39,9 @@ from state import CaseRow, Held, Link, MatchRow, RowId, StateError
 from state.people import ERASING
 
 AT_ONCE = 5_000  # listed cases that are looked up in the books with one walk
-LIVING = frozenset({"active", "ended", "withdrawn", "withdrawing", "closing", "left", "closed", ERASING})
+LIVING = frozenset(
+    {"active", "ended", "withdrawn", "withdrawing", "closing", "leaving", "left", "closed", ERASING}
+)
 
 
 @dataclass

@@ -33,7 +33,7 @@ from flows.steps.recover import heed_clock, recover
 from flows.words import listed, numbered
 from flows.world import World
 from mappings.engine import CompiledMapping, Departure
-from state import FeedbackRow, Held, MatchRow, PersonRows, StateError
+from state import NO_VALUE, FeedbackRow, Held, MatchRow, PersonRows, StateError
 from state.people import ERASING
 
 NO_DEPARTURE = Departure({})
@@ -163,7 +163,7 @@ class _Emptying:
         case, key = held.case, held.row.key
         case_id, names = case.case_id, {name for name in case.digests or {} if not name.startswith("@")}
         mapping = self._mappings.get(held.row.mapping)
-        if not case_id or case.digests is None:
+        if not case_id or case.digests is None or NO_VALUE in case.digests.values():
             there = await case_there(self._world, key, case)
             if there is None and not case_id:
                 return None

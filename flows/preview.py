@@ -143,7 +143,7 @@ class Preview:
     async def count_missing(self, world: World, mapping: CompiledMapping, *, whole: bool) -> None:
         """Count the cases of a mapping that no record was read for, in the courses that were read completely."""
         store = world.books.store
-        for scope in await world.books.do(store.scopes, mapping.name):
+        for scope in await world.books.do(store.scopes, mapping.name, ("active",)):
             course = self.result.courses.get(scope)
             if not (whole if scope == SITE_SCOPE else course is not None and course.state == "completed"):
                 continue

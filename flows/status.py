@@ -36,6 +36,7 @@ ROW_STATES = {
     "withdrawn": "withdrawn",
     "withdrawing": "withdrawn, to be confirmed",
     "left": "left",
+    "leaving": "left, to be confirmed",
     "closing": "closed, to be confirmed",
     "closed": "closed",
     "replaced": "under old keys",

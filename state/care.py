@@ -11,6 +11,7 @@ from state.backups import backups, new_name, prune
 from state.facts import Facts
 from state.history import forget_before, is_due
 from state.lease import forget_round
+from state.outcomes import UNSURE, becomes
 from state.runs import find_wide, sum_up
 from state.schema import revision
 from state.tables import (
@@ -136,10 +137,12 @@ class Care(Facts):
         """Take in that these books were put back: what they say of CommCare may be older than CommCare is.
 
         Every row is dirty, also those of lookup tables, every write not answered rests anew, and nobody holds the
-        lease. What reads lacked counts no more: it may have been there in a read since.
+        lease. What reads lacked counts no more: it may have been there in a read since. Who was away then may have
+        come back and gone again, so whether CommCare says so is not certain.
         """
         with self._database.writing() as connection:
-            connection.execute(update(case_row).values(digests=None, missing_count=0, missing_run=""))
+            unsure = {"status": becomes(UNSURE), "digests": None, "missing_count": 0, "missing_run": ""}
+            connection.execute(update(case_row).values(unsure))
             connection.execute(delete(lacking))
             connection.execute(update(lookup_row).values(digest=b"", missing_count=0))
             connection.execute(update(intent).values(last_sent_at=now))

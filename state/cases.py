@@ -14,7 +14,7 @@ from state.tables import at_row, case_row, row_parameters
 
 CHUNK = 500  # keys in one IN
 LIVING = ("active", "withdrawn", "ended", "withdrawing", "closing")
-IS_LIVING = or_(*(case_row.c.status == status for status in LIVING))  # for many rows at once, where IN does not go
+LEAVING = "leaving"  # neither living, so that it weighs nothing with the guards, nor settled
 COLUMNS = tuple(
     case_row.c[column]
     for column in (
@@ -62,17 +62,19 @@ class Cases(Log):
         with self._database.reading() as connection:
             return list(connection.scalars(query.where(case_row.c.case_id != "")))
 
-    def scopes(self, mapping: str) -> set[int]:
-        """Return the scopes that hold active rows of a mapping."""
+    def scopes(self, mapping: str, statuses: Collection[str]) -> set[int]:
+        """Return the scopes that hold rows of a mapping with one of these statuses."""
         query = select(case_row.c.scope).distinct()
-        query = query.where(case_row.c.mapping == mapping, case_row.c.status == "active")
+        query = query.where(case_row.c.mapping == mapping, case_row.c.status.in_(sorted(statuses)))
         with self._database.reading() as connection:
             return set(connection.scalars(query))
 
     def note_read(
         self, mapping: str, scope: int, seen: Collection[str], run_id: str, protected: Set[int] = frozenset()
     ) -> list[Missing]:
-        """Take in that a complete read of a scope showed the keys `seen`; return the living rows it lacked.
+        """Take in that a complete read of a scope showed the keys `seen`; return the rows it lacked.
+
+        Those are the living ones, and those of which nobody knows whether they are marked as left.
 
         A lacked row counts one more complete read without it, once per run however often it is noted; a seen
         row, and one of a `protected` person, starts again at 0. Rows for which neither is news are not written.
@@ -87,7 +89,7 @@ class Cases(Log):
                     (again if key in present else gone).append(key)
                 elif key in present or (user_id and user_id in protected):
                     back += [key] if missing_count else []
-                elif status in LIVING:
+                elif status in LIVING or status == LEAVING:
                     gone.append(key)
                     news += [key] if missing_run != run_id else []
             scoped = (connection, mapping, scope)

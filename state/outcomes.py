@@ -10,14 +10,32 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import ColumnElement, Connection, case, delete, select, update
 
-from state.cases import IS_LIVING, Cases
+from state.cases import LEAVING, LIVING, Cases
 from state.log import Entry, Origin, origin
 from state.rows import Ack, CaseRow, Intent, IntentRow, RowId
 from state.tables import at_row, case_row, intent, lookup_table, refusal, row_parameters
 
-UNDER_WAY = {"closed": "closing", "withdrawn": "withdrawing"}  # what a write may have done, by its op
+UNSURE = {"left": LEAVING, "withdrawn": "withdrawing", "ended": "active"}
+"""What a case is of which the books say how it went away, and that may have come back since."""
+COMING = dict.fromkeys(("create", "update"), UNSURE)
+GOING = {
+    "closed": dict.fromkeys((*LIVING, LEAVING, "left"), "closing"),
+    "withdrawn": dict.fromkeys((*LIVING, LEAVING, "left"), "withdrawing"),
+    "left": dict.fromkeys(({*LIVING} - {"withdrawing"}) | {"left"}, LEAVING),  # what is to be emptied stays so
+}
+
+
+def becomes(statuses: Mapping[str, str]) -> ColumnElement[str]:
+    """Return the status that follows a row's own, itself where none is given."""
+    return case(statuses, value=case_row.c.status, else_=case_row.c.status)
+
+
+MARK = {
+    op: update(case_row).where(at_row(case_row)).values(status=becomes(to)) for op, to in (COMING | GOING).items()
+}
+"""Op of a write of unknown outcome -> the statement that gives its row a status which says so."""
 
 
 class _Sent(NamedTuple):
@@ -58,8 +76,8 @@ class Outcomes(Cases):
     def acknowledge(self, acks: Sequence[Ack], now: float, batch: str = "", form_id: str = "") -> None:
         """Take in CommCare's answers: one transaction writes the cases, removes their intents and old refusals.
 
-        Digests are merged over the stored ones; a dirty or new row has exactly the given ones. The log is told
-        the batch, as it was stamped, and the form that CommCare made of it.
+        Digests are merged over the stored ones. A dirty row has exactly the given ones if these are whole, else it
+        stays dirty. The log is told the batch, as it was stamped, and the form that CommCare made of it.
         """
         if not acks:
             return
@@ -68,7 +86,9 @@ class Outcomes(Cases):
             merged = _merged(known, acks)
             numbers = self._names.numbers(connection, {name for one in merged.values() for name in one})
             values = [
-                _case_values(ack) | {"digests": self._names.pack(merged[ack.row], numbers), "pushed_at": now}
+                _case_values(ack)
+                | {"digests": self._names.pack(merged[ack.row], numbers) if ack.row in merged else None}
+                | {"pushed_at": now}
                 for ack in acks
             ]
             self._upsert(connection, values, ("case_id", "owner_id", "digests", "status", "user_id", "pushed_at"))
@@ -96,7 +116,7 @@ class Outcomes(Cases):
         """Make rows of unknown outcome dirty and remove their intents, in one transaction.
 
         A row never heard of gets a place without case id, so that it is known to have been sent once. A case that
-        may be closed, or emptied, by now is marked as such.
+        may have gone away, or come back, by now is marked as such.
         """
         if not rows:
             return
@@ -111,8 +131,10 @@ class Outcomes(Cases):
             ]
             self._note_unknown(connection, {row: sent[row] for row in rows if row in sent}, now)
             self._upsert(connection, values, ("digests",))
-            for op, status in UNDER_WAY.items():
-                self._mark(connection, [row for row in rows if sent.get(row, NEVER).op == op], status)
+            for op, statement in MARK.items():
+                marked = [row_parameters(row) for row in rows if sent.get(row, NEVER).op == op]
+                if marked:
+                    connection.execute(statement, marked)
             _forget(connection, rows)
 
     def _note_unknown(self, connection: Connection, rows: Mapping[RowId, _Sent], now: float) -> None:
@@ -123,13 +145,6 @@ class Outcomes(Cases):
             batches[sent.batch].append(Entry(row, sent.user_id, sent.op, "unknown", generation))
         for batch, entries in batches.items():
             self._note(connection, entries, now, origin(batch))
-
-    @staticmethod
-    def _mark(connection: Connection, rows: Sequence[RowId], status: str) -> None:
-        """Give living rows a status."""
-        if rows:
-            marked = update(case_row).where(at_row(case_row), IS_LIVING).values(status=status)
-            connection.execute(marked, [row_parameters(row) for row in rows])
 
     def rest_anew(self, now: float) -> None:
         """Let every write that was not answered rest from now on: how long it has rested is not certain."""
@@ -160,10 +175,12 @@ class Outcomes(Cases):
 
 
 def _merged(known: Mapping[RowId, CaseRow], acks: Sequence[Ack]) -> dict[RowId, dict[str, bytes]]:
-    """Return the digests of each row as they are after these answers."""
-    merged = {row: dict(case.digests or {}) for row, case in known.items()}
+    """Return the digests of each row as they are after these answers, without those that stay dirty."""
+    merged = dict[RowId, dict[str, bytes]]()
     for ack in acks:
-        merged.setdefault(ack.row, {}).update(ack.digests)
+        held = known[ack.row].digests if ack.row in known else {}
+        if held is not None or ack.whole:
+            merged[ack.row] = {**(held or {}), **merged.get(ack.row, {}), **ack.digests}
     return merged
 
 

@@ -24,8 +24,9 @@ class CaseRow:
     `user_id` the Moodle user, 0 if there is none; `generation` counts the cases made under this key.
 
     Living: "active"; "withdrawn" (kept out by the mapping, personal values emptied); "ended" (its course is over);
-    "withdrawing" and "closing" (sent, and nobody knows whether it arrived). Not living: "left"; "closed" (by us);
-    "replaced" (the mapping makes other keys now, not marked as left yet); "erasing" (its person is being erased).
+    "withdrawing" and "closing" (sent, and nobody knows whether CommCare has it so). Not living: "leaving" (the
+    same of "left"); "left"; "closed" (by us); "replaced" (the mapping makes other keys now, not marked as left
+    yet); "erasing" (its person is being erased).
     """
 
     key: str
@@ -64,8 +65,9 @@ class IntentRow:
 class Ack:
     """CommCare's answer to one row: the case as it now is there, and the digests of what was sent.
 
-    For the log: `op` as in Intent, `sent` the names of what was sent (None: those of the digests), `closed`
-    whether the case is closed in CommCare now.
+    `whole`: the digests are of all that the case holds of ours; else only of what had changed. For the log: `op`
+    as in Intent, `sent` the names of what was sent (None: those of the digests), `closed` whether the case is
+    closed in CommCare now.
     """
 
     row: RowId
@@ -77,6 +79,7 @@ class Ack:
     op: str = "update"
     sent: Collection[str] | None = None
     closed: bool = False
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)

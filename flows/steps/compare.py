@@ -11,7 +11,7 @@ from flows.steps.planned import Planned, external_id
 from mappings.engine import CompiledMapping, Draft
 from state import CaseRow, RowId
 
-AWAY = frozenset({"left", "withdrawn", "withdrawing", "ended", "closing"})
+AWAY = frozenset({"left", "leaving", "withdrawn", "withdrawing", "ended", "closing"})
 """What a case is that comes back when its record is there."""
 EMPTIED = frozenset({"withdrawn", "withdrawing"})
 
@@ -62,7 +62,7 @@ class Comparison:
             write = CaseWrite(
                 key, "", draft.case_type, draft.name, self.ready.owner, properties, self.ready.indices
             )
-            return Planned(self.row, draft.case_type, self.user_id, write, kept | digests, "create")
+            return Planned(self.row, draft.case_type, self.user_id, write, kept | digests, "create", whole=True)
         changed = self._changed(digests, known)
         reasons = frozenset(changed - draft.ignored - self._ignored(changed) - _never_filled(values, known))
         if not reasons:
@@ -80,8 +80,9 @@ class Comparison:
         emptied = frozenset(name for name in held - self.mapping.retired if not values[name])
         doubtful = emptied & self._doubtful()
         sent = kept | {name: digests[name] for name in changed}
-        row = Planned(self.row, draft.case_type, self.user_id, write, sent, "update")
-        unsent = self._unsent(properties) if known.digests is None else frozenset[str]()
+        is_whole = known.digests is None
+        row = Planned(self.row, draft.case_type, self.user_id, write, sent, "update", whole=is_whole)
+        unsent = self._unsent(properties) if is_whole else frozenset[str]()
         return replace(row, reasons=reasons, emptied=emptied, doubtful=doubtful, unsent=unsent)
 
     def _properties(self) -> dict[str, str]:

@@ -5,7 +5,7 @@ All of it is one row of one write, so that a stop in the middle leaves the case 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from adaptors.commcare.cases import CaseReply, CaseWrite
@@ -101,6 +101,7 @@ class Departures:
         closes = departure.close and case.status != "closed"
         if not changed and not closes:
             return None
+        is_dirty = case.digests is None
         write = CaseWrite(
             external_id(key, case.generation),
             case.case_id,
@@ -120,7 +121,19 @@ class Departures:
             one.op,
             status_after(one),
             owner_before=case.owner_id if parked else "",
+            whole=is_dirty,
+            unsent=await self._unsent(one, changed) if is_dirty else frozenset(),
         )
+
+    async def _unsent(self, one: Leaving, changed: Collection[str]) -> frozenset[str]:
+        """Return what a case may hold of ours besides: later it may have to be emptied."""
+        mapping = one.mapping
+        spared = mapping.retired if one.case.linked else frozenset()  # in a case of others they may be theirs
+        names = await self._world.books.do(self._world.books.store.property_names)
+        ours = {
+            name for name in {*names, *mapping.spec.properties} if mapping.definition_of(name)
+        } | mapping.retired
+        return frozenset(ours - spared - {*changed})
 
     async def _parked(self) -> str:
         """Return the owner of parked cases, "" with a word about it when CommCare does not know that owner."""
@@ -137,6 +150,13 @@ class Departures:
             "in CommCare: cases that should be parked were marked and stay with their owner.",
         )
         return ""
+
+
+def again(mapping: CompiledMapping, row: RowId, case: CaseRow) -> Leaving | None:
+    """Return how a case goes away of which nobody knows whether it did already, None when that is not open."""
+    if case.status == "withdrawing":
+        return Leaving(mapping, row, case, mapping.when_excluded, "withdrawn", private=True)
+    return Leaving(mapping, row, case, mapping.when_left, "left") if case.status == "leaving" else None
 
 
 def status_after(one: Leaving) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from adaptors.moodle.answers import Course
-from flows.steps.depart import Departures, Leaving
+from flows.steps.depart import Departures, Leaving, again
 from flows.steps.merged import leaving_merged
 from flows.steps.people import members_elsewhere
 from flows.steps.planned import Planned
@@ -54,14 +54,21 @@ async def _unseen(run: Run, courses: list[Course], leaving: Collection[Leaving])
 
 
 async def _over(run: Run, ended: Collection[int]) -> list[Leaving]:
-    """Return the active cases of courses past their end date; they come back when the course runs again."""
+    """Return the active cases of courses past their end date; they come back when the course runs again.
+
+    Nobody reads such a course, so what is not certain of the others is said again as well.
+    """
     store, found = run.world.books.store, list[Leaving]()
     for mapping in run.mappings if ended else ():
-        if mapping.source not in IN_COURSE or mapping.when_course_ends is None:
+        if mapping.source not in IN_COURSE:
             continue
-        for scope in sorted(set(ended) & await run.world.books.do(store.scopes, mapping.name)):
+        over = {"active", "closing"} if mapping.when_course_ends is not None else set[str]()
+        scopes = await run.world.books.do(store.scopes, mapping.name, over | {"leaving", "withdrawing"})
+        for scope in sorted(scopes.intersection(ended)):
             for key, case in (await run.world.books.do(store.cases, mapping.name, scope)).items():
-                if case.status == "active":
-                    row = RowId(mapping.name, scope, key)
+                row = RowId(mapping.name, scope, key)
+                if case.status in over:
                     found.append(Leaving(mapping, row, case, mapping.when_course_ends, "ended"))
+                elif (one := again(mapping, row, case)) is not None:
+                    found.append(one)
     return found

@@ -10,7 +10,7 @@ from adaptors.commcare.cases import CaseReply, IndexWrite
 from adaptors.errors import Refused
 from flows.result import Result
 from flows.steps.blanks import BlankGuard
-from flows.steps.compare import AWAY, Comparison, Ready, closes, parks
+from flows.steps.compare import AWAY, EMPTIED, Comparison, Ready, closes, parks
 from flows.steps.firsts import FirstLook
 from flows.steps.linked import Linked, Links, case_there, is_matched, newest_of_ours
 from flows.steps.planned import UNDECIDED, WAITS, Planned, Problem, Scope, scope_number
@@ -110,7 +110,7 @@ class Planner:
         for reference in draft.indices:
             row = self._parent_row(reading.scope, reference)
             known = reading.parents.get(row)
-            if row in self.withdrawals.rows or (known is not None and known.status == "withdrawn"):
+            if row in self.withdrawals.rows or (known is not None and known.status in EMPTIED):
                 return row
         return None
 

@@ -33,9 +33,11 @@ class Planned:
     doubtful: frozenset[str] = frozenset()
     """Emptied properties of elements that vanished together: a lost right looks the same."""
     unsent: frozenset[str] = frozenset()
-    """Of a row whose case nobody knows: properties that the record says nothing about."""
+    """Of a row whose case nobody knows: properties of ours that it may hold, and that are left as they are."""
     owner_before: str = ""
     """For a parked case: the owner it had, who gets it back."""
+    whole: bool = False
+    """Whether the digests are of all that we want the case to hold, and not only of what changed."""
     ours_if_closed: bool = False
     """Whether a case that turns out to be closed was closed by us: the books may be older than that."""
 

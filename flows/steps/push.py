@@ -190,6 +190,7 @@ class Pusher:
                 row.intent,
                 row.names,
                 reply.closed,
+                row.whole,
             )
             for row, reply in zip(rows, replies, strict=True)
             if reply is not None

@@ -8,7 +8,7 @@ from typing import Any
 
 from flows.result import Result
 from flows.steps.asked import LEAVERS
-from flows.steps.depart import Leaving
+from flows.steps.depart import Leaving, again
 from flows.steps.planned import SITE_SCOPE, Scope
 from flows.steps.pull import IN_COURSE
 from flows.world import World
@@ -16,6 +16,8 @@ from mappings.engine import CompiledMapping
 from state import Missing, RowId
 
 READS = 2
+UNSURE = frozenset({"leaving", "withdrawing", "closing"})
+"""What a case is that was allowed to go, and nobody knows whether it did."""
 
 
 @dataclass
@@ -49,7 +51,7 @@ class Sweep:
     """Scopes that this run compared."""
     replaced: list[tuple[CompiledMapping, Missing]] = field(default_factory=list)
     """Cases that nobody is asked about: those under keys that their mapping makes no more (`sync --rekey` was the
-    word of a person), and those that were allowed to go already and that CommCare refused to mark."""
+    word of a person), and those that were allowed to go already, and that CommCare refused to mark or may have."""
 
     async def note(self, scope: Scope, *, protected: Set[int] = frozenset()) -> None:
         """Compare a complete read with the books; `protected` are people whom nothing of this read is about."""
@@ -62,6 +64,9 @@ class Sweep:
         missing = [m for m in missing if m.case.status != "replaced"]
         self.replaced += [(mapping, m) for m in replaced if mapping.when_left is not None]
         due = [m for m in missing if m.case.missing_count >= READS]
+        unsure = {m.row for m in due if m.case.status in UNSURE}
+        self.replaced += [(mapping, m) for m in due if m.row in unsure]
+        due = [m for m in due if m.row not in unsure]
         if due and mapping.when_left is not None:
             refused = {row.row for row in await self.world.books.do(store.refusals) if row.op == "left"}
             self.replaced += [(mapping, m) for m in due if m.row in refused]
@@ -69,7 +74,7 @@ class Sweep:
         if due and mapping.when_left is not None:
             active = await self.world.books.do(store.count_active, mapping.name, scope.number)
             # Moodle hides learners from an account that lost a right, and goes on showing the teachers.
-            all_gone = active <= sum(1 for m in missing if m.case.case_id)
+            all_gone = active <= sum(1 for m in missing if m.case.case_id and m.case.status != "leaving")
             nobody = not scope.seen and (scope.number == SITE_SCOPE or not protected)
             self.found.append(Gone(mapping, scope.number, due, active, all_gone or nobody))
 
@@ -102,9 +107,15 @@ class Sweep:
         allowed, refused = await self._guarded(confirmed) if self.found else ([], {})
         await LEAVERS.remember(self.world, self.result, refused, self.noted)
         gone = [(gone.mapping, missing) for gone in allowed for missing in gone.rows]
+        # Where so many are missing that a person is asked, nothing that is not certain is said either.
+        gone += [
+            (mapping, m)
+            for mapping, m in self.replaced
+            if m.case.status not in UNSURE or m.row.scope not in refused
+        ]
         return [
-            Leaving(mapping, missing.row, missing.case, mapping.when_left, "left")
-            for mapping, missing in (*gone, *self.replaced)
+            again(mapping, m.row, m.case) or Leaving(mapping, m.row, m.case, mapping.when_left, "left")
+            for mapping, m in gone
         ]
 
     async def _guarded(self, confirmed: Mapping[int, int]) -> tuple[list[Gone], dict[int, int]]:

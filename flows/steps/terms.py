@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from adaptors.moodle.answers import Course
 from flows.needs import ANSWERED_TERMS, NEW_TERMS, new_term
 from flows.result import CourseResult, RunState
-from flows.steps.depart import Departures, Leaving
+from flows.steps.depart import Departures, Leaving, again
 from flows.steps.pull import IN_COURSE
 from state import CaseRow, RowId
 
@@ -64,11 +64,13 @@ async def _begin(run: Run, course_id: int) -> bool:
     """
     if run.preview or await _is_resting(run, course_id):
         return False
-    ending = [
-        Leaving(mapping, row, case, mapping.when_course_ends, "ended")
-        for mapping, row, case in await _cases(run, course_id)
-        if mapping.when_course_ends is not None and case.status == "active"
-    ]
+    ending = list[Leaving]()
+    for mapping, row, case in await _cases(run, course_id):
+        open_still = again(mapping, row, case)
+        if open_still is not None:
+            ending.append(open_still)
+        elif mapping.when_course_ends is not None and case.status == "active":
+            ending.append(Leaving(mapping, row, case, mapping.when_course_ends, "ended"))
     run.pusher.enqueue(0, await Departures(run.world, run.result).rows(ending), run.swept)
     await run.pusher.drain()
     if await _is_resting(run, course_id):

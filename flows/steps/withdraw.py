@@ -118,8 +118,9 @@ class Withdrawals:
         found = [one for one in self._found if one.firm or (one.row in sure and one.case.user_id not in elsewhere)]
         candidates = {one.row for one in self._found}
         own = [one for one in found if one.parent is None or one.parent not in candidates]
-        refused = await self._refused(own)
-        allowed = {one.row: one for one in own if one.row.scope not in refused}
+        # Of those that were sent already, and nobody knows whether it arrived, nobody is asked again.
+        refused = await self._refused([one for one in own if one.case.status != "withdrawing"])
+        allowed = {one.row: one for one in own if one.row.scope not in refused or one.case.status == "withdrawing"}
         for one in sorted(found, key=lambda one: one.mapping.level):
             if one.parent in allowed:  # a child goes the way of its parent, and nobody is asked twice
                 allowed[one.row] = one

@@ -112,7 +112,7 @@ MUTANTS: dict[str, tuple[Any, str, Any, int]] = {
     "the account's own row counts": (normalise.Visible, "learn", _everything_seen, 1),
     "who is kept out keeps what is personal": (depart, "private_names", lambda _: [], 8),
     "a closed case lives again": (plan.Planner, "_alive", _as_it_was, 1),
-    "a close in doubt is forgotten": (outcomes, "UNDER_WAY", {}, 1),
+    "a close in doubt is forgotten": (outcomes, "MARK", {}, 1),
     "who comes back stays parked": (plan.Planner, "_owner_before", _nobody, 1),
     "elements that vanished stay": (plan.Planner, "_vanished", _none_vanished, 1),
     "a hidden course is over": (select, "_ended", _over_or_hidden, 1),

@@ -64,12 +64,12 @@ def test_known_and_active_cases_are_counted(store: Store) -> None:
     )
 
 
-def test_scopes_are_those_with_active_rows(store: Store) -> None:
+def test_scopes_are_those_with_such_rows(store: Store) -> None:
     """A scope where everybody left holds nothing that could go."""
     known(store, ["a"], scope=1)
     known(store, ["b"], scope=2, status="left")
     known(store, ["c"], mapping="enrolment", scope=3)
-    assert {1} == store.scopes("student")
+    assert ({1}, {1, 2}) == (store.scopes("student", ["active"]), store.scopes("student", ["active", "left"]))
 
 
 def test_a_read_that_shows_everybody_lacks_nobody(store: Store) -> None:

@@ -58,7 +58,7 @@ def test_only_a_closed_case_is_renewed(store: Store) -> None:
 
 def test_a_close_in_doubt_is_remembered(store: Store) -> None:
     """When nobody knows whether a case was closed, or emptied, its row says so and is still looked for."""
-    for op, status in (("closed", "closing"), ("withdrawn", "withdrawing"), ("left", "active")):
+    for op, status in (("closed", "closing"), ("withdrawn", "withdrawing")):
         acknowledged(store)
         store.stamp("b", [Intent(row, 7, op) for row in (ROW, OTHER)], 2.0)
         store.void([ROW, OTHER], 99.0)
@@ -69,10 +69,10 @@ def test_a_close_in_doubt_is_remembered(store: Store) -> None:
 def test_living_rows_are_looked_for(store: Store) -> None:
     """Withdrawn and ended cases can leave; those that left, closed ones and replaced ones cannot leave again."""
     found = {}
-    for status in ("active", "withdrawn", "ended", "left", "closed"):
+    for status in ("active", "withdrawn", "ended", "leaving", "left", "closed"):
         acknowledged(store, status)
         found[status] = len(store.note_read("enrolment", 2, set(), f"run {status}"))
-    assert {"active": 1, "withdrawn": 1, "ended": 1, "left": 0, "closed": 0} == found
+    assert {"active": 1, "withdrawn": 1, "ended": 1, "leaving": 1, "left": 0, "closed": 0} == found
 
 
 def test_replaced_rows_are_told_at_once(store: Store) -> None:

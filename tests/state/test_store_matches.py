@@ -81,7 +81,7 @@ def test_a_link_makes_a_dirty_row(store: Store) -> None:
 def test_an_answer_keeps_the_mark(store: Store) -> None:
     """Written to, a linked case stays linked; linked again it is not made dirty."""
     store.link([link()])
-    store.acknowledge([Ack(ROW, "case-1", "owner", {"@name": b"0" * 16}, "active", 3)], 1.0)
+    store.acknowledge([Ack(ROW, "case-1", "owner", {"@name": b"0" * 16}, "active", 3, whole=True)], 1.0)
     store.link([link()])
     row = store.cases("student", 0)["s-user-3"]
     assert (True, {"@name": b"0" * 16}) == (row.linked, row.digests)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from state import Ack, CaseRow, Intent, IntentRow, RowId, Store
 
 ROW = RowId("enrolment", 12, "site-enrol-12-5")
@@ -57,10 +59,51 @@ def test_a_dirty_row_gets_exactly_the_given_digests(store: Store) -> None:
     """What was void is not brought back by a merge."""
     store.acknowledge([ACK], now=11.0)
     store.mark_dirty([ROW])
-    store.acknowledge([replace(ACK, digests={"city": ONE})], now=12.0)
+    store.acknowledge([replace(ACK, digests={"city": ONE}, whole=True)], now=12.0)
     found = case(store)
     assert found is not None
     assert {"city": ONE} == found.digests
+
+
+def test_a_part_of_a_dirty_row_leaves_it_dirty(store: Store) -> None:
+    """Somebody asked for all of it while what had changed was on its way: the rest is still to be sent."""
+    store.acknowledge([ACK], now=11.0)
+    store.mark_dirty([ROW])
+    store.acknowledge([replace(ACK, digests={"city": ONE})], now=12.0)
+    found = case(store)
+    assert found is not None
+    assert found.digests is None
+
+
+@pytest.mark.parametrize(
+    ("before", "op", "after"),
+    [
+        ("left", "update", "leaving"), ("withdrawn", "update", "withdrawing"), ("ended", "update", "active"),
+        ("closed", "create", "closed"), ("active", "left", "leaving"), ("withdrawing", "left", "withdrawing"),
+        ("left", "withdrawn", "withdrawing"), ("erasing", "withdrawn", "erasing"), ("active", "ended", "active"),
+    ],
+)  # fmt: skip
+def test_whether_a_case_went_away_is_open_again(store: Store, before: str, op: str, after: str) -> None:
+    """A write that was not answered may have brought it back, or let it go."""
+    store.acknowledge([replace(ACK, status=before)], now=11.0)
+    store.stamp("b", [Intent(ROW, 7, op)], 12.0)
+    store.void([ROW], 99.0)
+    found = case(store)
+    assert found is not None
+    assert after == found.status
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [("left", "leaving"), ("withdrawn", "withdrawing"), ("ended", "active"), ("active", "active")],
+)
+def test_books_put_back_do_not_know_who_went_away(store: Store, before: str, after: str) -> None:
+    """Who was away in the backup may have come back since, and gone again."""
+    store.acknowledge([replace(ACK, status=before)], now=11.0)
+    store.mark_restored(12.0)
+    found = case(store)
+    assert found is not None
+    assert after == found.status
 
 
 def test_two_answers_to_one_row_are_both_merged(store: Store) -> None:

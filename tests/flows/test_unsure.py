@@ -1,0 +1,216 @@
+"""Cases of which the books are not sure whether they went away: an answer was lost, or the books were put back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+import pytest
+
+from flows.confirm import confirm
+from flows.result import RunState
+from tests.flows.test_departures import consenting, over
+from tests.flows.test_person import CANARY, erased, held, two_courses
+from tests.flows.test_sync import site_of
+from tests.flows.worlds import PROJECT, Lab, written
+
+MakeLab = Callable[..., Lab]
+PRIVATE = ("first_name", "last_name", "username", "email", "contact_phone_number", "city")
+
+
+def courses_of(lab: Lab) -> list[int]:
+    """Return the courses but for the front page."""
+    return [number for number in lab.site.courses if number != 1]
+
+
+def leave(lab: Lab, *people: int) -> None:
+    """Take people out of all courses."""
+    for course in courses_of(lab):
+        for person in people:
+            lab.site.unenrol(course, person)
+
+
+def come_back(lab: Lab, person: int) -> None:
+    """Enrol somebody everywhere."""
+    for course in courses_of(lab):
+        lab.site.enrol(course, person)
+
+
+async def run(lab: Lab, times: int) -> None:
+    """Run so often, and once more without a write."""
+    for _ in range(times):
+        await lab.sync()
+    assert {} == written(await lab.sync())
+
+
+def status_of(lab: Lab, person: int) -> str:
+    """Return what CommCare says of a person."""
+    text: str = lab.case(f"test-user-{person}").properties["moodle_status"]
+    return text
+
+
+def private_of(lab: Lab, person: int) -> Collection[str]:
+    """Return the personal values that CommCare holds of a person."""
+    properties = lab.case(f"test-user-{person}").properties
+    return {properties[name] for name in PRIVATE} - {""}
+
+
+# --- left -------------------------------------------------------------------------------------------------
+
+
+async def test_back_without_an_answer_and_gone_again(make_lab: MakeLab) -> None:
+    """CommCare took that somebody is back, and nobody heard of it: gone again, he is marked again."""
+    lab, learners = await two_courses(make_lab)
+    leave(lab, learners[0])
+    await run(lab, 2)
+    come_back(lab, learners[0])
+    lab.commcare.drop_reply_after_commit()
+    await lab.sync()
+    assert "active" == status_of(lab, learners[0])
+    leave(lab, learners[0])
+    await run(lab, 4)
+    assert "left" == status_of(lab, learners[0])
+
+
+async def test_back_after_the_backup_and_gone_again(make_lab: MakeLab) -> None:
+    """Books put back say that somebody left, and do not know that he was back in between."""
+    lab, learners = await two_courses(make_lab)
+    leave(lab, learners[0])
+    await run(lab, 2)
+    backup = lab.store.back_up(lab.clock.now())
+    come_back(lab, learners[0])
+    await lab.sync()
+    leave(lab, learners[0])
+    lab.restore(backup)
+    await run(lab, 4)
+    assert "left" == status_of(lab, learners[0])
+
+
+async def test_old_leavers_are_no_question_after_a_restore(make_lab: MakeLab) -> None:
+    """They are said to have left once more, all in one request, and weigh nothing with the guards."""
+    site, courses, learners = site_of(12)
+    lab = make_lab(site, project=f"{PROJECT}guards: {{leavers_people: 2, leavers_percent: 30}}\n")
+    await lab.sync()
+    for group in (learners[:4], learners[4:8]):
+        leave(lab, *group)
+        await lab.sync()
+        await lab.sync()
+        for course in (courses[0], 0):
+            confirm(lab.store, course, 4)
+            await lab.sync()
+    lab.restore(lab.store.back_up(lab.clock.now()))
+    ends = [await lab.sync() for _ in range(4)]
+    assert ["completed"] * 4 == [str(end.state) for end in ends], ends[-1].messages
+    assert 16 == sum(written(end).get("marked_left", 0) for end in ends)
+    assert {} == written(ends[-1])
+    lab.restore(lab.store.back_up(lab.clock.now()))
+    leave(lab, learners[8], learners[9])  # of four who are there: with the old leavers it would be two of twelve
+    ends = [await lab.sync() for _ in range(4)]
+    assert (RunState.WAITING, "active") == (ends[-1].state, status_of(lab, learners[8]))
+
+
+async def test_who_was_allowed_to_leave_is_not_asked_about_again(make_lab: MakeLab) -> None:
+    """Confirmed, sent, and never answered: it is sent again without another question."""
+    site, courses, learners = site_of(10)
+    lab = make_lab(site)
+    await lab.sync()
+    leave(lab, *learners[:5])
+    await lab.sync()
+    await lab.sync()
+    confirm(lab.store, courses[0], 5)
+    lab.commcare.drop_reply_after_commit()
+    assert {"in_doubt": 5} == written(await lab.sync())
+    result = await lab.sync()
+    assert {"marked_left": 5} == written(result)
+    assert not [message for message in result.messages if f"course {courses[0]}" in message]
+
+
+# --- withdrawn --------------------------------------------------------------------------------------------
+
+
+async def test_consent_given_without_an_answer_and_withdrawn_again(make_lab: MakeLab) -> None:
+    """The values may have got there, so they are emptied again."""
+    lab, learners = await consenting(make_lab)
+    for answer, lost in (("no", False), ("yes", True), ("no", False)):
+        lab.site.update_user(learners[0], profile={"consent": answer})
+        if lost:
+            lab.commcare.drop_reply_after_commit()
+        await lab.sync()
+    await run(lab, 2)
+    assert set() == private_of(lab, learners[0])
+
+
+async def test_consent_given_after_the_backup_and_withdrawn_again(make_lab: MakeLab) -> None:
+    """Books put back say that somebody is emptied, and do not know what was sent in between."""
+    lab, learners = await consenting(make_lab)
+    lab.site.update_user(learners[0], profile={"consent": "no"})
+    await lab.sync()
+    backup = lab.store.back_up(lab.clock.now())
+    lab.site.update_user(learners[0], profile={"consent": "yes"})
+    await lab.sync()
+    lab.site.update_user(learners[0], profile={"consent": "no"})
+    lab.restore(backup)
+    await run(lab, 3)
+    assert set() == private_of(lab, learners[0])
+
+
+async def test_a_withdrawal_that_never_arrived_outlives_its_person(make_lab: MakeLab) -> None:
+    """Nobody reads somebody who is gone, and what was to be emptied is emptied all the same."""
+    lab, learners = await consenting(make_lab)
+    lab.site.update_user(learners[0], profile={"consent": "no"})
+    lab.commcare.fail_next("timeout")
+    await lab.sync()
+    leave(lab, learners[0])
+    await run(lab, 5)
+    assert (set(), "left") == (private_of(lab, learners[0]), status_of(lab, learners[0]))
+
+
+async def test_a_withdrawal_that_never_arrived_outlives_its_course(make_lab: MakeLab) -> None:
+    """The same for the case of a course that is over, which nobody reads any more."""
+    lab, learners = await consenting(make_lab)
+    lab.edit("enrolment", "when_left:", "when_excluded: {set: {enrolment_status: withdrawn}}\nwhen_left:")
+    lab.site.update_user(learners[0], profile={"consent": "no"})
+    lab.commcare.fail_next("timeout")
+    await lab.sync()
+    course = courses_of(lab)[0]
+    lab.site.courses[course]["enddate"] = int(lab.clock.now()) - 60
+    await run(lab, 3)
+    assert "withdrawn" == lab.case(f"test-enrol-{course}-{learners[0]}").properties["enrolment_status"]
+
+
+# --- over -------------------------------------------------------------------------------------------------
+
+
+async def test_a_course_that_went_on_without_an_answer_and_is_over(make_lab: MakeLab) -> None:
+    """Its cases may say that it runs, so they are told again that it does not."""
+    lab, courses, learners = await over(make_lab, "{set: {enrolment_status: course over}}")
+    end = lab.site.courses[courses[0]]["enddate"]
+    await lab.sync()
+    lab.site.courses[courses[0]]["enddate"] = 0
+    lab.commcare.drop_reply_after_commit()
+    await lab.sync()
+    lab.site.courses[courses[0]]["enddate"] = end
+    await run(lab, 3)
+    assert "course over" == lab.case(f"test-enrol-{courses[0]}-{learners[0]}").properties["enrolment_status"]
+
+
+# --- what is not known of a case is emptied with it -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("ends", ["erased", "withdrawn"])
+async def test_nothing_stays_of_who_left_without_an_answer(make_lab: MakeLab, ends: str) -> None:
+    """The last write before the leaving was never answered; erasing, or withdrawing, empties everything."""
+    lab, learners = await (two_courses(make_lab) if ends == "erased" else consenting(make_lab))
+    lab.site.update_user(learners[0], city=f"{CANARY} B")
+    lab.commcare.drop_reply_after_commit()
+    assert 1 == written(await lab.sync())["in_doubt"]
+    leave(lab, learners[0])
+    await run(lab, 4)
+    assert "left" == status_of(lab, learners[0])
+    if ends == "erased":
+        done = await erased(lab, learners[0])
+        assert (RunState.COMPLETED, set()) == (done.state, held(lab, learners[0]))
+        return
+    lab.site.update_user(learners[0], profile={"consent": "no"})
+    come_back(lab, learners[0])
+    await run(lab, 2)
+    assert set() == private_of(lab, learners[0])
