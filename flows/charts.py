@@ -166,6 +166,7 @@ def _pygal(chart: Chart, width: int, height: int) -> Tree.Element:
     sys.meta_path[:] = [finder for finder in sys.meta_path if type(finder).__module__ != "pygal"]
     kind = pygal.HorizontalStackedBar if chart.lying else pygal.StackedBar
     columns = max(1, min(len(chart.series), width // LEGEND))
+    forgotten = LEGEND_ROW if len(chart.series) % columns else 0  # pygal counts full rows of the legend only
     made = kind(
         width=width,
         height=height,
@@ -173,8 +174,7 @@ def _pygal(chart: Chart, width: int, height: int) -> Tree.Element:
         css=[],
         margin=4,
         margin_right=28,  # half of the last number of the axis
-        margin_bottom=4
-        + (LEGEND_ROW if len(chart.series) % columns else 0),  # pygal forgets a row that is not full
+        margin_bottom=4 + forgotten,
         spacing=8,
         legend_at_bottom=True,
         legend_at_bottom_columns=columns,
