@@ -162,9 +162,10 @@ def _needs(needs: Sequence[Need], forms: Mapping[str, str]) -> Iterator[str]:
         return
     yield f"# ? {numbered(len(needs), 'question')} for a person"
     if all(need.deployment in forms for need in needs):
-        yield "Answer by the command, or in Prefect by the form that the link opens; *Submit* there is the yes."
+        by = "by the form that the link opens; *Submit* there is the yes"
     else:
-        yield "Answer by the command, or in Prefect: *Deployments*, the one named below, *Custom run*, these values."
+        by = "*Deployments*, the one named below, *Custom run*, these values"
+    yield f"Answer by the command, or in Prefect: {by}."
     for number, need in enumerate(needs, 1):
         yield f"## {number}. {need.kind.replace('-', ' ')}"
         yield marked(need.sentence)
