@@ -32,6 +32,8 @@ STARTS_WITHIN = 180.0
 """Seconds that Prefect's server may take: at the first start it makes its database, for half a minute."""
 RUNS_END_WITHIN = 45.0
 """Seconds that runs under way may take to end in good order; Prefect itself kills them after 30."""
+CLOSED_PART = "/api/admin/version"
+"""What Prefect tells only those who know its password, once it has one."""
 FIRST_RUN, DRAINS = "SERVE_FIRST_RUN", "SERVE_DRAINS"
 STEP = 0.2
 PROGRAM = Path(__file__).parent.parent
@@ -187,12 +189,13 @@ class Serving:
     def _say_where(self) -> None:
         """Say where everything is, a line each."""
         plan, found = self.plan, json.loads(self.told.read_text(encoding="utf-8"))
-        if plan.host not in ("127.0.0.1", "::1", "localhost"):
+        if plan.host not in ("127.0.0.1", "::1", "localhost") and answers(f"{plan.url}{CLOSED_PART}"):
             self.say("Prefect asks for no password: whoever reaches this address can start and approve runs.")
         if "first run" in found:
             self.say(f"First run:  {plan.url}/v2/runs/flow-run/{found['first run']}")
         self.say(f"UI:         {plan.url}")
         self.say(f"Forms:      {plan.url}/v2/deployments?limit=25")
+        self.say(f"Artifacts:  {plan.url}/v2/artifacts")
         self.say(f"API:        {plan.url}/api")
         where = f"http://{in_url(plan.host)}:{plan.receiver_port}"
         self.say(

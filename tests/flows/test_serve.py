@@ -368,12 +368,24 @@ def test_a_line_for_each_address(stage: Callable[..., Stage], tmp_path: Path) ->
     made.serving.run()
     url = made.serving.plan.url
     labels = [line.split(":")[0] for line in made.said[1:-2]]
-    assert ["UI", "Forms", "API", "Receiver", "State", "Logs"] == labels
+    assert ["UI", "Forms", "Artifacts", "API", "Receiver", "State", "Logs"] == labels
     assert f"UI:         {url}" in made.said
     assert f"State:      {tmp_path / 'state.db'}" in made.said
     assert made.said[-1].startswith("Stopping;")
     assert [] == made.serving.children.running
     assert not made.serving.told.exists()
+
+
+@pytest.mark.parametrize(("host", "is_open", "said"), [("::", True, 1), ("::", False, 0), ("::1", True, 0)])
+def test_a_server_that_is_open_to_others(
+    stage: Callable[..., Stage], monkeypatch: pytest.MonkeyPatch, host: str, is_open: bool, said: int
+) -> None:
+    """It is said, unless a password is asked for or nobody else reaches it."""
+    monkeypatch.setattr(serve_module, "check_ports", lambda _: None)
+    made = stage(host=host)
+    monkeypatch.setattr(serve_module, "answers", lambda url: is_open or url.endswith("/health"))
+    made.serving.run()
+    assert said == len([line for line in made.said if line.startswith("Prefect asks for no password:")])
 
 
 def test_a_line_for_the_nudges(stage: Callable[..., Stage]) -> None:
