@@ -46,7 +46,7 @@ def prefect_env(env: Mapping[str, str], home: Path, host: str, port: int) -> dic
         "PREFECT_API_URL": f"http://{in_url(near)}:{port}/api",
         "PREFECT_SERVER_API_HOST": host,
         "PREFECT_SERVER_API_PORT": str(port),
-        "PREFECT_SERVER_UI_API_URL": "/api" if near != host else f"http://{in_url(host)}:{port}/api",
+        "PREFECT_SERVER_UI_API_URL": "/api",  # where the page came from: a proxy or a tunnel may be between
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",
         "DO_NOT_TRACK": "1",
