@@ -22,7 +22,15 @@ from pathlib import Path
 from adaptors.pace import Clock
 from flows.children import Child, Children
 from flows.errors import UsageError
-from flows.prefect_home import alone, check_database, in_url, prefect_env, reach
+from flows.prefect_home import (
+    PASSWORD,
+    SERVER_PASSWORD,
+    alone,
+    check_database,
+    in_url,
+    prefect_env,
+    reach,
+)
 from flows.settings import SETTINGS_FILE, Settings
 from state import StateError
 from state.database import file_of
@@ -138,6 +146,8 @@ class Serving:
         self.told.unlink(missing_ok=True)
         env = {**plan.env, **env, SETTINGS_FILE: plan.settings_file}
         env |= {FIRST_RUN: "1" if plan.first_run else "", DRAINS: "1" if plan.has_receiver else ""}
+        if password := plan.env.get(SERVER_PASSWORD):
+            env[PASSWORD] = password  # one setting is enough, and another server's own does not count here
         runs = [sys.executable, "-m", "flows.served", str(self.told)]
         child = self.children.start(RUNS, runs, env, patience=RUNS_END_WITHIN)
         self._wait_for(self.told.exists, child)

@@ -336,9 +336,11 @@ class Stage:
         self.serving, self.said = serving, said
         self.programs = {"server": GENTLE, "runs": GENTLE, "receiver": GENTLE}
         self.found = {"sync": "1"}
+        self.envs = dict[str, dict[str, str]]()
 
     def start(self, name: str, command: list[str], env: dict[str, str], patience: float) -> Child:
         """Start the program of a name; the runs tell at once that they are ready."""
+        self.envs[name] = env
         if name == "runs":
             Path(command[-1]).write_text(json.dumps(self.found))
         program = [sys.executable, "-c", self.programs[name]]
@@ -386,6 +388,17 @@ def test_a_server_that_is_open_to_others(
     monkeypatch.setattr(serve_module, "answers", lambda url: is_open or url.endswith("/health"))
     made.serving.run()
     assert said == len([line for line in made.said if line.startswith("Prefect asks for no password:")])
+
+
+def test_one_password_is_enough(stage: Callable[..., Stage]) -> None:
+    """The runs say to the server what it was given, not what another server wants; the server has no other one."""
+    made = stage(
+        env={**ENV, "PREFECT_SERVER_API_AUTH_STRING": "ops:ours", "PREFECT_API_AUTH_STRING": "ops:theirs"}
+    )
+    made.serving.run()
+    assert "ops:ours" == made.envs["runs"]["PREFECT_API_AUTH_STRING"]
+    assert "PREFECT_API_AUTH_STRING" not in made.envs["server"]
+    assert "ops:ours" == made.envs["server"]["PREFECT_SERVER_API_AUTH_STRING"]
 
 
 def test_a_line_for_the_nudges(stage: Callable[..., Stage]) -> None:
