@@ -20,8 +20,8 @@ PATTERNS = {
     "other": "M0 3H6",
 }
 """Tone -> the lines drawn over its colour: nobody has to tell colours apart."""
-LEGEND, LEGEND_ROW = 130, 18
-"""Units that an entry of the legend is wide at least, and that a row of them is high."""
+LETTER, AROUND, LEGEND_ROW = 7, 60, 18
+"""Units that a letter of the legend takes, its box and the gaps beside it, and a row of it."""
 STYLE = (
     "svg text{font:12px system-ui,sans-serif;fill:currentColor}svg .y text{text-anchor:end}"
     "svg .x text{text-anchor:middle}svg .solid{fill:var(--t)}"
@@ -72,6 +72,12 @@ def drawn(chart: Chart, width: int, height: int, *, name: str) -> str:
         elif words == ["legends"]:
             made.append(_legend(part, chart, name))
     return Tree.tostring(made, encoding="unicode")
+
+
+def legend_columns(chart: Chart, width: int) -> int:
+    """Return how many entries of a chart's legend stand beside each other: as many as do not touch."""
+    longest = max((len(series.name) for series in chart.series), default=0)
+    return max(1, min(len(chart.series), width // (LETTER * longest + AROUND)))
 
 
 def as_picture(svg: str) -> str:
@@ -165,7 +171,7 @@ def _pygal(chart: Chart, width: int, height: int) -> Tree.Element:
     # On import it puts a finder of its plugins among Python's own, in a form that Python no longer takes.
     sys.meta_path[:] = [finder for finder in sys.meta_path if type(finder).__module__ != "pygal"]
     kind = pygal.HorizontalStackedBar if chart.lying else pygal.StackedBar
-    columns = max(1, min(len(chart.series), width // LEGEND))
+    columns = legend_columns(chart, width)
     forgotten = LEGEND_ROW if len(chart.series) % columns else 0  # pygal counts full rows of the legend only
     made = kind(
         width=width,

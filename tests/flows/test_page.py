@@ -213,6 +213,14 @@ def test_the_whole_legend_is_in_the_picture(width: int, many: int) -> None:
     assert 250 >= max(down + float(text.get("y", "0")) for text in texts)
 
 
+def test_entries_of_the_legend_do_not_touch() -> None:
+    """Long ones stand below each other on a phone."""
+    series = [Series(name, "good", [1.0]) for name in ("to be sent again", "left")]
+    *_, legend = parsed(drawn(Chart("Kinds", ["a"], series), 340, 250, name="x")).findall(f"{{{SVG}}}g")
+    (x, y), (other_x, other_y) = [(text.get("x"), text.get("y")) for text in legend.iter(f"{{{SVG}}}text")]
+    assert (True, True) == (x == other_x, y != other_y)
+
+
 def axis(*values: float) -> list[str]:
     """Return the numbers on the axis of a chart with these values."""
     root = parsed(
