@@ -213,7 +213,8 @@ class Serving:
         )
         if "nudges" in found:
             self.say(f"Nudges:     {found['nudges']}")
-        self.say(f"State:      {file_of(plan.settings.state_url) or 'on a database server'}")
+        books = file_of(plan.settings.state_url)
+        self.say(f"State:      {books.absolute() if books else 'on a database server'}")
         self.say(f"Logs:       {self.children.logs}")
         self.say("Ctrl-C stops it all.")
 
