@@ -20,6 +20,8 @@ PATTERNS = {
     "other": "M0 3H6",
 }
 """Tone -> the lines drawn over its colour: nobody has to tell colours apart."""
+LETTER, AROUND, LEGEND_ROW = 7, 60, 18
+"""Units that a letter of the legend takes, its box and the gaps beside it, and a row of it."""
 STYLE = (
     "svg text{font:12px system-ui,sans-serif;fill:currentColor}svg .y text{text-anchor:end}"
     "svg .x text{text-anchor:middle}svg .solid{fill:var(--t)}"
@@ -52,6 +54,11 @@ class Chart:
     lying: bool = False
     """Bars from left to right, their labels beside them."""
 
+    @property
+    def is_counted(self) -> bool:
+        """Whether it shows whole numbers only, as of people."""
+        return all(value == int(value) for series in self.series for value in series.values if value is not None)
+
 
 def drawn(chart: Chart, width: int, height: int, *, name: str) -> str:
     """Return a chart as an `<svg>` of that size in its own units; `name` keeps its ids apart from others'."""
@@ -65,6 +72,12 @@ def drawn(chart: Chart, width: int, height: int, *, name: str) -> str:
         elif words == ["legends"]:
             made.append(_legend(part, chart, name))
     return Tree.tostring(made, encoding="unicode")
+
+
+def legend_columns(chart: Chart, width: int) -> int:
+    """Return how many entries of a chart's legend stand beside each other: as many as do not touch."""
+    longest = max((len(series.name) for series in chart.series), default=0)
+    return max(1, min(len(chart.series), width // (LETTER * longest + AROUND)))
 
 
 def as_picture(svg: str) -> str:
@@ -158,6 +171,8 @@ def _pygal(chart: Chart, width: int, height: int) -> Tree.Element:
     # On import it puts a finder of its plugins among Python's own, in a form that Python no longer takes.
     sys.meta_path[:] = [finder for finder in sys.meta_path if type(finder).__module__ != "pygal"]
     kind = pygal.HorizontalStackedBar if chart.lying else pygal.StackedBar
+    columns = legend_columns(chart, width)
+    forgotten = LEGEND_ROW if len(chart.series) % columns else 0  # pygal counts full rows of the legend only
     made = kind(
         width=width,
         height=height,
@@ -165,14 +180,16 @@ def _pygal(chart: Chart, width: int, height: int) -> Tree.Element:
         css=[],
         margin=4,
         margin_right=28,  # half of the last number of the axis
+        margin_bottom=4 + forgotten,
         spacing=8,
         legend_at_bottom=True,
-        legend_at_bottom_columns=max(1, min(len(chart.series), width // 130)),
+        legend_at_bottom_columns=columns,
         show_legend=len(chart.series) > 1,
         truncate_legend=-1,
         truncate_label=-1,
         min_scale=2,
         max_scale=5,
+        order_min=0 if chart.is_counted else None,  # nobody is half a course
         include_x_axis=True,
         print_values=False,
         disable_xml_declaration=True,
@@ -187,4 +204,6 @@ def _pygal(chart: Chart, width: int, height: int) -> Tree.Element:
 
 
 def _number(value: Any) -> str:
-    return f"{value:,.0f}" if float(value) == int(value) else f"{value:,.1f}"
+    """Return a number to a hundredth, so that no two marks of an axis look the same."""
+    text = f"{value:,.2f}"
+    return text.rstrip("0").rstrip(".")

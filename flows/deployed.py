@@ -30,7 +30,7 @@ from flows.errors import UsageError
 from flows.nudge_events import tell_nudges, tell_undelivered
 from flows.open import open_world
 from flows.redact import install
-from flows.report import audit_artifacts, followed, look_artifacts, publish, run_artifacts
+from flows.report import audit_artifacts, find_forms, followed, look_artifacts, publish, run_artifacts
 from flows.result import Result, RunState
 from flows.run_markdown import run_line
 from flows.settings import DEFAULT_FILE, SETTINGS_FILE, Settings, SettingsError, load_settings
@@ -57,7 +57,7 @@ async def sync(
     """Read Moodle and send CommCare what differs.
 
     Args:
-        courses: Only these courses, by their number. Empty: all that project.yaml chooses.
+        courses: Only these courses, by the number in their address in Moodle. Empty: all chosen in project.yaml.
         mappings: Only these mappings, by file name without .yaml. Empty: all that are enabled.
         full: Read everything anew, whatever the intervals say. Still only differences are sent.
     """
@@ -73,7 +73,7 @@ async def preview(
     """Read Moodle and tell what a run would send. Nothing is sent.
 
     Args:
-        courses: Only these courses, by their number. Empty: all that project.yaml chooses.
+        courses: Only these courses, by the number in their address in Moodle. Empty: all chosen in project.yaml.
         mappings: Only these mappings, by file name without .yaml. Empty: all that are enabled.
         full: Read everything anew, whatever the intervals say.
     """
@@ -211,7 +211,10 @@ async def _run(work: Work, log: Logger | LoggerAdapter[Logger], *, preview: bool
         status = None if preview else await look_back(world, settings, log)
     finally:
         await world.close()
-    await publish(run_artifacts(site, result, status) if status else look_artifacts(site, result), log)
+    if status is None:
+        await publish(look_artifacts(site, result), log)
+    else:
+        await publish(run_artifacts(site, result, status, await find_forms(status.needs, log)), log)
     return result
 
 

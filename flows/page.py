@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 from pathlib import Path
 
-from flows.charts import Chart, drawn
+from flows.charts import Chart, drawn, legend_columns
 from flows.page_style import PAGE_STYLE
 from flows.status import Status
 from flows.status_charts import age_chart, case_chart, length_chart, problem_chart, sent_chart
@@ -179,7 +179,7 @@ def _section(title: str, body: Iterable[str], kind: str = "") -> str:
 
 def _figure(chart: Chart, name: str, height: int) -> str:
     """Return a chart twice, for a screen and for a phone: letters stay as large as the text around them."""
-    rows = max(1, -(-len(chart.series) // max(1, NARROW // 130)))
+    rows = max(1, -(-len(chart.series) // legend_columns(chart, NARROW)))
     wide = drawn(chart, WIDE, height, name=f"{name}-w")
     narrow = drawn(chart, NARROW, height + 20 * rows, name=f"{name}-n")
     return (

@@ -26,7 +26,9 @@ KEEPS = {
     "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
 }
 """How long runs and events are kept, and that a slot taken by a run outlives the server; yours win over them."""
-NOT_PASSED_ON = ("PREFECT_PROFILE", "PREFECT_API_KEY", "PREFECT_API_AUTH_STRING")
+PASSWORD, SERVER_PASSWORD = "PREFECT_API_AUTH_STRING", "PREFECT_SERVER_API_AUTH_STRING"
+"""Settings of Prefect: the password that is said to a server, and the one that a server asks for."""
+NOT_PASSED_ON = ("PREFECT_PROFILE", "PREFECT_API_KEY", PASSWORD)
 VERSION = "SELECT version_num FROM alembic_version"
 DATABASE = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
 
@@ -46,7 +48,7 @@ def prefect_env(env: Mapping[str, str], home: Path, host: str, port: int) -> dic
         "PREFECT_API_URL": f"http://{in_url(near)}:{port}/api",
         "PREFECT_SERVER_API_HOST": host,
         "PREFECT_SERVER_API_PORT": str(port),
-        "PREFECT_SERVER_UI_API_URL": "/api" if near != host else f"http://{in_url(host)}:{port}/api",
+        "PREFECT_SERVER_UI_API_URL": "/api",  # where the page came from: a proxy or a tunnel may be between
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",
         "DO_NOT_TRACK": "1",

@@ -8,28 +8,41 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from logging import Logger, LoggerAdapter
 from uuid import UUID
 
+from prefect import get_client
 from prefect.artifacts import (
     acreate_markdown_artifact,
     acreate_progress_artifact,
     aupdate_progress_artifact,
 )
+from prefect.exceptions import ObjectNotFound
 
 from flows.audited import Audit
+from flows.needs import Need
 from flows.progress import STAGES
 from flows.result import Result
-from flows.run_markdown import audit_markdown, needs_markdown, run_line, run_markdown, runs_line, runs_markdown
+from flows.run_markdown import (
+    NO_FORMS,
+    audit_markdown,
+    needs_markdown,
+    run_line,
+    run_markdown,
+    runs_line,
+    runs_markdown,
+)
 from flows.status import Status
 from flows.status_words import undelivered_words
 from flows.words import numbered
 
 PATIENCE = 15.0  # seconds for all artifacts of a run together
 FAREWELL = 3.0  # seconds for the last word of the progress
+SEARCH = 3.0  # seconds to find the forms that answer a question
+FORM = "/v2/deployments/deployment/{}/run"  # on the server whose pages show the artifact
 STEP = 5.0  # percent between two updates
 PAUSE = 2.0  # seconds between two updates: nobody looks more often
 MOST_UPDATES = 40
@@ -54,15 +67,15 @@ def key(site: str, what: str) -> str:
     return f"{name}-{what}" if name else what
 
 
-def run_artifacts(site: str, result: Result, status: Status) -> list[Shown]:
-    """Return what a run shows: itself, what needs a person, the last runs."""
+def run_artifacts(site: str, result: Result, status: Status, forms: Mapping[str, str] = NO_FORMS) -> list[Shown]:
+    """Return what a run shows: itself, what needs a person (by which of `forms`), the last runs."""
     many = len(status.needs)
     asks = f"{numbered(many, 'question')} for a person." if many else "Nothing needs a person."
     if nudges := undelivered_words(status):
         asks = f"{asks} Nudges did not arrive."
     return [
         Shown(key(site, "run"), run_line(result), run_markdown(result)),
-        Shown(key(site, "needs-a-person"), asks, needs_markdown(status.needs, nudges)),
+        Shown(key(site, "needs-a-person"), asks, needs_markdown(status.needs, nudges, forms)),
         Shown(key(site, "last-runs"), runs_line(status), runs_markdown(status)),
     ]
 
@@ -76,6 +89,25 @@ def look_artifacts(site: str, result: Result) -> list[Shown]:
 def audit_artifacts(site: str, found: Audit) -> list[Shown]:
     """Return what an audit shows."""
     return [Shown(key(site, "audit"), found.summary.capitalize(), audit_markdown(found))]
+
+
+async def find_forms(needs: Sequence[Need], log: Log) -> dict[str, str]:
+    """Return the addresses of the forms that answer questions, by deployment, as paths on Prefect's server.
+
+    Without questions the server is not asked. A form that is not there, or not found within `SEARCH` seconds, is
+    left out: the artifact names its deployment all the same.
+    """
+    found = dict[str, str]()
+    if not needs:
+        return found
+    try:
+        async with asyncio.timeout(SEARCH), get_client() as client:
+            for name in sorted({need.deployment for need in needs}):
+                with suppress(ObjectNotFound):
+                    found[name] = FORM.format((await client.read_deployment_by_name(f"{name}/{name}")).id)
+    except Exception as error:
+        log.info("The forms that answer are named and not linked (%s).", type(error).__name__)
+    return found
 
 
 async def publish(artifacts: Sequence[Shown], log: Log) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from urllib.parse import quote
 
 from flows.audited import Audit
 from flows.needs import Need
@@ -23,6 +26,7 @@ ALWAYS = ("created", "updated", "unchanged", "held_back", "problems", "in_doubt"
 SYSTEMS = {"moodle": "Moodle", "commcare": "CommCare"}
 COURSES, FINDINGS = 50, 100  # lines of a table
 IN_PARTS = re.compile(r"(`[^`\n]*`)")
+NO_FORMS = MappingProxyType(dict[str, str]())
 SPECIAL = re.compile(r"([\\|*<>\[\]#~!])")
 
 
@@ -31,9 +35,12 @@ def run_markdown(result: Result) -> str:
     return _document(_run(result))
 
 
-def needs_markdown(needs: Sequence[Need], undelivered: str = "") -> str:
-    """Return what waits for a person, each with the command and the form that say yes, and lost nudges."""
-    return _document([*(_needs(needs) if needs or not undelivered else ()), *_undelivered(undelivered)])
+def needs_markdown(needs: Sequence[Need], undelivered: str = "", forms: Mapping[str, str] = NO_FORMS) -> str:
+    """Return what waits for a person, each with the command and the form that say yes, and lost nudges.
+
+    `forms` has the addresses of Prefect's forms, by deployment; where there is one, it is opened filled in.
+    """
+    return _document([*(_needs(needs, forms) if needs or not undelivered else ()), *_undelivered(undelivered)])
 
 
 def runs_markdown(status: Status) -> str:
@@ -142,23 +149,39 @@ def _reasons(result: Result) -> Iterator[str]:
 def _requests(requests: Mapping[str, Mapping[str, int]]) -> str:
     rows = []
     for system, kinds in requests.items():
-        told = ", ".join(f"{count:,} `{kind}`" for kind, count in sorted(kinds.items(), key=lambda one: -one[1]))
+        told = ", ".join(
+            f"{count:,}\u00a0`{kind}`" for kind, count in sorted(kinds.items(), key=lambda one: -one[1])
+        )
         rows.append([SYSTEMS.get(system, system), _n(sum(kinds.values())), told or "none"])
     return _table(["system", "requests", "of them"], rows, left={2})
 
 
-def _needs(needs: Sequence[Need]) -> Iterator[str]:
+def _needs(needs: Sequence[Need], forms: Mapping[str, str]) -> Iterator[str]:
     if not needs:
         yield "# ✓ Nothing needs a person"
         return
     yield f"# ? {numbered(len(needs), 'question')} for a person"
-    yield "Answer by the command, or in Prefect: *Deployments*, the one named below, *Custom run*, these values."
+    if all(need.deployment in forms for need in needs):
+        by = "by the form that the link opens; *Submit* there is the yes"
+    else:
+        by = "*Deployments*, the one named below, *Custom run*, these values"
+    yield f"Answer by the command, or in Prefect: {by}."
     for number, need in enumerate(needs, 1):
         yield f"## {number}. {need.kind.replace('-', ' ')}"
         yield marked(need.sentence)
         yield f"```sh\n{need.command}\n```"
         rows = [[f"`{name}`", f"`{value}`"] for name, value in need.form.items()]
         yield _table([need.deployment, "value"], rows or [["`decisions`", need.form_in_words]], {1})
+        if address := forms.get(need.deployment):
+            yield _form_link(need, address)
+
+
+def _form_link(need: Need, address: str) -> str:
+    """Return the link to a form; Prefect's page takes its fields out of the address."""
+    if not need.form:
+        return f"[Open the form]({address})"
+    filled = quote(json.dumps(need.form, separators=(",", ":")), safe="")
+    return f"[Open the form, filled in]({address}?parameters={filled})"
 
 
 def _undelivered(sentence: str) -> Iterator[str]:

@@ -22,7 +22,15 @@ from pathlib import Path
 from adaptors.pace import Clock
 from flows.children import Child, Children
 from flows.errors import UsageError
-from flows.prefect_home import alone, check_database, in_url, prefect_env, reach
+from flows.prefect_home import (
+    PASSWORD,
+    SERVER_PASSWORD,
+    alone,
+    check_database,
+    in_url,
+    prefect_env,
+    reach,
+)
 from flows.settings import SETTINGS_FILE, Settings
 from state import StateError
 from state.database import file_of
@@ -32,6 +40,8 @@ STARTS_WITHIN = 180.0
 """Seconds that Prefect's server may take: at the first start it makes its database, for half a minute."""
 RUNS_END_WITHIN = 45.0
 """Seconds that runs under way may take to end in good order; Prefect itself kills them after 30."""
+CLOSED_PART = "/api/admin/version"
+"""What Prefect tells only those who know its password, once it has one."""
 FIRST_RUN, DRAINS = "SERVE_FIRST_RUN", "SERVE_DRAINS"
 STEP = 0.2
 PROGRAM = Path(__file__).parent.parent
@@ -136,6 +146,8 @@ class Serving:
         self.told.unlink(missing_ok=True)
         env = {**plan.env, **env, SETTINGS_FILE: plan.settings_file}
         env |= {FIRST_RUN: "1" if plan.first_run else "", DRAINS: "1" if plan.has_receiver else ""}
+        if password := plan.env.get(SERVER_PASSWORD):
+            env[PASSWORD] = password  # one setting is enough, and another server's own does not count here
         runs = [sys.executable, "-m", "flows.served", str(self.told)]
         child = self.children.start(RUNS, runs, env, patience=RUNS_END_WITHIN)
         self._wait_for(self.told.exists, child)
@@ -187,12 +199,13 @@ class Serving:
     def _say_where(self) -> None:
         """Say where everything is, a line each."""
         plan, found = self.plan, json.loads(self.told.read_text(encoding="utf-8"))
-        if plan.host not in ("127.0.0.1", "::1", "localhost"):
+        if plan.host not in ("127.0.0.1", "::1", "localhost") and answers(f"{plan.url}{CLOSED_PART}"):
             self.say("Prefect asks for no password: whoever reaches this address can start and approve runs.")
         if "first run" in found:
             self.say(f"First run:  {plan.url}/v2/runs/flow-run/{found['first run']}")
         self.say(f"UI:         {plan.url}")
         self.say(f"Forms:      {plan.url}/v2/deployments?limit=25")
+        self.say(f"Artifacts:  {plan.url}/v2/artifacts")
         self.say(f"API:        {plan.url}/api")
         where = f"http://{in_url(plan.host)}:{plan.receiver_port}"
         self.say(
@@ -200,7 +213,8 @@ class Serving:
         )
         if "nudges" in found:
             self.say(f"Nudges:     {found['nudges']}")
-        self.say(f"State:      {file_of(plan.settings.state_url) or 'on a database server'}")
+        books = file_of(plan.settings.state_url)
+        self.say(f"State:      {books.absolute() if books else 'on a database server'}")
         self.say(f"Logs:       {self.children.logs}")
         self.say("Ctrl-C stops it all.")
 

@@ -57,6 +57,13 @@ class Pages:
         """Fill in the field of a number."""
         self._field(label).locator("input[type=number]").fill(str(number))
 
+    def holds(self, label: str, number: int) -> None:
+        """Wait until the field of a number has that number in it."""
+        field = self._field(label).locator("input[type=number]")
+        self.page.wait_for_function(
+            "([one, number]) => one.value === number", arg=[field.element_handle(), f"{number}"]
+        )
+
     def submit(self) -> None:
         """Submit the form, again while the database is locked, and go to the page of the run.
 
@@ -91,6 +98,11 @@ class Pages:
         self.page.locator(f"main a[href$='/artifacts/key/{key}']").first.click()
         self.page.locator("main a[href*='/artifacts/artifact/']").first.click()
         self.page.wait_for_url("**/artifacts/artifact/**")
+
+    def open_filled_form(self) -> None:
+        """Follow the link of an artifact to a form that is filled in."""
+        self.page.locator("main").get_by_role("link", name="Open the form, filled in").click()
+        self.page.get_by_role("button", name="Submit").wait_for()
 
     def shows(self, text: str) -> None:
         """Wait until the page shows a text; fails with what it shows instead."""

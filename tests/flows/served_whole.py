@@ -9,6 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,7 +28,7 @@ class Served:
 
     def __init__(self, folder: Path, *words: str, env: Mapping[str, str] | None = None) -> None:
         self.port, self.receiver_port = free_port("127.0.0.1"), free_port("127.0.0.1")
-        self.output = folder / "output"
+        self.output, self.password = folder / "output", ""
         ports = ["--port", str(self.port), "--receiver-port", str(self.receiver_port)]
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT", "MOODLE"))}
         with self.output.open("w") as output:
@@ -56,6 +57,8 @@ class Served:
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.port}/api/{path}", data, {"Content-Type": "application/json"}
         )
+        if self.password:
+            request.add_header("Authorization", f"Basic {b64encode(self.password.encode()).decode()}")
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         for left in reversed(range(PATIENT)):
             try:

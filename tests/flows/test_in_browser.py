@@ -22,6 +22,7 @@ def test_runs_by_hand(tmp_path: Path) -> None:
     with whole(tmp_path, "--sandbox") as served, chromium(served.url, tmp_path / "pictures") as pages:
         first = re.search(r"First run: +(http\S+)", served.output.read_text())
         assert first is not None
+        _approve_wrongly(pages, first[1])
         _first_run(pages, first[1])
         _approve(pages)
         _preview(pages)
@@ -40,11 +41,25 @@ def _first_run(pages: Pages, address: str) -> None:
     pages.picture("needs-a-person")
 
 
-def _approve(pages: Pages) -> None:
-    """The form takes what was named, and starts the run that sends."""
+def _approve_wrongly(pages: Pages, address: str) -> None:
+    """A form that is filled in by hand with another number changes nothing, and is answered in a sentence."""
+    pages.open(address)
+    pages.wait_for_state("Waiting")
     pages.open_form("approve")
     pages.choose("kind", "first-run")
-    pages.fill("count (Optional)", 36)
+    pages.fill("count (Optional)", 35)
+    pages.submit()
+    pages.wait_for_state("Failed")
+    pages.open_tab("Details")
+    pages.shows("The run found 36 cases, not 35. Give the count 36 if that is right.")
+    pages.picture("approve-wrongly")
+
+
+def _approve(pages: Pages) -> None:
+    """The question links to the form with the answer in it, which starts the run that sends."""
+    pages.open_filled_form()
+    pages.holds("count (Optional)", 36)
+    pages.shows("first-run")
     pages.picture("approve")
     pages.submit()
     pages.wait_for_state("Completed")
@@ -62,6 +77,7 @@ def _preview(pages: Pages) -> None:
     pages.open_tab("Details")
     pages.shows("Preview: nothing was sent. student: 12 unchanged. enrolment: 12 unchanged.")
     pages.open_artifact("demo-preview")
+    pages.shows("1 course read completely, with nothing to send.")
     pages.picture("preview")
     assert "Amina" not in pages.text()
 

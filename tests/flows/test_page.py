@@ -12,7 +12,7 @@ from xml.etree import ElementTree as Tree
 
 import pytest
 
-from flows.charts import Chart, Series, as_picture, drawn
+from flows.charts import SVG, Chart, Series, as_picture, drawn
 from flows.page import page
 from flows.status import Status
 from flows.status_charts import age_chart, length_chart, runs_picture
@@ -199,6 +199,46 @@ def test_a_picture_stands_by_itself(status: Status) -> None:
     assert "var(--t)" in text
     assert len(text) < 10_000
     assert parsed(as_picture(drawn(BARS, 300, 200, name="x"))).tag.endswith("svg")
+
+
+@pytest.mark.parametrize("width", [340, 640, 720])
+@pytest.mark.parametrize("many", range(2, 8))
+def test_the_whole_legend_is_in_the_picture(width: int, many: int) -> None:
+    """However many kinds there are: the last row of the legend may be shorter than the others."""
+    series = [Series(f"✓ kind {number}", "good", [float(number)]) for number in range(1, many + 1)]
+    *_, legend = parsed(drawn(Chart("Kinds", ["a"], series), width, 250, name="x")).findall(f"{{{SVG}}}g")
+    texts = [*legend.iter(f"{{{SVG}}}text")]
+    down = float(re.findall(r"[\d.]+", legend.get("transform", ""))[-1])
+    assert many == len(texts)
+    assert 250 >= max(down + float(text.get("y", "0")) for text in texts)
+
+
+def test_entries_of_the_legend_do_not_touch() -> None:
+    """Long ones stand below each other on a phone."""
+    series = [Series(name, "good", [1.0]) for name in ("to be sent again", "left")]
+    *_, legend = parsed(drawn(Chart("Kinds", ["a"], series), 340, 250, name="x")).findall(f"{{{SVG}}}g")
+    (x, y), (other_x, other_y) = [(text.get("x"), text.get("y")) for text in legend.iter(f"{{{SVG}}}text")]
+    assert (True, True) == (x == other_x, y != other_y)
+
+
+def axis(*values: float) -> list[str]:
+    """Return the numbers on the axis of a chart with these values."""
+    root = parsed(
+        drawn(Chart("Values", ["a"] * len(values), [Series("them", "good", values)]), 340, 200, name="x")
+    )
+    return [text.text or "" for group in root.iterfind(f".//{{{SVG}}}g[@class='y']") for text in group]
+
+
+def test_an_axis_counts_in_whole_numbers() -> None:
+    """Nobody is half a course."""
+    assert ["0", "1", "2", "3"] == [one for one in axis(3, 0, 1) if one]
+    assert ["0", "1"] == [one for one in axis(1) if one]
+
+
+def test_no_two_numbers_of_an_axis_look_the_same() -> None:
+    """Runs of a tenth of a second have hundredths."""
+    found = [one for one in axis(0.24, 0.13) if one]
+    assert ["0", "0.08", "0.16", "0.24"] == found
 
 
 def test_charts_without_numbers() -> None:

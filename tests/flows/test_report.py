@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from prefect.exceptions import ObjectNotFound
 
 from flows import report
-from flows.report import Shown, followed, key, publish, run_artifacts
+from flows.needs import leavers, matches
+from flows.report import Shown, find_forms, followed, key, publish, run_artifacts
 from flows.result import Result
 from flows.status import Status
 from tests.flows.status_world import NOW
@@ -29,6 +32,9 @@ class Server:
         self.hangs = False
         self.gate = asyncio.Event()
         self.gate.set()
+        self.deployments: dict[str, UUID] = {}
+        self.asked = 0
+        monkeypatch.setattr(report, "get_client", lambda: self)
         monkeypatch.setattr(report, "acreate_markdown_artifact", self.markdown)
         monkeypatch.setattr(report, "acreate_progress_artifact", self.begin)
         monkeypatch.setattr(report, "aupdate_progress_artifact", self.update)
@@ -45,6 +51,21 @@ class Server:
         await self._answer()
         self.made.append((key, f"{description} {markdown}"))
         return uuid4()
+
+    async def __aenter__(self) -> Server:
+        """Let a client in."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Let it go."""
+
+    async def read_deployment_by_name(self, name: str) -> SimpleNamespace:
+        """Tell the id of a deployment."""
+        self.asked += 1
+        await self._answer()
+        if name not in self.deployments:
+            raise ObjectNotFound(LookupError(name))
+        return SimpleNamespace(id=self.deployments[name])
 
     async def begin(self, progress: float, key: str, description: str) -> UUID:
         """Take a progress."""
@@ -65,6 +86,7 @@ async def server(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixtu
     caplog.set_level(logging.INFO)
     monkeypatch.setattr(report, "PATIENCE", 0.02)
     monkeypatch.setattr(report, "FAREWELL", 0.02)
+    monkeypatch.setattr(report, "SEARCH", 0.02)
     monkeypatch.setattr(report, "PAUSE", 0.0)
     return Server(monkeypatch)
 
@@ -206,3 +228,30 @@ def test_keys_are_the_same_from_run_to_run() -> None:
     status = Status(NOW, books=True)
     found: Any = [[one.key for one in run_artifacts("demo", Result(name), status)] for name in ("1", "2")]
     assert [["demo-run", "demo-needs-a-person", "demo-last-runs"]] * 2 == found
+
+
+# --- forms ----------------------------------------------------------------------------------------------------
+
+
+async def test_forms_are_found_by_their_deployment(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    """One that is not there is left out without a word: not everybody deploys all."""
+    server.deployments["approve/approve"] = UUID(int=7)
+    found = await find_forms([leavers(3, 12), leavers(4, 2), matches("student", 1)], LOG)
+    assert {"approve": f"/v2/deployments/deployment/{UUID(int=7)}/run"} == found
+    assert (2, []) == (server.asked, caplog.messages)
+
+
+async def test_nobody_looks_for_forms_without_questions(server: Server) -> None:
+    """As after nearly every run."""
+    assert ({}, 0) == (await find_forms([], LOG), server.asked)
+
+
+@pytest.mark.parametrize("error", [OSError("QanaryFirst0"), None])
+async def test_forms_of_a_server_that_is_away(
+    server: Server, caplog: pytest.LogCaptureFixture, error: Exception | None
+) -> None:
+    """They are not linked, and the log says so in a line."""
+    server.error, server.hangs = error, error is None
+    assert {} == await find_forms([leavers(3, 12)], LOG)
+    kind = "TimeoutError" if error is None else "OSError"
+    assert [f"The forms that answer are named and not linked ({kind})."] == caplog.messages

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 from collections import Counter
 from collections.abc import Iterator
+from urllib.parse import parse_qs
 
 import pytest
 
@@ -111,6 +113,31 @@ def audited() -> Audit:
 def test_golden(name: str, text: str) -> None:
     """The golden text."""
     assert golden(f"artifact_{name}", text) == text
+
+
+def test_a_form_is_a_link() -> None:
+    """It opens with what has to stand in it; one that was not found is named only."""
+    asked = [leavers(3, 12), matches("student", 1)]
+    text = needs_markdown(asked, forms={"approve": "/v2/x/1/run"})
+    (address,) = re.findall(r"\[Open the form, filled in\]\((\S+)\)", text)
+    path, query = address.split("?")
+    assert ("/v2/x/1/run", {"kind": "leavers", "course": 3, "count": 12}) == (
+        path,
+        json.loads(parse_qs(query)["parameters"][0]),
+    )
+    assert "[Open the form](/v2/y/2/run)" in needs_markdown(asked, forms={"match-review": "/v2/y/2/run"})
+    assert "](" not in needs_markdown(asked)
+    both = needs_markdown(asked, forms={"approve": "/form", "match-review": "/other"})
+    assert (True, False) == ("*Submit* there is the yes" in both, "*Deployments*" in both)
+    assert "*Deployments*" in text
+
+
+def test_hostile_words_stay_in_the_address() -> None:
+    """Whatever a property is called, the link ends where it should and says what it should."""
+    text = needs_markdown([blanks("student a)](http://x.example.org", 4)], forms={"approve": "/form"})
+    (address,) = re.findall(r"filled in\]\(([^)]*)\)\n", text)
+    assert "http:" not in address
+    assert "a)](http://x.example.org" == json.loads(parse_qs(address)["/form?parameters"][0])["property"]
 
 
 def test_last_runs(store: Store) -> None:

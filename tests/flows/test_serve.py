@@ -207,7 +207,7 @@ def test_prefect_keeps_to_itself(tmp_path: Path) -> None:
     assert {
         "PREFECT_HOME": str(tmp_path),
         "PREFECT_API_URL": "http://127.0.0.1:4711/api",
-        "PREFECT_SERVER_UI_API_URL": "http://127.0.0.1:4711/api",
+        "PREFECT_SERVER_UI_API_URL": "/api",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
         "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
@@ -244,10 +244,10 @@ def test_yours_win_over_ours(tmp_path: Path) -> None:
 
 
 def test_open_to_others(tmp_path: Path) -> None:
-    """On all addresses the UI asks the API where it came from, and we ask this computer."""
-    made = prefect_env({}, tmp_path, "0.0.0.0", 4200)  # noqa: S104 - nobody listens
-    assert ("http://127.0.0.1:4200/api", "/api") == (made["PREFECT_API_URL"], made["PREFECT_SERVER_UI_API_URL"])
-    assert "http://[::1]:4200/api" == prefect_env({}, tmp_path, "::1", 4200)["PREFECT_API_URL"]
+    """The pages ask the API where they came from, also through a proxy or a tunnel; we ask this computer."""
+    for host, api in (("::", "127.0.0.1"), ("127.0.0.1", "127.0.0.1"), ("::1", "[::1]")):
+        made = prefect_env({}, tmp_path, host, 4200)
+        assert (f"http://{api}:4200/api", "/api") == (made["PREFECT_API_URL"], made["PREFECT_SERVER_UI_API_URL"])
 
 
 # --- processes ----------------------------------------------------------------------------------------------
@@ -336,9 +336,11 @@ class Stage:
         self.serving, self.said = serving, said
         self.programs = {"server": GENTLE, "runs": GENTLE, "receiver": GENTLE}
         self.found = {"sync": "1"}
+        self.envs = dict[str, dict[str, str]]()
 
     def start(self, name: str, command: list[str], env: dict[str, str], patience: float) -> Child:
         """Start the program of a name; the runs tell at once that they are ready."""
+        self.envs[name] = env
         if name == "runs":
             Path(command[-1]).write_text(json.dumps(self.found))
         program = [sys.executable, "-c", self.programs[name]]
@@ -368,12 +370,35 @@ def test_a_line_for_each_address(stage: Callable[..., Stage], tmp_path: Path) ->
     made.serving.run()
     url = made.serving.plan.url
     labels = [line.split(":")[0] for line in made.said[1:-2]]
-    assert ["UI", "Forms", "API", "Receiver", "State", "Logs"] == labels
+    assert ["UI", "Forms", "Artifacts", "API", "Receiver", "State", "Logs"] == labels
     assert f"UI:         {url}" in made.said
     assert f"State:      {tmp_path / 'state.db'}" in made.said
     assert made.said[-1].startswith("Stopping;")
     assert [] == made.serving.children.running
     assert not made.serving.told.exists()
+
+
+@pytest.mark.parametrize(("host", "is_open", "said"), [("::", True, 1), ("::", False, 0), ("::1", True, 0)])
+def test_a_server_that_is_open_to_others(
+    stage: Callable[..., Stage], monkeypatch: pytest.MonkeyPatch, host: str, is_open: bool, said: int
+) -> None:
+    """It is said, unless a password is asked for or nobody else reaches it."""
+    monkeypatch.setattr(serve_module, "check_ports", lambda _: None)
+    made = stage(host=host)
+    monkeypatch.setattr(serve_module, "answers", lambda url: is_open or url.endswith("/health"))
+    made.serving.run()
+    assert said == len([line for line in made.said if line.startswith("Prefect asks for no password:")])
+
+
+def test_one_password_is_enough(stage: Callable[..., Stage]) -> None:
+    """The runs say to the server what it was given, not what another server wants; the server has no other one."""
+    made = stage(
+        env={**ENV, "PREFECT_SERVER_API_AUTH_STRING": "ops:ours", "PREFECT_API_AUTH_STRING": "ops:theirs"}
+    )
+    made.serving.run()
+    assert "ops:ours" == made.envs["runs"]["PREFECT_API_AUTH_STRING"]
+    assert "PREFECT_API_AUTH_STRING" not in made.envs["server"]
+    assert "ops:ours" == made.envs["server"]["PREFECT_SERVER_API_AUTH_STRING"]
 
 
 def test_a_line_for_the_nudges(stage: Callable[..., Stage]) -> None:

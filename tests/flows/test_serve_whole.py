@@ -89,3 +89,24 @@ def test_nudges_arrive_without_being_installed_by_hand(tmp_path: Path) -> None:
             assert 0 == served.process.wait(LONG)
     logs = [path.read_text() for path in (tmp_path / "var" / "prefect" / "logs").iterdir()]
     assert "canary-address" not in "".join([*logs, served.output.read_text()])
+
+
+@pytest.mark.e2e
+@pytest.mark.filterwarnings("ignore:unclosed <socket.socket:ResourceWarning")
+def test_a_password_for_prefect(tmp_path: Path) -> None:
+    """Who does not know it is not let in; `serve` and its runs are, artifacts and all; no log holds it."""
+    env = {"PREFECT_SERVER_API_AUTH_STRING": "ops:canary-word"}
+    with whole(tmp_path, "--sandbox", env=env) as served:
+        first = re.search(r"First run: .*/flow-run/([0-9a-f-]{36})", served.output.read_text())
+        assert first is not None
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            served.ask("admin/version")
+        assert 401 == refused.value.code
+        served.password = "ops:canary-word"
+        assert "Waiting" == served.end_of(first[1])[0]
+        shown = {artifact["key"]: artifact["data"] for artifact in served.ask("artifacts/filter", {})}
+        assert "Open the form, filled in" in shown["demo-needs-a-person"]
+        served.process.send_signal(signal.SIGTERM)
+        assert 0 == served.process.wait(LONG)
+    logs = [path.read_text() for path in (tmp_path / "var" / "sandbox" / "prefect" / "logs").iterdir()]
+    assert "canary-word" not in "".join([*logs, served.output.read_text()])
