@@ -61,8 +61,8 @@ async def ask_before_first_runs(run: Run, look: Look, *, some_courses: bool) -> 
 
 
 _OF_SOME = (
-    "First run of these mappings, looked at for the chosen courses only: nothing was sent. Approve the plan with "
-    "the same command and --yes."
+    "First run of these mappings, looked at for the chosen courses only: nothing was sent. On the command line "
+    "approve it with the same command and --yes. In Prefect start sync without courses: it asks, approve answers."
 )
 
 
