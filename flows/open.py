@@ -92,7 +92,12 @@ def open_project(settings: Settings) -> Project:
 
 def open_store(settings: Settings) -> Store:
     """Open the books and make sure that they do not belong to other systems; a first run binds new ones."""
-    store = Store.open(settings.state_url, key=read_or_make_keys(Path(settings.state_key_file)))
+    path = Path(settings.state_key_file)
+    keys = read_or_make_keys(path)
+    store = Store.open(settings.state_url, key=keys)
+    if not store.has_known_key and keys != (now := read_or_make_keys(path)):  # rotated between both
+        store.close()
+        store = Store.open(settings.state_url, key=now)
     try:
         store.check_target(*target(settings))
     except StateError:

@@ -26,7 +26,7 @@ from state.moved import refuse_moved
 from state.outcomes import Outcomes
 from state.problems import Problems
 from state.refusals import Refusals
-from state.rotation import Rotation, keys_in_use
+from state.rotation import Rotation, key_mark, known_keys
 from state.rounds import Rounds
 from state.runs import Runs
 from state.schema import prepare
@@ -70,7 +70,9 @@ class Store(
             database.check()
             prepare(database)
             refuse_moved(database)
-            return cls(database, keys_in_use(database, keys), keys)
+            with database.reading() as connection:
+                mark = key_mark(connection)
+            return cls(database, known_keys(mark, keys) or keys, keys, mark)
         except BaseException:
             database.close()
             raise

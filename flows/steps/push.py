@@ -177,7 +177,7 @@ class Pusher:
             blamed = await self._suspects.note(ids, doubt)
             return dict.fromkeys(ids, POISON if blamed else "in_doubt")
         except RowsRefused:
-            await self._world.books.do(self._world.books.store.release, ids)
+            await self._world.books.do(self._world.books.store.release, ids, batch)
             raise
         acks = [
             Ack(
@@ -211,7 +211,8 @@ class Pusher:
         async def announce() -> None:
             # Anew before every transmission, and only now that it is our turn: the rest is counted from here.
             await self._lease.hold()
-            await world.books.do(store.stamp, batch, intents, world.clock.now())
+            # Bound to the lease: a process that froze since its last look at it announces, and sends, nothing.
+            await world.books.do(store.stamp, batch, intents, world.clock.now(), self._lease.held)
 
         for attempt in range(1, TRIES + 1):
             try:
@@ -220,11 +221,11 @@ class Pusher:
                 )
             except Retriable as error:
                 if attempt == TRIES or isinstance(error, Maintenance):
-                    await world.books.do(store.release, [row.row for row in rows])
+                    await world.books.do(store.release, [row.row for row in rows], batch)
                     raise
                 await world.clock.sleep(max(error.retry_after or 0.0, min(2.0**attempt, LONGEST_WAIT)))
             except AccessDenied:
-                await world.books.do(store.release, [row.row for row in rows])
+                await world.books.do(store.release, [row.row for row in rows], batch)
                 raise
         raise AssertionError("the last try returns or raises")  # pragma: no cover
 

@@ -12,7 +12,8 @@ from flows.world import World
 from mappings.engine import CompiledMapping
 from state.care import RESTORED_AT
 
-CLOCK = "clock"  # fact in the books: wall clock less the clock that never jumps, and on which start of the machine
+CLOCKS = "clocks"  # fact: by start of a machine [wall clock less the clock that never jumps, when that was seen]
+STARTS_KEPT = 16
 TAKEN_IN = "restore_taken_in"  # fact: the last restore after which unknown cases were expected
 STRANGERS = "strangers:{name}"  # fact: "1" while CommCare may hold cases of a mapping that the books do not know
 STEP = 60.0
@@ -40,7 +41,11 @@ async def recover(world: World) -> int:
 
 
 async def recover_courses(world: World, courses: Collection[int]) -> None:
-    """Do the same for the rows of some courses, for a shard that another worker may have begun."""
+    """Do the same for the rows of some courses, for a shard that another worker may have begun.
+
+    It may have begun it on another machine, and this clock may have been set since the round began.
+    """
+    await heed_clock(world)
     store, now = world.books.store, world.clock.now()
     intents = await world.books.do(store.intents)
     rested = [
@@ -56,19 +61,19 @@ async def heed_clock(world: World) -> bool:
     """Let everything rest anew when the wall clock was set by more than a minute since the last run.
 
     Returns whether it was. It is compared with a clock that never jumps and goes on from one process to the next;
-    across a start of the machine there is none, and the wall clock is believed.
+    across a start of the machine there is none, and the wall clock is believed. Machines that take turns are each
+    compared with themselves.
     """
     store, now = world.books.store, world.clock.now()
     offset = now - world.clock.monotonic()
-    text = await world.books.do(store.get, CLOCK)
-    last = json.loads(text or "{}")
-    before = float(last["offset"]) if last.get("boot") == world.boot else None
+    seen: dict[str, list[float]] = json.loads(await world.books.do(store.get, CLOCKS) or "{}")
+    before = seen[world.boot][0] if world.boot in seen else None
     if before is not None and abs(offset - before) > STEP:
         await world.books.do(store.rest_anew, now)
         await _rest_after_restore_anew(world, now - offset + before)
     if before is None or abs(offset - before) > 1.0:
-        fact = json.dumps({"boot": world.boot, "offset": offset})
-        await world.books.do(store.put, CLOCK, fact)
+        old = sorted(seen.keys() - {world.boot}, key=lambda boot: seen[boot][1])[: -STARTS_KEPT + 1]
+        await world.books.do(store.change_entries, CLOCKS, {world.boot: [offset, now]}, old)
     return before is not None and abs(offset - before) > STEP
 
 

@@ -90,10 +90,10 @@ async def test_machines_that_take_turns(make_lab: MakeLab) -> None:
 async def test_an_unchanged_clock_is_not_written_again(make_lab: MakeLab) -> None:
     """The books remember how the clock goes once, not in each run."""
     lab = await in_doubt(make_lab)
-    before = lab.store.get("clock")
+    before = lab.store.get("clocks")
     await lab.sync()
     assert before is not None
-    assert before == lab.store.get("clock")
+    assert before == lab.store.get("clocks")
 
 
 def test_the_real_clock() -> None:
