@@ -12,9 +12,11 @@ from adaptors.moodle.client import Login, MoodleClient
 from adaptors.pace import Clock
 from flows.catalogue import field_catalogue
 from flows.clock import SystemClock, boot
+from flows.errors import UsageError
 from flows.expiry import expiries
 from flows.limits import commcare_limits, moodle_limits
 from flows.settings import Settings
+from flows.steps.recover import STEP
 from flows.world import Books, World
 from mappings.engine import Project, load_project
 from state import StateError, Store
@@ -31,10 +33,11 @@ def open_world(
 ) -> World:
     """Load the mappings, open the books, prepare both clients; transports are for tests.
 
-    Raises MappingError, StateError (also when the books belong to another Moodle or project space).
+    Raises MappingError, StateError (also when the books belong to another Moodle or project space), and UsageError
+    when this machine's clock is not that of the database.
     """
     project = open_project(settings)
-    books = Books(lambda: open_store(settings))
+    books = Books(lambda: open_store(settings) if clock else _in_time(open_store(settings), SystemClock()))
     return _world(settings, project, books, (clock or SystemClock(), moodle, commcare))
 
 
@@ -104,6 +107,19 @@ def open_store(settings: Settings) -> Store:
         store.close()
         raise
     return store
+
+
+def _in_time(store: Store, clock: Clock) -> Store:
+    """Return the books, unless this machine's clock differs from the database's: leases and rests go by it."""
+    there = store.server_time()
+    ahead = 0.0 if there is None else clock.now() - there
+    if abs(ahead) <= STEP:
+        return store
+    store.close()
+    raise UsageError(
+        f"The clock of this machine is {abs(ahead):.0f} seconds {'ahead of' if ahead > 0 else 'behind'} that of the "
+        "database. Machines that share books need the same time: let it be synchronised (NTP)."
+    )
 
 
 def empty_store() -> Store:
