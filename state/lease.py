@@ -45,8 +45,9 @@ class Lease(Opened):
         """Take the lease for `ttl` seconds: its epoch, or None while somebody holds it or a shard is at work.
 
         One that would hold for much longer than that was taken when the clock was ahead, and holds nobody up. Who
-        takes it ends what is left of a round: shards whose lease expired cannot renew it any more. Raises StateError
-        when the books are not those that were opened.
+        takes it ends what is left of a round: shards whose lease expired cannot renew it any more.
+
+        Raises StateError when the books are not those that were opened.
         """
         with self._database.writing() as connection:
             self._lock(connection)

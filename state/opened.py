@@ -25,8 +25,8 @@ class Opened(Books):
         """Raise StateError when the file at the address of the books is another one by now, or none."""
         if not self._database.is_in_place:
             raise StateError(
-                f"The state file {self._database.place} was put back, or begun anew, while this process had the old "
-                "one open. Nothing more is written to that; run again."
+                f"The state file {self._database.place} was put back, or begun anew, while this process had the "
+                "old one open. Nothing more is written to that; run again."
             )
 
     def _require_same(self, connection: Connection) -> None:

@@ -18,6 +18,7 @@ from flows.needs import CONFIRMED_KEYS, STAY_BESIDE, existing_cases, other_keys
 from flows.steps.approvals import WRITTEN, ask_about_existing, ask_about_keys, fact, forget_answered
 from flows.steps.compare import closes, keeps
 from flows.steps.linked import is_matched
+from flows.steps.new_books import let_rest
 from flows.steps.recover import expect_strangers
 from flows.words import numbered
 from flows.world import World
@@ -62,6 +63,7 @@ async def refuse_existing_cases(
 
     Raises Waiting naming the case type and the numbers, and also for a mapping whose keys are of another form
     than before, unless it is named in `rekey` or was confirmed; afterwards the mapping counts as allowed to write.
+    Raises Resting while new books have to rest.
     """
     store = world.books.store
     new, others = list[CompiledMapping](), list[CompiledMapping]()
@@ -83,7 +85,9 @@ async def refuse_existing_cases(
             await world.books.do(store.replace_keys, mapping.name, *written)
         else:
             await world.books.do(store.put, *written)
+    beside = [mapping for mapping in world.project.mappings if await _goes_beside(world, mapping)]
     await forget_answered(world, {mapping.name for mapping in mappings})
+    await let_rest(world, beside)
 
 
 async def ask_what_is_in_the_way(world: World, mappings: Sequence[CompiledMapping]) -> dict[str, str]:
@@ -163,11 +167,22 @@ async def _cases_there(world: World, mapping: CompiledMapping) -> tuple[int, int
     return await world.commcare.count_cases(mapping.case_type), known
 
 
+async def _goes_beside(world: World, mapping: CompiledMapping) -> bool:
+    """Say whether a mapping writes beside cases that these books did not make, if there are any."""
+    was_matched = await world.books.do(world.books.store.get, MATCHED.format(name=mapping.name))
+    return was_matched is not None or await _is_agreed(world, mapping)
+
+
+async def _is_agreed(world: World, mapping: CompiledMapping) -> bool:
+    """Say whether somebody said that cases which are there already are none of a mapping's business."""
+    return mapping.existing_cases == "ignore" or mapping.name in await fact(world, STAY_BESIDE)
+
+
 async def _may_meet_strangers(world: World, mapping: CompiledMapping) -> bool:
     """Say whether a mapping may meet cases of its own that the books lost, with something in them to be kept."""
     if not (keeps(mapping) or closes(mapping) or is_matched(mapping)):
         return False
-    if mapping.existing_cases != "ignore" and mapping.name not in await fact(world, STAY_BESIDE):
+    if not await _is_agreed(world, mapping):
         return False
     there, known = await _cases_there(world, mapping)
     return there > known

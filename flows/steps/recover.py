@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable
 
 from flows.world import World
 from mappings.engine import CompiledMapping
-from state.care import RESTORED_AT
+from state.care import BEGUN_AT, RESTORED_AT
 
 CLOCKS = "clocks"  # fact: by start of a machine [wall clock less the clock that never jumps, when that was seen]
 STARTS_KEPT = 16
@@ -66,23 +66,25 @@ async def heed_clock(world: World) -> bool:
     """
     store, now = world.books.store, world.clock.now()
     offset = now - world.clock.monotonic()
-    seen: dict[str, list[float]] = json.loads(await world.books.do(store.get, CLOCKS) or "{}")
+    text = await world.books.do(store.get, CLOCKS)
+    seen: dict[str, list[float]] = json.loads(text or "{}")
     before = seen[world.boot][0] if world.boot in seen else None
     if before is not None and abs(offset - before) > STEP:
         await world.books.do(store.rest_anew, now)
-        await _rest_after_restore_anew(world, now - offset + before)
+        for fact in (RESTORED_AT, BEGUN_AT):
+            await _rest_anew_since(world, fact, now - offset + before)
     if before is None or abs(offset - before) > 1.0:
         old = sorted(seen.keys() - {world.boot}, key=lambda boot: seen[boot][1])[: -STARTS_KEPT + 1]
         await world.books.do(store.change_entries, CLOCKS, {world.boot: [offset, now]}, old)
     return before is not None and abs(offset - before) > STEP
 
 
-async def _rest_after_restore_anew(world: World, then: float) -> None:
-    """Let the rest after a restore begin anew, unless it is over; `then` is the time as the old clock has it."""
+async def _rest_anew_since(world: World, fact: str, then: float) -> None:
+    """Let the rest of books put back, or new, begin anew, unless it is over; `then` is now by the old clock."""
     store = world.books.store
-    restored = await world.books.do(store.get, RESTORED_AT)
-    if restored and then - float(restored) < world.in_doubt_rest:
-        await world.books.do(store.put, RESTORED_AT, str(world.clock.now()))
+    since = await world.books.do(store.get, fact)
+    if since and then - float(since) < world.in_doubt_rest:
+        await world.books.do(store.put, fact, str(world.clock.now()))
 
 
 # --- cases that the books do not know -----------------------------------------------------------------------
