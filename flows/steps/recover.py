@@ -79,6 +79,12 @@ async def heed_clock(world: World) -> bool:
     return before is not None and abs(offset - before) > STEP
 
 
+def rest_left(since: float, rest: float, now: float) -> float:
+    """Return how many seconds books that were put back, or new, still rest; 0.0 when not (clocks may jump)."""
+    left = since + rest - now
+    return left if 0 < left <= rest else 0.0
+
+
 async def _rest_anew_since(world: World, fact: str, then: float) -> None:
     """Let the rest of books put back, or new, begin anew, unless it is over; `then` is now by the old clock."""
     store = world.books.store
