@@ -80,15 +80,20 @@ class Outcomes(Cases, Opened):
             connection.execute(statement, values)
             self._require_same(connection)  # after the first write: whoever moves the books keeps it waiting
 
-    def acknowledge(self, acks: Sequence[Ack], now: float, batch: str = "", form_id: str = "") -> None:
+    def acknowledge(
+        self, acks: Sequence[Ack], now: float, batch: str = "", form_id: str = "", ours: Held | None = None
+    ) -> None:
         """Take in CommCare's answers: one transaction writes the cases, removes their intents and old refusals.
 
         Digests are merged over the stored ones. A dirty row has exactly the given ones if these are whole, else it
-        stays dirty. The log is told the batch, as it was stamped, and the form that CommCare made of it.
+        stays dirty. The log is told the batch, as it was stamped, and the form that CommCare made of it. Raises
+        StateError when the lease that is `ours` was lost: who took it may have written something newer since.
         """
         if not acks:
             return
         with self._database.writing() as connection:
+            if ours is not None:
+                require_held(connection, ours)
             known = self._known(connection, [ack.row for ack in acks])
             merged = _merged(known, acks)
             numbers = self._names.numbers(connection, {name for one in merged.values() for name in one})

@@ -198,7 +198,7 @@ class Pusher:
         self._tell_closed(rows, replies)
         form_id = next((reply.form_id for reply in replies if reply is not None), "")
         store, now = self._world.books.store, self._world.clock.now()
-        await self._world.books.do(store.acknowledge, acks, now, batch, form_id)
+        await self._world.books.do(store.acknowledge, acks, now, batch, form_id, self._lease.held)
         self._suspects.took_others = True
         await self._suspects.clear(ids)
         return dict.fromkeys(ids, "")
