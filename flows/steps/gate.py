@@ -18,7 +18,6 @@ from flows.needs import CONFIRMED_KEYS, STAY_BESIDE, existing_cases, other_keys
 from flows.steps.approvals import WRITTEN, ask_about_existing, ask_about_keys, fact, forget_answered
 from flows.steps.compare import closes, keeps
 from flows.steps.linked import is_matched
-from flows.steps.new_books import let_rest
 from flows.steps.recover import expect_strangers
 from flows.words import numbered
 from flows.world import World
@@ -58,12 +57,12 @@ def require_functions(site: SiteInfo, wanted: Wanted) -> None:
 
 async def refuse_existing_cases(
     world: World, mappings: Sequence[CompiledMapping], rekey: Collection[str] = ()
-) -> None:
+) -> list[CompiledMapping]:
     """Stop before a mapping's first write when CommCare has more cases of its type than the books know.
 
     Raises Waiting naming the case type and the numbers, and also for a mapping whose keys are of another form
     than before, unless it is named in `rekey` or was confirmed; afterwards the mapping counts as allowed to write.
-    Raises Resting while new books have to rest.
+    Returns the mappings that may write beside cases which these books did not make.
     """
     store = world.books.store
     new, others = list[CompiledMapping](), list[CompiledMapping]()
@@ -87,7 +86,7 @@ async def refuse_existing_cases(
             await world.books.do(store.put, *written)
     beside = [mapping for mapping in world.project.mappings if await _goes_beside(world, mapping)]
     await forget_answered(world, {mapping.name for mapping in mappings})
-    await let_rest(world, beside)
+    return beside
 
 
 async def ask_what_is_in_the_way(world: World, mappings: Sequence[CompiledMapping]) -> dict[str, str]:
