@@ -23,7 +23,7 @@ from flows.progress import shown_progress
 from flows.result import Result
 from flows.round import sync_round
 from flows.settings import Settings
-from flows.shard import require_same_clock, sync_free_shards
+from flows.shard import sync_free_shards
 from flows.show import finding_json, show_finding, show_plan, show_verdict
 from flows.sync import Options
 from flows.sync import sync as sync_once
@@ -39,7 +39,6 @@ def run_once(settings: Settings, options: Options, shards: int = 1) -> Result:
     async def once(world: World, progress: Progress) -> Result:
         if shards == 1:
             return await sync_once(world, options, progress)
-        await require_same_clock(world)
         return await sync_round(world, options, shards, progress=progress)
 
     return _run(settings, once)
@@ -49,7 +48,6 @@ def run_shards(settings: Settings, wait: float) -> Result:
     """Do what is free of the round under way, in the same manner; waits so many seconds for one to begin."""
 
     async def shards(world: World, progress: Progress) -> Result:
-        await require_same_clock(world)
         return await sync_free_shards(world, progress, wait=wait)
 
     return _run(settings, shards)

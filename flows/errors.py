@@ -11,6 +11,10 @@ class Waiting(Exception):
     """The run stops before writing, because a person has to decide something first."""
 
 
+class Resting(Exception):
+    """What was sent by books that are lost may be under way still: this run is postponed."""
+
+
 class Overlap(Exception):
     """Another run holds the lease: this one is postponed."""
 

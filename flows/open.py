@@ -12,14 +12,18 @@ from adaptors.moodle.client import Login, MoodleClient
 from adaptors.pace import Clock
 from flows.catalogue import field_catalogue
 from flows.clock import SystemClock, boot
+from flows.errors import UsageError
 from flows.expiry import expiries
 from flows.limits import commcare_limits, moodle_limits
 from flows.settings import Settings
+from flows.steps.recover import STEP
 from flows.world import Books, World
 from mappings.engine import Project, load_project
 from state import StateError, Store
-from state.care import DAY
+from state.care import AFTER_OTHERS, BEGUN_AT, DAY, FIRST, NEW_BOOKS
 from state.key import read_or_make_keys
+
+JUST_MADE = 60.0  # seconds
 
 
 def open_world(
@@ -31,10 +35,11 @@ def open_world(
 ) -> World:
     """Load the mappings, open the books, prepare both clients; transports are for tests.
 
-    Raises MappingError, StateError (also when the books belong to another Moodle or project space).
+    Raises MappingError, StateError (also when the books belong to another Moodle or project space), and UsageError
+    when this machine's clock is not that of the database.
     """
     project = open_project(settings)
-    books = Books(lambda: open_store(settings))
+    books = Books(lambda: open_store(settings) if clock else _in_time(open_store(settings), SystemClock()))
     return _world(settings, project, books, (clock or SystemClock(), moodle, commcare))
 
 
@@ -92,13 +97,41 @@ def open_project(settings: Settings) -> Project:
 
 def open_store(settings: Settings) -> Store:
     """Open the books and make sure that they do not belong to other systems; a first run binds new ones."""
-    store = Store.open(settings.state_url, key=read_or_make_keys(Path(settings.state_key_file)))
+    path = Path(settings.state_key_file)
+    keys = read_or_make_keys(path)
+    store = Store.open(settings.state_url, key=keys, begun=_begun(settings.state_url, path))
+    if not store.has_known_key and keys != (now := read_or_make_keys(path)):  # rotated between both
+        store.close()
+        store = Store.open(settings.state_url, key=now)
     try:
         store.check_target(*target(settings))
     except StateError:
         store.close()
         raise
     return store
+
+
+def _begun(url: str, key_file: Path) -> dict[str, str]:
+    """Return what new books begin with: when that is, and whether others were here before them.
+
+    Then the key, or a backup, of the others is there. A key that was just made is one for these.
+    """
+    now = SystemClock().now()
+    others = Store.has_backups(url) or key_file.stat().st_mtime < now - JUST_MADE
+    return {BEGUN_AT: str(now), NEW_BOOKS: AFTER_OTHERS if others else FIRST}
+
+
+def _in_time(store: Store, clock: Clock) -> Store:
+    """Return the books, unless this machine's clock differs from the database's: leases and rests go by it."""
+    there = store.server_time()
+    ahead = 0.0 if there is None else clock.now() - there
+    if abs(ahead) <= STEP:
+        return store
+    store.close()
+    raise UsageError(
+        f"The clock of this machine is {abs(ahead):.0f} seconds {'ahead of' if ahead > 0 else 'behind'} that of "
+        "the database. Machines that share books need the same time: let it be synchronised (NTP)."
+    )
 
 
 def empty_store() -> Store:

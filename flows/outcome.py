@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from adaptors.errors import AdaptorError, Maintenance, Retriable
-from flows.errors import Unfinished, Waiting
+from flows.errors import Resting, Unfinished, Waiting
 from flows.result import Result, RunState
 from flows.world import World
 from state import StateError
@@ -26,6 +26,8 @@ async def outcome(world: World, result: Result) -> AsyncIterator[None]:
         yield
     except Maintenance as error:
         result.worse(RunState.POSTPONED, f"{error} The run is postponed; nothing is lost.")
+    except Resting as error:
+        result.worse(RunState.POSTPONED, str(error))
     except Waiting as error:
         result.worse(RunState.WAITING, str(error))
     except Unfinished as error:

@@ -21,7 +21,7 @@ from flows.errors import Overlap
 from flows.history import change_json
 from flows.problems import DELETED, moment
 from flows.result import Result, RunState
-from flows.state_care import rest_left, restored_at
+from flows.state_care import restored_at
 from flows.steps.compare import set_by_departures
 from flows.steps.lease import Lease
 from flows.steps.linked import case_there
@@ -29,7 +29,7 @@ from flows.steps.merged import forget as forget_merge
 from flows.steps.people import WITNESSES
 from flows.steps.planned import Planned, external_id
 from flows.steps.push import Pusher
-from flows.steps.recover import heed_clock, recover
+from flows.steps.recover import heed_clock, recover, rest_left
 from flows.words import listed, numbered
 from flows.world import World
 from mappings.engine import CompiledMapping, Departure

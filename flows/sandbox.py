@@ -205,6 +205,7 @@ def prepare(folder: Path, *, keep: bool = False) -> Path:
     """Begin new books, and copy the shipped mappings and the demo's project.yaml; returns the mappings' folder."""
     for file in folder.glob("state.*"):
         file.unlink()
+    shutil.rmtree(folder / "backups", ignore_errors=True)  # of systems that are no more
     target = folder / "mappings"
     if not keep:
         shutil.rmtree(target, ignore_errors=True)

@@ -23,7 +23,7 @@ from flows.steps.gate import require_functions
 from flows.steps.handover import Handover, told
 from flows.steps.lease import Lease, ShardLease
 from flows.steps.merged import left_out
-from flows.steps.recover import STEP, recover_courses, strangers
+from flows.steps.recover import recover_courses, strangers
 from flows.steps.rosters import read_rosters
 from flows.world import Progress, World, silent
 from state import StateError
@@ -83,17 +83,6 @@ async def _free(world: World) -> tuple[str, list[int]]:
         return "", []
     shards = await books.do(store.shards, round_id, world.clock.now(), world.lease_ttl)
     return round_id, [one.number for one in shards if one.number > 1 and one.state != ENDED and not one.at_work]
-
-
-async def require_same_clock(world: World) -> None:
-    """Raise UsageError when this machine's clock differs from the database's: leases and rests go by it."""
-    there = await world.books.do(world.books.store.server_time)
-    ahead = 0.0 if there is None else world.clock.now() - there
-    if abs(ahead) > STEP:
-        raise UsageError(
-            f"The clock of this machine is {abs(ahead):.0f} seconds {'ahead of' if ahead > 0 else 'behind'} that "
-            "of the database. Machines that share the work need the same time: let it be synchronised (NTP)."
-        )
 
 
 async def do_shard(

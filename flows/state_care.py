@@ -13,6 +13,7 @@ from flows.errors import UsageError
 from flows.open import open_store, target
 from flows.result import Result, RunState
 from flows.settings import Settings
+from flows.steps.recover import rest_left
 from flows.words import listed, numbered
 from flows.world import World
 from state import Condition, StateError, Store
@@ -57,12 +58,6 @@ async def care_for(world: World, result: Result, *, copy: bool = True) -> bool:
         f"of. The first run is possible in {numbered(int(left // 60) + 1, 'minute')}; nothing is lost.",
     )
     return False
-
-
-def rest_left(restored_at: float, rest: float, now: float) -> float:
-    """Return how many seconds books that were put back still rest; 0.0 when they do not (clocks may jump)."""
-    left = restored_at + rest - now
-    return left if 0 < left <= rest else 0.0
 
 
 def restored_at(store: Store) -> float:

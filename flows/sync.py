@@ -30,6 +30,7 @@ from flows.steps.firsts import FirstLook
 from flows.steps.gate import first_run_plan, refuse_existing_cases, require_functions
 from flows.steps.lease import Lease
 from flows.steps.leave import leave
+from flows.steps.new_books import let_rest
 from flows.steps.people import sync_people
 from flows.steps.recover import heed_clock, know_them_all, recover, strangers
 from flows.steps.rosters import read_people
@@ -153,8 +154,9 @@ async def _work(run: Run, options: Options, course_level: CourseLevel | None) ->
         if not options.yes:
             look = partial(_look, run, courses=courses, selected=selected)
             await ask_before_first_runs(run, look, some_courses=bool(options.courses))
-        await refuse_existing_cases(world, run.mappings, options.rekey)
+        beside = await refuse_existing_cases(world, run.mappings, options.rekey)
         await world.books.do(world.books.store.bind_target, *world.target)  # only now that both have answered
+        await let_rest(world, beside)
         await remember_selection(world, selected)
     run.planner.strangers = await strangers(world)
     run.read = {course.id for course in courses}

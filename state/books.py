@@ -11,11 +11,12 @@ class Books:
     """The ground the parts of the store stand on.
 
     `keys` are those that the digests in the books were made with; `given` those of the key file, which may have
-    one more while a rotation is under way.
+    one more while a rotation is under way; `key_mark` is what stood in the books when they were opened.
     """
 
-    def __init__(self, database: Database, keys: Keys, given: Keys) -> None:
+    def __init__(self, database: Database, keys: Keys, given: Keys, key_mark: str | None) -> None:
         self._database = database
         self._keys = keys
         self._given = given
+        self._key_mark = key_mark
         self._names = Names(database)

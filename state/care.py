@@ -45,6 +45,11 @@ DRAIN = "drain-"
 """Runs whose id begins so were asked for by hints: maybe one a minute, and kept as long as hints."""
 RESTORED_AT = "@restored_at"
 """Fact: when the books were put back from a backup (epoch): what they do not know of may be under way still."""
+BEGUN_AT = "@begun_at"
+"""Fact: when the books were made (epoch), for others that were lost maybe."""
+NEW_BOOKS = "new_books"
+"""Fact: AFTER_OTHERS or FIRST until the first run that writes, "" from then on."""
+AFTER_OTHERS, FIRST = "after others", "first"
 
 
 @dataclass(frozen=True)

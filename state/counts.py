@@ -68,7 +68,7 @@ class Counts(Books):
     def lease_holder(self, now: float, ttl: float = LEASE_TTL) -> tuple[str, float] | None:
         """Return who holds the lease and until when, None when nobody does.
 
-        One that holds for longer than `ttl` seconds was taken when the clock was ahead, and holds nobody up.
+        One that holds for much longer than `ttl` seconds was taken when the clock was ahead, and holds nobody up.
         """
         query = select(lease.c.holder, lease.c.expires_at).where(lease.c.name == NAME, at_work(now, ttl))
         found = self._rows(query)

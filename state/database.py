@@ -31,7 +31,9 @@ PRAGMAS = (
 )
 RESTORE = (
     "Put the newest backup back: `moodle-commcare state restore {backup}`. Without a backup, move the file aside "
-    "together with its -wal and -shm files: the next run looks every case up again by its external id."
+    "together with its -wal and -shm files, and leave the key file where it is: the next run begins new books and "
+    "rests, since CommCare may still be at work on what the old ones sent; then each case is found again by its "
+    "external id."
 )
 
 LITTLE_ROOM = 1_000_000  # bytes: SQLite needs some beside the file to open it

@@ -1,49 +1,70 @@
 """The leases: one run writes at a time, or the shards of one round, also when a process froze and wakes up.
 
 The epoch grows with every holder, so that one that lost its lease cannot renew it by its name alone. Every change
-of a lease locks the row of the run's lease first: taking one means looking at the others.
+of a lease locks the row of the run's lease first: taking one means looking at the others. Who takes one may have
+waited for long: the books are looked at again, whether they are still those that were opened.
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from sqlalchemy import Connection, and_, delete, func, or_, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
-from state.books import Books
 from state.errors import StateError
+from state.opened import Opened
 from state.tables import lease, round_, shard, shard_course
 
 NAME = "run"
 LEASE_TTL = 600.0
 """Seconds that a lease holds, where the settings say nothing else."""
+CLOCKS_APART = 120.0
+"""Seconds by which the clocks of two machines may differ: each may be a minute off that of the database.
+
+So one that is behind sees a lease that was just taken hold for longer than it can, and it holds all the same.
+"""
+LOST = (
+    "The lease was lost: another run took over because this one had stopped renewing it. "
+    "This run writes nothing more; the other one goes on with its work."
+)
 
 
-class Lease(Books):
+class Held(NamedTuple):
+    """A lease as its holder knows it: of the run, or of a shard (`name`)."""
+
+    name: str
+    holder: str
+    epoch: int
+
+
+class Lease(Opened):
     """The lease of the whole of the books; all times in epoch seconds, given by the caller."""
 
     def take_lease(self, holder: str, now: float, ttl: float) -> int | None:
         """Take the lease for `ttl` seconds: its epoch, or None while somebody holds it or a shard is at work.
 
-        One that would hold for longer than that was taken when the clock was ahead, and holds nobody up. Who takes
-        it ends what is left of a round: shards whose lease expired cannot renew it any more.
+        One that would hold for much longer than that was taken when the clock was ahead, and holds nobody up. Who
+        takes it ends what is left of a round: shards whose lease expired cannot renew it any more.
+
+        Raises StateError when the books are not those that were opened.
         """
         with self._database.writing() as connection:
             self._lock(connection)
+            self._require_same(connection)
             if count_at_work(connection, now, ttl) or not self._take(connection, NAME, holder, now, ttl):
                 return None
             end_round(connection)
             return _epoch(connection, NAME)
 
     def renew_lease(self, holder: str, epoch: int, now: float, ttl: float, name: str = NAME) -> None:
-        """Hold a lease until `ttl` seconds from now; StateError when somebody else took it meanwhile."""
+        """Hold a lease until `ttl` seconds from now; StateError when somebody took it, or the books, meanwhile."""
+        self._require_in_place()
         with self._database.writing() as connection:
             self._lock(connection)
             kept = connection.execute(update(lease).where(held(name, holder, epoch)).values(expires_at=now + ttl))
         if kept.rowcount != 1:
-            raise StateError(
-                "The lease was lost: another run took over because this one had stopped renewing it. "
-                "This run writes nothing more; the other one goes on with its work."
-            )
+            raise StateError(LOST)
 
     def lease_left(self, holder: str, epoch: int, now: float, name: str = NAME) -> float:
         """Return how many seconds a lease still holds; 0 or less when it is lost or has expired."""
@@ -71,7 +92,8 @@ class Lease(Books):
         """Take one lease if it is free; the row of the run's lease is locked."""
         free = {"name": name, "holder": "", "epoch": 0, "expires_at": 0.0}
         connection.execute(self._database.insert(lease).on_conflict_do_nothing(), free)
-        may = or_(lease.c.expires_at <= now, lease.c.expires_at > now + ttl, lease.c.holder.in_(["", holder]))
+        ahead = lease.c.expires_at > now + ttl + CLOCKS_APART
+        may = or_(lease.c.expires_at <= now, ahead, lease.c.holder.in_(["", holder]))
         take = update(lease).where(lease.c.name == name, may)
         taken = connection.execute(take.values(holder=holder, epoch=lease.c.epoch + 1, expires_at=now + ttl))
         return taken.rowcount == 1
@@ -84,7 +106,14 @@ def held(name: str, holder: str, epoch: int) -> ColumnElement[bool]:
 
 def at_work(now: float, ttl: float) -> ColumnElement[bool]:
     """Return the condition that somebody holds a lease now."""
-    return and_(lease.c.holder != "", lease.c.expires_at > now, lease.c.expires_at <= now + ttl)
+    return and_(lease.c.holder != "", lease.c.expires_at > now, lease.c.expires_at <= now + ttl + CLOCKS_APART)
+
+
+def require_held(connection: Connection, ours: Held) -> None:
+    """Raise StateError unless a lease is still the caller's; nobody takes it before the transaction has ended."""
+    query = select(lease.c.epoch).where(held(*ours)).with_for_update(read=True)
+    if connection.scalar(query) is None:
+        raise StateError(LOST)
 
 
 def count_at_work(connection: Connection, now: float, ttl: float) -> int:

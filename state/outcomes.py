@@ -13,7 +13,9 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, case, delete, select, update
 
 from state.cases import LEAVING, LIVING, Cases
+from state.lease import Held, require_held
 from state.log import Entry, Origin, origin
+from state.opened import Opened
 from state.rows import Ack, CaseRow, Intent, IntentRow, RowId
 from state.tables import at_row, case_row, intent, lookup_table, refusal, row_parameters
 
@@ -50,13 +52,14 @@ NEVER = _Sent(0, "", "")
 INTENTS = select(intent).order_by(intent.c.mapping, intent.c.scope, intent.c.key)
 
 
-class Outcomes(Cases):
+class Outcomes(Cases, Opened):
     """The intents, and how answers move them into the rows of the cases."""
 
-    def stamp(self, batch: str, intents: Sequence[Intent], now: float) -> None:
+    def stamp(self, batch: str, intents: Sequence[Intent], now: float, ours: Held | None = None) -> None:
         """Write down that these rows are about to be sent; durable when it returns.
 
-        A row stamped before counts one more attempt and takes over batch, op and time.
+        A row stamped before counts one more attempt and takes over batch, op and time. Raises StateError, and
+        nothing may be sent, when the lease that is `ours` was lost, or the books are not those that were opened.
         """
         if not intents:
             return
@@ -70,18 +73,27 @@ class Outcomes(Cases):
             | {"last_sent_at": now, "attempts": 1}
             for one in intents
         ]
+        self._require_in_place()
         with self._database.writing() as connection:
+            if ours is not None:
+                require_held(connection, ours)
             connection.execute(statement, values)
+            self._require_same(connection)  # after the first write: whoever moves the books keeps it waiting
 
-    def acknowledge(self, acks: Sequence[Ack], now: float, batch: str = "", form_id: str = "") -> None:
+    def acknowledge(
+        self, acks: Sequence[Ack], now: float, batch: str = "", form_id: str = "", ours: Held | None = None
+    ) -> None:
         """Take in CommCare's answers: one transaction writes the cases, removes their intents and old refusals.
 
         Digests are merged over the stored ones. A dirty row has exactly the given ones if these are whole, else it
-        stays dirty. The log is told the batch, as it was stamped, and the form that CommCare made of it.
+        stays dirty. The log is told the batch, as it was stamped, and the form that CommCare made of it. Raises
+        StateError when the lease that is `ours` was lost: who took it may have written something newer since.
         """
         if not acks:
             return
         with self._database.writing() as connection:
+            if ours is not None:
+                require_held(connection, ours)
             known = self._known(connection, [ack.row for ack in acks])
             merged = _merged(known, acks)
             numbers = self._names.numbers(connection, {name for one in merged.values() for name in one})
@@ -97,12 +109,15 @@ class Outcomes(Cases):
                 connection.execute(delete(table).where(at_row(table)), taken)
             self._note(connection, [_entry(ack, known) for ack in acks], now, origin(batch, form_id))
 
-    def release(self, rows: Sequence[RowId]) -> None:
-        """Remove the intents of rows that were certainly not applied; what is known of the cases stays."""
+    def release(self, rows: Sequence[RowId], batch: str = "") -> None:
+        """Remove the intents of rows that were certainly not applied; what is known of the cases stays.
+
+        With a `batch` only as far as they are of it: who took over meanwhile may have announced them anew.
+        """
         if not rows:
             return
         with self._database.writing() as connection:
-            _forget(connection, rows)
+            _forget(connection, rows, *([intent.c.batch == batch] if batch else []))
 
     def adopt(self, row: RowId, case: CaseRow, now: float, run: str = "") -> None:
         """Take in a case that CommCare has and the books did not know; it is dirty, so that it is sent whole."""
@@ -205,6 +220,6 @@ def _case_values(ack: Ack) -> dict[str, Any]:
     }
 
 
-def _forget(connection: Connection, rows: Sequence[RowId]) -> None:
+def _forget(connection: Connection, rows: Sequence[RowId], *only: ColumnElement[bool]) -> None:
     """Delete the intents of rows."""
-    connection.execute(delete(intent).where(at_row(intent)), [row_parameters(row) for row in rows])
+    connection.execute(delete(intent).where(at_row(intent), *only), [row_parameters(row) for row in rows])

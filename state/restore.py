@@ -53,9 +53,12 @@ def restore(url: str, backup: Path, keys: Keys, target: Target, now: float) -> R
             raise StateError("A run is at work on these books. Let it finish, then restore.")
         people = _prepared(fresh, keys, target, before, now)
         knows = before is not None or not file.exists()
-    finally:
+    except BaseException:
         if before is not None:
             before.release_lease(HOLDER, epoch or 0)
+        raise
+    finally:
+        if before is not None:  # with the lease still held: who has these books open begins nothing in them
             before.close()  # moves all that SQLite keeps beside the file into it
     aside = set_aside(file, now)
     fresh.replace(file)

@@ -6,7 +6,6 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, tuple_, update
 
-from state.database import Database
 from state.digest import carried, carried_all, chained
 from state.errors import StateError
 from state.facts import Facts
@@ -35,7 +34,7 @@ class Rotation(Facts):
             self._keys = self._given
             return
         with self._database.writing() as connection:
-            older = known_keys(connection, self._given)
+            older = known_keys(key_mark(connection), self._given)
             if older is not None:
                 _carry_over(connection, self._given[len(older) :])
             elif known is not None:
@@ -52,7 +51,7 @@ class Rotation(Facts):
     def has_known_key(self) -> bool:
         """Say whether the digests were made with keys of the key file."""
         with self._database.reading() as connection:
-            return known_keys(connection, self._given) is not None
+            return known_keys(key_mark(connection), self._given) is not None
 
     def add_keys(self, keys: Keys) -> None:
         """Take over what was added to the key file; only for who holds the lease."""
@@ -78,15 +77,13 @@ class Rotation(Facts):
         connection.execute(update(feedback).values(told=b"", sent=b""))
 
 
-def keys_in_use(database: Database, given: Keys) -> Keys:
-    """Return the keys that the digests of a database were made with: all that are given, or the first of them."""
-    with database.reading() as connection:
-        return known_keys(connection, given) or given
+def key_mark(connection: Connection) -> str | None:
+    """Return what stands in the books for the keys of the digests, None in new books."""
+    return connection.scalar(select(meta.c.value).where(meta.c.name == KEY_MARK))
 
 
-def known_keys(connection: Connection, given: Keys) -> Keys | None:
+def known_keys(mark: str | None, given: Keys) -> Keys | None:
     """Return as many of the given keys as the mark in the books is of; None when it is of none of them."""
-    mark = connection.scalar(select(meta.c.value).where(meta.c.name == KEY_MARK))
     chains = (given[:length] for length in range(len(given), 0, -1))
     return next((keys for keys in chains if mark == _mark(keys)), None)
 

@@ -85,9 +85,13 @@ class Rounds(Lease, Facts):
         return None if packed is None else _unpacked(packed)
 
     def take_shard(self, round_id: str, number: int, holder: str, now: float, ttl: float) -> Taken:
-        """Take the lease of a shard, unless the round is over, it was done, or somebody else is at work on it."""
+        """Take the lease of a shard, unless the round is over, it was done, or somebody else is at work on it.
+
+        Raises StateError when the books are not those that were opened.
+        """
         with self._database.writing() as connection:
             self._lock(connection)
+            self._require_same(connection)
             here = select(shard.c.state).where(shard.c.round == round_id, shard.c.number == number)
             state = connection.scalar(here)
             under = lease.c.name == NAME, lease.c.holder == round_id, at_work(now, ttl)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, insert, inspect, text
 
 from state.database import Database
 from state.errors import StateError
-from state.tables import metadata
+from state.tables import meta, metadata
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -19,8 +20,11 @@ LOCK = 7_165_402_981  # a number of ours, for who migrates
 VERSION_TABLE = "state_version"  # not Alembic's own name: Prefect keeps its revision there, maybe in this database
 
 
-def prepare(database: Database) -> None:
-    """Bring the tables to the newest revision; StateError when the database is newer than us or not ours."""
+def prepare(database: Database, begun: Mapping[str, str] | None = None) -> None:
+    """Bring the tables to the newest revision; StateError when the database is newer than us or not ours.
+
+    `begun` are facts that new books begin with, from the transaction on that makes them.
+    """
     with database.reading() as connection:
         if revision(connection) == HEAD:
             return
@@ -32,7 +36,7 @@ def prepare(database: Database) -> None:
             return
         _refuse(connection, found, database.place)
         if found is None:
-            _create(connection)
+            _create(connection, begun or {})
         else:
             _upgrade(connection)
 
@@ -64,9 +68,11 @@ def known() -> list[str]:
     return [script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()]
 
 
-def _create(connection: Connection) -> None:
+def _create(connection: Connection, begun: Mapping[str, str]) -> None:
     """Make the tables of a new database as they are now; what all revisions one after the other would make."""
     metadata.create_all(connection)
+    for name, value in begun.items():
+        connection.execute(insert(meta), {"name": name, "value": value})
     connection.execute(text(f"CREATE TABLE {VERSION_TABLE} (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"))
     connection.execute(text(f"INSERT INTO {VERSION_TABLE} VALUES ('{HEAD}')"))  # noqa: S608
 

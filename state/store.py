@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from sqlalchemy import update
 
-from state.backups import open_rights
+from state.backups import backups, open_rights
 from state.care import Care
 from state.cases import LIVING
 from state.counts import Counts
@@ -26,7 +27,7 @@ from state.moved import refuse_moved
 from state.outcomes import Outcomes
 from state.problems import Problems
 from state.refusals import Refusals
-from state.rotation import Rotation, keys_in_use
+from state.rotation import Rotation, key_mark, known_keys
 from state.rounds import Rounds
 from state.runs import Runs
 from state.schema import prepare
@@ -56,11 +57,11 @@ class Store(
     """
 
     @classmethod
-    def open(cls, url: str, *, key: bytes | Keys) -> Self:
+    def open(cls, url: str, *, key: bytes | Keys, begun: Mapping[str, str] | None = None) -> Self:
         """Open or make the books at an SQLAlchemy URL (`sqlite:///var/state.db`, `sqlite://` for memory).
 
-        `key` is the secret of the digests, or the chain of them. StateError when the database is damaged,
-        written by a newer version, of something else, or moved away.
+        `key` is the secret of the digests, or the chain of them; `begun` are facts that books made now begin with.
+        StateError when the database is damaged, written by a newer version, of something else, or moved away.
         """
         keys = (key,) if isinstance(key, bytes) else key
         if not all(keys):
@@ -68,9 +69,11 @@ class Store(
         database = Database(url)
         try:
             database.check()
-            prepare(database)
+            prepare(database, begun)
             refuse_moved(database)
-            return cls(database, keys_in_use(database, keys), keys)
+            with database.reading() as connection:
+                mark = key_mark(connection)
+            return cls(database, known_keys(mark, keys) or keys, keys, mark)
         except BaseException:
             database.close()
             raise
@@ -85,6 +88,12 @@ class Store(
         """Return which files of the books, or of their backups, others may read; asked before they are opened."""
         file = file_of(url)
         return tuple(open_rights(file)) if file else ()
+
+    @staticmethod
+    def has_backups(url: str) -> bool:
+        """Say whether there are backups of the books at a URL, whether these are there or not."""
+        file = file_of(url)
+        return bool(file and backups(file))
 
     @property
     def is_in_place(self) -> bool:

@@ -57,11 +57,12 @@ def require_functions(site: SiteInfo, wanted: Wanted) -> None:
 
 async def refuse_existing_cases(
     world: World, mappings: Sequence[CompiledMapping], rekey: Collection[str] = ()
-) -> None:
+) -> list[CompiledMapping]:
     """Stop before a mapping's first write when CommCare has more cases of its type than the books know.
 
     Raises Waiting naming the case type and the numbers, and also for a mapping whose keys are of another form
     than before, unless it is named in `rekey` or was confirmed; afterwards the mapping counts as allowed to write.
+    Returns the mappings that may write beside cases which these books did not make.
     """
     store = world.books.store
     new, others = list[CompiledMapping](), list[CompiledMapping]()
@@ -83,7 +84,9 @@ async def refuse_existing_cases(
             await world.books.do(store.replace_keys, mapping.name, *written)
         else:
             await world.books.do(store.put, *written)
+    beside = [mapping for mapping in world.project.mappings if await _goes_beside(world, mapping)]
     await forget_answered(world, {mapping.name for mapping in mappings})
+    return beside
 
 
 async def ask_what_is_in_the_way(world: World, mappings: Sequence[CompiledMapping]) -> dict[str, str]:
@@ -163,11 +166,22 @@ async def _cases_there(world: World, mapping: CompiledMapping) -> tuple[int, int
     return await world.commcare.count_cases(mapping.case_type), known
 
 
+async def _goes_beside(world: World, mapping: CompiledMapping) -> bool:
+    """Say whether a mapping writes beside cases that these books did not make, if there are any."""
+    was_matched = await world.books.do(world.books.store.get, MATCHED.format(name=mapping.name))
+    return was_matched is not None or await _is_agreed(world, mapping)
+
+
+async def _is_agreed(world: World, mapping: CompiledMapping) -> bool:
+    """Say whether somebody said that cases which are there already are none of a mapping's business."""
+    return mapping.existing_cases == "ignore" or mapping.name in await fact(world, STAY_BESIDE)
+
+
 async def _may_meet_strangers(world: World, mapping: CompiledMapping) -> bool:
     """Say whether a mapping may meet cases of its own that the books lost, with something in them to be kept."""
     if not (keeps(mapping) or closes(mapping) or is_matched(mapping)):
         return False
-    if mapping.existing_cases != "ignore" and mapping.name not in await fact(world, STAY_BESIDE):
+    if not await _is_agreed(world, mapping):
         return False
     there, known = await _cases_there(world, mapping)
     return there > known

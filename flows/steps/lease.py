@@ -10,6 +10,7 @@ import asyncio
 from flows.errors import Overlap
 from flows.world import World
 from state.care import DRAIN
+from state.lease import NAME, Held
 from state.rounds import BUSY, DONE, Taken, lease_of
 
 RENEW_EVERY = 60.0  # seconds, and of a short lease a fifth
@@ -29,6 +30,11 @@ class Lease:
     def epoch(self) -> int:
         """Return the number of this holding, 0 while there is none."""
         return self._epoch
+
+    @property
+    def held(self) -> Held | None:
+        """Return what the announcements of writes are bound to, None where nothing is held."""
+        return Held(self._name, self._holder, self._epoch) if self._epoch else None
 
     async def take(self) -> None:
         """Take the lease; raises Overlap when another run holds it, and is not worth waiting for."""
@@ -65,6 +71,10 @@ class Lease:
         """Give the lease back."""
         if self._epoch:
             await self._world.books.do(self._world.books.store.release_lease, self._holder, self._epoch)
+
+    @property
+    def _name(self) -> str:
+        return NAME
 
     async def _take(self) -> int:
         world = self._world
@@ -127,12 +137,16 @@ class ShardLease(Lease):
         await self._share()
         return self.taken.epoch
 
+    @property
+    def _name(self) -> str:
+        return lease_of(self._number)
+
     async def _may_wait(self) -> bool:
         return False
 
     async def _renew(self, now: float) -> None:
         world = self._world
-        lease = (self._holder, self._epoch, now, world.lease_ttl, lease_of(self._number))
+        lease = (self._holder, self._epoch, now, world.lease_ttl, self._name)
         await world.books.do(world.books.store.renew_lease, *lease)
         await self._share()
 

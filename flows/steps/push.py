@@ -177,7 +177,7 @@ class Pusher:
             blamed = await self._suspects.note(ids, doubt)
             return dict.fromkeys(ids, POISON if blamed else "in_doubt")
         except RowsRefused:
-            await self._world.books.do(self._world.books.store.release, ids)
+            await self._world.books.do(self._world.books.store.release, ids, batch)
             raise
         acks = [
             Ack(
@@ -198,7 +198,7 @@ class Pusher:
         self._tell_closed(rows, replies)
         form_id = next((reply.form_id for reply in replies if reply is not None), "")
         store, now = self._world.books.store, self._world.clock.now()
-        await self._world.books.do(store.acknowledge, acks, now, batch, form_id)
+        await self._world.books.do(store.acknowledge, acks, now, batch, form_id, self._lease.held)
         self._suspects.took_others = True
         await self._suspects.clear(ids)
         return dict.fromkeys(ids, "")
@@ -211,7 +211,8 @@ class Pusher:
         async def announce() -> None:
             # Anew before every transmission, and only now that it is our turn: the rest is counted from here.
             await self._lease.hold()
-            await world.books.do(store.stamp, batch, intents, world.clock.now())
+            # Bound to the lease: a process that froze since its last look at it announces, and sends, nothing.
+            await world.books.do(store.stamp, batch, intents, world.clock.now(), self._lease.held)
 
         for attempt in range(1, TRIES + 1):
             try:
@@ -220,11 +221,11 @@ class Pusher:
                 )
             except Retriable as error:
                 if attempt == TRIES or isinstance(error, Maintenance):
-                    await world.books.do(store.release, [row.row for row in rows])
+                    await world.books.do(store.release, [row.row for row in rows], batch)
                     raise
                 await world.clock.sleep(max(error.retry_after or 0.0, min(2.0**attempt, LONGEST_WAIT)))
             except AccessDenied:
-                await world.books.do(store.release, [row.row for row in rows])
+                await world.books.do(store.release, [row.row for row in rows], batch)
                 raise
         raise AssertionError("the last try returns or raises")  # pragma: no cover
 

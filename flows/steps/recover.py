@@ -10,9 +10,10 @@ from collections.abc import Collection, Iterable
 
 from flows.world import World
 from mappings.engine import CompiledMapping
-from state.care import RESTORED_AT
+from state.care import BEGUN_AT, RESTORED_AT
 
-CLOCK = "clock"  # fact in the books: wall clock less the clock that never jumps, and on which start of the machine
+CLOCKS = "clocks"  # fact: by start of a machine [wall clock less the clock that never jumps, when that was seen]
+STARTS_KEPT = 16
 TAKEN_IN = "restore_taken_in"  # fact: the last restore after which unknown cases were expected
 STRANGERS = "strangers:{name}"  # fact: "1" while CommCare may hold cases of a mapping that the books do not know
 STEP = 60.0
@@ -40,7 +41,11 @@ async def recover(world: World) -> int:
 
 
 async def recover_courses(world: World, courses: Collection[int]) -> None:
-    """Do the same for the rows of some courses, for a shard that another worker may have begun."""
+    """Do the same for the rows of some courses, for a shard that another worker may have begun.
+
+    It may have begun it on another machine, and this clock may have been set since the round began.
+    """
+    await heed_clock(world)
     store, now = world.books.store, world.clock.now()
     intents = await world.books.do(store.intents)
     rested = [
@@ -56,28 +61,36 @@ async def heed_clock(world: World) -> bool:
     """Let everything rest anew when the wall clock was set by more than a minute since the last run.
 
     Returns whether it was. It is compared with a clock that never jumps and goes on from one process to the next;
-    across a start of the machine there is none, and the wall clock is believed.
+    across a start of the machine there is none, and the wall clock is believed. Machines that take turns are each
+    compared with themselves.
     """
     store, now = world.books.store, world.clock.now()
     offset = now - world.clock.monotonic()
-    text = await world.books.do(store.get, CLOCK)
-    last = json.loads(text or "{}")
-    before = float(last["offset"]) if last.get("boot") == world.boot else None
+    text = await world.books.do(store.get, CLOCKS)
+    seen: dict[str, list[float]] = json.loads(text or "{}")
+    before = seen[world.boot][0] if world.boot in seen else None
     if before is not None and abs(offset - before) > STEP:
         await world.books.do(store.rest_anew, now)
-        await _rest_after_restore_anew(world, now - offset + before)
+        for fact in (RESTORED_AT, BEGUN_AT):
+            await _rest_anew_since(world, fact, now - offset + before)
     if before is None or abs(offset - before) > 1.0:
-        fact = json.dumps({"boot": world.boot, "offset": offset})
-        await world.books.do(store.put, CLOCK, fact)
+        old = sorted(seen.keys() - {world.boot}, key=lambda boot: seen[boot][1])[: -STARTS_KEPT + 1]
+        await world.books.do(store.change_entries, CLOCKS, {world.boot: [offset, now]}, old)
     return before is not None and abs(offset - before) > STEP
 
 
-async def _rest_after_restore_anew(world: World, then: float) -> None:
-    """Let the rest after a restore begin anew, unless it is over; `then` is the time as the old clock has it."""
+def rest_left(since: float, rest: float, now: float) -> float:
+    """Return how many seconds books that were put back, or new, still rest; 0.0 when not (clocks may jump)."""
+    left = since + rest - now
+    return left if 0 < left <= rest else 0.0
+
+
+async def _rest_anew_since(world: World, fact: str, then: float) -> None:
+    """Let the rest of books put back, or new, begin anew, unless it is over; `then` is now by the old clock."""
     store = world.books.store
-    restored = await world.books.do(store.get, RESTORED_AT)
-    if restored and then - float(restored) < world.in_doubt_rest:
-        await world.books.do(store.put, RESTORED_AT, str(world.clock.now()))
+    since = await world.books.do(store.get, fact)
+    if since and then - float(since) < world.in_doubt_rest:
+        await world.books.do(store.put, fact, str(world.clock.now()))
 
 
 # --- cases that the books do not know -----------------------------------------------------------------------

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable
 
 import pytest
 
 from flows.clock import SystemClock, boot
-from state.care import RESTORED_AT
+from flows.open import open_store
+from flows.settings import load_settings
+from flows.steps.recover import recover_courses
+from state.care import BEGUN_AT, FIRST, NEW_BOOKS, RESTORED_AT
+from tests.flows.terminal import Terminal
 from tests.flows.test_push import doubles, settle
 from tests.flows.test_sync import site_of
-from tests.flows.worlds import Lab
+from tests.flows.worlds import Lab, written
+from tests.postgres import Server
 
 MakeLab = Callable[..., Lab]
 MINUTE = 60.0
@@ -87,13 +94,48 @@ async def test_machines_that_take_turns(make_lab: MakeLab) -> None:
     assert {} == lab.store.intents()
 
 
+async def test_machines_whose_clocks_are_set_between_their_turns(make_lab: MakeLab) -> None:
+    """Each machine is compared with itself, also when another one was at work meanwhile."""
+    lab = await in_doubt(make_lab)
+    lab.boot = "another"
+    await lab.sync(later=5 * MINUTE, mappings=("student",))
+    lab.boot = ""
+    lab.clock.step(3600.0)
+    result = await lab.sync(later=5 * MINUTE, mappings=("student",))
+    assert (3, 1) == (result.of("student").in_doubt, sent(lab))
+
+
+async def test_a_shard_that_is_begun_again_after_a_jump(make_lab: MakeLab) -> None:
+    """What its first worker announced rests anew when the clock was set meanwhile."""
+    lab = await in_doubt(make_lab)
+    lab.clock.advance(30.0)
+    lab.clock.step(1800.0)
+    await recover_courses(lab.world(), [0])
+    assert 3 == len(lab.store.intents())
+
+
+def test_a_machine_whose_clock_differs_takes_no_part(
+    terminal: Terminal, postgres: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever writes, in a plain run too, needs the time of the database: the rests and leases of all go by it."""
+    with postgres.books() as url:
+        terminal.env["STATE_URL"] = url
+        real = SystemClock.now
+        for seconds, words in ((90.0, "seconds ahead of"), (-90.0, "seconds behind")):
+            monkeypatch.setattr(SystemClock, "now", lambda clock, by=seconds: real(clock) + by)
+            ended = terminal.run("sync", "--yes")
+            assert (2, 0, True) == (ended.code, terminal.cases, words in ended.text), ended.text
+        monkeypatch.setattr(SystemClock, "now", real)
+        assert 0 == terminal.run("sync", "--yes").code
+
+
 async def test_an_unchanged_clock_is_not_written_again(make_lab: MakeLab) -> None:
     """The books remember how the clock goes once, not in each run."""
     lab = await in_doubt(make_lab)
-    before = lab.store.get("clock")
+    before = lab.store.get("clocks")
     await lab.sync()
     assert before is not None
-    assert before == lab.store.get("clock")
+    assert before == lab.store.get("clocks")
 
 
 def test_the_real_clock() -> None:
@@ -115,6 +157,73 @@ async def test_a_jump_shortens_no_rest_after_a_restore(make_lab: MakeLab) -> Non
     assert "postponed" == (await lab.sync(later=MINUTE)).state
     assert str(lab.clock.now()) == lab.store.get(RESTORED_AT)
     assert "completed" == (await lab.sync(later=21 * MINUTE)).state
+
+
+@pytest.mark.parametrize("before", [0, 1])
+async def test_new_books_in_the_place_of_others_rest(make_lab: MakeLab, before: int) -> None:
+    """CommCare may be at work on what the lost ones sent, with cases that are there or without: no doubles."""
+    site, courses, learners = site_of(3)
+    lab = make_lab(site)
+    for name in ("student", "enrolment"):
+        lab.edit(name, f"case_type: {name}", f"case_type: {name}\nexisting_cases: ignore")
+    for _ in range(before):
+        await lab.sync()
+        learners.append(site.add_user("New", "Comer"))
+        site.enrol(courses[0], learners[-1])
+    lab.commcare.late_write(900.0)
+    await lab.sync()
+    lab.lose_books()
+    for one in learners:
+        site.update_user(one, city="Newer")
+    result = await lab.sync(later=MINUTE)
+    assert ("postponed", {}, True) == (result.state, written(result), "minutes" in result.messages[0])
+    await lab.sync(later=20 * MINUTE)
+    await settle(lab)
+    assert [] == doubles(lab)
+    assert {"Newer"} == {lab.case(f"test-user-{one}").properties["city"] for one in learners}
+
+
+async def test_a_newcomer_is_not_made_to_wait(make_lab: MakeLab) -> None:
+    """Nobody's books were here before, and the cases in CommCare are not ours: the first run sends at once."""
+    lab = make_lab(site_of(3)[0])
+    lab.project.add_case("student", "By Hand", external_id="by-hand-1")
+    lab.edit("student", "case_type: student", "case_type: student\nexisting_cases: ignore")
+    lab.store.put(BEGUN_AT, str(lab.clock.now()))
+    lab.store.put(NEW_BOOKS, FIRST)
+    assert {"created": 6} == written(await lab.sync(later=1.0))
+    lab.site.enrol(max(lab.site.courses), lab.site.add_user("New", "Comer"))
+    assert {"created": 2} == written(await lab.sync(later=MINUTE)), "its own cases are no sign"
+
+
+async def test_cases_of_ours_tell_of_lost_books(make_lab: MakeLab) -> None:
+    """With the key and the backups gone as well, what CommCare has is the sign."""
+    lab = make_lab(site_of(3)[0])
+    await lab.sync()
+    lab.lose_books()
+    lab.store.put(NEW_BOOKS, FIRST)
+    for name in ("student", "enrolment"):
+        lab.edit(name, f"case_type: {name}", f"case_type: {name}\nexisting_cases: ignore")
+    assert "postponed" == (await lab.sync(later=MINUTE)).state
+    assert "postponed" == (await lab.sync(later=MINUTE)).state
+    assert "completed" == (await lab.sync(later=19 * MINUTE)).state
+    assert (6, []) == (len(lab.project.cases), doubles(lab))
+
+
+def test_what_tells_that_books_were_there(terminal: Terminal) -> None:
+    """A backup, or a key that was there before; nothing in a new folder."""
+    assert 0 == terminal.run("sync", "--yes").code
+    state, key = terminal.folder / "state.db", terminal.folder / "state.key"
+    for sign in ("backup", "key", "key just made"):
+        for file in terminal.folder.glob("state.db*"):
+            file.unlink()
+        if sign == "key":
+            os.utime(key, (1.0, 1.0))
+        if sign == "key just made":
+            os.utime(key)
+        with open_store(load_settings(terminal.env, None)) as store:
+            assert ("first" if sign == "key just made" else "after others") == store.get(NEW_BOOKS)
+        shutil.rmtree(terminal.folder / "backups", ignore_errors=True)
+    assert state.exists()
 
 
 async def moved(make_lab: MakeLab) -> tuple[Lab, str]:

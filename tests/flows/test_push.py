@@ -196,6 +196,50 @@ async def test_stopped_while_taking_the_lease(make_lab: MakeLab) -> None:
         lab.store.release_lease("somebody", lease)
 
 
+async def test_who_freezes_before_the_announcement_sends_nothing(make_lab: MakeLab) -> None:
+    """Eleven minutes between the look at the lease and the announcement: another run came by, this one ends."""
+    site, _, learners = site_of(3)
+    lab = make_lab(site)
+    real, others = lab.books.do, []
+
+    async def do(method: Callable[..., object], /, *args: object, **kwargs: object) -> object:
+        if getattr(method, "__name__", "") == "stamp" and not others:
+            others.append(None)
+            lab.clock.advance(660.0)
+            site.update_user(learners[0], city="Newer")
+            others[0] = await lab.sync(later=0.0)
+            others.append(len(lab.project.forms))
+        return await real(method, *args, **kwargs)
+
+    lab.books.do = do  # type: ignore[method-assign, assignment]
+    result = await lab.sync()
+    assert ("completed", "failed", True) == (others[0].state, result.state, "lost" in " ".join(result.messages))
+    assert others[1] == len(lab.project.forms)
+
+
+async def test_who_freezes_over_an_answer_does_not_book_it(make_lab: MakeLab) -> None:
+    """Another run wrote something newer meanwhile: what the old answer tells is not what CommCare holds."""
+    site, _, learners = site_of(3)
+    lab = make_lab(site)
+    lab.site.update_user(learners[0], city="Old")
+    real, others = lab.books.do, []
+
+    async def do(method: Callable[..., object], /, *args: object, **kwargs: object) -> object:
+        if getattr(method, "__name__", "") == "acknowledge" and not others:
+            others.append(None)
+            lab.clock.advance(1300.0)
+            site.update_user(learners[0], city="Newer")
+            others[0] = await lab.sync(later=0.0)
+        return await real(method, *args, **kwargs)
+
+    lab.books.do = do  # type: ignore[method-assign, assignment]
+    assert "failed" == (await lab.sync()).state
+    assert "Newer" == lab.case(f"test-user-{learners[0]}").properties["city"]
+    site.update_user(learners[0], city="Old")
+    await settle(lab)
+    assert "Old" == lab.case(f"test-user-{learners[0]}").properties["city"]
+
+
 async def test_every_write_is_announced(make_lab: MakeLab) -> None:
     """When CommCare sees a request, the books already name each of its rows."""
     site, _, _ = site_of(30)

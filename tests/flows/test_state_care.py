@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+import flows.open
+from flows.open import open_store
+from flows.settings import load_settings
 from flows.status import RUNS
 from flows.world import Books
 from state import Store
@@ -219,6 +222,16 @@ def test_rotate_key(synced: Terminal) -> None:
         assert 0 == synced.run("state", "rotate-key").code
         assert lines == len((synced.folder / "state.key").read_text().split())
     assert (0, forms) == (synced.run("sync", "--full").code, len(synced.box.project.forms))
+
+
+def test_a_key_that_is_rotated_while_books_are_opened(synced: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who read the key file just before it got another key, and opens the books just after, reads it again."""
+    settings, real = load_settings(synced.env, None), flows.open.read_or_make_keys
+    old = [real(settings.state_key_file)]
+    assert 0 == synced.run("state", "rotate-key").code
+    monkeypatch.setattr(flows.open, "read_or_make_keys", lambda path: old.pop() if old else real(path))
+    with open_store(settings) as store:
+        assert (True, False) == (store.has_known_key, store.is_rotating)
 
 
 def test_a_lost_key_needs_a_word(synced: Terminal) -> None:

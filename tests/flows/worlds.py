@@ -24,6 +24,7 @@ from flows.sync import Options, sync
 from flows.world import Books, World
 from mappings.engine import Project, load_project
 from state import Store
+from state.care import AFTER_OTHERS, BEGUN_AT, NEW_BOOKS
 from state.restore import restore
 from tests.adaptors.moodle_world import recorded_site
 from tests.clocks import VirtualClock
@@ -78,6 +79,7 @@ class Lab:
             self.project, domain=DOMAIN, username=USERNAME, api_key=API_KEY, clock=self.clock.now
         )
         self.state_url = state_url or f"sqlite:///{folder / 'var' / 'state.db'}"
+        self.begun = dict[str, str]()
         self.books = self._open()
         self.sizes: Any = Sizes.fixed
         self.rest = 1200.0
@@ -86,7 +88,7 @@ class Lab:
         """Courses that Moodle does not let the account into."""
 
     def _open(self) -> Books:
-        return Books(lambda: Store.open(self.state_url, key=bytes(32)))
+        return Books(lambda: Store.open(self.state_url, key=bytes(32), begun=self.begun))
 
     @property
     def store(self) -> Store:
@@ -94,10 +96,11 @@ class Lab:
         return self.books.store
 
     def lose_books(self) -> None:
-        """Begin with empty books, as after the loss of their file."""
+        """Begin with empty books, as after the loss of their file: the key is still there."""
         self.books.close()
         for file in (self.folder / "var").glob("state.db*"):
             file.unlink()
+        self.begun = {BEGUN_AT: str(self.clock.now()), NEW_BOOKS: AFTER_OTHERS}
         self.books = self._open()
 
     def restore(self, backup: Path) -> None:

@@ -26,6 +26,7 @@ from adaptors.moodle.roster import ENROLLED
 from flows.steps import sweep
 from flows.steps.work import Work
 from state import Ack, Intent, RowId, Store
+from state.lease import Held
 from tests.proofs.explore import Explorer, Job
 from tests.proofs.small_world import REST
 from tests.proofs.stories import PASSES, STORIES
@@ -95,7 +96,7 @@ def _hits(explorer: Explorer, job: Job, strike: Strike) -> list[Job]:
 
 
 def _no_intent(patching: pytest.MonkeyPatch) -> None:
-    def stamp(self: Store, batch: str, intents: Sequence[Intent], now: float) -> None:
+    def stamp(self: Store, batch: str, intents: Sequence[Intent], now: float, ours: Held | None) -> None:
         """Announce nothing."""
 
     patching.setattr(Store, "stamp", stamp)
@@ -116,11 +117,11 @@ def _no_dirty(patching: pytest.MonkeyPatch) -> None:
 def _stamp_once(patching: pytest.MonkeyPatch) -> None:
     real = Store.stamp
 
-    def stamp(self: Store, batch: str, intents: Sequence[Intent], now: float) -> None:
+    def stamp(self: Store, batch: str, intents: Sequence[Intent], now: float, ours: Held | None) -> None:
         """Announce only what this batch has not announced yet."""
         known = self.intents()
         new = [one for one in intents if one.row not in known or known[one.row].batch != batch]
-        real(self, batch, new, now)
+        real(self, batch, new, now, ours)
 
     patching.setattr(Store, "stamp", stamp)
 
@@ -194,7 +195,7 @@ def _children_first(patching: pytest.MonkeyPatch) -> None:
 
 
 def _no_lease(patching: pytest.MonkeyPatch) -> None:
-    real, turns = Store.take_lease, itertools.count(1)
+    real, stamp, turns = Store.take_lease, Store.stamp, itertools.count(1)
 
     def take(self: Store, holder: str, now: float, ttl: float) -> int | None:
         """Take the lease whoever has it."""
@@ -203,7 +204,12 @@ def _no_lease(patching: pytest.MonkeyPatch) -> None:
     def renew(self: Store, holder: str, epoch: int, now: float, ttl: float) -> None:
         """Go on whoever has it."""
 
+    def announce(self: Store, batch: str, intents: Sequence[Intent], now: float, _ours: Held | None) -> None:
+        """Announce whoever has it."""
+        stamp(self, batch, intents, now)
+
     patching.setattr(Store, "take_lease", take)
+    patching.setattr(Store, "stamp", announce)
     patching.setattr(Store, "renew_lease", renew)
 
 

@@ -209,6 +209,25 @@ def test_a_backup_takes_the_place_of_the_books(url: str, file: Path) -> None:
     assert 0o600 == mode(file)
 
 
+def test_books_that_were_set_aside_are_not_gone_on_with(url: str) -> None:
+    """Who had them open does not get their lease, not even in the moment before the backup is in their place."""
+    backup = backed_up(url)
+    with Store.open(url, key=KEYS) as stale:
+        restore(url, backup, KEYS, TARGET, NOW + 7200)
+        with pytest.raises(StateError, match="was put back"):
+            stale.take_lease("stale", NOW + 7201, 600.0)
+        assert stale.lease_holder(NOW + 7201) == ("restore", NOW + 7800)
+
+
+def test_a_restore_that_fails_holds_nobody_up(url: str) -> None:
+    """The books that stay are free at once."""
+    backup = backed_up(url)
+    with Store.open(url, key=KEYS) as store:
+        with pytest.raises(StateError, match="another target"):
+            restore(url, backup, KEYS, ("https://other.example.org", *TARGET[1:]), NOW)
+        assert store.take_lease("run", NOW, 600.0)
+
+
 def test_a_damaged_file_gives_way(url: str, file: Path) -> None:
     """Opening names the command and the newest backup; the damaged file is kept beside it."""
     backup = backed_up(url)

@@ -8,12 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from state import StateError, Store
+from state import Intent, RowId, StateError, Store
+from state.lease import Held
+from state.move import move
+
+KEY = b"k" * 32
 
 
 def take(url: str, holder: str) -> int | None:
     """Open the books as a process of its own does, and try to take the lease."""
-    with Store.open(url, key=b"k" * 32) as store:
+    with Store.open(url, key=KEY) as store:
         return store.take_lease(holder, now=1000.0, ttl=600.0)
 
 
@@ -26,6 +30,14 @@ def test_a_held_lease_is_not_taken(store: Store) -> None:
     """Nobody else gets it while it holds."""
     store.take_lease("a", 1000.0, 600.0)
     assert store.take_lease("b", 1599.0, 600.0) is None
+
+
+@pytest.mark.parametrize("behind", [0.1, 60.0, 119.0])
+def test_a_clock_that_is_behind_takes_no_lease(store: Store, behind: float) -> None:
+    """On a machine whose clock is allowed to be behind, a lease that was just taken holds as well."""
+    store.take_lease("a", 1000.0, 600.0)
+    assert store.take_lease("b", 1000.0 - behind, 600.0) is None
+    assert ("a", 1600.0) == store.lease_holder(1000.0 - behind, 600.0)
 
 
 def test_an_expired_lease_is_taken_over(store: Store) -> None:
@@ -77,6 +89,53 @@ def test_a_lost_lease_is_not_released(store: Store) -> None:
     store.take_lease("b", 1600.0, 600.0)
     store.release_lease("a", 1)
     assert 600.0 == store.lease_left("b", 2, 1600.0)
+
+
+def test_nothing_is_announced_under_a_lost_lease(store: Store) -> None:
+    """Who lost the lease since the last look at it announces nothing, and may send nothing."""
+    store.take_lease("a", 1000.0, 600.0)
+    store.take_lease("b", 1600.0, 600.0)
+    intents = [Intent(RowId("student", 0, "one"), 1, "create")]
+    with pytest.raises(StateError, match="lease was lost"):
+        store.stamp("a-1", intents, 1700.0, Held("run", "a", 1))
+    assert {} == store.intents()
+    store.stamp("b-1", intents, 1700.0, Held("run", "b", 2))
+    assert 1 == len(store.intents())
+
+
+@pytest.mark.parametrize("change", ["put back", "gone", "moved", "another key"])
+def test_books_that_are_not_what_was_opened(url: str, file: Path, change: str) -> None:
+    """A process that opened the books before they were changed gets no lease in them, and announces nothing."""
+    take(url, "a")
+    with Store.open(url, key=KEY) as stale:
+        stale.take_key()
+        held = Held("run", "b", stale.take_lease("b", 2000.0, 600.0) or 0)
+        {"put back": _put_back, "gone": _lose, "moved": _move, "another key": _rotate}[change](url, file)
+        words = {"put back": "put back", "gone": "is not there", "moved": "moved to", "another key": "keys"}
+        with pytest.raises(StateError, match=words[change]):
+            stale.stamp("b-1", [Intent(RowId("student", 0, "one"), 1, "create")], 2001.0, held)
+        with pytest.raises(StateError, match=words[change]):
+            stale.take_lease("c", 3000.0, 600.0)
+        assert {} == stale.intents()
+
+
+def _put_back(url: str, file: Path) -> None:
+    for end in ("", "-wal", "-shm"):
+        file.with_name(file.name + end).replace(file.with_name(f"aside{end}"))
+    Store.open(url, key=KEY).close()
+
+
+def _lose(_url: str, file: Path) -> None:
+    file.unlink()
+
+
+def _move(url: str, file: Path) -> None:
+    move(url, f"sqlite:///{file.with_name('other.db')}", lambda: None)
+
+
+def _rotate(url: str, _file: Path) -> None:
+    with Store.open(url, key=(KEY, b"n" * 32)) as other:
+        other.take_key()
 
 
 def test_of_many_threads_one_gets_the_lease(anywhere: str) -> None:

@@ -32,6 +32,16 @@ def test_a_second_stamp_takes_over(store: Store) -> None:
     assert {ROW: IntentRow(ROW, "batch-2", "update", 20.0, 2)} == store.intents()
 
 
+def test_only_what_was_announced_in_a_batch_is_released(store: Store) -> None:
+    """Who lost the lease takes nothing back that the next one announced."""
+    store.stamp("batch-1", [Intent(ROW, 5, "create")], now=10.0)
+    store.stamp("batch-2", [Intent(ROW, 5, "create")], now=20.0)
+    store.release([ROW], "batch-1")
+    assert {ROW} == set(store.intents())
+    store.release([ROW], "batch-2")
+    assert {} == store.intents()
+
+
 def test_a_stamp_says_nothing_about_the_case(store: Store) -> None:
     """Only an answer makes a case known."""
     store.stamp("batch-1", [Intent(ROW, 5, "create")], now=10.0)

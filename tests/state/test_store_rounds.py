@@ -90,6 +90,18 @@ def test_no_run_while_a_shard_is_at_work(store: Store) -> None:
     assert ("", None, []) == (store.round_under_way(), store.handover("r"), store.shards("r", 2152.0, TTL))
 
 
+def test_clocks_of_a_round_may_differ(store: Store) -> None:
+    """A shard taken by a clock that is ahead is at work for one that is behind, and so is the round itself."""
+    epoch = store.take_lease("r", 1000.0, TTL)
+    assert epoch
+    store.open_round("r", epoch, {1: [10], 2: [30]}, {})
+    assert "" == store.take_shard("r", 1, "ahead", 1060.0, TTL).refusal
+    assert "" == store.take_shard("r", 2, "behind", 940.0, TTL).refusal, "the round is not over"
+    assert "busy" == store.take_shard("r", 1, "behind", 940.0, TTL).refusal
+    assert [True, True] == [row.at_work for row in store.shards("r", 940.0, TTL)]
+    assert store.close_round("r", epoch, 940.0, TTL) is None
+
+
 def test_no_shard_while_the_round_closes(store: Store) -> None:
     """Closing waits for shards at work; from then on none is begun, and one that wakes up cannot go on."""
     epoch = opened(store)

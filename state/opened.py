@@ -1,0 +1,38 @@
+"""Books that another process changed while this one had them open: put back, moved away, or under another key.
+
+A process may open the books, wait for its turn, and get it hours later. What it would go on with then is old.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+
+from state.books import Books
+from state.errors import StateError
+from state.moved import refuse_if_moved
+from state.rotation import key_mark, known_keys
+
+ANOTHER_KEY = (
+    "The keys of the digests were changed while this process had the books open. Run it again: it then reads "
+    "STATE_KEY_FILE anew."
+)
+
+
+class Opened(Books):
+    """The books as they were when this process opened them."""
+
+    def _require_in_place(self) -> None:
+        """Raise StateError when the file at the address of the books is another one by now, or none."""
+        if not self._database.is_in_place:
+            raise StateError(
+                f"The state file {self._database.place} was put back, or begun anew, while this process had the "
+                "old one open. Nothing more is written to that; run again."
+            )
+
+    def _require_same(self, connection: Connection) -> None:
+        """Raise StateError when these are not the books that were opened, in a transaction of the caller's."""
+        self._require_in_place()
+        refuse_if_moved(connection, self._database.place)
+        mark = key_mark(connection)
+        if mark != self._key_mark and known_keys(mark, self._given) is None:
+            raise StateError(ANOTHER_KEY)
