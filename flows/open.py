@@ -21,6 +21,7 @@ from flows.world import Books, World
 from mappings.engine import Project, load_project
 from state import StateError, Store
 from state.care import AFTER_OTHERS, BEGUN_AT, DAY, FIRST, NEW_BOOKS
+from state.database import file_of
 from state.key import read_or_make_keys
 
 JUST_MADE = 60.0  # seconds
@@ -114,10 +115,12 @@ def open_store(settings: Settings) -> Store:
 def _begun(url: str, key_file: Path) -> dict[str, str]:
     """Return what new books begin with: when that is, and whether others were here before them.
 
-    Then the key, or a backup, of the others is there. A key that was just made is one for these.
+    Then a backup of the others is there, or their key beside them. A key that was just made is one for these, and
+    one from elsewhere is no sign: a container's secret is there before any books.
     """
-    now = SystemClock().now()
-    others = Store.has_backups(url) or key_file.stat().st_mtime < now - JUST_MADE
+    now, file = SystemClock().now(), file_of(url)
+    beside = file is not None and key_file.absolute().parent == file.absolute().parent
+    others = Store.has_backups(url) or (beside and key_file.stat().st_mtime < now - JUST_MADE)
     return {BEGUN_AT: str(now), NEW_BOOKS: AFTER_OTHERS if others else FIRST}
 
 

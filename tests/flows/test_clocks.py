@@ -12,7 +12,7 @@ from flows.clock import SystemClock, boot
 from flows.open import open_store
 from flows.settings import load_settings
 from flows.steps.recover import recover_courses
-from state.care import BEGUN_AT, FIRST, NEW_BOOKS, RESTORED_AT
+from state.care import AFTER_OTHERS, BEGUN_AT, FIRST, NEW_BOOKS, RESTORED_AT
 from tests.flows.terminal import Terminal
 from tests.flows.test_push import doubles, settle
 from tests.flows.test_sync import site_of
@@ -209,21 +209,26 @@ async def test_cases_of_ours_tell_of_lost_books(make_lab: MakeLab) -> None:
     assert (6, []) == (len(lab.project.cases), doubles(lab))
 
 
-def test_what_tells_that_books_were_there(terminal: Terminal) -> None:
-    """A backup, or a key that was there before; nothing in a new folder."""
+@pytest.mark.parametrize(
+    ("sign", "kind"),
+    [("backup", AFTER_OTHERS), ("old key", AFTER_OTHERS), ("key just made", FIRST), ("old key elsewhere", FIRST)],
+)
+def test_what_tells_that_books_were_there(terminal: Terminal, sign: str, kind: str) -> None:
+    """A backup, or a key beside them that was there before; a container's secret comes from elsewhere."""
     assert 0 == terminal.run("sync", "--yes").code
-    state, key = terminal.folder / "state.db", terminal.folder / "state.key"
-    for sign in ("backup", "key", "key just made"):
-        for file in terminal.folder.glob("state.db*"):
-            file.unlink()
-        if sign == "key":
-            os.utime(key, (1.0, 1.0))
-        if sign == "key just made":
-            os.utime(key)
-        with open_store(load_settings(terminal.env, None)) as store:
-            assert ("first" if sign == "key just made" else "after others") == store.get(NEW_BOOKS)
-        shutil.rmtree(terminal.folder / "backups", ignore_errors=True)
-    assert state.exists()
+    key = terminal.folder / "state.key"
+    for file in terminal.folder.glob("state.db*"):
+        file.unlink()
+    if sign != "backup":
+        shutil.rmtree(terminal.folder / "backups")
+    if sign.startswith("old key"):
+        os.utime(key, (1.0, 1.0))
+    elsewhere = terminal.folder / "secrets"
+    if sign.endswith("elsewhere"):
+        elsewhere.mkdir()
+        key = key.rename(elsewhere / "state.key")
+    with open_store(load_settings({**terminal.env, "STATE_KEY_FILE": str(key)}, None)) as store:
+        assert kind == store.get(NEW_BOOKS)
 
 
 async def moved(make_lab: MakeLab) -> tuple[Lab, str]:
