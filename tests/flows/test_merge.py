@@ -10,6 +10,7 @@ from flows.errors import UsageError
 from flows.merge import merge, unmerge
 from flows.steps.merged import forget
 from tests.flows.terminal import Terminal
+from tests.flows.test_departures import over
 from tests.flows.test_push import settle
 from tests.flows.test_sync import site_of
 from tests.flows.worlds import PROJECT, Lab, written
@@ -66,6 +67,16 @@ async def test_somebody_who_left_before_is_marked_too(make_lab: MakeLab) -> None
     merge(lab.store, old, new, lab.clock.now())
     await lab.sync()
     assert ("left", str(new)) == says(lab, old)
+
+
+async def test_a_merge_in_the_hour_in_which_a_course_ends(make_lab: MakeLab) -> None:
+    """The old cases of a course that is over are marked as merged; those of the others as over, in the same run."""
+    lab, _, learners = await over(make_lab, "{set: {enrolment_status: course over}}")
+    merge(lab.store, learners[0], learners[1], lab.clock.now())
+    assert "completed" == (await lab.sync()).state
+    assert [("left", str(learners[1])), ("course over", "")] == [says(lab, one) for one in learners[:2]]
+    await lab.sync()
+    assert {} == written(await lab.sync())
 
 
 async def test_a_mark_in_doubt_is_made_again(make_lab: MakeLab) -> None:
