@@ -7,6 +7,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from adaptors.moodle.answers import Course
+from flows.steps.asked import LEAVERS, WITHDRAWN
 from flows.steps.depart import Departures, Leaving, again
 from flows.steps.merged import leaving_merged
 from flows.steps.people import members_elsewhere
@@ -27,6 +28,12 @@ async def leave(run: Run, courses: list[Course], ended: Collection[int]) -> list
     withdrawn = await withdrawals.decide(complete=complete, elsewhere=elsewhere)
     over = await _over(run, ended) if run.whole_site else []
     return await Departures(run.world, run.result).rows(_each_once(withdrawn, left, over))
+
+
+async def settle(run: Run) -> None:
+    """Take in which cases CommCare has let go: the word that allowed it is used up."""
+    for asked in () if run.preview else (LEAVERS, WITHDRAWN):
+        await asked.settle(run.world, run.went)
 
 
 async def _left(run: Run) -> list[Leaving]:
