@@ -56,7 +56,8 @@ class Asked:
 
     async def going(self, world: World) -> set[RowId]:
         """Return the rows that earlier runs allowed to go, and of which CommCare has not answered."""
-        return _rows(json.loads(await world.books.do(world.books.store.get, self.allowed) or "{}"))
+        text = await world.books.do(world.books.store.get, self.allowed)
+        return _rows(json.loads(text or "{}"))
 
     async def remember(self, world: World, result: Result, decided: Decided) -> None:
         """Write down what waits and what may go, before any of it is sent.

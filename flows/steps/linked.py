@@ -33,7 +33,7 @@ class Linked:
 
 @dataclass(frozen=True)
 class Look:
-    """The linked cases of one scope that are sent whole, by key: each as CommCare has it, and what the books keep."""
+    """The linked cases of one scope that are sent whole, by key: as CommCare has them, and what the books keep."""
 
     there: Mapping[str, CaseReply | None] = field(default_factory=dict)
     kept: Mapping[str, frozenset[str] | None] = field(default_factory=dict)

@@ -61,7 +61,7 @@ class Planner:
             await books.do(store.renew, reading.renewed, self._world.clock.now())
             await books.do(store.settle, reading.back)
         await self._links.remember(scope.mapping, look)
-        passed = await self.blanks.passed(scope, len(scope.drafts), changes)
+        passed = await self.blanks.passed(scope, changes, known)
         self._result.of(scope.mapping.case_type).unchanged += reading.compared - len(passed)
         self._count_retired(scope.mapping, passed)
         if self.look is not None:

@@ -51,7 +51,7 @@ class Sweep:
     """Scopes that this run compared."""
     replaced: list[tuple[CompiledMapping, Missing]] = field(default_factory=list)
     """Cases that nobody is asked about: those under keys that their mapping makes no more (`sync --rekey` was the
-    word of a person), and those that were allowed to go already: CommCare refused to mark them, or did not say."""
+    word of a person), and those that were allowed to go before: CommCare refused to mark them, or did not say."""
 
     async def note(self, scope: Scope, *, protected: Set[int] = frozenset()) -> None:
         """Compare a complete read with the books; `protected` are people whom nothing of this read is about."""
