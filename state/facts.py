@@ -34,7 +34,7 @@ class Facts(Books):
             self._put(connection, name, value)
 
     def change_facts(self, names: Collection[str], change: Callable[[Objects], T]) -> T:
-        """Change facts that are JSON objects in one transaction, whoever else does so meanwhile; return its answer.
+        """Change facts that are JSON objects in one transaction, whoever else does so; return what `change` does.
 
         `change` is given the facts by name ({} for one that was never put) and changes them where they are. It is
         called again when it changed something, and must do no more than that.
@@ -46,9 +46,7 @@ class Facts(Books):
         if not told:
             return answer
         with self._database.writing() as connection:
-            told, answer = _changed(
-                {name: self._locked_fact(connection, name) for name in sorted(names)}, change
-            )
+            told, answer = _changed({name: self._locked_fact(connection, name) for name in sorted(names)}, change)
             for name, value in told.items():
                 self._put(connection, name, value)
         return answer
