@@ -15,8 +15,8 @@ from state.tables import meta
 
 TARGET = {"@moodle_url": "MOODLE_URL", "@commcare_url": "COMMCARE_URL", "@domain": "COMMCARE_DOMAIN"}
 T = TypeVar("T")
-Objects = dict[str, dict[str, Any]]
-"""Facts that are JSON objects, by name."""
+Objects = dict[str, Any]
+"""Facts that are JSON objects or lists, by name."""
 GET = select(meta.c.value).where(meta.c.name == bindparam("name"))  # made once: asked for many times a run
 
 
@@ -34,7 +34,7 @@ class Facts(Books):
             self._put(connection, name, value)
 
     def change_facts(self, names: Collection[str], change: Callable[[Objects], T]) -> T:
-        """Change facts that are JSON objects in one transaction, whoever else does so; return what `change` does.
+        """Change facts that are JSON in one transaction, whoever else does so; return what `change` does.
 
         `change` is given the facts by name ({} for one that was never put) and changes them where they are. It is
         called again when it changed something, and must do no more than that.

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from flows.errors import UsageError
 from flows.merge import merge, unmerge
-from flows.steps.merged import forget
+from flows.steps.merged import forget, merged, unmarked
 from tests.flows.terminal import Terminal
 from tests.flows.test_departures import over
 from tests.flows.test_push import settle
@@ -69,8 +70,30 @@ async def test_somebody_who_left_before_is_marked_too(make_lab: MakeLab) -> None
     assert ("left", str(new)) == says(lab, old)
 
 
+async def test_a_merge_in_the_middle_of_a_run(make_lab: MakeLab) -> None:
+    """What somebody says while a run takes note that others are marked is not lost."""
+    site, _, (old, new, later, other) = site_of(4)
+    lab = make_lab(site)
+    await lab.sync()
+    merge(lab.store, old, new, lab.clock.now())
+    await lab.sync()
+    do = lab.books.do
+
+    async def said(method: Any, /, *args: Any, **more: Any) -> Any:
+        found = await do(method, *args, **more)
+        if method == lab.store.person and args == (old,):
+            await do(merge, lab.store, later, other, lab.clock.now())
+        return found
+
+    lab.books.do = said  # type: ignore[method-assign]
+    await lab.sync()
+    lab.books.do = do  # type: ignore[method-assign]
+    assert ({old: new, later: other}, {later}) == (merged(lab.store), unmarked(lab.store))
+    assert {"marked_left": 2} == written(await lab.sync())
+
+
 async def test_a_merge_in_the_hour_in_which_a_course_ends(make_lab: MakeLab) -> None:
-    """The old cases of a course that is over are marked as merged; those of the others as over, in the same run."""
+    """In a course that is over the old cases are marked as merged, those of the others as over, in one run."""
     lab, _, learners = await over(make_lab, "{set: {enrolment_status: course over}}")
     merge(lab.store, learners[0], learners[1], lab.clock.now())
     assert "completed" == (await lab.sync()).state

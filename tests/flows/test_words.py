@@ -15,7 +15,8 @@ from flows.needs import ALLOWED_BLANKS, ALLOWED_LEAVERS, ALLOWED_WITHDRAWN, CONF
 from flows.result import Result
 from flows.steps import push
 from flows.steps.asked import LEAVERS
-from flows.steps.blanks import BlankGuard
+from flows.steps.blanks import SHARED_BLANKS, BlankGuard, SharedBlankGuard
+from flows.steps.planned import Scope
 from flows.world import Books
 from state import Store
 from tests.flows.test_departures import consenting
@@ -268,6 +269,21 @@ async def test_two_who_ask_at_once_share_a_word(make_lab: MakeLab) -> None:
     guard = BlankGuard(lab.world(), Result("r"))
     one, other = await asyncio.gather(guard.agreed(), guard.agreed())
     assert ({"student city": 10}, True) == (one, one is other)
+
+
+async def test_shards_use_up_the_word_as_well(make_lab: MakeLab) -> None:
+    """What a shard takes of what was agreed is not there for a later run either, should the round not end."""
+    lab, _ = await losing(make_lab)
+    guard, scope = SharedBlankGuard(lab.world(), Result("r")), Scope(lab.loaded().mappings[0], 0)
+    name = f"{scope.mapping.name} city"
+    for fact in (SHARED_BLANKS, CONFIRMED_BLANKS):
+        lab.store.put(fact, json.dumps({name: 3}))
+    answers = [await guard._may_empty(scope, "city", keys) for keys in ({"a", "b"}, {"c", "d"}, {"c"})]
+    assert ([True, False, True], {}, {}) == (
+        answers,
+        *(allowed(lab, f) for f in (SHARED_BLANKS, CONFIRMED_BLANKS)),
+    )
+    assert {name: {"0": ["a", "b", "c"]}} == allowed(lab, ALLOWED_BLANKS)
 
 
 # --- values of cases of which nobody knows what they hold -----------------------------------------------
