@@ -99,7 +99,8 @@ def _is_in(held: Held, mappings: Mapping[str, CompiledMapping]) -> bool:
 def _leaving(mapping: CompiledMapping, held: Held, new: int) -> Leaving:
     departure = mapping.when_left or NOTHING
     said = {**departure.set, MERGED_INTO: str(new)}
-    return Leaving(mapping, held.row, held.case, replace(departure, set=said), "left")
+    is_private = held.case.status == "withdrawing"  # it was to be emptied, and may not have been
+    return Leaving(mapping, held.row, held.case, replace(departure, set=said), "left", is_private)
 
 
 def _says_so(run: Run, one: Leaving) -> bool:

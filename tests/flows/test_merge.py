@@ -11,7 +11,7 @@ from flows.errors import UsageError
 from flows.merge import merge, unmerge
 from flows.steps.merged import forget, merged, unmarked
 from tests.flows.terminal import Terminal
-from tests.flows.test_departures import over
+from tests.flows.test_departures import consenting, over
 from tests.flows.test_push import settle
 from tests.flows.test_sync import site_of
 from tests.flows.worlds import PROJECT, Lab, written
@@ -100,6 +100,19 @@ async def test_a_merge_in_the_hour_in_which_a_course_ends(make_lab: MakeLab) -> 
     assert [("left", str(learners[1])), ("course over", "")] == [says(lab, one) for one in learners[:2]]
     await lab.sync()
     assert {} == written(await lab.sync())
+
+
+async def test_a_withdrawal_that_was_lost_is_made_up_for(make_lab: MakeLab) -> None:
+    """Consent was withdrawn, the write was lost, and the person is merged: the old case is marked and emptied."""
+    lab, (old, new, *_) = await consenting(make_lab)
+    lab.site.update_user(old, profile={"consent": "no"})
+    lab.commcare.fail_next("timeout")
+    await lab.sync()
+    merge(lab.store, old, new, lab.clock.now())
+    for _ in range(2):
+        await lab.sync()
+    properties = lab.case(f"test-user-{old}").properties
+    assert ("", "left", str(new)) == tuple(properties[one] for one in ("city", "moodle_status", "merged_into"))
 
 
 async def test_a_mark_in_doubt_is_made_again(make_lab: MakeLab) -> None:
