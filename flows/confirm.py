@@ -51,9 +51,7 @@ def confirm_term(store: Store, course: int, same: bool) -> str:
     if str(course) not in asked:
         there = ", ".join(sorted(asked, key=int)) or "none"
         raise UsageError(f"Nobody has asked about a new term of course {course}. Courses that wait: {there}.")
-    answered = json.loads(store.get(ANSWERED_TERMS) or "{}")
-    answered[str(course)] = [asked[str(course)], SAME if same else NEW]
-    store.put(ANSWERED_TERMS, json.dumps(answered, sort_keys=True))
+    store.change_entries(ANSWERED_TERMS, {str(course): [asked[str(course)], SAME if same else NEW]})
     what = "goes on with the cases there are" if same else "ends the old cases and makes new ones"
     return f"Confirmed. The next run {what} in course {course}."
 
@@ -68,8 +66,7 @@ def _confirmed(store: Store, course: int | None, count: int, asked: Asked, words
     people = sum(chosen.values())
     if people != count:
         raise UsageError(f"The run found {people} people {words.format(count=count, people=people)}.")
-    confirmed = json.loads(store.get(asked.confirmed) or "{}")
-    store.put(asked.confirmed, json.dumps(confirmed | {str(number): n for number, n in chosen.items()}))
+    store.change_entries(asked.confirmed, {str(number): n for number, n in chosen.items()})
     return people
 
 
@@ -84,24 +81,21 @@ def confirm_blanks(store: Store, mapping: str, name: str, count: int) -> str:
         raise UsageError(
             f"The run found {waiting[what]} people, not {count}. Give the count {waiting[what]} if that is right."
         )
-    confirmed = json.loads(store.get(CONFIRMED_BLANKS) or "{}")
-    store.put(CONFIRMED_BLANKS, json.dumps(confirmed | {what: count}))
+    store.change_entries(CONFIRMED_BLANKS, {what: count})
     return f"Confirmed: {count} people. The next run empties their {name} in CommCare."
 
 
 def confirm_existing(store: Store, mapping: str, count: int) -> str:
     """Confirm that a first run may set new cases beside those there; a sentence, or UsageError as above."""
     asked = _asked(store, EXISTING, mapping, "cases", count)
-    given = json.loads(store.get(STAY_BESIDE) or "{}")
-    store.put(STAY_BESIDE, json.dumps(given | {name: one["cases"] for name, one in asked.items()}))
+    store.change_entries(STAY_BESIDE, {name: one["cases"] for name, one in asked.items()})
     return f"Confirmed. The first run of {listed(sorted(asked))} makes its cases beside those that are there."
 
 
 def confirm_first_run(store: Store, mapping: str, count: int) -> str:
     """Approve the first run of a mapping ("": of all that wait); a sentence, or UsageError as above."""
     asked = _asked(store, FIRST_RUNS, mapping, "creates", count)
-    given = json.loads(store.get(APPROVED) or "{}")
-    store.put(APPROVED, json.dumps(given | asked, sort_keys=True))
+    store.change_entries(APPROVED, asked)
     approved = (
         f"Approved: {numbered(count, 'new case')} of {listed(sorted(asked))}. The next run makes them, unless the "
         "plan has grown by then or a mapping was edited."
@@ -112,8 +106,7 @@ def confirm_first_run(store: Store, mapping: str, count: int) -> str:
 def confirm_rekey(store: Store, mapping: str, count: int) -> str:
     """Confirm that a mapping ("": all that wait) makes its cases anew; a sentence, or UsageError as above."""
     asked = _asked(store, OTHER_KEYS, mapping, "cases", count)
-    given = json.loads(store.get(CONFIRMED_KEYS) or "{}")
-    store.put(CONFIRMED_KEYS, json.dumps(given | {name: one["keys"] for name, one in asked.items()}))
+    store.change_entries(CONFIRMED_KEYS, {name: one["keys"] for name, one in asked.items()})
     return f"Confirmed. The next run makes the cases of {listed(sorted(asked))} anew, under the other keys."
 
 

@@ -33,6 +33,10 @@ CONFIRMED_LEAVERS = "confirmed_leavers"  # course (0: the site) -> people
 CONFIRMED_WITHDRAWN = "confirmed_withdrawn"  # course (0: the site) -> people
 CONFIRMED_BLANKS = "confirmed_blanks"  # "mapping property" -> people
 ANSWERED_TERMS = "new_terms_answered"  # course -> [its new start, "new" or "same"]
+# What may be done since a person, or a guard, allowed it, until CommCare has answered: by keys, not by numbers.
+ALLOWED_LEAVERS = "allowed_leavers"  # course (0: the site) -> mapping -> keys
+ALLOWED_WITHDRAWN = "allowed_withdrawn"  # course (0: the site) -> mapping -> keys
+ALLOWED_BLANKS = "allowed_blanks"  # "mapping property" -> course (0: the site) -> keys
 
 ASKS_FOR: dict[Kind, tuple[str, ...]] = {
     "first-run": ("kind", "mapping", "count"),

@@ -22,6 +22,7 @@ from flows.history import change_json
 from flows.problems import DELETED, moment
 from flows.result import Result, RunState
 from flows.state_care import restored_at
+from flows.steps.asked import LEAVERS, WITHDRAWN
 from flows.steps.compare import set_by_departures
 from flows.steps.lease import Lease
 from flows.steps.linked import case_there
@@ -106,6 +107,8 @@ async def _erase(world: World, done: Erasure, lease: Lease, result: Result) -> N
     else:
         await books.do(_forget_witness, store, done.person)
         await books.do(forget_merge, store, done.person)
+        for asked in (LEAVERS, WITHDRAWN):
+            await asked.settle(world, found.rows)
         await books.do(store.finish_erasure, done.person)
         await books.do(store.back_up, world.clock.now())
         done.messages.append(REMAINS)

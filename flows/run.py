@@ -19,6 +19,7 @@ from flows.steps.push import DryPusher, Pusher
 from flows.steps.sweep import Sweep
 from flows.world import Progress, World
 from mappings.engine import CompiledMapping, Context, Project
+from state import RowId
 
 PATIENT = frozenset({"engagement"})
 """Sources too costly to be read again each hour because the parent of one record is held back."""
@@ -53,6 +54,8 @@ class Run:
     rosters: dict[int, Roster] = field(default_factory=dict)
     person_ids: list[int] = field(default_factory=list)
     people: People = field(default_factory=lambda: People(()))
+    went: set[RowId] = field(default_factory=set)
+    """Cases of which CommCare has taken in that they go away."""
     rows: list[Planned] = field(default_factory=list)
     """In a preview: the rows that would be sent, without their values."""
 
@@ -118,6 +121,8 @@ class Run:
 
     async def swept(self, row: Planned, outcome: str) -> None:
         """Take note of a row of the sweep; the pusher has counted it."""
+        if not outcome:
+            self.went.add(row.row)
 
 
 def choose_mappings(world: World, names: Sequence[str]) -> list[CompiledMapping]:

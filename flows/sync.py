@@ -29,7 +29,7 @@ from flows.steps.first_runs import ask_before_first_runs
 from flows.steps.firsts import FirstLook
 from flows.steps.gate import first_run_plan, refuse_existing_cases, require_functions
 from flows.steps.lease import Lease
-from flows.steps.leave import leave
+from flows.steps.leave import leave, settle
 from flows.steps.new_books import let_rest
 from flows.steps.people import sync_people
 from flows.steps.recover import heed_clock, know_them_all, recover, strangers
@@ -167,6 +167,7 @@ async def _work(run: Run, options: Options, course_level: CourseLevel | None) ->
         ended = () if options.courses else selection.ended
         run.pusher.enqueue(0, await leave(run, courses, ended), run.swept)
         await run.pusher.drain()
+        await settle(run)
         await sync_tables(run, selected)
     except BaseException:
         await asyncio.shield(run.pusher.abandon())

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Transaction, select
 
 from state.database import Database
 from state.tables import name as name_table
@@ -80,6 +80,8 @@ class Names:
         self._database = database
         self._numbers: dict[str, int] = {}
         self._names: dict[int, str] = {}
+        self._wrote: Transaction | None = None
+        """The last transaction in which names were written: what it sees may never come true."""
 
     def pack(self, digests: Mapping[str, bytes], numbers: Mapping[str, int]) -> bytes:
         """Return digests as one value of the column, in the order of their numbers."""
@@ -92,9 +94,10 @@ class Names:
         """
         try:
             entries = list(_ENTRY.iter_unpack(packed))
-            if any(number not in self._names for number, _ in entries):
-                self._learn(connection)
-            return {self._names[number]: found for number, found in entries}
+            names = self._names
+            if any(number not in names for number, _ in entries):
+                names = {number: name for name, number in self._learn(connection).items()}
+            return {names[number]: found for number, found in entries}
         except (KeyError, struct.error):
             return None
 
@@ -103,22 +106,26 @@ class Names:
         names = set(wanted)
         if names <= self._numbers.keys():
             return self._numbers
-        self._learn(connection)
-        fresh = sorted(names - self._numbers.keys())
+        known = self._learn(connection)
+        fresh = sorted(names - known.keys())
         if not fresh:
-            return self._numbers
+            return known
         insert = self._database.insert(name_table).on_conflict_do_nothing()
         connection.execute(insert, [{"name": name} for name in fresh])
+        self._wrote = connection.get_transaction()
         return _read(connection)
 
     def by_number(self, connection: Connection) -> dict[int, str]:
         """Return all names by their numbers."""
         return {number: name for name, number in _read(connection).items()}
 
-    def _learn(self, connection: Connection) -> None:
-        """Read the names that are written."""
-        self._numbers = _read(connection)
-        self._names = {number: name for name, number in self._numbers.items()}
+    def _learn(self, connection: Connection) -> dict[str, int]:
+        """Read the names that are written, and remember them unless this transaction wrote some of them."""
+        found = _read(connection)
+        if self._wrote is None or connection.get_transaction() is not self._wrote:
+            self._numbers, self._wrote = found, None
+            self._names = {number: name for name, number in found.items()}
+        return found
 
 
 def _read(connection: Connection) -> dict[str, int]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from sqlalchemy import Connection, bindparam, select
@@ -11,6 +14,9 @@ from state.errors import StateError
 from state.tables import meta
 
 TARGET = {"@moodle_url": "MOODLE_URL", "@commcare_url": "COMMCARE_URL", "@domain": "COMMCARE_DOMAIN"}
+T = TypeVar("T")
+Objects = dict[str, Any]
+"""Facts that are JSON objects or lists, by name."""
 GET = select(meta.c.value).where(meta.c.name == bindparam("name"))  # made once: asked for many times a run
 
 
@@ -26,6 +32,37 @@ class Facts(Books):
         """Remember a fact."""
         with self._database.writing() as connection:
             self._put(connection, name, value)
+
+    def change_facts(self, names: Collection[str], change: Callable[[Objects], T]) -> T:
+        """Change facts that are JSON in one transaction, whoever else does so; return what `change` does.
+
+        `change` is given the facts by name ({} for one that was never put) and changes them where they are. It is
+        called again when it changed something, and must do no more than that.
+        """
+        query = select(meta.c.name, meta.c.value).where(meta.c.name.in_(names))
+        with self._database.reading() as connection:
+            found = dict(connection.execute(query).tuples().all())
+        told, answer = _changed({name: found.get(name) for name in names}, change)
+        if not told:
+            return answer
+        with self._database.writing() as connection:
+            told, answer = _changed({name: self._locked_fact(connection, name) for name in sorted(names)}, change)
+            for name, value in told.items():
+                self._put(connection, name, value)
+        return answer
+
+    def change_entries(self, name: str, changed: Mapping[str, Any], gone: Collection[str] = ()) -> dict[str, Any]:
+        """Change entries of a fact that is a JSON object, whoever else does so meanwhile; return all of it."""
+        with self._database.writing() as connection:
+            entries: dict[str, Any] = json.loads(self._locked_fact(connection, name) or "{}")
+            entries = {key: value for key, value in entries.items() if key not in gone} | dict(changed)
+            self._put(connection, name, json.dumps(entries, sort_keys=True))
+            return entries
+
+    def _locked_fact(self, connection: Connection, name: str) -> str | None:
+        """Read a fact that nobody else changes until this transaction ends."""
+        connection.execute(self._database.insert(meta).on_conflict_do_nothing(), {"name": name, "value": "{}"})
+        return connection.scalar(select(meta.c.value).where(meta.c.name == name).with_for_update())
 
     def bind_target(self, moodle_url: str, commcare_url: str, domain: str) -> None:
         """Remember what these books are about on first use; later, StateError when it is something else."""
@@ -66,6 +103,14 @@ class Facts(Books):
             index_elements=["name"], set_={"value": value}
         )
         connection.execute(statement, {"name": name, "value": value})
+
+
+def _changed(texts: Mapping[str, str | None], change: Callable[[Objects], T]) -> tuple[dict[str, str], T]:
+    """Return the facts that `change` changes, as they are then, and its answer."""
+    facts = {name: json.loads(text or "{}") for name, text in texts.items()}
+    answer = change(facts)
+    told = {name: json.dumps(fact, sort_keys=True) for name, fact in facts.items()}
+    return {name: text for name, text in told.items() if json.loads(texts[name] or "{}") != facts[name]}, answer
 
 
 def _target(moodle_url: str, commcare_url: str, domain: str) -> dict[str, str]:

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, func, insert, select, update
 from state.errors import StateError
 from state.facts import Facts
 from state.lease import NAME, Lease, at_work, count_at_work, end_round, give_back, held
-from state.tables import lease, meta, round_, shard, shard_course
+from state.tables import lease, round_, shard, shard_course
 
 WAITING, RUNNING, ENDED = "waiting", "running", "ended"
 OVER, BUSY, DONE = "over", "busy", "done"
@@ -157,28 +157,6 @@ class Rounds(Lease, Facts):
             told = _shards(connection, round_id, now, ttl)
             end_round(connection)
             return told
-
-    def spend(self, name: str, what: str, count: int) -> bool:
-        """Take `count` off an entry of a fact {what: number}, all or nothing, whoever else does so meanwhile."""
-        with self._database.writing() as connection:
-            entries = json.loads(self._locked_fact(connection, name) or "{}")
-            if entries.get(what, 0) < count:
-                return False
-            self._put(connection, name, json.dumps(entries | {what: entries[what] - count}))
-            return True
-
-    def change_entries(self, name: str, changed: Mapping[str, Any], gone: Collection[str] = ()) -> dict[str, Any]:
-        """Change entries of a fact that is a JSON object, whoever else does so meanwhile; return all of it."""
-        with self._database.writing() as connection:
-            entries: dict[str, Any] = json.loads(self._locked_fact(connection, name) or "{}")
-            entries = {key: value for key, value in entries.items() if key not in gone} | dict(changed)
-            self._put(connection, name, json.dumps(entries, sort_keys=True))
-            return entries
-
-    def _locked_fact(self, connection: Connection, name: str) -> str | None:
-        """Read a fact that nobody else changes until this transaction ends."""
-        connection.execute(self._database.insert(meta).on_conflict_do_nothing(), {"name": name, "value": "{}"})
-        return connection.scalar(select(meta.c.value).where(meta.c.name == name).with_for_update())
 
 
 def lease_of(number: int) -> str:

@@ -79,7 +79,8 @@ ENDPOINTS: Final = (
         "case/v2/bulk-fetch/",
         r"POST case/v2/bulk-fetch/",
         "cases by CommCare's ids",
-        "one for 500 cases: matched cases before the first write or when one is in doubt; `feedback`",
+        "one for 500 cases: matched cases before the first write or when one is in doubt; when many may lose a "
+        "value and it is not known what their cases hold; `feedback`",
         "`case_ids`",
     ),
     Endpoint(

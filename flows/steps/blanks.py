@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from flows.needs import CONFIRMED_BLANKS, REFUSED_BLANKS, blanks
+from adaptors.commcare.cases import CaseReply
+from flows.needs import ALLOWED_BLANKS, CONFIRMED_BLANKS, REFUSED_BLANKS, blanks
 from flows.result import Result, RunState
 from flows.steps.planned import Planned, Scope
 from flows.world import World
+from state import CaseRow
+from state.facts import Objects
 
 SHARED_BLANKS = "shared_blanks"  # fact: what is left, for the shards of a round, of what a person agreed to
 
@@ -26,72 +29,163 @@ class BlankGuard:
         self._world = world
         self._result = result
         self._refused: Counter[str] = Counter()
-        self._confirmed: dict[str, int] | None = None
-        self._given: dict[str, int] = {}
+        self._left: dict[str, int] | None = None
+        """What is left of what a person had agreed to when this run began."""
+        self._used: Counter[str] = Counter()
+        self._going: dict[str, dict[str, Any]] | None = None
+        """What earlier runs allowed: what this one does concerns none of the cases that it has yet to look at."""
         self._looked_at: set[str] = set()
 
-    async def passed(self, scope: Scope, people: int, rows: Sequence[Planned]) -> list[Planned]:
+    async def passed(self, scope: Scope, rows: Sequence[Planned], known: Mapping[str, CaseRow]) -> list[Planned]:
         """Return the rows with what they may empty; a row that only empties drops out when that is refused."""
         self._looked_at.add(scope.mapping.name)
-        emptied = Counter(name for row in rows for name in _emptied(scope, row))
-        guards = self._world.project.guards
-        refused = set[str]()
-        for name, count in emptied.items():
-            if count < guards.leavers_people or count <= people * guards.leavers_percent / 100:
-                continue
-            what = f"{scope.mapping.name} {name}"
-            if not await self._agreed(what, count):
-                refused.add(name)
-                self._refused[what] += count
-        if not refused:
-            return [*rows]
-        return [kept for row in rows if (kept := _without(row, refused & _emptied(scope, row)))]
+        await self.agreed()
+        allowed = await self._allowed(scope, known)
+        rows = await self._looked_up(scope, rows, allowed)
+        refused: dict[str, set[str]] = {}
+        for name, keys in _by_name(scope, rows, _emptied, allowed).items():
+            if self._are_many(keys, scope) and not await self._may_empty(scope, name, keys):
+                refused[name] = keys
+                self._refused[_what(scope, name)] += len(keys)
+        without = ((row, {name for name, keys in refused.items() if row.row.key in keys}) for row in rows)
+        return [kept for row, names in without if (kept := _without(row, names)) is not None]
 
-    async def _agreed(self, what: str, count: int) -> bool:
-        """Say whether a person agreed that so many lose a value, and take them off what he or she agreed to."""
-        confirmed = await self.agreed()
-        if confirmed.get(what, 0) < count:
+    def _are_many(self, keys: Collection[str], scope: Scope) -> bool:
+        """Say whether so many of a scope are more than is usual."""
+        guards, count = self._world.project.guards, len(keys)
+        return count >= guards.leavers_people and count > len(scope.drafts) * guards.leavers_percent / 100
+
+    async def _looked_up(
+        self, scope: Scope, rows: Sequence[Planned], allowed: Mapping[str, Collection[str]]
+    ) -> Sequence[Planned]:
+        """Return the rows, and what those of unknown cases empty: CommCare is asked only when it may be many."""
+        many = {
+            name: keys
+            for name, keys in _by_name(scope, rows, _may_be_emptied, allowed).items()
+            if self._are_many(keys, scope)
+        }
+        asked = {row.row: {name for name in row.blank & many.keys() if row.row.key in many[name]} for row in rows}
+        wanted = [row.write.case_id for row in rows if asked[row.row]]
+        if not wanted:
+            return rows
+        there = await self._world.commcare.cases_by_id(wanted)
+        return [
+            replace(row, emptied=row.emptied | _held(asked[row.row], there.get(row.write.case_id))) for row in rows
+        ]
+
+    async def _allowed(self, scope: Scope, known: Mapping[str, CaseRow]) -> dict[str, set[str]]:
+        """Return, by property, whose values may be emptied since a person agreed; what is done is forgotten."""
+        if self._going is None:
+            self._going = await self._fact(ALLOWED_BLANKS)
+        digest, allowed = self._world.books.store.digest, dict[str, set[str]]()
+        if not any(self._is_here(scope, what, places) for what, places in self._going.items()):
+            return allowed
+
+        def is_over(name: str, key: str) -> bool:
+            if key in scope.drafts and scope.drafts[key].properties.get(name):
+                return True
+            held = known[key].digests if key in known else {}
+            return held is not None and held.get(name) in (None, digest(key, name, ""))
+
+        def change(facts: Objects) -> None:
+            allowed.clear()
+            for what, places in list(facts[ALLOWED_BLANKS].items()):
+                if self._is_here(scope, what, places):
+                    name, keys = what.split(" ", 1)[1], places.pop(str(scope.number))
+                    read = {key for key in keys if key in known or key in scope.drafts}
+                    allowed[name] = {key for key in read if not is_over(name, key)}
+                    left = [key for key in keys if key not in read or key in allowed[name]]
+                    places |= {str(scope.number): left} if left else {}
+                if not places:
+                    del facts[ALLOWED_BLANKS][what]
+
+        if self._result.preview:
+            change({ALLOWED_BLANKS: await self._fact(ALLOWED_BLANKS)})
+        else:
+            await self._world.books.do(self._world.books.store.change_facts, [ALLOWED_BLANKS], change)
+        return allowed
+
+    @staticmethod
+    def _is_here(scope: Scope, what: str, places: Mapping[str, Any]) -> bool:
+        """Say whether an entry of what may be emptied is about a scope."""
+        return what.split(" ", 1)[0] == scope.mapping.name and str(scope.number) in places
+
+    async def _may_empty(self, scope: Scope, name: str, keys: Collection[str]) -> bool:
+        """Say whether a person agreed that so many lose a value; then these may, until CommCare has answered."""
+        left, what = await self.agreed(), _what(scope, name)
+        if left.get(what, 0) < len(keys):
             return False
-        confirmed[what] -= count
-        return True
+        left[what] -= len(keys)
+        return self._result.preview or await self._spend(what, scope.number, keys, CONFIRMED_BLANKS)
+
+    async def _spend(self, what: str, number: int, keys: Collection[str], purse: str) -> bool:
+        """Turn a number that was agreed to into the cases that it is for; False when it is too small by now."""
+        count = len(keys)
+
+        def change(facts: Objects) -> bool:
+            if facts[purse].get(what, 0) < count:
+                return False
+            for name in {purse, CONFIRMED_BLANKS, REFUSED_BLANKS}:
+                facts[name][what] = facts[name].get(what, 0) - count
+                if facts[name][what] <= 0:
+                    del facts[name][what]
+            places = facts[ALLOWED_BLANKS].setdefault(what, {})
+            places[str(number)] = sorted({*places.get(str(number), ()), *keys})
+            return True
+
+        names = {purse, CONFIRMED_BLANKS, REFUSED_BLANKS, ALLOWED_BLANKS}
+        spent = await self._world.books.do(self._world.books.store.change_facts, names, change)
+        self._used[what] += count if spent else 0
+        return spent
 
     async def agreed(self) -> dict[str, int]:
-        """Return what is left of what a person agreed to."""
-        if self._confirmed is None:
-            self._given = await self._fact(CONFIRMED_BLANKS)
-            self._confirmed = dict(self._given)
-        return self._confirmed
+        """Return what is left of what a person agreed to; what is said from now on is for the next run."""
+        if self._left is None:
+            given = await self._fact(CONFIRMED_BLANKS)
+            if self._left is None:  # somebody else may have asked meanwhile, and taken some
+                self._left = given
+        return self._left
 
-    async def _fact(self, name: str) -> dict[str, int]:
-        """Return people by mapping and property as a fact holds them."""
+    async def _fact(self, name: str) -> dict[str, Any]:
+        """Return a fact that is an object."""
         text = await self._world.books.do(self._world.books.store.get, name)
-        return {str(what): int(people) for what, people in json.loads(text or "{}").items()}
+        found: dict[str, Any] = json.loads(text or "{}")
+        return found
 
     def told(self) -> dict[str, Any]:
         """Return what a shard found, as JSON, for the end of its round."""
-        return {"refused": dict(self._refused), "looked_at": sorted(self._looked_at)}
+        return {
+            "refused": dict(self._refused),
+            "looked_at": sorted(self._looked_at),
+            "used": dict(self._used),
+        }
 
     def take_over(self, told: Mapping[str, Any]) -> None:
-        """Take in what a shard found."""
+        """Take in what a shard found, and used of what had been agreed to."""
         self._refused.update(told["refused"])
         self._looked_at.update(told["looked_at"])
+        for what, people in told["used"].items():
+            self._left = {**(self._left or {}), what: (self._left or {}).get(what, 0) - people}
 
     async def tell(self) -> None:
         """Name what was refused in the result and in the books; what was agreed to holds for one run.
 
         What a person agreed to while this run was under way is for the next one.
         """
-        for name, now in ((REFUSED_BLANKS, dict(self._refused)), (CONFIRMED_BLANKS, {})):
-            before = {} if self._result.preview else await self._fact(name)
-            if name == CONFIRMED_BLANKS:
-                now = {
-                    what: before[what] for what in self._refused if before.get(what, 0) != self._given.get(what, 0)
-                }
-            kept = {
-                what: people for what, people in before.items() if what.split(" ", 1)[0] not in self._looked_at
-            }
-            if not self._result.preview and kept | now != before:
-                await self._world.books.do(self._world.books.store.put, name, json.dumps(kept | now))
+        left = self._left or {}
+
+        def change(facts: Objects) -> None:
+            asked, given = facts[REFUSED_BLANKS], facts[CONFIRMED_BLANKS]
+            for what in [one for one in asked if one.split(" ", 1)[0] in self._looked_at]:
+                del asked[what]
+            asked.update(self._refused)
+            for what in [one for one in given if one.split(" ", 1)[0] in self._looked_at]:
+                if given[what] == left.get(what):
+                    del given[what]
+
+        if not self._result.preview:
+            names = (REFUSED_BLANKS, CONFIRMED_BLANKS)
+            await self._world.books.do(self._world.books.store.change_facts, names, change)
         for what, people in sorted(self._refused.items()):
             self._result.worse(RunState.WAITING, blanks(what, people).message)
 
@@ -99,10 +193,39 @@ class BlankGuard:
 class SharedBlankGuard(BlankGuard):
     """The guard of a shard: what a person agreed to is taken off a number that all shards share."""
 
-    async def _agreed(self, what: str, count: int) -> bool:
+    async def _may_empty(self, scope: Scope, name: str, keys: Collection[str]) -> bool:
         """Say whether enough of it is left, and take it off."""
-        books = self._world.books
-        return await books.do(books.store.spend, SHARED_BLANKS, what, count)
+        return await self._spend(_what(scope, name), scope.number, keys, SHARED_BLANKS)
+
+
+def _what(scope: Scope, name: str) -> str:
+    """Return how the facts name a property of a mapping."""
+    return f"{scope.mapping.name} {name}"
+
+
+def _by_name(
+    scope: Scope,
+    rows: Sequence[Planned],
+    names_of: Callable[[Scope, Planned], set[str]],
+    but: Mapping[str, Collection[str]],
+) -> dict[str, set[str]]:
+    """Return the keys of the rows by the properties that they empty, without those that may."""
+    found: dict[str, set[str]] = {}
+    for row in rows:
+        for name in names_of(scope, row):
+            if row.row.key not in but.get(name, ()):
+                found.setdefault(name, set()).add(row.row.key)
+    return found
+
+
+def _may_be_emptied(scope: Scope, row: Planned) -> set[str]:
+    """Return the properties that a row empties, or may empty: nobody knows what its case holds."""
+    return _emptied(scope, row) | {name for name in row.blank if scope.mapping.is_personal(name)}
+
+
+def _held(names: Collection[str], there: CaseReply | None) -> set[str]:
+    """Return those of the properties that a case has a value in; all of them when CommCare does not show it."""
+    return {name for name in names if there is None or there.properties.get(name)}
 
 
 def _emptied(scope: Scope, row: Planned) -> set[str]:
@@ -118,4 +241,5 @@ def _without(row: Planned, names: Collection[str]) -> Planned | None:
         return None
     properties = {name: value for name, value in row.write.properties.items() if name not in names}
     digests = {name: digest for name, digest in row.digests.items() if name not in names}
-    return replace(row, write=replace(row.write, properties=properties), digests=digests)
+    unsent = row.unsent | row.blank.intersection(names)  # the books have to know that it has a value still
+    return replace(row, write=replace(row.write, properties=properties), digests=digests, unsent=unsent)

@@ -76,14 +76,15 @@ class Comparison:
             {name: value for name, value in properties.items() if name in changed},
             tuple(index for index in self.ready.indices if f"@index:{index.name}" in changed),
         )
-        held = changed & (known.digests or {}).keys()
-        emptied = frozenset(name for name in held - self.mapping.retired if not values[name])
+        blank = frozenset(name for name in changed - self.mapping.retired if not values[name])
+        held = known.digests or {}
+        emptied = frozenset(name for name in blank & held.keys() if held[name] != digests[name])
         doubtful = emptied & self._doubtful()
         sent = kept | {name: digests[name] for name in changed}
-        is_whole = known.digests is None
-        row = Planned(self.row, draft.case_type, self.user_id, write, sent, "update", whole=is_whole)
-        unsent = self._unsent(properties) if is_whole else frozenset[str]()
-        return replace(row, reasons=reasons, emptied=emptied, doubtful=doubtful, unsent=unsent)
+        row = Planned(self.row, draft.case_type, self.user_id, write, sent, "update")
+        if known.digests is None:
+            row = replace(row, whole=True, blank=blank, unsent=self._unsent(properties))
+        return replace(row, reasons=reasons, emptied=emptied, doubtful=doubtful)
 
     def _properties(self) -> dict[str, str]:
         """Return the properties that a case is to have; what others wrote into theirs is not emptied."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from adaptors.moodle.answers import Course
+from flows.steps.asked import LEAVERS, WITHDRAWN
 from flows.steps.depart import Departures, Leaving, again
 from flows.steps.merged import leaving_merged
 from flows.steps.people import members_elsewhere
@@ -19,21 +21,36 @@ if TYPE_CHECKING:
 
 async def leave(run: Run, courses: list[Course], ended: Collection[int]) -> list[Planned]:
     """Return the rows of all cases that go away; a preview does not know who left, that takes two reads."""
-    leaving = [] if run.preview else await _left(run)
+    left = [] if run.preview else await _left(run)
     withdrawals = run.planner.withdrawals
     complete = run.whole_site and all(course.id in run.rosters for course in courses)
-    elsewhere = await _unseen(run, courses, leaving) if complete and withdrawals.by_courses else set()
-    leaving += await withdrawals.decide(complete=complete, elsewhere=elsewhere)
-    if run.whole_site:
-        leaving += await _over(run, ended)
-    return await Departures(run.world, run.result).rows(leaving)
+    elsewhere = await _unseen(run, courses, left) if complete and withdrawals.by_courses else set()
+    withdrawn = await withdrawals.decide(complete=complete, elsewhere=elsewhere)
+    over = await _over(run, ended) if run.whole_site else []
+    return await Departures(run.world, run.result).rows(_each_once(withdrawn, left, over))
+
+
+async def settle(run: Run) -> None:
+    """Take in which cases CommCare has let go: the word that allowed it is used up."""
+    for asked in () if run.preview else (LEAVERS, WITHDRAWN):
+        await asked.settle(run.world, run.went)
 
 
 async def _left(run: Run) -> list[Leaving]:
-    """Return who left, and the cases of people who were merged into others: each case once."""
+    """Return who left, and the cases of people who were merged into others."""
     merged = await leaving_merged(run)
-    rows = {one.row for one in merged}
-    return [one for one in await run.sweep.decide() if one.row not in rows] + merged
+    return _each_once(merged, await run.sweep.decide())
+
+
+def _each_once(*parts: Sequence[Leaving]) -> list[Leaving]:
+    """Return each case as the first part has it that holds it; what another one says of it, the next run hears.
+
+    Somebody may have been merged a moment ago, and in a course that is over.
+    """
+    found: dict[RowId, Leaving] = {}
+    for one in chain(*parts):
+        found.setdefault(one.row, one)
+    return [*found.values()]
 
 
 async def _unseen(run: Run, courses: list[Course], leaving: Collection[Leaving]) -> set[int]:

@@ -31,6 +31,16 @@ class Linked:
     filled: frozenset[str] = frozenset()
 
 
+@dataclass(frozen=True)
+class Look:
+    """The linked cases of one scope that are sent whole, by key: as CommCare has them, and what the books keep."""
+
+    there: Mapping[str, CaseReply | None] = field(default_factory=dict)
+    kept: Mapping[str, frozenset[str] | None] = field(default_factory=dict)
+    keep: dict[str, frozenset[str]] = field(default_factory=dict)
+    """What the books are to keep from now on: properties that a blank leaves alone."""
+
+
 @dataclass
 class Claims:
     """Linked cases as CommCare lists them: whose they are, and external ids that are somebody else's by now."""
@@ -92,8 +102,6 @@ class Links:
         self._preview = preview
         self._open: dict[str, frozenset[str]] = {}
         self._claims: dict[str, Claims] = {}
-        self._looked: dict[str, tuple[CaseReply | None, frozenset[str] | None]] = {}
-        self._keep: dict[str, frozenset[str]] = {}
 
     async def undecided(self, mapping: CompiledMapping) -> frozenset[str]:
         """Return the keys that get no case until a person has decided."""
@@ -183,27 +191,25 @@ class Links:
             row, now = RowId(scope.mapping.name, SITE_SCOPE, case.key), self._world.clock.now()
             await self._world.books.do(self._world.books.store.adopt, row, case, now, run_id)
 
-    async def look(self, scope: Scope, known: Mapping[str, CaseRow]) -> None:
+    async def look(self, scope: Scope, known: Mapping[str, CaseRow]) -> Look:
         """Look at the linked cases of a scope that are sent whole: what they hold already is not to be lost."""
         dirty = {key: case for key, case in known.items() if case.linked and case.digests is None}
-        self._looked, self._keep = {}, {}
         if not dirty:
-            return
+            return Look()
         books = self._world.books
         kept = await books.do(books.store.kept, scope.mapping.name, dirty)
         there = await self._world.commcare.cases_by_id([case.case_id for case in dirty.values()])
-        for key, case in dirty.items():
-            self._looked[key] = (there.get(case.case_id), kept.get(key))
+        return Look({key: there.get(case.case_id) for key, case in dirty.items()}, kept)
 
-    def of(self, draft: Draft, case: CaseRow | None) -> Linked | None:
+    def of(self, draft: Draft, case: CaseRow | None, look: Look) -> Linked | None:
         """Return what is special about the write of a draft, None when its case is our own."""
         if case is None or not case.linked:
             return None
         name = self._world.project.moodle_key_property
         blank = {one for one, value in draft.properties.items() if not value}
-        if draft.key not in self._looked:  # what was never sent is not ours to empty
+        if draft.key not in look.there:  # what was never sent is not ours to empty
             return Linked(name, spared=frozenset(blank - (case.digests or {}).keys()))
-        there, kept = self._looked[draft.key]
+        there, kept = look.there[draft.key], look.kept.get(draft.key)
         if there is None:  # the search lacks it: what it holds is not known, so nothing of it is emptied
             return Linked(name, first=True, spared=frozenset(blank))
         held = {one for one, value in there.properties.items() if value}
@@ -211,15 +217,15 @@ class Links:
         first = kept is None or there.properties.get(name) != draft.key
         spared = frozenset(blank & (held if first or kept is None else kept))
         if spared != kept:
-            self._keep[draft.key] = spared
+            look.keep[draft.key] = spared
         filled = frozenset(draft.once - held) if first else frozenset[str]()
         return Linked(name, first, spared, filled)
 
-    async def remember(self, mapping: CompiledMapping) -> None:
+    async def remember(self, mapping: CompiledMapping, look: Look) -> None:
         """Write down which properties a blank leaves alone, before anything of it is sent."""
-        if self._keep and not self._preview:
+        if look.keep and not self._preview:
             books = self._world.books
-            await books.do(books.store.keep, mapping.name, self._keep)
+            await books.do(books.store.keep, mapping.name, look.keep)
 
 
 async def list_claims(world: World, mapping: CompiledMapping) -> Claims:

@@ -11,6 +11,7 @@ from flows.steps.compare import MERGED_INTO
 from flows.steps.depart import NOTHING, Leaving
 from state import Held, Store
 from state.cases import LIVING
+from state.facts import Objects
 
 if TYPE_CHECKING:
     from flows.run import Run
@@ -82,8 +83,12 @@ async def leaving_merged(run: Run) -> list[Leaving]:
         mine = [one for one in mine if not _says_so(run, one)]
         found += mine
         done |= set() if mine or person.unanswered else {old}
+
+    def marked(facts: Objects) -> None:
+        facts[UNMARKED] = sorted({*facts[UNMARKED]} - done)  # somebody may have been merged a moment ago
+
     if done:
-        await books.do(remember, books.store, people, waiting - done)
+        await books.do(books.store.change_facts, [UNMARKED], marked)
     return found
 
 
@@ -94,7 +99,8 @@ def _is_in(held: Held, mappings: Mapping[str, CompiledMapping]) -> bool:
 def _leaving(mapping: CompiledMapping, held: Held, new: int) -> Leaving:
     departure = mapping.when_left or NOTHING
     said = {**departure.set, MERGED_INTO: str(new)}
-    return Leaving(mapping, held.row, held.case, replace(departure, set=said), "left")
+    is_private = held.case.status == "withdrawing"  # it was to be emptied, and may not have been
+    return Leaving(mapping, held.row, held.case, replace(departure, set=said), "left", is_private)
 
 
 def _says_so(run: Run, one: Leaving) -> bool:

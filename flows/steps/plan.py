@@ -12,7 +12,7 @@ from flows.result import Result
 from flows.steps.blanks import BlankGuard
 from flows.steps.compare import AWAY, EMPTIED, Comparison, Ready, closes, parks
 from flows.steps.firsts import FirstLook
-from flows.steps.linked import Linked, Links, case_there, is_matched, newest_of_ours
+from flows.steps.linked import Linked, Links, Look, case_there, is_matched, newest_of_ours
 from flows.steps.planned import UNDECIDED, WAITS, Planned, Problem, Scope, scope_number
 from flows.steps.withdraw import Withdrawals
 from flows.world import World
@@ -50,9 +50,9 @@ class Planner:
         known = await books.do(store.cases, name, scope.number, keys)
         if name in self.strangers and is_matched(scope.mapping):
             known = await self._links.found_again(scope, known, self._result.run_id, closes=closes(scope.mapping))
-        await self._links.look(scope, known)
+        look = await self._links.look(scope, known)
         self.withdrawals.note(scope, known, has_children=name in self._have_children)
-        reading = _Reading(scope, known, await books.do(store.intents), await self._parents(scope))
+        reading = _Reading(scope, known, await books.do(store.intents), await self._parents(scope), look)
         reading.asks = sum(case.digests is None for case in known.values()) <= FEW_DIRTY
         reading.vanished = await self._vanished(reading)
         reading.undecided = await self._links.undecided(scope.mapping)
@@ -60,8 +60,8 @@ class Planner:
         if not self._result.preview:
             await books.do(store.renew, reading.renewed, self._world.clock.now())
             await books.do(store.settle, reading.back)
-        await self._links.remember(scope.mapping)
-        passed = await self.blanks.passed(scope, len(scope.drafts), changes)
+        await self._links.remember(scope.mapping, look)
+        passed = await self.blanks.passed(scope, changes, known)
         self._result.of(scope.mapping.case_type).unchanged += reading.compared - len(passed)
         self._count_retired(scope.mapping, passed)
         if self.look is not None:
@@ -86,7 +86,7 @@ class Planner:
         try:
             case = await self._adopt(reading, row, draft)
             case = await self._alive(reading, row, case)
-            linked = self._links.of(draft, case)
+            linked = self._links.of(draft, case, reading.look)
             kept = await self._kept(scope.mapping, draft, case, linked) if reading.asks else {}
         except Refused as error:  # two cases have this key: a person has to settle that, for this record only
             scope.hold_back(Problem(key, "", error.code or "refused"))
@@ -318,6 +318,7 @@ class _Reading:
     known: Mapping[str, CaseRow]
     resting: Collection[RowId]
     parents: Mapping[RowId, CaseRow]
+    look: Look
     vanished: Mapping[str, frozenset[str]] = field(default_factory=dict)
     undecided: Collection[str] = ()
     """Keys that get no case until a person has said whether there is one already."""

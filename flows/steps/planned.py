@@ -30,6 +30,8 @@ class Planned:
     """What has to be sent; the rest only goes along."""
     emptied: frozenset[str] = frozenset()
     """Properties that had a value, or may have had one, and are blank now."""
+    blank: frozenset[str] = frozenset()
+    """Of a row whose case nobody knows: properties that are blank now, whatever they were."""
     doubtful: frozenset[str] = frozenset()
     """Emptied properties of elements that vanished together: a lost right looks the same."""
     unsent: frozenset[str] = frozenset()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from flows.result import Result
-from flows.steps.asked import LEAVERS
+from flows.steps.asked import LEAVERS, Decided
 from flows.steps.depart import Leaving, again
 from flows.steps.planned import SITE_SCOPE, Scope
 from flows.steps.pull import IN_COURSE
@@ -51,7 +51,7 @@ class Sweep:
     """Scopes that this run compared."""
     replaced: list[tuple[CompiledMapping, Missing]] = field(default_factory=list)
     """Cases that nobody is asked about: those under keys that their mapping makes no more (`sync --rekey` was the
-    word of a person), and those that were allowed to go already, and that CommCare refused to mark or may have."""
+    word of a person), and those that were allowed to go before: CommCare refused to mark them, or did not say."""
 
     async def note(self, scope: Scope, *, protected: Set[int] = frozenset()) -> None:
         """Compare a complete read with the books; `protected` are people whom nothing of this read is about."""
@@ -103,15 +103,19 @@ class Sweep:
 
     async def decide(self) -> list[Leaving]:
         """Return who left; what the guard refuses waits for a person."""
-        confirmed = await LEAVERS.people(self.world, LEAVERS.confirmed)
+        confirmed, going = await LEAVERS.given(self.world), await LEAVERS.going(self.world)
+        self.replaced += [(gone.mapping, m) for gone in self.found for m in gone.rows if m.row in going]
+        parts = [replace(gone, rows=[m for m in gone.rows if m.row not in going]) for gone in self.found]
+        self.found = [gone for gone in parts if gone.rows]
         allowed, refused = await self._guarded(confirmed) if self.found else ([], {})
-        await LEAVERS.remember(self.world, self.result, refused, self.noted)
         gone = [(gone.mapping, missing) for gone in allowed for missing in gone.rows]
+        rows = {m.row for _, m in gone} | {m.row for _, m in self.replaced if m.row in going}
+        await LEAVERS.remember(self.world, self.result, Decided(refused, rows, confirmed, self.noted))
         # Where so many are missing that a person is asked, nothing that is not certain is said either.
         gone += [
             (mapping, m)
             for mapping, m in self.replaced
-            if m.case.status not in UNSURE or m.row.scope not in refused
+            if m.case.status not in UNSURE or m.row in going or m.row.scope not in refused
         ]
         return [
             again(mapping, m.row, m.case) or Leaving(mapping, m.row, m.case, mapping.when_left, "left")

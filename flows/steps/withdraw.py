@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flows.result import Result
-from flows.steps.asked import WITHDRAWN
+from flows.steps.asked import WITHDRAWN, Decided
 from flows.steps.depart import Leaving, private_names
 from flows.steps.planned import SITE_SCOPE, Scope
 from flows.world import World
@@ -118,15 +118,20 @@ class Withdrawals:
         found = [one for one in self._found if one.firm or (one.row in sure and one.case.user_id not in elsewhere)]
         candidates = {one.row for one in self._found}
         own = [one for one in found if one.parent is None or one.parent not in candidates]
-        # Of those that were sent already, and nobody knows whether it arrived, nobody is asked again.
-        refused = await self._refused([one for one in own if one.case.status != "withdrawing"])
-        allowed = {one.row: one for one in own if one.row.scope not in refused or one.case.status == "withdrawing"}
+        given, going = await WITHDRAWN.given(self.world), await WITHDRAWN.going(self.world)
+        # Of those that were allowed already, or sent, and of which CommCare did not answer, nobody is asked again.
+        going |= {one.row for one in own if one.case.status == "withdrawing"}
+        refused = await self._refused([one for one in own if one.row not in going], given)
+        allowed = {one.row: one for one in own if one.row in going or one.row.scope not in refused}
         for one in sorted(found, key=lambda one: one.mapping.level):
             if one.parent in allowed:  # a child goes the way of its parent, and nobody is asked twice
                 allowed[one.row] = one
         if not complete:
             self.looked_at.discard(SITE_SCOPE)
-        await WITHDRAWN.remember(self.world, self.result, refused, self.looked_at)
+        resting = await self.world.books.do(self.world.books.store.intents) if going else {}
+        rows = allowed.keys() | (going & resting.keys())  # a child whose write rests is not looked at
+        decided = Decided(refused, rows, given, self.looked_at)
+        await WITHDRAWN.remember(self.world, self.result, decided)
         return [self._leaving(one) for one in allowed.values()]
 
     async def _sure(self, loose: Sequence[KeptOut]) -> set[RowId]:
@@ -141,14 +146,13 @@ class Withdrawals:
             sure |= {RowId(name, SITE_SCOPE, key) for key in due}
         return sure
 
-    async def _refused(self, own: Sequence[KeptOut]) -> dict[int, int]:
+    async def _refused(self, own: Sequence[KeptOut], confirmed: Mapping[int, int]) -> dict[int, int]:
         """Return the scopes of which a person has to be asked, with their people."""
         guards, store = self.world.project.guards, self.world.books.store
         people, rows = defaultdict(set), Counter[tuple[str, int]]()
         for one in own:
             people[one.row.scope].add(one.case.user_id or one.row.key)
             rows[one.mapping.name, one.row.scope] += 1
-        confirmed = await WITHDRAWN.people(self.world, WITHDRAWN.confirmed)
         asked = {scope: len(found) for scope, found in people.items() if confirmed.get(scope) != len(found)}
         refused = {}
         for (name, scope), count in rows.items():

@@ -11,8 +11,9 @@ from flows.decide import Decision
 from flows.errors import UsageError
 from flows.history import answer_of, past_of, past_of_run, what_happened
 from flows.person import erase
-from flows.steps.linked import Linked, Links
-from mappings.engine import Draft
+from flows.steps.linked import Linked, Links, Look
+from flows.steps.planned import Scope
+from mappings.engine import CompiledMapping, Draft
 from state import CaseRow, RowId
 from tests.flows.match_lab import (
     BY_DNI,
@@ -488,6 +489,26 @@ async def test_retired_and_departed_properties(make_lab: MakeLab) -> None:
     assert ("KE", "theirs") == (case.properties["country"], case.properties["farewell"])
 
 
+async def test_plans_at_once(make_lab: MakeLab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one plan has seen in a linked case is not lost when another plan looks at its own meanwhile."""
+    site, (amina,) = site_of("Amina")
+    lab = make_lab(site)
+    declare(lab)
+    lab.edit("student", "  country: {source: country, personal: false}", "  country: {retire: clear}")
+    case = by_hand(lab, "Amina", national_id="ID-0001", country="KE")
+    await matched(lab)
+    link(lab, amina, case.case_id)
+    undecided = Links.undecided
+
+    async def another_looks(links: Links, mapping: CompiledMapping) -> frozenset[str]:
+        await links.look(Scope(mapping, 0), {})
+        return await undecided(links, mapping)
+
+    monkeypatch.setattr(Links, "undecided", another_looks)
+    await sent(lab)
+    assert ("KE", "Amina") == (case.properties["country"], case.properties["first_name"])
+
+
 # --- deleted here, made anew there ---------------------------------------------------------------
 
 
@@ -831,9 +852,9 @@ async def test_a_closed_linked_case_is_followed_by_one_of_our_own(
     lab, amina, _ = await closed_one(make_lab)
     seen, real = list[CaseRow | None](), Links.of
 
-    def watched(links: Links, draft: Draft, case: CaseRow | None) -> Linked | None:
+    def watched(links: Links, draft: Draft, case: CaseRow | None, look: Look) -> Linked | None:
         seen.append(case)
-        return real(links, draft, case)
+        return real(links, draft, case, look)
 
     monkeypatch.setattr(Links, "of", watched)
     await lab.sync()

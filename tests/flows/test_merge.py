@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from flows.errors import UsageError
 from flows.merge import merge, unmerge
-from flows.steps.merged import forget
+from flows.steps.merged import forget, merged, unmarked
 from tests.flows.terminal import Terminal
+from tests.flows.test_departures import consenting, over
 from tests.flows.test_push import settle
 from tests.flows.test_sync import site_of
 from tests.flows.worlds import PROJECT, Lab, written
@@ -66,6 +68,51 @@ async def test_somebody_who_left_before_is_marked_too(make_lab: MakeLab) -> None
     merge(lab.store, old, new, lab.clock.now())
     await lab.sync()
     assert ("left", str(new)) == says(lab, old)
+
+
+async def test_a_merge_in_the_middle_of_a_run(make_lab: MakeLab) -> None:
+    """What somebody says while a run takes note that others are marked is not lost."""
+    site, _, (old, new, later, other) = site_of(4)
+    lab = make_lab(site)
+    await lab.sync()
+    merge(lab.store, old, new, lab.clock.now())
+    await lab.sync()
+    do = lab.books.do
+
+    async def said(method: Any, /, *args: Any, **more: Any) -> Any:
+        found = await do(method, *args, **more)
+        if method == lab.store.person and args == (old,):
+            await do(merge, lab.store, later, other, lab.clock.now())
+        return found
+
+    lab.books.do = said  # type: ignore[method-assign]
+    await lab.sync()
+    lab.books.do = do  # type: ignore[method-assign]
+    assert ({old: new, later: other}, {later}) == (merged(lab.store), unmarked(lab.store))
+    assert {"marked_left": 2} == written(await lab.sync())
+
+
+async def test_a_merge_in_the_hour_in_which_a_course_ends(make_lab: MakeLab) -> None:
+    """In a course that is over the old cases are marked as merged, those of the others as over, in one run."""
+    lab, _, learners = await over(make_lab, "{set: {enrolment_status: course over}}")
+    merge(lab.store, learners[0], learners[1], lab.clock.now())
+    assert "completed" == (await lab.sync()).state
+    assert [("left", str(learners[1])), ("course over", "")] == [says(lab, one) for one in learners[:2]]
+    await lab.sync()
+    assert {} == written(await lab.sync())
+
+
+async def test_a_withdrawal_that_was_lost_is_made_up_for(make_lab: MakeLab) -> None:
+    """Consent was withdrawn, the write was lost, and the person is merged: the old case is marked and emptied."""
+    lab, (old, new, *_) = await consenting(make_lab)
+    lab.site.update_user(old, profile={"consent": "no"})
+    lab.commcare.fail_next("timeout")
+    await lab.sync()
+    merge(lab.store, old, new, lab.clock.now())
+    for _ in range(2):
+        await lab.sync()
+    properties = lab.case(f"test-user-{old}").properties
+    assert ("", "left", str(new)) == tuple(properties[one] for one in ("city", "moodle_status", "merged_into"))
 
 
 async def test_a_mark_in_doubt_is_made_again(make_lab: MakeLab) -> None:

@@ -152,6 +152,24 @@ def test_a_crash_leaves_all_or_nothing(books: Store, file: Path, operation: str)
     assert before != dump(file)
 
 
+def test_names_that_were_taken_back_are_written_again(books: Store, url: str) -> None:
+    """A process that goes on after a failure at any statement does not know names that are in no book."""
+    for number in range(50):
+        ack = Ack(OTHER, "case-2", "owner", {f"new {number}": b"2" * 16}, "active", 2)
+        crashed = False
+        try:
+            with crash_at(books, number):
+                books.acknowledge([ack], 20.0)
+        except Crash:
+            crashed = True
+            books.acknowledge([ack], 21.0)
+        with Store.open(url, key=b"k" * 32) as again:
+            names = again.cases("student", 0)[OTHER.key].digests or {}
+        assert {f"new {one}" for one in range(number + 1)} == names.keys()
+        if not crashed:
+            return
+
+
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_the_log_changes_with_what_it_tells(books: Store, operation: str) -> None:
     """Each write, refusal and word of a person is in the log with it, and nothing else is."""

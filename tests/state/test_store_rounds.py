@@ -137,12 +137,25 @@ def test_a_shard_is_put_back(store: Store) -> None:
     assert Taken("", 2, (5, 7)) == store.take_shard("r", 1, "b", 1002.0, TTL)
 
 
-def test_what_is_agreed_is_spent_once(store: Store) -> None:
-    """All or nothing is taken off a number, and never more than there is."""
-    store.put("agreed", '{"student city": 5}')
-    assert [True, False, True, False] == [store.spend("agreed", "student city", count) for count in (3, 3, 2, 1)]
-    assert not store.spend("agreed", "another", 1)
-    assert not store.spend("nothing", "student city", 1)
+def spend(store: Store, count: int) -> bool:
+    """Take a number off what was agreed, all or nothing."""
+
+    def change(facts: dict[str, dict[str, int]]) -> bool:
+        agreed, spent = facts["agreed"], facts["spent"]
+        if agreed.get("x", 0) < count:
+            return False
+        agreed["x"], spent["x"] = agreed["x"] - count, spent.get("x", 0) + count
+        return True
+
+    return store.change_facts(["agreed", "spent"], change)
+
+
+def test_facts_are_changed_together(store: Store) -> None:
+    """Several facts change at once, and what comes to no change is not written."""
+    assert (False, None) == (spend(store, 1), store.get("agreed"))
+    store.put("agreed", '{"x": 5}')
+    assert [True, False, True, False] == [spend(store, count) for count in (3, 3, 2, 1)]
+    assert ('{"x": 0}', '{"x": 5}') == (store.get("agreed"), store.get("spent"))
 
 
 def test_entries_are_changed_one_by_one(store: Store) -> None:
@@ -160,7 +173,7 @@ def test_at_the_same_time_on_a_server(postgres: Server) -> None:
         def rush(number: int) -> tuple[str, int | None, bool]:
             with Store.open(url, key=KEY) as mine:
                 taken = mine.take_shard("r", 1, f"w{number}", 1001.0, TTL)
-                return taken.refusal, mine.take_lease(f"run {number}", 1002.0, TTL), mine.spend("agreed", "x", 1)
+                return taken.refusal, mine.take_lease(f"run {number}", 1002.0, TTL), spend(mine, 1)
 
         with ThreadPoolExecutor(10) as pool:
             found = list(pool.map(rush, range(10)))
