@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from flows.needs import (
     ALLOWED_LEAVERS,
@@ -64,31 +65,34 @@ class Asked:
 
         What was agreed to holds for one run; what was not looked at stays, as does what somebody says meanwhile.
         """
-
-        def change(facts: Objects) -> None:
-            asked, given = facts[self.refused], facts[self.confirmed]
-            for scope in decided.looked_at:
-                asked.pop(str(scope), None)
-                if given.get(str(scope)) == decided.given.get(scope):
-                    given.pop(str(scope), None)
-            asked.update({str(scope): people for scope, people in decided.refused.items()})
-            others = {row for row in _rows(facts[self.allowed]) if row.scope not in decided.looked_at}
-            facts[self.allowed] = _by_scope(others.union(decided.allowed))
-
         if not result.preview:
             names = (self.refused, self.confirmed, self.allowed)
-            await world.books.do(world.books.store.change_facts, names, change)
+            await world.books.do(world.books.store.change_facts, names, partial(_decide, names, decided))
         for scope, people in sorted(decided.refused.items()):
             result.worse(RunState.WAITING, self.need(scope, people).message)
 
     async def settle(self, world: World, gone: Collection[RowId]) -> None:
         """Forget rows that might go: CommCare has taken it in that they went."""
-
-        def change(facts: Objects) -> None:
-            facts[self.allowed] = _by_scope(_rows(facts[self.allowed]).difference(gone))
-
         if gone:
+            change = partial(_let_go, self.allowed, frozenset(gone))
             await world.books.do(world.books.store.change_facts, [self.allowed], change)
+
+
+def _decide(names: tuple[str, str, str], decided: Decided, facts: Objects) -> None:
+    """Take what a run decided into the three facts."""
+    asked, given, allowed = (facts[name] for name in names)
+    for scope in decided.looked_at:
+        asked.pop(str(scope), None)
+        if given.get(str(scope)) == decided.given.get(scope):
+            given.pop(str(scope), None)
+    asked.update({str(scope): people for scope, people in decided.refused.items()})
+    others = {row for row in _rows(allowed) if row.scope not in decided.looked_at}
+    facts[names[-1]] = _by_scope(others.union(decided.allowed))
+
+
+def _let_go(name: str, gone: Collection[RowId], facts: Objects) -> None:
+    """Take rows out of a fact."""
+    facts[name] = _by_scope(_rows(facts[name]).difference(gone))
 
 
 def _rows(allowed: Mapping[str, Mapping[str, Collection[str]]]) -> set[RowId]:

@@ -9,6 +9,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from adaptors.commcare.cases import CaseReply
@@ -77,33 +78,24 @@ class BlankGuard:
         """Return, by property, whose values may be emptied since a person agreed; what is done is forgotten."""
         if self._going is None:
             self._going = await self._fact(ALLOWED_BLANKS)
-        digest, allowed = self._world.books.store.digest, dict[str, set[str]]()
-        if not any(self._is_here(scope, what, places) for what, places in self._going.items()):
-            return allowed
-
-        def is_over(name: str, key: str) -> bool:
-            if key in scope.drafts and scope.drafts[key].properties.get(name):
-                return True
-            held = known[key].digests if key in known else {}
-            return held is not None and held.get(name) in (None, digest(key, name, ""))
-
-        def change(facts: Objects) -> None:
-            allowed.clear()
-            for what, places in list(facts[ALLOWED_BLANKS].items()):
-                if self._is_here(scope, what, places):
-                    name, keys = what.split(" ", 1)[1], places.pop(str(scope.number))
-                    read = {key for key in keys if key in known or key in scope.drafts}
-                    allowed[name] = {key for key in read if not is_over(name, key)}
-                    left = [key for key in keys if key not in read or key in allowed[name]]
-                    places |= {str(scope.number): left} if left else {}
-                if not places:
-                    del facts[ALLOWED_BLANKS][what]
-
-        if self._result.preview:
-            change({ALLOWED_BLANKS: await self._fact(ALLOWED_BLANKS)})
-        else:
+        place, allowed, over = str(scope.number), dict[str, set[str]](), dict[str, set[str]]()
+        for what, places in self._going.items():
+            if self._is_here(scope, what, places):
+                name = what.split(" ", 1)[1]
+                read = {key for key in places[place] if key in known or key in scope.drafts}
+                over[what] = {key for key in read if self._is_over(scope, known, name, key)}
+                allowed[name] = read - over[what]
+        if any(over.values()) and not self._result.preview:
+            change = partial(_forget, place, {what: sorted(keys) for what, keys in over.items()})
             await self._world.books.do(self._world.books.store.change_facts, [ALLOWED_BLANKS], change)
         return allowed
+
+    def _is_over(self, scope: Scope, known: Mapping[str, CaseRow], name: str, key: str) -> bool:
+        """Say whether a value is back, or is known to be empty."""
+        if key in scope.drafts and scope.drafts[key].properties.get(name):
+            return True
+        held = known[key].digests if key in known else {}
+        return held is not None and held.get(name) in (None, self._world.books.store.digest(key, name, ""))
 
     @staticmethod
     def _is_here(scope: Scope, what: str, places: Mapping[str, Any]) -> bool:
@@ -120,22 +112,10 @@ class BlankGuard:
 
     async def _spend(self, what: str, number: int, keys: Collection[str], purse: str) -> bool:
         """Turn a number that was agreed to into the cases that it is for; False when it is too small by now."""
-        count = len(keys)
-
-        def change(facts: Objects) -> bool:
-            if facts[purse].get(what, 0) < count:
-                return False
-            for name in {purse, CONFIRMED_BLANKS, REFUSED_BLANKS}:
-                facts[name][what] = facts[name].get(what, 0) - count
-                if facts[name][what] <= 0:
-                    del facts[name][what]
-            places = facts[ALLOWED_BLANKS].setdefault(what, {})
-            places[str(number)] = sorted({*places.get(str(number), ()), *keys})
-            return True
-
-        names = {purse, CONFIRMED_BLANKS, REFUSED_BLANKS, ALLOWED_BLANKS}
-        spent = await self._world.books.do(self._world.books.store.change_facts, names, change)
-        self._used[what] += count if spent else 0
+        names = tuple(dict.fromkeys((purse, CONFIRMED_BLANKS, REFUSED_BLANKS)))
+        change = partial(_spent, names, what, str(number), sorted(keys))
+        spent = await self._world.books.do(self._world.books.store.change_facts, [*names, ALLOWED_BLANKS], change)
+        self._used[what] += len(keys) if spent else 0
         return spent
 
     async def agreed(self) -> dict[str, int]:
@@ -172,19 +152,9 @@ class BlankGuard:
 
         What a person agreed to while this run was under way is for the next one.
         """
-        left = self._left or {}
-
-        def change(facts: Objects) -> None:
-            asked, given = facts[REFUSED_BLANKS], facts[CONFIRMED_BLANKS]
-            for what in [one for one in asked if one.split(" ", 1)[0] in self._looked_at]:
-                del asked[what]
-            asked.update(self._refused)
-            for what in [one for one in given if one.split(" ", 1)[0] in self._looked_at]:
-                if given[what] == left.get(what):
-                    del given[what]
-
         if not self._result.preview:
             names = (REFUSED_BLANKS, CONFIRMED_BLANKS)
+            change = partial(_told, sorted(self._looked_at), dict(self._refused), self._left or {})
             await self._world.books.do(self._world.books.store.change_facts, names, change)
         for what, people in sorted(self._refused.items()):
             self._result.worse(RunState.WAITING, blanks(what, people).message)
@@ -196,6 +166,40 @@ class SharedBlankGuard(BlankGuard):
     async def _may_empty(self, scope: Scope, name: str, keys: Collection[str]) -> bool:
         """Say whether enough of it is left, and take it off."""
         return await self._spend(_what(scope, name), scope.number, keys, SHARED_BLANKS)
+
+
+def _spent(names: Sequence[str], what: str, place: str, keys: Sequence[str], facts: Objects) -> bool:
+    """Take as many off what was agreed to, which is the first of the facts, and name the cases that it is for."""
+    if facts[names[0]].get(what, 0) < len(keys):
+        return False
+    for name in names:
+        facts[name][what] = facts[name].get(what, 0) - len(keys)
+        if facts[name][what] <= 0:
+            del facts[name][what]
+    places = facts[ALLOWED_BLANKS].setdefault(what, {})
+    places[place] = sorted({*places.get(place, ()), *keys})
+    return True
+
+
+def _forget(place: str, over: Mapping[str, Collection[str]], facts: Objects) -> None:
+    """Forget values that were allowed to be emptied."""
+    for what, keys in over.items():
+        places = facts[ALLOWED_BLANKS].get(what, {})
+        left = [key for key in places.pop(place, ()) if key not in keys]
+        places |= {place: left} if left else {}
+        if not places:
+            facts[ALLOWED_BLANKS].pop(what, None)
+
+
+def _told(looked_at: Collection[str], refused: Mapping[str, int], left: Mapping[str, int], facts: Objects) -> None:
+    """Take in what a run refused, and end what is left of the words that it had."""
+    asked, given = facts[REFUSED_BLANKS], facts[CONFIRMED_BLANKS]
+    for what in [one for one in asked if one.split(" ", 1)[0] in looked_at]:
+        del asked[what]
+    asked.update(refused)
+    for what in [one for one in given if one.split(" ", 1)[0] in looked_at]:
+        if given[what] == left.get(what):
+            del given[what]
 
 
 def _what(scope: Scope, name: str) -> str:

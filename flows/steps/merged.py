@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Container, Mapping
+from collections.abc import Collection, Container, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from flows.steps.compare import MERGED_INTO
@@ -83,13 +84,14 @@ async def leaving_merged(run: Run) -> list[Leaving]:
         mine = [one for one in mine if not _says_so(run, one)]
         found += mine
         done |= set() if mine or person.unanswered else {old}
-
-    def marked(facts: Objects) -> None:
-        facts[UNMARKED] = sorted({*facts[UNMARKED]} - done)  # somebody may have been merged a moment ago
-
     if done:
-        await books.do(books.store.change_facts, [UNMARKED], marked)
+        await books.do(books.store.change_facts, [UNMARKED], partial(_take_out, frozenset(done)))
     return found
+
+
+def _take_out(done: Collection[int], facts: Objects) -> None:
+    """Take people out of those who are to be marked: somebody may have been merged a moment ago."""
+    facts[UNMARKED] = sorted({*facts[UNMARKED]}.difference(done))
 
 
 def _is_in(held: Held, mappings: Mapping[str, CompiledMapping]) -> bool:

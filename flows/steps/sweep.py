@@ -110,7 +110,9 @@ class Sweep:
         allowed, refused = await self._guarded(confirmed) if self.found else ([], {})
         gone = [(gone.mapping, missing) for gone in allowed for missing in gone.rows]
         rows = {m.row for _, m in gone} | {m.row for _, m in self.replaced if m.row in going}
-        await LEAVERS.remember(self.world, self.result, Decided(refused, rows, confirmed, self.noted))
+        await LEAVERS.remember(
+            self.world, self.result, Decided(refused, sorted(rows), confirmed, sorted(self.noted))
+        )
         # Where so many are missing that a person is asked, nothing that is not certain is said either.
         gone += [
             (mapping, m)

@@ -130,7 +130,7 @@ class Withdrawals:
             self.looked_at.discard(SITE_SCOPE)
         resting = await self.world.books.do(self.world.books.store.intents) if going else {}
         rows = allowed.keys() | (going & resting.keys())  # a child whose write rests is not looked at
-        decided = Decided(refused, rows, given, self.looked_at)
+        decided = Decided(refused, sorted(rows), given, sorted(self.looked_at))
         await WITHDRAWN.remember(self.world, self.result, decided)
         return [self._leaving(one) for one in allowed.values()]
 

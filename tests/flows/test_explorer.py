@@ -109,14 +109,14 @@ MUTANTS: dict[str, tuple[Any, str, Any, int]] = {
     "nobody is ever asked": (sweep.Gone, "is_suspicious", lambda *_: False, 12),
     "answers are matched by position": (client, "match_replies", _by_position, 1),
     "a first write in doubt is not looked for": (depart.Departures, "_known", _as_known, 1),
-    "the account's own row counts": (normalise.Visible, "learn", _everything_seen, 1),
+    "the account's own row counts": (normalise.Visible, "learn", _everything_seen, 13),
     "who is kept out keeps what is personal": (depart, "private_names", lambda _: [], 8),
     "a closed case lives again": (plan.Planner, "_alive", _as_it_was, 1),
     "a close in doubt is forgotten": (outcomes, "MARK", {}, 1),
     "who comes back stays parked": (plan.Planner, "_owner_before", _nobody, 1),
     "elements that vanished stay": (plan.Planner, "_vanished", _none_vanished, 1),
     "a hidden course is over": (select, "_ended", _over_or_hidden, 1),
-    "a missing e-mail address is blank": (normalise, "MAYBE_EMPTY", normalise.MAYBE_EMPTY | {"email"}, 1),
+    "a missing e-mail address is blank": (normalise, "MAYBE_EMPTY", normalise.MAYBE_EMPTY | {"email"}, 13),
 }
 """What is broken, how, and the seed that noticed it first when this was written."""
 
