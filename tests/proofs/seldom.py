@@ -1,0 +1,125 @@
+"""What a random walk seldom finds: rules that go straight to where an engine may go wrong.
+
+A life has one or two of them, its *themes*, so that each may happen more than once and a life costs no more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
+
+from adaptors.commcare.fake import FakeCommCare
+from adaptors.moodle.fake_site import FakeSite
+from tests.proofs.machine_world import Ground
+
+THEMES = ("flip back", "return", "join", "restore")
+BREAKS = ("lost", "late", "crash before", "crash after")
+"""What may happen to a write whose outcome nobody knows then."""
+SOON = (60.0, 700.0, 1260.0)
+"""Seconds to the next run: while a row in doubt rests, and just after."""
+person = st.integers(0, 30)
+course = st.integers(0, 1)
+breaks = st.sampled_from(BREAKS)
+soon = st.sampled_from(SOON)
+
+
+def of(theme: str) -> Callable[[Any], Any]:
+    """Let a rule happen only in lives of a theme."""
+    return precondition(lambda machine: theme in machine.themes)
+
+
+class Seldom(RuleBasedStateMachine):
+    """Rules of several runs each; what they leave undone, the end of the life puts right or finds wrong."""
+
+    ground: Ground
+    site: FakeSite
+    commcare: FakeCommCare
+    loop: asyncio.Runner
+    themes: frozenset[str] = frozenset()
+
+    # --- whom and what it is about ------------------------------------------------------------------------
+
+    def _person(self, number: int) -> int:
+        return self.ground.people[number % len(self.ground.people)]
+
+    def _lives(self, number: int) -> bool:
+        return not self.site.users[self._person(number)].deleted
+
+    def _newcomer(self) -> int:
+        number = len(self.ground.people)
+        self.ground.people.append(self.site.add_user(f"QanaryFirst{number}", f"QanaryLast{number}", city="Bondo"))
+        return self.ground.people[-1]
+
+    def _members(self, number: int) -> list[int]:
+        return sorted(self.site.members[self.ground.courses[number]])
+
+    def _run(self, later: float = 3600.0) -> None:
+        self.loop.run(self.ground.run(later))
+
+    def _break_the_next_write(self, how: str) -> None:
+        self.ground.faults += 1
+        if how == "lost":
+            self.commcare.drop_reply_after_commit(3)
+        elif how == "late":
+            self.commcare.late_write(900.0, 3)
+        else:
+            self.ground.on_write = how
+
+    # --- rules --------------------------------------------------------------------------------------------
+
+    @of("flip back")
+    @rule(who=person, how=breaks, later=soon)
+    def change_break_flip_back(self, who: int, how: str, later: float) -> None:
+        """Change a value, lose sight of its write, change it back, run."""
+        before = self.site.users[self._person(who)].city
+        self.site.update_user(self._person(who), city="Elsewhere")
+        self._break_the_next_write(how)
+        self._run()
+        self.site.update_user(self._person(who), city=before)
+        self._run(later)
+
+    @of("return")
+    @rule(where=course, who=person, how=st.sampled_from(("", *BREAKS)), agrees=st.booleans())
+    def leave_and_return(self, where: int, who: int, how: str, agrees: bool) -> None:
+        """Take a member out until the case is marked as left, lose sight of that write, and let him return."""
+        place, members = self.ground.courses[where], self._members(where)
+        if not members:
+            return
+        someone = members[who % len(members)]
+        self.site.unenrol(place, someone)
+        self._run()
+        if how:
+            self._break_the_next_write(how)
+        self._run()
+        if agrees and self.ground.agree():
+            self._run()
+        if not self.site.users[someone].deleted:
+            self.site.enrol(place, someone)
+        self._run(700.0)
+
+    @of("join")
+    @rule(how=breaks, later=st.sampled_from((1.0, 60.0, 700.0, 1260.0)))
+    def join_and_break(self, how: str, later: float) -> None:
+        """Let somebody new come, lose sight of the first write of his case, and run again."""
+        self.site.enrol(self.ground.courses[0], self._newcomer())
+        self._break_the_next_write(how)
+        self._run()
+        self._run(later)
+
+    @of("restore")
+    @rule(who=person, how=breaks)
+    def back_up_change_restore(self, who: int, how: str) -> None:
+        """Copy the books, send a change, put the copy back, change the value back."""
+        before = self.site.users[self._person(who)].city
+        self.ground.backup = self.ground.copied.copy()
+        self.site.update_user(self._person(who), city="Elsewhere")
+        self._break_the_next_write(how)
+        self._run()
+        self.ground.restore()
+        self.ground.faults += 1
+        self.site.update_user(self._person(who), city=before)
+        self._run(60.0)
