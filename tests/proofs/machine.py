@@ -21,7 +21,7 @@ from hypothesis.stateful import initialize, precondition, rule, run_state_machin
 from tests.flows.explorer_troubles import COMMCARE_FAULTS, MOODLE_FAULTS
 from tests.proofs.figures import Figures
 from tests.proofs.machine_world import EDITIONS, WAYS, Ground
-from tests.proofs.seldom import THEMES, Seldom, course, person
+from tests.proofs.seldom import THEMES, Seldom, course, of, person
 
 STEPS = 40
 READS = (
@@ -126,6 +126,12 @@ class Machine(Seldom):
         """Hide a course, or show it again."""
         row = self.site.courses[self.ground.courses[where]]
         row["visible"] = 1 - row["visible"]
+
+    @of("over")
+    @rule(where=course)
+    def end_or_go_on(self, where: int) -> None:
+        """Let a course come to its end, or go on."""
+        self._end_or_go_on(where)
 
     @rule(edition=st.integers(0, len(EDITIONS) - 1))
     def edit_mapping(self, edition: int) -> None:

@@ -31,7 +31,7 @@ from mappings.engine import Project, load_project
 from state.digest import Names
 from tests.canaries import found_in
 from tests.clocks import VirtualClock
-from tests.flows.expected import LEFT, PARKING, Expected, base
+from tests.flows.expected import LEFT, OVER, PARKING, Expected, base
 from tests.flows.expected import WITHDRAWN as KEPT_OUT
 from tests.flows.explorer_lab import Killed, MortalBooks, WatchedLab
 from tests.flows.explorer_troubles import RIGHTS
@@ -39,7 +39,7 @@ from tests.flows.worlds import PROJECT, mappings_folder, written
 
 REST, LEASE, HOUR = 1200.0, 600.0, 3600.0
 WAYS = ("", ", park: true", ", close: true")
-"""What `when_left` does beyond setting a property."""
+"""What `when_left` and `when_course_ends` do beyond setting a property."""
 EDITIONS = ("[trim]", "[trim, upper]", "[trim, lower]")
 """How the mapping of people writes the city, edition by edition."""
 COURSES, PEOPLE = 2, 5
@@ -63,7 +63,8 @@ def project_of(way: str, edition: int) -> Project:
         text = text.replace(city, f"city: {{source: city, transform: {EDITIONS[edition]}")
         ignore = "\nexisting_cases: ignore\n"  # restored books may be older than the first run
         student.write_text(text.partition("\ntests:")[0] + ignore)
-        text = enrolment.read_text().replace("enrolment_status: left}}", f"enrolment_status: left}}{way}}}")
+        over = f"\nwhen_course_ends: {{set: {{enrolment_status: {OVER}}}{way}}}"
+        text = enrolment.read_text().replace("enrolment_status: left}}", f"enrolment_status: left}}{way}}}{over}")
         enrolment.write_text(text.partition("\ntests:")[0] + ignore)
         return load_project(mappings, field_catalogue())
     finally:
@@ -157,6 +158,10 @@ class Ground(WatchedLab):
         """Keys of cases that restored books do not know; when their person is gone, only the audit finds them."""
         self.lacked: Counter[str] = Counter()
         """In how many runs in a row a case's person was not there, or not to be seen."""
+        self.seen: dict[int, set[int]] = {course: set() for course in self.courses}
+        """Who was in a course at the time of any run that read it."""
+        self.kept_out = set[str]()
+        """Keys that the mappings kept out in the last run that read their course."""
         self.on_write = ""
         """Whether the process dies before or after the next write that reaches CommCare."""
         self.runs = self.faults = 0
@@ -202,6 +207,7 @@ class Ground(WatchedLab):
         with self._looking_away():
             moment = Expected(self)
             ends = await self._ends(options)
+            self._remember(moment)
             self._count_lacked(moment, complete=_is_complete(ends, options))
             self._look_at(moment, [form for form in self.project.forms[forms:] if form.received_on >= started])
         self._look_at_books()
@@ -239,6 +245,13 @@ class Ground(WatchedLab):
             yield f"test-user-{person}"
             yield from (f"test-enrol-{course}-{person}" for course in self.courses)
 
+    def _remember(self, moment: Expected) -> None:
+        """Remember who is where, for the time when a course is over and nothing of it is read."""
+        for course, members in moment.members.items():
+            self.seen[course] |= members.keys()
+        there = {key for key in self._keys() if moment.is_there(key)}
+        self.kept_out = (self.kept_out - there) | (there & moment.excluded)
+
     def _count_lacked(self, moment: Expected, *, complete: bool) -> None:
         for key in self._keys():
             there = moment.is_there(key) and moment.sees_everybody
@@ -256,7 +269,8 @@ class Ground(WatchedLab):
             assert not wrong, f"{key}: {wrong}"
             is_left = LEFT in row.get("properties", {}).values()
             assert not is_left or self.lacked[key] > 1, f"{key}: marked as left after one read"
-            assert is_left or not row.get("close"), f"{key}: closed, and not as left"
+            is_over = OVER in row.get("properties", {}).values()
+            assert is_left or is_over or not row.get("close"), f"{key}: closed, and neither left nor over"
 
     def _look_at_books(self) -> None:
         """Hold the books against CommCare: a case id always names the case with that external id."""
@@ -368,6 +382,10 @@ class Ground(WatchedLab):
         if self._is_orphaned(key):
             return ""
         edited = self.by_hand.get(case.case_id, set())
+        if key.startswith("test-enrol-") and int(key.split("-")[2]) in expected.ended:
+            return "" if key in self.orphans else self._ends_wrongly(key, case, edited)
+        if self._stays(expected, key):
+            return ""
         fault = expected.differs(key, case)
         gone = fault == "gone, and not marked as left"
         if gone and (key in self.orphans or self._was_marked(expected, key, case, edited)):
@@ -377,6 +395,21 @@ class Ground(WatchedLab):
         if fault.startswith("kept out, and has") and self._is_emptied(expected, key, case, edited):
             return ""
         return "" if any(fault.startswith(f"{name} is 'By hand'") for name in edited) else fault
+
+    def _stays(self, expected: Expected, key: str) -> bool:
+        """Say whether a person is neither gone nor kept out for certain: he or she was in a course that is over.
+
+        Such a course is not read, and what is not read is not gone.
+        """
+        number = int(key.rsplit("-", 1)[1])
+        unknown = not expected.is_there(key) or key in expected.excluded
+        return key.startswith("test-user-") and unknown and any(number in self.seen[n] for n in expected.ended)
+
+    def _ends_wrongly(self, key: str, case: Any, edited: set[str]) -> str:
+        """Return what is wrong with an enrolment whose course is over: who was in it is told so."""
+        status = case.properties.get("enrolment_status")
+        told = status in (OVER, LEFT) or (status == "By hand" and "enrolment_status" in edited)
+        return "" if told or key in self.kept_out else f"its course is over, and its status is {status}"
 
     @staticmethod
     def _is_emptied(expected: Expected, key: str, case: Any, edited: set[str]) -> bool:

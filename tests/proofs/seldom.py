@@ -16,9 +16,10 @@ from adaptors.commcare.fake import FakeCommCare
 from adaptors.moodle.fake_site import FakeSite
 from tests.proofs.machine_world import Ground
 
-THEMES = ("flip back", "return", "join", "restore")
+THEMES = ("flip back", "return", "join", "restore", "over")
 BREAKS = ("lost", "late", "crash before", "crash after")
 """What may happen to a write whose outcome nobody knows then."""
+ENDED = 200_000.0  # seconds since the end of a course: more than any clock is wrong
 SOON = (60.0, 700.0, 1260.0)
 """Seconds to the next run: while a row in doubt rests, and just after."""
 person = st.integers(0, 30)
@@ -56,6 +57,15 @@ class Seldom(RuleBasedStateMachine):
 
     def _members(self, number: int) -> list[int]:
         return sorted(self.site.members[self.ground.courses[number]])
+
+    def _end_or_go_on(self, number: int) -> bool:
+        """Let a course come to its end, or go on; False when it would be the last one that goes on."""
+        rows = [self.site.courses[place] for place in self.ground.courses]
+        ends = not rows[number]["enddate"]
+        if ends and any(row["enddate"] for row in rows):
+            return False
+        rows[number]["enddate"] = int(self.ground.clock.true() - ENDED) if ends else 0
+        return True
 
     def _run(self, later: float = 3600.0) -> None:
         self.loop.run(self.ground.run(later))
@@ -123,3 +133,16 @@ class Seldom(RuleBasedStateMachine):
         self.ground.faults += 1
         self.site.update_user(self._person(who), city=before)
         self._run(60.0)
+
+    @of("over")
+    @rule(where=course, how=breaks, later=soon)
+    def end_go_on_and_end(self, where: int, how: str, later: float) -> None:
+        """Let a course end, go on, lose sight of the write that says so, and let it end again."""
+        if not self._end_or_go_on(where):
+            return
+        self._run()
+        self._end_or_go_on(where)
+        self._break_the_next_write(how)
+        self._run()
+        if self._end_or_go_on(where):
+            self._run(later)
