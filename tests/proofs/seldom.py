@@ -16,7 +16,7 @@ from adaptors.commcare.fake import FakeCommCare
 from adaptors.moodle.fake_site import FakeSite
 from tests.proofs.machine_world import Ground
 
-THEMES = ("flip back", "return", "join", "restore", "over")
+THEMES = ("flip back", "return", "join", "restore", "over", "gone again")
 BREAKS = ("lost", "late", "crash before", "crash after")
 """What may happen to a write whose outcome nobody knows then."""
 ENDED = 200_000.0  # seconds since the end of a course: more than any clock is wrong
@@ -57,6 +57,26 @@ class Seldom(RuleBasedStateMachine):
 
     def _members(self, number: int) -> list[int]:
         return sorted(self.site.members[self.ground.courses[number]])
+
+    def _somebody(self, who: int) -> tuple[int, list[int]]:
+        """Return a person who is in a course, and the courses; none when nobody is."""
+        number = self._person(who)
+        return number, [place for place in self.ground.courses if number in self.site.members[place]]
+
+    def _go(self, someone: int, places: list[int]) -> None:
+        for place in places:
+            self.site.unenrol(place, someone)
+
+    def _come(self, someone: int, places: list[int], role: str = "student") -> None:
+        for place in places if not self.site.users[someone].deleted else ():
+            self.site.enrol(place, someone, [role])
+
+    def _run_until_decided(self) -> None:
+        """Run twice, so that who is gone counts as gone, and agree when somebody has to."""
+        self._run()
+        self._run()
+        if self.ground.agree():
+            self._run()
 
     def _end_or_go_on(self, number: int) -> bool:
         """Let a course come to its end, or go on; False when it would be the last one that goes on."""
@@ -146,3 +166,16 @@ class Seldom(RuleBasedStateMachine):
         self._run()
         if self._end_or_go_on(where):
             self._run(later)
+
+    @of("gone again")
+    @rule(who=person, how=breaks, later=soon)
+    def leave_return_and_leave(self, who: int, how: str, later: float) -> None:
+        """Let somebody leave, come back, lose sight of the write that says so, and let him leave again."""
+        someone, places = self._somebody(who)
+        self._go(someone, places)
+        self._run_until_decided()
+        self._come(someone, places)
+        self._break_the_next_write(how)
+        self._run()
+        self._go(someone, places)
+        self._run(later)
