@@ -16,7 +16,7 @@ from adaptors.commcare.fake import FakeCommCare
 from adaptors.moodle.fake_site import FakeSite
 from tests.proofs.machine_world import Ground
 
-THEMES = ("flip back", "return", "join", "restore", "over", "gone again")
+THEMES = ("flip back", "return", "join", "restore", "over", "gone again", "kept out again")
 BREAKS = ("lost", "late", "crash before", "crash after")
 """What may happen to a write whose outcome nobody knows then."""
 ENDED = 200_000.0  # seconds since the end of a course: more than any clock is wrong
@@ -178,4 +178,17 @@ class Seldom(RuleBasedStateMachine):
         self._break_the_next_write(how)
         self._run()
         self._go(someone, places)
+        self._run(later)
+
+    @of("kept out again")
+    @rule(who=person, how=breaks, later=soon)
+    def keep_out_let_in_and_keep_out(self, who: int, how: str, later: float) -> None:
+        """Keep somebody out, let him in, lose sight of the write that says so, and keep him out again."""
+        someone, places = self._somebody(who)
+        self._come(someone, places, "teacher")
+        self._run_until_decided()
+        self._come(someone, places)
+        self._break_the_next_write(how)
+        self._run()
+        self._come(someone, places, "teacher")
         self._run(later)
