@@ -162,6 +162,9 @@ class Ground(WatchedLab):
         """Who was in a course at the time of any run that read it."""
         self.kept_out = set[str]()
         """Keys that the mappings kept out in the last run that read their course."""
+        self.emptied = set[str]()
+        """Keys of cases whose personal values the engine wanted emptied, of people who were not let in since."""
+        self.moment: Expected | None = None
         self.on_write = ""
         """Whether the process dies before or after the next write that reaches CommCare."""
         self.runs = self.faults = 0
@@ -186,6 +189,8 @@ class Ground(WatchedLab):
         return project_of(self.way, self.edition)
 
     def _watched(self, request: Any) -> Any:
+        if self.moment is not None and self.moment.excluded and request.method == "POST":
+            self._note_emptied(self.moment, request)
         is_write, how = request.method == "POST" and bool(self.on_write), self.on_write
         if is_write:
             self.on_write = ""
@@ -197,6 +202,14 @@ class Ground(WatchedLab):
         finally:
             self.mortal.dead = self.mortal.dead or is_write
 
+    def _note_emptied(self, moment: Expected, request: Any) -> None:
+        """Note whose personal values are on their way out: that must come to be, whatever becomes of the write."""
+        rows = json.loads(request.content)
+        for row in rows if isinstance(rows, list) else ():
+            key = base(row.get("external_id") or self._any_case(row["case_id"]).external_id or "")
+            if key in moment.excluded:
+                self.emptied.add(key)
+
     # --- a run --------------------------------------------------------------------------------------------
 
     async def run(self, later: float = HOUR, **options: Any) -> Result | None:
@@ -205,7 +218,8 @@ class Ground(WatchedLab):
         forms, started, self.served = len(self.project.forms), self.clock.true(), 0
         self.runs += 1
         with self._looking_away():
-            moment = Expected(self)
+            self.moment = moment = Expected(self)
+            self.emptied -= moment.drafts.keys()
             ends = await self._ends(options)
             self._remember(moment)
             self._count_lacked(moment, complete=_is_complete(ends, options))
@@ -342,6 +356,7 @@ class Ground(WatchedLab):
     def restore(self) -> None:
         """Put the backup back, as the command does: what was sent since may still be under way."""
         assert self.backup is not None
+        self.emptied.clear()  # unless they are kept out still, these books know nothing of it
         self.copied.put_back(self.backup)
         self.store.mark_restored(self.clock.now())
         known = {key for mapping, scope in self._scopes() for key in self.store.cases(mapping, scope)}
@@ -387,6 +402,8 @@ class Ground(WatchedLab):
         if self._stays(expected, key):
             return ""
         fault = expected.differs(key, case)
+        if key in self.emptied and not self._is_emptied(expected, key, case, edited):
+            return f"{fault}, and what is personal was not emptied"
         gone = fault == "gone, and not marked as left"
         if gone and (key in self.orphans or self._was_marked(expected, key, case, edited)):
             return ""

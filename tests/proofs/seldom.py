@@ -16,7 +16,7 @@ from adaptors.commcare.fake import FakeCommCare
 from adaptors.moodle.fake_site import FakeSite
 from tests.proofs.machine_world import Ground
 
-THEMES = ("flip back", "return", "join", "restore", "over", "gone again", "kept out again")
+THEMES = ("flip back", "return", "join", "restore", "over", "gone again", "kept out again", "kept out and gone")
 BREAKS = ("lost", "late", "crash before", "crash after")
 """What may happen to a write whose outcome nobody knows then."""
 ENDED = 200_000.0  # seconds since the end of a course: more than any clock is wrong
@@ -192,3 +192,28 @@ class Seldom(RuleBasedStateMachine):
         self._run()
         self._come(someone, places, "teacher")
         self._run(later)
+
+    @of("kept out and gone")
+    @rule(who=person, how=breaks, later=soon)
+    def keep_out_and_leave(self, who: int, how: str, later: float) -> None:
+        """Keep somebody out, lose sight of the write that empties the case, and let the person leave."""
+        someone, places = self._somebody(who)
+        self._come(someone, places, "teacher")
+        self._run()
+        self._break_the_next_write(how)
+        self._run()
+        self._go(someone, places)
+        self._run(later)
+
+    @of("kept out and gone")
+    @rule(who=person, how=breaks)
+    def change_break_leave_and_keep_out(self, who: int, how: str) -> None:
+        """Lose sight of a change, let the person leave, and let him return as somebody who is kept out."""
+        someone, places = self._somebody(who)
+        self.site.update_user(someone, city="Elsewhere")
+        self._break_the_next_write(how)
+        self._run()
+        self._go(someone, places)
+        self._run_until_decided()
+        self._come(someone, places, "teacher")
+        self._run()
