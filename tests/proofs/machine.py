@@ -235,14 +235,13 @@ class Machine(Seldom):
     @rule()
     def back_up(self) -> None:
         """Copy the books."""
-        self.ground.backup = self.ground.copied.copy()
+        self.ground.back_up()
 
     @precondition(lambda self: self.ground.backup is not None)
     @rule()
     def restore(self) -> None:
         """Put the copy back, as the guide says."""
         self.ground.restore()
-        self.ground.faults += 1
 
     @rule()
     def agree(self) -> None:

@@ -353,9 +353,14 @@ class Ground(WatchedLab):
         """Return when the last of the rows that an outage put the blame on is tried again; 0.0 without any."""
         return max((retried_at(one) for one in self.store.refusals() if one.reason == POISON), default=0.0)
 
+    def back_up(self) -> None:
+        """Copy the books."""
+        self.backup = self.copied.copy()
+
     def restore(self) -> None:
         """Put the backup back, as the command does: what was sent since may still be under way."""
         assert self.backup is not None
+        self.faults += 1
         self.emptied.clear()  # unless they are kept out still, these books know nothing of it
         self.copied.put_back(self.backup)
         self.store.mark_restored(self.clock.now())

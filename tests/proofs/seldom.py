@@ -16,7 +16,17 @@ from adaptors.commcare.fake import FakeCommCare
 from adaptors.moodle.fake_site import FakeSite
 from tests.proofs.machine_world import Ground
 
-THEMES = ("flip back", "return", "join", "restore", "over", "gone again", "kept out again", "kept out and gone")
+THEMES = (
+    "flip back",
+    "return",
+    "join",
+    "restore",
+    "over",
+    "gone again",
+    "kept out again",
+    "kept out and gone",
+    "away then",
+)
 BREAKS = ("lost", "late", "crash before", "crash after")
 """What may happen to a write whose outcome nobody knows then."""
 ENDED = 200_000.0  # seconds since the end of a course: more than any clock is wrong
@@ -145,12 +155,11 @@ class Seldom(RuleBasedStateMachine):
     def back_up_change_restore(self, who: int, how: str) -> None:
         """Copy the books, send a change, put the copy back, change the value back."""
         before = self.site.users[self._person(who)].city
-        self.ground.backup = self.ground.copied.copy()
+        self.ground.back_up()
         self.site.update_user(self._person(who), city="Elsewhere")
         self._break_the_next_write(how)
         self._run()
         self.ground.restore()
-        self.ground.faults += 1
         self.site.update_user(self._person(who), city=before)
         self._run(60.0)
 
@@ -217,3 +226,18 @@ class Seldom(RuleBasedStateMachine):
         self._run_until_decided()
         self._come(someone, places, "teacher")
         self._run()
+
+    @of("away then")
+    @rule(who=person, kept_out=st.booleans(), later=soon)
+    def restore_what_was_while_away(self, who: int, kept_out: bool, later: float) -> None:
+        """Copy the books while somebody has left or is kept out, let him return and go, and put the copy back."""
+        someone, places = self._somebody(who)
+        away = (lambda: self._come(someone, places, "teacher")) if kept_out else lambda: self._go(someone, places)
+        away()
+        self._run_until_decided()
+        self.ground.back_up()
+        self._come(someone, places)
+        self._run()
+        away()
+        self.ground.restore()
+        self._run(later)
