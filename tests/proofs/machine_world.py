@@ -21,6 +21,7 @@ from adaptors.moodle.fake_site import FakeSite
 from flows.catalogue import field_catalogue
 from flows.confirm import confirm, confirm_blanks, confirm_withdrawn
 from flows.errors import UsageError
+from flows.merge import merge
 from flows.result import Result
 from flows.steps.aside import retried_at
 from flows.steps.asked import LEAVERS, WITHDRAWN
@@ -162,6 +163,10 @@ class Ground(WatchedLab):
         """Who was in a course at the time of any run that read it."""
         self.kept_out = set[str]()
         """Keys that the mappings kept out in the last run that read their course."""
+        self.merged: dict[int, int] = {}
+        """Who was merged into whom, by an operator's word."""
+        self.merged_then = self.merged
+        """Who was when the books were copied."""
         self.emptied = set[str]()
         """Keys of cases whose personal values the engine wanted emptied, of people who were not let in since."""
         self.moment: Expected | None = None
@@ -218,7 +223,7 @@ class Ground(WatchedLab):
         forms, started, self.served = len(self.project.forms), self.clock.true(), 0
         self.runs += 1
         with self._looking_away():
-            self.moment = moment = Expected(self)
+            self.moment = moment = Expected(self, self.merged)
             self.emptied -= moment.drafts.keys()
             ends = await self._ends(options)
             self._remember(moment)
@@ -282,7 +287,8 @@ class Ground(WatchedLab):
             wrong = moment.sent_wrongly(key, row)
             assert not wrong, f"{key}: {wrong}"
             is_left = LEFT in row.get("properties", {}).values()
-            assert not is_left or self.lacked[key] > 1, f"{key}: marked as left after one read"
+            is_sure = self.lacked[key] > 1 or self._is_merged(key)
+            assert not is_left or is_sure, f"{key}: marked as left after one read"
             is_over = OVER in row.get("properties", {}).values()
             assert is_left or is_over or not row.get("close"), f"{key}: closed, and neither left nor over"
 
@@ -355,19 +361,32 @@ class Ground(WatchedLab):
 
     def back_up(self) -> None:
         """Copy the books."""
-        self.backup = self.copied.copy()
+        self.backup, self.merged_then = self.copied.copy(), self.merged
 
     def restore(self) -> None:
         """Put the backup back, as the command does: what was sent since may still be under way."""
         assert self.backup is not None
         self.faults += 1
         self.emptied.clear()  # unless they are kept out still, these books know nothing of it
+        self.merged = self.merged_then
         self.copied.put_back(self.backup)
         self.store.mark_restored(self.clock.now())
         known = {key for mapping, scope in self._scopes() for key in self.store.cases(mapping, scope)}
         late = [row.get("external_id") for _, _, form in self.commcare._unfinished for row in form.rows]
         made = {case.external_id for case in self.project.cases.values()}
         self.orphans |= {base(name or "") for name in (*made, *late)} - known
+
+    def merge(self, old: int, new: int) -> bool:
+        """Say that two people are one, as the command does; False when the books know too little of them."""
+        try:
+            merge(self.store, old, new, self.clock.now())
+        except UsageError:
+            return False
+        self.merged = self.merged | {old: new}
+        return True
+
+    def _is_merged(self, key: str) -> bool:
+        return int(key.rsplit("-", 1)[1]) in self.merged
 
     def agree(self) -> bool:
         """Confirm everything that waits for a person; returns whether something did."""
@@ -385,7 +404,7 @@ class Ground(WatchedLab):
 
     def compare(self) -> None:
         """Hold CommCare against Moodle: every record has its case, no case is wrong, nothing is in doubt."""
-        expected = Expected(self)
+        expected = Expected(self, self.merged)
         cases = expected.cases()
         wrong = {key: fault for key, case in cases.items() if (fault := self._differs(expected, key, case))}
         assert not wrong, wrong
@@ -402,6 +421,8 @@ class Ground(WatchedLab):
         if self._is_orphaned(key):
             return ""
         edited = self.by_hand.get(case.case_id, set())
+        if self._is_merged(key) and key not in self.orphans:
+            return self._merged_wrongly(expected, key, case, edited)
         if key.startswith("test-enrol-") and int(key.split("-")[2]) in expected.ended:
             return "" if key in self.orphans else self._ends_wrongly(key, case, edited)
         if self._stays(expected, key):
@@ -417,6 +438,14 @@ class Ground(WatchedLab):
         if fault.startswith("kept out, and has") and self._is_emptied(expected, key, case, edited):
             return ""
         return "" if any(fault.startswith(f"{name} is 'By hand'") for name in edited) else fault
+
+    def _merged_wrongly(self, expected: Expected, key: str, case: Any, edited: set[str]) -> str:
+        """Return what is wrong with a case of somebody who goes on under another number."""
+        if case.closed:  # what was closed before stays as it was
+            return ""
+        whom = str(self.merged[int(key.rsplit("-", 1)[1])])
+        told = case.properties.get("merged_into") == whom and self._was_marked(expected, key, case, edited)
+        return "" if told else f"merged into {whom}, and does not say so"
 
     def _stays(self, expected: Expected, key: str) -> bool:
         """Say whether a person is neither gone nor kept out for certain: he or she was in a course that is over.

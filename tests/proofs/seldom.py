@@ -26,6 +26,7 @@ THEMES = (
     "kept out again",
     "kept out and gone",
     "away then",
+    "merged",
 )
 BREAKS = ("lost", "late", "crash before", "crash after")
 """What may happen to a write whose outcome nobody knows then."""
@@ -240,4 +241,18 @@ class Seldom(RuleBasedStateMachine):
         self._run()
         away()
         self.ground.restore()
+        self._run(later)
+
+    @of("merged")
+    @rule(old=person, new=person, how=st.sampled_from(("", *BREAKS)), ends=st.booleans(), later=soon)
+    def merge_by_word(self, old: int, new: int, how: str, ends: bool, later: float) -> None:
+        """Let an operator say that two people are one, maybe in the hour in which a course ends."""
+        self._run()
+        if not self.ground.merge(self._person(old), self._person(new)):
+            return
+        if ends:
+            self._end_or_go_on(0)
+        if how:
+            self._break_the_next_write(how)
+        self._run()
         self._run(later)
