@@ -44,6 +44,8 @@ WAYS = ("", ", park: true", ", close: true")
 EDITIONS = ("[trim]", "[trim, upper]", "[trim, lower]")
 """How the mapping of people writes the city, edition by edition."""
 COURSES, PEOPLE = 2, 5
+QUESTIONS = (LEAVERS.refused, REFUSED_BLANKS, WITHDRAWN.refused)
+"""Facts of the books in which runs leave what they ask."""
 
 
 @cache
@@ -388,12 +390,14 @@ class Ground(WatchedLab):
     def _is_merged(self, key: str) -> bool:
         return int(key.rsplit("-", 1)[1]) in self.merged
 
+    def asked(self) -> dict[str, int]:
+        """Return about how many people the last run asked, by kind and place."""
+        found = {name: json.loads(self.store.get(name) or "{}") for name in QUESTIONS}
+        return {f"{name} {place}": people for name, one in found.items() for place, people in one.items()}
+
     def agree(self) -> bool:
         """Confirm everything that waits for a person; returns whether something did."""
-        leavers, blanks, kept_out = (
-            json.loads(self.store.get(name) or "{}")
-            for name in (LEAVERS.refused, REFUSED_BLANKS, WITHDRAWN.refused)
-        )
+        leavers, blanks, kept_out = (json.loads(self.store.get(name) or "{}") for name in QUESTIONS)
         if leavers:
             confirm(self.store, None, sum(leavers.values()))
         for what, people in blanks.items():

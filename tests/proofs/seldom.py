@@ -27,9 +27,11 @@ THEMES = (
     "kept out and gone",
     "away then",
     "merged",
+    "word",
 )
 BREAKS = ("lost", "late", "crash before", "crash after")
 """What may happen to a write whose outcome nobody knows then."""
+MANY = 3  # people of whom a person is asked before they are gone or lose something together
 ENDED = 200_000.0  # seconds since the end of a course: more than any clock is wrong
 SOON = (60.0, 700.0, 1260.0)
 """Seconds to the next run: while a row in doubt rests, and just after."""
@@ -256,3 +258,25 @@ class Seldom(RuleBasedStateMachine):
             self._break_the_next_write(how)
         self._run()
         self._run(later)
+
+    @of("word")
+    @rule(where=course, how=breaks, kept_out=st.booleans())
+    def agree_and_break(self, where: int, how: str, kept_out: bool) -> None:
+        """Agree that a whole course has gone, or is kept out, and lose sight of the write: one word is enough."""
+        place, members = self.ground.courses[where], self._members(where)
+        if len(members) < MANY or self.site.courses[place]["enddate"] or not self.site.courses[place]["visible"]:
+            return
+        for someone in members:
+            (self._come(someone, [place], "teacher") if kept_out else self._go(someone, [place]))
+        self._run()
+        self._run()
+        asked = self.ground.asked()
+        if not self.ground.agree():
+            return
+        self._break_the_next_write(how)
+        self._run()
+        result = self.loop.run(self.ground.run(1260.0))
+        if result is None or result.state != "waiting":
+            return
+        again = {what for what, people in self.ground.asked().items() if asked.get(what) == people}
+        assert not again, f"asked twice: {again}"
