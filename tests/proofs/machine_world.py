@@ -44,6 +44,8 @@ WAYS = ("", ", park: true", ", close: true")
 EDITIONS = ("[trim]", "[trim, upper]", "[trim, lower]")
 """How the mapping of people writes the city, edition by edition."""
 COURSES, PEOPLE = 2, 5
+MANY, SHARE = 3, 0.2
+"""So many people, and such a part of all, may not leave or lose a value together without a person's word."""
 QUESTIONS = (LEAVERS.refused, REFUSED_BLANKS, WITHDRAWN.refused)
 """Facts of the books in which runs leave what they ask."""
 
@@ -165,6 +167,8 @@ class Ground(WatchedLab):
         """Who was in a course at the time of any run that read it."""
         self.kept_out = set[str]()
         """Keys that the mappings kept out in the last run that read their course."""
+        self.agreed = 0
+        """How many people may lose their city, as was agreed to last."""
         self.merged: dict[int, int] = {}
         """Who was merged into whom, by an operator's word."""
         self.merged_then = self.merged
@@ -227,10 +231,13 @@ class Ground(WatchedLab):
         with self._looking_away():
             self.moment = moment = Expected(self, self.merged)
             self.emptied -= moment.drafts.keys()
+            before, agreed = self._cities(moment), self.agreed
             ends = await self._ends(options)
             self._remember(moment)
             self._count_lacked(moment, complete=_is_complete(ends, options))
-            self._look_at(moment, [form for form in self.project.forms[forms:] if form.received_on >= started])
+            sent = [form for form in self.project.forms[forms:] if form.received_on >= started]
+            self._look_at(moment, sent)
+            self._look_at_blanks(sent, before, agreed)
         self._look_at_books()
         return ends[0] if isinstance(ends[0], Result) else None
 
@@ -293,6 +300,22 @@ class Ground(WatchedLab):
             assert not is_left or is_sure, f"{key}: marked as left after one read"
             is_over = OVER in row.get("properties", {}).values()
             assert is_left or is_over or not row.get("close"), f"{key}: closed, and neither left nor over"
+
+    def _cities(self, moment: Expected) -> dict[str, str]:
+        """Return where CommCare takes people to live who are there, and whose case nobody edited."""
+        cases = [
+            case for case in self.project.of_type("student") if "city" not in self.by_hand.get(case.case_id, ())
+        ]
+        return {
+            one.case_id: one.properties.get("city", "") for one in cases if base(one.external_id) in moment.drafts
+        }
+
+    def _look_at_blanks(self, sent: Sequence[Any], before: dict[str, str], agreed: int) -> None:
+        """Hold a run against its guard: many people lose a value only when somebody agreed to it."""
+        emptied = [row for form in sent for row in form.rows if row.get("properties", {}).get("city") == ""]
+        lost = len({row["case_id"] for row in emptied if before.get(row.get("case_id", ""))})
+        many = lost >= MANY and lost > len(before) * SHARE
+        assert not many or agreed >= lost, f"{lost} of {len(before)} people lost their city, and nobody was asked"
 
     def _look_at_books(self) -> None:
         """Hold the books against CommCare: a case id always names the case with that external id."""
@@ -398,6 +421,7 @@ class Ground(WatchedLab):
     def agree(self) -> bool:
         """Confirm everything that waits for a person; returns whether something did."""
         leavers, blanks, kept_out = (json.loads(self.store.get(name) or "{}") for name in QUESTIONS)
+        self.agreed = int(blanks.get("student city", 0))
         if leavers:
             confirm(self.store, None, sum(leavers.values()))
         for what, people in blanks.items():

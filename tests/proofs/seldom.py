@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from adaptors.commcare.fake import FakeCommCare
 from adaptors.moodle.fake_site import FakeSite
-from tests.proofs.machine_world import Ground
+from tests.proofs.machine_world import MANY, Ground
 
 THEMES = (
     "flip back",
@@ -28,10 +28,10 @@ THEMES = (
     "away then",
     "merged",
     "word",
+    "blank",
 )
 BREAKS = ("lost", "late", "crash before", "crash after")
 """What may happen to a write whose outcome nobody knows then."""
-MANY = 3  # people of whom a person is asked before they are gone or lose something together
 ENDED = 200_000.0  # seconds since the end of a course: more than any clock is wrong
 SOON = (60.0, 700.0, 1260.0)
 """Seconds to the next run: while a row in doubt rests, and just after."""
@@ -280,3 +280,15 @@ class Seldom(RuleBasedStateMachine):
             return
         again = {what for what, people in self.ground.asked().items() if asked.get(what) == people}
         assert not again, f"asked twice: {again}"
+
+    @of("blank")
+    @rule(later=soon)
+    def restore_and_blank(self, later: float) -> None:
+        """Put books back, and let most people lose a value at once: somebody has to be asked."""
+        self.ground.back_up()
+        self._run()
+        self.ground.restore()
+        for number in self.ground.people[1:]:
+            self.site.update_user(number, city="")
+        self._run(later)
+        self._run()
