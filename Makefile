@@ -39,7 +39,7 @@ soak: setup  ## the proofs without a limit of time (hours; goes on where it was 
 	@$(PY) -m pytest tests/proofs/test_mutants.py
 	@$(PY) -m tests.proofs.lives
 	@$(PY) -m tests.proofs.kills --kills 1000
-	-@$(PY) -m tests.proofs.kills --kills 1000 --postgresql
+	@$(PY) -m tests.proofs.kills --kills 1000 --postgresql
 	@$(PY) -m tests.proofs.guarantees
 
 docs: setup  ## write anew what the documentation takes from the code
