@@ -10,9 +10,17 @@ import stamina
 from tests.postgres import NoServer, Server, serving
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Take `--postgresql`: the tests of the engine, with their books on a server."""
+    told = "only the tests that make a world of their own, with its books on a private PostgreSQL server"
+    parser.addoption("--postgresql", action="store_true", help=told)
+
+
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave to `make e2e` what needs a Prefect server: it takes longer to start than a thousand tests."""
+    if config.getoption("--postgresql"):
+        items[:] = [item for item in items if "state_url" in getattr(item, "fixturenames", ())]
     for item in items:
         if "prefect_server" in getattr(item, "fixturenames", ()):
             item.add_marker("e2e")

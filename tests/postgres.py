@@ -75,6 +75,13 @@ class Server:
             connection.execute(statement.encode())
 
 
+def forget(url: str) -> None:
+    """Take everything out of a database, as when it was lost and made anew."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(b"DROP SCHEMA public CASCADE")
+        connection.execute(b"CREATE SCHEMA public")
+
+
 @contextmanager
 def serving() -> Iterator[Server]:
     """Run a server while the block lasts; NoServer when it cannot be."""
