@@ -7,13 +7,19 @@ from collections.abc import Iterator
 import pytest
 import stamina
 
-from tests.postgres import NoServer, Server, serving
+from tests.postgres import NoServer, Server, serving, why_none
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Take `--postgresql`: the tests of the engine, with their books on a server."""
     told = "only the tests that make a world of their own, with its books on a private PostgreSQL server"
     parser.addoption("--postgresql", action="store_true", help=told)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Say in one line that there can be no server here, in the place of one for each test."""
+    if config.getoption("--postgresql") and (lacking := why_none()):
+        pytest.exit(f"NOT RUN: the tests on PostgreSQL. {lacking}", returncode=0)
 
 
 @pytest.hookimpl(tryfirst=True)

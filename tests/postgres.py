@@ -104,6 +104,16 @@ def serving() -> Iterator[Server]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def why_none() -> str:
+    """Return which program of a server is not here, "" when all are."""
+    try:
+        _program("initdb")
+        _program("pg_ctl")
+    except NoServer as error:
+        return str(error)
+    return ""
+
+
 def _program(name: str) -> str:
     """Return where a program of the server is: in the PATH, or the newest one of PLACES."""
     places = sorted(PLACES.glob(f"*/bin/{name}"), key=lambda path: float(path.parts[-3]))
