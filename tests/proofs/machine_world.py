@@ -160,7 +160,7 @@ class Ground(WatchedLab):
         self.closed, self.deleted = set[str](), set[str]()
         """Keys of cases that somebody closed or deleted in CommCare."""
         self.orphans: set[str] = set()
-        """Keys of cases that restored books do not know; when their person is gone, only the audit finds them."""
+        """Keys of cases that restored books do not know: of people gone or kept out, only the audit finds them."""
         self.lacked: Counter[str] = Counter()
         """In how many runs in a row a case's person was not there, or not to be seen."""
         self.seen: dict[int, set[int]] = {course: set() for course in self.courses}
@@ -293,13 +293,19 @@ class Ground(WatchedLab):
         """Hold each row that was sent against the truth: never an untrue value, never gone after one read."""
         for row in (row for form in sent for row in form.rows):
             key = base(row.get("external_id") or self._any_case(row["case_id"]).external_id or "")
-            wrong = moment.sent_wrongly(key, row)
+            wrong = "" if self._goes_on(moment, key, row) else moment.sent_wrongly(key, row)
             assert not wrong, f"{key}: {wrong}"
             is_left = LEFT in row.get("properties", {}).values()
             is_sure = self.lacked[key] > 1 or self._is_merged(key)
             assert not is_left or is_sure, f"{key}: marked as left after one read"
             is_over = OVER in row.get("properties", {}).values()
             assert is_left or is_over or not row.get("close"), f"{key}: closed, and neither left nor over"
+
+    def _goes_on(self, moment: Expected, key: str, row: Any) -> bool:
+        """Say whether a row does what was begun: it empties somebody gone since, or tells of a merge alone."""
+        properties = row.get("properties", {})
+        empties = key in self.emptied and not moment._withdrawn_wrongly(key, row)
+        return empties or (self._is_merged(key) and {"merged_into"} == properties.keys())
 
     def _cities(self, moment: Expected) -> dict[str, str]:
         """Return where CommCare takes people to live who are there, and whose case nobody edited."""
@@ -421,7 +427,7 @@ class Ground(WatchedLab):
     def agree(self) -> bool:
         """Confirm everything that waits for a person; returns whether something did."""
         leavers, blanks, kept_out = (json.loads(self.store.get(name) or "{}") for name in QUESTIONS)
-        self.agreed = int(blanks.get("student city", 0))
+        self.agreed = int(blanks.get("student city", self.agreed))
         if leavers:
             confirm(self.store, None, sum(leavers.values()))
         for what, people in blanks.items():
@@ -463,7 +469,8 @@ class Ground(WatchedLab):
             return ""
         if key in self.closed and case.closed and fault == "closed, and its person is there":
             return ""
-        if fault.startswith("kept out, and has") and self._is_emptied(expected, key, case, edited):
+        kept_out = fault.startswith("kept out, and has")
+        if kept_out and (key in self.orphans or self._is_emptied(expected, key, case, edited)):
             return ""
         return "" if any(fault.startswith(f"{name} is 'By hand'") for name in edited) else fault
 
