@@ -2,10 +2,10 @@
 PYTHON ?= python3
 PY := .venv/bin/python
 
-.PHONY: help setup demo test e2e bench soak docs lock clean
+.PHONY: help setup demo test e2e postgresql bench soak docs lock clean
 
 help:  ## what can be made
-	@grep -E '^[a-z0-9]+:.*##' Makefile | awk -F':.*## *' '{printf "%-8s %s\n", $$1, $$2}'
+	@grep -E '^[a-z0-9]+:.*##' Makefile | awk -F':.*## *' '{printf "%-10s %s\n", $$1, $$2}'
 
 setup: .venv/.ready  ## make the virtual environment
 
@@ -28,6 +28,10 @@ test: setup  ## check style and types, run all tests
 
 e2e: setup  ## run whole installations: in a browser, killed in the middle, on several machines (minutes)
 	@$(PY) -m pytest -m e2e -rs --numprocesses 2 --dist loadfile $(ONLY)
+	@$(if $(ONLY),,$(MAKE) --no-print-directory postgresql)
+
+postgresql: setup  ## run the tests of the engine with their books on a private PostgreSQL server (part of e2e)
+	@$(PY) -m pytest tests/flows --postgresql -rs --numprocesses 2 --dist loadfile
 
 bench: setup  ## measure: many courses, memory; mappings by hand; what Prefect costs
 	@$(PY) -m bench.courses
@@ -39,7 +43,7 @@ soak: setup  ## the proofs without a limit of time (hours; goes on where it was 
 	@$(PY) -m pytest tests/proofs/test_mutants.py
 	@$(PY) -m tests.proofs.lives
 	@$(PY) -m tests.proofs.kills --kills 1000
-	-@$(PY) -m tests.proofs.kills --kills 1000 --postgresql
+	@$(PY) -m tests.proofs.kills --kills 1000 --postgresql
 	@$(PY) -m tests.proofs.guarantees
 
 docs: setup  ## write anew what the documentation takes from the code

@@ -64,6 +64,7 @@ def problems_retry(
         bool, typer.Option("--recreate", help="Make a new case, where the old one was deleted in CommCare.")
     ] = False,
     env_file: EnvFile = ENV_FILE,
+    as_json: AsJson = False,
 ) -> None:
     """Have records that CommCare refused sent again by the next run."""
     from flows.clock import SystemClock
@@ -71,22 +72,33 @@ def problems_retry(
     from flows.open import open_store
     from flows.problems import retry
 
-    with plain_endings():
+    with plain_endings(as_json):
         if bool(key) + every + bool(reason) != 1:
             raise UsageError("Give one of them: the KEY of a record, --reason, or --all.")
         with open_store(read_settings(env_file)) as store:
-            say(retry(store, SystemClock().now(), key=key, reason=reason, recreate=recreate))
+            done = retry(store, SystemClock().now(), key=key, reason=reason, recreate=recreate)
+        _tell(done, as_json)
 
 
 @problems_app.command("drop")
-def problems_drop(key: Key, env_file: EnvFile = ENV_FILE) -> None:
+def problems_drop(key: Key, env_file: EnvFile = ENV_FILE, as_json: AsJson = False) -> None:
     """Take a refused record off the list; it stays as it is in CommCare until it changes."""
     from flows.clock import SystemClock
     from flows.open import open_store
     from flows.problems import drop
 
-    with plain_endings(), open_store(read_settings(env_file)) as store:
-        say(drop(store, key, SystemClock().now()))
+    with plain_endings(as_json):
+        with open_store(read_settings(env_file)) as store:
+            done = drop(store, key, SystemClock().now())
+        _tell(done, as_json)
+
+
+def _tell(sentence: str, as_json: bool) -> None:
+    """Say what was done, as one object with `--json`."""
+    if as_json:
+        print_json({"state": "completed", "messages": [sentence]})
+    else:
+        say(sentence)
 
 
 def audit(

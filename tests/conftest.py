@@ -7,12 +7,26 @@ from collections.abc import Iterator
 import pytest
 import stamina
 
-from tests.postgres import NoServer, Server, serving
+from tests.postgres import NoServer, Server, serving, why_none
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Take `--postgresql`: the tests of the engine, with their books on a server."""
+    told = "only the tests that make a world of their own, with its books on a private PostgreSQL server"
+    parser.addoption("--postgresql", action="store_true", help=told)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Say in one line that there can be no server here, in the place of one for each test."""
+    if config.getoption("--postgresql") and (lacking := why_none()):
+        pytest.exit(f"NOT RUN: the tests on PostgreSQL. {lacking}", returncode=0)
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave to `make e2e` what needs a Prefect server: it takes longer to start than a thousand tests."""
+    if config.getoption("--postgresql"):
+        items[:] = [item for item in items if "state_url" in getattr(item, "fixturenames", ())]
     for item in items:
         if "prefect_server" in getattr(item, "fixturenames", ()):
             item.add_marker("e2e")

@@ -75,6 +75,13 @@ class Server:
             connection.execute(statement.encode())
 
 
+def forget(url: str) -> None:
+    """Take everything out of a database, as when it was lost and made anew."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(b"DROP SCHEMA public CASCADE")
+        connection.execute(b"CREATE SCHEMA public")
+
+
 @contextmanager
 def serving() -> Iterator[Server]:
     """Run a server while the block lasts; NoServer when it cannot be."""
@@ -95,6 +102,16 @@ def serving() -> Iterator[Server]:
             _run([*control, "-m", "immediate", "stop"])
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def why_none() -> str:
+    """Return which program of a server is not here, "" when all are."""
+    try:
+        _program("initdb")
+        _program("pg_ctl")
+    except NoServer as error:
+        return str(error)
+    return ""
 
 
 def _program(name: str) -> str:

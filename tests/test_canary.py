@@ -36,7 +36,6 @@ from tests.flows.worlds import API_KEY, DOMAIN, TOKEN, USERNAME, Lab
 pytest_plugins = ["tests.prefect_server"]
 
 
-# Leaks that are known and not mended yet.
 @pytest.fixture
 def lab(tmp_path: Path) -> Iterator[Lab]:
     """Give the canaries' site, with mappings that send what there is."""

@@ -13,20 +13,29 @@ from adaptors.moodle.fake_site import FakeSite
 from flows.redact import RedactingFilter
 from tests.flows.terminal import Ports, Terminal, open_ports
 from tests.flows.worlds import Lab, recorded_lab
+from tests.postgres import Server
 
 
 @pytest.fixture
-def recorded(tmp_path: Path) -> Iterator[Lab]:
+def recorded(tmp_path: Path, state_url: str) -> Iterator[Lab]:
     """Give the recorded site, as it was before the changes."""
-    lab = recorded_lab(tmp_path)
+    lab = recorded_lab(tmp_path, state_url=state_url)
     yield lab
     lab.close()
 
 
 @pytest.fixture
-def state_url() -> str:
-    """Say where the books of `make_lab` are: in a file of the test's own. A module may ask for others as well."""
-    return ""
+def state_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Say where the books of a lab are: in a file of the test's own (""), with `--postgresql` on a server.
+
+    A module may ask for others as well.
+    """
+    if not request.config.getoption("--postgresql"):
+        yield ""
+        return
+    server: Server = request.getfixturevalue("postgres")
+    with server.books() as url:
+        yield url
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from math import ceil
 from typing import Any
 
@@ -21,9 +21,12 @@ MAYBE_BLANK = ("idnumber", "phone1", "phone2", "city", "address", "institution")
 
 
 class Expected:
-    """The truth of one moment: who is where in Moodle, and the case that each mapping makes of it."""
+    """The truth of one moment: who is where in Moodle, and the case that each mapping makes of it.
 
-    def __init__(self, lab: Lab) -> None:
+    `merged`: numbers of people who go on under another one, by an operator's word; of them nothing is read.
+    """
+
+    def __init__(self, lab: Lab, merged: Container[int] = ()) -> None:
         self._lab = lab
         self._project = project = lab.loaded()
         self._rights = frozenset(lab.moodle.capabilities)
@@ -31,7 +34,12 @@ class Expected:
         self._mappings = {mapping.name: mapping for mapping in project.mappings}
         rows = lab.site.courses
         self.read = [n for n in lab.site.members if n != 1 and rows[n]["visible"] and not rows[n]["enddate"]]
-        self.members = {course: dict(lab.site.members_of(course)) for course in self.read}
+        self.members = {
+            course: {
+                person: member for person, member in lab.site.members_of(course).items() if person not in merged
+            }
+            for course in self.read
+        }
         self._blank_or_not = self._visible()
         self.drafts: dict[str, Draft] = {}
         self.excluded: set[str] = set()

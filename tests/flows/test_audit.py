@@ -347,8 +347,7 @@ async def test_books_with_another_key_find_no_drift(make_lab: MakeLab) -> None:
     """Digests of a lost key tell nothing: they are void, as in a run."""
     lab, _ = await small(make_lab)
     lab.close()
-    url = f"sqlite:///{lab.folder / 'var' / 'state.db'}"
-    lab.books = Books(lambda: Store.open(url, key=b"another key" * 3))
+    lab.books = Books(lambda: Store.open(lab.state_url, key=b"another key" * 3))
     assert [] == found(await audited(lab))
 
 

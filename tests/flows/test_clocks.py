@@ -257,6 +257,7 @@ async def test_owners_survive_older_books(make_lab: MakeLab) -> None:
     site, courses, _ = site_of(2)
     lab = make_lab(site)
     await lab.sync()
+    lab.in_a_file()
     backup = lab.store.back_up(lab.clock.now())
     newcomer = site.add_user("New", "Comer")
     site.enrol(courses[0], newcomer)

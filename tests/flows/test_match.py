@@ -650,6 +650,7 @@ async def test_restored_books(make_lab: MakeLab) -> None:
     declare(lab)
     site.unenrol(2, amina)
     await sent(lab)
+    lab.in_a_file()
     backup = lab.store.back_up(lab.clock.now())
     site.enrol(2, amina)
     case = by_hand(lab, "Amina", national_id="ID-0001")

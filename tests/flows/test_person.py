@@ -257,6 +257,7 @@ async def test_a_stop_at_every_step_is_made_good(tmp_path: Path, after: bool) ->
 async def test_an_older_backup_does_not_bring_a_person_back(make_lab: MakeLab) -> None:
     """The backup that an erasure ends with knows of it."""
     lab, learners = await two_courses(make_lab)
+    lab.in_a_file()
     await erased(lab, learners[0])
     newest = max((lab.folder / "var" / "backups").iterdir())
     assert f"test-user-{learners[0]}".encode() not in newest.read_bytes()

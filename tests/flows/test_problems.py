@@ -263,3 +263,23 @@ def test_commands(terminal: Terminal) -> None:
     box.project.add_case("student", "x", external_id=key)
     doubled = terminal.run("audit")
     assert (1, True) == (doubled.code, "1 key used by more than one case" in doubled.text)
+
+
+def test_commands_as_json(terminal: Terminal) -> None:
+    """What `retry` and `drop` did, and why they did nothing, is one object on standard output."""
+    assert 0 == terminal.run("sync", "--yes").code
+    box = terminal.box
+    (case,) = [case for case in box.project.of_type("student") if case.case_name.startswith("Chebet")]
+    box.site.update_user(box.learners[2], city="Bondo")
+    box.commcare.refuse_row(case.case_id, TEXT)
+    assert 1 == terminal.run("sync").code
+    dropped = terminal.run("problems", "drop", case.external_id or "", "--json")
+    assert (0, "completed") == (dropped.code, dropped.json["state"])
+    assert ["1 record dropped: not sent until the record or its mapping changes."] == dropped.json["messages"]
+    box.commcare.accept_rows()
+    retried = terminal.run("problems", "retry", case.external_id or "", "--json")
+    assert (0, "completed") == (retried.code, retried.json["state"])
+    assert ["1 record taken off the list: the next run sends them whole."] == retried.json["messages"]
+    refused = terminal.run("problems", "retry", "--json")
+    assert (2, "failed") == (refused.code, refused.json["state"])
+    assert ["Give one of them: the KEY of a record, --reason, or --all."] == refused.json["messages"]

@@ -372,7 +372,7 @@ async def test_lost_key_sends_everything_once(make_lab: MakeLab) -> None:
     lab = make_lab(site)
     await lab.sync()
     lab.books.close()
-    lab.books = Books(lambda: Store.open(f"sqlite:///{lab.folder / 'var' / 'state.db'}", key=bytes(31) + b"k"))
+    lab.books = Books(lambda: Store.open(lab.state_url, key=bytes(31) + b"k"))
     result = await lab.sync()
     assert ("completed", {"updated": 40}) == (result.state, written(result))
     assert {} == written(await lab.sync())

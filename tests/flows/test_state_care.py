@@ -27,7 +27,7 @@ KEYS = (bytes(32),)
 
 def url(lab: Lab) -> str:
     """Return where the books of a lab are."""
-    return f"sqlite:///{lab.folder / 'var' / 'state.db'}"
+    return lab.state_url
 
 
 def reopen(lab: Lab, *keys: bytes) -> None:
@@ -37,6 +37,7 @@ def reopen(lab: Lab, *keys: bytes) -> None:
 
 def put_back(lab: Lab, backup: Path) -> Any:
     """Restore a backup, as the command does."""
+    lab.in_a_file()
     lab.books.close()
     target = (lab.site.url, "https://commcare.example.org", DOMAIN)
     done = restore(url(lab), backup, KEYS, target, lab.clock.now())
@@ -46,6 +47,7 @@ def put_back(lab: Lab, backup: Path) -> Any:
 
 def backups(lab: Lab) -> list[Path]:
     """Return the backups, oldest first."""
+    lab.in_a_file()
     return sorted((lab.folder / "var" / "backups").iterdir())
 
 
@@ -61,6 +63,7 @@ async def test_each_run_begins_with_a_copy(make_lab: MakeLab) -> None:
 async def test_a_copy_that_fails_is_told_and_stops_nothing(make_lab: MakeLab) -> None:
     """Without room for a copy the run goes on, degraded."""
     lab = make_lab(site_of(2)[0])
+    lab.in_a_file()
     (lab.folder / "var" / "backups").write_text("in the way")
     result = await lab.sync()
     assert ("degraded", {"created": 4}) == (result.state, written(result))

@@ -155,6 +155,7 @@ async def test_older_books_ask_what_the_table_holds(make_lab: MakeLab) -> None:
     """CommCare has a name that the books which were put back never heard of: it is put right, and only that."""
     lab = campus(make_lab)
     await lab.sync()
+    lab.in_a_file()
     backup = lab.store.back_up(lab.clock.now())
     assert backup is not None
     lab.site.rename(course_ids(lab)[1], "Nutrition")

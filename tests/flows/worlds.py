@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import httpx
+import pytest
 
 from adaptors.commcare.client import CommCareClient
 from adaptors.commcare.connection import Account
@@ -28,6 +29,7 @@ from state.care import AFTER_OTHERS, BEGUN_AT, NEW_BOOKS
 from state.restore import restore
 from tests.adaptors.moodle_world import recorded_site
 from tests.clocks import VirtualClock
+from tests.postgres import forget
 
 SHIPPED = Path(__file__).parent.parent.parent / "mappings"
 PROJECTS = Path(__file__).parent.parent / "projects"
@@ -98,17 +100,30 @@ class Lab:
     def lose_books(self) -> None:
         """Begin with empty books, as after the loss of their file: the key is still there."""
         self.books.close()
+        if self.is_on_a_server:
+            forget(self.state_url)
         for file in (self.folder / "var").glob("state.db*"):
             file.unlink()
         self.begun = {BEGUN_AT: str(self.clock.now()), NEW_BOOKS: AFTER_OTHERS}
         self.books = self._open()
 
     def restore(self, backup: Path) -> None:
-        """Put a backup in the place of the books, as the command does."""
+        """Put a backup in the place of the books, as the command does; a server has tools of its own for that."""
+        self.in_a_file()
         self.books.close()
         target = (self.site.url, "https://commcare.example.org", DOMAIN)
         restore(self.state_url, backup, (bytes(32),), target, self.clock.now())
         self.books = self._open()
+
+    @property
+    def is_on_a_server(self) -> bool:
+        """Whether the books are in a PostgreSQL database and not in a file."""
+        return self.state_url.startswith("postgresql")
+
+    def in_a_file(self) -> None:
+        """Skip a test about the file of the books where there is none."""
+        if self.is_on_a_server:
+            pytest.skip("It is about the file of SQLite, and the books of this test are on a PostgreSQL server.")
 
     def use_site(self, site: FakeSite) -> None:
         """Let Moodle have another content."""
@@ -184,9 +199,10 @@ class Lab:
         self.books.close()
 
 
-def recorded_lab(folder: Path, name: str = "before") -> Lab:
+def recorded_lab(folder: Path, name: str = "before", *, state_url: str = "") -> Lab:
     """Return the recorded site with the tests' own project."""
-    return Lab(folder, recorded_site(name), project=(PROJECTS / "recorded.yaml").read_text())
+    project = (PROJECTS / "recorded.yaml").read_text()
+    return Lab(folder, recorded_site(name), project=project, state_url=state_url)
 
 
 def written(result: Result) -> dict[str, int]:

@@ -29,9 +29,15 @@ KINDS: dict[str, tuple[str, ...]] = {
     ),
     "read": ("503", "429", "lost", "down", "crash", "cancel"),
     "moodle": ("503", "lost", "down", "short", "short on", "edit", "crash", "cancel", "second worker", "frozen"),
-    "commit": ("crash before", "crash after", "disk full", "cancel"),
+    "commit": ("crash before", "crash after", "disk full", "cancel", "frozen"),
 }
-"""By kind of point: what may happen there. A write is applied or not, now or late, and answered or not."""
+"""By kind of point: what may happen there. A write is applied or not, now or late, and answered or not.
+
+Who is frozen at a commit stands still just before it, with all in hand that was worked out until then.
+"""
+
+FREEZE = 700.0
+"""Seconds for which a frozen worker stands still: longer than its lease, less than a row in doubt rests."""
 
 ANY = "any"
 """In a plan: any fault that may happen there."""
@@ -76,6 +82,17 @@ class Faults:
     quiet: bool = False
     """Set while a second worker runs: its points are not counted."""
 
+    def may_freeze(self) -> bool:
+        """Say whether the process may stand still before the next point, should that be a commit."""
+        return not self.quiet and self.plan.get(len(self.seen)) in ("frozen", ANY)
+
+    async def stand_still(self, kind: str) -> None:
+        """Stand still before the next point, which is of this kind, if that is what strikes there."""
+        place = len(self.seen)
+        if self.plan[place] == ANY:
+            self.plan = {**self.plan, place: self.chance.choice(KINDS[kind])}
+        await self.strike(self.plan[place] if self.plan[place] == "frozen" else "")
+
     def at(self, kind: str, what: str) -> str:
         """Count a point and return the fault that strikes there, "" for none."""
         self.live()
@@ -114,7 +131,7 @@ class Faults:
         elif fault == "cancel":
             self.cancel()
         elif fault in ("second worker", "frozen"):
-            await self.another(700.0 if fault == "frozen" else 0.0)
+            await self.another(FREEZE if fault == "frozen" else 0.0)
         elif fault == "edit":
             self.edit()
         else:

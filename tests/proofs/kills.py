@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 
 from tests.postgres import NoServer, serving
@@ -32,20 +32,20 @@ def kill_in_parts(kills: int, name: str, books: Callable[[], AbstractContextMana
     return total.write()
 
 
-def main() -> int:
-    """Kill as often as the command asks for; 1 when there is something wrong or no server to do it on."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Kill as often as the command asks for; 1 when something is wrong, and 0 where there is no server."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=1000)
     parser.add_argument("--postgresql", action="store_true", help="books on a private PostgreSQL server")
-    asked = parser.parse_args()
+    asked = parser.parse_args(arguments)
     with ExitStack() as stack:
         if not asked.postgresql:
             return _verdict(kill_in_parts(asked.kills, "kill-sqlite", lambda: nullcontext("")))
         try:
             server = stack.enter_context(serving())
         except NoServer as error:
-            print(f"{error} No kills on it.", file=sys.stderr)  # noqa: T201
-            return 1
+            print(f"NOT RUN: the kills on PostgreSQL. {error}", file=sys.stderr)  # noqa: T201
+            return 0
         return _verdict(kill_in_parts(asked.kills, "kill-postgresql", server.database))
 
 

@@ -10,31 +10,29 @@ import shutil
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Set
 from pathlib import Path
 
 import stamina
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import initialize, precondition, rule, run_state_machine_as_test
 
 from tests.flows.explorer_troubles import COMMCARE_FAULTS, MOODLE_FAULTS
 from tests.proofs.figures import Figures
 from tests.proofs.machine_world import EDITIONS, WAYS, Ground
+from tests.proofs.seldom import THEMES, Seldom, course, of, person
 
 STEPS = 40
 READS = (
     None, "core_course_get_courses_by_field", "core_enrol_get_enrolled_users", "core_user_get_users_by_field",
     "gradereport_user_get_grade_items",
 )  # fmt: skip
-BREAKS = ("lost", "late", "crash before", "crash after")
-"""What may happen to a write whose outcome nobody knows then."""
-person = st.integers(0, 30)
-course = st.integers(0, 1)
 TALLY: Counter[str] = Counter()
 """What all examples of this process did together: examples, runs, faults that happened."""
 
 
-class Machine(RuleBasedStateMachine):
+class Machine(Seldom):
     """Every rule is one thing that happens; a run holds what it sends against the truth."""
 
     def __init__(self) -> None:
@@ -42,9 +40,10 @@ class Machine(RuleBasedStateMachine):
         self.folder = Path(tempfile.mkdtemp(prefix="machine-"))
         self.loop = asyncio.Runner()
 
-    @initialize(way=st.sampled_from(WAYS))
-    def begin(self, way: str) -> None:
-        """Make the world; in half of them everybody has a case already."""
+    @initialize(way=st.sampled_from(WAYS), themes=st.sets(st.sampled_from(THEMES), min_size=1, max_size=2))
+    def begin(self, way: str, themes: Set[str] = frozenset()) -> None:
+        """Make the world; of what walks seldom find, a life has one or two things, which may happen often."""
+        self.themes = frozenset(themes)
         self.ground = Ground(self.folder, way)
         self.site, self.commcare = self.ground.site, self.ground.commcare
 
@@ -60,25 +59,13 @@ class Machine(RuleBasedStateMachine):
 
     # --- in Moodle ----------------------------------------------------------------------------------------
 
-    def _person(self, number: int) -> int:
-        return self.ground.people[number % len(self.ground.people)]
-
-    def _lives(self, number: int) -> bool:
-        return not self.site.users[self._person(number)].deleted
-
-    def _members(self, number: int) -> list[int]:
-        return sorted(self.site.members[self.ground.courses[number]])
-
     @rule(where=course, who=person)
     def enrol(self, where: int, who: int) -> None:
         """Enrol somebody who is not there, or a new person."""
         place = self.ground.courses[where]
         if who > 27:
-            number = len(self.ground.people)
-            self.ground.people.append(
-                self.site.add_user(f"QanaryFirst{number}", f"QanaryLast{number}", city="Bondo")
-            )
-            who = number
+            self._newcomer()
+            who = len(self.ground.people) - 1
         if self._lives(who) and self._person(who) not in self._members(where):
             self.site.enrol(place, self._person(who))
 
@@ -139,6 +126,12 @@ class Machine(RuleBasedStateMachine):
         """Hide a course, or show it again."""
         row = self.site.courses[self.ground.courses[where]]
         row["visible"] = 1 - row["visible"]
+
+    @of("over")
+    @rule(where=course)
+    def end_or_go_on(self, where: int) -> None:
+        """Let a course come to its end, or go on."""
+        self._end_or_go_on(where)
 
     @rule(edition=st.integers(0, len(EDITIONS) - 1))
     def edit_mapping(self, edition: int) -> None:
@@ -242,22 +235,18 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def back_up(self) -> None:
         """Copy the books."""
-        self.ground.backup = self.ground.copied.copy()
+        self.ground.back_up()
 
     @precondition(lambda self: self.ground.backup is not None)
     @rule()
     def restore(self) -> None:
         """Put the copy back, as the guide says."""
         self.ground.restore()
-        self.ground.faults += 1
 
     @rule()
     def agree(self) -> None:
         """Confirm what the last run asked."""
         self.ground.agree()
-
-    def _run(self, later: float = 3600.0) -> None:
-        self.loop.run(self.ground.run(later))
 
     @rule(later=st.sampled_from((60.0, 700.0, 1260.0, 3600.0)))
     def run_later(self, later: float) -> None:
@@ -284,65 +273,6 @@ class Machine(RuleBasedStateMachine):
     def run_for_a_course(self, where: int) -> None:
         """Run for one course only."""
         self.loop.run(self.ground.run(courses=(self.ground.courses[where],)))
-
-    # --- what a random walk seldom finds ------------------------------------------------------------------
-
-    def _break_the_next_write(self, how: str) -> None:
-        self.ground.faults += 1
-        if how == "lost":
-            self.commcare.drop_reply_after_commit(3)
-        elif how == "late":
-            self.commcare.late_write(900.0, 3)
-        else:
-            self.ground.on_write = how
-
-    @rule(who=person, how=st.sampled_from(BREAKS), later=st.sampled_from((60.0, 700.0, 1260.0)))
-    def change_break_flip_back(self, who: int, how: str, later: float) -> None:
-        """Change a value, lose sight of its write, change it back, run."""
-        before = self.site.users[self._person(who)].city
-        self.site.update_user(self._person(who), city="Elsewhere")
-        self._break_the_next_write(how)
-        self._run()
-        self.site.update_user(self._person(who), city=before)
-        self._run(later)
-
-    @rule(where=course, who=person, how=st.sampled_from(("", *BREAKS)), agrees=st.booleans())
-    def leave_and_return(self, where: int, who: int, how: str, agrees: bool) -> None:
-        """Take a member out until the case is marked as left, lose sight of that write, and let him return."""
-        place, members = self.ground.courses[where], self._members(where)
-        if not members:
-            return
-        someone = members[who % len(members)]
-        self.site.unenrol(place, someone)
-        self._run()
-        if how:
-            self._break_the_next_write(how)
-        self._run()
-        if agrees and self.ground.agree():
-            self._run()
-        if not self.site.users[someone].deleted:
-            self.site.enrol(place, someone)
-        self._run(700.0)
-
-    @rule(how=st.sampled_from(BREAKS), later=st.sampled_from((1.0, 60.0, 700.0, 1260.0)))
-    def join_and_break(self, how: str, later: float) -> None:
-        """Let somebody new come, lose sight of the first write of his case, and run again."""
-        self.enrol(0, 30)
-        self._break_the_next_write(how)
-        self._run()
-        self._run(later)
-
-    @rule(who=person, how=st.sampled_from(BREAKS))
-    def back_up_change_restore(self, who: int, how: str) -> None:
-        """Copy the books, send a change, put the copy back, change the value back."""
-        before = self.site.users[self._person(who)].city
-        self.back_up()
-        self.site.update_user(self._person(who), city="Elsewhere")
-        self._break_the_next_write(how)
-        self._run()
-        self.restore()
-        self.site.update_user(self._person(who), city=before)
-        self._run(60.0)
 
 
 def prove(examples: int, *, derandomize: bool, shrink: bool = True, name: str = "machine") -> Figures:

@@ -21,6 +21,7 @@ from adaptors.moodle.fake_site import FakeSite
 from flows.catalogue import field_catalogue
 from flows.confirm import confirm, confirm_blanks, confirm_withdrawn
 from flows.errors import UsageError
+from flows.merge import merge
 from flows.result import Result
 from flows.steps.aside import retried_at
 from flows.steps.asked import LEAVERS, WITHDRAWN
@@ -31,7 +32,7 @@ from mappings.engine import Project, load_project
 from state.digest import Names
 from tests.canaries import found_in
 from tests.clocks import VirtualClock
-from tests.flows.expected import LEFT, PARKING, Expected, base
+from tests.flows.expected import LEFT, OVER, PARKING, Expected, base
 from tests.flows.expected import WITHDRAWN as KEPT_OUT
 from tests.flows.explorer_lab import Killed, MortalBooks, WatchedLab
 from tests.flows.explorer_troubles import RIGHTS
@@ -39,10 +40,14 @@ from tests.flows.worlds import PROJECT, mappings_folder, written
 
 REST, LEASE, HOUR = 1200.0, 600.0, 3600.0
 WAYS = ("", ", park: true", ", close: true")
-"""What `when_left` does beyond setting a property."""
+"""What `when_left` and `when_course_ends` do beyond setting a property."""
 EDITIONS = ("[trim]", "[trim, upper]", "[trim, lower]")
 """How the mapping of people writes the city, edition by edition."""
 COURSES, PEOPLE = 2, 5
+MANY, SHARE = 3, 0.2
+"""So many people, and such a part of all, may not leave or lose a value together without a person's word."""
+QUESTIONS = (LEAVERS.refused, REFUSED_BLANKS, WITHDRAWN.refused)
+"""Facts of the books in which runs leave what they ask."""
 
 
 @cache
@@ -63,7 +68,8 @@ def project_of(way: str, edition: int) -> Project:
         text = text.replace(city, f"city: {{source: city, transform: {EDITIONS[edition]}")
         ignore = "\nexisting_cases: ignore\n"  # restored books may be older than the first run
         student.write_text(text.partition("\ntests:")[0] + ignore)
-        text = enrolment.read_text().replace("enrolment_status: left}}", f"enrolment_status: left}}{way}}}")
+        over = f"\nwhen_course_ends: {{set: {{enrolment_status: {OVER}}}{way}}}"
+        text = enrolment.read_text().replace("enrolment_status: left}}", f"enrolment_status: left}}{way}}}{over}")
         enrolment.write_text(text.partition("\ntests:")[0] + ignore)
         return load_project(mappings, field_catalogue())
     finally:
@@ -154,9 +160,22 @@ class Ground(WatchedLab):
         self.closed, self.deleted = set[str](), set[str]()
         """Keys of cases that somebody closed or deleted in CommCare."""
         self.orphans: set[str] = set()
-        """Keys of cases that restored books do not know; when their person is gone, only the audit finds them."""
+        """Keys of cases that restored books do not know: of people gone or kept out, only the audit finds them."""
         self.lacked: Counter[str] = Counter()
         """In how many runs in a row a case's person was not there, or not to be seen."""
+        self.seen: dict[int, set[int]] = {course: set() for course in self.courses}
+        """Who was in a course at the time of any run that read it."""
+        self.kept_out = set[str]()
+        """Keys that the mappings kept out in the last run that read their course."""
+        self.agreed = 0
+        """How many people may lose their city, as was agreed to last."""
+        self.merged: dict[int, int] = {}
+        """Who was merged into whom, by an operator's word."""
+        self.merged_then = self.merged
+        """Who was when the books were copied."""
+        self.emptied = set[str]()
+        """Keys of cases whose personal values the engine wanted emptied, of people who were not let in since."""
+        self.moment: Expected | None = None
         self.on_write = ""
         """Whether the process dies before or after the next write that reaches CommCare."""
         self.runs = self.faults = 0
@@ -181,6 +200,8 @@ class Ground(WatchedLab):
         return project_of(self.way, self.edition)
 
     def _watched(self, request: Any) -> Any:
+        if self.moment is not None and self.moment.excluded and request.method == "POST":
+            self._note_emptied(self.moment, request)
         is_write, how = request.method == "POST" and bool(self.on_write), self.on_write
         if is_write:
             self.on_write = ""
@@ -192,6 +213,14 @@ class Ground(WatchedLab):
         finally:
             self.mortal.dead = self.mortal.dead or is_write
 
+    def _note_emptied(self, moment: Expected, request: Any) -> None:
+        """Note whose personal values are on their way out: that must come to be, whatever becomes of the write."""
+        rows = json.loads(request.content)
+        for row in rows if isinstance(rows, list) else ():
+            key = base(row.get("external_id") or self._any_case(row["case_id"]).external_id or "")
+            if key in moment.excluded:
+                self.emptied.add(key)
+
     # --- a run --------------------------------------------------------------------------------------------
 
     async def run(self, later: float = HOUR, **options: Any) -> Result | None:
@@ -200,10 +229,15 @@ class Ground(WatchedLab):
         forms, started, self.served = len(self.project.forms), self.clock.true(), 0
         self.runs += 1
         with self._looking_away():
-            moment = Expected(self)
+            self.moment = moment = Expected(self, self.merged)
+            self.emptied -= moment.drafts.keys()
+            before, agreed = self._cities(moment), self.agreed
             ends = await self._ends(options)
+            self._remember(moment)
             self._count_lacked(moment, complete=_is_complete(ends, options))
-            self._look_at(moment, [form for form in self.project.forms[forms:] if form.received_on >= started])
+            sent = [form for form in self.project.forms[forms:] if form.received_on >= started]
+            self._look_at(moment, sent)
+            self._look_at_blanks(sent, before, agreed)
         self._look_at_books()
         return ends[0] if isinstance(ends[0], Result) else None
 
@@ -239,6 +273,13 @@ class Ground(WatchedLab):
             yield f"test-user-{person}"
             yield from (f"test-enrol-{course}-{person}" for course in self.courses)
 
+    def _remember(self, moment: Expected) -> None:
+        """Remember who is where, for the time when a course is over and nothing of it is read."""
+        for course, members in moment.members.items():
+            self.seen[course] |= members.keys()
+        there = {key for key in self._keys() if moment.is_there(key)}
+        self.kept_out = (self.kept_out - there) | (there & moment.excluded)
+
     def _count_lacked(self, moment: Expected, *, complete: bool) -> None:
         for key in self._keys():
             there = moment.is_there(key) and moment.sees_everybody
@@ -252,11 +293,35 @@ class Ground(WatchedLab):
         """Hold each row that was sent against the truth: never an untrue value, never gone after one read."""
         for row in (row for form in sent for row in form.rows):
             key = base(row.get("external_id") or self._any_case(row["case_id"]).external_id or "")
-            wrong = moment.sent_wrongly(key, row)
+            wrong = "" if self._goes_on(moment, key, row) else moment.sent_wrongly(key, row)
             assert not wrong, f"{key}: {wrong}"
             is_left = LEFT in row.get("properties", {}).values()
-            assert not is_left or self.lacked[key] > 1, f"{key}: marked as left after one read"
-            assert is_left or not row.get("close"), f"{key}: closed, and not as left"
+            is_sure = self.lacked[key] > 1 or self._is_merged(key)
+            assert not is_left or is_sure, f"{key}: marked as left after one read"
+            is_over = OVER in row.get("properties", {}).values()
+            assert is_left or is_over or not row.get("close"), f"{key}: closed, and neither left nor over"
+
+    def _goes_on(self, moment: Expected, key: str, row: Any) -> bool:
+        """Say whether a row does what was begun: it empties somebody gone since, or tells of a merge alone."""
+        properties = row.get("properties", {})
+        empties = key in self.emptied and not moment._withdrawn_wrongly(key, row)
+        return empties or (self._is_merged(key) and {"merged_into"} == properties.keys())
+
+    def _cities(self, moment: Expected) -> dict[str, str]:
+        """Return where CommCare takes people to live who are there, and whose case nobody edited."""
+        cases = [
+            case for case in self.project.of_type("student") if "city" not in self.by_hand.get(case.case_id, ())
+        ]
+        return {
+            one.case_id: one.properties.get("city", "") for one in cases if base(one.external_id) in moment.drafts
+        }
+
+    def _look_at_blanks(self, sent: Sequence[Any], before: dict[str, str], agreed: int) -> None:
+        """Hold a run against its guard: many people lose a value only when somebody agreed to it."""
+        emptied = [row for form in sent for row in form.rows if row.get("properties", {}).get("city") == ""]
+        lost = len({row["case_id"] for row in emptied if before.get(row.get("case_id", ""))})
+        many = lost >= MANY and lost > len(before) * SHARE
+        assert not many or agreed >= lost, f"{lost} of {len(before)} people lost their city, and nobody was asked"
 
     def _look_at_books(self) -> None:
         """Hold the books against CommCare: a case id always names the case with that external id."""
@@ -325,9 +390,16 @@ class Ground(WatchedLab):
         """Return when the last of the rows that an outage put the blame on is tried again; 0.0 without any."""
         return max((retried_at(one) for one in self.store.refusals() if one.reason == POISON), default=0.0)
 
+    def back_up(self) -> None:
+        """Copy the books."""
+        self.backup, self.merged_then = self.copied.copy(), self.merged
+
     def restore(self) -> None:
         """Put the backup back, as the command does: what was sent since may still be under way."""
         assert self.backup is not None
+        self.faults += 1
+        self.emptied.clear()  # unless they are kept out still, these books know nothing of it
+        self.merged = self.merged_then
         self.copied.put_back(self.backup)
         self.store.mark_restored(self.clock.now())
         known = {key for mapping, scope in self._scopes() for key in self.store.cases(mapping, scope)}
@@ -335,12 +407,27 @@ class Ground(WatchedLab):
         made = {case.external_id for case in self.project.cases.values()}
         self.orphans |= {base(name or "") for name in (*made, *late)} - known
 
+    def merge(self, old: int, new: int) -> bool:
+        """Say that two people are one, as the command does; False when the books know too little of them."""
+        try:
+            merge(self.store, old, new, self.clock.now())
+        except UsageError:
+            return False
+        self.merged = self.merged | {old: new}
+        return True
+
+    def _is_merged(self, key: str) -> bool:
+        return int(key.rsplit("-", 1)[1]) in self.merged
+
+    def asked(self) -> dict[str, int]:
+        """Return about how many people the last run asked, by kind and place."""
+        found = {name: json.loads(self.store.get(name) or "{}") for name in QUESTIONS}
+        return {f"{name} {place}": people for name, one in found.items() for place, people in one.items()}
+
     def agree(self) -> bool:
         """Confirm everything that waits for a person; returns whether something did."""
-        leavers, blanks, kept_out = (
-            json.loads(self.store.get(name) or "{}")
-            for name in (LEAVERS.refused, REFUSED_BLANKS, WITHDRAWN.refused)
-        )
+        leavers, blanks, kept_out = (json.loads(self.store.get(name) or "{}") for name in QUESTIONS)
+        self.agreed = int(blanks.get("student city", self.agreed))
         if leavers:
             confirm(self.store, None, sum(leavers.values()))
         for what, people in blanks.items():
@@ -351,7 +438,7 @@ class Ground(WatchedLab):
 
     def compare(self) -> None:
         """Hold CommCare against Moodle: every record has its case, no case is wrong, nothing is in doubt."""
-        expected = Expected(self)
+        expected = Expected(self, self.merged)
         cases = expected.cases()
         wrong = {key: fault for key, case in cases.items() if (fault := self._differs(expected, key, case))}
         assert not wrong, wrong
@@ -368,15 +455,47 @@ class Ground(WatchedLab):
         if self._is_orphaned(key):
             return ""
         edited = self.by_hand.get(case.case_id, set())
+        if self._is_merged(key) and key not in self.orphans:
+            return self._merged_wrongly(expected, key, case, edited)
+        if key.startswith("test-enrol-") and int(key.split("-")[2]) in expected.ended:
+            return "" if key in self.orphans else self._ends_wrongly(key, case, edited)
+        if self._stays(expected, key):
+            return ""
         fault = expected.differs(key, case)
+        if key in self.emptied and not self._is_emptied(expected, key, case, edited):
+            return f"{fault}, and what is personal was not emptied"
         gone = fault == "gone, and not marked as left"
         if gone and (key in self.orphans or self._was_marked(expected, key, case, edited)):
             return ""
         if key in self.closed and case.closed and fault == "closed, and its person is there":
             return ""
-        if fault.startswith("kept out, and has") and self._is_emptied(expected, key, case, edited):
+        kept_out = fault.startswith("kept out, and has")
+        if kept_out and (key in self.orphans or self._is_emptied(expected, key, case, edited)):
             return ""
         return "" if any(fault.startswith(f"{name} is 'By hand'") for name in edited) else fault
+
+    def _merged_wrongly(self, expected: Expected, key: str, case: Any, edited: set[str]) -> str:
+        """Return what is wrong with a case of somebody who goes on under another number."""
+        if case.closed:  # what was closed before stays as it was
+            return ""
+        whom = str(self.merged[int(key.rsplit("-", 1)[1])])
+        told = case.properties.get("merged_into") == whom and self._was_marked(expected, key, case, edited)
+        return "" if told else f"merged into {whom}, and does not say so"
+
+    def _stays(self, expected: Expected, key: str) -> bool:
+        """Say whether a person is neither gone nor kept out for certain: he or she was in a course that is over.
+
+        Such a course is not read, and what is not read is not gone.
+        """
+        number = int(key.rsplit("-", 1)[1])
+        unknown = not expected.is_there(key) or key in expected.excluded
+        return key.startswith("test-user-") and unknown and any(number in self.seen[n] for n in expected.ended)
+
+    def _ends_wrongly(self, key: str, case: Any, edited: set[str]) -> str:
+        """Return what is wrong with an enrolment whose course is over: who was in it is told so."""
+        status = case.properties.get("enrolment_status")
+        told = status in (OVER, LEFT) or (status == "By hand" and "enrolment_status" in edited)
+        return "" if told or key in self.kept_out else f"its course is over, and its status is {status}"
 
     @staticmethod
     def _is_emptied(expected: Expected, key: str, case: Any, edited: set[str]) -> bool:

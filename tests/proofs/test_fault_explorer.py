@@ -45,6 +45,17 @@ def test_every_kind_of_fault_strikes_somewhere() -> None:
     assert set(KINDS) == {point.kind for point in job.seen}
 
 
+def test_a_worker_frozen_at_a_commit_is_overtaken() -> None:
+    """While one stands still before a commit another one runs to its end, and the first one goes on after that."""
+    explorer = Explorer(STORIES[1])
+    job = explorer.first_jobs()[0]
+    place = next(n for n, point in enumerate(job.seen) if point.what == "finish_run")
+    ran = explorer.world.run(job.moment, job.number, {place: "frozen"})
+    ended = explorer.world.books.rows("SELECT count(*) FROM run WHERE finished_at > 0")
+    explorer.close()
+    assert ([(place, "frozen")], [(3,)]) == (ran.faults.struck, ended)  # the load before it all was the first
+
+
 @pytest.mark.parametrize("seed", range(2))
 def test_moments_that_are_alike_have_one_future(seed: int) -> None:
     """Moments counted as the same lead to the same end when each goes its own way to it."""

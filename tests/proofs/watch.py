@@ -128,20 +128,28 @@ class Watch:
 
     @contextmanager
     def second_worker(self) -> Iterator[None]:
-        """Let a second worker run; it may send only when the lease of the first one has run out."""
-        ((expires,),) = self._books.rows("SELECT max(expires_at) FROM lease") or [(0.0,)]
+        """Let a second worker run; it may send only when the lease of the first one has run out.
+
+        Where the first one holds none, it has yet to take it or has given it back: they come one after the other.
+        What the first one has read by then, the second one reads a second time.
+        """
+        held = self._books.rows("SELECT expires_at FROM lease WHERE holder != ''")
         now = self.project.clock()
-        self._in_second = True
-        self._took_over = "maybe" if (expires or 0.0) <= now else ""
+        self._in_second, self._is_held = True, bool(held)
+        self._took_over = "maybe" if not held or held[0][0] <= now else ""
+        again = any(point.what == "note_read" for point in self.faults.seen)
+        self._reads += again
         try:
             yield
         finally:
             self._in_second = False
+            self._reads -= again
 
     def second_ended(self, result: Result) -> None:
         """Note whether the second worker was let in."""
-        self._took_over = "" if result.state == "postponed" else "yes"
-        self._reads += result.state != "postponed"
+        let_in = result.state != "postponed"
+        self._took_over = "yes" if let_in and self._is_held else ""
+        self._reads += let_in
 
     # --- when it has ended ---------------------------------------------------------------------------------
 
