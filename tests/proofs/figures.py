@@ -6,6 +6,7 @@ import ast
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 
 HOUSE = Path(__file__).parent.parent.parent
@@ -14,7 +15,13 @@ ALONE = ("flows/sync.py", "flows/run.py")
 FOLDER = HOUSE / "var" / "proofs"
 
 
-def code_digest(house: Path = HOUSE) -> str:
+@cache  # one process proves one state of the code
+def digest_here() -> str:
+    """Return the digest of the code that runs."""
+    return code_digest(HOUSE)
+
+
+def code_digest(house: Path) -> str:
     """Return a digest of the engine and its proofs: twelve hexadecimal digits.
 
     It is one of what is done, not of how it is written down: comments, docstrings and line breaks are left out.
@@ -57,7 +64,7 @@ class Figures:
 
     def write(self, folder: Path = FOLDER) -> Path:
         """Write them down, over those of an earlier time."""
-        self.code = code_digest()
+        self.code = digest_here()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         file = folder / f"{self.name}.json"
         file.write_text(json.dumps(asdict(self), indent=2, sort_keys=True) + "\n", encoding="utf-8")
@@ -65,4 +72,4 @@ class Figures:
 
 
 if __name__ == "__main__":
-    print(code_digest())  # noqa: T201
+    print(digest_here())  # noqa: T201

@@ -9,7 +9,7 @@ import pickle
 from pathlib import Path
 from typing import TypeVar
 
-from tests.proofs.figures import FOLDER, code_digest
+from tests.proofs.figures import FOLDER, digest_here
 
 PROVEN = TypeVar("PROVEN")
 
@@ -18,7 +18,7 @@ class Kept:
     """The parts of one proof that are done, a file each."""
 
     def __init__(self, proof: str, folder: Path = FOLDER / "parts", *, code: str = "") -> None:
-        self._folder = folder / (code or code_digest()) / proof
+        self._folder = folder / (code or digest_here()) / proof
 
     def get(self, part: str, kind: type[PROVEN]) -> PROVEN | None:
         """Return what a part found; None when it is still to be done."""
