@@ -304,7 +304,7 @@ class Ground(WatchedLab):
     def _goes_on(self, moment: Expected, key: str, row: Any) -> bool:
         """Say whether a row does what was begun: it empties somebody gone since, or tells of a merge alone."""
         properties = row.get("properties", {})
-        empties = key in self.emptied and not moment._withdrawn_wrongly(key, row)
+        empties = key in self.emptied | self.kept_out and not moment._withdrawn_wrongly(key, row)
         return empties or (self._is_merged(key) and {"merged_into"} == properties.keys())
 
     def _cities(self, moment: Expected) -> dict[str, str]:
