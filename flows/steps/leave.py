@@ -21,8 +21,11 @@ if TYPE_CHECKING:
 
 async def leave(run: Run, courses: list[Course], ended: Collection[int]) -> list[Planned]:
     """Return the rows of all cases that go away; a preview does not know who left, that takes two reads."""
-    left = [] if run.preview else await _left(run)
     withdrawals = run.planner.withdrawals
+    if run.whole_site:  # nobody is asked any more about a course that is over: nobody is in it
+        run.sweep.noted.update(ended)
+        withdrawals.looked_at.update(ended)
+    left = [] if run.preview else await _left(run)
     complete = run.whole_site and all(course.id in run.rosters for course in courses)
     elsewhere = await _unseen(run, courses, left) if complete and withdrawals.by_courses else set()
     withdrawn = await withdrawals.decide(complete=complete, elsewhere=elsewhere)

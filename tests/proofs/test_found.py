@@ -79,6 +79,17 @@ LIVES: dict[str, tuple[str, Steps]] = {
             ("merge", {"new": 3, "old": 8}),
         ),
     ),
+    "people of a course are missing, and it ends before somebody answers": (
+        "",
+        (
+            ("run_hourly", {}),
+            ("delete", {"who": 0}),
+            ("delete", {"who": 23}),
+            ("unenrol", {"where": 0, "who": 21}),
+            ("run_hourly", {}),
+            ("end_go_on_and_end", {"where": 0, "how": "late", "later": 1260.0}),
+        ),
+    ),
 }
 """Lives of the state machine that ended badly before the engine was mended, cut down to what matters."""
 
