@@ -15,7 +15,7 @@ import pytest
 def prefect_folder(prefect_server: Path) -> Iterator[Path]:
     """Give the folder where a running server and its clients keep everything: database, results."""
     yield prefect_server
-    _let_connections_go()  # now, and not in the middle of a later test
+    let_connections_go()  # now, and not in the middle of a later test
 
 
 @pytest.fixture(scope="session")
@@ -40,10 +40,10 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setattr(tempfile, "tempdir", str(folder))  # where the harness puts the database
         with temporary_settings(updates=settings), prefect_test_harness(server_startup_timeout=120):
             yield folder
-    _let_connections_go()
+    let_connections_go()
 
 
-def _let_connections_go() -> None:
+def let_connections_go() -> None:
     """Collect the connections to the server that Prefect leaves to the garbage collector."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)

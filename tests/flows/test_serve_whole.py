@@ -15,6 +15,7 @@ from flows.served import NO_NUDGES
 from tests.flows.machines import Machines
 from tests.flows.served_whole import LONG, Served, group_of, is_running, until, whole
 from tests.flows.test_automations import Hook
+from tests.prefect_server import let_connections_go
 
 PAGES = "https://prefect.example.org"
 
@@ -24,6 +25,13 @@ def served(tmp_path: Path) -> Iterator[Served]:
     """Give a `serve --sandbox` that is up."""
     with whole(tmp_path, "--sandbox") as made:
         yield made
+
+
+@pytest.fixture(autouse=True)
+def _connections() -> Iterator[None]:
+    """Let go what the clients leave behind: now, and not in the middle of a later test."""
+    yield
+    let_connections_go()
 
 
 @pytest.mark.e2e
