@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 
 from adaptors.commcare.client import CommCareClient
-from adaptors.commcare.connection import Account
+from adaptors.commcare.connection import Account, Connection
 from adaptors.moodle.client import Login, MoodleClient
 from flows.audit import audit
 from flows.catalogue import field_catalogue
@@ -90,7 +90,9 @@ async def measure(folder: Path, cases: int) -> dict[str, Any]:
     await books.do(fill, books.store, cases)
     world = World(
         moodle=MoodleClient("https://moodle.example.org", Login("x"), clock=clock),
-        commcare=CommCareClient(Account(ADDRESS, "bench", "x", "x"), clock=clock, transport=pages(cases, 1000)),
+        commcare=CommCareClient(
+            Connection(Account(ADDRESS, "bench", "x", "x"), clock=clock, transport=pages(cases, 1000))
+        ),
         books=books,
         project=load_project(folder, field_catalogue()),
         clock=clock,

@@ -6,7 +6,7 @@ from datetime import tzinfo
 from pathlib import Path
 
 from adaptors.commcare.client import CommCareClient
-from adaptors.commcare.connection import Account
+from adaptors.commcare.connection import Account, Connection
 from adaptors.http import Transport, network
 from adaptors.moodle.client import Login, MoodleClient
 from adaptors.pace import Clock
@@ -188,9 +188,11 @@ def open_commcare(
         password=settings.commcare_password.get_secret_value(),
     )
     return CommCareClient(
-        account,
-        clock=clock,
-        transport=transport or network(settings.commcare_ca_file),
-        attempts=attempts,
-        limits=commcare_limits(settings, zone),
+        Connection(
+            account,
+            clock=clock,
+            transport=transport or network(settings.commcare_ca_file),
+            attempts=attempts,
+            limits=commcare_limits(settings, zone),
+        )
     )

@@ -15,8 +15,6 @@ from functools import partial
 from typing import Any
 from urllib.parse import quote
 
-import httpx
-
 from adaptors.commcare.answers import (
     UNKNOWN_PARAMETER,
     CaseCount,
@@ -43,14 +41,12 @@ from adaptors.commcare.cases import (
     row_body,
     trimmed,
 )
-from adaptors.commcare.connection import MAKE_WORKER, USER_AGENT, Account, Connection
+from adaptors.commcare.connection import MAKE_WORKER, USER_AGENT, Connection
 from adaptors.commcare.lookup_tables import LookupTables
 from adaptors.commcare.owners import OwnerBook
 from adaptors.commcare.workers import Workforce, read_workforce
 from adaptors.errors import AdaptorError, NoAnswer, Refused, Unexpected
 from adaptors.http import Answer
-from adaptors.limits import Limits
-from adaptors.pace import Clock
 
 CASES = "case/v2/"
 PAGE = 5000  # CommCare's largest page of cases
@@ -60,25 +56,13 @@ _FORM_ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)  # what is kept of an answer h
 
 
 class CommCareClient:
-    """Reads and writes the cases of a project space; a read is tried `attempts` times.
+    """Reads and writes the cases of the project space at the end of a connection.
 
-    `owners` finds the owners of cases by name, `tables` keeps lookup tables. Raises AccessDenied for a user name
-    or a key that no HTTP header can carry.
+    `owners` finds the owners of cases by name, `tables` keeps lookup tables.
     """
 
-    def __init__(
-        self,
-        account: Account,
-        *,
-        clock: Clock,
-        transport: httpx.AsyncBaseTransport | None = None,
-        timeout: float = 180.0,
-        attempts: int = 5,
-        limits: Limits | None = None,
-    ) -> None:
-        self._connection = Connection(
-            account, clock=clock, transport=transport, timeout=timeout, attempts=attempts, limits=limits
-        )
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
         self._trims = True
         self.owners = OwnerBook(self._read_owners)
         self.tables = LookupTables(self._read_tables, partial(self._connection.change, "tables"))

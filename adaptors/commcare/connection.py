@@ -55,9 +55,10 @@ class Account:
 
 
 class Connection:
-    """Sends requests to the project space of an account; a resource is a path below its `api/`.
+    """Sends requests to the project space of an account, a read `attempts` times.
 
-    `requests` counts each transmission by its kind: write, list, get, owners, tables, probe.
+    A resource is a path below its `api/`. `requests` counts each transmission by its kind: write, list, get,
+    owners, tables, probe. Raises AccessDenied for a user name or a key that no HTTP header can carry.
     """
 
     def __init__(

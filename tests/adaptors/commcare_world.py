@@ -10,7 +10,7 @@ import httpx
 
 from adaptors.commcare.cases import CaseWrite
 from adaptors.commcare.client import CommCareClient
-from adaptors.commcare.connection import Account
+from adaptors.commcare.connection import Account, Connection
 from adaptors.commcare.fake import FakeCommCare
 from adaptors.commcare.fake_project import FIRST_MOMENT, FakeProject
 
@@ -51,7 +51,7 @@ def client_of(handler: Any, **changes: Any) -> CommCareClient:
     }
     transport = httpx.MockTransport(handler) if handler else None
     settings: dict[str, Any] = {"clock": StillClock(), "transport": transport, **changes}
-    return CommCareClient(replace(Account(URL, DOMAIN, USERNAME, API_KEY), **account), **settings)
+    return CommCareClient(Connection(replace(Account(URL, DOMAIN, USERNAME, API_KEY), **account), **settings))
 
 
 def new_world(**settings: Any) -> World:

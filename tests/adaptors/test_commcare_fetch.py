@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 
 from adaptors.commcare.client import CommCareClient
-from adaptors.commcare.connection import Account
+from adaptors.commcare.connection import Account, Connection
 from adaptors.commcare.fake import FakeCommCare
 from adaptors.commcare.fake_project import FakeProject
 from tests.clocks import VirtualClock
@@ -16,9 +16,11 @@ def client_on(project: FakeProject) -> tuple[CommCareClient, FakeCommCare]:
     clock = VirtualClock()
     fake = FakeCommCare(project, domain="training", username="sync@example.org", api_key="key", clock=clock.now)
     client = CommCareClient(
-        Account("https://commcare.example.org", "training", "sync@example.org", "key"),
-        clock=clock,
-        transport=httpx.MockTransport(fake),
+        Connection(
+            Account("https://commcare.example.org", "training", "sync@example.org", "key"),
+            clock=clock,
+            transport=httpx.MockTransport(fake),
+        )
     )
     return client, fake
 

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from adaptors.commcare.client import CommCareClient
-from adaptors.commcare.connection import Account
+from adaptors.commcare.connection import Account, Connection
 from adaptors.commcare.fake import FakeCommCare
 from adaptors.moodle.client import Login, MoodleClient
 from adaptors.moodle.fake_site import FakeSite
@@ -84,7 +84,7 @@ class Worker:
         return World(
             moodle=MoodleClient(shop.lab.site.url, Login(TOKEN), clock=shop.clock, transport=moodle),
             commcare=CommCareClient(
-                Account(COMMCARE, DOMAIN, USERNAME, API_KEY), clock=shop.clock, transport=commcare
+                Connection(Account(COMMCARE, DOMAIN, USERNAME, API_KEY), clock=shop.clock, transport=commcare)
             ),
             books=self.books,
             project=shop.lab.loaded(),

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from adaptors.commcare.client import CommCareClient
-from adaptors.commcare.connection import Account
+from adaptors.commcare.connection import Account, Connection
 from adaptors.commcare.fake import FakeCommCare
 from adaptors.commcare.fake_project import FakeProject
 from adaptors.moodle.client import Login, MoodleClient
@@ -152,9 +152,11 @@ class Lab:
                 self.site.url, Login(TOKEN), clock=self.clock, transport=httpx.MockTransport(self._to_moodle)
             ),
             commcare=CommCareClient(
-                Account("https://commcare.example.org", DOMAIN, USERNAME, API_KEY),
-                clock=self.clock,
-                transport=httpx.MockTransport(self._to_commcare),
+                Connection(
+                    Account("https://commcare.example.org", DOMAIN, USERNAME, API_KEY),
+                    clock=self.clock,
+                    transport=httpx.MockTransport(self._to_commcare),
+                )
             ),
             books=self.books,
             project=self.loaded(),

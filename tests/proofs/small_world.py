@@ -18,7 +18,7 @@ import httpx
 
 import flows.sync
 from adaptors.commcare.client import CommCareClient
-from adaptors.commcare.connection import Account
+from adaptors.commcare.connection import Account, Connection
 from adaptors.commcare.fake import FakeCommCare
 from adaptors.commcare.fake_project import Case, FakeProject, Form
 from adaptors.moodle.client import Login, MoodleClient
@@ -195,14 +195,13 @@ class SmallWorld:
         """Make what a process makes: clients that know nothing yet."""
         moodle = MoodleClient(MOODLE, Login(TOKEN), clock=self.clock, transport=NO_NETWORK)
         moodle._http._client = Wire(MoodleWire(faults, lambda: self.watch.school.moodle), {})  # type: ignore[assignment]
-        commcare = CommCareClient(
-            Account(COMMCARE, DOMAIN, USERNAME, API_KEY), clock=self.clock, transport=NO_NETWORK
-        )
+        account = Account(COMMCARE, DOMAIN, USERNAME, API_KEY)
+        connection = Connection(account, clock=self.clock, transport=NO_NETWORK)
         headers = {"Authorization": f"ApiKey {USERNAME}:{API_KEY}", "User-Agent": "moodle-commcare/0.1"}
-        commcare._connection._http._client = Wire(CommCareWire(faults, self.commcare, self.watch), headers)  # type: ignore[assignment]
+        connection._http._client = Wire(CommCareWire(faults, self.commcare, self.watch), headers)  # type: ignore[assignment]
         return World(
             moodle=moodle,
-            commcare=commcare,
+            commcare=CommCareClient(connection),
             books=self.books,
             project=self.project,
             clock=self.clock,
