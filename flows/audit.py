@@ -32,7 +32,7 @@ from state import Held, RowId, StateError
 AT_ONCE = 5_000  # cases compared with one walk through the books
 LAG = 900.0  # seconds: what was written later than that may not be in CommCare's search yet
 LONGEST = 2_000  # letters of property names in one address; servers take 4,000, and a cursor is a third longer
-LIVES = frozenset({"active", "ended", "withdrawn", "withdrawing"})
+LIVES = frozenset({"active", "ended", "withdrawn"})
 
 
 async def audit(

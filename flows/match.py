@@ -40,7 +40,7 @@ from state.people import ERASING
 
 AT_ONCE = 5_000  # listed cases that are looked up in the books with one walk
 LIVING = frozenset(
-    {"active", "ended", "withdrawn", "withdrawing", "closing", "leaving", "left", "closed", ERASING}
+    {"active", "ended", "withdrawn", "withdrawing", "closing", "leaving", "left", "closed", "emptying", ERASING}
 )
 
 

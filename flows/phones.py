@@ -13,6 +13,7 @@ from typing import Any
 
 from adaptors.commcare.workers import Holder, Workforce
 from flows.masked import Eyes, masked
+from flows.steps.depart import CLOSED
 from flows.world import World
 from mappings.engine import CompiledMapping, Project
 from state import Share, Store
@@ -160,7 +161,7 @@ def _loads(store: Store, project: Project, parked: str, now: float) -> dict[str,
         return loads.setdefault(owner, Load())
 
     for share, count in store.carried().items():
-        if share.status != "closed":
+        if share.status not in CLOSED:
             mapping = mappings.get(share.mapping)
             of(share).cases[mapping.case_type if mapping is not None else share.mapping] += count
     for share, count in store.written_since(now - WEEK * DAY).items():

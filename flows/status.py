@@ -39,6 +39,7 @@ ROW_STATES = {
     "leaving": "left, to be confirmed",
     "closing": "closed, to be confirmed",
     "closed": "closed",
+    "emptying": "closed, to be emptied",
     "replaced": "under old keys",
     "erasing": "being erased",
 }

@@ -14,7 +14,11 @@ from state.tables import at_row, case_row, row_parameters
 
 CHUNK = 500  # keys in one IN
 LIVING = ("active", "withdrawn", "ended", "withdrawing", "closing")
-LEAVING = "leaving"  # neither living, so that it weighs nothing with the guards, nor settled
+LEAVING, EMPTYING = "leaving", "emptying"
+UNSETTLED = (LEAVING, EMPTYING)
+"""Not living, so that they weigh nothing with the guards, and looked for all the same."""
+CLOSED = ("closed", "closing", EMPTYING, "withdrawing")
+"""What a case is that we closed, or may have closed."""
 COLUMNS = tuple(
     case_row.c[column]
     for column in (
@@ -74,7 +78,7 @@ class Cases(Log):
     ) -> list[Missing]:
         """Take in that a complete read of a scope showed the keys `seen`; return the rows it lacked.
 
-        Those are the living ones, and those of which nobody knows whether they are marked as left.
+        Those are the living ones, and those of which nobody knows whether they are marked as left, or emptied.
 
         A lacked row counts one more complete read without it, once per run however often it is noted; a seen
         row, and one of a `protected` person, starts again at 0. Rows for which neither is news are not written.
@@ -89,7 +93,7 @@ class Cases(Log):
                     (again if key in present else gone).append(key)
                 elif key in present or (user_id and user_id in protected):
                     back += [key] if missing_count else []
-                elif status in LIVING or status == LEAVING:
+                elif status in LIVING or status in UNSETTLED:
                     gone.append(key)
                     news += [key] if missing_run != run_id else []
             scoped = (connection, mapping, scope)
@@ -144,14 +148,13 @@ class Cases(Log):
         """Let closed cases live again as new ones: without case id and digests, under the next generation."""
         if not rows:
             return
-        fresh = update(case_row).where(
-            at_row(case_row), or_(case_row.c.status == "closed", case_row.c.status == "closing")
-        )
+        is_closed = or_(*(case_row.c.status == status for status in CLOSED))  # IN is not for many rows at once
+        fresh = update(case_row).where(at_row(case_row), is_closed)
         values = {"case_id": "", "digests": None, "status": "active", "missing_count": 0, "missing_run": ""}
         values |= {"linked": False}
         with self._database.writing() as connection:
             known = self._known(connection, rows)
-            closed = [row for row, case in known.items() if case.status in ("closed", "closing")]
+            closed = [row for row, case in known.items() if case.status in CLOSED]
             connection.execute(
                 fresh.values(generation=case_row.c.generation + 1, **values), [row_parameters(row) for row in rows]
             )

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, case, delete, select, update
 
-from state.cases import LEAVING, LIVING, Cases
+from state.cases import EMPTYING, LEAVING, LIVING, Cases
 from state.lease import Held, require_held
 from state.log import Entry, Origin, origin
 from state.opened import Opened
@@ -22,10 +22,11 @@ from state.tables import at_row, case_row, intent, lookup_table, refusal, row_pa
 UNSURE = {"left": LEAVING, "withdrawn": "withdrawing", "ended": "active"}
 """What a case is of which the books say how it went away, and that may have come back since."""
 COMING = dict.fromkeys(("create", "update"), UNSURE)
+STAYING = {*LIVING} - {"withdrawing"}  # what is to be emptied stays so
 GOING = {
-    "closed": dict.fromkeys((*LIVING, LEAVING, "left"), "closing"),
-    "withdrawn": dict.fromkeys((*LIVING, LEAVING, "left"), "withdrawing"),
-    "left": dict.fromkeys(({*LIVING} - {"withdrawing"}) | {"left"}, LEAVING),  # what is to be emptied stays so
+    "closed": dict.fromkeys((*STAYING, LEAVING, "left"), "closing"),
+    "withdrawn": dict.fromkeys((*LIVING, LEAVING, "left"), "withdrawing") | {"closed": EMPTYING},
+    "left": dict.fromkeys((*STAYING, "left"), LEAVING),
 }
 
 

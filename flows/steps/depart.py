@@ -18,6 +18,9 @@ from mappings.engine import CompiledMapping, Departure
 from state import CaseRow, RowId
 
 NOTHING = Departure({})
+CLOSED = frozenset({"closed", "emptying"})
+EMPTIES = frozenset({"withdrawing", "emptying"})
+"""What a case is that is to be emptied, and nobody knows whether it is."""
 PARKED_UNKNOWN = "parked_owner_unknown"
 
 
@@ -47,6 +50,10 @@ class Departures:
         """Return the rows to send; a case whose last write is still in doubt is left for a later run."""
         store = self._world.books.store
         resting = await self._world.books.do(store.intents)
+        leaving = [*leaving]
+        # Now: CommCare may take nothing of it today, and by the next run somebody may have left.
+        if not self._result.preview:
+            await self._world.books.do(store.settle, to_be_emptied(leaving))
         rows, silent, owners = list[Planned](), dict[RowId, str](), dict[RowId, str]()
         for one in leaving:
             known = await self._known(one) if one.row not in resting else None
@@ -98,7 +105,7 @@ class Departures:
             texts["@owner"] = parked
         wanted = {name: self._digest(key, name, text) for name, text in texts.items()}
         changed = {name for name, digest in wanted.items() if (case.digests or {}).get(name) != digest}
-        closes = departure.close and case.status != "closed"
+        closes = departure.close and case.status not in CLOSED
         if not changed and not closes:
             return None
         is_dirty = case.digests is None
@@ -154,15 +161,30 @@ class Departures:
 
 def again(mapping: CompiledMapping, row: RowId, case: CaseRow) -> Leaving | None:
     """Return how a case goes away of which nobody knows whether it did already, None when that is not open."""
-    if case.status == "withdrawing":
-        return Leaving(mapping, row, case, mapping.when_excluded, "withdrawn", private=True)
+    if case.status in EMPTIES:
+        return withdrawn(mapping, row, case)
     return Leaving(mapping, row, case, mapping.when_left, "left") if case.status == "leaving" else None
+
+
+def withdrawn(mapping: CompiledMapping, row: RowId, case: CaseRow) -> Leaving:
+    """Return how the case of somebody goes away who is kept out; one that we closed is only emptied."""
+    departure = None if case.status in CLOSED else mapping.when_excluded
+    return Leaving(mapping, row, case, departure, "withdrawn", private=True)
+
+
+def to_be_emptied(leaving: Iterable[Leaving]) -> dict[RowId, str]:
+    """Return the cases that are withdrawn, and of which the books do not say so yet, with the status that does."""
+    return {
+        one.row: "emptying" if one.case.status in CLOSED else "withdrawing"
+        for one in leaving
+        if one.op == "withdrawn" and one.case.status not in EMPTIES
+    }
 
 
 def status_after(one: Leaving) -> str:
     """Return the status of a case once it went away; what we closed stays closed."""
     departure = one.departure or NOTHING
-    return "closed" if departure.close or one.case.status == "closed" else one.op
+    return "closed" if departure.close or one.case.status in CLOSED else one.op
 
 
 def private_names(one: Leaving) -> list[str]:

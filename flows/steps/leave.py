@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from adaptors.moodle.answers import Course
 from flows.steps.asked import LEAVERS, WITHDRAWN
-from flows.steps.depart import Departures, Leaving, again
+from flows.steps.depart import EMPTIES, Departures, Leaving, again
 from flows.steps.merged import leaving_merged
 from flows.steps.people import members_elsewhere
 from flows.steps.planned import Planned
@@ -83,7 +83,7 @@ async def _over(run: Run, ended: Collection[int]) -> list[Leaving]:
         if mapping.source not in IN_COURSE:
             continue
         over = {"active", "closing"} if mapping.when_course_ends is not None else set[str]()
-        scopes = await run.world.books.do(store.scopes, mapping.name, over | {"leaving", "withdrawing"})
+        scopes = await run.world.books.do(store.scopes, mapping.name, over | {"leaving"} | EMPTIES)
         for scope in sorted(scopes.intersection(ended)):
             for key, case in (await run.world.books.do(store.cases, mapping.name, scope)).items():
                 row = RowId(mapping.name, scope, key)

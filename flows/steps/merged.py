@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 MERGED = "merged"  # fact in the books: number of a person -> the one that he or she goes by now
 UNMARKED = "merged_unmarked"  # fact: those of them whose cases do not all say so yet
-STAYS = frozenset({"closed", "replaced", "erasing"})
+STAYS = frozenset({"closed", "emptying", "replaced", "erasing"})
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from adaptors.errors import Refused
 from flows.result import Result
 from flows.steps.blanks import BlankGuard
 from flows.steps.compare import AWAY, EMPTIED, Comparison, Ready, closes, parks
+from flows.steps.depart import CLOSED
 from flows.steps.firsts import FirstLook
 from flows.steps.linked import Linked, Links, Look, case_there, is_matched, newest_of_ours
 from flows.steps.planned import UNDECIDED, WAITS, Planned, Problem, Scope, scope_number
@@ -116,9 +117,10 @@ class Planner:
 
     async def _alive(self, reading: _Reading, row: RowId, case: CaseRow | None) -> CaseRow | None:
         """Return the case, or a new generation of it when we closed it: no API can open a case again."""
-        if case is None or case.status not in ("closed", "closing"):
+        unsure = {"closing", "withdrawing"} if closes(reading.scope.mapping) else {"closing"}
+        if case is None or case.status not in CLOSED | unsure:
             return case
-        if case.status == "closing":  # sent without an answer: CommCare knows whether it closed the case
+        if case.status in unsure:  # maybe sent, without an answer: CommCare knows whether it closed the case
             found = await self._asked(case)
             if found is None or not found.closed:
                 return case

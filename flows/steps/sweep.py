@@ -8,15 +8,16 @@ from typing import Any
 
 from flows.result import Result
 from flows.steps.asked import LEAVERS, Decided
-from flows.steps.depart import Leaving, again
+from flows.steps.depart import EMPTIES, Leaving, again
 from flows.steps.planned import SITE_SCOPE, Scope
 from flows.steps.pull import IN_COURSE
 from flows.world import World
 from mappings.engine import CompiledMapping
 from state import Missing, RowId
+from state.cases import UNSETTLED
 
 READS = 2
-UNSURE = frozenset({"leaving", "withdrawing", "closing"})
+UNSURE = EMPTIES | {"leaving", "closing"}
 """What a case is that was allowed to go, and nobody knows whether it did."""
 
 
@@ -74,7 +75,7 @@ class Sweep:
         if due and mapping.when_left is not None:
             active = await self.world.books.do(store.count_active, mapping.name, scope.number)
             # Moodle hides learners from an account that lost a right, and goes on showing the teachers.
-            all_gone = active <= sum(1 for m in missing if m.case.case_id and m.case.status != "leaving")
+            all_gone = active <= sum(1 for m in missing if m.case.case_id and m.case.status not in UNSETTLED)
             nobody = not scope.seen and (scope.number == SITE_SCOPE or not protected)
             self.found.append(Gone(mapping, scope.number, due, active, all_gone or nobody))
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from flows.result import Result
 from flows.steps.asked import WITHDRAWN, Decided
-from flows.steps.depart import Leaving, private_names
+from flows.steps.depart import EMPTIES, Leaving, private_names, withdrawn
 from flows.steps.planned import SITE_SCOPE, Scope
 from flows.world import World
 from mappings.engine import CompiledMapping
@@ -80,8 +80,7 @@ class Withdrawals:
 
     @staticmethod
     def _leaving(one: KeptOut) -> Leaving:
-        departure = None if one.case.status == "closed" else one.mapping.when_excluded
-        return Leaving(one.mapping, one.row, one.case, departure, "withdrawn", private=True)
+        return withdrawn(one.mapping, one.row, one.case)
 
     def told(self) -> dict[str, Any]:
         """Return what a shard found, as JSON, for the end of its round."""
@@ -120,7 +119,7 @@ class Withdrawals:
         own = [one for one in found if one.parent is None or one.parent not in candidates]
         given, going = await WITHDRAWN.given(self.world), await WITHDRAWN.going(self.world)
         # Of those that were allowed already, or sent, and of which CommCare did not answer, nobody is asked again.
-        going |= {one.row for one in own if one.case.status == "withdrawing"}
+        going |= {one.row for one in own if one.case.status in EMPTIES}
         refused = await self._refused([one for one in own if one.row not in going], given)
         allowed = {one.row: one for one in own if one.row in going or one.row.scope not in refused}
         for one in sorted(found, key=lambda one: one.mapping.level):

@@ -162,14 +162,15 @@ class Expected:
         if not self.is_there(key):
             departure = mapping.when_left
             left = departure.set if departure is not None else {}
-            if case.closed and OVER in case.properties.values():  # closed when its course was over: that is all
+            said = case.properties.values()
+            if case.closed and (OVER in said or WITHDRAWN in said):  # closed before it was gone: that is all
                 return ""
             opened = departure is not None and departure.close and not case.closed
             fitting = left.items() <= case.properties.items() and not opened
             return "" if fitting else "gone, and not marked as left"
         if key in self.excluded:
             held = [name for name, value in case.properties.items() if value and mapping.is_personal(name)]
-            return f"kept out, and has {held}" if held and not case.closed else ""
+            return f"kept out, and has {held}" if held else ""
         draft = self.drafts.get(key)
         if draft is None:  # graded no more, or without a name: left as it was
             return ""

@@ -8,7 +8,7 @@ import pytest
 
 from flows.confirm import confirm
 from flows.result import RunState
-from tests.flows.test_departures import consenting, over
+from tests.flows.test_departures import LEFT, consenting, over
 from tests.flows.test_person import CANARY, erased, held, two_courses
 from tests.flows.test_sync import site_of
 from tests.flows.worlds import PROJECT, Lab, written
@@ -42,7 +42,7 @@ async def run(lab: Lab, times: int) -> None:
     assert {} == written(await lab.sync())
 
 
-def status_of(lab: Lab, person: int) -> str:
+def status_of(lab: Lab, person: int | str) -> str:
     """Return what CommCare says of a person."""
     text: str = lab.case(f"test-user-{person}").properties["moodle_status"]
     return text
@@ -153,15 +153,53 @@ async def test_consent_given_after_the_backup_and_withdrawn_again(make_lab: Make
     assert set() == private_of(lab, learners[0])
 
 
-async def test_a_withdrawal_that_never_arrived_outlives_its_person(make_lab: MakeLab) -> None:
+@pytest.mark.parametrize("kind", ["timeout", "429", "503"])
+async def test_a_withdrawal_that_never_arrived_outlives_its_person(make_lab: MakeLab, kind: str) -> None:
     """Nobody reads somebody who is gone, and what was to be emptied is emptied all the same."""
     lab, learners = await consenting(make_lab)
     lab.site.update_user(learners[0], profile={"consent": "no"})
-    lab.commcare.fail_next("timeout")
+    lab.commcare.fail_next(kind, times=8, where="write")
     await lab.sync()
+    lab.commcare.faults.clear()
     leave(lab, learners[0])
     await run(lab, 5)
     assert (set(), "left") == (private_of(lab, learners[0]), status_of(lab, learners[0]))
+
+
+@pytest.mark.parametrize("reply_only", [False, True])
+@pytest.mark.parametrize("whose", ["open", "closed"])
+async def test_a_withdrawal_that_closes_outlives_its_person(
+    make_lab: MakeLab, whose: str, *, reply_only: bool
+) -> None:
+    """Also where cases are closed: the one of somebody kept out, or of somebody who had left before."""
+    lab, learners = await consenting(make_lab)
+    lab.edit(
+        "student", LEFT, f"{LEFT[:-1]}, close: true}}\nwhen_excluded: {{set: {{moodle_status: out}}, close: true}}"
+    )
+    person = learners[0]
+    if whose == "closed":
+        leave(lab, person)
+        await run(lab, 2)
+        assert lab.case(f"test-user-{person}").closed
+        come_back(lab, person)
+    lab.site.update_user(person, profile={"consent": "no"})
+    (lab.commcare.drop_reply_after_commit if reply_only else lambda: lab.commcare.fail_next("timeout"))()
+    await lab.sync()
+    leave(lab, person)
+    await run(lab, 5)
+    assert (set(), True) == (private_of(lab, person), lab.case(f"test-user-{person}").closed)
+
+
+async def test_consent_given_after_a_withdrawal_that_closed_without_an_answer(make_lab: MakeLab) -> None:
+    """CommCare knows whether it closed the case; if it did, there is a next one."""
+    lab, learners = await consenting(make_lab, extra="when_excluded: {set: {moodle_status: out}, close: true}")
+    lab.site.update_user(learners[0], profile={"consent": "no"})
+    lab.commcare.drop_reply_after_commit()
+    await lab.sync()
+    lab.site.update_user(learners[0], profile={"consent": "yes"})
+    await run(lab, 2)
+    assert lab.case(f"test-user-{learners[0]}").closed
+    assert "active" == status_of(lab, f"{learners[0]}~2")
 
 
 async def test_a_withdrawal_that_never_arrived_outlives_its_course(make_lab: MakeLab) -> None:

@@ -40,11 +40,12 @@ class Machine(Seldom):
         self.folder = Path(tempfile.mkdtemp(prefix="machine-"))
         self.loop = asyncio.Runner()
 
-    @initialize(way=st.sampled_from(WAYS), themes=st.sets(st.sampled_from(THEMES), min_size=1, max_size=2))
-    def begin(self, way: str, themes: Set[str] = frozenset()) -> None:
+    @initialize(way=st.sampled_from(WAYS), out=st.sampled_from(("", *WAYS)),
+                themes=st.sets(st.sampled_from(THEMES), min_size=1, max_size=2))  # fmt: skip
+    def begin(self, way: str, themes: Set[str] = frozenset(), out: str = "") -> None:
         """Make the world; of what walks seldom find, a life has one or two things, which may happen often."""
         self.themes = frozenset(themes)
-        self.ground = Ground(self.folder, way)
+        self.ground = Ground(self.folder, way, out)
         self.site, self.commcare = self.ground.site, self.ground.commcare
 
     def teardown(self) -> None:

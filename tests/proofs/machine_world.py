@@ -11,7 +11,7 @@ import shutil
 import sqlite3
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -32,7 +32,7 @@ from mappings.engine import Project, load_project
 from state.digest import Names
 from tests.canaries import found_in
 from tests.clocks import VirtualClock
-from tests.flows.expected import LEFT, OVER, PARKING, Expected, base
+from tests.flows.expected import LEFT, OVER, PARKING, Expected, base, number_of
 from tests.flows.expected import WITHDRAWN as KEPT_OUT
 from tests.flows.explorer_lab import Killed, MortalBooks, WatchedLab
 from tests.flows.explorer_troubles import RIGHTS
@@ -40,7 +40,7 @@ from tests.flows.worlds import PROJECT, mappings_folder, written
 
 REST, LEASE, HOUR = 1200.0, 600.0, 3600.0
 WAYS = ("", ", park: true", ", close: true")
-"""What `when_left` and `when_course_ends` do beyond setting a property."""
+"""What `when_left` and `when_course_ends`, or `when_excluded`, do beyond setting a property."""
 EDITIONS = ("[trim]", "[trim, upper]", "[trim, lower]")
 """How the mapping of people writes the city, edition by edition."""
 COURSES, PEOPLE = 2, 5
@@ -51,8 +51,8 @@ QUESTIONS = (LEAVERS.refused, REFUSED_BLANKS, WITHDRAWN.refused)
 
 
 @cache
-def project_of(way: str, edition: int) -> Project:
-    """Load the mappings in one of their editions, once for all worlds."""
+def project_of(way: str, out: str, edition: int) -> Project:
+    """Load the mappings in one of their editions, once for all worlds; `out` is the way of who is kept out."""
     folder = Path(tempfile.mkdtemp(prefix="machine-"))
     try:
         guards = "guards: {run_cases: 8}\n"
@@ -61,7 +61,7 @@ def project_of(way: str, edition: int) -> Project:
         text = student.read_text().replace(
             "when_left: {set: {moodle_status: left}}",
             f"when_left: {{set: {{moodle_status: left}}{way}}}\n"
-            f"when_excluded: {{set: {{moodle_status: {KEPT_OUT}}}}}",
+            f"when_excluded: {{set: {{moodle_status: {KEPT_OUT}}}{out}}}",
         )
         city = "city: {source: city, transform: [trim]"
         assert city in text
@@ -134,8 +134,8 @@ class Ground(WatchedLab):
     books_of_all: CopiedBooks | None = None
     fresh = b""
 
-    def __init__(self, folder: Path, way: str) -> None:
-        self.way, self.edition = way, 0
+    def __init__(self, folder: Path, way: str, out: str = "") -> None:
+        self.way, self.out, self.edition = way, out, 0
         site = FakeSite()
         self.people = [site.add_user(f"QanaryFirst{n}", f"QanaryLast{n}", city="Bondo") for n in range(PEOPLE)]
         self.courses = [site.add_course(f"C{n}", f"Course {n}") for n in range(COURSES)]
@@ -160,7 +160,7 @@ class Ground(WatchedLab):
         self.closed, self.deleted = set[str](), set[str]()
         """Keys of cases that somebody closed or deleted in CommCare."""
         self.orphans: set[str] = set()
-        """Keys of cases that restored books do not know: of people gone or kept out, only the audit finds them."""
+        """External ids that restored books do not know: of people gone or kept out, only the audit finds them."""
         self.lacked: Counter[str] = Counter()
         """In how many runs in a row a case's person was not there, or not to be seen."""
         self.seen: dict[int, set[int]] = {course: set() for course in self.courses}
@@ -197,7 +197,7 @@ class Ground(WatchedLab):
 
     def loaded(self) -> Project:
         """Return the mappings as they are edited now."""
-        return project_of(self.way, self.edition)
+        return project_of(self.way, self.out, self.edition)
 
     def _watched(self, request: Any) -> Any:
         if self.moment is not None and self.moment.excluded and request.method == "POST":
@@ -295,11 +295,11 @@ class Ground(WatchedLab):
             key = base(row.get("external_id") or self._any_case(row["case_id"]).external_id or "")
             wrong = "" if self._goes_on(moment, key, row) else moment.sent_wrongly(key, row)
             assert not wrong, f"{key}: {wrong}"
-            is_left = LEFT in row.get("properties", {}).values()
+            said = row.get("properties", {}).values()
+            is_left, is_away = LEFT in said, not {LEFT, OVER, KEPT_OUT}.isdisjoint(said)
             is_sure = self.lacked[key] > 1 or self._is_merged(key)
             assert not is_left or is_sure, f"{key}: marked as left after one read"
-            is_over = OVER in row.get("properties", {}).values()
-            assert is_left or is_over or not row.get("close"), f"{key}: closed, and neither left nor over"
+            assert is_away or not row.get("close"), f"{key}: closed, and neither left, kept out nor over"
 
     def _goes_on(self, moment: Expected, key: str, row: Any) -> bool:
         """Say whether a row does what was begun: it empties somebody gone since, or tells of a merge alone."""
@@ -325,6 +325,8 @@ class Ground(WatchedLab):
 
     def _look_at_books(self) -> None:
         """Hold the books against CommCare: a case id always names the case with that external id."""
+        if self.orphans:
+            self.orphans = self._unknown(self.orphans)
         for mapping, scope in self._scopes():
             for key, row in self.store.cases(mapping, scope).items():
                 if row.case_id:
@@ -402,10 +404,21 @@ class Ground(WatchedLab):
         self.merged = self.merged_then
         self.copied.put_back(self.backup)
         self.store.mark_restored(self.clock.now())
-        known = {key for mapping, scope in self._scopes() for key in self.store.cases(mapping, scope)}
         late = [row.get("external_id") for _, _, form in self.commcare._unfinished for row in form.rows]
         made = {case.external_id for case in self.project.cases.values()}
-        self.orphans |= {base(name or "") for name in (*made, *late)} - known
+        self.orphans = self._unknown({name for name in (*made, *late) if name})
+
+    def _unknown(self, names: Collection[str]) -> set[str]:
+        """Return those of some external ids that the books know nothing of: nothing at all, or not that number."""
+        known = {
+            key: row.generation
+            for mapping, scope in self._scopes()
+            for key, row in self.store.cases(mapping, scope).items()
+        }
+        return {name for name in names if known.get(base(name), 0) < number_of(name)}
+
+    def _is_unknown(self, case: Any) -> bool:
+        return case.external_id in self.orphans
 
     def merge(self, old: int, new: int) -> bool:
         """Say that two people are one, as the command does; False when the books know too little of them."""
@@ -455,22 +468,22 @@ class Ground(WatchedLab):
         if self._is_orphaned(key):
             return ""
         edited = self.by_hand.get(case.case_id, set())
-        if self._is_merged(key) and key not in self.orphans:
+        if self._is_merged(key) and not self._is_unknown(case):
             return self._merged_wrongly(expected, key, case, edited)
         if key.startswith("test-enrol-") and int(key.split("-")[2]) in expected.ended:
-            return "" if key in self.orphans else self._ends_wrongly(key, case, edited)
+            return "" if self._is_unknown(case) else self._ends_wrongly(key, case, edited)
         if self._stays(expected, key):
             return ""
         fault = expected.differs(key, case)
         if key in self.emptied and not self._is_emptied(expected, key, case, edited):
             return f"{fault}, and what is personal was not emptied"
         gone = fault == "gone, and not marked as left"
-        if gone and (key in self.orphans or self._was_marked(expected, key, case, edited)):
+        if gone and (self._is_unknown(case) or self._was_marked(expected, key, case, edited)):
             return ""
         if key in self.closed and case.closed and fault == "closed, and its person is there":
             return ""
         kept_out = fault.startswith("kept out, and has")
-        if kept_out and (key in self.orphans or self._is_emptied(expected, key, case, edited)):
+        if kept_out and (self._is_unknown(case) or self._is_emptied(expected, key, case, edited)):
             return ""
         return "" if any(fault.startswith(f"{name} is 'By hand'") for name in edited) else fault
 

@@ -109,6 +109,8 @@ class Seldom(RuleBasedStateMachine):
             self.commcare.drop_reply_after_commit(3)
         elif how == "late":
             self.commcare.late_write(900.0, 3)
+        elif how in ("503", "429"):
+            self.commcare.fail_next(how, times=8, where="write")
         else:
             self.ground.on_write = how
 
@@ -206,7 +208,7 @@ class Seldom(RuleBasedStateMachine):
         self._run(later)
 
     @of("kept out and gone")
-    @rule(who=person, how=breaks, later=soon)
+    @rule(who=person, how=st.sampled_from((*BREAKS, "503", "429")), later=soon)
     def keep_out_and_leave(self, who: int, how: str, later: float) -> None:
         """Keep somebody out, lose sight of the write that empties the case, and let the person leave."""
         someone, places = self._somebody(who)

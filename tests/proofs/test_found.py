@@ -90,6 +90,26 @@ LIVES: dict[str, tuple[str, Steps]] = {
             ("end_go_on_and_end", {"where": 0, "how": "late", "later": 1260.0}),
         ),
     ),
+    "kept out while closed, never heard of, and gone": (
+        ", close: true",
+        (
+            ("change_break_leave_and_keep_out", {"how": "crash after", "who": 16}),
+            ("fail_commcare", {"kind": "504_html", "times": 8, "where": "write"}),
+            ("change_break_leave_and_keep_out", {"how": "crash before", "who": 28}),
+            ("delete", {"who": 26}),
+        ),
+    ),
+    "kept out, refused for now, and gone": (
+        "",
+        (("keep_out_and_leave", {"who": 0, "how": "429", "later": 60.0}),),
+    ),
+    "the next case of somebody who had gone, unknown to the backup": (
+        ", close: true",
+        (
+            ("restore_what_was_while_away", {"kept_out": True, "later": 1260.0, "who": 8}),
+            ("restore_what_was_while_away", {"kept_out": False, "later": 1260.0, "who": 0}),
+        ),
+    ),
 }
 """Lives of the state machine that ended badly before the engine was mended, cut down to what matters."""
 

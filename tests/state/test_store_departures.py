@@ -69,10 +69,10 @@ def test_a_close_in_doubt_is_remembered(store: Store) -> None:
 def test_living_rows_are_looked_for(store: Store) -> None:
     """Withdrawn and ended cases can leave; those that left, closed ones and replaced ones cannot leave again."""
     found = {}
-    for status in ("active", "withdrawn", "ended", "leaving", "left", "closed"):
+    for status in ("active", "withdrawn", "ended", "leaving", "emptying", "left", "closed"):
         acknowledged(store, status)
         found[status] = len(store.note_read("enrolment", 2, set(), f"run {status}"))
-    assert {"active": 1, "withdrawn": 1, "ended": 1, "leaving": 1, "left": 0, "closed": 0} == found
+    assert {"active": 1, "withdrawn": 1, "ended": 1, "leaving": 1, "emptying": 1, "left": 0, "closed": 0} == found
 
 
 def test_replaced_rows_are_told_at_once(store: Store) -> None:

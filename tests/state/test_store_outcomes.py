@@ -91,6 +91,8 @@ def test_a_part_of_a_dirty_row_leaves_it_dirty(store: Store) -> None:
         ("left", "update", "leaving"), ("withdrawn", "update", "withdrawing"), ("ended", "update", "active"),
         ("closed", "create", "closed"), ("active", "left", "leaving"), ("withdrawing", "left", "withdrawing"),
         ("left", "withdrawn", "withdrawing"), ("erasing", "withdrawn", "erasing"), ("active", "ended", "active"),
+        ("closed", "withdrawn", "emptying"), ("withdrawing", "closed", "withdrawing"),
+        ("left", "closed", "closing"),
     ],
 )  # fmt: skip
 def test_whether_a_case_went_away_is_open_again(store: Store, before: str, op: str, after: str) -> None:
