@@ -40,7 +40,19 @@ from state.people import ERASING
 
 AT_ONCE = 5_000  # listed cases that are looked up in the books with one walk
 LIVING = frozenset(
-    {"active", "ended", "withdrawn", "withdrawing", "closing", "leaving", "left", "closed", "emptying", ERASING}
+    {
+        "active",
+        "ended",
+        "withdrawn",
+        "withdrawing",
+        "returning",
+        "closing",
+        "leaving",
+        "left",
+        "closed",
+        "emptying",
+        ERASING,
+    }
 )
 
 

@@ -35,6 +35,7 @@ ROW_STATES = {
     "ended": "course over",
     "withdrawn": "withdrawn",
     "withdrawing": "withdrawn, to be confirmed",
+    "returning": "let in again, to be confirmed",
     "left": "left",
     "leaving": "left, to be confirmed",
     "closing": "closed, to be confirmed",

@@ -13,11 +13,11 @@ from state.rows import CaseRow, Missing, RowId
 from state.tables import at_row, case_row, row_parameters
 
 CHUNK = 500  # keys in one IN
-LIVING = ("active", "withdrawn", "ended", "withdrawing", "closing")
+LIVING = ("active", "withdrawn", "ended", "withdrawing", "returning", "closing")
 LEAVING, EMPTYING = "leaving", "emptying"
 UNSETTLED = (LEAVING, EMPTYING)
 """Not living, so that they weigh nothing with the guards, and looked for all the same."""
-CLOSED = ("closed", "closing", EMPTYING, "withdrawing")
+CLOSED = ("closed", "closing", EMPTYING, "withdrawing", "returning")
 """What a case is that we closed, or may have closed."""
 COLUMNS = tuple(
     case_row.c[column]
@@ -82,22 +82,24 @@ class Cases(Log):
 
         A lacked row counts one more complete read without it, once per run however often it is noted; a seen
         row, and one of a `protected` person, starts again at 0. Rows for which neither is news are not written.
+        A seen row of which nobody knows whether it is marked as left is active: it is dirty, and sent whole.
         Replaced rows that were not seen are returned too, uncounted; one that was seen is active again.
         """
         present = seen if isinstance(seen, Set) else frozenset(seen)
         at = {"mapping": mapping, "scope": scope}
-        back, gone, news, again = list[str](), list[str](), list[str](), list[str]()
+        back, gone, news, active = list[str](), list[str](), list[str](), list[str]()
         with self._database.writing() as connection:
             for key, status, missing_count, missing_run, user_id in connection.execute(READ_NOTED, at):
                 if status == "replaced":
-                    (again if key in present else gone).append(key)
+                    (active if key in present else gone).append(key)
                 elif key in present or (user_id and user_id in protected):
                     back += [key] if missing_count else []
+                    active += [key] if status == LEAVING and key in present else []
                 elif status in LIVING or status in UNSETTLED:
                     gone.append(key)
                     news += [key] if missing_run != run_id else []
             scoped = (connection, mapping, scope)
-            self._set(*scoped, again, status="active")
+            self._set(*scoped, active, status="active")
             self._set(*scoped, back, missing_count=0, missing_run="")
             self._set(*scoped, news, missing_count=case_row.c.missing_count + 1, missing_run=run_id)
             found = self._cases(*scoped, gone)

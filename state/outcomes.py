@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, case, delete, select, update
 
-from state.cases import EMPTYING, LEAVING, LIVING, Cases
+from state.cases import LEAVING, LIVING, Cases
 from state.lease import Held, require_held
 from state.log import Entry, Origin, origin
 from state.opened import Opened
@@ -20,14 +20,14 @@ from state.rows import Ack, CaseRow, Intent, IntentRow, RowId
 from state.tables import at_row, case_row, intent, lookup_table, refusal, row_parameters
 
 UNSURE = {"left": LEAVING, "withdrawn": "withdrawing", "ended": "active"}
-"""What a case is of which the books say how it went away, and that may have come back since."""
-COMING = dict.fromkeys(("create", "update"), UNSURE)
-STAYING = {*LIVING} - {"withdrawing"}  # what is to be emptied stays so
-GOING = {
-    "closed": dict.fromkeys((*STAYING, LEAVING, "left"), "closing"),
-    "withdrawn": dict.fromkeys((*LIVING, LEAVING, "left"), "withdrawing") | {"closed": EMPTYING},
-    "left": dict.fromkeys((*STAYING, "left"), LEAVING),
-}
+"""What a case is of which books that were put back say how it went away: it may have come back since."""
+BACK = {"left": "active", "ended": "active", "withdrawn": "returning"}
+"""What a case is whose return nobody knows to have arrived; who is kept out, or gone, since then is so anew."""
+STAYING = frozenset(LIVING) - {"withdrawing", "returning"}  # what is to be emptied, or was let in since, stays so
+GONE = dict.fromkeys((*STAYING, "left"), LEAVING)
+SEEN = {"active": "active", "ended": "active", "withdrawn": "withdrawing", "left": LEAVING}
+"""The same of somebody whom a read has shown since: he is not gone, but CommCare may have been told so."""
+CLOSING = dict.fromkeys((*STAYING, LEAVING, "left"), "closing")
 
 
 def becomes(statuses: Mapping[str, str]) -> ColumnElement[str]:
@@ -35,10 +35,17 @@ def becomes(statuses: Mapping[str, str]) -> ColumnElement[str]:
     return case(statuses, value=case_row.c.status, else_=case_row.c.status)
 
 
+LEFT = case((case_row.c.missing_count > 0, becomes(GONE)), else_=becomes(SEEN))
 MARK = {
-    op: update(case_row).where(at_row(case_row)).values(status=becomes(to)) for op, to in (COMING | GOING).items()
-}
-"""Op of a write of unknown outcome -> the statement that gives its row a status which says so."""
+    op: update(case_row).where(at_row(case_row)).values(status=status)
+    for op, status in {
+        "create": becomes(BACK), "update": becomes(BACK), "left": LEFT, "closed": becomes(CLOSING),
+    }.items()
+}  # fmt: skip
+"""Op of a write of unknown outcome -> the statement that gives its row a status which says so.
+
+Who is to be emptied has such a status before anything is sent.
+"""
 
 
 class _Sent(NamedTuple):

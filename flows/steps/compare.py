@@ -11,9 +11,11 @@ from flows.steps.planned import Planned, external_id
 from mappings.engine import CompiledMapping, Draft
 from state import CaseRow, RowId
 
-AWAY = frozenset({"left", "leaving", "withdrawn", "withdrawing", "ended", "closing"})
+AWAY = frozenset({"left", "leaving", "withdrawn", "withdrawing", "returning", "ended", "closing"})
 """What a case is that comes back when its record is there."""
-EMPTIED = frozenset({"withdrawn", "withdrawing"})
+KEPT_OUT = frozenset({"withdrawn", "withdrawing"})
+EMPTIED = KEPT_OUT | {"returning"}
+"""What a case is that lost its personal values, or may have lost them."""
 
 MERGED_INTO = "merged_into"
 """The property that names the Moodle number of the person whose cases go on after a merge."""

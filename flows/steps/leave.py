@@ -82,7 +82,7 @@ async def _over(run: Run, ended: Collection[int]) -> list[Leaving]:
     for mapping in run.mappings if ended else ():
         if mapping.source not in IN_COURSE:
             continue
-        over = {"active", "closing"} if mapping.when_course_ends is not None else set[str]()
+        over = {"active", "returning", "closing"} if mapping.when_course_ends is not None else set[str]()
         scopes = await run.world.books.do(store.scopes, mapping.name, over | {"leaving"} | EMPTIES)
         for scope in sorted(scopes.intersection(ended)):
             for key, case in (await run.world.books.do(store.cases, mapping.name, scope)).items():

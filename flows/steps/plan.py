@@ -10,7 +10,7 @@ from adaptors.commcare.cases import CaseReply, IndexWrite
 from adaptors.errors import Refused
 from flows.result import Result
 from flows.steps.blanks import BlankGuard
-from flows.steps.compare import AWAY, EMPTIED, Comparison, Ready, closes, parks
+from flows.steps.compare import AWAY, EMPTIED, KEPT_OUT, Comparison, Ready, closes, parks
 from flows.steps.depart import CLOSED
 from flows.steps.firsts import FirstLook
 from flows.steps.linked import Linked, Links, Look, case_there, is_matched, newest_of_ours
@@ -60,7 +60,7 @@ class Planner:
         changes = [change for key in scope.drafts if (change := await self._planned(reading, key)) is not None]
         if not self._result.preview:
             await books.do(store.renew, reading.renewed, self._world.clock.now())
-            await books.do(store.settle, reading.back)
+            await books.do(store.settle, {r: s for r, s in reading.back.items() if r not in reading.renewed})
         await self._links.remember(scope.mapping, look)
         passed = await self.blanks.passed(scope, changes, known)
         self._result.of(scope.mapping.case_type).unchanged += reading.compared - len(passed)
@@ -73,10 +73,12 @@ class Planner:
         """Return the row of one draft when it has to be sent; otherwise count why not."""
         scope, draft = reading.scope, reading.scope.drafts[key]
         row = RowId(scope.mapping.name, scope.number, key)
+        parent = self._kept_out(reading, draft)
+        if parent is None and key in reading.known and reading.known[key].status in KEPT_OUT:
+            reading.back[row] = "returning"  # now: CommCare may take nothing of it today
         if row in reading.resting:
             self._result.count(scope.mapping.case_type, scope.number, "in_doubt")
             return None
-        parent = self._kept_out(reading, draft)
         if parent is not None:
             self.withdrawals.follow(scope.mapping, row, reading.known.get(key), parent)
             return None
@@ -111,13 +113,13 @@ class Planner:
         for reference in draft.indices:
             row = self._parent_row(reading.scope, reference)
             known = reading.parents.get(row)
-            if row in self.withdrawals.rows or (known is not None and known.status in EMPTIED):
+            if row in self.withdrawals.rows or (known is not None and known.status in KEPT_OUT):
                 return row
         return None
 
     async def _alive(self, reading: _Reading, row: RowId, case: CaseRow | None) -> CaseRow | None:
         """Return the case, or a new generation of it when we closed it: no API can open a case again."""
-        unsure = {"closing", "withdrawing"} if closes(reading.scope.mapping) else {"closing"}
+        unsure = {"closing"} | (EMPTIED - {"withdrawn"} if closes(reading.scope.mapping) else set())
         if case is None or case.status not in CLOSED | unsure:
             return case
         if case.status in unsure:  # maybe sent, without an answer: CommCare knows whether it closed the case
@@ -329,7 +331,7 @@ class _Reading:
     compared: int = 0
     renewed: list[RowId] = field(default_factory=list)
     back: dict[RowId, str] = field(default_factory=dict)
-    """Cases that came back and hold all they should."""
+    """Cases that came back: active when they hold all they should, returning while they are to be sent."""
 
     def has_case(self, key: str) -> bool:
         """Say whether the books know a case of a key."""

@@ -166,7 +166,8 @@ class Ground(WatchedLab):
         self.seen: dict[int, set[int]] = {course: set() for course in self.courses}
         """Who was in a course at the time of any run that read it."""
         self.kept_out = set[str]()
-        """Keys that the mappings kept out in the last run that read their course."""
+        """Keys that the mappings kept out in the last run that read their course, as the books know it."""
+        self.kept_out_then = set[str]()
         self.agreed = 0
         """How many people may lose their city, as was agreed to last."""
         self.merged: dict[int, int] = {}
@@ -174,7 +175,7 @@ class Ground(WatchedLab):
         self.merged_then = self.merged
         """Who was when the books were copied."""
         self.emptied = set[str]()
-        """Keys of cases whose personal values the engine wanted emptied, of people who were not let in since."""
+        """External ids of cases whose personal values the engine wanted emptied, of people not let in since."""
         self.moment: Expected | None = None
         self.on_write = ""
         """Whether the process dies before or after the next write that reaches CommCare."""
@@ -217,9 +218,9 @@ class Ground(WatchedLab):
         """Note whose personal values are on their way out: that must come to be, whatever becomes of the write."""
         rows = json.loads(request.content)
         for row in rows if isinstance(rows, list) else ():
-            key = base(row.get("external_id") or self._any_case(row["case_id"]).external_id or "")
-            if key in moment.excluded:
-                self.emptied.add(key)
+            name = self._name_of(row)
+            if base(name) in moment.excluded:
+                self.emptied.add(name)
 
     # --- a run --------------------------------------------------------------------------------------------
 
@@ -230,7 +231,7 @@ class Ground(WatchedLab):
         self.runs += 1
         with self._looking_away():
             self.moment = moment = Expected(self, self.merged)
-            self.emptied -= moment.drafts.keys()
+            self.emptied = {name for name in self.emptied if base(name) not in moment.drafts}
             before, agreed = self._cities(moment), self.agreed
             ends = await self._ends(options)
             self._remember(moment)
@@ -292,7 +293,7 @@ class Ground(WatchedLab):
     def _look_at(self, moment: Expected, sent: Sequence[Any]) -> None:
         """Hold each row that was sent against the truth: never an untrue value, never gone after one read."""
         for row in (row for form in sent for row in form.rows):
-            key = base(row.get("external_id") or self._any_case(row["case_id"]).external_id or "")
+            key = base(self._name_of(row))
             wrong = "" if self._goes_on(moment, key, row) else moment.sent_wrongly(key, row)
             assert not wrong, f"{key}: {wrong}"
             said = row.get("properties", {}).values()
@@ -304,7 +305,8 @@ class Ground(WatchedLab):
     def _goes_on(self, moment: Expected, key: str, row: Any) -> bool:
         """Say whether a row does what was begun: it empties somebody gone since, or tells of a merge alone."""
         properties = row.get("properties", {})
-        empties = key in self.emptied | self.kept_out and not moment._withdrawn_wrongly(key, row)
+        begun = key in self.kept_out or self._name_of(row) in self.emptied
+        empties = begun and not moment._withdrawn_wrongly(key, row)
         return empties or (self._is_merged(key) and {"merged_into"} == properties.keys())
 
     def _cities(self, moment: Expected) -> dict[str, str]:
@@ -336,6 +338,10 @@ class Ground(WatchedLab):
     def _scopes(self) -> Iterator[tuple[str, int]]:
         for mapping in self.loaded().mappings:
             yield from ((mapping.name, scope) for scope in ((0,) if mapping.source == "users" else self.courses))
+
+    def _name_of(self, row: Any) -> str:
+        """Return the external id of the case that a row which was sent is about."""
+        return row.get("external_id") or self._any_case(row["case_id"]).external_id or ""
 
     def _any_case(self, case_id: str) -> Any:
         return self.project.cases.get(case_id) or self.project.deleted[case_id]
@@ -389,18 +395,27 @@ class Ground(WatchedLab):
         raise AssertionError("the runs do not come to rest")
 
     def _blamed_until(self) -> float:
-        """Return when the last of the rows that an outage put the blame on is tried again; 0.0 without any."""
-        return max((retried_at(one) for one in self.store.refusals() if one.reason == POISON), default=0.0)
+        """Return when the last of the rows that an outage put the blame on is tried again; 0.0 without any.
+
+        A case that was to be made for somebody who is in no course that is read is tried when he or she is again.
+        """
+        wanted, blamed = Expected(self, self.merged).drafts, [0.0]
+        for one in self.store.refusals():
+            is_due = one.op != "create" or one.row.key in wanted
+            blamed += [retried_at(one)] if one.reason == POISON and is_due else []
+        return max(blamed)
 
     def back_up(self) -> None:
         """Copy the books."""
         self.backup, self.merged_then = self.copied.copy(), self.merged
+        self.kept_out_then = self.kept_out | {base(name) for name in self.emptied}
 
     def restore(self) -> None:
         """Put the backup back, as the command does: what was sent since may still be under way."""
         assert self.backup is not None
         self.faults += 1
         self.emptied.clear()  # unless they are kept out still, these books know nothing of it
+        self.kept_out |= self.kept_out_then  # and nothing of who was let in since
         self.merged = self.merged_then
         self.copied.put_back(self.backup)
         self.store.mark_restored(self.clock.now())
@@ -475,7 +490,7 @@ class Ground(WatchedLab):
         if self._stays(expected, key):
             return ""
         fault = expected.differs(key, case)
-        if key in self.emptied and not self._is_emptied(expected, key, case, edited):
+        if case.external_id in self.emptied and not self._is_emptied(expected, key, case, edited):
             return f"{fault}, and what is personal was not emptied"
         gone = fault == "gone, and not marked as left"
         if gone and (self._is_unknown(case) or self._was_marked(expected, key, case, edited)):

@@ -86,23 +86,43 @@ def test_a_part_of_a_dirty_row_leaves_it_dirty(store: Store) -> None:
 
 
 @pytest.mark.parametrize(
-    ("before", "op", "after"),
+    ("before", "op", "missed", "after"),
     [
-        ("left", "update", "leaving"), ("withdrawn", "update", "withdrawing"), ("ended", "update", "active"),
-        ("closed", "create", "closed"), ("active", "left", "leaving"), ("withdrawing", "left", "withdrawing"),
-        ("left", "withdrawn", "withdrawing"), ("erasing", "withdrawn", "erasing"), ("active", "ended", "active"),
-        ("closed", "withdrawn", "emptying"), ("withdrawing", "closed", "withdrawing"),
-        ("left", "closed", "closing"),
+        ("left", "update", 2, "active"), ("ended", "update", 0, "active"), ("withdrawn", "update", 0, "returning"),
+        ("withdrawing", "update", 0, "withdrawing"), ("closed", "create", 2, "closed"),
+        ("active", "left", 2, "leaving"), ("active", "left", 0, "active"), ("left", "left", 0, "leaving"),
+        ("withdrawn", "left", 2, "leaving"), ("withdrawn", "left", 0, "withdrawing"),
+        ("withdrawing", "left", 2, "withdrawing"), ("ended", "left", 0, "active"),
+        ("active", "ended", 0, "active"),
+        ("active", "closed", 2, "closing"), ("left", "closed", 2, "closing"),
+        ("withdrawing", "closed", 0, "withdrawing"), ("returning", "closed", 0, "returning"),
+        ("withdrawing", "withdrawn", 0, "withdrawing"), ("returning", "withdrawn", 0, "returning"),
+        ("emptying", "withdrawn", 0, "emptying"), ("erasing", "withdrawn", 0, "erasing"),
     ],
 )  # fmt: skip
-def test_whether_a_case_went_away_is_open_again(store: Store, before: str, op: str, after: str) -> None:
-    """A write that was not answered may have brought it back, or let it go."""
-    store.acknowledge([replace(ACK, status=before)], now=11.0)
+def test_whether_a_case_went_away_is_open_again(
+    store: Store, before: str, op: str, missed: int, after: str
+) -> None:
+    """A write that was not answered may have brought it back, or let it go; a read since tells more."""
+    store.acknowledge([ACK], now=11.0)
+    for number in range(missed):
+        store.note_read(*ROW[:2], set(), f"run {number}")
+    store.acknowledge([replace(ACK, status=before)], now=11.5)
     store.stamp("b", [Intent(ROW, 7, op)], 12.0)
     store.void([ROW], 99.0)
     found = case(store)
     assert found is not None
     assert after == found.status
+
+
+def test_who_is_seen_is_not_leaving(store: Store) -> None:
+    """Nobody knows whether the case says that its person left: the person is there, so the row is sent whole."""
+    store.acknowledge([replace(ACK, status="left")], now=11.0)
+    store.mark_restored(12.0)
+    store.note_read(*ROW[:2], {ROW.key}, "run")
+    found = case(store)
+    assert found is not None
+    assert ("active", None) == (found.status, found.digests)
 
 
 @pytest.mark.parametrize(
