@@ -215,7 +215,52 @@ async def test_a_withdrawal_that_never_arrived_outlives_its_course(make_lab: Mak
     assert "withdrawn" == lab.case(f"test-enrol-{course}-{learners[0]}").properties["enrolment_status"]
 
 
+async def test_let_in_and_gone_before_the_withdrawal_was_answered(make_lab: MakeLab) -> None:
+    """Who was let in again has left, that is all: nothing is emptied, nothing says that he is kept out."""
+    lab, learners = await consenting(make_lab, extra="when_excluded: {set: {moodle_status: withdrawn}}")
+    lab.site.update_user(learners[0], profile={"consent": "no"})
+    lab.commcare.fail_next("timeout")
+    await lab.sync()
+    lab.site.update_user(learners[0], profile={"consent": "yes"})
+    assert 1 == written(await lab.sync(60.0))["in_doubt"]
+    leave(lab, learners[0])
+    await run(lab, 4)
+    assert "left" == status_of(lab, learners[0])
+    assert "Kisumu" in private_of(lab, learners[0])
+
+
+async def test_let_in_after_a_withdrawal_without_an_answer_is_sent_whole(make_lab: MakeLab) -> None:
+    """Also what is written once: it was emptied."""
+    lab, learners = await consenting(make_lab)
+    lab.edit("student", "city: {source: city,", "city: {source: city, write: once,")
+    await lab.sync()
+    lab.site.update_user(learners[0], profile={"consent": "no"})
+    lab.commcare.drop_reply_after_commit()
+    await lab.sync()
+    assert set() == private_of(lab, learners[0])
+    lab.site.update_user(learners[0], profile={"consent": "yes"})
+    await lab.sync(60.0)
+    await run(lab, 2)
+    assert "Kisumu" in private_of(lab, learners[0])
+
+
 # --- over -------------------------------------------------------------------------------------------------
+
+
+async def test_seen_again_before_the_course_is_over(make_lab: MakeLab) -> None:
+    """Marked as left without an answer, and there in the last read: for him the course is over."""
+    lab, courses, learners = await over(make_lab, "{set: {enrolment_status: course over}}")
+    course, person = courses[0], learners[0]
+    lab.site.courses[course]["enddate"] = 0
+    lab.site.unenrol(course, person)
+    await lab.sync()
+    lab.commcare.drop_reply_after_commit()
+    assert "in_doubt" in written(await lab.sync())
+    lab.site.enrol(course, person)
+    await lab.sync(60.0)
+    lab.site.courses[course]["enddate"] = int(lab.clock.now()) - 60
+    await run(lab, 3)
+    assert "course over" == lab.case(f"test-enrol-{course}-{person}").properties["enrolment_status"]
 
 
 async def test_a_course_that_went_on_without_an_answer_and_is_over(make_lab: MakeLab) -> None:

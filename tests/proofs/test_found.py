@@ -99,6 +99,14 @@ LIVES: dict[str, tuple[str, Steps]] = {
             ("delete", {"who": 26}),
         ),
     ),
+    "marked as left without an answer, back, and the course ends": (
+        ", park: true",
+        (
+            ("leave_and_return", {"agrees": True, "how": "crash after", "where": 1, "who": 7}),
+            ("leave_and_return", {"agrees": False, "how": "crash before", "where": 1, "who": 6}),
+            ("end_go_on_and_end", {"how": "crash before", "later": 1260.0, "where": 1}),
+        ),
+    ),
     "kept out, refused for now, and gone": (
         "",
         (("keep_out_and_leave", {"who": 0, "how": "429", "later": 60.0}),),
