@@ -130,12 +130,26 @@ class CommCareClient:
 
         Endpoint: POST case/v2/bulk-fetch/.
         """
-        wanted, found = sorted(set(case_ids)), dict[str, CaseReply]()
+        wanted = set(case_ids)
+        found = await self._fetched("case_ids", wanted)
+        return {case.case_id: case for case in found if case.case_id in wanted}
+
+    async def cases_by_external_id(self, external_ids: Collection[str]) -> dict[str, CaseReply]:
+        """Look up cases by external id, 500 to a request, as `cases_by_id` does; of several with one id, any one.
+
+        Endpoint: POST case/v2/bulk-fetch/.
+        """
+        wanted = {one for one in external_ids if 0 < len(one) <= MAX_LENGTH and is_sendable(one)}
+        found = await self._fetched("external_ids", wanted)
+        return {case.external_id: case for case in found if case.external_id in wanted}
+
+    async def _fetched(self, kind: str, ids: Collection[str]) -> list[CaseReply]:
+        """Fetch cases by ids of a kind, part by part."""
+        wanted, found = sorted(ids), list[CaseReply]()
         for start in range(0, len(wanted), FETCHED):
-            body = {"case_ids": wanted[start : start + FETCHED]}
+            body = {kind: wanted[start : start + FETCHED]}
             answer = await self._connection.read("get", "fetch cases", f"{CASES}bulk-fetch/", body=body)
-            cases = parse(FetchedCases, answer, "fetch cases").found()
-            found |= {case.case_id: case for case in cases if case.case_id in body["case_ids"]}
+            found += parse(FetchedCases, answer, "fetch cases").found()
         return found
 
     async def count_cases(self, case_type: str) -> int:

@@ -17,6 +17,7 @@ from flows.errors import UsageError, Waiting
 from flows.needs import CONFIRMED_KEYS, STAY_BESIDE, existing_cases, other_keys
 from flows.steps.approvals import WRITTEN, ask_about_existing, ask_about_keys, fact, forget_answered
 from flows.steps.compare import closes, keeps
+from flows.steps.kept_out import holds_personal
 from flows.steps.linked import is_matched
 from flows.steps.recover import expect_strangers
 from flows.words import numbered
@@ -178,8 +179,8 @@ async def _is_agreed(world: World, mapping: CompiledMapping) -> bool:
 
 
 async def _may_meet_strangers(world: World, mapping: CompiledMapping) -> bool:
-    """Say whether a mapping may meet cases of its own that the books lost, with something in them to be kept."""
-    if not (keeps(mapping) or closes(mapping) or is_matched(mapping)):
+    """Say whether a mapping may meet cases of its own that the books lost, with something to keep or to empty."""
+    if not (keeps(mapping) or closes(mapping) or is_matched(mapping) or holds_personal(mapping)):
         return False
     if not await _is_agreed(world, mapping):
         return False

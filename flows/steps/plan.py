@@ -13,6 +13,7 @@ from flows.steps.blanks import BlankGuard
 from flows.steps.compare import AWAY, EMPTIED, KEPT_OUT, Comparison, Ready, closes, parks
 from flows.steps.depart import CLOSED
 from flows.steps.firsts import FirstLook
+from flows.steps.kept_out import find_unknown
 from flows.steps.linked import Linked, Links, Look, case_there, is_matched, newest_of_ours
 from flows.steps.planned import UNDECIDED, WAITS, Planned, Problem, Scope, scope_number
 from flows.steps.withdraw import Withdrawals
@@ -52,8 +53,10 @@ class Planner:
         if name in self.strangers and is_matched(scope.mapping):
             known = await self._links.found_again(scope, known, self._result.run_id, closes=closes(scope.mapping))
         look = await self._links.look(scope, known)
-        self.withdrawals.note(scope, known, has_children=name in self._have_children)
         reading = _Reading(scope, known, await books.do(store.intents), await self._parents(scope), look)
+        if name in self.strangers:
+            reading.known = known = {**known, **await self._found_kept_out(reading)}
+        self.withdrawals.note(scope, known, has_children=name in self._have_children)
         reading.asks = sum(case.digests is None for case in known.values()) <= FEW_DIRTY
         reading.vanished = await self._vanished(reading)
         reading.undecided = await self._links.undecided(scope.mapping)
@@ -116,6 +119,23 @@ class Planner:
             if row in self.withdrawals.rows or (known is not None and known.status in KEPT_OUT):
                 return row
         return None
+
+    async def _found_kept_out(self, reading: _Reading) -> Mapping[str, CaseRow]:
+        """Return the cases of people who are kept out that CommCare has and the books do not know."""
+        scope, store = reading.scope, self._world.books.store
+        keys = {key for key, draft in scope.drafts.items() if self._kept_out(reading, draft) is not None}
+        keys |= scope.excluded.keys() - scope.drafts.keys()
+        taken = (await self._links.claims(scope.mapping)).taken if is_matched(scope.mapping) else set[str]()
+        found = await find_unknown(self._world, scope, reading.known, keys, taken)
+        if self._result.preview:
+            return found.cases
+        now, name = self._world.clock.now(), scope.mapping.name
+        for key, case in found.cases.items():
+            row = RowId(name, scope.number, key)
+            await self._world.books.do(store.adopt, row, case, now, self._result.run_id)
+        await self._world.books.do(store.renew, found.followed, now)  # asked for by its key before it is emptied
+        followed = [row.key for row in found.followed]
+        return found.cases | await self._world.books.do(store.cases, name, scope.number, followed)
 
     async def _alive(self, reading: _Reading, row: RowId, case: CaseRow | None) -> CaseRow | None:
         """Return the case, or a new generation of it when we closed it: no API can open a case again."""

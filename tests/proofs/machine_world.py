@@ -160,7 +160,7 @@ class Ground(WatchedLab):
         self.closed, self.deleted = set[str](), set[str]()
         """Keys of cases that somebody closed or deleted in CommCare."""
         self.orphans: set[str] = set()
-        """External ids that restored books do not know: of people gone or kept out, only the audit finds them."""
+        """External ids that restored books do not know: of people who are gone only the audit finds them."""
         self.lacked: Counter[str] = Counter()
         """In how many runs in a row a case's person was not there, or not to be seen."""
         self.seen: dict[int, set[int]] = {course: set() for course in self.courses}
@@ -498,7 +498,7 @@ class Ground(WatchedLab):
         if key in self.closed and case.closed and fault == "closed, and its person is there":
             return ""
         kept_out = fault.startswith("kept out, and has")
-        if kept_out and (self._is_unknown(case) or self._is_emptied(expected, key, case, edited)):
+        if kept_out and self._is_emptied(expected, key, case, edited):
             return ""
         return "" if any(fault.startswith(f"{name} is 'By hand'") for name in edited) else fault
 
