@@ -118,6 +118,15 @@ class Cases(Log):
             rows = connection.execute(query.execution_options(yield_per=CHUNK))
             return {RowId(*row[:3]): row.user_id for row in rows if row.user_id in wanted}
 
+    def cases_of(self, mapping: str, people: Collection[int]) -> dict[RowId, CaseRow]:
+        """Return the cases of a mapping that belong to these people: a walk through all its rows."""
+        query = select(case_row.c.scope, case_row.c.user_id, *COLUMNS).where(case_row.c.mapping == mapping)
+        wanted = frozenset(people)
+        with self._database.reading() as connection:
+            rows = connection.execute(query.execution_options(yield_per=CHUNK))
+            found = [row for row in rows if row.user_id in wanted]
+            return {RowId(mapping, row.scope, row.key): self._case(connection, row[2:]) for row in found}
+
     def mark_dirty(self, rows: Sequence[RowId]) -> None:
         """Forget the digests of rows, so that they are sent whole the next time."""
         if not rows:
@@ -193,7 +202,7 @@ class Cases(Log):
                 found[row.key] = self._case(connection, row)
         return found
 
-    def _case(self, connection: Connection, row: Row[Any]) -> CaseRow:
+    def _case(self, connection: Connection, row: Row[Any] | Sequence[Any]) -> CaseRow:
         """Make the record of one row of the table."""
         key, case_id, owner_id, packed, status, missing_count, user_id, generation, linked = row
         digests = None if packed is None else self._names.unpack(connection, packed)

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, case, delete, select, update
+from sqlalchemy import ColumnElement, Connection, and_, case, delete, literal_column, select, update
 
 from state.cases import LEAVING, LIVING, Cases
 from state.lease import Held, require_held
@@ -46,6 +46,15 @@ MARK = {
 
 Who is to be emptied has such a status before anything is sent.
 """
+
+
+def _counted(column: str, fresh: Any) -> ColumnElement[Any]:
+    """Return what reads have counted of a row; a case that was away and is back is missing from none of them."""
+    is_back = and_(case_row.c.status != "active", literal_column("excluded.status") == "active")
+    return case((is_back, fresh), else_=case_row.c[column])
+
+
+COUNTED = {"missing_count": _counted("missing_count", 0), "missing_run": _counted("missing_run", "")}
 
 
 class _Sent(NamedTuple):
@@ -192,7 +201,8 @@ class Outcomes(Cases, Opened):
         insert = self._database.insert(case_row)
         statement = insert.on_conflict_do_update(
             index_elements=["mapping", "scope", "key"],
-            set_={column: insert.excluded[column] for column in overwrite},
+            set_={column: insert.excluded[column] for column in overwrite}
+            | (COUNTED if "status" in overwrite else {}),
         )
         connection.execute(statement, values)
 

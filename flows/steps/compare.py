@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from adaptors.commcare.cases import CaseWrite, IndexWrite
+from adaptors.commcare.cases import CaseReply, CaseWrite, IndexWrite
 from flows.steps.linked import Linked
 from flows.steps.planned import Planned, external_id
-from mappings.engine import CompiledMapping, Draft
-from state import CaseRow, RowId
+from mappings.engine import CompiledMapping, Departure, Draft
+from state import NO_VALUE, CaseRow, RowId
 
 AWAY = frozenset({"left", "leaving", "withdrawn", "withdrawing", "returning", "ended", "closing"})
 """What a case is that comes back when its record is there."""
@@ -37,6 +37,8 @@ class Ready:
     kept: Mapping[str, str] = field(default_factory=dict, repr=False)
     linked: Linked | None = None
     """Of a case that somebody else made."""
+    removed: frozenset[str] = frozenset()
+    """Properties that were taken out of the mapping: cases may hold them still."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +66,12 @@ class Comparison:
             write = CaseWrite(
                 key, "", draft.case_type, draft.name, self.ready.owner, properties, self.ready.indices
             )
-            return Planned(self.row, draft.case_type, self.user_id, write, kept | digests, "create", whole=True)
+            sent, unsent = kept | digests, self._unsent(digests)
+            return Planned(
+                self.row, draft.case_type, self.user_id, write, sent, "create", whole=True, unsent=unsent
+            )
         changed = self._changed(digests, known)
-        reasons = frozenset(changed - draft.ignored - self._ignored(changed) - _never_filled(values, known))
+        reasons = frozenset(changed - self._ignored(changed) - _never_filled(values, known))
         if not reasons:
             return None
         write = CaseWrite(
@@ -85,7 +90,7 @@ class Comparison:
         sent = kept | {name: digests[name] for name in changed}
         row = Planned(self.row, draft.case_type, self.user_id, write, sent, "update")
         if known.digests is None:
-            row = replace(row, whole=True, blank=blank, unsent=self._unsent(properties))
+            row = replace(row, whole=True, blank=blank, unsent=self._unsent(changed))
         return replace(row, reasons=reasons, emptied=emptied, doubtful=doubtful)
 
     def _properties(self) -> dict[str, str]:
@@ -97,13 +102,15 @@ class Comparison:
         properties = {name: value for name, value in properties.items() if value or name not in linked.spared}
         return properties | {linked.name: self.draft.key}
 
-    def _unsent(self, properties: Mapping[str, str]) -> frozenset[str]:
-        """Return the mapping's properties that a row leaves as they are, and that are ours to empty later."""
+    def _unsent(self, sent: Container[str]) -> frozenset[str]:
+        """Return what a row leaves as it is, and its case may hold of ours: later it may have to be emptied."""
         linked = self.ready.linked
         if linked is not None and linked.first:
             return frozenset()
         spared = linked.spared if linked is not None else frozenset[str]()
-        return frozenset(self.mapping.spec.properties.keys() - properties.keys() - spared)
+        ours = self.mapping.spec.properties.keys() | self.draft.once | self.ready.removed
+        ours |= {MERGED_INTO, *set_by_departures(self.mapping)}
+        return frozenset(name for name in ours - spared if name not in sent)
 
     def _doubtful(self) -> set[str]:
         """Return vanished elements of lists that lost several at once, or all: one alone was deleted."""
@@ -117,7 +124,9 @@ class Comparison:
     def _lapsed(self) -> set[str]:
         """Return what a known case may hold and the draft has no more: all of it is emptied."""
         known, properties = self.known, self.draft.properties
-        if known is None or not known.case_id or (self.ready.linked is not None and self.ready.linked.first):
+        if known is None or (self.ready.linked is not None and self.ready.linked.first):
+            return set()
+        if not known.case_id and known.status not in AWAY:
             return set()
         lapsed = set(self.mapping.retired)
         if known.status in AWAY or known.digests is None:
@@ -140,39 +149,62 @@ class Comparison:
     def _changed(self, digests: Mapping[str, bytes], known: CaseRow) -> set[str]:
         """Return the names that differ.
 
-        A dirty row differs in everything that is not written once, a case that was emptied in everything.
+        A dirty row differs in everything that is not written once. What we emptied is written once more.
         """
-        emptied = known.status in EMPTIED
-        held = {} if emptied or known.digests is None else known.digests
-        once = frozenset[str]() if emptied else self.draft.once
+        held = known.digests or {}
+        once = {name for name in self.draft.once if not self._was_emptied(name, known)}
         once -= self.ready.linked.filled if self.ready.linked is not None else frozenset()
         return {
             name for name, digest in digests.items() if held.get(name) != digest and name not in once | {"@type"}
         }
 
-    def _ignored(self, changed: Iterable[str]) -> set[str]:
+    def _was_emptied(self, name: str, known: CaseRow) -> bool:
+        """Say whether a property lost its value with its person; of a dirty row that may be so."""
+        if known.digests is None:
+            return known.status in EMPTIED
+        is_blank = known.digests.get(name) == self.digest(self.draft.key, name, "")
+        return is_blank and known.status in AWAY and self.mapping.is_personal(name)
+
+    def _ignored(self, changed: Iterable[str]) -> frozenset[str]:
+        """Return what alone is no reason to send; what going away set is one, and what an audit doubts."""
+        known = self.known
+        told = set(set_by_departures(self.mapping)) if known is not None and known.status in AWAY else set[str]()
+        doubted = {name for name, held in ((known and known.digests) or {}).items() if held == NO_VALUE}
+        return (self.draft.ignored - told - doubted) | self._ignored_elements(changed)
+
+    def _ignored_elements(self, changed: Iterable[str]) -> set[str]:
         """Return vanished elements whose family alone is no reason to send."""
         ignored = frozenset(self.mapping.spec.ignore_changes)
         vanished = self.ready.vanished.intersection(changed)
         return {name for name in vanished if self.mapping.definition_of(name) in ignored}
 
 
+def departures_of(mapping: CompiledMapping) -> list[Departure]:
+    """Return what a mapping says of cases that go away, in whatever way."""
+    departures = (mapping.when_left, mapping.when_excluded, mapping.when_course_ends)
+    return [departure for departure in departures if departure is not None]
+
+
 def set_by_departures(mapping: CompiledMapping) -> Iterable[str]:
     """Yield the properties that a mapping sets when a case goes away, in whatever way."""
-    for departure in (mapping.when_left, mapping.when_excluded, mapping.when_course_ends):
-        yield from departure.set if departure is not None else ()
+    for departure in departures_of(mapping):
+        yield from departure.set
 
 
 def parks(mapping: CompiledMapping) -> bool:
     """Say whether a mapping ever gives a case to the owner of parked cases."""
-    departures = (mapping.when_left, mapping.when_excluded, mapping.when_course_ends)
-    return any(departure is not None and departure.park for departure in departures)
+    return any(departure.park for departure in departures_of(mapping))
 
 
 def closes(mapping: CompiledMapping) -> bool:
     """Say whether a mapping ever closes a case."""
-    departures = (mapping.when_left, mapping.when_excluded, mapping.when_course_ends)
-    return any(departure is not None and departure.close for departure in departures)
+    return any(departure.close for departure in departures_of(mapping))
+
+
+def closed_by_us(mapping: CompiledMapping, case: CaseReply) -> bool:
+    """Say whether a case is closed, and says what the mapping says of cases that it closes."""
+    held = case.properties.items()
+    return case.closed and any(one.close and one.set.items() <= held for one in departures_of(mapping))
 
 
 def keeps(mapping: CompiledMapping) -> bool:

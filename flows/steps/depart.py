@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from adaptors.commcare.cases import CaseReply, CaseWrite
 from adaptors.errors import Refused
 from flows.result import Result, RunState
+from flows.steps.compare import AWAY, closed_by_us, closes
 from flows.steps.linked import case_there
 from flows.steps.planned import Planned, external_id
 from flows.world import World
@@ -77,7 +78,7 @@ class Departures:
         """Return the case; one that the books know too little of is asked for, None when it is not certain."""
         nameless = one.private and one.case.digests is None
         parks = one.departure is not None and one.departure.park and one.mapping.spec.owner.write == "once"
-        if one.case.case_id and not nameless and not parks:
+        if one.case.case_id and not nameless and not parks and not _may_be_closed(one):
             return one
         try:
             found = await self._ask(one)
@@ -89,6 +90,8 @@ class Departures:
         if not owner or (parks and found.owner_id != await self._parked()):
             owner = found.owner_id  # who is to have it back: maybe a supervisor gave it to somebody lately
         case = replace(one.case, case_id=one.case.case_id or found.case_id, owner_id=owner)
+        if _may_be_closed(one) and closed_by_us(one.mapping, found):
+            case = replace(case, status="closed")
         return replace(one, case=case, held=found.properties)
 
     async def _ask(self, one: Leaving) -> CaseReply | None:
@@ -127,7 +130,7 @@ class Departures:
             digests,
             one.op,
             status_after(one),
-            owner_before=case.owner_id if parked else "",
+            owner_before=case.owner_id if parked or case.status in AWAY else "",
             whole=is_dirty,
             unsent=await self._unsent(one, changed) if is_dirty else frozenset(),
         )
@@ -157,6 +160,12 @@ class Departures:
             "in CommCare: cases that should be parked were marked and stay with their owner.",
         )
         return ""
+
+
+def _may_be_closed(one: Leaving) -> bool:
+    """Say whether a case may be closed already, by a write without an answer or one that the books forgot."""
+    unsure = one.case.digests is None and one.case.status not in CLOSED
+    return unsure and (one.case.status == "closing" or closes(one.mapping))
 
 
 def again(mapping: CompiledMapping, row: RowId, case: CaseRow) -> Leaving | None:

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 from adaptors.moodle.answers import Course
 from flows.steps.asked import LEAVERS, WITHDRAWN
-from flows.steps.depart import EMPTIES, Departures, Leaving, again
+from flows.steps.depart import Departures, Leaving
+from flows.steps.kept_out import holds_personal
 from flows.steps.merged import leaving_merged
 from flows.steps.people import members_elsewhere
 from flows.steps.planned import Planned
 from flows.steps.pull import IN_COURSE
+from flows.steps.unread import never_emptied
 from state import RowId
 
 if TYPE_CHECKING:
@@ -28,9 +30,12 @@ async def leave(run: Run, courses: list[Course], ended: Collection[int]) -> list
     left = [] if run.preview else await _left(run)
     complete = run.whole_site and all(course.id in run.rosters for course in courses)
     elsewhere = await _unseen(run, courses, left) if complete and withdrawals.by_courses else set()
-    withdrawn = await withdrawals.decide(complete=complete, elsewhere=elsewhere)
+    bare = {one.row for one in left if not holds_personal(one.mapping)}
+    withdrawn = await withdrawals.decide(complete=complete, elsewhere=elsewhere, left=bare)
+    late = [] if run.preview or not run.whole_site else await never_emptied(run, ended, complete=complete)
+    late = [one for one in late if one.row not in withdrawals.found]
     over = await _over(run, ended) if run.whole_site else []
-    return await Departures(run.world, run.result).rows(_each_once(withdrawn, left, over))
+    return await Departures(run.world, run.result).rows(_each_once(withdrawn, left, over, late))
 
 
 async def settle(run: Run) -> None:
@@ -83,12 +88,12 @@ async def _over(run: Run, ended: Collection[int]) -> list[Leaving]:
         if mapping.source not in IN_COURSE:
             continue
         over = {"active", "returning", "closing"} if mapping.when_course_ends is not None else set[str]()
-        scopes = await run.world.books.do(store.scopes, mapping.name, over | {"leaving"} | EMPTIES)
+        scopes = await run.world.books.do(store.scopes, mapping.name, over | {"leaving", "closing"})
         for scope in sorted(scopes.intersection(ended)):
             for key, case in (await run.world.books.do(store.cases, mapping.name, scope)).items():
                 row = RowId(mapping.name, scope, key)
                 if case.status in over:
                     found.append(Leaving(mapping, row, case, mapping.when_course_ends, "ended"))
-                elif (one := again(mapping, row, case)) is not None:
-                    found.append(one)
+                elif case.status == "leaving" or (case.status == "closing" and case.missing_count):
+                    found.append(Leaving(mapping, row, case, mapping.when_left, "left"))
     return found

@@ -10,7 +10,7 @@ from adaptors.commcare.cases import CaseReply, IndexWrite
 from adaptors.errors import Refused
 from flows.result import Result
 from flows.steps.blanks import BlankGuard
-from flows.steps.compare import AWAY, EMPTIED, KEPT_OUT, Comparison, Ready, closes, parks
+from flows.steps.compare import AWAY, KEPT_OUT, Comparison, Ready, closed_by_us, closes, parks
 from flows.steps.depart import CLOSED
 from flows.steps.firsts import FirstLook
 from flows.steps.kept_out import find_unknown
@@ -21,6 +21,7 @@ from flows.world import World
 from mappings.engine import CompiledMapping, Draft, IndexReference
 from state import CaseRow, RowId
 
+UNSURE = frozenset({"closing", "withdrawing", "returning"})
 FEW_DIRTY = 400  # rows of one scope; more of them are dirty only when the key of the digests was lost
 
 
@@ -100,7 +101,8 @@ class Planner:
         ready = await self._ready(reading, draft, case)
         if ready is None:
             return None
-        ready = replace(ready, kept=kept, linked=linked)
+        removed = self.removed.get(scope.mapping.name, frozenset())
+        ready = replace(ready, kept=kept, linked=linked, removed=removed)
         reading.compared += 1
         user_id = scope.users.get(key, 0)
         change = Comparison(scope.mapping, row, user_id, draft, case, ready, self._digest).planned()
@@ -112,11 +114,16 @@ class Planner:
         return change
 
     def _kept_out(self, reading: _Reading, draft: Draft) -> RowId | None:
-        """Return the parent that is kept out, by this run or an earlier one, if there is one."""
+        """Return the parent that is kept out, by this run or an earlier one, if there is one.
+
+        Of a parent that is closed the child tells whether it was closed because its person is kept out.
+        """
+        child = reading.known.get(draft.key)
+        away = KEPT_OUT | (CLOSED if child is not None and child.status in KEPT_OUT else set())
         for reference in draft.indices:
             row = self._parent_row(reading.scope, reference)
             known = reading.parents.get(row)
-            if row in self.withdrawals.rows or (known is not None and known.status in KEPT_OUT):
+            if row in self.withdrawals.rows or (known is not None and known.status in away):
                 return row
         return None
 
@@ -139,12 +146,14 @@ class Planner:
 
     async def _alive(self, reading: _Reading, row: RowId, case: CaseRow | None) -> CaseRow | None:
         """Return the case, or a new generation of it when we closed it: no API can open a case again."""
-        unsure = {"closing"} | (EMPTIED - {"withdrawn"} if closes(reading.scope.mapping) else set())
-        if case is None or case.status not in CLOSED | unsure:
+        if case is None or case.status not in CLOSED | UNSURE:
             return case
-        if case.status in unsure:  # maybe sent, without an answer: CommCare knows whether it closed the case
+        if case.status not in CLOSED:  # maybe sent, without an answer: CommCare knows whether it is closed
+            is_closing, mapping = case.status == "closing", reading.scope.mapping
+            if not is_closing and (case.digests is not None or not closes(mapping)):
+                return case
             found = await self._asked(case)
-            if found is None or not found.closed:
+            if found is None or not (found.closed if is_closing else closed_by_us(mapping, found)):
                 return case
         reading.renewed.append(row)
         generation = case.generation + 1
@@ -239,6 +248,8 @@ class Planner:
             return _Parent("assumed", self.assumed[row])
         if row not in reading.parents or row in reading.resting:
             return None
+        if reading.parents[row].status in CLOSED:  # its person is away, or is to have the next case
+            return None
         return _Parent(reading.parents[row].case_id, reading.parents[row].owner_id)
 
     async def _owner(
@@ -271,15 +282,19 @@ class Planner:
 
         None when it is parked and the books do not know who had it: it gets an owner as a new case does.
         """
-        if known.status not in AWAY and known.digests is not None:
-            return ""
-        parked = await self._parked(mapping)  # asks CommCare, so only for those that may be parked
-        if not parked:
+        sent = (known.digests or {}).get("@owner")
+        if known.digests is not None:
+            if known.status not in AWAY or sent in (None, self._digest(known.key, "@owner", known.owner_id)):
+                return ""
+        elif not await self._parked(mapping):  # asks CommCare, so only for those that may be parked
             return ""
         found = await self._asked(known)  # a supervisor may have given it to somebody since
-        if found is None or found.owner_id != parked:
+        if found is None:
             return ""
-        return known.owner_id if known.owner_id not in ("", parked) else None
+        there = self._digest(known.key, "@owner", found.owner_id)
+        if there != (sent or self._digest(known.key, "@owner", await self._parked(mapping))):
+            return ""
+        return known.owner_id if known.owner_id not in ("", found.owner_id) else None
 
     async def _parked(self, mapping: CompiledMapping) -> str:
         """Return the owner of parked cases, "" for a mapping that parks none."""

@@ -65,7 +65,8 @@ class Sweep:
         missing = [m for m in missing if m.case.status != "replaced"]
         self.replaced += [(mapping, m) for m in replaced if mapping.when_left is not None]
         due = [m for m in missing if m.case.missing_count >= READS]
-        unsure = {m.row for m in due if m.case.status in UNSURE}
+        stuck = await self._stuck()
+        unsure = {m.row for m in due if m.case.status in UNSURE and m.row not in stuck}
         self.replaced += [(mapping, m) for m in due if m.row in unsure]
         due = [m for m in due if m.row not in unsure]
         if due and mapping.when_left is not None:
@@ -120,10 +121,13 @@ class Sweep:
             for mapping, m in self.replaced
             if m.case.status not in UNSURE or m.row in going or m.row.scope not in refused
         ]
-        return [
-            again(mapping, m.row, m.case) or Leaving(mapping, m.row, m.case, mapping.when_left, "left")
-            for mapping, m in gone
-        ]
+        stuck = await self._stuck()
+        return [_leaving(mapping, m, is_stuck=m.row in stuck) for mapping, m in gone]
+
+    async def _stuck(self) -> set[RowId]:
+        """Return the cases that CommCare refuses to empty as the mapping says: that keeps nobody from leaving."""
+        refusals = await self.world.books.do(self.world.books.store.refusals)
+        return {one.row for one in refusals if one.op == "withdrawn"}
 
     async def _guarded(self, confirmed: Mapping[int, int]) -> tuple[list[Gone], dict[int, int]]:
         """Split what was found into allowed and refused (people by course id, 0 for people of the site)."""
@@ -164,6 +168,13 @@ class Sweep:
         staying = {person for row, person in cases.items() if row not in left}
         parts = [replace(g, rows=[m for m in g.rows if m.case.user_id not in staying]) for g in site]
         return [gone for gone in parts if gone.rows]
+
+
+def _leaving(mapping: CompiledMapping, missing: Missing, *, is_stuck: bool) -> Leaving:
+    """Return how a case goes away: as it was decided before, else as one whose person left."""
+    row, case = missing.row, missing.case
+    left = Leaving(mapping, row, case, mapping.when_left, "left", private=case.status in EMPTIES)
+    return left if is_stuck else again(mapping, row, case) or left
 
 
 def _people(parts: Sequence[Gone]) -> dict[int, int]:

@@ -14,6 +14,7 @@ from flows.result import Result
 from flows.steps.asked import WITHDRAWN, Decided
 from flows.steps.depart import EMPTIES, Leaving, private_names, withdrawn
 from flows.steps.planned import SITE_SCOPE, Scope
+from flows.steps.unread import children_of
 from flows.world import World
 from mappings.engine import CompiledMapping
 from state import CaseRow, RowId
@@ -82,6 +83,11 @@ class Withdrawals:
     def _leaving(one: KeptOut) -> Leaving:
         return withdrawn(one.mapping, one.row, one.case)
 
+    @property
+    def found(self) -> Collection[RowId]:
+        """Return the cases that this run found kept out."""
+        return {one.row for one in self._found}
+
     def told(self) -> dict[str, Any]:
         """Return what a shard found, as JSON, for the end of its round."""
         found = [[*one.row, one.firm, list(one.parent) if one.parent else None] for one in self._found]
@@ -107,11 +113,14 @@ class Withdrawals:
         """Return the people who are kept out only by what they are in the courses."""
         return {one.case.user_id for one in self._found if not one.firm}
 
-    async def decide(self, *, complete: bool, elsewhere: Collection[int]) -> list[Leaving]:
+    async def decide(
+        self, *, complete: bool, elsewhere: Collection[int], left: Collection[RowId]
+    ) -> list[Leaving]:
         """Return whose cases are withdrawn.
 
         `complete`: every selected course was read; `elsewhere` are people of whom a course may not have been seen.
         Without the first, and for the second, roles and groups say nothing: those people may have others there.
+        `left`: cases that leave in this run, and hold nothing to be emptied.
         """
         sure = await self._sure([one for one in self._found if not one.firm]) if complete else set()
         found = [one for one in self._found if one.firm or (one.row in sure and one.case.user_id not in elsewhere)]
@@ -131,7 +140,8 @@ class Withdrawals:
         rows = allowed.keys() | (going & resting.keys())  # a child whose write rests is not looked at
         decided = Decided(refused, sorted(rows), given, sorted(self.looked_at))
         await WITHDRAWN.remember(self.world, self.result, decided)
-        return [self._leaving(one) for one in allowed.values()]
+        leaving = [self._leaving(one) for one in allowed.values()]
+        return leaving + await children_of(self.world, leaving, {*self.found, *left})
 
     async def _sure(self, loose: Sequence[KeptOut]) -> set[RowId]:
         """Return whom an earlier run found kept out as well: a right that is lost hides people and their roles."""

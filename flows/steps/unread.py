@@ -1,0 +1,81 @@
+"""Cases of people who are kept out that no read of a run shows: of a course that is over, say.
+
+Nobody finds them kept out then, and what is personal in them has to go all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import TYPE_CHECKING
+
+from flows.steps.depart import CLOSED, EMPTIES, Leaving, withdrawn
+from flows.steps.kept_out import holds_personal
+from flows.steps.planned import SITE_SCOPE
+from flows.world import World
+from state import RowId
+
+if TYPE_CHECKING:
+    from flows.run import Run
+
+STAYS = frozenset({"withdrawn", "replaced", "erasing"}) | EMPTIES
+SHELLS = frozenset({"left", "leaving"}) | CLOSED
+"""What a case is that says already that somebody is gone: only what is personal in it matters."""
+
+
+async def children_of(world: World, going: Iterable[Leaving], found: Collection[RowId]) -> list[Leaving]:
+    """Return the cases under cases that are withdrawn, but for those that were `found` kept out themselves."""
+    gone = {(one.mapping.name, one.row.scope, one.case.user_id) for one in going if one.case.user_id}
+    children = list[Leaving]()
+    for mapping in sorted(world.project.mappings, key=lambda mapping: mapping.level):
+        parents = {rule.mapping for rule in mapping.parents}
+        people = {person for name, _, person in gone if name in parents}
+        if not people:
+            continue
+        rows = await world.books.do(world.books.store.cases_of, mapping.name, people)
+        for row, case in rows.items():
+            under = {(name, scope, case.user_id) for name in parents for scope in (SITE_SCOPE, row.scope)}
+            if under.isdisjoint(gone) or case.status in STAYS:
+                continue
+            gone.add((mapping.name, row.scope, case.user_id))
+            if row not in found and (case.status not in SHELLS or holds_personal(mapping)):
+                children.append(withdrawn(mapping, row, case))
+    return children
+
+
+async def never_emptied(run: Run, ended: Collection[int], *, complete: bool) -> list[Leaving]:
+    """Return the cases that an earlier run decided to empty, and that this one did not let in.
+
+    `complete`: every selected course was read. Without that only of courses that are over nobody can be read.
+    """
+    store, found = run.world.books.store, list[Leaving]()
+    failed = {number for number, course in run.result.courses.items() if course.state == "failed"}
+    complete = complete and not run.reader.lost_profiles
+    for mapping in run.mappings:
+        scopes = await run.world.books.do(store.scopes, mapping.name, EMPTIES)
+        for scope in scopes if complete else scopes.intersection(ended):
+            cases = await run.world.books.do(store.cases, mapping.name, scope) if scope not in failed else {}
+            rows = {RowId(mapping.name, scope, key): case for key, case in cases.items()}
+            found += [withdrawn(mapping, row, case) for row, case in rows.items() if case.status in EMPTIES]
+    return found if not found else await _but_let_in(run, found, ended)
+
+
+async def _but_let_in(run: Run, found: list[Leaving], ended: Collection[int]) -> list[Leaving]:
+    """Leave out the cases of people who are let in again, as the cases above them tell; a course may be over."""
+    children = [one for one in found if one.mapping.parents]
+    people = {one.case.user_id for one in children if one.case.user_id}
+    let_in = set[tuple[str, int, int]]()
+    for name in {rule.mapping for one in children for rule in one.mapping.parents} if people else ():
+        rows = await run.world.books.do(run.world.books.store.cases_of, name, people)
+        let_in |= {(name, r.scope, c.user_id) for r, c in rows.items() if c.status in ("active", "returning")}
+    staying = list[Leaving]()
+    for one in found:
+        above = {
+            (rule.mapping, scope, one.case.user_id)
+            for rule in one.mapping.parents
+            for scope in (SITE_SCOPE, one.row.scope)
+        }
+        if above.isdisjoint(let_in):
+            staying.append(one)
+        elif one.row.scope in ended and one.mapping.when_course_ends is not None:
+            staying.append(Leaving(one.mapping, one.row, one.case, one.mapping.when_course_ends, "ended"))
+    return staying
