@@ -30,13 +30,14 @@ async def leave(run: Run, courses: list[Course], ended: Collection[int]) -> list
     elsewhere = await _unseen(run, courses, left) if complete and withdrawals.by_courses else set()
     withdrawn = await withdrawals.decide(complete=complete, elsewhere=elsewhere)
     over = await _over(run, ended) if run.whole_site else []
-    return await Departures(run.world, run.result).rows(_each_once(withdrawn, left, over))
+    return await Departures(run.world, run.result, run.earlier).rows(_each_once(withdrawn, left, over))
 
 
 async def settle(run: Run) -> None:
     """Take in which cases CommCare has let go: the word that allowed it is used up."""
     for asked in () if run.preview else (LEAVERS, WITHDRAWN):
         await asked.settle(run.world, run.went)
+    await run.earlier.empty(run.pusher, run.went)
 
 
 async def _left(run: Run) -> list[Leaving]:
