@@ -25,14 +25,14 @@ from flows.result import Result, RunState
 from flows.state_care import restored_at
 from flows.steps.asked import LEAVERS, WITHDRAWN
 from flows.steps.compare import set_by_departures
-from flows.steps.earlier import find_earlier, send_each
+from flows.steps.earlier import Earlier, find_earlier, send_each
 from flows.steps.lease import Lease
 from flows.steps.linked import case_there, theirs_in
 from flows.steps.merged import forget as forget_merge
 from flows.steps.people import WITNESSES
 from flows.steps.planned import Planned, external_id
 from flows.steps.push import Pusher
-from flows.steps.recover import heed_clock, recover, rest_left
+from flows.steps.recover import heed_clock, recover, rest_left, strangers
 from flows.words import listed, numbered
 from flows.world import World
 from mappings.engine import CompiledMapping, Departure
@@ -138,9 +138,9 @@ async def _empty(world: World, found: PersonRows, lease: Lease, result: Result, 
 
     earlier = dict[RowId, Sequence[Planned]]()
     for held in found.cases:
-        earlier[held.row], unclear = await emptying.earlier(held)
         try:
             row = await emptying.row(held)
+            earlier[held.row], unclear = await emptying.earlier(held)
         except Refused as error:  # two cases have its external id
             row, unclear = None, error.code or "refused"
         if unclear:
@@ -179,10 +179,11 @@ class _Emptying:
         case_id = case.case_id or (there.case_id if there is not None else "")
         if not case_id:
             return None
-        names = {"@name", *known, *(await self._ours(mapping, there) if nameless or not case.case_id else ())}
-        theirs = await self._theirs(held, names, there)
-        texts = {**dict.fromkeys(names - {"@owner", "@type"}, ""), **departure.set, "@name": key}
-        texts = {name: texts[name] for name in texts if name not in theirs - known.keys()}
+        names = {name for name in known if not name.startswith("@")}
+        names |= await self._ours(mapping, there) if nameless or not case.case_id else set()
+        theirs = await self._theirs(held, {"@name", *names}, there) - known.keys()
+        texts = {**dict.fromkeys(names, ""), **departure.set, "@name": key}
+        texts = {name: text for name, text in texts.items() if name not in theirs}
         texts |= await self._parked(departure)
         changed = {name: text for name, text in texts.items() if known.get(name) != self._digest(key, name, text)}
         closes = departure.close and not (there is not None and there.closed)
@@ -205,7 +206,7 @@ class _Emptying:
         key, rows = held.row.key, list[Planned]()
         mapping, departure = self._mapping(held)
         found = await find_earlier(self._world, held.row.mapping, {key: held.case}, now=True)
-        for one in found.cases.get(key, ()):
+        for one in [*found.cases.get(key, ()), *await self._later(held)]:
             there = {**one.case.properties, "@name": one.case.name, "@owner": one.case.owner_id}
             texts = {**dict.fromkeys(await self._ours(mapping, one.case), ""), **departure.set, "@name": key}
             texts = {name: text for name, text in texts.items() if name not in one.theirs}
@@ -217,6 +218,17 @@ class _Emptying:
                 row = one.planned(self._world, held.row, case_type, changed, close=closes)
                 rows.append(replace(row, status=ERASING))
         return rows, found.unclear.get(key, "")
+
+    async def _later(self, held: Held) -> list[Earlier]:
+        """Return the cases that followed this one after the backup, where the books were put back."""
+        if held.row.mapping not in await strangers(self._world):
+            return []
+        found, generation = list[Earlier](), held.case.generation + 1
+        ask = self._world.commcare.case_by_external_id
+        while (reply := await ask(external_id(held.row.key, generation))) is not None:
+            found.append(Earlier(reply, generation, held.case.user_id))
+            generation += 1
+        return found
 
     def _mapping(self, held: Held) -> tuple[CompiledMapping | None, Departure]:
         """Return the mapping of a row, if there still is one, and what it says of people who are kept out."""
@@ -329,7 +341,16 @@ async def _exported(world: World, held: Held) -> dict[str, Any]:
         "written_at": moment(held.pushed_at) if held.pushed_at else None,
         "properties_sent": names,
         "in_commcare": await _in_commcare(world, held),
+        "cases_before": await _before(world, held),
     }
+
+
+async def _before(world: World, held: Held) -> list[dict[str, Any] | str]:
+    """Return the cases that the key had before this one, as CommCare has them."""
+    key = held.row.key
+    found = await find_earlier(world, held.row.mapping, {key: held.case}, now=True)
+    unclear = [f"CommCare does not tell: {reason}." for reason in found.unclear.values()]
+    return [_case_json(one.case) for one in found.cases.get(key, ())] + unclear
 
 
 async def _in_commcare(world: World, held: Held) -> dict[str, Any] | str:
@@ -339,6 +360,11 @@ async def _in_commcare(world: World, held: Held) -> dict[str, Any] | str:
         return f"CommCare does not tell: {error.code or 'refused'}."
     if there is None:
         return "There is no such case." if held.case.linked else "There is no case with this external id."
+    return _case_json(there)
+
+
+def _case_json(there: CaseReply) -> dict[str, Any]:
+    """Return a case as CommCare has it."""
     return {
         "case_id": there.case_id,
         "case_type": there.case_type,

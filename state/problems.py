@@ -53,6 +53,9 @@ class Problems(Books):
 
         Those of rows that nobody has to let go any more, since they came back, go as well.
         """
+        with self._database.reading() as connection:
+            if not found and connection.execute(STUCK).first() is None:
+                return
         with self._database.writing() as connection:
             before = {RowId(*row[:3]): row.reason for row in connection.execute(STUCK)}
             waiting = {RowId(*row) for row in connection.execute(STILL_TO_GO)}

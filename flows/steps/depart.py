@@ -79,7 +79,7 @@ class Departures:
         if not self._result.preview:
             await self._world.books.do(store.settle, silent)
             await self._world.books.do(store.keep_owners, owners)  # now: the answer to parking may be lost
-        await self._tell_stuck(leaving)
+        await self._tell_stuck(one for one in leaving if one.row not in resting)
         return rows
 
     async def _tell_stuck(self, leaving: Iterable[Leaving]) -> None:
@@ -95,7 +95,7 @@ class Departures:
 
     async def _known(self, one: Leaving) -> Leaving | None:
         """Return the case; one that the books know too little of is asked for, None when it is not certain."""
-        nameless = (one.private or one.case.linked) and one.case.digests is None
+        nameless = one.private and one.case.digests is None
         parks = one.departure is not None and one.departure.park and one.mapping.spec.owner.write == "once"
         if one.case.case_id and not nameless and not parks:
             return await self._spared(one)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from flows.steps.push import Pusher
 
 FIRST = 1
+FEW = 20
+"""Cases that are asked for one by one: past any lag of the search, and two with one external id are told."""
 Settled = Callable[[Planned, str], Awaitable[None]]
 
 
@@ -78,13 +80,13 @@ class _Waiting:
 async def find_earlier(world: World, mapping: str, cases: Mapping[str, CaseRow], *, now: bool = False) -> Before:
     """Find the cases that came before these ones of a mapping, by key; those that are others' by now are left out.
 
-    500 of them cost a request, seconds behind writes; with `now` each costs one, past any lag.
+    A few cost a request each, as do all with `now`; of many 500 cost one, seconds behind writes.
     """
     found, later = Before(), {key: case for key, case in cases.items() if case.generation > FIRST}
     if not later:
         return found
     places = {external_id(key, n): (key, n) for key, case in later.items() for n in range(FIRST, case.generation)}
-    replies = {} if now else await world.commcare.cases_by_external_id(places)
+    replies = {} if now or len(places) <= FEW else await world.commcare.cases_by_external_id(places)
     for name in sorted(places.keys() - replies.keys()):  # among them what the search does not know yet
         try:
             reply = await world.commcare.case_by_external_id(name)
@@ -106,9 +108,10 @@ async def _matched(world: World, mapping: str, later: Mapping[str, CaseRow]) -> 
     """Return the earlier cases that others made: the books know them by case id, as matches."""
     store, found = world.books.store, dict[str, Earlier]()
     linked = await world.books.do(store.linked_cases, mapping, later)
+    linked = {key: case_id for key, case_id in linked.items() if case_id != later[key].case_id}
     there = await world.commcare.cases_by_id(linked.values())
     for key, case_id in linked.items():
-        if case_id in there and case_id != later[key].case_id:
+        if case_id in there:
             case = replace(later[key], case_id=case_id, linked=True)
             names = {"@name", *there[case_id].properties}
             theirs = await theirs_in(world, mapping, key, case, names, there[case_id])

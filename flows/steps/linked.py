@@ -151,7 +151,7 @@ class Links:
                 if closes and reply.closed:
                     case = await self._after(case, claims.taken)
                 if not case.linked:
-                    await self._adopt(scope, case, run_id)
+                    await self._adopt(scope, case, run_id, reply)
                     all_of_them[key] = case
                     continue
                 found = MatchRow(scope.mapping.name, key, reply.case_id, user, "duplicate", "key")
@@ -201,11 +201,17 @@ class Links:
         own = replace(linked, case_id=found.case_id, owner_id=found.owner_id, linked=False)
         return replace(own, status="closed" if found.closed else "active", generation=generation)
 
-    async def _adopt(self, scope: Scope, case: CaseRow, run_id: str) -> None:
-        """Write down a case of our own that the books lost."""
+    async def _adopt(self, scope: Scope, case: CaseRow, run_id: str, before: CaseReply) -> None:
+        """Write down a case of our own that the books lost, and the linked one that it followed."""
         if not self._preview:
-            row, now = RowId(scope.mapping.name, SITE_SCOPE, case.key), self._world.clock.now()
-            await self._world.books.do(self._world.books.store.adopt, row, case, now, run_id)
+            row, now, books = (
+                RowId(scope.mapping.name, SITE_SCOPE, case.key),
+                self._world.clock.now(),
+                self._world.books,
+            )
+            linked = MatchRow(row.mapping, row.key, before.case_id, case.user_id, "duplicate", "key")
+            await books.do(books.store.add_matches, [linked_by(linked, "rule", now)])
+            await books.do(books.store.adopt, row, case, now, run_id)
 
     async def look(self, scope: Scope, known: Mapping[str, CaseRow]) -> Look:
         """Look at the linked cases of a scope that are sent whole: what they hold already is not to be lost."""
