@@ -10,8 +10,8 @@ import asyncio
 import json
 import secrets
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,21 +20,23 @@ from adaptors.errors import AdaptorError, Refused, Retriable
 from flows.errors import Overlap
 from flows.history import change_json
 from flows.problems import DELETED, moment
+from flows.reasons import reason_words, remedy
 from flows.result import Result, RunState
 from flows.state_care import restored_at
 from flows.steps.asked import LEAVERS, WITHDRAWN
 from flows.steps.compare import set_by_departures
+from flows.steps.earlier import Earlier, find_earlier, send_each
 from flows.steps.lease import Lease
-from flows.steps.linked import case_there
+from flows.steps.linked import case_there, theirs_in
 from flows.steps.merged import forget as forget_merge
 from flows.steps.people import WITNESSES
 from flows.steps.planned import Planned, external_id
 from flows.steps.push import Pusher
-from flows.steps.recover import heed_clock, recover, rest_left
+from flows.steps.recover import heed_clock, recover, rest_left, strangers
 from flows.words import listed, numbered
 from flows.world import World
 from mappings.engine import CompiledMapping, Departure
-from state import NO_VALUE, FeedbackRow, Held, MatchRow, PersonRows, StateError
+from state import NO_VALUE, FeedbackRow, Held, MatchRow, PersonRows, RowId, StateError
 from state.people import ERASING
 
 NO_DEPARTURE = Departure({})
@@ -134,19 +136,23 @@ async def _empty(world: World, found: PersonRows, lease: Lease, result: Result, 
         if word == "refused":
             done.messages.append(f"CommCare refuses {row.write.key} ({outcome}); mend that, and run this again.")
 
+    earlier = dict[RowId, Sequence[Planned]]()
     for held in found.cases:
         try:
             row = await emptying.row(held)
+            earlier[held.row], unclear = await emptying.earlier(held)
         except Refused as error:  # two cases have its external id
+            row, unclear = None, error.code or "refused"
+        if unclear:
             outcomes["refused"] += 1
-            done.messages.append(f"{held.row.key} cannot be emptied ({error.code}): {error}")
-            continue
-        if row is None:
+            done.messages.append(f"{held.row.key} cannot be emptied: {reason_words(unclear)}. {remedy(unclear)}")
+        elif row is None:
             outcomes["empty"] += 1
-        else:
+        if row is not None:
             pusher.enqueue(0, [row], settled)
     try:
         await pusher.drain()
+        await send_each(world, pusher, earlier, settled)
     except BaseException:
         await asyncio.shield(pusher.abandon())
         raise
@@ -164,39 +170,77 @@ class _Emptying:
     async def row(self, held: Held) -> Planned | None:
         """Return the row to send, None when the case is empty already or CommCare has none."""
         case, key = held.case, held.row.key
-        case_id, names = case.case_id, {name for name in case.digests or {} if not name.startswith("@")}
-        mapping = self._mappings.get(held.row.mapping)
-        if not case_id or case.digests is None or NO_VALUE in case.digests.values():
+        mapping, departure = self._mapping(held)
+        known = {name: digest for name, digest in (case.digests or {}).items() if digest != NO_VALUE}
+        nameless = case.digests is None or len(known) < len(case.digests)
+        there = None
+        if not case.case_id or nameless or departure.close or case.linked:
             there = await case_there(self._world, key, case)
-            if there is None and not case_id:
-                return None
-            names |= await self._ours(mapping, there)
-            case_id = case_id or (there.case_id if there else "")
-        departure = mapping.when_excluded or NO_DEPARTURE if mapping is not None else NO_DEPARTURE
-        texts = {**dict.fromkeys(names, ""), **departure.set, "@name": key, **await self._parked(departure)}
-        wanted = {name: self._digest(key, name, text) for name, text in texts.items()}
-        changed = {name for name, digest in wanted.items() if (case.digests or {}).get(name) != digest}
-        return (
-            self._planned(held, case_id, mapping, departure, {n: texts[n] for n in changed}) if changed else None
-        )
+        case_id = case.case_id or (there.case_id if there is not None else "")
+        if not case_id:
+            return None
+        names = {name for name in known if not name.startswith("@")}
+        names |= await self._ours(mapping, there) if nameless or not case.case_id else set()
+        theirs = await self._theirs(held, {"@name", *names}, there) - known.keys()
+        texts = {**dict.fromkeys(names, ""), **departure.set, "@name": key}
+        texts = {name: text for name, text in texts.items() if name not in theirs}
+        texts |= await self._parked(departure)
+        changed = {name: text for name, text in texts.items() if known.get(name) != self._digest(key, name, text)}
+        closes = departure.close and not (there is not None and there.closed)
+        if not changed and not (closes and there is not None):
+            return None
+        return self._planned(held, case_id, changed, close=closes)
 
-    def _planned(
-        self,
-        held: Held,
-        case_id: str,
-        mapping: CompiledMapping | None,
-        departure: Departure,
-        texts: Mapping[str, str],
-    ) -> Planned:
-        key = held.row.key
-        case_type = "" if mapping is None else mapping.case_type
+    def _planned(self, held: Held, case_id: str, texts: Mapping[str, str], *, close: bool) -> Planned:
+        mapping, _ = self._mapping(held)
+        key, case_type = held.row.key, "" if mapping is None else mapping.case_type
         properties = {name: texts[name] for name in sorted(texts) if not name.startswith("@")}
         outside = external_id(key, held.case.generation)
         name, owner = texts.get("@name"), texts.get("@owner")
-        write = CaseWrite(outside, case_id, case_type, name, owner, properties, close=departure.close)
+        write = CaseWrite(outside, case_id, case_type, name, owner, properties, close=close)
         digests = {name: self._digest(key, name, text) for name, text in texts.items()}
-        user_id = held.case.user_id
-        return Planned(held.row, case_type, user_id, write, digests, "withdrawn", status=ERASING)
+        return Planned(held.row, case_type, held.case.user_id, write, digests, "withdrawn", status=ERASING)
+
+    async def earlier(self, held: Held) -> tuple[list[Planned], str]:
+        """Return the rows that empty the cases before this one, and why nobody can say which they are, or ""."""
+        key, rows = held.row.key, list[Planned]()
+        mapping, departure = self._mapping(held)
+        found = await find_earlier(self._world, held.row.mapping, {key: held.case}, now=True)
+        for one in [*found.cases.get(key, ()), *await self._later(held)]:
+            there = {**one.case.properties, "@name": one.case.name, "@owner": one.case.owner_id}
+            texts = {**dict.fromkeys(await self._ours(mapping, one.case), ""), **departure.set, "@name": key}
+            texts = {name: text for name, text in texts.items() if name not in one.theirs}
+            texts |= await self._parked(departure)
+            changed = {name: text for name, text in texts.items() if there.get(name) != text}
+            closes = departure.close and not one.case.closed
+            if changed or closes:
+                case_type = one.case.case_type
+                row = one.planned(self._world, held.row, case_type, changed, close=closes)
+                rows.append(replace(row, status=ERASING))
+        return rows, found.unclear.get(key, "")
+
+    async def _later(self, held: Held) -> list[Earlier]:
+        """Return the cases that followed this one after the backup, where the books were put back."""
+        if held.row.mapping not in await strangers(self._world):
+            return []
+        found, generation = list[Earlier](), held.case.generation + 1
+        ask = self._world.commcare.case_by_external_id
+        while (reply := await ask(external_id(held.row.key, generation))) is not None:
+            found.append(Earlier(reply, generation, held.case.user_id))
+            generation += 1
+        return found
+
+    def _mapping(self, held: Held) -> tuple[CompiledMapping | None, Departure]:
+        """Return the mapping of a row, if there still is one, and what it says of people who are kept out."""
+        mapping = self._mappings.get(held.row.mapping)
+        departure = mapping.when_excluded if mapping is not None else None
+        return mapping, departure or NO_DEPARTURE
+
+    async def _theirs(self, held: Held, names: Collection[str], there: CaseReply | None) -> frozenset[str]:
+        """Return what of these names others wrote into a case that was matched."""
+        if not held.case.linked:
+            return frozenset()
+        return await theirs_in(self._world, held.row.mapping, held.row.key, held.case, names, there)
 
     async def _ours(self, mapping: CompiledMapping | None, there: CaseReply | None) -> set[str]:
         """Return the properties that we may have sent, where the books have lost which."""
@@ -297,7 +341,16 @@ async def _exported(world: World, held: Held) -> dict[str, Any]:
         "written_at": moment(held.pushed_at) if held.pushed_at else None,
         "properties_sent": names,
         "in_commcare": await _in_commcare(world, held),
+        "cases_before": await _before(world, held),
     }
+
+
+async def _before(world: World, held: Held) -> list[dict[str, Any] | str]:
+    """Return the cases that the key had before this one, as CommCare has them."""
+    key = held.row.key
+    found = await find_earlier(world, held.row.mapping, {key: held.case}, now=True)
+    unclear = [f"CommCare does not tell: {reason}." for reason in found.unclear.values()]
+    return [_case_json(one.case) for one in found.cases.get(key, ())] + unclear
 
 
 async def _in_commcare(world: World, held: Held) -> dict[str, Any] | str:
@@ -307,6 +360,11 @@ async def _in_commcare(world: World, held: Held) -> dict[str, Any] | str:
         return f"CommCare does not tell: {error.code or 'refused'}."
     if there is None:
         return "There is no such case." if held.case.linked else "There is no case with this external id."
+    return _case_json(there)
+
+
+def _case_json(there: CaseReply) -> dict[str, Any]:
+    """Return a case as CommCare has it."""
     return {
         "case_id": there.case_id,
         "case_type": there.case_type,

@@ -11,6 +11,7 @@ from adaptors.moodle.streams import MoodleReader, Wanted
 from flows.errors import UsageError
 from flows.result import CourseResult, Result
 from flows.steps.due import Due
+from flows.steps.earlier import EarlierCases
 from flows.steps.lease import Lease
 from flows.steps.plan import Planner
 from flows.steps.planned import Planned, Scope
@@ -38,6 +39,7 @@ class Run:
     planner: Planner
     pusher: Pusher
     sweep: Sweep
+    earlier: EarlierCases
     context: Context
     progress: Progress
     preview: bool
@@ -89,6 +91,7 @@ class Run:
             planner=planner,
             pusher=Pusher(world, result, lease),
             sweep=Sweep(world, result),
+            earlier=EarlierCases(world),
             context=context_of(world.project, world.site_url, world.clock.now()),
             progress=progress,
             preview=preview,

@@ -222,6 +222,33 @@ class Matches(Cases):
                 here = and_(_of_key(mapping, key), match_row.c.decision == "linked")
                 connection.execute(update(match_row).where(here).values(kept=" ".join(sorted(kept))))
 
+    # --- whose a case is ----------------------------------------------------------------------------------
+
+    def linked_cases(self, mapping: str, keys: Collection[str]) -> dict[str, str]:
+        """Return, by key, the case that was matched with a person, also where one of our own followed it."""
+        found, wanted = dict[str, str](), sorted(set(keys))
+        query = select(match_row.c.key, match_row.c.case_id)
+        query = query.where(match_row.c.mapping == mapping, match_row.c.decision == "linked")
+        with self._database.reading() as connection:
+            for start in range(0, len(wanted), CHUNK):
+                these = query.where(match_row.c.key.in_(wanted[start : start + CHUNK]))
+                found |= {row.key: row.case_id for row in connection.execute(these)}
+        return found
+
+    def keys_of_cases(self, mapping: str, case_ids: Collection[str]) -> dict[str, set[str]]:
+        """Return, by case id, the keys whose case it is, now or by a match: a walk for each 500."""
+        found, wanted = dict[str, set[str]](), sorted(set(case_ids))
+        linked = match_row.c.decision == "linked"
+        with self._database.reading() as connection:
+            for start in range(0, len(wanted), CHUNK):
+                part = wanted[start : start + CHUNK]
+                for table, more in ((case_row, []), (match_row, [linked])):
+                    query = select(table.c.case_id, table.c.key)
+                    these = query.where(table.c.mapping == mapping, table.c.case_id.in_(part), *more)
+                    for row in connection.execute(these):
+                        found.setdefault(row.case_id, set()).add(row.key)
+        return found
+
     def _put_case(self, connection: Connection, row: RowId, known: CaseRow | None, case: CaseRow) -> CaseRow:
         """Write the row of a linked case: dirty, and of the next generation where it had another case before."""
         values = {

@@ -126,6 +126,18 @@ class Outcomes(Cases, Opened):
                 connection.execute(delete(table).where(at_row(table)), taken)
             self._note(connection, [_entry(ack, known) for ack in acks], now, origin(batch, form_id))
 
+    def acknowledge_earlier(
+        self, acks: Sequence[Ack], now: float, batch: str = "", form_id: str = "", ours: Held | None = None
+    ) -> None:
+        """Take in CommCare's answers about cases that others followed: what is known of their rows stays."""
+        if not acks:
+            return
+        with self._database.writing() as connection:
+            if ours is not None:
+                require_held(connection, ours)
+            _forget(connection, [ack.row for ack in acks])
+            self._note(connection, [_entry(ack, {}) for ack in acks], now, origin(batch, form_id))
+
     def release(self, rows: Sequence[RowId], batch: str = "") -> None:
         """Remove the intents of rows that were certainly not applied; what is known of the cases stays.
 
@@ -220,7 +232,7 @@ def _merged(known: Mapping[RowId, CaseRow], acks: Sequence[Ack]) -> dict[RowId, 
 def _entry(ack: Ack, known: Mapping[RowId, CaseRow]) -> Entry:
     """Return what the log says of an answer."""
     op = "erase" if ack.status == "erasing" else ack.op
-    generation = known[ack.row].generation if ack.row in known else 1
+    generation = ack.earlier or (known[ack.row].generation if ack.row in known else 1)
     sent = ack.digests if ack.sent is None else ack.sent
     return Entry(ack.row, ack.user_id, op, "closed" if ack.closed else "taken", generation, sent)
 

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, insert, or_, select, update
 
 from state.books import Books
 from state.rows import ProblemRow, RowId
-from state.tables import problem
+from state.tables import case_row, problem
 
 Found = dict[tuple[str, str, str], str]  # key, property, reason -> detail
+GOING = "@departure"
+"""In the place of a property: the problem is that a case cannot go away, which no read of a scope tells."""
+UNDECIDED = ("withdrawing", "emptying", "leaving")
+"""Statuses of cases that are still to go away, beside those that reads lack."""
+
+_PLACE = (problem.c.mapping, problem.c.scope, problem.c.key)
+STUCK = select(*_PLACE, problem.c.reason).where(problem.c.property == GOING)
+STILL_TO_GO = (
+    select(*_PLACE)
+    .join(case_row, and_(*(case_row.c[column.name] == column for column in _PLACE)))
+    .where(problem.c.property == GOING, or_(case_row.c.missing_count > 0, case_row.c.status.in_(UNDECIDED)))
+)
 
 
 class Problems(Books):
@@ -22,10 +34,11 @@ class Problems(Books):
     ) -> None:
         """Replace the problems of a scope by (key, property, reason, detail) as a complete read found them.
 
-        Those that were there before keep their first time and count one more read; vanished ones go.
+        Those that were there before keep their first time and count one more read; vanished ones go. What
+        `set_stuck` wrote is no part of them.
         """
         details: Found = {(key, name, reason): detail for key, name, reason, detail in found}
-        where = and_(problem.c.mapping == mapping, problem.c.scope == scope)
+        where = and_(problem.c.mapping == mapping, problem.c.scope == scope, problem.c.property != GOING)
         query = select(problem.c.key, problem.c.property, problem.c.reason).where(where)
         with self._database.writing() as connection:
             before = {(row.key, row.property, row.reason) for row in connection.execute(query)}
@@ -34,6 +47,32 @@ class Problems(Books):
             gone = [_at(address) for address in sorted(before - details.keys())]
             if gone:
                 connection.execute(delete(problem).where(where, _same()), gone)
+
+    def set_stuck(self, tried: Collection[RowId], found: Mapping[RowId, str], now: float) -> None:
+        """Replace the problems of cases that cannot go away by `found`, row -> reason, as far as they were tried.
+
+        Those of rows that nobody has to let go any more, since they came back, go as well.
+        """
+        with self._database.reading() as connection:
+            if not found and connection.execute(STUCK).first() is None:
+                return
+        with self._database.writing() as connection:
+            before = {RowId(*row[:3]): row.reason for row in connection.execute(STUCK)}
+            waiting = {RowId(*row) for row in connection.execute(STILL_TO_GO)}
+            gone = {
+                row for row in before if found.get(row) != before[row] and (row in tried or row not in waiting)
+            }
+            for row in sorted(gone | found.keys()):
+                place = row.mapping, row.scope
+                where = and_(problem.c.mapping == row.mapping, problem.c.scope == row.scope)
+                one = {(row.key, GOING, found[row]): ""} if row in found else {}
+                if row in gone:
+                    old = and_(where, problem.c.key == row.key, problem.c.property == GOING)
+                    connection.execute(delete(problem).where(old))
+                if row in before and row not in gone:
+                    _continue(connection, where, one, now)
+                else:
+                    _insert(connection, *place, one, now)
 
     def problems(self, mapping: str | None = None) -> list[ProblemRow]:
         """Return the problems of one mapping or of all, in the order of their rows."""

@@ -68,7 +68,7 @@ class Ack:
 
     `whole`: the digests are of all that the case holds of ours; else only of what had changed. For the log: `op`
     as in Intent, `sent` the names of what was sent (None: those of the digests), `closed` whether the case is
-    closed in CommCare now.
+    closed in CommCare now; `earlier` the generation of a case that another one of the row followed.
     """
 
     row: RowId
@@ -81,6 +81,7 @@ class Ack:
     sent: Collection[str] | None = None
     closed: bool = False
     whole: bool = False
+    earlier: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,8 @@ from adaptors.commcare.cases import CaseReply, CaseWrite
 from adaptors.errors import Refused
 from flows.result import Result, RunState
 from flows.steps.compare import AWAY, closed_by_us, closes
-from flows.steps.linked import case_there
+from flows.steps.earlier import EarlierCases
+from flows.steps.linked import case_there, theirs_in
 from flows.steps.planned import Planned, external_id
 from flows.world import World
 from mappings.engine import CompiledMapping, Departure
@@ -37,15 +38,19 @@ class Leaving:
     private: bool = False
     held: Mapping[str, str] = field(default_factory=dict, repr=False)
     """The properties that CommCare holds, asked for where the books do not know their names."""
+    theirs: frozenset[str] = frozenset()
+    """What others wrote into a case that was matched, and what is not ours to empty."""
 
 
 class Departures:
     """Builds the rows of cases that go away; what has nothing to say is settled in the books alone."""
 
-    def __init__(self, world: World, result: Result) -> None:
+    def __init__(self, world: World, result: Result, earlier: EarlierCases) -> None:
         self._world = world
         self._result = result
+        self._earlier = earlier
         self._digest = world.books.store.digest
+        self._stuck: dict[RowId, str] = {}
 
     async def rows(self, leaving: Iterable[Leaving]) -> list[Planned]:
         """Return the rows to send; a case whose last write is still in doubt is left for a later run."""
@@ -55,6 +60,8 @@ class Departures:
         # Now: CommCare may take nothing of it today, and by the next run somebody may have left.
         if not self._result.preview:
             await self._world.books.do(store.settle, to_be_emptied(leaving))
+            emptied = [one for one in leaving if one.private and one.row not in resting]
+            self._stuck = await self._earlier.look_for((one.mapping, one.row, one.case) for one in emptied)
         rows, silent, owners = list[Planned](), dict[RowId, str](), dict[RowId, str]()
         for one in leaving:
             known = await self._known(one) if one.row not in resting else None
@@ -64,26 +71,41 @@ class Departures:
             if known.case.owner_id != one.case.owner_id:
                 owners[one.row] = known.case.owner_id
             if row is not None and known.case.case_id:
-                rows.append(row)
+                rows.append(replace(row, status=self._earlier.status(row.row, row.status)))
             else:  # it says so already, or there is no such case
-                silent[one.row] = status_after(one)
+                after = self._earlier.status(one.row, status_after(known), is_told=True)
+                silent[one.row] = after
                 counts = self._result.of(one.mapping.case_type)
-                counts.withdrawn += one.op == "withdrawn"
+                counts.withdrawn += one.op == "withdrawn" and after not in EMPTIES
         if not self._result.preview:
             await self._world.books.do(store.settle, silent)
             await self._world.books.do(store.keep_owners, owners)  # now: the answer to parking may be lost
+        await self._tell_stuck(one for one in leaving if one.row not in resting)
         return rows
+
+    async def _tell_stuck(self, leaving: Iterable[Leaving]) -> None:
+        """List the cases that cannot go away, and hold them back in the result."""
+        tried = {one.row: one.mapping.case_type for one in leaving}
+        for row, reason in self._stuck.items():
+            self._result.count(tried[row], row.scope, "held_back")
+            self._result.reasons[reason] += 1
+        self._result.worrying += len(self._stuck)
+        if not self._result.preview:
+            books = self._world.books
+            await books.do(books.store.set_stuck, tried.keys(), self._stuck, self._world.clock.now())
 
     async def _known(self, one: Leaving) -> Leaving | None:
         """Return the case; one that the books know too little of is asked for, None when it is not certain."""
         nameless = one.private and one.case.digests is None
         parks = one.departure is not None and one.departure.park and one.mapping.spec.owner.write == "once"
         if one.case.case_id and not nameless and not parks and not _may_be_closed(one):
-            return one
+            return await self._spared(one)
         try:
             found = await self._ask(one)
-        except Refused:
+        except Refused as error:  # two cases have its external id
+            self._stuck[one.row] = error.code or "refused"
             return None
+        one = await self._spared(one, found)
         if found is None:
             return one
         owner = one.case.owner_id
@@ -94,6 +116,14 @@ class Departures:
             case = replace(case, status="closed")
         return replace(one, case=case, held=found.properties)
 
+    async def _spared(self, one: Leaving, there: CaseReply | None = None) -> Leaving:
+        """Return the case with what others wrote into it, where it was theirs."""
+        if not one.case.linked or not (one.private or one.case.digests is None):
+            return one
+        names = {"@name", *await self._ours(one.mapping), *(there.properties if there is not None else ())}
+        theirs = await theirs_in(self._world, one.mapping.name, one.row.key, one.case, names, there)
+        return replace(one, theirs=theirs)
+
     async def _ask(self, one: Leaving) -> CaseReply | None:
         return await case_there(self._world, one.row.key, one.case)
 
@@ -101,7 +131,7 @@ class Departures:
         """Build the row; what the case holds already is not sent again, None when that is everything."""
         departure, case, key = one.departure or NOTHING, one.case, one.row.key
         texts = dict.fromkeys(private_names(one), "") | dict(departure.set)
-        if one.private and one.mapping.name_is_personal:
+        if one.private and one.mapping.name_is_personal and "@name" not in one.theirs:
             texts["@name"] = key  # a case cannot be without a name
         parked = await self._parked() if departure.park else ""
         if parked:
@@ -137,13 +167,15 @@ class Departures:
 
     async def _unsent(self, one: Leaving, changed: Collection[str]) -> frozenset[str]:
         """Return what a case may hold of ours besides: later it may have to be emptied."""
-        mapping = one.mapping
-        spared = mapping.retired if one.case.linked else frozenset()  # in a case of others they may be theirs
+        # In a case of others, what was taken out of the mapping may be theirs.
+        spared = one.theirs | one.mapping.retired if one.case.linked else frozenset()
+        return frozenset(await self._ours(one.mapping) - spared - {*changed})
+
+    async def _ours(self, mapping: CompiledMapping) -> set[str]:
+        """Return the properties that a mapping makes, or made."""
         names = await self._world.books.do(self._world.books.store.property_names)
-        ours = {
-            name for name in {*names, *mapping.spec.properties} if mapping.definition_of(name)
-        } | mapping.retired
-        return frozenset(ours - spared - {*changed})
+        made = {name for name in {*names, *mapping.spec.properties} if mapping.definition_of(name)}
+        return made | mapping.retired
 
     async def _parked(self) -> str:
         """Return the owner of parked cases, "" with a word about it when CommCare does not know that owner."""
@@ -205,4 +237,5 @@ def private_names(one: Leaving) -> list[str]:
     listed = {name for name in names if not name.startswith("@") and one.mapping.is_personal(name)}
     if one.case.digests is None:
         listed |= {name for name in one.mapping.personal if name == one.mapping.definition_of(name)}
+        listed -= one.theirs
     return sorted(listed - said.keys())

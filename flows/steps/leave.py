@@ -35,13 +35,14 @@ async def leave(run: Run, courses: list[Course], ended: Collection[int]) -> list
     late = [] if run.preview or not run.whole_site else await never_emptied(run, ended, complete=complete)
     late = [one for one in late if one.row not in withdrawals.found]
     over = await _over(run, ended) if run.whole_site else []
-    return await Departures(run.world, run.result).rows(_each_once(withdrawn, left, over, late))
+    return await Departures(run.world, run.result, run.earlier).rows(_each_once(withdrawn, left, over, late))
 
 
 async def settle(run: Run) -> None:
     """Take in which cases CommCare has let go: the word that allowed it is used up."""
     for asked in () if run.preview else (LEAVERS, WITHDRAWN):
         await asked.settle(run.world, run.went)
+    await run.earlier.empty(run.pusher, run.went)
 
 
 async def _left(run: Run) -> list[Leaving]:

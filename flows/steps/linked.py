@@ -94,6 +94,22 @@ async def case_there(world: World, key: str, case: CaseRow) -> CaseReply | None:
     return await world.commcare.case_by_external_id(external_id(key, case.generation))
 
 
+async def theirs_in(
+    world: World, mapping: str, key: str, case: CaseRow, names: Collection[str], there: CaseReply | None = None
+) -> frozenset[str]:
+    """Return those of some names in a linked case that others wrote; a name that begins with @ is no property.
+
+    They are what the books keep of it. As long as nothing was ever sent to it, all of them; `there` is the case
+    as CommCare has it, asked for where that has to be known.
+    """
+    kept = (await world.books.do(world.books.store.kept, mapping, [key])).get(key)
+    if kept is not None:
+        return kept.intersection(names)
+    there = there or await case_there(world, key, case)  # of books that were put back our key tells
+    is_sent = there is not None and there.properties.get(world.project.moodle_key_property) == key
+    return frozenset() if is_sent else frozenset(names)
+
+
 class Links:
     """The linked cases of one run, and the people of whom somebody has yet to say whose case is theirs."""
 
@@ -135,7 +151,7 @@ class Links:
                 if closes and reply.closed:
                     case = await self._after(case, claims.taken)
                 if not case.linked:
-                    await self._adopt(scope, case, run_id)
+                    await self._adopt(scope, case, run_id, reply)
                     all_of_them[key] = case
                     continue
                 found = MatchRow(scope.mapping.name, key, reply.case_id, user, "duplicate", "key")
@@ -185,19 +201,28 @@ class Links:
         own = replace(linked, case_id=found.case_id, owner_id=found.owner_id, linked=False)
         return replace(own, status="closed" if found.closed else "active", generation=generation)
 
-    async def _adopt(self, scope: Scope, case: CaseRow, run_id: str) -> None:
-        """Write down a case of our own that the books lost."""
+    async def _adopt(self, scope: Scope, case: CaseRow, run_id: str, before: CaseReply) -> None:
+        """Write down a case of our own that the books lost, and the linked one that it followed."""
         if not self._preview:
-            row, now = RowId(scope.mapping.name, SITE_SCOPE, case.key), self._world.clock.now()
-            await self._world.books.do(self._world.books.store.adopt, row, case, now, run_id)
+            row, now, books = (
+                RowId(scope.mapping.name, SITE_SCOPE, case.key),
+                self._world.clock.now(),
+                self._world.books,
+            )
+            linked = MatchRow(row.mapping, row.key, before.case_id, case.user_id, "duplicate", "key")
+            await books.do(books.store.add_matches, [linked_by(linked, "rule", now)])
+            await books.do(books.store.adopt, row, case, now, run_id)
 
     async def look(self, scope: Scope, known: Mapping[str, CaseRow]) -> Look:
         """Look at the linked cases of a scope that are sent whole: what they hold already is not to be lost."""
-        dirty = {key: case for key, case in known.items() if case.linked and case.digests is None}
-        if not dirty:
+        linked = {key: case for key, case in known.items() if case.linked}
+        if not linked:
             return Look()
         books = self._world.books
-        kept = await books.do(books.store.kept, scope.mapping.name, dirty)
+        kept = await books.do(books.store.kept, scope.mapping.name, linked)
+        dirty = {key: case for key, case in linked.items() if case.digests is None}
+        if not dirty:
+            return Look(kept=kept)
         there = await self._world.commcare.cases_by_id([case.case_id for case in dirty.values()])
         return Look({key: there.get(case.case_id) for key, case in dirty.items()}, kept)
 
@@ -208,6 +233,10 @@ class Links:
         name = self._world.project.moodle_key_property
         blank = {one for one, value in draft.properties.items() if not value}
         if draft.key not in look.there:  # what was never sent is not ours to empty
+            before = look.kept.get(draft.key) or frozenset()
+            still = before - (draft.properties.keys() - blank)
+            if still != before:  # ours from now on: whoever has to empty the case may know nothing but this
+                look.keep[draft.key] = still
             return Linked(name, spared=frozenset(blank - (case.digests or {}).keys()))
         there, kept = look.there[draft.key], look.kept.get(draft.key)
         if there is None:  # the search lacks it: what it holds is not known, so nothing of it is emptied

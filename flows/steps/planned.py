@@ -40,6 +40,8 @@ class Planned:
     """For a parked case: the owner it had, who gets it back."""
     whole: bool = False
     """Whether the digests are of all that we want the case to hold, and not only of what changed."""
+    earlier: int = 0
+    """The generation of a case that another one of the row followed: the books say nothing of it."""
     ours_if_closed: bool = False
     """Whether a case that turns out to be closed was closed by us: the books may be older than that."""
 

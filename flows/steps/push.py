@@ -29,6 +29,7 @@ TRIES = 6
 LONGEST_WAIT = 60.0
 SAME_KEY = "same_key_twice"
 CLOSED_THERE = "closed_in_commcare"
+CLOSED = ("closed", "emptying")
 COUNTERS = {"create": "created", "left": "marked_left", "withdrawn": "withdrawn", "ended": "ended"}
 
 Settled = Callable[[Planned, str], Awaitable[None]]
@@ -179,26 +180,15 @@ class Pusher:
         except RowsRefused:
             await self._world.books.do(self._world.books.store.release, ids, batch)
             raise
-        acks = [
-            Ack(
-                row.row,
-                reply.case_id,
-                row.owner_before or reply.owner_id,
-                _held(row, reply),
-                "closing" if reply.closed and row.ours_if_closed else row.status,
-                row.user_id,
-                row.intent,
-                row.names,
-                reply.closed,
-                row.whole,
-            )
-            for row, reply in zip(rows, replies, strict=True)
-            if reply is not None
-        ]
+        acks = [_ack(row, reply) for row, reply in zip(rows, replies, strict=True) if reply is not None]
         self._tell_closed(rows, replies)
         form_id = next((reply.form_id for reply in replies if reply is not None), "")
         store, now = self._world.books.store, self._world.clock.now()
-        await self._world.books.do(store.acknowledge, acks, now, batch, form_id, self._lease.held)
+        for taken, some in (
+            (store.acknowledge, [ack for ack in acks if not ack.earlier]),
+            (store.acknowledge_earlier, [ack for ack in acks if ack.earlier]),
+        ):
+            await self._world.books.do(taken, some, now, batch, form_id, self._lease.held)
         self._suspects.took_others = True
         await self._suspects.clear(ids)
         return dict.fromkeys(ids, "")
@@ -262,7 +252,7 @@ class Pusher:
         still there; who is gone by then is marked as left.
         """
         for row, reply in zip(rows, replies, strict=True):
-            if reply is None or not reply.closed or row.status == "closed":
+            if reply is None or not reply.closed or row.earlier or row.status in CLOSED:
                 continue
             if row.ours_if_closed:
                 self.unsorted.add(row.row.mapping)
@@ -273,10 +263,27 @@ class Pusher:
 def _counter(row: Planned, outcome: str) -> str:
     """Return the name of CaseCounts under which a row is counted."""
     if not outcome:
-        return COUNTERS.get(row.op, "updated")
+        return "updated" if row.earlier else COUNTERS.get(row.op, "updated")
     if outcome == "in_doubt":
         return outcome
     return "held_back" if outcome in (DROPPED, NOT_SORTED_OUT) else "problems"
+
+
+def _ack(row: Planned, reply: CaseReply) -> Ack:
+    """Return what the books are told of a row that CommCare took."""
+    return Ack(
+        row.row,
+        reply.case_id,
+        row.owner_before or reply.owner_id,
+        _held(row, reply),
+        "closing" if reply.closed and row.ours_if_closed else row.status,
+        row.user_id,
+        row.intent,
+        row.names,
+        reply.closed,
+        row.whole,
+        row.earlier,
+    )
 
 
 def _held(row: Planned, reply: CaseReply) -> Mapping[str, bytes]:

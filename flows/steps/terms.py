@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from adaptors.moodle.answers import Course
 from flows.needs import ANSWERED_TERMS, NEW_TERMS, new_term
 from flows.result import CourseResult, RunState
-from flows.steps.depart import Departures, Leaving, again
+from flows.steps.depart import EMPTIES, Departures, Leaving, again
 from flows.steps.pull import IN_COURSE
 from state import CaseRow, RowId
 
@@ -71,11 +71,13 @@ async def _begin(run: Run, course_id: int) -> bool:
             ending.append(open_still)
         elif mapping.when_course_ends is not None and case.status == "active":
             ending.append(Leaving(mapping, row, case, mapping.when_course_ends, "ended"))
-    run.pusher.enqueue(0, await Departures(run.world, run.result).rows(ending), run.swept)
+    run.pusher.enqueue(0, await Departures(run.world, run.result, run.earlier).rows(ending), run.swept)
     await run.pusher.drain()
+    await run.earlier.empty(run.pusher, run.went)
     if await _is_resting(run, course_id):
         return False
-    rows = {row: "closed" for _, row, _ in await _cases(run, course_id)}
+    cases = await _cases(run, course_id)
+    rows = {row: "emptying" if case.status in EMPTIES else "closed" for _, row, case in cases}
     await run.world.books.do(run.world.books.store.settle, rows)
     return True
 
