@@ -29,6 +29,7 @@ from state.problems import Problems
 from state.refusals import Refusals
 from state.rotation import Rotation, key_mark, known_keys
 from state.rounds import Rounds
+from state.rows import RowId
 from state.runs import Runs
 from state.schema import prepare
 from state.tables import case_row
@@ -121,6 +122,10 @@ class Store(
         with self._database.writing() as connection:
             self._put(connection, fact, value)
             return connection.execute(rows.values(status="replaced")).rowcount
+
+    def keep_case_ids(self, rows: Mapping[RowId, str]) -> None:
+        """Remember under which ids CommCare has cases of which no answer told it."""
+        self._put_each("case_id", rows)
 
     def digest(self, entity_key: str, name: str, value: str) -> bytes:
         """Return the keyed digest (16 bytes) of one value of one entity."""
