@@ -29,6 +29,7 @@ async def leave(run: Run, courses: list[Course], ended: Collection[int]) -> list
     complete = run.whole_site and all(course.id in run.rosters for course in courses)
     elsewhere = await _unseen(run, courses, left) if complete and withdrawals.by_courses else set()
     withdrawn = await withdrawals.decide(complete=complete, elsewhere=elsewhere)
+    left = [one for one in left if one.row not in withdrawals.set_aside]  # first they are emptied
     over = await _over(run, ended) if run.whole_site else []
     return await Departures(run.world, run.result).rows(_each_once(withdrawn, left, over))
 

@@ -6,7 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
+from flows.confirm import confirm_withdrawn
 from flows.errors import UsageError
+from tests.flows.test_departures import consenting
 from tests.flows.test_sync import site_of
 from tests.flows.worlds import Lab, written
 
@@ -215,6 +217,91 @@ async def test_a_run_killed_while_rekeying_is_caught_up(make_lab: MakeLab) -> No
     result = await lab.sync()
     assert (3, 3) == (result.of("student").created, result.of("student").marked_left)
     assert {} == written(await lab.sync())
+
+
+PRIVATE = ("first_name", "last_name", "city")
+
+
+def pupils(lab: Lab) -> None:
+    """Let people have other keys, and their children point to those."""
+    lab.edit("student", "{site}-user-{id}", "{site}-pupil-{id}")
+    for name in ("enrolment", "engagement"):
+        lab.edit(name, "{site}-user-{user.id}", "{site}-pupil-{user.id}")
+
+
+def private_of(lab: Lab, key: str) -> list[str]:
+    """Return what the case of a key says of its person."""
+    return [lab.case(key).properties[name] for name in PRIVATE]
+
+
+async def quiet(lab: Lab, times: int = 4) -> None:
+    """Run some times; the last run has nothing to say."""
+    for _ in range(times):
+        result = await lab.sync()
+    assert ("completed", {}) == (result.state, written(result))
+
+
+@pytest.mark.parametrize("gone", [False, True])
+async def test_who_is_to_be_emptied_is_so_under_the_old_key(make_lab: MakeLab, gone: bool) -> None:
+    """CommCare took nothing of a withdrawal, and then the keys become others: the old case is emptied."""
+    lab, learners = await consenting(make_lab)
+    lab.site.update_user(learners[0], profile={"consent": "no"})
+    lab.commcare.fail_next("503", times=100)
+    await lab.sync()
+    lab.commcare.faults.clear()
+    if gone:
+        lab.site.unenrol(2, learners[0])
+    pupils(lab)
+    assert 9 == (await lab.sync(rekey=("student",))).of("student").created
+    await quiet(lab, 6)
+    assert ["", "", ""] == private_of(lab, f"test-user-{learners[0]}")
+    assert [] == lab.project.by_external_id(f"test-pupil-{learners[0]}")
+
+
+@pytest.mark.parametrize("lost", [False, True])
+async def test_who_says_no_in_the_hour_of_other_keys_is_emptied(make_lab: MakeLab, lost: bool) -> None:
+    """There is no case under the new key to be emptied: the old one is, not only marked as left."""
+    lab, learners = await consenting(make_lab)
+    lab.site.update_user(learners[0], profile={"consent": "no"})
+    pupils(lab)
+    if lost:
+        lab.commcare.fail_next("503", times=100)
+        await lab.sync(rekey=("student",))
+        lab.commcare.faults.clear()
+    await lab.sync(**({} if lost else {"rekey": ("student",)}))
+    await quiet(lab)
+    assert ["", "", ""] == private_of(lab, f"test-user-{learners[0]}")
+    assert "left" == lab.case(f"test-user-{learners[1]}").properties["moodle_status"]
+    assert "Kisumu" == lab.case(f"test-user-{learners[1]}").properties["city"]
+
+
+async def test_who_says_no_after_other_keys_is_emptied_under_both(make_lab: MakeLab) -> None:
+    """The case under the old key was marked as left when the keys changed: it holds the same values."""
+    lab, learners = await consenting(make_lab)
+    pupils(lab)
+    await lab.sync(rekey=("student",))
+    lab.site.update_user(learners[0], profile={"consent": "no"})
+    await quiet(lab)
+    for key in (f"test-user-{learners[0]}", f"test-pupil-{learners[0]}"):
+        assert ["", "", ""] == private_of(lab, key)
+    assert "Kisumu" == lab.case(f"test-user-{learners[1]}").properties["city"]
+
+
+async def test_many_who_say_no_with_other_keys_are_asked_about(make_lab: MakeLab) -> None:
+    """To make other keys is no word to empty: their old cases stay as they are until there is one."""
+    lab, learners = await consenting(make_lab)
+    for learner in learners[:6]:
+        lab.site.update_user(learner, profile={"consent": "no"})
+    pupils(lab)
+    for number in range(3):
+        result = await lab.sync(**({} if number else {"rekey": ("student",)}))
+        assert "waiting" == result.state
+    case = lab.case(f"test-user-{learners[0]}")
+    assert ("active", "Kisumu") == (case.properties["moodle_status"], case.properties["city"])
+    for place in (0, 2):
+        confirm_withdrawn(lab.store, place, 6)
+    await quiet(lab)
+    assert [["", "", ""]] * 6 == [private_of(lab, f"test-user-{learner}") for learner in learners[:6]]
 
 
 # --- elements ---------------------------------------------------------------------------------------------
