@@ -26,6 +26,7 @@ from flows.steps.lease import Lease
 from flows.steps.linked import base_key, generation_of
 from flows.steps.listing import Comparer, Differences
 from flows.steps.planned import external_id
+from flows.steps.retype import is_of_another_type
 from flows.world import Progress, World, silent
 from mappings.engine import CompiledMapping
 from state import Held, RowId, StateError
@@ -214,6 +215,7 @@ class _Auditor:
         books, before = self.world.books, self.started - LAG
         rows = await books.do(books.store.known_and_not, mapping.name, self._is_listed, before)
         gone = [one for one in rows if one.row not in self.resting]
+        gone = [one for one in gone if not is_of_another_type(self.world, mapping, one.case)]
         for one in gone:
             self.found.tell(Finding("deleted", one.row.key, mapping.name, mapping.case_type, one.case.case_id))
         guards = self.world.project.guards

@@ -143,6 +143,12 @@ class Store(
                     found[user_id].append(key)
         return dict(found)
 
+    def all_scopes(self, mapping: str) -> set[int]:
+        """Return the scopes that hold rows of a mapping."""
+        query = select(case_row.c.scope).distinct().where(case_row.c.mapping == mapping)
+        with self._database.reading() as connection:
+            return set(connection.scalars(query))
+
     def keep_case_ids(self, rows: Mapping[RowId, str]) -> None:
         """Remember under which ids CommCare has cases of which no answer told it."""
         self._put_each("case_id", rows)

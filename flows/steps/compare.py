@@ -134,7 +134,7 @@ class Comparison:
         if self.ready.owner:
             values["@owner"] = self.ready.owner
         for index in self.ready.indices:
-            values[f"@index:{index.name}"] = f"{index.relationship} {index.case_id}"
+            values[f"@index:{index.name}"] = f"{index.relationship} {index.case_type} {index.case_id}"
         return values
 
     def _changed(self, digests: Mapping[str, bytes], known: CaseRow) -> set[str]:
@@ -146,9 +146,7 @@ class Comparison:
         held = {} if emptied or known.digests is None else known.digests
         once = frozenset[str]() if emptied else self.draft.once
         once -= self.ready.linked.filled if self.ready.linked is not None else frozenset()
-        return {
-            name for name, digest in digests.items() if held.get(name) != digest and name not in once | {"@type"}
-        }
+        return {name for name, digest in digests.items() if held.get(name) != digest and name not in once}
 
     def _ignored(self, changed: Iterable[str]) -> set[str]:
         """Return vanished elements whose family alone is no reason to send."""

@@ -96,9 +96,9 @@ class CompiledMapping:
     `level` is 0 without parents, else one more than the highest parent's; `reads` are catalogue paths;
     `included` and `excluded` are the words that they ask for, by path ({"roles": {"student"}});
     `when_left`, `when_excluded` and `when_course_ends` are None when not given; `personal` holds names under
-    `properties` (ask `is_personal` about a draft's names); `fingerprints` also has "@name", "@owner", "@key",
-    "@include" and "@index:<name>"; `retired` are properties that no draft holds and whose value in CommCare is to
-    be emptied; `spec` and `around` are what it was made of, for tools that explain it.
+    `properties` (ask `is_personal` about a draft's names); `fingerprints` also has "@name", "@type", "@owner",
+    "@key", "@include" and "@index:<name>"; `retired` are properties that no draft holds and whose value in
+    CommCare is to be emptied; `spec` and `around` are what it was made of, for tools that explain it.
     """
 
     name: str
