@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import re
 import secrets
-from collections.abc import AsyncIterator, Collection, Container, Iterable
+from collections.abc import AsyncIterator, Collection, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from urllib.parse import quote
@@ -23,8 +23,10 @@ from flows.result import RunState
 from flows.steps.due import READS
 from flows.steps.edits import IN_WORDS
 from flows.steps.lease import Lease
+from flows.steps.linked import base_key, generation_of
 from flows.steps.listing import Comparer, Differences
 from flows.steps.planned import external_id
+from flows.steps.retype import is_of_another_type
 from flows.world import Progress, World, silent
 from mappings.engine import CompiledMapping
 from state import Held, RowId, StateError
@@ -116,7 +118,11 @@ class _Auditor:
             ids = [case.case_id for case in chunk]
             self.listed.update(map(_short, ids))
             held = await self.world.books.do(store.by_case_ids, [*names, *others], ids)
-            await self._compare(comparer, chunk, held)
+            strange = {
+                base_key(str(one.external_id)) for one in chunk if self._is_ours(one) and one.case_id not in held
+            }
+            newest = await self.world.books.do(store.generations, [*names, *others], strange)
+            await self._compare(comparer, chunk, held, newest)
             self.progress("audit", min(len(self.listed), known), known)
         for mapping in mappings:
             await self._deleted(mapping, counts[mapping.name])
@@ -128,14 +134,19 @@ class _Auditor:
         asked |= {name for name in named for mapping in mappings if mapping.definition_of(name)}
         return frozenset(asked) if 0 < sum(len(quote(name)) + 3 for name in asked) <= LONGEST else None
 
-    async def _compare(self, comparer: Comparer, cases: list[CaseReply], held: dict[str, Held]) -> None:
-        """Compare some cases, note new owners, and have the next run write again what drifted."""
+    async def _compare(
+        self, comparer: Comparer, cases: list[CaseReply], held: Mapping[str, Held], newest: Mapping[str, int]
+    ) -> None:
+        """Compare some cases, note new owners, and have the next run write again what drifted.
+
+        `newest` is the generation that the books write to under the keys of those that are not `held`.
+        """
         owners, voided = dict[RowId, str](), dict[RowId, list[str]]()
         for case in cases:
             self._key(case)
             known = held.get(case.case_id)
             if known is None:
-                self._orphan(case)
+                self._unknown(case, newest)
             elif known.row not in self.resting and known.pushed_at < self.started - LAG:
                 differences = comparer.differences(case, known)
                 if case.closed and known.case.status in LIVES:
@@ -167,15 +178,21 @@ class _Auditor:
             self.doubled.add(str(case.external_id))
         self.keys.add(short)
 
-    def _orphan(self, case: CaseReply) -> None:
-        """Tell a case of ours that the books do not know; of people who were erased nothing but the number."""
+    def _unknown(self, case: CaseReply, newest: Mapping[str, int]) -> None:
+        """Tell a case of ours that the books do not know; of people who were erased nothing but the number.
+
+        One before the case that the books write to now was let go by us: closed, or left open by an old term.
+        """
         if not self._is_ours(case):
             return
-        if any(int(number) in self.erased for number in re.findall(r"\d+", str(case.external_id))):
+        key = str(case.external_id)
+        if generation_of(key) < newest.get(base_key(key), 0):
+            self.found.counts["earlier_term"] += not case.closed
+        elif any(int(number) in self.erased for number in re.findall(r"\d+", key)):
             self.found.counts["erased"] += 1
         else:
-            self.orphans.append(_short(str(case.external_id)))
-            self.found.tell(Finding("orphan", str(case.external_id), "", case.case_type, case.case_id))
+            self.orphans.append(_short(key))
+            self.found.tell(Finding("orphan", key, "", case.case_type, case.case_id))
 
     def _is_ours(self, case: CaseReply) -> bool:
         return (case.external_id or "").startswith(f"{self.world.project.site}-")
@@ -198,6 +215,7 @@ class _Auditor:
         books, before = self.world.books, self.started - LAG
         rows = await books.do(books.store.known_and_not, mapping.name, self._is_listed, before)
         gone = [one for one in rows if one.row not in self.resting]
+        gone = [one for one in gone if not is_of_another_type(self.world, mapping, one.case)]
         for one in gone:
             self.found.tell(Finding("deleted", one.row.key, mapping.name, mapping.case_type, one.case.case_id))
         guards = self.world.project.guards

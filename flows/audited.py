@@ -22,6 +22,7 @@ MEANING = {
     "write them again.",
     "closed_by_hand": "{n} closed by hand: they take updates and stay closed.",
     "owner_moved": "{n} moved to another owner by hand: their children follow in the next run.",
+    "earlier_term": "{n} of an earlier term: the books write to the one that followed, under the same key.",
     "erased": "{n} of people who were erased: the books know no more of them.",
     "unclear": "{n} with a date and time that CommCare wrote in its own way: nobody can tell whether it is ours.",
 }

@@ -27,7 +27,7 @@ from mappings.engine.catalogue import find_field
 
 SAMPLES = 3
 Outcome = Draft | Excluded | HeldBack
-FRAME = {"@name": "case_name", "@owner": "owner", "@key": "external_id"}
+FRAME = {"@name": "case_name", "@type": "case_type", "@owner": "owner", "@key": "external_id"}
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ FRAME = {"@name": "case_name", "@owner": "owner", "@type": "case_type"}
 WHAT = {
     "create": "new case",
     "update": "updated",
+    "retype": "given another case type",
     "left": "marked as left",
     "withdrawn": "withdrawn",
     "ended": "course over",

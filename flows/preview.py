@@ -16,7 +16,7 @@ from flows.masked import Eyes
 from flows.result import Result
 from flows.run import choose_mappings
 from flows.steps.approvals import unwritten
-from flows.steps.gate import in_the_way, under_other_keys
+from flows.steps.gate import in_the_way, under_other_keys, under_taken_types
 from flows.steps.planned import SITE_SCOPE, Planned, TablePlan
 from flows.sync import Options, sync
 from flows.world import Progress, World, silent
@@ -26,6 +26,7 @@ from mappings.engine.coverage import Code, Codes
 OPS = {
     "create": "create",
     "update": "update",
+    "retype": "change type",
     "left": "mark as left",
     "withdrawn": "withdraw",
     "ended": "course over",
@@ -109,7 +110,7 @@ class Preview:
 
     def see(self, row: Planned) -> None:
         """Count a row that would be sent; keep the first ones."""
-        if row.op == "update":
+        if row.op in ("update", "retype"):
             self.properties.update((row.row.mapping, name) for name in sorted(self._definitions(row)))
         if len(self._planned) < self.limit:
             self._planned.append(row)
@@ -201,6 +202,7 @@ def values_of(row: Planned) -> dict[str, str]:
     """Return what a row would send, by property; the name of the case and its owner by our words for them."""
     write = row.write
     frame = {"case_name": write.name} if write.name is not None else {}
+    frame |= {"case_type": write.case_type} if row.is_retyped else {}
     frame |= {"owner": "another one"} if write.owner_id and row.op != "create" else {}
     return {**frame, **{index.name: index.relationship for index in write.indices}, **write.properties}
 
@@ -226,7 +228,7 @@ async def preview(world: World, options: Options, limit: int, progress: Progress
     found.first = await unwritten(world, chosen)
     new = [mapping for mapping in chosen if mapping.name in found.first]
     found.stops = [stop for mapping in new if (stop := await in_the_way(world, mapping))]
-    found.stops += await under_other_keys(world, chosen)
+    found.stops += [*await under_other_keys(world, chosen), *await under_taken_types(world, chosen)]
     return found
 
 

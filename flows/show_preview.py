@@ -138,7 +138,7 @@ def _values(preview: Preview, sample: Shown, eyes: Eyes) -> str:
 
 
 def _had(sample: Shown, name: str) -> bool:
-    frame = {"case_name": "@name", "owner": "@owner"}
+    frame = {"case_name": "@name", "case_type": "@type", "owner": "@owner"}
     return frame.get(name, name) in sample.known or f"@index:{name}" in sample.known
 
 

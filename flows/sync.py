@@ -33,6 +33,7 @@ from flows.steps.leave import leave, settle
 from flows.steps.new_books import let_rest
 from flows.steps.people import sync_people
 from flows.steps.recover import heed_clock, know_them_all, recover, strangers
+from flows.steps.retype import retype_the_rest
 from flows.steps.rosters import read_people
 from flows.steps.select import Selection, only_these, remember_selection, select_courses
 from flows.steps.tables import sync_tables
@@ -168,6 +169,7 @@ async def _work(run: Run, options: Options, course_level: CourseLevel | None) ->
         run.pusher.enqueue(0, await leave(run, courses, ended), run.swept)
         await run.pusher.drain()
         await settle(run)
+        await retype_the_rest(run)
         await sync_tables(run, selected)
     except BaseException:
         await asyncio.shield(run.pusher.abandon())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, bindparam, func, select, update
 
 from state.cases import COLUMNS, LIVING, Cases
 from state.log import Entry
@@ -44,6 +44,17 @@ class Audits(Cases):
                 query = query.where(case_row.c.case_id.in_(ids[start : start + AT_ONCE]))
                 rows = connection.execute(query).all()
                 found |= {one.case.case_id: one for one in self._read_held(connection, rows)}
+        return found
+
+    def generations(self, mappings: Collection[str], keys: Collection[str]) -> dict[str, int]:
+        """Return which generation the cases under these keys are of now, in whatever scope; it walks as well."""
+        found, wanted = dict[str, int](), sorted(set(keys))
+        with self._database.reading() as connection:
+            for start in range(0, len(wanted), AT_ONCE):
+                query = select(case_row.c.key, func.max(case_row.c.generation)).group_by(case_row.c.key)
+                query = query.where(case_row.c.mapping.in_(sorted(mappings)))
+                rows = connection.execute(query.where(case_row.c.key.in_(wanted[start : start + AT_ONCE])))
+                found |= {row.key: row[1] for row in rows}
         return found
 
     def known_and_not(self, mapping: str, listed: Callable[[str], bool], before: float) -> list[Held]:

@@ -20,6 +20,7 @@ OPS = (
     *("create", "update", "left", "withdrawn", "ended", "closed", "erase"),
     *("adopt", "merge", "unmerge", "renew", "retry", "recreate", "drop", "doubt"),
     *("link", "unlink", "reject"),
+    "retype",
 )
 ANSWERS = ("taken", "closed", "refused", "unknown", "found", "noted")
 WRITTEN = frozenset({"taken", "closed"})

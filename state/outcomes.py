@@ -66,6 +66,8 @@ class _Sent(NamedTuple):
 
 
 NEVER = _Sent(0, "", "")
+RETYPE = "retype"
+"""Op of a write of nothing but the case type: without an answer the case is known as before, and differs still."""
 INTENTS = select(intent).order_by(intent.c.mapping, intent.c.scope, intent.c.key)
 
 
@@ -172,9 +174,11 @@ class Outcomes(Cases, Opened):
                 _case_values(Ack(row, "", "", {}, "active", sent.get(row, NEVER).user_id))
                 | {"digests": None, "pushed_at": 0.0}
                 for row in rows
+                if sent.get(row, NEVER).op != RETYPE
             ]
             self._note_unknown(connection, {row: sent[row] for row in rows if row in sent}, now)
-            self._upsert(connection, values, ("digests",))
+            if values:
+                self._upsert(connection, values, ("digests",))
             for op, statement in MARK.items():
                 marked = [row_parameters(row) for row in rows if sent.get(row, NEVER).op == op]
                 if marked:

@@ -44,7 +44,10 @@ class CaseRow:
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """A row that is about to be sent: `op` is "create", "update", "left", "withdrawn", "ended" or "closed"."""
+    """A row that is about to be sent.
+
+    `op` is "create", "update", "left", "withdrawn", "ended", "closed" or "retype".
+    """
 
     row: RowId
     user_id: int

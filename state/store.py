@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from state.backups import backups, open_rights
 from state.care import Care
-from state.cases import LIVING
+from state.cases import CHUNK, LIVING
 from state.counts import Counts
 from state.database import Database, file_of, there
 from state.digest import chained
@@ -29,9 +30,13 @@ from state.problems import Problems
 from state.refusals import Refusals
 from state.rotation import Rotation, key_mark, known_keys
 from state.rounds import Rounds
+from state.rows import RowId
 from state.runs import Runs
 from state.schema import prepare
 from state.tables import case_row
+
+SET_ASIDE = tuple(status for status in LIVING if status not in ("withdrawing", "closing"))
+"""What a case is that goes with its key."""
 
 
 class Store(
@@ -115,12 +120,38 @@ class Store(
     def replace_keys(self, mapping: str, fact: str, value: str) -> int:
         """Set all living cases of a mapping aside, because it makes other keys now; returns how many.
 
-        The fact that says so is written in the same transaction.
+        The fact that says so is written in the same transaction. Cases that are to be emptied, or maybe closed,
+        are not: that is said first.
         """
-        rows = update(case_row).where(case_row.c.mapping == mapping, case_row.c.status.in_(LIVING))
+        rows = update(case_row).where(case_row.c.mapping == mapping, case_row.c.status.in_(SET_ASIDE))
         with self._database.writing() as connection:
             self._put(connection, fact, value)
             return connection.execute(rows.values(status="replaced")).rowcount
+
+    def under_other_keys(self, mapping: str, scope: int, is_old: Callable[[str], bool]) -> dict[int, list[str]]:
+        """Return the keys of the replaced cases of a scope by person, and of those left whose key `is_old`."""
+        query = select(case_row.c.key, case_row.c.status, case_row.c.user_id).where(
+            case_row.c.mapping == mapping,
+            case_row.c.scope == scope,
+            case_row.c.status.in_(("replaced", "left")),
+            case_row.c.user_id != 0,
+        )
+        found = defaultdict[int, list[str]](list)
+        with self._database.reading() as connection:
+            for key, status, user_id in connection.execute(query.execution_options(yield_per=CHUNK)):
+                if status == "replaced" or is_old(key):
+                    found[user_id].append(key)
+        return dict(found)
+
+    def all_scopes(self, mapping: str) -> set[int]:
+        """Return the scopes that hold rows of a mapping."""
+        query = select(case_row.c.scope).distinct().where(case_row.c.mapping == mapping)
+        with self._database.reading() as connection:
+            return set(connection.scalars(query))
+
+    def keep_case_ids(self, rows: Mapping[RowId, str]) -> None:
+        """Remember under which ids CommCare has cases of which no answer told it."""
+        self._put_each("case_id", rows)
 
     def digest(self, entity_key: str, name: str, value: str) -> bytes:
         """Return the keyed digest (16 bytes) of one value of one entity."""

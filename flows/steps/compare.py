@@ -143,7 +143,7 @@ class Comparison:
         if self.ready.owner:
             values["@owner"] = self.ready.owner
         for index in self.ready.indices:
-            values[f"@index:{index.name}"] = f"{index.relationship} {index.case_id}"
+            values[f"@index:{index.name}"] = f"{index.relationship} {index.case_type} {index.case_id}"
         return values
 
     def _changed(self, digests: Mapping[str, bytes], known: CaseRow) -> set[str]:
@@ -154,9 +154,7 @@ class Comparison:
         held = known.digests or {}
         once = {name for name in self.draft.once if not self._was_emptied(name, known)}
         once -= self.ready.linked.filled if self.ready.linked is not None else frozenset()
-        return {
-            name for name, digest in digests.items() if held.get(name) != digest and name not in once | {"@type"}
-        }
+        return {name for name, digest in digests.items() if held.get(name) != digest and name not in once}
 
     def _was_emptied(self, name: str, known: CaseRow) -> bool:
         """Say whether a property lost its value with its person; of a dirty row that may be so."""

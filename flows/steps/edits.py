@@ -11,7 +11,13 @@ from flows.world import World
 from mappings.engine import CompiledMapping
 
 PRINTS = "prints:{name}"  # fact in the books: {"prints": {name: hash}, "removed": [names]}
-IN_WORDS = {"@name": "case_name", "@owner": "owner", "@key": "external_id", "@include": "include, exclude"}
+IN_WORDS = {
+    "@name": "case_name",
+    "@type": "case_type",
+    "@owner": "owner",
+    "@key": "external_id",
+    "@include": "include, exclude",
+}
 
 
 @dataclass(frozen=True)
@@ -43,7 +49,7 @@ async def find_edits(world: World, mappings: Iterable[CompiledMapping]) -> dict[
 
 def _edit(mapping: CompiledMapping, before: Mapping[str, str], taken_out: Iterable[str]) -> Edit:
     now = mapping.fingerprints
-    new = [name for name in now if name not in before]
+    new = [name for name in now if name not in before and name != "@type"]  # older books do not have it
     removed = [name for name in before if name not in now]
     changed = [name for name in now if name in before and now[name] != before[name]]
     retired = [name for name in (*new, *changed) if name in mapping.retired]

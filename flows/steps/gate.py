@@ -20,6 +20,7 @@ from flows.steps.compare import closes, keeps
 from flows.steps.kept_out import holds_personal
 from flows.steps.linked import is_matched
 from flows.steps.recover import expect_strangers
+from flows.steps.retype import remember_types, types_of
 from flows.words import numbered
 from flows.world import World
 from mappings.engine import CompiledMapping
@@ -79,12 +80,15 @@ async def refuse_existing_cases(
         if await _may_meet_strangers(world, mapping):
             await expect_strangers(world, [mapping])
     await _refuse_other_keys(world, others, rekey)
+    await _refuse_taken_types(world, mappings)
     for mapping in mappings:
         written = WRITTEN.format(name=mapping.name), _keys_of(world, mapping)
         if mapping in others:
             await world.books.do(store.replace_keys, mapping.name, *written)
         else:
             await world.books.do(store.put, *written)
+        types = await types_of(world, mapping)
+        await remember_types(world, mapping, types.follow(mapping.case_type))
     beside = [mapping for mapping in world.project.mappings if await _goes_beside(world, mapping)]
     await forget_answered(world, {mapping.name for mapping in mappings})
     return beside
@@ -186,6 +190,38 @@ async def _may_meet_strangers(world: World, mapping: CompiledMapping) -> bool:
         return False
     there, known = await _cases_there(world, mapping)
     return there > known
+
+
+async def _refuse_taken_types(world: World, mappings: Sequence[CompiledMapping]) -> None:
+    """Raise Waiting when CommCare has cases of an edited case type of which the books do not know."""
+    taken = [(one, cases) for one in mappings if (cases := await _strangers_of_type(world, one))]
+    if taken:
+        await ask_about_existing(world, {one.name: (one.case_type, cases) for one, cases in taken})
+        raise Waiting(f"{' '.join(_taken(*one) for one in taken)} Nothing was sent.")
+
+
+async def under_taken_types(world: World, mappings: Sequence[CompiledMapping]) -> list[str]:
+    """Say of each mapping whose case type was edited which cases of that type a run would stop for."""
+    return [_taken(one, cases) for one in mappings if (cases := await _strangers_of_type(world, one))]
+
+
+def _taken(mapping: CompiledMapping, cases: int) -> str:
+    need = existing_cases(mapping.name, mapping.case_type, cases)
+    return f"The case type of {mapping.name}.yaml was edited. {need.message}"
+
+
+async def _strangers_of_type(world: World, mapping: CompiledMapping) -> int:
+    """Return how many cases of an edited case type neither the books know nor a person agreed to."""
+    case_type = mapping.case_type
+    if mapping.existing_cases == "ignore" or case_type in (await types_of(world, mapping)).names:
+        return 0
+    known = 0
+    for other in world.project.mappings:
+        if other.case_type == case_type and case_type in (await types_of(world, other)).names:
+            known += await world.books.do(world.books.store.count_known, other.name)
+    strangers = await world.commcare.count_cases(case_type) - known
+    agreed = int((await fact(world, STAY_BESIDE)).get(mapping.name, 0))
+    return strangers if strangers > agreed else 0
 
 
 def _keys_of(world: World, mapping: CompiledMapping) -> str:

@@ -32,6 +32,7 @@ async def leave(run: Run, courses: list[Course], ended: Collection[int]) -> list
     elsewhere = await _unseen(run, courses, left) if complete and withdrawals.by_courses else set()
     bare = {one.row for one in left if not holds_personal(one.mapping)}
     withdrawn = await withdrawals.decide(complete=complete, elsewhere=elsewhere, left=bare)
+    left = [one for one in left if one.row not in withdrawals.set_aside]  # first they are emptied
     late = [] if run.preview or not run.whole_site else await never_emptied(run, ended, complete=complete)
     late = [one for one in late if one.row not in withdrawals.found]
     over = await _over(run, ended) if run.whole_site else []

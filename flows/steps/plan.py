@@ -15,6 +15,7 @@ from flows.steps.depart import CLOSED
 from flows.steps.firsts import FirstLook
 from flows.steps.kept_out import find_unknown
 from flows.steps.linked import Linked, Links, Look, case_there, is_matched, newest_of_ours
+from flows.steps.old_keys import OldKeys
 from flows.steps.planned import UNDECIDED, WAITS, Planned, Problem, Scope, scope_number
 from flows.steps.withdraw import Withdrawals
 from flows.world import World
@@ -35,6 +36,7 @@ class Planner:
         self._digest = world.books.store.digest
         self.blanks = BlankGuard(world, result)
         self.withdrawals = Withdrawals(world, result)
+        self._old_keys = OldKeys(world)
         self._links = Links(world, preview=result.preview)
         self.removed: dict[str, frozenset[str]] = {}
         """By mapping: properties that were taken out of it once; none of them is an element that vanished."""
@@ -62,6 +64,7 @@ class Planner:
         reading.vanished = await self._vanished(reading)
         reading.undecided = await self._links.undecided(scope.mapping)
         changes = [change for key in scope.drafts if (change := await self._planned(reading, key)) is not None]
+        self.withdrawals.take_in(await self._old_keys.kept_out(scope, self.withdrawals.rows))
         if not self._result.preview:
             await books.do(store.renew, reading.renewed, self._world.clock.now())
             await books.do(store.settle, {r: s for r, s in reading.back.items() if r not in reading.renewed})

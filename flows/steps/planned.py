@@ -51,7 +51,13 @@ class Planned:
         write = self.write
         named = {f"@index:{index.name}" for index in write.indices} | write.properties.keys()
         named |= {"@name"} if write.name is not None else set()
+        named |= {"@type"} if self.is_retyped else set()
         return frozenset(named | ({"@owner"} if write.owner_id else set()))
+
+    @property
+    def is_retyped(self) -> bool:
+        """Whether the case is known to have another case type in CommCare; each row names its own."""
+        return "@type" in self.reasons and not self.whole
 
     @property
     def intent(self) -> str:

@@ -57,6 +57,7 @@ def map_records(
         if isinstance(outcome, Excluded):
             if outcome.key:
                 scope.excluded[outcome.key] = is_firm(mapping, record)
+                scope.users.setdefault(outcome.key, user_id(mapping.source, record))
             continue
         # Without the detail: it may quote a code, and a code is a person's value.
         found = [Problem(outcome.key, problem.property, problem.reason) for problem in outcome.problems]

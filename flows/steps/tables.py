@@ -2,7 +2,8 @@
 
 CommCare has no key for a row, so each row carries its own in the field `key`. Before anything is written the rows
 are listed; a write of unknown outcome rests, and then they are listed again, so that no row is made twice; one
-that is there twice all the same is taken away. What goes wrong with a table never touches the cases.
+that is there twice all the same is taken away, and so is one of a course that went before its row was known. What
+goes wrong with a table never touches the cases.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from flows.steps.planned import TablePlan
 from flows.words import listed, numbered
 from mappings.engine import CompiledMapping, Draft, HeldBack
 from mappings.engine.check_table import KEY
-from state import TableRowKnown
+from state import NO_VALUE, TableRowKnown
 
 if TYPE_CHECKING:
     from flows.run import Run
@@ -145,7 +146,9 @@ class _Keeper:
         await self._world.books.do(self._store.note_table_write, self._tag, self._world.clock.now())
         try:
             table = await self._table()
-            there, surplus = _by_key(await self._tables.rows(table), {*wanted.rows, *known}, known)
+            rows = await self._tables.rows(table)
+            await self._take_in_strays(rows, wanted, known)
+            there, surplus = _by_key(rows, {*wanted.rows, *known}, known)
             for key, row in wanted.rows.items():
                 saved = await self._keep_row(table, row, wanted.digests[key], there.get(key))
                 if saved != known.get(key):
@@ -161,6 +164,24 @@ class _Keeper:
             await self._all_answered()
             raise
         await self._all_answered()
+
+    async def _take_in_strays(
+        self, rows: Iterable[LookupRow], wanted: Wanted, known: Mapping[str, TableRowKnown]
+    ) -> None:
+        """Take in rows of ours that the books do not know and that no course asks for, as lacked by this read.
+
+        The answer to making them was lost, or the books were, and their courses are gone since: the next complete
+        read without them takes them away, like any other row.
+        """
+        makes_key, site = self._mapping.makes_key, self._world.project.site
+        expected = {*wanted.rows, *wanted.held_back, *known}
+        strays = {
+            key: TableRowKnown(row.row_id, NO_VALUE, missing_count=1)
+            for row in rows
+            if (key := row.fields.get(KEY, "")) not in expected and makes_key(key, site)
+        }
+        if strays:
+            await self._world.books.do(self._store.save_table_rows, self._tag, strays)
 
     async def _all_answered(self) -> None:
         """Write down that nothing is in doubt, and when rows were written: now, or by the write that was."""

@@ -6,25 +6,35 @@ Until there is an answer nothing of such a course is read: its cases stay as the
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from adaptors.errors import Refused
 from adaptors.moodle.answers import Course
 from flows.needs import ANSWERED_TERMS, NEW_TERMS, new_term
 from flows.result import CourseResult, RunState
 from flows.steps.depart import EMPTIES, Departures, Leaving, again
+from flows.steps.isolate import NOT_SORTED_OUT
+from flows.steps.linked import case_there
+from flows.steps.planned import Planned
 from flows.steps.pull import IN_COURSE
+from flows.words import listed, numbered
+from mappings.engine import CompiledMapping
 from state import CaseRow, RowId
 
 if TYPE_CHECKING:
     from flows.run import Run
-    from mappings.engine import CompiledMapping
 
 STARTS = "course_starts"  # fact in the books: course -> the start of the term that its cases are of
 NEW, SAME = "new", "same"
 LATER = 28 * 86_400
 """Seconds by which a start has to move before it means another term: teachers correct it by days."""
 STAYS = frozenset({"closed", "replaced", "erasing"})
+ENDS = frozenset({"active", "returning", "closing"})
+"""What a case is that hears of the end of its course; of closing ones nobody knows whether they did."""
+
+_Case = tuple[CompiledMapping, RowId, CaseRow]
 
 
 async def new_terms(run: Run, courses: Iterable[Course]) -> set[int]:
@@ -64,40 +74,92 @@ async def _begin(run: Run, course_id: int) -> bool:
     """
     if run.preview or await _is_resting(run, course_id):
         return False
-    ending = list[Leaving]()
-    for mapping, row, case in await _cases(run, course_id):
-        open_still = again(mapping, row, case)
-        if open_still is not None:
-            ending.append(open_still)
-        elif mapping.when_course_ends is not None and case.status == "active":
-            ending.append(Leaving(mapping, row, case, mapping.when_course_ends, "ended"))
-    run.pusher.enqueue(0, await Departures(run.world, run.result, run.earlier).rows(ending), run.swept)
-    await run.pusher.drain()
+    cases = await _there(run, await _cases(run, course_id))
+    ending = [one for one in (_ending(*case) for case in cases) if one is not None]
+    outcomes = await _say(run, await Departures(run.world, run.result, run.earlier).rows(ending))
     await run.earlier.empty(run.pusher, run.went)
-    if await _is_resting(run, course_id):
+    if NOT_SORTED_OUT in outcomes.values() or await _is_resting(run, course_id):
         return False
-    cases = await _cases(run, course_id)
-    rows = {row: "emptying" if case.status in EMPTIES else "closed" for _, row, case in cases}
-    await run.world.books.do(run.world.books.store.settle, rows)
+    there = {row for _, row, _ in cases}
+    over = [(row, case) for _, row, case in await _cases(run, course_id) if row in there]
+    # Who is to be emptied, and is not, is not forgotten with the old term.
+    settled = {row: "emptying" if case.status in EMPTIES else "closed" for row, case in over}
+    await run.world.books.do(run.world.books.store.settle, settled)
+    _tell_refused(run, course_id, sorted(row.key for row, outcome in outcomes.items() if outcome))
     return True
 
 
-async def _cases(run: Run, course_id: int) -> list[tuple[CompiledMapping, RowId, CaseRow]]:
-    """Return the cases of a course that are of its present term, over all mappings."""
-    store, found = run.world.books.store, list[tuple["CompiledMapping", RowId, CaseRow]]()
+async def _say(run: Run, rows: Iterable[Planned]) -> dict[RowId, str]:
+    """Send rows and return what became of each: "" when CommCare has it, or somebody gave it up."""
+    outcomes = dict[RowId, str]()
+
+    async def settled(row: Planned, outcome: str) -> None:
+        outcomes[row.row] = outcome
+        await run.swept(row, outcome)
+
+    run.pusher.enqueue(0, rows, settled)
+    await run.pusher.drain()
+    return outcomes
+
+
+def _ending(mapping: CompiledMapping, row: RowId, case: CaseRow) -> Leaving | None:
+    """Return how a case of the old term goes away, None for one that went before, or has nothing to say."""
+    open_still = again(mapping, row, case)
+    if open_still is not None:
+        return open_still
+    if mapping.when_course_ends is not None and case.status in ENDS:
+        return Leaving(mapping, row, case, mapping.when_course_ends, "ended")
+    return Leaving(mapping, row, case, mapping.when_left, "left") if case.status == "closing" else None
+
+
+async def _there(run: Run, cases: Iterable[_Case]) -> list[_Case]:
+    """Return the cases that CommCare has: those of which no answer told the id are asked for, and known then.
+
+    Else the case of the old term would be found under its key, and go on in the new one.
+    """
+    found, ids = list[_Case](), dict[RowId, str]()
+    for mapping, row, case in cases:
+        if not case.case_id:
+            try:
+                reply = await case_there(run.world, row.key, case)
+            except Refused:  # two cases have its key: none of them is the new term's
+                found.append((mapping, row, case))
+                continue
+            if reply is None:
+                continue
+            ids[row] = reply.case_id
+            case = replace(case, case_id=reply.case_id, owner_id=reply.owner_id)
+        found.append((mapping, row, case))
+    await run.world.books.do(run.world.books.store.keep_case_ids, ids)
+    return found
+
+
+async def _cases(run: Run, course_id: int) -> list[_Case]:
+    """Return the cases of a course that are of its present term; one without a case id may never have arrived."""
+    store, found = run.world.books.store, list[_Case]()
     for mapping in run.world.project.mappings:
         if mapping.source in IN_COURSE:
             cases = await run.world.books.do(store.cases, mapping.name, course_id)
             found += [
                 (mapping, RowId(mapping.name, course_id, key), case)
                 for key, case in cases.items()
-                if case.case_id and case.status not in STAYS
+                if case.status not in STAYS
             ]
     return found
 
 
 async def _is_resting(run: Run, course_id: int) -> bool:
     return any(row.scope == course_id for row in await run.world.books.do(run.world.books.store.intents))
+
+
+def _tell_refused(run: Run, course_id: int, keys: Sequence[str]) -> None:
+    """Say which cases of the old term say nothing of its end: the next answer about their keys is of new cases."""
+    if keys:
+        run.result.worse(
+            RunState.DEGRADED,
+            f"Course {course_id}: CommCare refused to end {numbered(len(keys), 'case')} of the old term, "
+            f"{listed(keys)}: what they say there stays. The new term has begun all the same.",
+        )
 
 
 def _tell(run: Run, waiting: Iterable[int], asked: Mapping[str, Any]) -> None:

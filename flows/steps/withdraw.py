@@ -6,7 +6,7 @@ An edit of a mapping can keep out thousands at once, so more than the guards all
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,6 +64,17 @@ class Withdrawals:
         self.rows.add(row)
         if case is not None:
             self._add(KeptOut(mapping, row, case, parent=parent))
+
+    def take_in(self, cases: Iterable[KeptOut]) -> None:
+        """Take in cases under keys of before; of those that left only what holds anything personal."""
+        for one in cases:
+            if one.case.status == "replaced" or self._holds_any(one):
+                self._add(one)
+
+    @property
+    def set_aside(self) -> set[RowId]:
+        """Return the replaced cases that are to be emptied, or wait for a word: until then they do not go."""
+        return {one.row for one in self._found if one.case.status == "replaced"}
 
     def _add(self, one: KeptOut) -> None:
         if one.case.status == "withdrawn" or (one.case.status == "closed" and not self._holds_any(one)):

@@ -25,7 +25,7 @@ from mappings.engine.paths import Record
 from mappings.engine.reads import excluded, included, reads, value_paths
 from mappings.engine.spec import DepartureSpec, MappingSpec, PropertySpec
 from mappings.engine.steps import Step, Surroundings, listed_values, plain_steps
-from mappings.engine.templates import Render, compile_template, template_paths
+from mappings.engine.templates import Render, compile_template, key_form, template_paths
 from mappings.engine.texts import ABSENT, Absent, Invalid
 from mappings.engine.values import Evaluate, Rejected, compile_property
 from mappings.engine.words import in_language
@@ -96,9 +96,9 @@ class CompiledMapping:
     `level` is 0 without parents, else one more than the highest parent's; `reads` are catalogue paths;
     `included` and `excluded` are the words that they ask for, by path ({"roles": {"student"}});
     `when_left`, `when_excluded` and `when_course_ends` are None when not given; `personal` holds names under
-    `properties` (ask `is_personal` about a draft's names); `fingerprints` also has "@name", "@owner", "@key",
-    "@include" and "@index:<name>"; `retired` are properties that no draft holds and whose value in CommCare is to
-    be emptied; `spec` and `around` are what it was made of, for tools that explain it.
+    `properties` (ask `is_personal` about a draft's names); `fingerprints` also has "@name", "@type", "@owner",
+    "@key", "@include" and "@index:<name>"; `retired` are properties that no draft holds and whose value in
+    CommCare is to be emptied; `spec` and `around` are what it was made of, for tools that explain it.
     """
 
     name: str
@@ -152,6 +152,10 @@ class CompiledMapping:
             return HeldBack(key, (*held, *problems))
         told = tuple(problems) if problems else ()
         return Draft(self.case_type, key, name, owner, properties, once, ignored, indices, told, listed)
+
+    def makes_key(self, key: str, site: str) -> bool:
+        """Say whether a key has the form of those that this mapping makes on a site, and is not another site's."""
+        return key_form(self.spec.external_id, site).fullmatch(key) is not None
 
     def excludes(self, record: Mapping[str, Any]) -> bool:
         """Say whether `include` and `exclude` alone keep a record out, without making anything of it."""

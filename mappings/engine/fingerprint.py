@@ -20,9 +20,10 @@ _LANGUAGE: Final = 1
 
 
 def fingerprints(spec: MappingSpec, around: Surroundings) -> dict[str, str]:
-    """Return a hash for each property and for "@name", "@owner", "@key", "@include" and "@index:<name>"."""
+    """Return a hash for each property and for "@name", "@type", "@owner", "@key", "@include", "@index:<name>"."""
     prints = {name: _property(found, around) for name, found in spec.properties.items()}
     prints["@name"] = _hash(spec.case_name)
+    prints["@type"] = _hash(spec.case_type)
     prints["@key"] = _hash(spec.external_id)
     prints["@owner"] = _owner(spec.owner, around)
     prints["@include"] = _hash(_plain(spec.include), _plain(spec.exclude))

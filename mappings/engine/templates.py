@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from mappings.engine.catalogue import PROJECT_FIELDS
@@ -74,6 +75,18 @@ def skeleton(text: str) -> tuple[tuple[str, str], ...]:
         else:
             literal += piece.text
     return (*pairs, (literal, "")) if literal else tuple(pairs)
+
+
+@lru_cache
+def key_form(text: str, site: str) -> re.Pattern[str]:
+    """Return the form of the keys that a template makes on a site: the ids in them are whole numbers."""
+    return re.compile("".join(_form_of(piece, site) for piece in parse_template(text)))
+
+
+def _form_of(piece: Piece, site: str) -> str:
+    if not piece.path:
+        return re.escape(piece.text)
+    return re.escape(site) if piece.path == "site" else r"\d+"
 
 
 def compile_template(text: str) -> Render:

@@ -9,10 +9,13 @@ import pytest
 
 from flows.audit import audit
 from flows.audited import Audit
+from flows.confirm import confirm_term
 from flows.steps.kept import still_holds
 from flows.world import Books
 from state import Store
+from tests.flows.test_departures import closing
 from tests.flows.test_sync import site_of
+from tests.flows.test_terms import reset
 from tests.flows.worlds import PROJECT, Lab, written
 
 MakeLab = Callable[..., Lab]
@@ -168,6 +171,31 @@ async def test_erased_people_are_not_named(make_lab: MakeLab) -> None:
     result = await audited(lab)
     assert ([], {"erased": 1}, "completed") == (found(result), dict(+result.counts), result.state)
     assert "777" not in f"{result.as_json()}".replace(result.run_id, "")
+
+
+async def test_the_case_before_one_that_we_closed_is_no_orphan(make_lab: MakeLab) -> None:
+    """Somebody left, was closed and is back: nothing is told of the old case; of one after the new one it is."""
+    lab, learner = await closing(make_lab)
+    await lab.sync()
+    lab.site.enrol(2, learner)
+    await lab.sync()
+    result = await audited(lab)
+    assert ([], {}, "completed") == (found(result), dict(+result.counts), result.state)
+    lab.project.add_case("student", "x", external_id=f"test-user-{learner}~3")
+    assert [("orphan", f"test-user-{learner}~3", ())] == found(await audited(lab))
+
+
+async def test_cases_of_an_old_term_are_counted_and_no_orphans(make_lab: MakeLab) -> None:
+    """They stay open in CommCare and are ours: a number, and no word about any of them."""
+    lab, course, _ = await reset(make_lab)
+    await lab.sync()
+    confirm_term(lab.store, course, same=False)
+    await lab.sync()
+    result = await audited(lab)
+    assert ([], {"earlier_term": 1}, "completed") == (found(result), dict(+result.counts), result.state)
+    assert ["1 case of an earlier term: the books write to the one that followed, under the same key."] == (
+        result.messages
+    )
 
 
 async def test_cases_of_a_mapping_that_is_off_are_no_orphans(make_lab: MakeLab) -> None:

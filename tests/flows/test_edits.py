@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
 import pytest
 
+from flows.confirm import confirm_existing, confirm_withdrawn
 from flows.errors import UsageError
+from flows.needs import needs
+from flows.preview import preview
+from flows.sync import Options
+from tests.flows.test_audit import audited
+from tests.flows.test_departures import consenting
 from tests.flows.test_sync import site_of
 from tests.flows.worlds import Lab, written
 
@@ -215,6 +222,220 @@ async def test_a_run_killed_while_rekeying_is_caught_up(make_lab: MakeLab) -> No
     result = await lab.sync()
     assert (3, 3) == (result.of("student").created, result.of("student").marked_left)
     assert {} == written(await lab.sync())
+
+
+# --- case types -------------------------------------------------------------------------------------------
+
+
+def rename_type(lab: Lab, old: str = "student", new: str = "pupil") -> None:
+    """Give people another case type, and say so in the mappings of their children."""
+    for name in ("student", "enrolment", "engagement"):
+        text = (lab.mappings / f"{name}.yaml").read_text()
+        for word in ("case_type", "same_as"):
+            text = text.replace(f"{word}: {old}", f"{word}: {new}")
+        (lab.mappings / f"{name}.yaml").write_text(text)
+
+
+def types_of(lab: Lab) -> set[tuple[str, str]]:
+    """Return the case types of people, and what their enrolments say of it."""
+    cases = lab.project.cases.values()
+    students = {case.case_type for case in cases if (case.external_id or "").startswith("test-user-")}
+    parents = {case.indices["student"]["case_type"] for case in lab.project.of_type("enrolment")}
+    return {(one, other) for one in students for other in parents}
+
+
+async def test_another_case_type_goes_to_every_case(make_lab: MakeLab) -> None:
+    """It is told, each case is sent its type alone and each child its index, and then nothing more."""
+    lab, _ = await synced(make_lab)
+    rename_type(lab)
+    before = len(lab.project.forms)
+    result = await lab.sync()
+    assert ("completed", {"updated": 6}) == (result.state, written(result))
+    assert ["case_type"] == result.edits["student"]["edited"]
+    assert {("pupil", "pupil")} == types_of(lab)
+    sent = [(row["case_type"], "properties" in row, "indices" in row) for row in lab.rows_sent(before)]
+    assert sorted([("pupil", False, False)] * 3 + [("enrolment", False, True)] * 3) == sorted(sent)
+    for _ in range(2):
+        assert ("completed", {}, {}) == ((again := await lab.sync()).state, written(again), again.edits)
+    rename_type(lab, "pupil", "student")
+    await quiet(lab)
+    assert {("student", "student")} == types_of(lab)
+
+
+async def test_a_preview_of_another_case_type(make_lab: MakeLab) -> None:
+    """It counts the cases that would be changed, and writes nothing down."""
+    lab, learners = await synced(make_lab, 8)
+    lab.site.unenrol(2, learners[0])
+    for _ in range(2):
+        await lab.sync()
+    rename_type(lab)
+    world = lab.world()
+    seen = await preview(world, Options(preview=True), 20)
+    assert {("student", "case_type"): 8, ("enrolment", "student"): 7} == dict(seen.properties)
+    assert ["student"] == [name for name, told in seen.result.edits.items() if "case_type" in told["edited"]]
+    assert [] == seen.stops
+    result = await lab.sync()
+    assert {"updated": 8 + 7} == written(result)
+
+
+async def test_who_is_read_no_more_takes_the_new_type_as_well(make_lab: MakeLab) -> None:
+    """Who left, who is kept out, and who was closed: only the type is sent, once, and they stay what they are."""
+    lab, learners = await consenting(make_lab)
+    lab.edit(
+        "student",
+        "when_left: {set: {moodle_status: left}}",
+        "when_left: {set: {moodle_status: left}, close: true}",
+    )
+    lab.site.unenrol(2, learners[0])
+    lab.site.update_user(learners[1], profile={"consent": "no"})
+    await quiet(lab)
+    statuses = {key: case.status for key, case in lab.store.cases("student", 0).items()}
+    rename_type(lab)
+    before = len(lab.project.forms)
+    assert {"updated": 10 + 8} == written(await lab.sync())
+    assert all("properties" not in row for row in lab.rows_sent(before))
+    await quiet(lab)
+    assert {"pupil": 10} == Counter(c.case_type for c in lab.project.cases.values() if c.case_type != "enrolment")
+    assert statuses == {key: case.status for key, case in lab.store.cases("student", 0).items()}
+    assert lab.case(f"test-user-{learners[0]}").closed
+    assert [] == (await audited(lab)).findings
+
+
+@pytest.mark.parametrize("arrived", [True, False])
+async def test_another_case_type_without_an_answer(make_lab: MakeLab, arrived: bool) -> None:
+    """The answers about the type are lost: it is sent again, and who had left has left."""
+    lab, learners = await synced(make_lab, 8)
+    lab.site.unenrol(2, learners[0])
+    await quiet(lab)
+    rename_type(lab)
+    (lab.commcare.drop_reply_after_commit if arrived else lambda times: lab.commcare.fail_next("timeout", times))(
+        times=3
+    )
+    await quiet(lab, 6)
+    assert {("pupil", "pupil")} == types_of(lab) - {("pupil", "student")}
+    left = lab.case(f"test-user-{learners[0]}")
+    assert ("left", "left") == (
+        left.properties["moodle_status"],
+        lab.store.cases("student", 0)[left.external_id].status,
+    )
+
+
+async def test_a_run_killed_while_types_change_is_caught_up(make_lab: MakeLab) -> None:
+    """CommCare takes nothing that day: meanwhile an audit calls nobody deleted, and the next run goes on."""
+    lab, _ = await synced(make_lab)
+    rename_type(lab)
+    lab.commcare.fail_next("refused", times=100)
+    assert "postponed" == (await lab.sync()).state
+    lab.commcare.faults.clear()
+    assert {} == dict(+(await audited(lab)).counts)
+    await quiet(lab)
+    assert {("pupil", "pupil")} == types_of(lab)
+
+
+async def test_cases_that_have_the_new_type_are_asked_about(make_lab: MakeLab) -> None:
+    """Others made cases of that type: nothing is sent before a person agrees that ours stand beside them."""
+    lab, _ = await synced(make_lab)
+    for number in range(2):
+        lab.project.add_case("pupil", f"Theirs {number}")
+    rename_type(lab)
+    world = lab.world()
+    assert 1 == len((await preview(world, Options(preview=True), 5)).stops)
+    result = await lab.sync()
+    assert ("waiting", {}) == (result.state, written(result))
+    assert any("confirm-existing student --count 2" in text for text in result.messages)
+    assert [("existing-cases", 2)] == [(need.kind, need.count) for need in needs(lab.store)]
+    confirm_existing(lab.store, "student", 2)
+    assert ("completed", {"updated": 6}) == ((result := await lab.sync()).state, written(result))
+    assert (5, []) == (len(lab.project.of_type("pupil")), needs(lab.store))
+    await quiet(lab)
+
+
+# --- who is kept out, and other keys ----------------------------------------------------------------------
+
+
+PRIVATE = ("first_name", "last_name", "city")
+
+
+def pupils(lab: Lab) -> None:
+    """Let people have other keys, and their children point to those."""
+    lab.edit("student", "{site}-user-{id}", "{site}-pupil-{id}")
+    for name in ("enrolment", "engagement"):
+        lab.edit(name, "{site}-user-{user.id}", "{site}-pupil-{user.id}")
+
+
+def private_of(lab: Lab, key: str) -> list[str]:
+    """Return what the case of a key says of its person."""
+    return [lab.case(key).properties[name] for name in PRIVATE]
+
+
+async def quiet(lab: Lab, times: int = 4) -> None:
+    """Run some times; the last run has nothing to say."""
+    for _ in range(times):
+        result = await lab.sync()
+    assert ("completed", {}) == (result.state, written(result))
+
+
+@pytest.mark.parametrize("gone", [False, True])
+async def test_who_is_to_be_emptied_is_so_under_the_old_key(make_lab: MakeLab, gone: bool) -> None:
+    """CommCare took nothing of a withdrawal, and then the keys become others: the old case is emptied."""
+    lab, learners = await consenting(make_lab)
+    lab.site.update_user(learners[0], profile={"consent": "no"})
+    lab.commcare.fail_next("503", times=100)
+    await lab.sync()
+    lab.commcare.faults.clear()
+    if gone:
+        lab.site.unenrol(2, learners[0])
+    pupils(lab)
+    assert 9 == (await lab.sync(rekey=("student",))).of("student").created
+    await quiet(lab, 6)
+    assert ["", "", ""] == private_of(lab, f"test-user-{learners[0]}")
+    assert [] == lab.project.by_external_id(f"test-pupil-{learners[0]}")
+
+
+@pytest.mark.parametrize("lost", [False, True])
+async def test_who_says_no_in_the_hour_of_other_keys_is_emptied(make_lab: MakeLab, lost: bool) -> None:
+    """There is no case under the new key to be emptied: the old one is, not only marked as left."""
+    lab, learners = await consenting(make_lab)
+    lab.site.update_user(learners[0], profile={"consent": "no"})
+    pupils(lab)
+    if lost:
+        lab.commcare.fail_next("503", times=100)
+        await lab.sync(rekey=("student",))
+        lab.commcare.faults.clear()
+    await lab.sync(**({} if lost else {"rekey": ("student",)}))
+    await quiet(lab)
+    assert ["", "", ""] == private_of(lab, f"test-user-{learners[0]}")
+    assert "left" == lab.case(f"test-user-{learners[1]}").properties["moodle_status"]
+    assert "Kisumu" == lab.case(f"test-user-{learners[1]}").properties["city"]
+
+
+async def test_who_says_no_after_other_keys_is_emptied_under_both(make_lab: MakeLab) -> None:
+    """The case under the old key was marked as left when the keys changed: it holds the same values."""
+    lab, learners = await consenting(make_lab)
+    pupils(lab)
+    await lab.sync(rekey=("student",))
+    lab.site.update_user(learners[0], profile={"consent": "no"})
+    await quiet(lab)
+    for key in (f"test-user-{learners[0]}", f"test-pupil-{learners[0]}"):
+        assert ["", "", ""] == private_of(lab, key)
+    assert "Kisumu" == lab.case(f"test-user-{learners[1]}").properties["city"]
+
+
+async def test_many_who_say_no_with_other_keys_are_asked_about(make_lab: MakeLab) -> None:
+    """To make other keys is no word to empty: their old cases stay as they are until there is one."""
+    lab, learners = await consenting(make_lab)
+    for learner in learners[:6]:
+        lab.site.update_user(learner, profile={"consent": "no"})
+    pupils(lab)
+    for number in range(3):
+        result = await lab.sync(**({} if number else {"rekey": ("student",)}))
+        assert "waiting" == result.state
+    case = lab.case(f"test-user-{learners[0]}")
+    assert ("active", "Kisumu") == (case.properties["moodle_status"], case.properties["city"])
+    for place in (0, 2):
+        confirm_withdrawn(lab.store, place, 6)
+    await quiet(lab)
+    assert [["", "", ""]] * 6 == [private_of(lab, f"test-user-{learner}") for learner in learners[:6]]
 
 
 # --- elements ---------------------------------------------------------------------------------------------

@@ -111,6 +111,67 @@ async def test_no_row_twice_after_an_answer_that_was_lost(make_lab: MakeLab, fai
     assert {} == (await lab.sync(full=True)).tables
 
 
+def lose_an_answer(lab: Lab) -> None:
+    """Let CommCare make the next row and not say so."""
+    serving, lost = lab.commcare, list[str]()
+
+    def lossy(request: httpx.Request) -> httpx.Response:
+        answer = serving(request)
+        if "lookup_table_item" in str(request.url) and request.method == "POST" and not lost:
+            lost.append("answer")
+            raise httpx.ReadTimeout("lost", request=request)
+        return answer
+
+    lab._to_commcare = lossy  # type: ignore[method-assign]
+
+
+async def test_a_row_in_doubt_whose_course_went_goes_too(make_lab: MakeLab) -> None:
+    """The row of a new course was made, and nobody heard of it: it goes with its course, after two reads."""
+    lab = campus(make_lab)
+    await lab.sync()
+    new = lab.site.add_course("NEW", "Newcomer")
+    lose_an_answer(lab)
+    await lab.sync(full=True)
+    lab.site.courses[new]["visible"] = 0
+    await lab.sync(full=True)
+    assert "Newcomer" in names(lab)
+    result = await lab.sync(full=True)
+    assert ({TAG: {"added": 0, "changed": 0, "removed": 1}}, 3) == (result.tables, len(names(lab)))
+    before = asked(lab)
+    assert ({}, before) == ((await lab.sync(full=True)).tables, asked(lab))
+
+
+async def test_a_row_in_doubt_whose_course_is_back_stays(make_lab: MakeLab) -> None:
+    """One read without the course is no proof for such a row either."""
+    lab = campus(make_lab)
+    await lab.sync()
+    new = lab.site.add_course("NEW", "Newcomer")
+    lose_an_answer(lab)
+    await lab.sync(full=True)
+    lab.site.courses[new]["visible"] = 0
+    await lab.sync(full=True)
+    lab.site.courses[new]["visible"] = 1
+    for _ in range(3):
+        await lab.sync(full=True)
+    assert (4, 1) == (len(names(lab)), names(lab).count("Newcomer"))
+
+
+async def test_rows_that_lost_books_knew_go_with_their_courses(make_lab: MakeLab) -> None:
+    """A course went after the books were lost: its row is taken away, rows of a site of a like name are not."""
+    lab = campus(make_lab)
+    await lab.sync()
+    (table,) = lab.commcare.shelf.tables.values()
+    like = {"key": {"field_list": [{"field_value": "test-2-course-7", "properties": {}}]}}
+    lab.commcare.shelf.rows["like"] = TableRow("like", table.table_id, like)
+    lab.lose_books()
+    lab.edit("student", "language: 1\n", "language: 1\nexisting_cases: ignore\n")
+    lab.site.courses[course_ids(lab)[0]]["visible"] = 0
+    await lab.sync()
+    assert 4 == len(lab.commcare.shelf.rows)
+    await lab.sync(full=True)
+    assert (3, True) == (len(lab.commcare.shelf.rows), "like" in lab.commcare.shelf.rows)
+
+
 async def lost(make_lab: MakeLab) -> tuple[Lab, list[str]]:
     """Return a lab whose first write to a table had no answer, and a list that grows with each write."""
     lab, writes = campus(make_lab), list[str]()

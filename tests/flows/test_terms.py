@@ -8,6 +8,7 @@ import pytest
 
 from flows.confirm import confirm_term
 from flows.errors import UsageError
+from flows.problems import retry
 from tests.flows.test_push import doubles, settle
 from tests.flows.test_sync import site_of
 from tests.flows.worlds import Lab, written
@@ -91,6 +92,118 @@ async def test_a_term_in_doubt_begins_later(make_lab: MakeLab) -> None:
     assert f"{people[0]}~2" not in statuses(lab)
     await settle(lab)
     assert ("active", "over", []) == (statuses(lab)[f"{people[0]}~2"], statuses(lab)[str(people[0])], doubles(lab))
+
+
+async def begun(make_lab: MakeLab, **edits: tuple[str, str]) -> tuple[Lab, int, list[int]]:
+    """Return a lab before a reset: the first course with its four learners, all mappings edited and in step."""
+    site, courses, learners = site_of(4, 7, shared=True)
+    for course in courses:
+        site.courses[course]["startdate"] = int(site.now) - 30 * DAY
+    lab = make_lab(site)
+    for old, new in edits.values():
+        lab.edit("enrolment", old, new)
+    await lab.sync()
+    return lab, courses[0], learners
+
+
+async def begin(lab: Lab, course: int) -> None:
+    """Let the course begin a new term, and a person say so."""
+    lab.site.courses[course]["startdate"] += 180 * DAY
+    await lab.sync()
+    confirm_term(lab.store, course, same=False)
+
+
+@pytest.mark.parametrize("ends", [f"\n{ENDS}\nproperties:", "\nproperties:"])
+async def test_a_case_in_doubt_is_one_of_the_old_term(make_lab: MakeLab, ends: str) -> None:
+    """The case of the last newcomer was made, its answer lost: it is ended as well, and another one is made."""
+    lab, course, learners = await begun(make_lab, ends=("\nproperties:", ends))
+    lab.site.enrol(course, learners[4])
+    lab.commcare.drop_reply_after_commit()
+    await lab.sync()
+    await begin(lab, course)
+    for _ in range(2):
+        await lab.sync()
+    old, new = lab.case(f"test-enrol-{course}-{learners[4]}"), lab.case(f"test-enrol-{course}-{learners[4]}~2")
+    assert ("over" if ENDS in ends else "active") == old.properties["enrolment_status"]
+    assert ("active", {}, []) == (new.properties["enrolment_status"], written(await lab.sync()), doubles(lab))
+
+
+async def test_a_case_that_was_never_made_begins_with_the_new_term(make_lab: MakeLab) -> None:
+    """CommCare took nothing of the last newcomer: the first case is that of the new term."""
+    lab, course, learners = await begun(make_lab, ends=("\nproperties:", f"\n{ENDS}\nproperties:"))
+    lab.site.enrol(course, learners[4])
+    lab.commcare.fail_next("timeout")
+    await lab.sync()
+    await begin(lab, course)
+    for _ in range(2):
+        await lab.sync()
+    assert (str(learners[4]), "active") in statuses(lab).items()
+    assert f"{learners[4]}~2" not in statuses(lab)
+
+
+CLOSES = {
+    "when_left": ("when_left: {set: {enrolment_status: left}}", "when_left: {close: true}"),
+    "when_course_ends": ("\nproperties:", "\nwhen_course_ends: {close: true}\nproperties:"),
+}
+
+
+@pytest.mark.parametrize("arrived", [True, False])
+@pytest.mark.parametrize("rule", CLOSES)
+async def test_a_close_without_an_answer_is_said_again(make_lab: MakeLab, rule: str, arrived: bool) -> None:
+    """Nobody knows whether a case of the old term was closed when the new one begins: in the end it is."""
+    lab, course, learners = await begun(make_lab, closes=CLOSES[rule])
+    if rule == "when_left":
+        lab.site.unenrol(course, learners[0])
+        await lab.sync()
+    else:
+        await begin(lab, course)
+    (lab.commcare.drop_reply_after_commit if arrived else lambda: lab.commcare.fail_next("timeout"))()
+    await lab.sync()
+    if rule == "when_left":
+        await begin(lab, course)
+    for _ in range(3):
+        await lab.sync()
+    assert (True, {}) == (lab.case(f"test-enrol-{course}-{learners[0]}").closed, written(await lab.sync()))
+
+
+TOWN = "  town: {source: user.city, personal: true}\n"
+
+
+@pytest.mark.parametrize("stays", [True, False])
+async def test_an_emptying_that_commcare_refused_is_not_forgotten(make_lab: MakeLab, stays: bool) -> None:
+    """Somebody is kept out, and CommCare does not take it before the new term: later it is emptied."""
+    lab, course, learners = await begun(make_lab, town=("\nproperties:\n", f"\nproperties:\n{TOWN}"))
+    lab.site.update_user(learners[0], city="Kisumu")
+    await lab.sync()
+    case = lab.case(f"test-enrol-{course}-{learners[0]}")
+    lab.site.enrol(course, learners[0], ("editingteacher",))
+    lab.commcare.refuse_row(case.case_id, "Error in row 1: no")
+    await lab.sync()
+    if not stays:
+        lab.site.unenrol(course, learners[0])
+    await begin(lab, course)
+    result = await lab.sync()
+    assert ("degraded", "Kisumu") == (result.state, case.properties["town"])
+    assert any(case.external_id in text and "new term has begun" in text for text in result.messages)
+    lab.commcare.accept_rows()
+    retry(lab.store, lab.clock.now())
+    for _ in range(3):
+        await lab.sync()
+    assert "" == lab.case(case.external_id).properties["town"]
+    assert f"{learners[0]}~2" not in statuses(lab)
+
+
+async def test_an_end_that_commcare_refused_is_told(make_lab: MakeLab) -> None:
+    """The new term begins for everybody; of whom the end was refused is named, once."""
+    lab, course, learners = await begun(make_lab, ends=("\nproperties:", f"\n{ENDS}\nproperties:"))
+    key = f"test-enrol-{course}-{learners[0]}"
+    lab.commcare.refuse_row(lab.case(key).case_id, "Error in row 1: no")
+    await begin(lab, course)
+    result = await lab.sync()
+    assert ("degraded", 1) == (result.state, sum(key in text for text in result.messages))
+    assert ["active", "over", "over", "over"] == [statuses(lab)[str(learner)] for learner in learners[:4]]
+    assert ["active"] * 4 == [statuses(lab)[f"{learner}~2"] for learner in learners[:4]]
+    assert ("completed", []) == ((again := await lab.sync()).state, again.messages)
 
 
 @pytest.mark.parametrize("days", [-100, 7])

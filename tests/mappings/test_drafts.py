@@ -201,7 +201,7 @@ def test_fingerprints_of_parents(tmp_path: Path) -> None:
     """Each index has its own fingerprint."""
     files = {"student.yaml": STUDENT, "enrolment.yaml": ENROLMENT.replace("WORD", "wait")}
     names = set(project_of(tmp_path, files).mappings[1].fingerprints)
-    assert {"status", "@name", "@key", "@owner", "@include", "@index:student"} == names
+    assert {"status", "@name", "@type", "@key", "@owner", "@include", "@index:student"} == names
 
 
 def test_no_record_makes_a_mapping_fall_over(tmp_path: Path) -> None:

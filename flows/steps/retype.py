@@ -1,0 +1,112 @@
+"""A mapping whose case type was edited: all its cases take the new type, as they take any other edit.
+
+Who is read has it from the comparison. The others are sent nothing but the type: those who left or are kept out,
+and those whose course nobody reads. Putting the old text back undoes it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from adaptors.commcare.cases import CaseWrite
+from flows.steps.planned import Planned, external_id
+from flows.world import World
+from mappings.engine import CompiledMapping
+from state import CaseRow, RowId
+
+if TYPE_CHECKING:
+    from flows.run import Run
+
+TYPES = "case_types:{name}"  # fact in the books: {"types": [all that a mapping had, in order], "open": bool}
+TYPE = "@type"  # how digests name the case type
+STAYS = frozenset({"replaced", "erasing"})
+"""What a case is that is written once more anyway."""
+
+
+@dataclass(frozen=True)
+class Types:
+    """The case types that a mapping had, the last one now; `is_open`: some of its cases may be of another one."""
+
+    names: tuple[str, ...]
+    is_open: bool = False
+
+    def follow(self, case_type: str) -> Types:
+        """Return what is known once a mapping makes cases of a type."""
+        if case_type == self.names[-1]:
+            return self
+        return Types((*(name for name in self.names if name != case_type), case_type), is_open=True)
+
+
+async def types_of(world: World, mapping: CompiledMapping) -> Types:
+    """Return the case types that the cases of a mapping have."""
+    text = await world.books.do(world.books.store.get, TYPES.format(name=mapping.name))
+    if text is None:
+        return Types((mapping.case_type,))
+    found = json.loads(text)
+    return Types(tuple(found["types"]), found["open"])
+
+
+async def remember_types(world: World, mapping: CompiledMapping, types: Types) -> None:
+    """Write down which types the cases of a mapping have."""
+    fact = json.dumps({"types": types.names, "open": types.is_open})
+    if fact != await world.books.do(world.books.store.get, TYPES.format(name=mapping.name)):
+        await world.books.do(world.books.store.put, TYPES.format(name=mapping.name), fact)
+
+
+async def retype_the_rest(run: Run) -> None:
+    """Send the new case type to the cases that this run did not write: nobody reads them, or they are held back.
+
+    Only at the end of a run of the whole site, until there are none left.
+    """
+    for mapping in run.mappings if run.whole_site else ():
+        types = (await types_of(run.world, mapping)).follow(mapping.case_type)
+        if not types.is_open:
+            continue
+        rows = await _rest(run, mapping)
+        run.pusher.enqueue(0, rows, _told)
+        await run.pusher.drain()
+        if not rows and not run.preview:
+            await remember_types(run.world, mapping, Types(types.names))
+
+
+async def _rest(run: Run, mapping: CompiledMapping) -> list[Planned]:
+    """Return the rows of the cases that are known to have another type."""
+    books, store = run.world.books, run.world.books.store
+    passed = {*await books.do(store.intents), *(one.row for one in await books.do(store.refusals))}
+    rows = list[Planned]()
+    for scope in sorted(await books.do(store.all_scopes, mapping.name)):
+        cases = await books.do(store.cases, mapping.name, scope)
+        rows += [one for one in _retyped(run, mapping, scope, cases.values()) if one.row not in passed]
+    return rows
+
+
+def _retyped(run: Run, mapping: CompiledMapping, scope: int, cases: Collection[CaseRow]) -> Iterator[Planned]:
+    """Yield a row for each case of another type; of those that are read a preview has shown it."""
+    passed = STAYS | {"active"} if run.preview else STAYS
+    for case in cases:
+        if case.status not in passed and is_of_another_type(run.world, mapping, case):
+            key, case_type = external_id(case.key, case.generation), mapping.case_type
+            yield Planned(
+                RowId(mapping.name, scope, case.key),
+                case_type,
+                case.user_id,
+                CaseWrite(key, case.case_id, case_type, None, None, {}),
+                {TYPE: run.world.books.store.digest(case.key, TYPE, case_type)},
+                "retype",
+                case.status,
+                frozenset({TYPE}),
+                owner_before=case.owner_id,  # of a parked case: who is to have it back
+            )
+
+
+def is_of_another_type(world: World, mapping: CompiledMapping, case: CaseRow) -> bool:
+    """Say whether CommCare is known to hold a case with another type than the mapping's."""
+    held, digest = (case.digests or {}).get(TYPE), world.books.store.digest
+    return bool(case.case_id) and held not in (None, digest(case.key, TYPE, mapping.case_type))
+
+
+async def _told(_row: Planned, _outcome: str) -> None:
+    """Nothing follows: what was not taken differs still, and the next run sends it."""
