@@ -77,7 +77,7 @@ async def refuse_existing_cases(
         raise Waiting(f"{' '.join(sentences.values())} Nothing was sent.")
     for mapping in new:
         if await _may_meet_strangers(world, mapping):
-            await expect_strangers(world, [mapping])
+            await expect_strangers(world, [mapping.name])
     await _refuse_other_keys(world, others, rekey)
     for mapping in mappings:
         written = WRITTEN.format(name=mapping.name), _keys_of(world, mapping)

@@ -109,13 +109,16 @@ class People:
         self._keys = array("q", sorted(keys))
 
     def record(self, profile: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the record of source `users`: the profile, with roles and groups over all courses read."""
+        """Return the record of source `users`: the profile, with roles and groups over all courses read.
+
+        In the order of the alphabet: that of the courses depends on which ones a run reads, and on others in them.
+        """
         person = int(profile["id"])
         start, end = (bisect_left(self._keys, number << _PAIR_BITS) for number in (person, person + 1))
         mask = (1 << _PAIR_BITS) - 1
         pairs = (
             [self._combinations.pair(key & mask) for key in self._keys[start:end]] if self._combinations else []
         )
-        roles = dict.fromkeys(role for roles, _ in pairs for role in roles)
-        groups = dict.fromkeys(group for _, groups in pairs for group in groups)
-        return {**profile, "roles": list(roles), "groups": list(groups)}
+        roles = {role for roles, _ in pairs for role in roles}
+        groups = {group for _, groups in pairs for group in groups}
+        return {**profile, "roles": sorted(roles), "groups": sorted(groups)}
