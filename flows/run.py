@@ -43,6 +43,8 @@ class Run:
     preview: bool
     user: int = 0
     whole_site: bool = True
+    every_course: bool = True
+    """Whether the people of every selected course were read, be it for the roles of others only."""
     read: set[int] = field(default_factory=set)
     """The courses that this run reads, or fails to read."""
     between_terms: set[int] = field(default_factory=set)

@@ -16,6 +16,8 @@ from flows.steps.planned import Problem, Scope
 from mappings.engine import CompiledMapping, Context, Excluded, HeldBack
 
 IN_COURSE = ("enrolments", "grade_items", "assignments")
+OVER_COURSES = ("roles", "groups")
+"""Fields of a person that are a union over courses."""
 _PROFILE_PATHS = ("user.", "profile.", "lastaccess")
 _DUE_PATHS = ("next_due", "needs_attention", "activities.overdue")
 _COMPLETION_PATHS = (*_DUE_PATHS, "activities", "progress")
@@ -75,8 +77,18 @@ def is_firm(mapping: CompiledMapping, record: Mapping[str, Any]) -> bool:
     """Say whether a record is kept out whatever other courses its person is in."""
     if mapping.source == "engagement":
         return False
-    over_courses = ("roles", "groups") if mapping.source == "users" else ()
+    over_courses = OVER_COURSES if mapping.source == "users" else ()
     return mapping.excludes({name: value for name, value in record.items() if name not in over_courses})
+
+
+def needs_all_courses(mapping: CompiledMapping) -> bool:
+    """Say whether a role or a group in one more course may keep a person out, or give the case another owner."""
+    spec = mapping.spec
+    # Who has one of these roles somewhere has it whatever he is elsewhere; and so with who has none of those.
+    deciding = [one.source for one in spec.include if one.is_ is None and one.any_of is None]
+    deciding += [one.source for one in spec.exclude if one.is_not is None and one.none_of is None]
+    deciding += [rule.source for rule in spec.owner.first_of]
+    return mapping.source == "users" and not {*deciding}.isdisjoint(OVER_COURSES)
 
 
 def user_id(source: str, record: Mapping[str, Any]) -> int:
