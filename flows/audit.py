@@ -95,11 +95,14 @@ class _Auditor:
         for mapping in self.world.project.mappings:
             by_type.setdefault(mapping.case_type, []).append(mapping)
         others = in_books - {mapping.name for mapping in self.world.project.mappings}
-        for case_type, mappings in by_type.items():
-            await self._type(case_type, mappings, others)
+        try:
+            for case_type, mappings in by_type.items():
+                await self._type(case_type, mappings, others)
+        finally:
+            # By the next run, whatever is due, and be it by half an audit: what drifted, and the children of cases
+            # with another owner.
+            await books.do(store.read_anew, self.voided | self._children_of(self.moved))
         self._without_doubles()
-        # By the next run, whatever is due: what drifted, and the children of cases with another owner.
-        await books.do(store.read_anew, self.voided | self._children_of(self.moved))
 
     def _children_of(self, parents: Collection[str]) -> set[str]:
         """Return the mappings whose cases have their owners from these, also by way of others."""
