@@ -14,7 +14,7 @@ from mappings.engine.remedies import REMEDIES as OF_VALUES_REMEDIES
 REASONS: Final[Mapping[str, str]] = {
     "waits_for_parent": "held back until the parent case is there",
     "match_undecided": "held back until somebody says whether a case in CommCare is theirs",
-    "other_courses_unread": "held back until a run of all courses: roles and groups in others may decide otherwise",
+    "other_courses_unread": "held back until a run of all courses: a role or group in another may count",
     "parent_unknown": "held back: the parent case is not in CommCare",
     "owner_unknown": "held back: CommCare has not told yet who owns the parent case",
     "owner_unresolved": "held back: nobody who could own the case; `moodle-commcare check` says who is missing",

@@ -27,7 +27,7 @@ class Audits(Cases):
             return set(connection.scalars(select(case_row.c.mapping).distinct()))
 
     def mappings_in(self, scopes: Collection[int]) -> set[str]:
-        """Return the mappings of which the books know cases in these scopes: courses, or 0 for those of the site."""
+        """Return the mappings that have cases in these scopes: courses, or 0 for the site."""
         with self._database.reading() as connection:
             query = select(case_row.c.mapping).where(case_row.c.scope.in_(sorted(scopes))).distinct()
             return set(connection.scalars(query))

@@ -64,8 +64,11 @@ class Facts(Books):
 
     def read_anew(self, mappings: Iterable[str]) -> None:
         """Have the next run read for these mappings, whatever the intervals say."""
+        names = sorted(set(mappings))
+        if not names:
+            return
         with self._database.writing() as connection:
-            for name in sorted(set(mappings)):
+            for name in names:
                 self._put(connection, READS.format(name=name), NEVER_READ)
 
     @staticmethod

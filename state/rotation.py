@@ -64,7 +64,7 @@ class Rotation(Facts):
             return connection.execute(delete(erased)).rowcount
 
     def _void(self, connection: Connection) -> None:
-        """Make all rows dirty, unless somebody was erased under the key that is lost; the next run reads for all."""
+        """Make all rows dirty, so that the next run reads for all; StateError when people were erased."""
         people = connection.scalar(select(func.count()).select_from(erased))
         if people:
             raise StateError(

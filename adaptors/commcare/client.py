@@ -283,7 +283,7 @@ def _unexpected(operation: str, message: str) -> Unexpected:
 
 def _short(case_type: str, listed: int, there: int) -> Retriable:
     return Retriable(
-        f"CommCare listed {listed:,} of {there:,} cases of type '{case_type}', and who goes by the list needs all.",
+        f"CommCare listed {listed:,} of {there:,} cases of type '{case_type}', and all are needed.",
         system=SYSTEM,
         operation="list cases",
     )

@@ -10,7 +10,6 @@ from collections.abc import Collection, Iterable, Sequence
 
 from flows.steps.select import SELECTED
 from flows.world import World
-from mappings.engine import CompiledMapping
 from state import RowId
 from state.care import BEGUN_AT, RESTORED_AT
 
@@ -117,7 +116,8 @@ async def _take_in_restore(world: World) -> None:
     if restored and restored != await books.do(store.get, TAKEN_IN):
         names = {mapping.name for mapping in world.project.mappings}
         names |= await books.do(store.mappings_with_cases)
-        await expect_strangers(world, names, json.loads(await books.do(store.get, SELECTED) or "[]"))
+        read = await books.do(store.get, SELECTED)
+        await expect_strangers(world, names, json.loads(read or "[]"))
         await books.do(store.put, TAKEN_IN, restored)
 
 
@@ -137,10 +137,11 @@ async def strangers(world: World) -> frozenset[str]:
 
 
 async def know_them_all(world: World, mappings: Collection[str], courses: Collection[int]) -> None:
-    """Take in that a run found everything there is of these mappings in these courses: read ones, or ended ones."""
+    """Take in that a run found everything there is of these mappings in these courses, read or ended."""
     for name in sorted(mappings):
         fact = STRANGERS.format(name=name)
-        awaited = json.loads(await world.books.do(world.books.store.get, fact) or "[]")
+        text = await world.books.do(world.books.store.get, fact)
+        awaited = json.loads(text or "[]")
         # Until lately the fact was "1": then no course was awaited.
         left = sorted(set(awaited) - set(courses)) if isinstance(awaited, list) else []
         await world.books.do(world.books.store.put, fact, json.dumps(left) if left else "")
