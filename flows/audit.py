@@ -20,7 +20,6 @@ from adaptors.errors import AdaptorError, Refused, Retriable
 from flows.audited import Audit, Finding, conclude
 from flows.errors import Overlap
 from flows.result import RunState
-from flows.steps.due import READS
 from flows.steps.edits import IN_WORDS
 from flows.steps.lease import Lease
 from flows.steps.linked import base_key, generation_of
@@ -83,6 +82,8 @@ class _Auditor:
     resting: Collection[RowId] = ()
     erased: Container[int] = ()
     voided: set[str] = field(default_factory=set)
+    moved: set[str] = field(default_factory=set)
+    """Mappings of which cases have another owner than we know: their children follow them."""
 
     async def run(self) -> None:
         """Go through the case types, then through what was found by the way."""
@@ -96,11 +97,23 @@ class _Auditor:
         for mapping in self.world.project.mappings:
             by_type.setdefault(mapping.case_type, []).append(mapping)
         others = in_books - {mapping.name for mapping in self.world.project.mappings}
-        for case_type, mappings in by_type.items():
-            await self._type(case_type, mappings, others)
+        try:
+            for case_type, mappings in by_type.items():
+                await self._type(case_type, mappings, others)
+        finally:
+            # By the next run, whatever is due, and be it by half an audit: what drifted, and the children of cases
+            # with another owner.
+            await books.do(store.read_anew, self.voided | self._children_of(self.moved))
         self._without_doubles()
-        for name in sorted(self.voided):
-            await books.do(store.put, READS.format(name=name), "{}")  # read by the next run, whatever is due
+
+    def _children_of(self, parents: Collection[str]) -> set[str]:
+        """Return the mappings whose cases have their owners from these, also by way of others."""
+        found, level = set[str](), {*parents}
+        while level:
+            mappings = [one for one in self.world.project.mappings if one.spec.owner.same_as]
+            level = {one.name for one in mappings if any(rule.mapping in level for rule in one.parents)} - found
+            found |= level
+        return found
 
     async def _type(self, case_type: str, mappings: list[CompiledMapping], others: Collection[str]) -> None:
         """List the cases of a type, compare them, and see which known ones are not among them."""
@@ -161,6 +174,7 @@ class _Auditor:
                     voided[known.row] = again
         books, store = self.world.books, self.world.books.store
         await books.do(store.note_owners, owners)
+        self.moved |= {row.mapping for row in owners}
         await self._void(voided)
 
     async def _void(self, names: dict[RowId, list[str]]) -> None:

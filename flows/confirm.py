@@ -1,4 +1,7 @@
-"""A person's word about what a run asked: who is gone, what is emptied, what is made first or anew."""
+"""A person's word about what a run asked: who is gone, what is emptied, what is made first or anew.
+
+The next run reads what a word is about, whatever the intervals say.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,7 @@ from flows.needs import (
     not_counted,
 )
 from flows.steps.asked import LEAVERS, WITHDRAWN, Asked
+from flows.steps.planned import SITE_SCOPE
 from flows.steps.terms import NEW, SAME
 from flows.words import listed, numbered
 from state import Store
@@ -52,6 +56,7 @@ def confirm_term(store: Store, course: int, same: bool) -> str:
         there = ", ".join(sorted(asked, key=int)) or "none"
         raise UsageError(f"Nobody has asked about a new term of course {course}. Courses that wait: {there}.")
     store.change_entries(ANSWERED_TERMS, {str(course): [asked[str(course)], SAME if same else NEW]})
+    store.read_anew(store.mappings_in([course]))
     what = "goes on with the cases there are" if same else "ends the old cases and makes new ones"
     return f"Confirmed. The next run {what} in course {course}."
 
@@ -67,6 +72,8 @@ def _confirmed(store: Store, course: int | None, count: int, asked: Asked, words
     if people != count:
         raise UsageError(f"The run found {people} people {words.format(count=count, people=people)}.")
     store.change_entries(asked.confirmed, {str(number): n for number, n in chosen.items()})
+    # Of the site everything: whose case goes, or is emptied, takes those in the courses along.
+    store.read_anew(store.mappings_with_cases() if SITE_SCOPE in chosen else store.mappings_in(chosen))
     return people
 
 
@@ -82,6 +89,7 @@ def confirm_blanks(store: Store, mapping: str, name: str, count: int) -> str:
             f"The run found {waiting[what]} people, not {count}. Give the count {waiting[what]} if that is right."
         )
     store.change_entries(CONFIRMED_BLANKS, {what: count})
+    store.read_anew([mapping])
     return f"Confirmed: {count} people. The next run empties their {name} in CommCare."
 
 
@@ -89,6 +97,7 @@ def confirm_existing(store: Store, mapping: str, count: int) -> str:
     """Confirm that a first run may set new cases beside those there; a sentence, or UsageError as above."""
     asked = _asked(store, EXISTING, mapping, "cases", count)
     store.change_entries(STAY_BESIDE, {name: one["cases"] for name, one in asked.items()})
+    store.read_anew(asked)
     return f"Confirmed. The first run of {listed(sorted(asked))} makes its cases beside those that are there."
 
 
@@ -96,6 +105,7 @@ def confirm_first_run(store: Store, mapping: str, count: int) -> str:
     """Approve the first run of a mapping ("": of all that wait); a sentence, or UsageError as above."""
     asked = _asked(store, FIRST_RUNS, mapping, "creates", count)
     store.change_entries(APPROVED, asked)
+    store.read_anew(asked)
     approved = (
         f"Approved: {numbered(count, 'new case')} of {listed(sorted(asked))}. The next run makes them, unless the "
         "plan has grown by then or a mapping was edited."
@@ -107,6 +117,7 @@ def confirm_rekey(store: Store, mapping: str, count: int) -> str:
     """Confirm that a mapping ("": all that wait) makes its cases anew; a sentence, or UsageError as above."""
     asked = _asked(store, OTHER_KEYS, mapping, "cases", count)
     store.change_entries(CONFIRMED_KEYS, {name: one["keys"] for name, one in asked.items()})
+    store.read_anew(asked)
     return f"Confirmed. The next run makes the cases of {listed(sorted(asked))} anew, under the other keys."
 
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 
 from flows.errors import Overlap, UsageError
 from flows.matched import REASONS
-from flows.steps.due import READS
 from flows.steps.linked import linked_by
 from flows.steps.planned import SITE_SCOPE
 from flows.words import listed
@@ -167,8 +166,7 @@ def _carry_out(store: Store, links: Sequence[MatchRow], rejected: Sequence[Match
     waiting = store.link(cases) if cases else []
     refused = store.reject(rejected, PERSON, now)
     left = [row for row in rejected if row not in refused.waiting and row not in refused.unlinked]
-    for mapping in sorted({row.mapping for row in (*links, *rejected)}):
-        store.put(READS.format(name=mapping), "{}")  # the next run reads it, whatever the intervals say
+    store.read_anew({row.mapping for row in (*links, *rejected)})  # by the next run, whatever the intervals say
     done = len(cases) - len(waiting)
     said = [f"Linked: {_people(done)}. The next sync writes to their cases."] if done else []
     said += [f"To get new cases: {_people(len(anew))}."] if anew else []

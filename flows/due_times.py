@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from flows.steps.due import HOUR, READS, USUAL_HOURS, streams_of
+from flows.steps.due import HOUR, USUAL_HOURS, streams_of
 from mappings.engine import Project
 from state import Store
+from state.facts import READS
 
 
 @dataclass(frozen=True)

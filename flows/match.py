@@ -24,7 +24,6 @@ from flows.recognise import Recogniser, Verdict
 from flows.result import Result, RunState
 from flows.run import choose_mappings
 from flows.steps.compare import closes
-from flows.steps.due import READS
 from flows.steps.gate import MATCHED, own_cases
 from flows.steps.lease import Lease
 from flows.steps.linked import is_matched, linked_by
@@ -239,9 +238,7 @@ class _Matcher:
         fact = json.dumps({"listed": told.cases, "own": own})
         await books.do(store.put, MATCHED.format(name=mapping.name), fact)
         if done:
-            await books.do(
-                store.put, READS.format(name=mapping.name), "{}"
-            )  # the next run reads it, whatever is due
+            await books.do(store.read_anew, [mapping.name])  # by the next run, whatever is due
         self._found.mappings.append(told)
         self._found.rows += left
 

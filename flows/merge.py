@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from flows.errors import UsageError
-from flows.steps.due import READS
 from flows.steps.merged import facts, merged, unmarked
 from flows.words import numbered
 from state import Store
@@ -28,7 +27,7 @@ def merge(store: Store, old: int, new: int, now: float) -> str:
         raise UsageError(f"No run has met person {new}. Let a sync read him or her first, or correct the number.")
     told = facts(people | {old: new}, unmarked(store) | {old})
     store.take_word("merge", [held.row for held in cases], told, now)
-    _read_soon(store, {held.row.mapping for held in cases})
+    store.read_anew({held.row.mapping for held in cases})  # by the next run, whatever the intervals say
     return (
         f"Merged: the next run marks the {numbered(len(cases), 'case')} of person {old} as left "
         f"(merged_into: {new}) and reads that person no more. The cases of person {new} stay as they are."
@@ -43,11 +42,5 @@ def unmerge(store: Store, old: int, new: int, now: float) -> str:
     cases = store.person(old).cases
     told = facts({one: into for one, into in people.items() if one != old}, unmarked(store) - {old})
     store.take_word("unmerge", [held.row for held in cases], told, now)
-    _read_soon(store, {held.row.mapping for held in cases})
+    store.read_anew({held.row.mapping for held in cases})  # by the next run, whatever the intervals say
     return f"Taken back: the next run reads person {old} again; who is in a course there has living cases again."
-
-
-def _read_soon(store: Store, mappings: set[str]) -> None:
-    """Let the next run read these mappings, whatever the intervals say."""
-    for name in sorted(mappings):
-        store.put(READS.format(name=name), "{}")

@@ -10,7 +10,6 @@ from typing import Any
 
 from flows.errors import UsageError
 from flows.reasons import problem_words, remedy
-from flows.steps.due import READS
 from flows.words import listed, numbered
 from state import FeedbackRow, ProblemRow, RefusalRow, RowId, Store
 
@@ -133,8 +132,7 @@ def retry(store: Store, now: float, *, key: str = "", reason: str = "", recreate
         store.recreate([one.row for one in rows], now)
     else:
         store.retry([one.row for one in rows], now)
-    for mapping in {one.row.mapping for one in rows}:
-        store.put(READS.format(name=mapping), "{}")  # the next run reads it, whatever the intervals say
+    store.read_anew({one.row.mapping for one in rows})  # by the next run, whatever the intervals say
     what = "makes a new case of each" if recreate else "sends them whole"
     return f"{numbered(len(rows), 'record')} taken off the list: the next run {what}."
 

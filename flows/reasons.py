@@ -14,6 +14,7 @@ from mappings.engine.remedies import REMEDIES as OF_VALUES_REMEDIES
 REASONS: Final[Mapping[str, str]] = {
     "waits_for_parent": "held back until the parent case is there",
     "match_undecided": "held back until somebody says whether a case in CommCare is theirs",
+    "other_courses_unread": "held back until a run of all courses: a role or group in another may count",
     "parent_unknown": "held back: the parent case is not in CommCare",
     "owner_unknown": "held back: CommCare has not told yet who owns the parent case",
     "owner_unresolved": "held back: nobody who could own the case; `moodle-commcare check` says who is missing",
@@ -47,6 +48,7 @@ _ANEW: Final = (
 REMEDIES: Final[Mapping[str, str]] = {
     "waits_for_parent": "Nothing, when the parent is only on its way; else put right what holds the parent back.",
     "match_undecided": "`moodle-commcare match list` shows the cases; then `match approve` or `match reject`.",
+    "other_courses_unread": "Nothing: the next run of all courses decides.",
     "parent_unknown": "Let the parent's mapping take the person in, or say `when_parent_unknown: wait` or `skip`.",
     "owner_unknown": "Nothing: the next run knows.",
     "owner_unresolved": "Add the user, group or location in CommCare, or a rule or `otherwise` in the mapping.",

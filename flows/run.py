@@ -45,6 +45,8 @@ class Run:
     preview: bool
     user: int = 0
     whole_site: bool = True
+    every_course: bool = True
+    """Whether the people of every selected course were read, be it for the roles of others only."""
     read: set[int] = field(default_factory=set)
     """The courses that this run reads, or fails to read."""
     between_terms: set[int] = field(default_factory=set)
@@ -61,6 +63,10 @@ class Run:
     rows: list[Planned] = field(default_factory=list)
     """In a preview: the rows that would be sent, without their values."""
 
+    ended: set[int] = field(default_factory=set)
+    """Courses past their end date, which no run reads any more."""
+    partly: set[str] = field(default_factory=set)
+    """Mappings of which records were held back: whether CommCare has cases of those nobody has looked."""
     unsettled: set[str] = field(default_factory=set)
     """Mappings of which something waits for a parent: their next read must not wait for an interval."""
 
@@ -116,6 +122,8 @@ class Run:
         """Add what happened to a scope's records to the result."""
         if scope.waiting and scope.mapping.source not in PATIENT:
             self.unsettled.add(scope.mapping.name)
+        if scope.held_back:
+            self.partly.add(scope.mapping.name)
         of_values = sum(1 for problem in scope.problems if problem.property and not problem.holds)
         self.result.count(scope.mapping.case_type, scope.number, "held_back", scope.held_back)
         self.result.count(scope.mapping.case_type, scope.number, "problems", of_values)

@@ -127,16 +127,17 @@ async def _run(
     run = Run.begin(world, result, lease, due, preview=options.preview, progress=progress)
     run.planner.removed = {name: edit.taken_out for name, edit in edits.items()}
     await _work(run, options, course_level)
+    unsettled = await _unsettled(run)
     if run.whole_site and not options.preview:
         await remember_prints(world, run.mappings, edits)
         due.mappings = [*run.mappings]
-        unsettled = await _unsettled(run)
         await remember_reads(world, due, started, unsettled)
-        judge(result, world.project.guards)
-        if result.state == RunState.COMPLETED:
-            await know_them_all(world, run.planner.strangers - unsettled)
-        return
+    elif not options.preview:  # what this run leaves is for the next one of the whole site, whatever is due then
+        await world.books.do(world.books.store.read_anew, unsettled)
     judge(result, world.project.guards)
+    if run.whole_site and not options.preview and result.state == RunState.COMPLETED:
+        known = {mapping.name for mapping in run.mappings} - unsettled - run.partly
+        await know_them_all(world, run.planner.strangers & known, (run.read | run.ended) - run.between_terms)
 
 
 async def _work(run: Run, options: Options, course_level: CourseLevel | None) -> None:
@@ -146,7 +147,7 @@ async def _work(run: Run, options: Options, course_level: CourseLevel | None) ->
     require_functions(site, run.wanted)
     run.user = site.userid
     selection = await _selected(run)
-    selected = selection.courses
+    selected, run.ended = selection.courses, set(selection.ended)
     courses = _asked_for(run, options, selected)
     if options.hinted and not courses:
         run.whole_site = False  # nothing was read, so nothing counts as read

@@ -26,6 +26,12 @@ class Audits(Cases):
         with self._database.reading() as connection:
             return set(connection.scalars(select(case_row.c.mapping).distinct()))
 
+    def mappings_in(self, scopes: Collection[int]) -> set[str]:
+        """Return the mappings that have cases in these scopes: courses, or 0 for the site."""
+        with self._database.reading() as connection:
+            query = select(case_row.c.mapping).where(case_row.c.scope.in_(sorted(scopes))).distinct()
+            return set(connection.scalars(query))
+
     def property_names(self) -> set[str]:
         """Return the names of everything that was ever sent."""
         with self._database.reading() as connection:

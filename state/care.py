@@ -155,4 +155,5 @@ class Care(Facts):
             connection.execute(update(lookup_table).where(in_doubt).values(doubt_at=now))
             connection.execute(delete(lease))
             forget_round(connection)
+            self._read_all_anew(connection)  # every row is sent again, and no interval is to hold that up
             self._put(connection, RESTORED_AT, str(now))

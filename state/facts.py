@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, bindparam, select, update
 
 from state.books import Books
 from state.errors import StateError
 from state.tables import meta
 
 TARGET = {"@moodle_url": "MOODLE_URL", "@commcare_url": "COMMCARE_URL", "@domain": "COMMCARE_DOMAIN"}
+READS = "reads:{name}"
+"""Fact: {stream: start of the last run that read it completely for a mapping}; "{}" has the next run read it."""
+NEVER_READ = "{}"
 T = TypeVar("T")
 Objects = dict[str, Any]
 """Facts that are JSON objects or lists, by name."""
@@ -58,6 +61,21 @@ class Facts(Books):
             entries = {key: value for key, value in entries.items() if key not in gone} | dict(changed)
             self._put(connection, name, json.dumps(entries, sort_keys=True))
             return entries
+
+    def read_anew(self, mappings: Iterable[str]) -> None:
+        """Have the next run read for these mappings, whatever the intervals say."""
+        names = sorted(set(mappings))
+        if not names:
+            return
+        with self._database.writing() as connection:
+            for name in names:
+                self._put(connection, READS.format(name=name), NEVER_READ)
+
+    @staticmethod
+    def _read_all_anew(connection: Connection) -> None:
+        """Have the next run read for all mappings, inside a transaction."""
+        reads = meta.c.name.startswith(READS.format(name=""), autoescape=True)
+        connection.execute(update(meta).where(reads).values(value=NEVER_READ))
 
     def _locked_fact(self, connection: Connection, name: str) -> str | None:
         """Read a fact that nobody else changes until this transaction ends."""

@@ -63,9 +63,8 @@ class Rotation(Facts):
         with self._database.writing() as connection:
             return connection.execute(delete(erased)).rowcount
 
-    @staticmethod
-    def _void(connection: Connection) -> None:
-        """Make all rows dirty, unless somebody was erased under the key that is lost."""
+    def _void(self, connection: Connection) -> None:
+        """Make all rows dirty, so that the next run reads for all; StateError when people were erased."""
         people = connection.scalar(select(func.count()).select_from(erased))
         if people:
             raise StateError(
@@ -74,6 +73,7 @@ class Rotation(Facts):
                 "rotate-key --lost`: those who were erased come back unless they are erased again."
             )
         connection.execute(update(case_row).values(digests=None))
+        self._read_all_anew(connection)
         connection.execute(update(feedback).values(told=b"", sent=b""))
 
 

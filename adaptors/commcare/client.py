@@ -45,7 +45,7 @@ from adaptors.commcare.connection import MAKE_WORKER, USER_AGENT, Connection
 from adaptors.commcare.lookup_tables import LookupTables
 from adaptors.commcare.owners import OwnerBook
 from adaptors.commcare.workers import Workforce, read_workforce
-from adaptors.errors import AdaptorError, NoAnswer, Refused, Unexpected
+from adaptors.errors import AdaptorError, NoAnswer, Refused, Retriable, Unexpected
 from adaptors.http import Answer
 
 CASES = "case/v2/"
@@ -154,8 +154,7 @@ class CommCareClient:
 
     async def count_cases(self, case_type: str) -> int:
         """Return how many cases of a type the project space has, closed ones included (seconds behind writes)."""
-        answer = await self._list("count cases", {"case_type": case_type, "limit": 1}, {"fields": "case_id"})
-        return parse(CaseCount, answer, "count cases").matching_records
+        return await self._count("count cases", {"case_type": case_type})
 
     async def list_cases(
         self, case_type: str, *, fields: Collection[str] = (), since: float | None = None
@@ -164,26 +163,31 @@ class CommCareClient:
 
         `fields` are names of properties: only these come in the replies, which is much quicker; none means all.
         `since` (epoch seconds) leaves out what CommCare has not indexed since then.
-        Raises Unexpected when the listing leads elsewhere or in a circle. Endpoint: GET case/v2/.
+        Raises Unexpected when the listing leads elsewhere or in a circle, Retriable, after what came of it, when
+        CommCare says that there are more cases than it gave. Endpoint: GET case/v2/.
         """
-        parameters = {"case_type": case_type, "limit": PAGE, **indexed_since(since)}
-        answer = await self._list("list cases", parameters, trimmed(fields))
-        seen, stale, named = set[str](), 0, {*fields}
+        wanted = {"case_type": case_type, **indexed_since(since)}
+        answer = await self._list("list cases", {**wanted, "limit": PAGE}, trimmed(fields))
+        seen, stale, named, most = set[str](), 0, {*fields}, 0
         while True:
             page = parse(CasePage, answer, "list cases")
-            before = len(seen)
+            before, most = len(seen), max(most, page.matching_records)
             for case in page.cases:
                 if case.case_id not in seen:
                     seen.add(case.case_id)
                     yield case.reply(named)
             stale = stale + 1 if len(seen) == before else 0
-            if not page.cases or page.next is None:
-                return
+            if page.next is None:
+                break
             if stale >= STALE_PAGES:
                 raise _unexpected("list cases", "CommCare's list of cases does not come to an end.")
             answer = await self._connection.read(
                 "list", "list cases", self._connection.following("list cases", CASES, page.next)
             )
+        if len(seen) < most:  # or some were deleted meanwhile, or got another type: then there are fewer by now
+            there = await self._count("list cases", wanted)
+            if len(seen) < there:
+                raise _short(case_type, len(seen), there)
 
     async def probe_upsert(self) -> bool:
         """Return whether CommCare can create or update in one request; older servers cannot. Writes nothing.
@@ -246,6 +250,11 @@ class CommCareClient:
         form_id = written.form_id if written.form_id and _FORM_ID.fullmatch(written.form_id) else ""
         return [replace(reply, form_id=form_id) if reply is not None else None for reply in replies]
 
+    async def _count(self, operation: str, wanted: Mapping[str, Any]) -> int:
+        """Return how many cases a list has in all."""
+        answer = await self._list(operation, {**wanted, "limit": 1}, {"fields": "case_id"})
+        return parse(CaseCount, answer, operation).matching_records
+
     async def _list(self, operation: str, parameters: Mapping[str, Any], trimming: Mapping[str, str]) -> Answer:
         """Ask for a first page of cases cut short; a server from before March 2026 can only send whole ones."""
         if trimming and self._trims:
@@ -270,3 +279,11 @@ class CommCareClient:
 
 def _unexpected(operation: str, message: str) -> Unexpected:
     return Unexpected(message, system=SYSTEM, operation=operation)
+
+
+def _short(case_type: str, listed: int, there: int) -> Retriable:
+    return Retriable(
+        f"CommCare listed {listed:,} of {there:,} cases of type '{case_type}', and all are needed.",
+        system=SYSTEM,
+        operation="list cases",
+    )

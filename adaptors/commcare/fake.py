@@ -189,7 +189,7 @@ class FakeCommCare(Misbehaviour):
         }
         if cursor:
             body["next"] = str(request.url.copy_with(query=None).copy_with(params={"cursor": cursor}))
-        return httpx.Response(200, json=body)
+        return httpx.Response(200, json=self.as_sent(body, request.url))
 
     def _get(self, request: httpx.Request, case_id: str) -> httpx.Response:
         if "," in case_id:

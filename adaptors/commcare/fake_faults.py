@@ -51,6 +51,8 @@ class Misbehaviour:
         self.refused_forms: list[tuple[Picks, str]] = []
         self.breakers: list[Picks] = []
         self.forbidden: list[bytes] = []
+        self.unlisted: deque[str] = deque()
+        self.hollow = 0
         self.upserts = True
 
     def fail_next(self, kind: str, times: int = 1, where: str = "write") -> None:
@@ -66,6 +68,14 @@ class Misbehaviour:
     def drop_reply_after_commit(self, times: int = 1, answer: str = "timeout") -> None:
         """Apply the next writes and lose their answers; `answer` 504_html and the like: say something else."""
         self.dropped.extend([answer] * times)
+
+    def leave_out(self, case_id: str, times: int = 1) -> None:
+        """Leave a case out of the next lists that would have it; their count of cases stays as it is."""
+        self.unlisted.extend([case_id] * times)
+
+    def empty_pages(self, times: int = 1) -> None:
+        """Answer the next lists of cases with a page that is empty and names itself as the next one."""
+        self.hollow += times
 
     def late_write(self, seconds: float, times: int = 1) -> None:
         """Let the next writes time out and take effect that much later, with ids looked up on arrival."""
@@ -112,6 +122,18 @@ class Misbehaviour:
         if fault.left <= 0:
             self.faults.remove(fault)
         return fail(fault.kind, request)
+
+    def as_sent(self, page: dict[str, Any], address: httpx.URL) -> dict[str, Any]:
+        """Return a page of the list of cases as it goes out; one that is asked for to count them goes whole."""
+        if address.params.get("limit") == "1":
+            return page
+        if self.hollow:
+            self.hollow -= 1
+            return page | {"cases": [], "next": str(address)}
+        missing = {case.get("case_id") for case in page["cases"]}.intersection(self.unlisted)
+        for case_id in missing:
+            self.unlisted.remove(case_id)
+        return page | {"cases": [case for case in page["cases"] if case.get("case_id") not in missing]}
 
     def check_form(self, rows: Sequence[Any]) -> None:
         """Raise what the processing of a form with these rows raises."""

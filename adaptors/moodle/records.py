@@ -63,8 +63,10 @@ class UserFields(Record):
 class UserRecord(UserFields):
     """Source `users`: one record per person in the selected courses."""
 
-    roles: list[str] | None = _told("Role short names over all selected courses.", "list", function=_ENROLLED)
-    groups: list[str] | None = _told("Group names over all selected courses.", "list", function=_ENROLLED)
+    roles: list[str] | None = _told(
+        "Role short names over all selected courses, sorted.", "list", function=_ENROLLED
+    )
+    groups: list[str] | None = _told("Group names over all selected courses, sorted.", "list", function=_ENROLLED)
 
 
 class CourseFields(Record):
@@ -233,8 +235,10 @@ class EngagementRecord(Record):
     profile: dict[str, Any] | None = _told(
         "Custom profile field, by its short name.", personal=True, function=_PROFILE
     )
-    roles: list[str] | None = _told("Role short names over all selected courses.", "list", function=_ENROLLED)
-    groups: list[str] | None = _told("Group names over all selected courses.", "list", function=_ENROLLED)
+    roles: list[str] | None = _told(
+        "Role short names over all selected courses, sorted.", "list", function=_ENROLLED
+    )
+    groups: list[str] | None = _told("Group names over all selected courses, sorted.", "list", function=_ENROLLED)
     lastaccess: int | None = _told("Last time on the site; blank when never.", "time", function=_PROFILE)
     lastcourseaccess: int | None = _told(
         "Last time in any active course; blank when never.", "time", function=_ENROLLED

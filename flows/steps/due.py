@@ -14,8 +14,8 @@ from mappings.engine import CompiledMapping
 from mappings.engine.reads import value_paths
 from mappings.engine.spec import PropertySpec
 from mappings.engine.templates import template_paths
+from state.facts import NEVER_READ, READS
 
-READS = "reads:{name}"  # fact in the books: {stream: start of the last run that read it completely}
 GRADES = "grades"
 STREAMS = {
     "users": "people",
@@ -37,6 +37,8 @@ class Due:
     mappings: list[CompiledMapping] = field(default_factory=list)
     waiting: list[str] = field(default_factory=list)
     grades: bool = False
+    last: dict[str, str | None] = field(default_factory=dict)
+    """By mapping: what the books said at the beginning of when it was read."""
 
 
 async def find_due(
@@ -45,10 +47,11 @@ async def find_due(
     """Choose the mappings whose streams are due; for those in `unsettled`, and edited ones, no interval counts."""
     due = Due()
     for mapping in mappings:
+        due.last[mapping.name] = await world.books.do(world.books.store.get, READS.format(name=mapping.name))
         streams = set(streams_of(mapping))
         edited = mapping.name in edits and edits[mapping.name].is_any
         if mapping.name not in unsettled and not edited:
-            streams = await _due_streams(world, mapping, streams)
+            streams = _due_streams(world, mapping, streams, json.loads(due.last[mapping.name] or NEVER_READ))
         if streams:
             due.mappings.append(mapping)
             due.grades = due.grades or GRADES in streams or needs_grades(mapping)
@@ -57,10 +60,10 @@ async def find_due(
     return due
 
 
-async def _due_streams(world: World, mapping: CompiledMapping, streams: Collection[str]) -> set[str]:
+def _due_streams(
+    world: World, mapping: CompiledMapping, streams: Collection[str], last: Mapping[str, float]
+) -> set[str]:
     """Return the streams of a mapping whose last complete read is an interval ago, or was on another day."""
-    text = await world.books.do(world.books.store.get, READS.format(name=mapping.name))
-    last: dict[str, float] = json.loads(text or "{}")
     now, zone = world.clock.now(), world.project.time_zone
     today = datetime.fromtimestamp(now, zone).date()
     found = set()
@@ -86,12 +89,17 @@ def tell_waiting(result: Result, due: Due) -> None:
 
 
 async def remember_reads(world: World, due: Due, started: float, unsettled: Collection[str]) -> None:
-    """Write down what a run read completely; of those in `unsettled` nothing: the next run reads again."""
+    """Write down what a run read completely; of those in `unsettled` nothing: the next run reads again.
+
+    Neither of those for which somebody asked meanwhile, by a word about what waits, that they be read.
+    """
     store = world.books.store
     for mapping in due.mappings:
         name = READS.format(name=mapping.name)
         text = await world.books.do(store.get, name)
-        known: dict[str, float] = json.loads(text or "{}")
+        if text != due.last.get(mapping.name, text):
+            continue
+        known: dict[str, float] = json.loads(text or NEVER_READ)
         streams = {stream for stream in streams_of(mapping) if stream != GRADES or due.grades}
         now = {} if mapping.name in unsettled else known | dict.fromkeys(streams, started)
         if now != known:

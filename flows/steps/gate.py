@@ -78,7 +78,7 @@ async def refuse_existing_cases(
         raise Waiting(f"{' '.join(sentences.values())} Nothing was sent.")
     for mapping in new:
         if await _may_meet_strangers(world, mapping):
-            await expect_strangers(world, [mapping])
+            await expect_strangers(world, [mapping.name])
     await _refuse_other_keys(world, others, rekey)
     await _refuse_taken_types(world, mappings)
     for mapping in mappings:

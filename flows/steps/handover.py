@@ -81,6 +81,7 @@ def told(run: Run) -> dict[str, Any]:
         "withdrawals": run.planner.withdrawals.told(),
         "blanks": run.planner.blanks.told(),
         "unsettled": sorted(run.unsettled | run.pusher.unsorted),
+        "partly": sorted(run.partly),
         "lost_profiles": bool(run.reader.lost_profiles),
     }
 
@@ -106,6 +107,7 @@ async def take_over(run: Run, told: Mapping[str, Any], *, is_ours: bool) -> Resu
     await run.planner.withdrawals.take_over(told["withdrawals"])
     run.planner.blanks.take_over(told["blanks"])
     run.unsettled |= set(told["unsettled"])
+    run.partly |= set(told["partly"])
     if told["lost_profiles"]:
         run.unsettled |= {mapping.name for mapping in run.mappings}
     return result

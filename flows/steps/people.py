@@ -11,8 +11,8 @@ from adaptors.moodle.engagement import Engagement
 from adaptors.moodle.normalise import course_record
 from flows.result import RunState
 from flows.steps.engagement import ENGAGEMENT, is_complete, read_engagement
-from flows.steps.planned import SITE_SCOPE, Scope
-from flows.steps.pull import map_records
+from flows.steps.planned import IN_PART, SITE_SCOPE, Problem, Scope
+from flows.steps.pull import map_records, needs_all_courses
 from flows.steps.work import Work
 from mappings.engine import CompiledMapping
 
@@ -73,6 +73,7 @@ async def _sync_profiles(
         ]
         for scope in scopes:
             whole[scope.mapping.name].seen |= scope.seen
+            await _leave_newcomers(run, scope)
         await Work(run.planner, run.pusher, scopes, done).advance()
         await run.pusher.pump()
         read += len(records)
@@ -81,6 +82,20 @@ async def _sync_profiles(
     if not run.preview:
         swept = {name for name, scope in whole.items() if scope.mapping.source != ENGAGEMENT or complete}
         await _finish(run, list(whole.values()), courses, swept)
+
+
+async def _leave_newcomers(run: Run, scope: Scope) -> None:
+    """Hold back who has no case, in a run for some courses, where what he is in others may decide about it.
+
+    Of somebody whom the books do not know nobody can say which courses those are, and CommCare deletes no case.
+    """
+    if run.whole_site or run.every_course or not needs_all_courses(scope.mapping):
+        return
+    books = run.world.books
+    known = await books.do(books.store.cases, scope.mapping.name, scope.number, scope.drafts)
+    for key in sorted(scope.drafts.keys() - known.keys()):
+        del scope.drafts[key]
+        scope.hold_back(Problem(key, "", IN_PART))
 
 
 def _records(

@@ -11,6 +11,7 @@ from state import RowId
 
 WAITS = "waits_for_parent"
 UNDECIDED = "match_undecided"
+IN_PART = "other_courses_unread"
 SITE_SCOPE = 0  # the scope of sources without a course
 SITE_SOURCES = frozenset({"users", "courses", "engagement"})
 
@@ -123,12 +124,12 @@ class Scope:
     problems: list[Problem] = field(default_factory=list)
     held_back: int = 0
     waiting: int = 0
-    """Those of the held back that only wait for their parent, or for a person's word."""
+    """Those of the held back that only wait: for their parent, a person's word, or a run of all courses."""
 
     def hold_back(self, *problems: Problem) -> None:
         """Note that a record is not sent, and why."""
         self.held_back += 1
-        self.waiting += any(problem.reason in (WAITS, UNDECIDED) for problem in problems)
+        self.waiting += any(problem.reason in (WAITS, UNDECIDED, IN_PART) for problem in problems)
         self.problems += [replace(problem, holds=True) for problem in problems]
 
 

@@ -16,6 +16,8 @@ from flows.steps.planned import Problem, Scope
 from mappings.engine import CompiledMapping, Context, Excluded, HeldBack
 
 IN_COURSE = ("enrolments", "grade_items", "assignments")
+OVER_COURSES = ("roles", "groups")
+"""Fields of a person that are a union over courses."""
 _PROFILE_PATHS = ("user.", "profile.", "lastaccess")
 _DUE_PATHS = ("next_due", "needs_attention", "activities.overdue")
 _COMPLETION_PATHS = (*_DUE_PATHS, "activities", "progress")
@@ -76,8 +78,18 @@ def is_firm(mapping: CompiledMapping, record: Mapping[str, Any]) -> bool:
     """Say whether a record is kept out whatever other courses its person is in."""
     if mapping.source == "engagement":
         return False
-    over_courses = ("roles", "groups") if mapping.source == "users" else ()
+    over_courses = OVER_COURSES if mapping.source == "users" else ()
     return mapping.excludes({name: value for name, value in record.items() if name not in over_courses})
+
+
+def needs_all_courses(mapping: CompiledMapping) -> bool:
+    """Say whether a role or a group in one more course may keep a person out, or give the case another owner."""
+    spec = mapping.spec
+    # Who has one of these roles somewhere has it whatever he is elsewhere; and so with who has none of those.
+    deciding = [one.source for one in spec.include if one.is_ is None and one.any_of is None]
+    deciding += [one.source for one in spec.exclude if one.is_not is None and one.none_of is None]
+    deciding += [rule.source for rule in spec.owner.first_of]
+    return mapping.source == "users" and not {*deciding}.isdisjoint(OVER_COURSES)
 
 
 def user_id(source: str, record: Mapping[str, Any]) -> int:
@@ -110,13 +122,16 @@ class People:
         self._keys = array("q", sorted(keys))
 
     def record(self, profile: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the record of source `users`: the profile, with roles and groups over all courses read."""
+        """Return the record of source `users`: the profile, with roles and groups over all courses read.
+
+        In the order of the alphabet: that of the courses depends on which ones a run reads, and on others in them.
+        """
         person = int(profile["id"])
         start, end = (bisect_left(self._keys, number << _PAIR_BITS) for number in (person, person + 1))
         mask = (1 << _PAIR_BITS) - 1
         pairs = (
             [self._combinations.pair(key & mask) for key in self._keys[start:end]] if self._combinations else []
         )
-        roles = dict.fromkeys(role for roles, _ in pairs for role in roles)
-        groups = dict.fromkeys(group for _, groups in pairs for group in groups)
-        return {**profile, "roles": list(roles), "groups": list(groups)}
+        roles = {role for roles, _ in pairs for role in roles}
+        groups = {group for _, groups in pairs for group in groups}
+        return {**profile, "roles": sorted(roles), "groups": sorted(groups)}

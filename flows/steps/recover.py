@@ -6,16 +6,19 @@ How long is a question of clocks, which jump, and of books, which may be older t
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 
+from flows.steps.select import SELECTED
 from flows.world import World
-from mappings.engine import CompiledMapping
+from state import RowId
 from state.care import BEGUN_AT, RESTORED_AT
 
 CLOCKS = "clocks"  # fact: by start of a machine [wall clock less the clock that never jumps, when that was seen]
 STARTS_KEPT = 16
 TAKEN_IN = "restore_taken_in"  # fact: the last restore after which unknown cases were expected
-STRANGERS = "strangers:{name}"  # fact: "1" while CommCare may hold cases of a mapping that the books do not know
+STRANGERS = "strangers:{name}"
+"""Fact: while CommCare may hold cases of a mapping that the books do not know, the ids of courses that have to be
+read before that is over, maybe none; "" when it is over."""
 STEP = 60.0
 """Seconds by which a clock may be set right without doubt about the rests, which have twice that to spare."""
 
@@ -35,8 +38,7 @@ async def recover(world: World) -> int:
         await world.books.do(store.rest_anew, now)
         return 0
     rested = [row for row, intent in intents.items() if now - intent.last_sent_at >= world.in_doubt_rest]
-    if rested:
-        await world.books.do(store.void, rested, now)
+    await _void(world, rested)
     return len(rested)
 
 
@@ -53,8 +55,15 @@ async def recover_courses(world: World, courses: Collection[int]) -> None:
         for row, intent in intents.items()
         if row.scope in courses and now - intent.last_sent_at >= world.in_doubt_rest
     ]
-    if rested:
-        await world.books.do(store.void, rested, now)
+    await _void(world, rested)
+
+
+async def _void(world: World, rows: Sequence[RowId]) -> None:
+    """Make rows dirty, and have their mappings read by the next run if this one does not come to it."""
+    if rows:
+        books, store = world.books, world.books.store
+        await books.do(store.read_anew, {row.mapping for row in rows})  # first: a stop in between costs a read
+        await books.do(store.void, rows, world.clock.now())
 
 
 async def heed_clock(world: World) -> bool:
@@ -97,18 +106,25 @@ async def _rest_anew_since(world: World, fact: str, then: float) -> None:
 
 
 async def _take_in_restore(world: World) -> None:
-    """Expect unknown cases of every mapping once the books were put back from a backup."""
-    store = world.books.store
-    restored = await world.books.do(store.get, RESTORED_AT)
-    if restored and restored != await world.books.do(store.get, TAKEN_IN):
-        await expect_strangers(world, world.project.mappings)
-        await world.books.do(store.put, TAKEN_IN, restored)
+    """Expect unknown cases of every mapping once the books were put back from a backup.
+
+    Also of those that are switched off: on again, their cases are as unknown. It takes a read of every course that
+    was read before the backup: of one that is hidden meanwhile, people may be found only when it is shown again.
+    """
+    books, store = world.books, world.books.store
+    restored = await books.do(store.get, RESTORED_AT)
+    if restored and restored != await books.do(store.get, TAKEN_IN):
+        names = {mapping.name for mapping in world.project.mappings}
+        names |= await books.do(store.mappings_with_cases)
+        read = await books.do(store.get, SELECTED)
+        await expect_strangers(world, names, json.loads(read or "[]"))
+        await books.do(store.put, TAKEN_IN, restored)
 
 
-async def expect_strangers(world: World, mappings: Iterable[CompiledMapping]) -> None:
-    """Remember that CommCare may hold cases of these mappings that the books do not know."""
-    for mapping in mappings:
-        await world.books.do(world.books.store.put, STRANGERS.format(name=mapping.name), "1")
+async def expect_strangers(world: World, mappings: Iterable[str], courses: Collection[int] = ()) -> None:
+    """Remember that CommCare may hold cases of these mappings that the books do not know, until all are read."""
+    for name in sorted(mappings):
+        await world.books.do(world.books.store.put, STRANGERS.format(name=name), json.dumps(sorted(courses)))
 
 
 async def strangers(world: World) -> frozenset[str]:
@@ -120,7 +136,12 @@ async def strangers(world: World) -> frozenset[str]:
     return frozenset(found)
 
 
-async def know_them_all(world: World, mappings: Collection[str]) -> None:
-    """Take in that a run found everything there is of these mappings."""
+async def know_them_all(world: World, mappings: Collection[str], courses: Collection[int]) -> None:
+    """Take in that a run found everything there is of these mappings in these courses, read or ended."""
     for name in sorted(mappings):
-        await world.books.do(world.books.store.put, STRANGERS.format(name=name), "")
+        fact = STRANGERS.format(name=name)
+        text = await world.books.do(world.books.store.get, fact)
+        awaited = json.loads(text or "[]")
+        # Until lately the fact was "1": then no course was awaited.
+        left = sorted(set(awaited) - set(courses)) if isinstance(awaited, list) else []
+        await world.books.do(world.books.store.put, fact, json.dumps(left) if left else "")

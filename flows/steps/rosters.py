@@ -45,6 +45,7 @@ async def read_people(run: Run, courses: list[Course], selected: list[Course]) -
         await read_rosters(run, others)
         rosters |= run.rosters
         run.rosters = {number: roster for number, roster in rosters.items() if number in wanted}
+    run.every_course = len(rosters) == len(selected)
     for course in (*courses, *others):
         if course.id not in rosters:
             people -= await run.world.books.do(store.member_ids, course.id)

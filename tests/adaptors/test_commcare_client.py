@@ -12,7 +12,7 @@ import respx
 import stamina
 
 from adaptors.commcare.cases import IndexWrite, RowsRefused, is_property_name
-from adaptors.errors import AccessDenied, NotSent, Refused, Unexpected
+from adaptors.errors import AccessDenied, NotSent, Refused, Retriable, Unexpected
 from tests.adaptors.commcare_world import (
     API_KEY,
     DOMAIN,
@@ -354,6 +354,54 @@ async def test_a_list_without_an_end_is_given_up() -> None:
     with pytest.raises(Unexpected, match="come to an end"):
         [case async for case in client.list_cases("student")]
     assert 4 == client.requests["list"]
+
+
+@pytest.mark.parametrize("since", [None, 0.0])
+@pytest.mark.parametrize("left_out", [0, 2])
+async def test_a_list_that_lacks_a_case_is_not_all(
+    monkeypatch: pytest.MonkeyPatch, left_out: int, since: float | None
+) -> None:
+    """CommCare says how many cases there are: fewer on the pages are no list, whichever page is short."""
+    monkeypatch.setattr("adaptors.commcare.client.PAGE", 2)
+    world = new_world()
+    made = [world.project.add_case("student", f"Learner {number}").case_id for number in range(3)]
+    world.fake.leave_out(made[left_out], times=2)  # the first page of a list since a moment comes twice
+    with pytest.raises(Retriable, match="listed 2 of 3 cases of type 'student'") as found:
+        [case async for case in world.client.list_cases("student", since=since)]
+    assert ("CommCare", "list cases", type(found.value)) == (found.value.system, found.value.operation, Retriable)
+    world.fake.unlisted.clear()
+    assert made == [case.case_id async for case in world.client.list_cases("student", since=since)]
+
+
+async def test_an_empty_page_is_not_the_end() -> None:
+    """A page without cases that names a next one is followed."""
+    world = new_world()
+    made = world.project.add_case("student", "Ama")
+    world.fake.empty_pages()
+    assert [made.case_id] == [case.case_id async for case in world.client.list_cases("student")]
+    world.fake.empty_pages(9)
+    with pytest.raises(Unexpected, match="come to an end"):
+        [case async for case in world.client.list_cases("student")]
+
+
+@pytest.mark.parametrize("change", ["deleted", "closed", "edited", "made"])
+async def test_a_list_of_cases_that_change_meanwhile_is_all(monkeypatch: pytest.MonkeyPatch, change: str) -> None:
+    """What is deleted while a list runs is missing in it, rightly; what is closed, edited or made is in it."""
+    monkeypatch.setattr("adaptors.commcare.client.PAGE", 2)
+    world = new_world()
+    made = [world.project.add_case("student", f"Learner {number}").case_id for number in range(5)]
+    changes = {
+        "deleted": lambda: world.project.delete_case(made[4]),
+        "closed": lambda: world.project.close_case(made[4]),
+        "edited": lambda: world.project.edit_case(made[0], city="Accra"),
+        "made": lambda: world.project.add_case("student", "New"),
+    }
+    listed = []
+    async for case in world.client.list_cases("student"):
+        listed.append(case.case_id)
+        if len(listed) == 2:
+            changes[change]()
+    assert sorted(world.project.cases) == sorted(listed)
 
 
 async def test_the_probe_knows_new_servers_from_old_ones() -> None:

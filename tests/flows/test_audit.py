@@ -129,6 +129,30 @@ async def test_repair_reads_whatever_the_intervals_say(make_lab: MakeLab) -> Non
     assert {"updated": 1} == written(await lab.sync())
 
 
+async def test_children_follow_whatever_the_intervals_say(make_lab: MakeLab) -> None:
+    """Of a case with another owner the children, and theirs, are moved by the run after the audit."""
+    site, courses, learners = site_of(1)
+    site.grade(site.set_grade_item(courses[0], "Quiz"), learners[0], 80)
+    lab = make_lab(site, project=f"{PROJECT}intervals: {{enrolments: 72, grades: 72}}\n")
+    lab.edit("grade_item", "enabled: false", "enabled: true")
+    await lab.sync()
+    lab.project.move_owner(lab.case(f"test-user-{learners[0]}").case_id, "coach-2")
+    await audited(lab)
+    for _ in range(2):
+        result = await lab.sync()
+    children = [case.owner_id for name in ("enrolment", "grade_item") for case in lab.project.of_type(name)]
+    assert (["coach-2"] * 2, {"enrolment", "grade_item"}) == (children, {*result.not_due} - {"course"})
+
+
+async def test_a_list_that_lacks_a_case_is_no_audit(make_lab: MakeLab) -> None:
+    """When fewer cases come than CommCare says there are, none counts as deleted."""
+    lab, keys = await small(make_lab)
+    lab.commcare.leave_out(lab.case(keys[0]).case_id)
+    result = await audited(lab, recreate=True)
+    assert ("postponed", [], 0) == (result.state, found(result), result.recreated)
+    assert "listed 2 of 3 cases" in " ".join(result.messages)
+
+
 async def test_a_renamed_case_drifts(make_lab: MakeLab) -> None:
     """The case's name is called case_name."""
     lab, keys = await small(make_lab)

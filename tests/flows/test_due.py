@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
+import httpx
 import pytest
 
 from adaptors.moodle.streams import GRADES
+from flows.confirm import confirm, confirm_blanks
+from flows.steps.asked import LEAVERS
 from tests.flows.test_sync import ENROLLED, PROFILES, site_of
 from tests.flows.worlds import PROJECT, Lab, written
 
@@ -139,3 +143,134 @@ async def test_grades_that_decide_are_always_read(make_lab: MakeLab) -> None:
     await lab.sync()
     lab.site.grade(item, learners[0], 30)
     assert {"updated": 1} == written(await lab.sync())
+
+
+# --- what must not wait for an interval ---------------------------------------------------------------------
+
+SLOW = "{people: 48, enrolments: 48, grades: 48}"
+
+
+async def in_doubt_for_a_course(make_lab: MakeLab) -> tuple[Lab, list[int], str]:
+    """Return a lab whose run for its first course left a write in doubt: lab, courses, the key of the case."""
+    site, courses, learners = site_of(3, 3)
+    lab = make_lab(site, project=f"{PROJECT}intervals: {SLOW}\n")
+    await lab.sync()
+    site.update_user(learners[0], firstname="Newer")
+    lab.commcare.fail_next("503")
+    assert 1 == written(await lab.sync(courses=(courses[0],)))["in_doubt"]
+    return lab, courses, f"test-user-{learners[0]}"
+
+
+@pytest.mark.parametrize("then", ["another course", "another mapping", "a run that fails"])
+async def test_what_was_in_doubt_in_a_run_that_did_not_come_to_it(make_lab: MakeLab, then: str) -> None:
+    """The rest of a write ends in a run that does not write it again: the next run of all does."""
+    lab, courses, key = await in_doubt_for_a_course(make_lab)
+    if then == "another course":
+        await lab.sync(courses=(courses[1],))
+    elif then == "another mapping":
+        await lab.sync(mappings=("enrolment",))
+    else:
+        lab.site.maintenance = "web"
+        assert "postponed" == (await lab.sync()).state
+        lab.site.maintenance = ""
+    assert {} == lab.store.intents()
+    await lab.sync()
+    assert "Newer" == lab.case(key).properties["first_name"]
+    assert {"student", "enrolment"} <= {*(await lab.sync()).not_due}
+
+
+async def test_a_child_of_a_run_for_a_course(make_lab: MakeLab) -> None:
+    """A hint finds a newcomer, whose case is in doubt: the enrolment is made when that is over."""
+    site, courses, _ = site_of(3, 3)
+    lab = make_lab(site, project=f"{PROJECT}intervals: {{enrolments: 48, grades: 48}}\n")
+    await lab.sync()
+    site.enrol(courses[0], site.add_user("New", "Comer", lastaccess=site.now))
+    lab.commcare.fail_next("503")
+    await lab.sync(courses=(courses[0],), mappings=("student", "enrolment"), hinted=True)
+    assert {"created": 2} == written(await lab.sync())
+    assert ["enrolment"] == (await lab.sync()).not_due
+
+
+async def test_a_preview_for_a_course_changes_nothing(make_lab: MakeLab) -> None:
+    """What a preview leaves undone is nothing that the next run has to do."""
+    site, courses, learners = site_of(3, 3)
+    lab = make_lab(site, project=f"{PROJECT}intervals: {SLOW}\n")
+    site.update_user(learners[0], lastname="")
+    await lab.sync()
+    site.update_user(learners[0], lastname="Otieno")
+    await lab.sync(full=True)
+    site.update_user(learners[0], lastname="")
+    await lab.sync(courses=(courses[0],), preview=True)
+    assert {"student", "enrolment"} <= {*(await lab.sync()).not_due}
+
+
+@pytest.mark.parametrize("trouble", ["restored", "other key"])
+async def test_books_that_know_nothing_for_certain(make_lab: MakeLab, trouble: str) -> None:
+    """Put back, or with another key, every row is written anew by the next run, whatever the intervals say."""
+    site, _, learners = site_of(3)
+    lab = make_lab(site, project=f"{PROJECT}intervals: {SLOW}\n")
+    lab.in_a_file()
+    await lab.sync()
+    backup = lab.store.back_up(lab.clock.now())
+    assert backup is not None
+    site.update_user(learners[0], firstname="Wrong")
+    await lab.sync(full=True)
+    site.update_user(learners[0], firstname="Right")
+    if trouble == "restored":
+        lab.restore(backup)
+    else:
+        lab.store.add_keys((bytes(range(32)),))
+    await lab.sync()
+    assert "Right" == lab.case(f"test-user-{learners[0]}").properties["first_name"]
+
+
+async def test_a_word_about_blanks(make_lab: MakeLab) -> None:
+    """'The next run empties', and that is the next one."""
+    site, _, learners = site_of(10)
+    for learner in learners:
+        site.update_user(learner, city="Kisumu")
+    lab = make_lab(site, project=f"{PROJECT}intervals: {{people: 20}}\n")
+    await lab.sync()
+    for learner in learners[:9]:
+        site.update_user(learner, city="")
+    await lab.sync(later=DAY)
+    confirm_blanks(lab.store, "student", "city", 9)
+    await lab.sync()
+    assert [""] * 9 == [lab.case(f"test-user-{one}").properties["city"] for one in learners[:9]]
+
+
+@pytest.mark.parametrize("place", ["course", "everywhere"])
+async def test_a_word_about_leavers(make_lab: MakeLab, place: str) -> None:
+    """'The next run marks them as left', and that is the next one."""
+    site, courses, learners = site_of(10)
+    lab = make_lab(site, project=f"{PROJECT}intervals: {{people: 20, enrolments: 20, grades: 20}}\n")
+    await lab.sync()
+    for learner in learners[:9]:
+        site.unenrol(courses[0], learner)
+    for _ in range(2):
+        result = await lab.sync(later=DAY)
+    assert "waiting" == result.state
+    if place == "course":
+        confirm(lab.store, courses[0], 9)
+    else:
+        waiting = json.loads(lab.store.get(LEAVERS.refused) or "{}")
+        confirm(lab.store, None, sum(waiting.values()))
+    await lab.sync()
+    assert 9 == sum(case.properties["enrolment_status"] == "left" for case in lab.project.of_type("enrolment"))
+
+
+async def test_a_word_during_a_run(make_lab: MakeLab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A word that comes while a run is at work is not lost to the interval that this run begins."""
+    lab, learners, _ = await daily(make_lab)
+    lab.site.update_user(learners[0], city="Kisumu")
+    plain, words = lab.commcare, ["student"]
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        lab.store.read_anew(words)
+        words.clear()
+        return plain(request)
+
+    monkeypatch.setattr(lab, "_to_commcare", answer)
+    assert 1 == (await lab.sync(later=DAY)).of("student").updated
+    assert [] == (await lab.sync()).not_due
+    assert ["student"] == (await lab.sync()).not_due

@@ -32,10 +32,10 @@ from flows.deployed_feedback import feedback_back
 from flows.deployed_match import _match, match
 from flows.open import open_store
 from flows.settings import load_settings
-from flows.steps.due import READS
 from flows.steps.gate import MATCHED
 from flows.unbroken import unbroken
 from state import FeedbackRow, Store
+from state.facts import READS
 from tests.flows.terminal import Terminal
 from tests.flows.test_cli_feedback import declare, told, writes
 

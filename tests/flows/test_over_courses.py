@@ -1,0 +1,152 @@
+"""What a person is over all courses: the same in every run, and decided by no run that reads some of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from adaptors.moodle.fake_site import FakeSite
+from adaptors.moodle.roster import Combinations, Roster
+from flows.steps.pull import People
+from tests.flows.test_engagement import engaged
+from tests.flows.test_engagement import site_of as engaged_site
+from tests.flows.test_sync import site_of
+from tests.flows.worlds import PROJECT, Lab, written
+
+MakeLab = Callable[..., Lab]
+INCLUDE = "  - {source: roles, any_of: [student]}\n"
+NO_TEACHERS = f"{INCLUDE}exclude:\n  - {{source: roles, any_of: [editingteacher]}}\n"
+LISTED = '  all_roles: {source: roles, transform: [{join: " "}]}\n  city: {source: city'
+
+
+def two_courses() -> tuple[FakeSite, int, int, int]:
+    """Make a site: two courses, and somebody who teaches in the first one and learns in the second one."""
+    site = FakeSite()
+    early, both = (site.add_user(name, "Otieno", lastaccess=site.now) for name in ("Early", "Both"))
+    one, two = site.add_course("C1", "One"), site.add_course("C2", "Two")
+    site.enrol(one, both, ("editingteacher",))
+    site.enrol(two, both)
+    site.enrol(two, early)
+    return site, one, two, both
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_the_order_is_that_of_the_alphabet(first: int) -> None:
+    """Which course was read first, and whom else it has, makes no difference."""
+    combinations, courses = Combinations(), [("student", "South"), ("editingteacher", "North")]
+    rosters = []
+    for number in (first, 1 - first):
+        roster = Roster(number, combinations)
+        role, group = courses[number]
+        roster._ids.append(7)
+        roster._pairs.append(combinations.number((role,), (group,)))
+        rosters.append(roster)
+    expected = {"id": 7, "roles": ["editingteacher", "student"], "groups": ["North", "South"]}
+    assert expected == People(rosters).record({"id": 7})
+
+
+async def test_others_change_no_order(make_lab: MakeLab) -> None:
+    """Somebody else's enrolment, and a run for one course, write nothing about a person who is in two."""
+    site, one, two, both = two_courses()
+    lab = make_lab(site)
+    lab.edit("student", "  city: {source: city", LISTED)
+    await lab.sync()
+    assert "editingteacher student" == lab.case(f"test-user-{both}").properties["all_roles"]
+    site.enrol(one, min(site.members_of(two)))
+    assert {"created": 1} == written(await lab.sync())
+    assert [{}, {}, {}] == [written(await lab.sync(courses=courses)) for courses in ((two,), (), (one,))]
+
+
+async def test_an_owner_by_groups_stays(make_lab: MakeLab) -> None:
+    """Who is in groups of two courses belongs to the first in the order of the alphabet, whatever a run reads."""
+    site, one, two, both = two_courses()
+    for course, name in ((one, "South"), (two, "North")):
+        site.set_group(course, both, name)
+    lab = make_lab(site)
+    groups = {name: lab.project.add_group(name) for name in ("North", "South")}
+    lab.edit("student", "  # first_of:\n", "  first_of:\n    - {group: groups}\n")
+    lab.edit("student", "  write: once ", "  #write: once ")
+    owners = set()
+    for courses in ((), (two,), (one,), ()):
+        await lab.sync(courses=courses)
+        owners.add(lab.case(f"test-user-{both}").owner_id)
+    assert {groups["North"]} == owners
+
+
+async def test_the_shipped_engagement_mapping_stays(make_lab: MakeLab) -> None:
+    """A teacher without a case goes: of a person in both courses nothing changes."""
+    site, courses, learners = engaged_site(3, 2)
+    both = site.add_user("Both", "Roles", lastaccess=site.now)
+    site.enrol(courses[0], both, ("editingteacher",))
+    site.enrol(courses[1], both)
+    lab = engaged(make_lab, site)
+    await lab.sync(full=True)
+    before = lab.case(f"test-engage-{both}").properties["roles"]
+    teachers = [one for one in site.members_of(courses[0]) if one < min(learners)]
+    for course in courses:
+        site.unenrol(course, teachers[0])
+    await lab.sync(full=True)
+    assert ("teacher learner", "teacher learner") == (before, lab.case(f"test-engage-{both}").properties["roles"])
+
+
+# --- newcomers in a run for some courses -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rule", ["exclude", "include", "owner"])
+async def test_a_newcomer_waits_for_all_courses(make_lab: MakeLab, rule: str) -> None:
+    """Where a role or group in another course may decide otherwise, a run for one course makes no new case."""
+    site, (one, two), _ = site_of(3, 3)
+    lab = make_lab(site, project=f"{PROJECT}intervals: {{people: 48, enrolments: 48, grades: 48}}\n")
+    if rule == "owner":
+        lab.project.add_group("North")
+        lab.edit("student", "  # first_of:\n", "  first_of:\n    - {group: groups}\n")
+    elif rule == "exclude":
+        lab.edit("student", INCLUDE, NO_TEACHERS)
+    else:
+        lab.edit("student", INCLUDE, f"{INCLUDE}  - {{source: roles, none_of: [editingteacher]}}\n")
+    await lab.sync()
+    new = site.add_user("New", "Comer", lastaccess=site.now)
+    site.enrol(two, new)
+    site.enrol(one, new, ("editingteacher",))
+    result = await lab.sync(courses=(two,), mappings=("student", "enrolment"), hinted=True)
+    assert ("completed", 1) == (result.state, result.reasons["other_courses_unread"])
+    assert [] == lab.project.by_external_id(f"test-user-{new}")
+    result = await lab.sync()  # whatever the intervals say
+    assert {"student", "enrolment"}.isdisjoint(result.not_due)
+    assert (rule == "owner") == bool(lab.project.by_external_id(f"test-user-{new}"))
+
+
+async def test_a_newcomer_of_the_shipped_mapping_does_not_wait(make_lab: MakeLab) -> None:
+    """Who has one of these roles in a course has it whatever he is elsewhere: a hint makes the case at once."""
+    site, (one, two), _ = site_of(3, 3)
+    lab = make_lab(site)
+    await lab.sync()
+    new = site.add_user("New", "Comer", lastaccess=site.now)
+    site.enrol(two, new)
+    site.enrol(one, new, ("editingteacher",))
+    await lab.sync(courses=(two,), mappings=("student", "enrolment"), hinted=True)
+    assert 1 == len(lab.project.by_external_id(f"test-user-{new}"))
+
+
+async def test_nobody_waits_where_all_courses_were_read(make_lab: MakeLab) -> None:
+    """Where the people of the course are in all others too, all are read, and a newcomer gets a case at once."""
+    site, _, two, _ = two_courses()
+    lab = make_lab(site)
+    lab.edit("student", INCLUDE, NO_TEACHERS)
+    await lab.sync()
+    new = site.add_user("New", "Comer", lastaccess=site.now)
+    site.enrol(two, new)
+    await lab.sync(courses=(two,), mappings=("student", "enrolment"), hinted=True)
+    assert 1 == len(lab.project.by_external_id(f"test-user-{new}"))
+
+
+async def test_who_has_a_case_does_not_wait(make_lab: MakeLab) -> None:
+    """What a run for one course finds new about somebody with a case is sent."""
+    site, (_, two), learners = site_of(3, 3)
+    lab = make_lab(site)
+    lab.edit("student", INCLUDE, NO_TEACHERS)
+    await lab.sync()
+    site.update_user(learners[-1], city="Bondo")
+    result = await lab.sync(courses=(two,))
+    assert ({"updated": 1}, {}) == (written(result), dict(result.reasons))

@@ -1,0 +1,160 @@
+"""Books that were put back do not know what was made since: such cases are expected until everything was read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from flows.round import sync_round
+from flows.steps.recover import STRANGERS
+from flows.sync import Options
+from tests.flows.match_lab import by_hand, declare, link, matched, sent, site_of
+from tests.flows.test_sync import site_of as campus_of
+from tests.flows.worlds import PROJECT, Lab
+
+MakeLab = Callable[..., Lab]
+AMINA_AND_BRIAN = 2
+"""Cases of students: one of each."""
+
+
+async def put_back(make_lab: MakeLab, more: str = "") -> tuple[Lab, int]:
+    """Return a lab, and Amina: since the backup she came, and was linked with a case that others had made."""
+    site, (amina, _) = site_of("Amina", "Brian")
+    lab = make_lab(site, project=PROJECT + more)
+    lab.in_a_file()
+    declare(lab)
+    site.unenrol(2, amina)
+    await lab.sync()
+    backup = lab.store.back_up(lab.clock.now())
+    assert backup is not None
+    site.enrol(2, amina)
+    case = by_hand(lab, "Amina", national_id="ID-0001")
+    await matched(lab)
+    link(lab, amina, case.case_id)
+    await sent(lab)
+    assert AMINA_AND_BRIAN == len(lab.project.of_type("student"))
+    lab.restore(backup)
+    return lab, amina
+
+
+def is_expected(lab: Lab, name: str = "student") -> bool:
+    """Say whether unknown cases of a mapping are expected."""
+    return bool(lab.store.get(STRANGERS.format(name=name)))
+
+
+@contextmanager
+def switched_off(lab: Lab, *names: str) -> Iterator[None]:
+    """Let mappings be switched off for a while."""
+    for name in names:
+        lab.edit(name, "language: 1\n", "language: 1\nenabled: false\n")
+    yield
+    for name in names:
+        lab.edit(name, "enabled: false\n", "")
+
+
+async def test_a_run_for_another_mapping(make_lab: MakeLab) -> None:
+    """A run for enrolments alone looks for no student: linked cases are found by the run that does."""
+    lab, _ = await put_back(make_lab)
+    assert "completed" == (await lab.sync(mappings=("enrolment",))).state
+    await lab.sync()
+    assert (AMINA_AND_BRIAN, False) == (len(lab.project.of_type("student")), is_expected(lab))
+
+
+async def test_switched_off_at_the_time(make_lab: MakeLab) -> None:
+    """A mapping that is switched off during the first run finds its cases when it is on again."""
+    lab, _ = await put_back(make_lab)
+    with switched_off(lab, "student", "enrolment"):
+        assert "completed" == (await lab.sync()).state
+    await lab.sync()
+    assert (AMINA_AND_BRIAN, False) == (len(lab.project.of_type("student")), is_expected(lab))
+
+
+async def test_a_record_that_is_held_back(make_lab: MakeLab) -> None:
+    """For the case of a record that is held back nobody has looked, be the run completed: a later one does."""
+    lab, amina = await put_back(make_lab, "guards: {problems_degraded: 5}\n")
+    lab.site.update_user(amina, lastname=" ")
+    assert ("completed", True) == ((await lab.sync()).state, is_expected(lab))
+    lab.site.update_user(amina, lastname="Otieno")
+    await lab.sync()
+    assert (AMINA_AND_BRIAN, False) == (len(lab.project.of_type("student")), is_expected(lab))
+
+
+async def test_a_record_that_a_shard_holds_back(make_lab: MakeLab) -> None:
+    """What is held back in a shard counts for the round."""
+    lab, _ = await put_back(make_lab, "guards: {problems_degraded: 5}\n")
+    lab.edit(
+        "enrolment", "  enrolment_status:\n", "  place: {source: user.city, required: true}\n  enrolment_status:\n"
+    )
+    other = lab.site.add_course("C1", "Course 1")
+    lab.site.enrol(other, lab.site.add_user("Zawadi", "Wanja", city="Kisumu"))
+    lab.clock.advance(3600)
+    result = await sync_round(lab.world(), Options(yes=True), 2)
+    assert ("completed", 2) == (result.state, len(result.shards))
+    assert (False, True) == (is_expected(lab), is_expected(lab, "enrolment"))
+
+
+async def test_a_course_that_is_hidden(make_lab: MakeLab) -> None:
+    """Who is only in a course that is hidden meanwhile is looked for when it is shown again."""
+    lab, _ = await put_back(make_lab)
+    other = lab.site.add_course("C1", "Course 1")
+    lab.site.enrol(other, lab.site.add_user("Zawadi", "Wanja"))
+    lab.site.courses[2]["visible"] = 0
+    for _ in range(2):
+        assert ("completed", True) == ((await lab.sync()).state, is_expected(lab))
+    lab.site.courses[2]["visible"] = 1
+    await lab.sync()
+    assert (AMINA_AND_BRIAN + 1, False) == (len(lab.project.of_type("student")), is_expected(lab))
+
+
+async def test_a_course_that_is_over(make_lab: MakeLab) -> None:
+    """A course past its end date is read no more, and nobody waits for that."""
+    lab, _ = await put_back(make_lab)
+    other = lab.site.add_course("C1", "Course 1")
+    lab.site.enrol(other, lab.site.add_user("Zawadi", "Wanja"))
+    lab.site.courses[2]["enddate"] = lab.clock.now() - 60
+    await lab.sync()
+    assert not is_expected(lab)
+
+
+async def test_books_from_before_know_no_courses(make_lab: MakeLab) -> None:
+    """Books of an older version say only that cases are expected: a whole run ends it."""
+    lab, _ = await put_back(make_lab)
+    await lab.sync(mappings=("enrolment",))
+    lab.store.put(STRANGERS.format(name="student"), "1")
+    await lab.sync()
+    assert (AMINA_AND_BRIAN, False) == (len(lab.project.of_type("student")), is_expected(lab))
+
+
+async def test_an_owner_who_was_moved_stays(make_lab: MakeLab) -> None:
+    """A webhook about a grade reads no people: the owner whom a supervisor chose since the backup stays."""
+    site, courses, _ = campus_of(3)
+    lab = make_lab(site)
+    lab.in_a_file()
+    await lab.sync()
+    backup = lab.store.back_up(lab.clock.now())
+    assert backup is not None
+    new = site.add_user("New", "Comer", lastaccess=site.now)
+    site.enrol(courses[0], new)
+    await lab.sync()
+    lab.project.move_owner(lab.case(f"test-user-{new}").case_id, "somebody-else")
+    lab.restore(backup)
+    await lab.sync(courses=(courses[0],), mappings=("enrolment",), hinted=True)
+    await lab.sync()
+    assert "somebody-else" == lab.case(f"test-user-{new}").owner_id
+
+
+@pytest.mark.parametrize("trouble", ["a case is missing", "nothing is there"])
+async def test_a_list_that_is_not_all(make_lab: MakeLab, trouble: str) -> None:
+    """By a list that is shorter than CommCare says no second case is made: the next run asks again."""
+    lab, _ = await put_back(make_lab)
+    (linked,) = [case for case in lab.project.of_type("student") if not case.external_id]
+    if trouble == "nothing is there":
+        lab.commcare.empty_pages()
+    else:
+        lab.commcare.leave_out(linked.case_id)
+        result = await lab.sync()
+        assert ("postponed", True) == (result.state, "listed 1 of 2 cases" in " ".join(result.messages))
+    assert "completed" == (await lab.sync()).state
+    assert AMINA_AND_BRIAN == len(lab.project.of_type("student"))
