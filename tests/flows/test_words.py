@@ -252,12 +252,12 @@ async def test_a_new_word_in_the_middle_of_a_run(make_lab: MakeLab) -> None:
 
     def said(request: httpx.Request) -> httpx.Response:
         if b'"city"' in request.content:
-            lab.books._thread.submit(lab.store.change_entries, CONFIRMED_BLANKS, {"student city": 14})
+            lab.books._thread.submit(lab.store.change_entries, CONFIRMED_BLANKS, {"student city": {"0": 14}})
         return commcare(request)
 
     lab._to_commcare = said  # type: ignore[method-assign]
     assert "waiting" == (await lab.sync()).state
-    assert {"student city": 14} == allowed(lab, CONFIRMED_BLANKS)
+    assert {"student city": {"0": 14}} == allowed(lab, CONFIRMED_BLANKS)
     lab._to_commcare = commcare  # type: ignore[method-assign]
     assert "completed" == (await lab.sync()).state
     assert ([*learners[4:18]], {}) == (without(lab, learners), allowed(lab, CONFIRMED_BLANKS))
@@ -268,7 +268,7 @@ async def test_two_who_ask_at_once_share_a_word(make_lab: MakeLab) -> None:
     lab, _ = await losing(make_lab)
     guard = BlankGuard(lab.world(), Result("r"))
     one, other = await asyncio.gather(guard.agreed(), guard.agreed())
-    assert ({"student city": 10}, True) == (one, one is other)
+    assert ({"student city": {"0": 10}}, True) == (one, one is other)
 
 
 async def test_shards_use_up_the_word_as_well(make_lab: MakeLab) -> None:
@@ -277,7 +277,7 @@ async def test_shards_use_up_the_word_as_well(make_lab: MakeLab) -> None:
     guard, scope = SharedBlankGuard(lab.world(), Result("r")), Scope(lab.loaded().mappings[0], 0)
     name = f"{scope.mapping.name} city"
     for fact in (SHARED_BLANKS, CONFIRMED_BLANKS):
-        lab.store.put(fact, json.dumps({name: 3}))
+        lab.store.put(fact, json.dumps({name: {"0": 3}}))
     answers = [await guard._may_empty(scope, "city", keys) for keys in ({"a", "b"}, {"c", "d"}, {"c"})]
     assert ([True, False, True], {}, {}) == (
         answers,
