@@ -20,7 +20,9 @@ from flows.needs import (
     OTHER_KEYS,
     REFUSED_BLANKS,
     STAY_BESIDE,
+    asked_about,
     not_counted,
+    people_asked,
 )
 from flows.steps.asked import LEAVERS, WITHDRAWN, Asked
 from flows.steps.planned import SITE_SCOPE
@@ -63,7 +65,8 @@ def confirm_term(store: Store, course: int, same: bool) -> str:
 
 def _confirmed(store: Store, course: int | None, count: int, asked: Asked, words: str) -> int:
     """Write down a person's word about one place or all, and return how many people it is about."""
-    waiting = {int(number): int(people) for number, people in json.loads(store.get(asked.refused) or "{}").items()}
+    questions = asked_about(store, asked.refused)
+    waiting = {int(number): people for number, people in people_asked(store, asked.refused).items()}
     chosen = waiting if course is None else {number: waiting[number] for number in [course] if number in waiting}
     if not chosen:
         there = ", ".join(f"{number} ({people} people)" for number, people in sorted(waiting.items()))
@@ -71,7 +74,7 @@ def _confirmed(store: Store, course: int | None, count: int, asked: Asked, words
     people = sum(chosen.values())
     if people != count:
         raise UsageError(f"The run found {people} people {words.format(count=count, people=people)}.")
-    store.change_entries(asked.confirmed, {str(number): n for number, n in chosen.items()})
+    store.change_entries(asked.confirmed, {str(number): questions[str(number)] for number in chosen})
     # Of the site everything: whose case goes, or is emptied, takes those in the courses along.
     store.read_anew(store.mappings_with_cases() if SITE_SCOPE in chosen else store.mappings_in(chosen))
     return people
@@ -79,7 +82,8 @@ def _confirmed(store: Store, course: int | None, count: int, asked: Asked, words
 
 def confirm_blanks(store: Store, mapping: str, name: str, count: int) -> str:
     """Confirm that so many people really lost a property, and return a sentence; raises UsageError as above."""
-    waiting = json.loads(store.get(REFUSED_BLANKS) or "{}")
+    questions = asked_about(store, REFUSED_BLANKS)
+    waiting = people_asked(store, REFUSED_BLANKS)
     what = f"{mapping} {name}"
     if what not in waiting:
         there = ", ".join(f"{found} ({people} people)" for found, people in sorted(waiting.items()))
@@ -88,7 +92,7 @@ def confirm_blanks(store: Store, mapping: str, name: str, count: int) -> str:
         raise UsageError(
             f"The run found {waiting[what]} people, not {count}. Give the count {waiting[what]} if that is right."
         )
-    store.change_entries(CONFIRMED_BLANKS, {what: count})
+    store.change_entries(CONFIRMED_BLANKS, {what: questions[what]})
     store.read_anew([mapping])
     return f"Confirmed: {count} people. The next run empties their {name} in CommCare."
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from flows.questions import Parts, Total, parted, unanswered
 from flows.words import listed, numbered
 from state import BLOCKING, OpenCount, Store
 
@@ -21,22 +22,25 @@ Kind = Literal[
 FIRST_RUNS = "first_runs_asked"  # mapping -> {"case_type": word, "creates": cases, "print": text, "unread": those}
 EXISTING = "existing_cases_asked"  # mapping -> {"case_type": word, "cases": of which the books do not know}
 OTHER_KEYS = "other_keys_asked"  # mapping -> {"cases": under the old keys, "then": word, "keys": the new ones}
-REFUSED_LEAVERS = "refused_leavers"  # course (0: the site) -> people
-REFUSED_WITHDRAWN = "refused_withdrawn"  # course (0: the site) -> people
-REFUSED_BLANKS = "refused_blanks"  # "mapping property" -> people
+REFUSED_LEAVERS = "refused_leavers"  # course (0: the site) -> mapping -> people
+REFUSED_WITHDRAWN = "refused_withdrawn"  # course (0: the site) -> mapping -> people
+REFUSED_BLANKS = "refused_blanks"  # "mapping property" -> course (0: the site) -> people
 NEW_TERMS = "new_terms_asked"  # course -> its new start
 # and what a person answered, until a run has taken it in.
 APPROVED = "approved_first_runs"  # mapping -> what was asked
 STAY_BESIDE = "confirmed_existing_cases"  # mapping -> cases
 CONFIRMED_KEYS = "confirmed_keys"  # mapping -> the new keys
-CONFIRMED_LEAVERS = "confirmed_leavers"  # course (0: the site) -> people
-CONFIRMED_WITHDRAWN = "confirmed_withdrawn"  # course (0: the site) -> people
-CONFIRMED_BLANKS = "confirmed_blanks"  # "mapping property" -> people
+CONFIRMED_LEAVERS = "confirmed_leavers"  # course (0: the site) -> mapping -> people
+CONFIRMED_WITHDRAWN = "confirmed_withdrawn"  # course (0: the site) -> mapping -> people
+CONFIRMED_BLANKS = "confirmed_blanks"  # "mapping property" -> course (0: the site) -> people
 ANSWERED_TERMS = "new_terms_answered"  # course -> [its new start, "new" or "same"]
 # What may be done since a person, or a guard, allowed it, until CommCare has answered: by keys, not by numbers.
 ALLOWED_LEAVERS = "allowed_leavers"  # course (0: the site) -> mapping -> keys
 ALLOWED_WITHDRAWN = "allowed_withdrawn"  # course (0: the site) -> mapping -> keys
 ALLOWED_BLANKS = "allowed_blanks"  # "mapping property" -> course (0: the site) -> keys
+
+COUNTED: dict[str, Total] = {REFUSED_LEAVERS: max, REFUSED_WITHDRAWN: sum, REFUSED_BLANKS: sum}
+"""How the parts of a question are the one number that a person reads and repeats."""
 
 ASKS_FOR: dict[Kind, tuple[str, ...]] = {
     "first-run": ("kind", "mapping", "count"),
@@ -129,9 +133,9 @@ def needs(store: Store, mappings: Collection[str] | None = None) -> list[Need]:
         *([first_run(firsts)] if firsts else []),
         *(other_keys(name, one) for name, one in sorted(keys.items())),
         *(new_term(int(course)) for course in sorted(terms, key=int) if answered.get(course) != terms[course]),
-        *(leavers(*one) for one in _places(_unanswered(store, REFUSED_LEAVERS, CONFIRMED_LEAVERS))),
-        *(withdrawn(*one) for one in _places(_unanswered(store, REFUSED_WITHDRAWN, CONFIRMED_WITHDRAWN))),
-        *(blanks(*one) for one in sorted(_unanswered(store, REFUSED_BLANKS, CONFIRMED_BLANKS).items())),
+        *(leavers(*one) for one in _places(_of_people(store, REFUSED_LEAVERS, CONFIRMED_LEAVERS))),
+        *(withdrawn(*one) for one in _places(_of_people(store, REFUSED_WITHDRAWN, CONFIRMED_WITHDRAWN))),
+        *(blanks(*one) for one in sorted(_of_people(store, REFUSED_BLANKS, CONFIRMED_BLANKS).items())),
     ]
 
 
@@ -297,6 +301,27 @@ def _unanswered(
     """Return what was asked and whose answer is not about the same; an answer repeats `part` of the question."""
     answers = _fact(store, answered)
     return {name: one for name, one in _fact(store, asked).items() if answers.get(name) != part(one)}
+
+
+def asked_about(store: Store, fact: str) -> dict[str, Parts]:
+    """Return the questions about people that a fact holds, answered ones as well, with their parts."""
+    return parted(_fact(store, fact))
+
+
+def people_in(fact: str, question: Parts) -> int:
+    """Return the number of people that a question of a fact names."""
+    return COUNTED[fact](question.values())
+
+
+def people_asked(store: Store, fact: str) -> dict[str, int]:
+    """Return the questions about people that a fact holds, answered ones as well, with their number."""
+    return {name: people_in(fact, found) for name, found in asked_about(store, fact).items()}
+
+
+def _of_people(store: Store, asked: str, answered: str) -> dict[str, int]:
+    """Return the questions about people that nobody has answered, with their number."""
+    left = unanswered(asked_about(store, asked), asked_about(store, answered))
+    return {name: people_in(asked, found) for name, found in left.items()}
 
 
 def _places(asked: Mapping[str, int]) -> list[tuple[int, int]]:

@@ -17,6 +17,7 @@ from flows.steps.plan import Planner
 from flows.steps.planned import Planned, Scope
 from flows.steps.pull import People, wanted_by
 from flows.steps.push import DryPusher, Pusher
+from flows.steps.reach import Reach
 from flows.steps.sweep import Sweep
 from flows.world import Progress, World
 from mappings.engine import CompiledMapping, Context, Project
@@ -105,6 +106,13 @@ class Run:
         if preview:
             run.pusher = DryPusher(world, result, lease, run.would_send)
         return run
+
+    @property
+    def reach(self) -> Reach:
+        """Return how far this run reached with what it has read by now."""
+        whole = self.whole_site and not self.reader.lost_profiles and self.read <= self.rosters.keys()
+        courses = frozenset(self.read) if self.whole_site else None
+        return Reach(frozenset(mapping.name for mapping in self.world.project.mappings), courses, whole)
 
     def would_send(self, row: Planned) -> None:
         """Note what a preview would send, so that children find their parent."""

@@ -165,7 +165,7 @@ async def _work(run: Run, options: Options, course_level: CourseLevel | None) ->
     try:
         run.between_terms = await new_terms(run, courses)
         await _read_and_push(run, courses, selected, course_level)
-        await run.planner.blanks.tell()
+        await run.planner.blanks.tell(run.reach)
         ended = () if options.courses else selection.ended
         run.pusher.enqueue(0, await leave(run, courses, ended), run.swept)
         await run.pusher.drain()

@@ -17,6 +17,8 @@ LIVING = ("active", "withdrawn", "ended", "withdrawing", "returning", "closing")
 LEAVING, EMPTYING = "leaving", "emptying"
 UNSETTLED = (LEAVING, EMPTYING)
 """Not living, so that they weigh nothing with the guards, and looked for all the same."""
+GONE = ("left", LEAVING, "closed", EMPTYING)
+"""What a case is that lives no more, be it that CommCare has not taken that in."""
 CLOSED = ("closed", "closing", EMPTYING, "withdrawing", "returning")
 """What a case is that we closed, or may have closed."""
 COLUMNS = tuple(
@@ -126,6 +128,16 @@ class Cases(Log):
             rows = connection.execute(query.execution_options(yield_per=CHUNK))
             found = [row for row in rows if row.user_id in wanted]
             return {RowId(mapping, row.scope, row.key): self._case(connection, row[2:]) for row in found}
+
+    def gone_people(self, mapping: str, scope: int, people: Collection[int]) -> set[int]:
+        """Return those of some people who have cases in a scope that are all gone: left, or closed by us."""
+        query = select(case_row.c.user_id, case_row.c.status).where(_in_scope(mapping, scope))
+        wanted, there, staying = frozenset(people), set[int](), set[int]()
+        with self._database.reading() as connection:
+            for user_id, status in connection.execute(query.execution_options(yield_per=CHUNK)):
+                if user_id in wanted:
+                    (there if status in GONE else staying).add(user_id)
+        return there - staying
 
     def mark_dirty(self, rows: Sequence[RowId]) -> None:
         """Forget the digests of rows, so that they are sent whole the next time."""

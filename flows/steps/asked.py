@@ -1,13 +1,14 @@
 """What waits for a person's word, by course (0 for the site): how many people it is about, and what is agreed.
 
-A word is a number, and holds for one run. What that run may do it writes down by keys before it does it: until
-CommCare has answered, nobody is asked about the same cases again, and the word is of no use for others.
+A word is a number by mapping, and holds for the next run that looks at that mapping there. What that run may do it
+writes down by keys before it does it: until CommCare has answered, nobody is asked about the same cases again, and
+the word is of no use for others.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Set
 from dataclasses import dataclass
 from functools import partial
 
@@ -16,29 +17,49 @@ from flows.needs import (
     ALLOWED_WITHDRAWN,
     CONFIRMED_LEAVERS,
     CONFIRMED_WITHDRAWN,
+    COUNTED,
     REFUSED_LEAVERS,
     REFUSED_WITHDRAWN,
     Need,
     leavers,
     withdrawn,
 )
+from flows.questions import UNKNOWN, Parts, Questions, agreed, ask, end, parted
 from flows.result import Result, RunState
+from flows.steps.reach import Place, Reach
 from flows.world import World
 from state import RowId
 from state.facts import Objects
 
+Found = Mapping[int, Parts]
+"""People by scope and mapping."""
+
 
 @dataclass(frozen=True)
 class Decided:
-    """What a run decided: people that wait, by scope, and rows that may go.
+    """What a run decided: people that wait, by scope and mapping, and rows that may go.
 
-    `given` is what had been agreed to, as this run read it; `looked_at` are the scopes of which it knows.
+    `given` is what had been agreed to, as this run read it; `looked_at` are the mappings and scopes that it read,
+    `used` those of which a word let rows go, be it that only a part of them was read.
     """
 
-    refused: Mapping[int, int]
+    refused: Found
     allowed: Collection[RowId]
-    given: Mapping[int, int]
-    looked_at: Collection[int]
+    given: Found
+    looked_at: Set[Place]
+    reach: Reach
+    used: Set[Place] = frozenset()
+
+    def is_over(self, scope: str, mapping: str) -> bool:
+        """Say whether what was asked about a mapping in a scope is over."""
+        if mapping == UNKNOWN:
+            return any(self.reach.saw(place, self.looked_at) for place in self.looked_at if place[1] == int(scope))
+        place = mapping, int(scope)
+        return place in self.used or self.reach.is_over(place, self.looked_at)
+
+    def is_looked_at(self, row: RowId) -> bool:
+        """Say whether a row that may go would be among those that this run allows."""
+        return row.mapping not in self.reach.mappings or self.reach.saw((row.mapping, row.scope), self.looked_at)
 
 
 @dataclass(frozen=True)
@@ -50,10 +71,23 @@ class Asked:
     allowed: str
     need: Callable[[int, int], Need]
 
-    async def given(self, world: World) -> dict[int, int]:
-        """Return what a person agreed to: people by scope."""
+    def people(self, found: Parts) -> int:
+        """Return the number of people that a question about some mappings names."""
+        return COUNTED[self.refused](found.values())
+
+    async def given(self, world: World) -> dict[int, Parts]:
+        """Return what a person agreed to: people by scope and mapping."""
         text = await world.books.do(world.books.store.get, self.confirmed)
-        return {int(scope): int(people) for scope, people in json.loads(text or "{}").items()}
+        return {int(scope): found for scope, found in parted(json.loads(text or "{}")).items()}
+
+    def agreed(self, given: Found, found: Found) -> set[Place]:
+        """Return where a person agreed to the number that was found."""
+        total = COUNTED[self.refused]
+        return {
+            (mapping, scope)
+            for scope, people in found.items()
+            for mapping in agreed(given.get(scope, {}), people, total)
+        }
 
     async def going(self, world: World) -> set[RowId]:
         """Return the rows that earlier runs allowed to go, and of which CommCare has not answered."""
@@ -65,11 +99,12 @@ class Asked:
 
         What was agreed to holds for one run; what was not looked at stays, as does what somebody says meanwhile.
         """
+        told = _by_name(decided.refused)
         if not result.preview:
             names = (self.refused, self.confirmed, self.allowed)
-            await world.books.do(world.books.store.change_facts, names, partial(_decide, names, decided))
-        for scope, people in sorted(decided.refused.items()):
-            result.worse(RunState.WAITING, self.need(scope, people).message)
+            told = await world.books.do(world.books.store.change_facts, names, partial(_decide, names, decided))
+        for scope, found in sorted(told.items(), key=lambda one: int(one[0])):
+            result.worse(RunState.WAITING, self.need(int(scope), self.people(found)).message)
 
     async def settle(self, world: World, gone: Collection[RowId]) -> None:
         """Forget rows that might go: CommCare has taken it in that they went."""
@@ -78,16 +113,19 @@ class Asked:
             await world.books.do(world.books.store.change_facts, [self.allowed], change)
 
 
-def _decide(names: tuple[str, str, str], decided: Decided, facts: Objects) -> None:
-    """Take what a run decided into the three facts."""
+def _decide(names: tuple[str, str, str], decided: Decided, facts: Objects) -> Questions:
+    """Take what a run decided into the three facts; return the questions that it has to tell."""
     asked, given, allowed = (facts[name] for name in names)
-    for scope in decided.looked_at:
-        asked.pop(str(scope), None)
-        if given.get(str(scope)) == decided.given.get(scope):
-            given.pop(str(scope), None)
-    asked.update({str(scope): people for scope, people in decided.refused.items()})
-    others = {row for row in _rows(allowed) if row.scope not in decided.looked_at}
+    end(asked, decided.is_over)
+    end(given, decided.is_over, only=_by_name(decided.given))
+    others = {row for row in _rows(allowed) if not decided.is_looked_at(row)}
     facts[names[-1]] = _by_scope(others.union(decided.allowed))
+    return ask(asked, given, _by_name(decided.refused), lambda scope, _: decided.reach.is_in_part(int(scope)))
+
+
+def _by_name(found: Found) -> Questions:
+    """Return people as a fact names their scopes."""
+    return {str(scope): {**people} for scope, people in found.items()}
 
 
 def _let_go(name: str, gone: Collection[RowId], facts: Objects) -> None:

@@ -6,18 +6,19 @@ A permission taken away in Moodle can look like that; so can a clean-up that som
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from adaptors.commcare.cases import CaseReply
-from flows.needs import ALLOWED_BLANKS, CONFIRMED_BLANKS, REFUSED_BLANKS, blanks
+from flows.needs import ALLOWED_BLANKS, CONFIRMED_BLANKS, REFUSED_BLANKS, blanks, people_in
+from flows.questions import UNKNOWN, Parts, Questions, ask, end, part_of, parted, take
 from flows.result import Result, RunState
+from flows.steps.held import Reading, cases_of, held
 from flows.steps.planned import Planned, Scope
+from flows.steps.reach import Place, Reach
 from flows.world import World
-from state import CaseRow
+from state import RowId
 from state.facts import Objects
 
 SHARED_BLANKS = "shared_blanks"  # fact: what is left, for the shards of a round, of what a person agreed to
@@ -29,25 +30,26 @@ class BlankGuard:
     def __init__(self, world: World, result: Result) -> None:
         self._world = world
         self._result = result
-        self._refused: Counter[str] = Counter()
-        self._left: dict[str, int] | None = None
+        self._refused: Questions = {}
+        self._left: Questions | None = None
         """What is left of what a person had agreed to when this run began."""
-        self._used: Counter[str] = Counter()
+        self._used: Questions = {}
         self._going: dict[str, dict[str, Any]] | None = None
         """What earlier runs allowed: what this one does concerns none of the cases that it has yet to look at."""
-        self._looked_at: set[str] = set()
+        self._looked_at: set[Place] = set()
 
-    async def passed(self, scope: Scope, rows: Sequence[Planned], known: Mapping[str, CaseRow]) -> list[Planned]:
+    async def passed(self, reading: Reading, rows: Sequence[Planned]) -> list[Planned]:
         """Return the rows with what they may empty; a row that only empties drops out when that is refused."""
-        self._looked_at.add(scope.mapping.name)
+        scope = reading.scope
+        self._looked_at.add((scope.mapping.name, scope.number))
         await self.agreed()
-        allowed = await self._allowed(scope, known)
-        rows = await self._looked_up(scope, rows, allowed)
+        allowed = await self._allowed(reading)
+        rows = await self._looked_up(reading, rows, allowed)
         refused: dict[str, set[str]] = {}
-        for name, keys in _by_name(scope, rows, _emptied, allowed).items():
+        for name, keys in _by_name(rows, partial(_emptied, scope), allowed).items():
             if self._are_many(keys, scope) and not await self._may_empty(scope, name, keys):
                 refused[name] = keys
-                self._refused[_what(scope, name)] += len(keys)
+                _add(self._refused, _what(scope, name), str(scope.number), len(keys))
         without = ((row, {name for name, keys in refused.items() if row.row.key in keys}) for row in rows)
         return [kept for row, names in without if (kept := _without(row, names)) is not None]
 
@@ -57,45 +59,42 @@ class BlankGuard:
         return count >= guards.leavers_people and count > len(scope.drafts) * guards.leavers_percent / 100
 
     async def _looked_up(
-        self, scope: Scope, rows: Sequence[Planned], allowed: Mapping[str, Collection[str]]
+        self, reading: Reading, rows: Sequence[Planned], allowed: Mapping[str, Collection[str]]
     ) -> Sequence[Planned]:
         """Return the rows, and what those of unknown cases empty: CommCare is asked only when it may be many."""
+        scope, blank = reading.scope, {row.row: reading.blank(row) for row in rows}
         many = {
             name: keys
-            for name, keys in _by_name(scope, rows, _may_be_emptied, allowed).items()
+            for name, keys in _by_name(rows, partial(_may_be_emptied, scope, blank), allowed).items()
             if self._are_many(keys, scope)
         }
-        asked = {row.row: {name for name in row.blank & many.keys() if row.row.key in many[name]} for row in rows}
-        wanted = [row.write.case_id for row in rows if asked[row.row]]
-        if not wanted:
-            return rows
-        there = await self._world.commcare.cases_by_id(wanted)
-        return [
-            replace(row, emptied=row.emptied | _held(asked[row.row], there.get(row.write.case_id))) for row in rows
-        ]
+        asked = {row.row: {n for n in blank[row.row] & many.keys() if row.row.key in many[n]} for row in rows}
+        there = await cases_of(self._world.commcare, [row for row in rows if asked[row.row]])
+        return [replace(row, emptied=row.emptied | held(asked[row.row], row, there)) for row in rows]
 
-    async def _allowed(self, scope: Scope, known: Mapping[str, CaseRow]) -> dict[str, set[str]]:
+    async def _allowed(self, reading: Reading) -> dict[str, set[str]]:
         """Return, by property, whose values may be emptied since a person agreed; what is done is forgotten."""
         if self._going is None:
             self._going = await self._fact(ALLOWED_BLANKS)
-        place, allowed, over = str(scope.number), dict[str, set[str]](), dict[str, set[str]]()
+        scope, allowed, over = reading.scope, dict[str, set[str]](), dict[str, set[str]]()
+        place = str(scope.number)
         for what, places in self._going.items():
             if self._is_here(scope, what, places):
                 name = what.split(" ", 1)[1]
-                read = {key for key in places[place] if key in known or key in scope.drafts}
-                over[what] = {key for key in read if self._is_over(scope, known, name, key)}
+                read = {key for key in places[place] if key in reading.known or key in scope.drafts}
+                over[what] = {key for key in read if self._is_over(reading, name, key)}
                 allowed[name] = read - over[what]
         if any(over.values()) and not self._result.preview:
             change = partial(_forget, place, {what: sorted(keys) for what, keys in over.items()})
             await self._world.books.do(self._world.books.store.change_facts, [ALLOWED_BLANKS], change)
         return allowed
 
-    def _is_over(self, scope: Scope, known: Mapping[str, CaseRow], name: str, key: str) -> bool:
+    def _is_over(self, reading: Reading, name: str, key: str) -> bool:
         """Say whether a value is back, or is known to be empty."""
-        if key in scope.drafts and scope.drafts[key].properties.get(name):
+        drafts, digests = reading.scope.drafts, reading.digests(key)
+        if key in drafts and drafts[key].properties.get(name):
             return True
-        held = known[key].digests if key in known else {}
-        return held is not None and held.get(name) in (None, self._world.books.store.digest(key, name, ""))
+        return digests is not None and digests.get(name) in (None, self._world.books.store.digest(key, name, ""))
 
     @staticmethod
     def _is_here(scope: Scope, what: str, places: Mapping[str, Any]) -> bool:
@@ -104,10 +103,11 @@ class BlankGuard:
 
     async def _may_empty(self, scope: Scope, name: str, keys: Collection[str]) -> bool:
         """Say whether a person agreed that so many lose a value; then these may, until CommCare has answered."""
-        left, what = await self.agreed(), _what(scope, name)
-        if left.get(what, 0) < len(keys):
+        left, what, place = await self.agreed(), _what(scope, name), str(scope.number)
+        word = left.get(what, {})
+        if word.get(part_of(word, place), 0) < len(keys):
             return False
-        left[what] -= len(keys)
+        take(left, what, place, len(keys))
         return self._result.preview or await self._spend(what, scope.number, keys, CONFIRMED_BLANKS)
 
     async def _spend(self, what: str, number: int, keys: Collection[str], purse: str) -> bool:
@@ -115,13 +115,14 @@ class BlankGuard:
         names = tuple(dict.fromkeys((purse, CONFIRMED_BLANKS, REFUSED_BLANKS)))
         change = partial(_spent, names, what, str(number), sorted(keys))
         spent = await self._world.books.do(self._world.books.store.change_facts, [*names, ALLOWED_BLANKS], change)
-        self._used[what] += len(keys) if spent else 0
+        if spent:
+            _add(self._used, what, str(number), len(keys))
         return spent
 
-    async def agreed(self) -> dict[str, int]:
+    async def agreed(self) -> Questions:
         """Return what is left of what a person agreed to; what is said from now on is for the next run."""
         if self._left is None:
-            given = await self._fact(CONFIRMED_BLANKS)
+            given = parted(await self._fact(CONFIRMED_BLANKS))
             if self._left is None:  # somebody else may have asked meanwhile, and taken some
                 self._left = given
         return self._left
@@ -134,30 +135,30 @@ class BlankGuard:
 
     def told(self) -> dict[str, Any]:
         """Return what a shard found, as JSON, for the end of its round."""
-        return {
-            "refused": dict(self._refused),
-            "looked_at": sorted(self._looked_at),
-            "used": dict(self._used),
-        }
+        return {"refused": self._refused, "looked_at": sorted(self._looked_at), "used": self._used}
 
     def take_over(self, told: Mapping[str, Any]) -> None:
         """Take in what a shard found, and used of what had been agreed to."""
-        self._refused.update(told["refused"])
-        self._looked_at.update(told["looked_at"])
-        for what, people in told["used"].items():
-            self._left = {**(self._left or {}), what: (self._left or {}).get(what, 0) - people}
+        self._looked_at.update((name, scope) for name, scope in told["looked_at"])
+        for what, place, people in _each(told["refused"]):
+            _add(self._refused, what, place, people)
+        for what, place, people in _each(told["used"]):
+            take(self._left if self._left is not None else {}, what, place, people)
 
-    async def tell(self) -> None:
+    async def tell(self, reach: Reach) -> None:
         """Name what was refused in the result and in the books; what was agreed to holds for one run.
 
-        What a person agreed to while this run was under way is for the next one.
+        That is the next one which looks at the mapping there. What a person agreed to while this run was under way
+        is not for this run.
         """
+        told = self._refused
         if not self._result.preview:
+            left = await self.agreed()
+            change = partial(_told, frozenset(self._looked_at), self._refused, left, reach)
             names = (REFUSED_BLANKS, CONFIRMED_BLANKS)
-            change = partial(_told, sorted(self._looked_at), dict(self._refused), self._left or {})
-            await self._world.books.do(self._world.books.store.change_facts, names, change)
-        for what, people in sorted(self._refused.items()):
-            self._result.worse(RunState.WAITING, blanks(what, people).message)
+            told = await self._world.books.do(self._world.books.store.change_facts, names, change)
+        for what, found in sorted(told.items()):
+            self._result.worse(RunState.WAITING, blanks(what, people_in(REFUSED_BLANKS, found)).message)
 
 
 class SharedBlankGuard(BlankGuard):
@@ -170,12 +171,11 @@ class SharedBlankGuard(BlankGuard):
 
 def _spent(names: Sequence[str], what: str, place: str, keys: Sequence[str], facts: Objects) -> bool:
     """Take as many off what was agreed to, which is the first of the facts, and name the cases that it is for."""
-    if facts[names[0]].get(what, 0) < len(keys):
+    word = parted(facts[names[0]]).get(what, {})
+    if word.get(part_of(word, place), 0) < len(keys):
         return False
     for name in names:
-        facts[name][what] = facts[name].get(what, 0) - len(keys)
-        if facts[name][what] <= 0:
-            del facts[name][what]
+        take(facts[name], what, place, len(keys))
     places = facts[ALLOWED_BLANKS].setdefault(what, {})
     places[place] = sorted({*places.get(place, ()), *keys})
     return True
@@ -191,15 +191,30 @@ def _forget(place: str, over: Mapping[str, Collection[str]], facts: Objects) -> 
             facts[ALLOWED_BLANKS].pop(what, None)
 
 
-def _told(looked_at: Collection[str], refused: Mapping[str, int], left: Mapping[str, int], facts: Objects) -> None:
-    """Take in what a run refused, and end what is left of the words that it had."""
+def _told(looked_at: Set[Place], refused: Questions, left: Questions, reach: Reach, facts: Objects) -> Questions:
+    """Take in what a run refused, and end what is left of the words that it had; return what it has to tell."""
     asked, given = facts[REFUSED_BLANKS], facts[CONFIRMED_BLANKS]
-    for what in [one for one in asked if one.split(" ", 1)[0] in looked_at]:
-        del asked[what]
-    asked.update(refused)
-    for what in [one for one in given if one.split(" ", 1)[0] in looked_at]:
-        if given[what] == left.get(what):
-            del given[what]
+
+    def is_over(what: str, place: str) -> bool:
+        mapping = what.split(" ", 1)[0]
+        if place == UNKNOWN:
+            return any(mapping == name for name, _ in looked_at)
+        return reach.is_over((mapping, int(place)), looked_at)
+
+    end(asked, is_over)
+    end(given, is_over, only=left)
+    return ask(asked, given, refused, lambda _, place: reach.is_in_part(int(place)))
+
+
+def _add(questions: Questions, what: str, place: str, people: int) -> None:
+    """Add people to a part of a question."""
+    found = questions.setdefault(what, {})
+    found[place] = found.get(place, 0) + people
+
+
+def _each(questions: Mapping[str, Parts]) -> list[tuple[str, str, int]]:
+    """Return the parts of questions: what, where, and their people."""
+    return [(what, place, people) for what, found in questions.items() for place, people in found.items()]
 
 
 def _what(scope: Scope, name: str) -> str:
@@ -208,28 +223,20 @@ def _what(scope: Scope, name: str) -> str:
 
 
 def _by_name(
-    scope: Scope,
-    rows: Sequence[Planned],
-    names_of: Callable[[Scope, Planned], set[str]],
-    but: Mapping[str, Collection[str]],
+    rows: Sequence[Planned], names_of: Callable[[Planned], set[str]], but: Mapping[str, Collection[str]]
 ) -> dict[str, set[str]]:
     """Return the keys of the rows by the properties that they empty, without those that may."""
     found: dict[str, set[str]] = {}
     for row in rows:
-        for name in names_of(scope, row):
+        for name in names_of(row):
             if row.row.key not in but.get(name, ()):
                 found.setdefault(name, set()).add(row.row.key)
     return found
 
 
-def _may_be_emptied(scope: Scope, row: Planned) -> set[str]:
+def _may_be_emptied(scope: Scope, blank: Mapping[RowId, Collection[str]], row: Planned) -> set[str]:
     """Return the properties that a row empties, or may empty: nobody knows what its case holds."""
-    return _emptied(scope, row) | {name for name in row.blank if scope.mapping.is_personal(name)}
-
-
-def _held(names: Collection[str], there: CaseReply | None) -> set[str]:
-    """Return those of the properties that a case has a value in; all of them when CommCare does not show it."""
-    return {name for name in names if there is None or there.properties.get(name)}
+    return _emptied(scope, row) | {name for name in blank[row.row] if scope.mapping.is_personal(name)}
 
 
 def _emptied(scope: Scope, row: Planned) -> set[str]:
@@ -241,9 +248,10 @@ def _without(row: Planned, names: Collection[str]) -> Planned | None:
     """Return the row without these properties, None when nothing is left to send."""
     if not names:
         return row
-    if row.reasons <= set(names):
+    if row.write.case_id and row.reasons <= set(names):
         return None
     properties = {name: value for name, value in row.write.properties.items() if name not in names}
     digests = {name: digest for name, digest in row.digests.items() if name not in names}
-    unsent = row.unsent | row.blank.intersection(names)  # the books have to know that it has a value still
+    # Of a case that nobody knows the books have to know that it has a value still.
+    unsent = row.unsent | (row.blank.intersection(names) if row.write.case_id else {*names})
     return replace(row, write=replace(row.write, properties=properties), digests=digests, unsent=unsent)

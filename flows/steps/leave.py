@@ -25,13 +25,14 @@ async def leave(run: Run, courses: list[Course], ended: Collection[int]) -> list
     """Return the rows of all cases that go away; a preview does not know who left, that takes two reads."""
     withdrawals = run.planner.withdrawals
     if run.whole_site:  # nobody is asked any more about a course that is over: nobody is in it
-        run.sweep.noted.update(ended)
-        withdrawals.looked_at.update(ended)
+        places = {(mapping.name, number) for mapping in run.world.project.mappings for number in ended}
+        run.sweep.noted.update(places)
+        withdrawals.looked_at.update(places)
     left = [] if run.preview else await _left(run)
     complete = run.whole_site and all(course.id in run.rosters for course in courses)
     elsewhere = await _unseen(run, courses, left) if complete and withdrawals.by_courses else set()
     bare = {one.row for one in left if not holds_personal(one.mapping)}
-    withdrawn = await withdrawals.decide(complete=complete, elsewhere=elsewhere, left=bare)
+    withdrawn = await withdrawals.decide(run.reach, complete=complete, elsewhere=elsewhere, left=bare)
     left = [one for one in left if one.row not in withdrawals.set_aside]  # first they are emptied
     late = [] if run.preview or not run.whole_site else await never_emptied(run, ended, complete=complete)
     late = [one for one in late if one.row not in withdrawals.found]
@@ -49,7 +50,7 @@ async def settle(run: Run) -> None:
 async def _left(run: Run) -> list[Leaving]:
     """Return who left, and the cases of people who were merged into others."""
     merged = await leaving_merged(run)
-    return _each_once(merged, await run.sweep.decide())
+    return _each_once(merged, await run.sweep.decide(run.reach))
 
 
 def _each_once(*parts: Sequence[Leaving]) -> list[Leaving]:

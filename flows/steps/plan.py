@@ -13,6 +13,7 @@ from flows.steps.blanks import BlankGuard
 from flows.steps.compare import AWAY, KEPT_OUT, Comparison, Ready, closed_by_us, closes, parks
 from flows.steps.depart import CLOSED
 from flows.steps.firsts import FirstLook
+from flows.steps.held import Reading
 from flows.steps.kept_out import find_unknown
 from flows.steps.linked import Linked, Links, Look, case_there, is_matched, newest_of_ours
 from flows.steps.old_keys import OldKeys
@@ -69,7 +70,7 @@ class Planner:
             await books.do(store.renew, reading.renewed, self._world.clock.now())
             await books.do(store.settle, {r: s for r, s in reading.back.items() if r not in reading.renewed})
         await self._links.remember(scope.mapping, look)
-        passed = await self.blanks.passed(scope, changes, known)
+        passed = await self.blanks.passed(Reading(scope, known, name in self.strangers), changes)
         self._result.of(scope.mapping.case_type).unchanged += reading.compared - len(passed)
         self._count_retired(scope.mapping, passed)
         if self.look is not None:

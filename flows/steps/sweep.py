@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from flows.questions import Parts
 from flows.result import Result
-from flows.steps.asked import LEAVERS, Decided
+from flows.steps.asked import LEAVERS, Decided, Found
 from flows.steps.depart import EMPTIES, Leaving, again
-from flows.steps.planned import SITE_SCOPE, Scope
+from flows.steps.planned import SITE_SCOPE, Scope, scope_number
 from flows.steps.pull import IN_COURSE
+from flows.steps.reach import Place, Reach
 from flows.world import World
 from mappings.engine import CompiledMapping
 from state import Missing, RowId
@@ -32,9 +35,19 @@ class Gone:
     empty: bool
 
     @property
+    def place(self) -> Place:
+        """Return the mapping and where it was read."""
+        return self.mapping.name, self.scope
+
+    @property
+    def persons(self) -> set[int | str]:
+        """Return whom the rows are about, by number or else by key."""
+        return {missing.case.user_id or missing.row.key for missing in self.rows}
+
+    @property
     def people(self) -> int:
         """Return how many people the rows are about."""
-        return len({missing.case.user_id or missing.row.key for missing in self.rows})
+        return len(self.persons)
 
     def is_suspicious(self, people: int, percent: float) -> bool:
         """Say whether a person has to be asked: nobody is there any more, or too many are gone at once."""
@@ -48,11 +61,12 @@ class Sweep:
     world: World
     result: Result
     found: list[Gone] = field(default_factory=list)
-    noted: set[int] = field(default_factory=set)
-    """Scopes that this run compared."""
+    noted: set[Place] = field(default_factory=set)
+    """Where this run compared which mapping."""
     replaced: list[tuple[CompiledMapping, Missing]] = field(default_factory=list)
     """Cases that nobody is asked about: those under keys that their mapping makes no more (`sync --rekey` was the
-    word of a person), and those that were allowed to go before: CommCare refused to mark them, or did not say."""
+    word of a person), those that were allowed to go before (CommCare refused to mark them, or did not say), and
+    those of people whose case that is the parent has gone."""
 
     async def note(self, scope: Scope, *, protected: Set[int] = frozenset()) -> None:
         """Compare a complete read with the books; `protected` are people whom nothing of this read is about."""
@@ -60,7 +74,7 @@ class Sweep:
         missing = await self.world.books.do(
             store.note_read, mapping.name, scope.number, scope.seen, self.result.run_id, protected
         )
-        self.noted.add(scope.number)
+        self.noted.add((mapping.name, scope.number))
         replaced = [m for m in missing if m.case.status == "replaced"]
         missing = [m for m in missing if m.case.status != "replaced"]
         self.replaced += [(mapping, m) for m in replaced if mapping.when_left is not None]
@@ -92,7 +106,7 @@ class Sweep:
     async def take_over(self, told: Mapping[str, Any]) -> None:
         """Take in what a shard found; the rows are read anew."""
         mappings = {mapping.name: mapping for mapping in self.world.project.mappings}
-        self.noted.update(told["noted"])
+        self.noted.update((name, scope) for name, scope in told["noted"])
         for name, scope, keys, active, empty in told["found"]:
             rows = await self._rows(name, scope, keys)
             self.found.append(Gone(mappings[name], scope, rows, active, empty))
@@ -103,18 +117,18 @@ class Sweep:
         known = await self.world.books.do(self.world.books.store.cases, name, scope, keys)
         return [Missing(RowId(name, scope, key), known[key]) for key in keys if key in known]
 
-    async def decide(self) -> list[Leaving]:
+    async def decide(self, reach: Reach) -> list[Leaving]:
         """Return who left; what the guard refuses waits for a person."""
         confirmed, going = await LEAVERS.given(self.world), await LEAVERS.going(self.world)
+        going |= await self._following()
         self.replaced += [(gone.mapping, m) for gone in self.found for m in gone.rows if m.row in going]
         parts = [replace(gone, rows=[m for m in gone.rows if m.row not in going]) for gone in self.found]
         self.found = [gone for gone in parts if gone.rows]
         allowed, refused = await self._guarded(confirmed) if self.found else ([], {})
         gone = [(gone.mapping, missing) for gone in allowed for missing in gone.rows]
         rows = {m.row for _, m in gone} | {m.row for _, m in self.replaced if m.row in going}
-        await LEAVERS.remember(
-            self.world, self.result, Decided(refused, sorted(rows), confirmed, sorted(self.noted))
-        )
+        decided = Decided(refused, sorted(rows), confirmed, self.noted, reach)
+        await LEAVERS.remember(self.world, self.result, decided)
         # Where so many are missing that a person is asked, nothing that is not certain is said either.
         gone += [
             (mapping, m)
@@ -129,32 +143,58 @@ class Sweep:
         refusals = await self.world.books.do(self.world.books.store.refusals)
         return {one.row for one in refusals if one.op == "withdrawn"}
 
-    async def _guarded(self, confirmed: Mapping[int, int]) -> tuple[list[Gone], dict[int, int]]:
+    async def _following(self) -> set[RowId]:
+        """Return the rows of people whose case that is the parent has gone: nobody is asked twice about them."""
+        found, store = set[RowId](), self.world.books.store
+        for gone in self.found:
+            people = {m.case.user_id for m in gone.rows if m.case.user_id}
+            for parent in self._parents(gone):
+                left = await self.world.books.do(store.gone_people, *parent, people)
+                found |= {m.row for m in gone.rows if m.case.user_id in left}
+        return found
+
+    def _parents(self, gone: Gone) -> list[Place]:
+        """Return where the cases are that are the parents of rows."""
+        mappings = {mapping.name: mapping for mapping in self.world.project.mappings}
+        names = [rule.mapping for rule in gone.mapping.parents if rule.mapping in mappings]
+        return [(name, scope_number(mappings[name], gone.scope)) for name in names]
+
+    async def _guarded(self, confirmed: Found) -> tuple[list[Gone], dict[int, Parts]]:
         """Split what was found into allowed and refused (people by course id, 0 for people of the site)."""
         guards, store = self.world.project.guards, self.world.books.store
         parts = [gone for gone in self.found if gone.scope != SITE_SCOPE]
-        refused = self._suspicious(parts, confirmed)
-        parts += await self._gone_from_courses_too([gone for gone in parts if gone.scope not in refused])
-        refused |= self._suspicious([gone for gone in parts if gone.scope == SITE_SCOPE], confirmed)
-        people = _people(parts)
-        asked = {scope for scope in people if scope not in refused and confirmed.get(scope) != people[scope]}
+        agreed = self._agreed(parts, confirmed)
+        refused = self._suspicious(parts, agreed)
+        site = await self._gone_from_courses_too([gone for gone in parts if gone.place not in refused])
+        agreed |= self._agreed(site, confirmed)
+        refused |= self._suspicious(site, agreed)
+        parts += site
+        asked = [gone for gone in parts if gone.place not in agreed | refused]
         everything = 0
         for name in {mapping.name for mapping in self.world.project.mappings}:
             everything += await self.world.books.do(store.count_active, name)
-        total = sum(len(gone.rows) for gone in parts if gone.scope in asked)
+        total = sum(len(gone.rows) for gone in asked)
         if total > max(guards.run_cases, everything * guards.run_percent / 100):
-            refused |= {scope: people[scope] for scope in asked}
-        return [gone for gone in parts if gone.scope not in refused], refused
+            refused |= {gone.place for gone in asked}
+        waiting = _people([gone for gone in parts if gone.place in refused])
+        return [gone for gone in parts if gone.place not in refused], waiting
 
-    def _suspicious(self, parts: Sequence[Gone], confirmed: Mapping[int, int]) -> dict[int, int]:
-        """Return the scopes that nobody confirmed and that lost too many, with their people."""
-        guards, people = self.world.project.guards, _people(parts)
-        return {
-            gone.scope: people[gone.scope]
-            for gone in parts
-            if confirmed.get(gone.scope) != people[gone.scope]
-            and gone.is_suspicious(guards.leavers_people, guards.leavers_percent)
-        }
+    def _agreed(self, parts: Sequence[Gone], confirmed: Found) -> set[Place]:
+        """Return where a person agreed to the number of those who are missing, or to all of them as parents."""
+        agreed = LEAVERS.agreed(confirmed, _people(parts))
+        persons = {gone.place: gone.persons for gone in parts}
+        for gone in sorted(parts, key=lambda gone: gone.mapping.level):
+            parents = [persons[place] for place in self._parents(gone) if place in agreed and place in persons]
+            if any(gone.persons <= people for people in parents):
+                agreed.add(gone.place)
+        return agreed
+
+    def _suspicious(self, parts: Sequence[Gone], agreed: Set[Place]) -> set[Place]:
+        """Return what nobody agreed to in scopes that lost too many."""
+        guards = self.world.project.guards
+        unasked = [gone for gone in parts if gone.place not in agreed]
+        scopes = {g.scope for g in unasked if g.is_suspicious(guards.leavers_people, guards.leavers_percent)}
+        return {gone.place for gone in unasked if gone.scope in scopes}
 
     async def _gone_from_courses_too(self, leaving: Sequence[Gone]) -> list[Gone]:
         """Return who is gone from the site: nobody has left it who has not left every course, guard included."""
@@ -177,9 +217,9 @@ def _leaving(mapping: CompiledMapping, missing: Missing, *, is_stuck: bool) -> L
     return left if is_stuck else again(mapping, row, case) or left
 
 
-def _people(parts: Sequence[Gone]) -> dict[int, int]:
-    """Return how many people each scope lost."""
-    people: dict[int, int] = {}
+def _people(parts: Sequence[Gone]) -> dict[int, Parts]:
+    """Return how many people each scope lost, by mapping."""
+    people = defaultdict[int, Parts](dict)
     for gone in parts:
-        people[gone.scope] = max(gone.people, people.get(gone.scope, 0))
-    return people
+        people[gone.scope][gone.mapping.name] = gone.people
+    return dict(people)

@@ -10,10 +10,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from flows.questions import Parts
 from flows.result import Result
 from flows.steps.asked import WITHDRAWN, Decided
+from flows.steps.compare import KEPT_OUT as OUT
 from flows.steps.depart import EMPTIES, Leaving, private_names, withdrawn
 from flows.steps.planned import SITE_SCOPE, Scope
+from flows.steps.reach import Place, Reach
 from flows.steps.unread import children_of
 from flows.world import World
 from mappings.engine import CompiledMapping
@@ -41,13 +44,14 @@ class Withdrawals:
     result: Result
     rows: set[RowId] = field(default_factory=set)
     """Every record that this run found kept out, with a case or without: their children are kept out too."""
-    looked_at: set[int] = field(default_factory=set)
+    looked_at: set[Place] = field(default_factory=set)
+    """Where this run planned which mapping."""
     _mappings: set[str] = field(default_factory=set)
     _found: list[KeptOut] = field(default_factory=list)
 
     def note(self, scope: Scope, known: Mapping[str, CaseRow], *, has_children: bool) -> None:
         """Take in what a scope's mapping keeps out."""
-        self.looked_at.add(scope.number)
+        self.looked_at.add((scope.mapping.name, scope.number))
         if scope.number == SITE_SCOPE:
             self._mappings.add(scope.mapping.name)
         for key, firm in scope.excluded.items():
@@ -107,7 +111,7 @@ class Withdrawals:
     async def take_over(self, told: Mapping[str, Any]) -> None:
         """Take in what a shard found; the cases are read anew."""
         mappings = {mapping.name: mapping for mapping in self.world.project.mappings}
-        self.looked_at.update(told["looked_at"])
+        self.looked_at.update((name, scope) for name, scope in told["looked_at"])
         places = defaultdict(list)
         for name, scope, key, firm, parent in told["found"]:
             places[name, scope].append((key, firm, RowId(*parent) if parent else None))
@@ -125,7 +129,7 @@ class Withdrawals:
         return {one.case.user_id for one in self._found if not one.firm}
 
     async def decide(
-        self, *, complete: bool, elsewhere: Collection[int], left: Collection[RowId]
+        self, reach: Reach, *, complete: bool, elsewhere: Collection[int], left: Collection[RowId]
     ) -> list[Leaving]:
         """Return whose cases are withdrawn.
 
@@ -139,17 +143,21 @@ class Withdrawals:
         own = [one for one in found if one.parent is None or one.parent not in candidates]
         given, going = await WITHDRAWN.given(self.world), await WITHDRAWN.going(self.world)
         # Of those that were allowed already, or sent, and of which CommCare did not answer, nobody is asked again.
-        going |= {one.row for one in own if one.case.status in EMPTIES}
-        refused = await self._refused([one for one in own if one.row not in going], given)
-        allowed = {one.row: one for one in own if one.row in going or one.row.scope not in refused}
+        going |= {one.row for one in own if one.case.status in EMPTIES} | await self._following(own)
+        unasked = [one for one in own if one.row not in going]
+        agreed = WITHDRAWN.agreed(given, _people(unasked))
+        refused = await self._refused([one for one in unasked if one.row[:2] not in agreed])
+        allowed = {
+            one.row: one
+            for one in own
+            if one.row in going or one.row.mapping not in refused.get(one.row.scope, {})
+        }
         for one in sorted(found, key=lambda one: one.mapping.level):
             if one.parent in allowed:  # a child goes the way of its parent, and nobody is asked twice
                 allowed[one.row] = one
-        if not complete:
-            self.looked_at.discard(SITE_SCOPE)
         resting = await self.world.books.do(self.world.books.store.intents) if going else {}
         rows = allowed.keys() | (going & resting.keys())  # a child whose write rests is not looked at
-        decided = Decided(refused, sorted(rows), given, sorted(self.looked_at))
+        decided = Decided(refused, sorted(rows), given, self.looked_at, reach, used=agreed)
         await WITHDRAWN.remember(self.world, self.result, decided)
         leaving = [self._leaving(one) for one in allowed.values()]
         return leaving + await children_of(self.world, leaving, {*self.found, *left})
@@ -166,23 +174,41 @@ class Withdrawals:
             sure |= {RowId(name, SITE_SCOPE, key) for key in due}
         return sure
 
-    async def _refused(self, own: Sequence[KeptOut], confirmed: Mapping[int, int]) -> dict[int, int]:
-        """Return the scopes of which a person has to be asked, with their people."""
-        guards, store = self.world.project.guards, self.world.books.store
-        people, rows = defaultdict(set), Counter[tuple[str, int]]()
+    async def _following(self, own: Sequence[KeptOut]) -> set[RowId]:
+        """Return the rows whose parent was withdrawn before: they were allowed with it."""
+        places, found = defaultdict[Place, dict[str, list[RowId]]](lambda: defaultdict(list)), set[RowId]()
         for one in own:
-            people[one.row.scope].add(one.case.user_id or one.row.key)
-            rows[one.mapping.name, one.row.scope] += 1
-        asked = {scope: len(found) for scope, found in people.items() if confirmed.get(scope) != len(found)}
-        refused = {}
+            if one.parent is not None:
+                places[one.parent[:2]][one.parent.key].append(one.row)
+        for place, children in places.items():
+            parents = await self.world.books.do(self.world.books.store.cases, *place, children.keys())
+            found.update(*(children[key] for key, parent in parents.items() if parent.status in OUT))
+        return found
+
+    async def _refused(self, own: Sequence[KeptOut]) -> dict[int, Parts]:
+        """Return the scopes of which a person has to be asked, with their people by mapping."""
+        guards, store = self.world.project.guards, self.world.books.store
+        rows = Counter((one.row.mapping, one.row.scope) for one in own)
+        asked, refused = _people(own), dict[int, Parts]()
         for (name, scope), count in rows.items():
             living = await self.world.books.do(store.count_active, name, scope)
-            many = asked.get(scope, 0) >= guards.leavers_people
+            many = WITHDRAWN.people(asked[scope]) >= guards.leavers_people
             if many and count > living * guards.leavers_percent / 100:
                 refused[scope] = asked[scope]
-        total = sum(count for (_, scope), count in rows.items() if scope in asked and scope not in refused)
+        total = sum(count for (_, scope), count in rows.items() if scope not in refused)
         everything = 0
         for mapping in self.world.project.mappings if total else ():
             everything += await self.world.books.do(store.count_active, mapping.name)
         over = total > max(guards.run_cases, everything * guards.run_percent / 100)
-        return dict(asked) if over else refused
+        return asked if over else refused
+
+
+def _people(own: Sequence[KeptOut]) -> dict[int, Parts]:
+    """Return how many people are kept out in each scope, each of them counted with one mapping only."""
+    people, counted = defaultdict[int, Parts](dict), set[tuple[int, int | str]]()
+    for one in sorted(own, key=lambda one: (one.mapping.level, one.row)):
+        person = one.row.scope, one.case.user_id or one.row.key
+        there = people[one.row.scope]
+        there[one.row.mapping] = there.get(one.row.mapping, 0) + (person not in counted)
+        counted.add(person)
+    return dict(people)

@@ -18,10 +18,10 @@ from adaptors.moodle.fake_site import FakeSite
 from adaptors.moodle.sizes import Sizes
 from flows.confirm import confirm, confirm_blanks, confirm_withdrawn
 from flows.errors import UsageError
+from flows.needs import REFUSED_BLANKS, people_asked
 from flows.result import Result
 from flows.steps.asked import LEAVERS
 from flows.steps.asked import WITHDRAWN as WITHDRAWN_ASKED
-from flows.steps.blanks import REFUSED_BLANKS
 from flows.steps.planned import external_id
 from tests.flows.expected import LEFT, OVER, PARKING, WITHDRAWN, Expected, base
 from tests.flows.explorer_lab import Killed, WatchedLab
@@ -161,13 +161,13 @@ class Explorer:
     def _agree(self) -> bool:
         """Confirm everything that waits for a person."""
         store = self.lab.store
-        leavers = json.loads(store.get(LEAVERS.refused) or "{}")
-        blanks = json.loads(store.get(REFUSED_BLANKS) or "{}")
+        leavers = people_asked(store, LEAVERS.refused)
+        blanks = people_asked(store, REFUSED_BLANKS)
         if leavers:
             confirm(store, None, sum(leavers.values()))
         for what, people in blanks.items():
             confirm_blanks(store, *what.split(" "), people)
-        withdrawn = json.loads(store.get(WITHDRAWN_ASKED.refused) or "{}")
+        withdrawn = people_asked(store, WITHDRAWN_ASKED.refused)
         if withdrawn:
             confirm_withdrawn(store, None, sum(withdrawn.values()))
         return bool(leavers or blanks or withdrawn)

@@ -25,7 +25,7 @@ def fill(store: Store) -> None:
     _problems(store)
     _runs(store)
     _tables(store)
-    store.put(REFUSED_LEAVERS, json.dumps({"3": 12}))
+    store.put(REFUSED_LEAVERS, json.dumps({"3": {"enrolment": 12}}))
 
 
 def made_status(store: Store, **given: Any) -> Status:

@@ -231,7 +231,7 @@ async def test_an_answer_given_while_a_run_is_under_way_counts(make_lab: MakeLab
 
     def answer_now(stage: str, *_: int) -> None:
         if stage == "courses":  # people were compared by then
-            lab.store.put(CONFIRMED_BLANKS, json.dumps({"student city": need.count}))
+            lab.store.put(CONFIRMED_BLANKS, json.dumps({"student city": {"0": need.count}}))
 
     lab.clock.advance(3600.0)
     assert RunState.WAITING == (await sync(lab.world(), Options(), answer_now)).state
@@ -247,7 +247,7 @@ def store() -> Iterator[Store]:
     with Store.open("sqlite://", key=bytes(32)) as books:
         first = {"case_type": "student", "creates": 12, "print": "a"}
         books.put(FIRST_RUNS, json.dumps({"student": first, "enrolment": {**first, "creates": 24}}))
-        books.put(REFUSED_LEAVERS, json.dumps({"2": 4}))
+        books.put(REFUSED_LEAVERS, json.dumps({"2": {"enrolment": 4}}))
         yield books
 
 

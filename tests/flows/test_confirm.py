@@ -14,13 +14,15 @@ from flows.steps.blanks import CONFIRMED_BLANKS, REFUSED_BLANKS
 from state import Store
 from tests.flows.terminal import Terminal
 
+WAITING = {"2": {"enrolment": 4, "grade_item": 3}, "3": {"enrolment": 7}}
+
 
 @pytest.fixture
 def store() -> Iterator[Store]:
     """Give books in which 4 people of course 2, and 7 of course 3, wait for a word."""
     with Store.open("sqlite://", key=bytes(32)) as books:
-        books.put(LEAVERS.refused, json.dumps({"2": 4, "3": 7}))
-        books.put(REFUSED_BLANKS, json.dumps({"student email": 9}))
+        books.put(LEAVERS.refused, json.dumps(WAITING))
+        books.put(REFUSED_BLANKS, json.dumps({"student email": {"0": 9}}))
         yield books
 
 
@@ -28,13 +30,13 @@ def test_the_right_count_confirms_a_course(store: Store) -> None:
     """It is remembered for the next run, beside what was confirmed before."""
     confirm(store, 2, 4)
     confirm(store, 3, 7)
-    assert {"2": 4, "3": 7} == json.loads(store.get(LEAVERS.confirmed) or "")
+    assert WAITING == json.loads(store.get(LEAVERS.confirmed) or "")
 
 
 def test_all_takes_the_sum(store: Store) -> None:
-    """The whole run is confirmed with one number."""
+    """The whole run is confirmed with one number; the mappings of a course are about the same people."""
     assert "Confirmed: 11 people." in confirm(store, None, 11)
-    assert {"2": 4, "3": 7} == json.loads(store.get(LEAVERS.confirmed) or "")
+    assert WAITING == json.loads(store.get(LEAVERS.confirmed) or "")
 
 
 @pytest.mark.parametrize(
@@ -58,7 +60,7 @@ def test_blanks_are_confirmed_by_mapping_and_property(store: Store) -> None:
         confirm_blanks(store, "student", "email", 8)
     assert store.get(CONFIRMED_BLANKS) is None
     confirm_blanks(store, "student", "email", 9)
-    assert {"student email": 9} == json.loads(store.get(CONFIRMED_BLANKS) or "")
+    assert {"student email": {"0": 9}} == json.loads(store.get(CONFIRMED_BLANKS) or "")
 
 
 def test_from_the_run_that_waits_to_the_run_that_marks(terminal: Terminal) -> None:

@@ -59,7 +59,7 @@ async def test_leavers_by_the_form_and_what_still_waits(place: Place) -> None:  
     """Without a run at once nothing is started, and what else waits is counted."""
     await place.approve()
     with open_store(load_settings(place.env, None)) as store:
-        store.put(REFUSED_LEAVERS, json.dumps({"2": 4, "3": 7}))
+        store.put(REFUSED_LEAVERS, json.dumps({"2": {"enrolment": 4}, "3": {"enrolment": 7}}))
     message = (await ended(approve, kind="leavers", course=2, count=4, run_now=False))[2]
     assert message.startswith("Confirmed: 4 people.")
     assert message.endswith("Still waiting for a person: 1; the log has them.")

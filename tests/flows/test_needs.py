@@ -36,9 +36,9 @@ from state import Ack, MatchRow, RowId, Store
 from tests.test_docs import wrong_commands
 
 FACTS = {
-    REFUSED_LEAVERS: {"10": 4, "2": 3, "0": 7},
-    REFUSED_WITHDRAWN: {"0": 5},
-    REFUSED_BLANKS: {"student email": 9},
+    REFUSED_LEAVERS: {"10": {"enrolment": 4, "grade_item": 2}, "2": {"enrolment": 3}, "0": {"student": 7}},
+    REFUSED_WITHDRAWN: {"0": {"student": 3, "volunteer": 2}},
+    REFUSED_BLANKS: {"student email": {"2": 5, "3": 4}},
     NEW_TERMS: {"4": 1_800_000_000},
     FIRST_RUNS: {
         "student": {"case_type": "student", "creates": 12, "print": "a"},

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
@@ -15,11 +14,11 @@ import pytest
 from adaptors.moodle.fake_site import FakeSite
 from flows.confirm import confirm, confirm_blanks
 from flows.errors import UsageError
+from flows.needs import REFUSED_BLANKS, people_asked
 from flows.result import Result
 from flows.round import share_out, sync_round
 from flows.shard import PER_TRY, TRIES, numbered_from, sync_shard
 from flows.steps.asked import LEAVERS
-from flows.steps.blanks import REFUSED_BLANKS
 from flows.sync import Options
 from state.log import origin
 from tests.flows.expected import PARKING, Expected
@@ -154,7 +153,7 @@ def test_guards_count_over_all_shards(shop: Open) -> None:
         for course in courses_of(shop):
             shop.lab.site.unenrol(course, max(shop.lab.site.members_of(course)))
         results += [await run(shop, shards), await run(shop, shards)]
-        waiting = json.loads(shop.store.get(LEAVERS.refused) or "{}")
+        waiting = people_asked(shop.store, LEAVERS.refused)
         confirm(shop.store, None, sum(waiting.values()))
         return [*results, await run(shop, shards), await run(shop, shards)]
 
@@ -228,7 +227,7 @@ def test_what_is_agreed_to_is_shared(shop: Open) -> None:
         for person in list(shop.lab.site.users)[10:]:
             shop.lab.site.update_user(person, city="")
         results += [await run(shop, shards)]
-        refused = json.loads(shop.store.get(REFUSED_BLANKS) or "{}")
+        refused = people_asked(shop.store, REFUSED_BLANKS)
         for what, people in refused.items():
             confirm_blanks(shop.store, *what.split(" "), people)
         return [*results, await run(shop, shards), await run(shop, shards)]

@@ -252,12 +252,12 @@ async def test_a_new_word_in_the_middle_of_a_run(make_lab: MakeLab) -> None:
 
     def said(request: httpx.Request) -> httpx.Response:
         if b'"city"' in request.content:
-            lab.books._thread.submit(lab.store.change_entries, CONFIRMED_BLANKS, {"student city": 14})
+            lab.books._thread.submit(lab.store.change_entries, CONFIRMED_BLANKS, {"student city": {"0": 14}})
         return commcare(request)
 
     lab._to_commcare = said  # type: ignore[method-assign]
     assert "waiting" == (await lab.sync()).state
-    assert {"student city": 14} == allowed(lab, CONFIRMED_BLANKS)
+    assert {"student city": {"0": 14}} == allowed(lab, CONFIRMED_BLANKS)
     lab._to_commcare = commcare  # type: ignore[method-assign]
     assert "completed" == (await lab.sync()).state
     assert ([*learners[4:18]], {}) == (without(lab, learners), allowed(lab, CONFIRMED_BLANKS))
@@ -268,7 +268,7 @@ async def test_two_who_ask_at_once_share_a_word(make_lab: MakeLab) -> None:
     lab, _ = await losing(make_lab)
     guard = BlankGuard(lab.world(), Result("r"))
     one, other = await asyncio.gather(guard.agreed(), guard.agreed())
-    assert ({"student city": 10}, True) == (one, one is other)
+    assert ({"student city": {"0": 10}}, True) == (one, one is other)
 
 
 async def test_shards_use_up_the_word_as_well(make_lab: MakeLab) -> None:
@@ -277,7 +277,7 @@ async def test_shards_use_up_the_word_as_well(make_lab: MakeLab) -> None:
     guard, scope = SharedBlankGuard(lab.world(), Result("r")), Scope(lab.loaded().mappings[0], 0)
     name = f"{scope.mapping.name} city"
     for fact in (SHARED_BLANKS, CONFIRMED_BLANKS):
-        lab.store.put(fact, json.dumps({name: 3}))
+        lab.store.put(fact, json.dumps({name: {"0": 3}}))
     answers = [await guard._may_empty(scope, "city", keys) for keys in ({"a", "b"}, {"c", "d"}, {"c"})]
     assert ([True, False, True], {}, {}) == (
         answers,
@@ -364,3 +364,74 @@ async def test_those_who_come_back_lose_nothing(make_lab: MakeLab) -> None:
             confirm_withdrawn(lab.store, 0, 4)
             await lab.sync()
     assert ([], "First0") == (needs(lab.store), lab.case(f"test-user-{learners[0]}").properties["first_name"])
+
+
+# --- cases that a create meets ---------------------------------------------------------------------------
+
+
+PHONE = "\nproperties:\n  phone: {source: user.phone1, personal: true}\n"
+IGNORE = "source: enrolments\nexisting_cases: ignore\n"
+
+
+async def unknown(make_lab: MakeLab, way: str) -> tuple[Lab, list[str]]:
+    """Return a lab whose books do not know the ten enrolments that CommCare has, and their keys."""
+    site, (course,), learners = site_of(10)
+    lab = make_lab(site)
+    lab.edit("enrolment", "\nproperties:\n", PHONE)
+    lab.edit("enrolment", "source: enrolments\n", IGNORE)
+    lab.edit("student", "source: users\n", "source: users\nexisting_cases: ignore\n")
+    await lab.sync(mappings=("student",))
+    if way == "in doubt":
+        lab.commcare.drop_reply_after_commit()
+    await lab.sync()
+    if way == "books lost":
+        lab.lose_books()
+        await lab.sync(mappings=("student",))
+    for learner in learners[:9]:
+        site.update_user(learner, phone1="")
+    return lab, [f"test-enrol-{course}-{one}" for one in learners]
+
+
+def phones(lab: Lab, keys: list[str]) -> list[str]:
+    """Return the numbers in cases."""
+    return [lab.case(key).properties["phone"] for key in keys]
+
+
+@pytest.mark.parametrize("way", ["in doubt", "books lost"])
+async def test_a_create_that_meets_a_case_empties_nothing_unasked(make_lab: MakeLab, way: str) -> None:
+    """Nine of ten would lose a number, and the books know of no case: a person is asked, and is heard."""
+    lab, keys = await unknown(make_lab, way)
+    before = phones(lab, keys)
+    for sent in ({"created": 10}, {}):
+        result = await lab.sync(mappings=("enrolment",))
+        assert ("waiting", sent, before) == (result.state, written(result), phones(lab, keys))
+        assert any("9 people would lose their phone" in message for message in result.messages)
+    confirm_blanks(lab.store, "enrolment", "phone", 9)
+    assert {"updated": 9} == written(await lab.sync(mappings=("enrolment",)))
+    assert [""] * 9 + before[9:] == phones(lab, keys)
+
+
+@pytest.mark.parametrize("way", ["in doubt", "books lost"])
+async def test_a_word_about_cases_that_a_create_meets(make_lab: MakeLab, way: str) -> None:
+    """A person agreed, and CommCare was down: who may be emptied still may, though the books have no case."""
+    lab, keys = await unknown(make_lab, way)
+    lab.store.put(CONFIRMED_BLANKS, json.dumps({"enrolment phone": {"2": 9}}))
+    lab.commcare.fail_next("429", times=8)
+    result = await lab.sync(mappings=("enrolment",))
+    lab.commcare.faults.clear()
+    assert ("postponed", {}) == (result.state, allowed(lab, CONFIRMED_BLANKS))
+    assert {"created": 10} == written(await lab.sync(mappings=("enrolment",)))
+    assert ([""] * 9, []) == (phones(lab, keys[:9]), needs(lab.store))
+    await lab.sync()
+    assert {} == allowed(lab, ALLOWED_BLANKS)
+
+
+async def test_a_new_case_is_not_looked_for(make_lab: MakeLab) -> None:
+    """Of a case that was never sent nothing can be lost: a first run costs no look, and asks nobody."""
+    site, _, learners = site_of(10)
+    for learner in learners[:9]:
+        site.update_user(learner, phone1="")
+    lab = make_lab(site)
+    lab.edit("enrolment", "\nproperties:\n", PHONE)
+    result = await lab.sync()
+    assert ("completed", None) == (result.state, result.requests["commcare"].get("get"))

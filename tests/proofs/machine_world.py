@@ -22,10 +22,10 @@ from flows.catalogue import field_catalogue
 from flows.confirm import confirm, confirm_blanks, confirm_withdrawn
 from flows.errors import UsageError
 from flows.merge import merge
+from flows.needs import REFUSED_BLANKS, people_asked
 from flows.result import Result
 from flows.steps.aside import retried_at
 from flows.steps.asked import LEAVERS, WITHDRAWN
-from flows.steps.blanks import REFUSED_BLANKS
 from flows.steps.planned import external_id
 from flows.steps.suspects import POISON
 from mappings.engine import Project, load_project
@@ -449,12 +449,12 @@ class Ground(WatchedLab):
 
     def asked(self) -> dict[str, int]:
         """Return about how many people the last run asked, by kind and place."""
-        found = {name: json.loads(self.store.get(name) or "{}") for name in QUESTIONS}
+        found = {name: people_asked(self.store, name) for name in QUESTIONS}
         return {f"{name} {place}": people for name, one in found.items() for place, people in one.items()}
 
     def agree(self) -> bool:
         """Confirm everything that waits for a person; returns whether something did."""
-        leavers, blanks, kept_out = (json.loads(self.store.get(name) or "{}") for name in QUESTIONS)
+        leavers, blanks, kept_out = (people_asked(self.store, name) for name in QUESTIONS)
         self.agreed = int(blanks.get("student city", self.agreed))
         if leavers:
             confirm(self.store, None, sum(leavers.values()))

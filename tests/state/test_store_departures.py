@@ -109,3 +109,16 @@ def test_what_is_there_again_is_forgotten(store: Store) -> None:
     store.note_lacking("enrolment", 2, {"a"}, {}, "run 2")
     due = store.note_lacking("enrolment", 2, {"a", "b"}, {"a": ["grade_1"], "b": ["grade_1"]}, "run 3")
     assert {"b": {"grade_1"}} == due
+
+
+def test_people_who_are_gone(store: Store) -> None:
+    """Who has cases in a scope, and none that lives or waits to be replaced; of others nothing is said."""
+    statuses = ("left", "leaving", "closed", "emptying", "active", "withdrawn", "replaced", "returning")
+    rows = [RowId("enrolment", 2, f"test-enrol-2-{number}") for number in range(1, len(statuses) + 1)]
+    for number, (row, status) in enumerate(zip(rows, statuses, strict=True), 1):
+        store.acknowledge([Ack(row, f"c{number}", "owner", {}, status, number)], 1.0)
+    second = RowId("enrolment", 2, "test-enrol-2-1-again")
+    assert {1, 2, 3, 4} == store.gone_people("enrolment", 2, range(20))
+    store.acknowledge([Ack(second, "c20", "owner", {}, "active", 1)], 1.0)
+    assert {2} == store.gone_people("enrolment", 2, [1, 2, 5])
+    assert set() == store.gone_people("enrolment", 3, range(20))

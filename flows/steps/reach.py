@@ -1,0 +1,37 @@
+"""How far a run reached: what it did not look at, it says nothing about."""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from dataclasses import dataclass
+
+from flows.steps.planned import SITE_SCOPE
+
+Place = tuple[str, int]
+"""A mapping, and the course that it was looked at in (0: the site)."""
+
+
+@dataclass(frozen=True)
+class Reach:
+    """The enabled mappings, the selected courses (None: only some of them were meant), and who was read.
+
+    `everybody`: all people of the site were read, so that the site is one of the places that were looked at.
+    """
+
+    mappings: frozenset[str]
+    courses: frozenset[int] | None
+    everybody: bool
+
+    def saw(self, place: Place, looked_at: Set[Place]) -> bool:
+        """Say whether all of a place was looked at."""
+        return place in looked_at and (place[1] != SITE_SCOPE or self.everybody)
+
+    def is_over(self, place: Place, looked_at: Set[Place]) -> bool:
+        """Say whether what was asked about a place is over: it was looked at, or nothing reads it any more."""
+        mapping, scope = place
+        is_read = scope == SITE_SCOPE or self.courses is None or scope in self.courses
+        return mapping not in self.mappings or not is_read or self.saw(place, looked_at)
+
+    def is_in_part(self, scope: int) -> bool:
+        """Say whether only a part of a place was meant to be read: it can ask, and not correct what was asked."""
+        return scope == SITE_SCOPE and self.courses is None
