@@ -10,6 +10,7 @@ from adaptors.moodle.roster import Roster
 from adaptors.moodle.streams import MoodleReader, Wanted
 from flows.errors import UsageError
 from flows.result import CourseResult, Result
+from flows.steps.depart import Departures
 from flows.steps.due import Due
 from flows.steps.earlier import EarlierCases
 from flows.steps.lease import Lease
@@ -113,6 +114,11 @@ class Run:
         whole = self.whole_site and not self.reader.lost_profiles and self.read <= self.rosters.keys()
         courses = frozenset(self.read) if self.whole_site else None
         return Reach(frozenset(mapping.name for mapping in self.world.project.mappings), courses, whole)
+
+    @property
+    def departures(self) -> Departures:
+        """Return what builds the rows of cases that go away."""
+        return Departures(self.world, self.result, self.earlier, self.planner.removed)
 
     def would_send(self, row: Planned) -> None:
         """Note what a preview would send, so that children find their parent."""

@@ -5,7 +5,7 @@ All of it is one row of one write, so that a stop in the middle leaves the case 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Set
 from dataclasses import dataclass, field, replace
 
 from adaptors.commcare.cases import CaseReply, CaseWrite
@@ -45,11 +45,14 @@ class Leaving:
 class Departures:
     """Builds the rows of cases that go away; what has nothing to say is settled in the books alone."""
 
-    def __init__(self, world: World, result: Result, earlier: EarlierCases) -> None:
+    def __init__(
+        self, world: World, result: Result, earlier: EarlierCases, removed: Mapping[str, frozenset[str]]
+    ) -> None:
         self._world = world
         self._result = result
         self._earlier = earlier
         self._digest = world.books.store.digest
+        self._removed = removed
         self._stuck: dict[RowId, str] = {}
 
     async def rows(self, leaving: Iterable[Leaving]) -> list[Planned]:
@@ -130,7 +133,8 @@ class Departures:
     async def _row(self, one: Leaving) -> Planned | None:
         """Build the row; what the case holds already is not sent again, None when that is everything."""
         departure, case, key = one.departure or NOTHING, one.case, one.row.key
-        texts = dict.fromkeys(private_names(one), "") | dict(departure.set)
+        removed = self._removed.get(one.mapping.name, frozenset())
+        texts = dict.fromkeys(private_names(one, removed), "") | dict(departure.set)
         if one.private and one.mapping.name_is_personal and "@name" not in one.theirs:
             texts["@name"] = key  # a case cannot be without a name
         parked = await self._parked() if departure.park else ""
@@ -175,7 +179,7 @@ class Departures:
         """Return the properties that a mapping makes, or made."""
         names = await self._world.books.do(self._world.books.store.property_names)
         made = {name for name in {*names, *mapping.spec.properties} if mapping.definition_of(name)}
-        return made | mapping.retired
+        return made | mapping.retired | self._removed.get(mapping.name, frozenset())
 
     async def _parked(self) -> str:
         """Return the owner of parked cases, "" with a word about it when CommCare does not know that owner."""
@@ -228,13 +232,17 @@ def status_after(one: Leaving) -> str:
     return "closed" if departure.close or one.case.status in CLOSED else one.op
 
 
-def private_names(one: Leaving) -> list[str]:
-    """Return the personal properties that a case may hold, by its digests or else as CommCare listed them."""
+def private_names(one: Leaving, removed: Set[str] = frozenset()) -> list[str]:
+    """Return the personal properties that a case may hold, by its digests or else as CommCare listed them.
+
+    Nobody knows any more whether those that were `removed` from the mapping are personal, so they count as such.
+    """
     if not one.private:
         return []
     said = one.departure.set if one.departure is not None else {}
     names = one.held if one.case.digests is None else one.case.digests
     listed = {name for name in names if not name.startswith("@") and one.mapping.is_personal(name)}
+    listed |= removed & names.keys()
     if one.case.digests is None:
         listed |= {name for name in one.mapping.personal if name == one.mapping.definition_of(name)}
         listed -= one.theirs

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from adaptors.moodle.answers import Course
 from flows.steps.asked import LEAVERS, WITHDRAWN
-from flows.steps.depart import Departures, Leaving
+from flows.steps.depart import Leaving
 from flows.steps.kept_out import holds_personal
 from flows.steps.merged import leaving_merged
 from flows.steps.people import members_elsewhere
@@ -37,7 +37,7 @@ async def leave(run: Run, courses: list[Course], ended: Collection[int]) -> list
     late = [] if run.preview or not run.whole_site else await never_emptied(run, ended, complete=complete)
     late = [one for one in late if one.row not in withdrawals.found]
     over = await _over(run, ended) if run.whole_site else []
-    return await Departures(run.world, run.result, run.earlier).rows(_each_once(withdrawn, left, over, late))
+    return await run.departures.rows(_each_once(withdrawn, left, over, late))
 
 
 async def settle(run: Run) -> None:

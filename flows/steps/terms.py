@@ -14,7 +14,7 @@ from adaptors.errors import Refused
 from adaptors.moodle.answers import Course
 from flows.needs import ANSWERED_TERMS, NEW_TERMS, new_term
 from flows.result import CourseResult, RunState
-from flows.steps.depart import EMPTIES, Departures, Leaving, again
+from flows.steps.depart import EMPTIES, Leaving, again
 from flows.steps.isolate import NOT_SORTED_OUT
 from flows.steps.linked import case_there
 from flows.steps.planned import Planned
@@ -76,7 +76,7 @@ async def _begin(run: Run, course_id: int) -> bool:
         return False
     cases = await _there(run, await _cases(run, course_id))
     ending = [one for one in (_ending(*case) for case in cases) if one is not None]
-    outcomes = await _say(run, await Departures(run.world, run.result, run.earlier).rows(ending))
+    outcomes = await _say(run, await run.departures.rows(ending))
     await run.earlier.empty(run.pusher, run.went)
     if NOT_SORTED_OUT in outcomes.values() or await _is_resting(run, course_id):
         return False
