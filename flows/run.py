@@ -112,7 +112,7 @@ class Run:
     def reach(self) -> Reach:
         """Return how far this run reached with what it has read by now."""
         whole = self.whole_site and not self.reader.lost_profiles and self.read <= self.rosters.keys()
-        courses = frozenset(self.read) if self.whole_site else None
+        courses = frozenset(self.read) if self.whole_site and self.read else None
         return Reach(frozenset(mapping.name for mapping in self.world.project.mappings), courses, whole)
 
     @property

@@ -51,11 +51,15 @@ class Decided:
     used: Set[Place] = frozenset()
 
     def is_over(self, scope: str, mapping: str) -> bool:
-        """Say whether what was asked about a mapping in a scope is over."""
+        """Say whether a word about a mapping in a scope is over."""
         if mapping == UNKNOWN:
             return any(self.reach.saw(place, self.looked_at) for place in self.looked_at if place[1] == int(scope))
         place = mapping, int(scope)
         return place in self.used or self.reach.is_over(place, self.looked_at)
+
+    def is_settled(self, scope: str, mapping: str) -> bool:
+        """Say whether a question about a mapping in a scope is over."""
+        return self.is_over(scope, mapping) or self.reach.is_settled((mapping, int(scope)), self.looked_at)
 
     def is_looked_at(self, row: RowId) -> bool:
         """Say whether a row that may go would be among those that this run allows."""
@@ -116,7 +120,7 @@ class Asked:
 def _decide(names: tuple[str, str, str], decided: Decided, facts: Objects) -> Questions:
     """Take what a run decided into the three facts; return the questions that it has to tell."""
     asked, given, allowed = (facts[name] for name in names)
-    end(asked, decided.is_over)
+    end(asked, decided.is_settled)
     end(given, decided.is_over, only=_by_name(decided.given))
     others = {row for row in _rows(allowed) if not decided.is_looked_at(row)}
     facts[names[-1]] = _by_scope(others.union(decided.allowed))

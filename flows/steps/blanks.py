@@ -195,14 +195,14 @@ def _told(looked_at: Set[Place], refused: Questions, left: Questions, reach: Rea
     """Take in what a run refused, and end what is left of the words that it had; return what it has to tell."""
     asked, given = facts[REFUSED_BLANKS], facts[CONFIRMED_BLANKS]
 
-    def is_over(what: str, place: str) -> bool:
+    def is_over(over: Callable[[Place, Set[Place]], bool], what: str, place: str) -> bool:
         mapping = what.split(" ", 1)[0]
         if place == UNKNOWN:
             return any(mapping == name for name, _ in looked_at)
-        return reach.is_over((mapping, int(place)), looked_at)
+        return over((mapping, int(place)), looked_at)
 
-    end(asked, is_over)
-    end(given, is_over, only=left)
+    end(asked, partial(is_over, reach.is_settled))
+    end(given, partial(is_over, reach.is_over), only=left)
     return ask(asked, given, refused, lambda _, place: reach.is_in_part(int(place)))
 
 

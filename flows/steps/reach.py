@@ -13,7 +13,7 @@ Place = tuple[str, int]
 
 @dataclass(frozen=True)
 class Reach:
-    """The enabled mappings, the selected courses (None: only some of them were meant), and who was read.
+    """The enabled mappings, the selected courses (None: some of them were meant, or none seen), and who was read.
 
     `everybody`: all people of the site were read, so that the site is one of the places that were looked at.
     """
@@ -27,10 +27,13 @@ class Reach:
         return place in looked_at and (place[1] != SITE_SCOPE or self.everybody)
 
     def is_over(self, place: Place, looked_at: Set[Place]) -> bool:
-        """Say whether what was asked about a place is over: it was looked at, or nothing reads it any more."""
-        mapping, scope = place
-        is_read = scope == SITE_SCOPE or self.courses is None or scope in self.courses
-        return mapping not in self.mappings or not is_read or self.saw(place, looked_at)
+        """Say whether a word about a place is over: it was looked at, or its mapping is switched off."""
+        return place[0] not in self.mappings or self.saw(place, looked_at)
+
+    def is_settled(self, place: Place, looked_at: Set[Place]) -> bool:
+        """Say whether a question about a place is over: a word is, or nobody reads the course any more."""
+        is_read = place[1] == SITE_SCOPE or self.courses is None or place[1] in self.courses
+        return not is_read or self.is_over(place, looked_at)
 
     def is_in_part(self, scope: int) -> bool:
         """Say whether only a part of a place was meant to be read: it can ask, and not correct what was asked."""

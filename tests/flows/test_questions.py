@@ -16,19 +16,20 @@ SOME = Reach(frozenset({"student", "enrolment"}), None, everybody=False)
 @pytest.mark.parametrize(
     ("reach", "place", "over"),
     [
-        (WHOLE, ("enrolment", 2), True),
-        (WHOLE, ("student", 0), True),
-        (WHOLE, ("enrolment", 3), False),  # selected, and not read
-        (WHOLE, ("enrolment", 4), True),  # not selected any more
-        (WHOLE, ("grade_item", 3), True),  # switched off
-        (SOME, ("enrolment", 2), True),
-        (SOME, ("enrolment", 4), False),
-        (SOME, ("student", 0), False),  # only the people of a few courses
+        (WHOLE, ("enrolment", 2), (True, True)),
+        (WHOLE, ("student", 0), (True, True)),
+        (WHOLE, ("enrolment", 3), (False, False)),  # selected, and not read
+        (WHOLE, ("enrolment", 4), (True, False)),  # not selected any more
+        (WHOLE, ("grade_item", 3), (True, True)),  # switched off
+        (SOME, ("enrolment", 2), (True, True)),
+        (SOME, ("enrolment", 4), (False, False)),
+        (SOME, ("student", 0), (False, False)),  # only the people of a few courses
     ],
 )
-def test_what_is_over(reach: Reach, place: tuple[str, int], over: bool) -> None:
-    """A question ends where it was looked at again, and where nothing looks any more."""
-    assert over == reach.is_over(place, {("enrolment", 2), ("student", 0)})
+def test_what_is_over(reach: Reach, place: tuple[str, int], over: tuple[bool, bool]) -> None:
+    """Question and word end where it was looked at again; a question also where nothing looks any more."""
+    looked_at = {("enrolment", 2), ("student", 0)}
+    assert over == (reach.is_settled(place, looked_at), reach.is_over(place, looked_at))
 
 
 def test_only_what_is_over_ends() -> None:

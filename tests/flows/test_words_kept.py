@@ -148,6 +148,23 @@ async def test_a_course_that_is_read_no_more_waits_for_nobody(make_lab: MakeLab)
     assert [] == asked(lab)
 
 
+@pytest.mark.parametrize("hidden", [1, 2])
+async def test_a_word_holds_until_its_course_is_read(make_lab: MakeLab, hidden: int) -> None:
+    """Moodle hides the course, or all of them, for an hour: the word counts when it is there again."""
+    site, courses, learners = site_of(10, 10, shared=True)
+    lab = make_lab(site)
+    await lab.sync()
+    go(lab, courses[0], learners[:5])
+    for _ in range(2):
+        await lab.sync()
+    confirm(lab.store, courses[0], 5)
+    for visible in (0, 1):
+        for course in courses[:hidden]:
+            site.courses[course]["visible"] = visible
+        result = await lab.sync()
+    assert ({"marked_left": 5}, []) == (written(result), asked(lab))
+
+
 async def test_a_mapping_that_is_switched_off_waits_for_nobody(make_lab: MakeLab) -> None:
     """What was asked about its cases goes with it."""
     site, courses, learners = site_of(10, 10, shared=True)
