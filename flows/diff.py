@@ -223,8 +223,9 @@ def _values(draft: Draft) -> dict[str, str]:
     owner = f"same as {draft.owner.same_as}" if draft.owner.same_as else ""
     named = dict.fromkeys(f"{each.kind}:{each.value}" for each in draft.owner.candidates)
     owner = owner or " or else ".join(named)
-    frame = {"@key": draft.key, "@name": draft.name, "@owner": owner}
-    frame |= {f"@index:{index.name}": f"{index.relationship} {index.key}" for index in draft.indices}
+    frame = {"@key": draft.key, "@type": draft.case_type, "@name": draft.name, "@owner": owner}
+    for index in draft.indices:
+        frame[f"@index:{index.name}"] = f"{index.relationship} of {index.case_type} {index.key}"
     return {**draft.properties, **frame}
 
 

@@ -74,6 +74,12 @@ def tell_edits(result: Result, edits: Mapping[str, Edit]) -> None:
         told = {"edited": edit.edited, "added": edit.added, "removed": edit.removed}
         result.edits[mapping] = {word: list(names) for word, names in told.items()}
         result.edits[mapping]["retired"] = dict.fromkeys(edit.retired, 0)
+        if "case_type" in edit.edited:
+            result.worse(
+                RunState.COMPLETED,
+                f"The case type of {mapping}.yaml was edited: all its cases get the new one. Apps and reports in "
+                "CommCare that name the old one show them no more.",
+            )
         for name in edit.removed:
             if not name.startswith("indices."):
                 result.worse(

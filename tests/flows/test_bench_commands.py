@@ -225,6 +225,20 @@ def test_diff_with_other_keys_and_other_people(terminal: Terminal) -> None:
     )
 
 
+def test_diff_with_another_case_type(terminal: Terminal) -> None:
+    """Every case would have it, and every child in its index."""
+    commit(terminal)
+    for name in ("student", "enrolment", "engagement"):
+        terminal.edit(f"{name}.yaml", "case_type: student", "case_type: pupil")
+    for name in ("enrolment", "engagement"):
+        terminal.edit(f"{name}.yaml", "same_as: student", "same_as: pupil")
+    found = {each["mapping"]: each for each in terminal.run("mappings", "diff", "--json").json["mappings"]}
+    assert (12, 24) == (
+        found["student"]["properties"]["case_type"]["cases"],
+        found["enrolment"]["properties"]["student"]["cases"],
+    )
+
+
 def test_diff_counts_who_no_longer_becomes_a_case(terminal: Terminal) -> None:
     """So many cases before, so many after."""
     commit(terminal)

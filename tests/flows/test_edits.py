@@ -252,6 +252,7 @@ async def test_another_case_type_goes_to_every_case(make_lab: MakeLab) -> None:
     result = await lab.sync()
     assert ("completed", {"updated": 6}) == (result.state, written(result))
     assert ["case_type"] == result.edits["student"]["edited"]
+    assert any("The case type of student.yaml was edited" in text for text in result.messages)
     assert {("pupil", "pupil")} == types_of(lab)
     sent = [(row["case_type"], "properties" in row, "indices" in row) for row in lab.rows_sent(before)]
     assert sorted([("pupil", False, False)] * 3 + [("enrolment", False, True)] * 3) == sorted(sent)

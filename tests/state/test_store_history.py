@@ -230,6 +230,6 @@ def test_the_words_of_the_log_keep_their_places() -> None:
     """Books hold numbers: a word that moved would change what they tell."""
     assert (
         "create update left withdrawn ended closed erase adopt merge unmerge renew retry recreate drop doubt "
-        "link unlink reject" == " ".join(OPS)
+        "link unlink reject retype" == " ".join(OPS)
     )
     assert "taken closed refused unknown found noted" == " ".join(ANSWERS)
