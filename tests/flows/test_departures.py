@@ -9,6 +9,8 @@ import pytest
 
 from flows.confirm import confirm, confirm_withdrawn
 from flows.errors import UsageError
+from flows.problems import list_problems
+from state import RowId
 from tests.flows.test_sync import site_of
 from tests.flows.worlds import PROJECT, Lab, written
 
@@ -212,6 +214,37 @@ async def test_a_withdrawal_in_doubt_is_made_again(make_lab: MakeLab) -> None:
     assert 1 == (await lab.sync()).of("student").withdrawn
     assert "" == lab.case(f"test-user-{learners[0]}").properties["city"]
     assert 0 == withdrawn(await lab.sync())
+
+
+async def test_a_case_that_is_there_twice_is_told_and_not_emptied(make_lab: MakeLab) -> None:
+    """The books know too little of it to empty it unasked: it is listed until somebody has settled it."""
+    lab, learners = await consenting(make_lab)
+    key = f"test-user-{learners[0]}"
+    lab.site.update_user(learners[0], city="Bondo")
+    lab.commcare.drop_reply_after_commit()
+    await lab.sync()
+    double = lab.project.add_case("student", "Double", owner_id="supervisor", external_id=key)
+    lab.site.update_user(learners[0], profile={"consent": "no"})
+    for reads in (1, 2):
+        result = await lab.sync()
+        assert ("degraded", {"duplicate_external_id": 1}) == (result.state, dict(result.reasons))
+        (problem,) = list_problems(lab.store)
+        assert (key, "duplicate_external_id", reads) == (problem.row.key, problem.reason, problem.reads)
+        assert "several cases of this external id" in problem.sentence
+    lab.project.set_external_id(double.case_id, "")
+    result = await lab.sync()
+    assert ("completed", [], "") == (result.state, list_problems(lab.store), lab.case(key).properties["city"])
+
+
+async def test_who_is_let_in_again_is_no_problem_any_more(make_lab: MakeLab) -> None:
+    """What could not be emptied needs not be, and goes from the list with the next run that lets somebody go."""
+    lab, learners = await consenting(make_lab)
+    lab.store.mark_dirty([RowId("student", 0, f"test-user-{learners[0]}")])
+    lab.project.add_case("student", "Double", owner_id="supervisor", external_id=f"test-user-{learners[0]}")
+    for answer, problems in (("no", 1), ("yes", 0)):
+        lab.site.update_user(learners[0], profile={"consent": answer})
+        await lab.sync()
+        assert problems == len(list_problems(lab.store))
 
 
 async def test_a_withdrawn_person_who_leaves_is_marked(make_lab: MakeLab) -> None:

@@ -6,11 +6,13 @@ from collections.abc import Callable
 
 import pytest
 
+from adaptors.commcare.fake_project import Case
 from adaptors.moodle.fake_site import FakeSite
 from flows.decide import Decision
 from flows.errors import UsageError
 from flows.history import answer_of, past_of, past_of_run, what_happened
 from flows.person import erase
+from flows.result import RunState
 from flows.steps.linked import Linked, Links, Look
 from flows.steps.planned import Scope
 from mappings.engine import CompiledMapping, Draft
@@ -31,6 +33,7 @@ from tests.flows.match_lab import (
     sent,
     site_of,
 )
+from tests.flows.test_person import erased
 from tests.flows.worlds import Lab, written
 
 MakeLab = Callable[..., Lab]
@@ -457,6 +460,74 @@ async def test_a_row_in_doubt_blanks_nothing_either(make_lab: MakeLab) -> None:
     assert ("", "254700000001", "Atieno") == tuple(
         case.properties[name] for name in ("city", "contact_phone_number", "last_name")
     )
+
+
+async def theirs(make_lab: MakeLab, *, is_sent: bool = True) -> tuple[Lab, int, Case]:
+    """Give a lab with a linked case in which others wrote a city, and the person; consent decides who is sent."""
+    site, (amina, *_) = site_of("Amina", "Brian", "Chebet", "David")
+    site.add_profile_field("consent")
+    site.update_user(amina, phone1="", city="", profile={"dni": "ID-0001", "consent": "yes"})
+    site.enrol(2, site.add_user("Wit", "Ness", phone1="0722 000 999", city="Gem", phone2="0722 000 998"))
+    lab = make_lab(site)
+    declare(lab)
+    roles = "  - {source: roles, any_of: [student]}\n"
+    lab.edit("student", roles, f'{roles}  - {{source: profile.consent, is_not: "no"}}\n')
+    lab.edit("student", (lab.mappings / "student.yaml").read_text().partition("\ntests:")[2], " []\n")
+    case = by_hand(lab, "Amina", national_id="ID-0001", city="Bondo")
+    await matched(lab)
+    link(lab, amina, case.case_id)
+    if is_sent:
+        await sent(lab)
+    return lab, amina, case
+
+
+async def withheld(lab: Lab, person: int) -> None:
+    """Let somebody take back the consent, and run."""
+    lab.site.update_user(person, profile={"dni": "ID-0001", "consent": "no"})
+    for _ in range(3):
+        await sent(lab)
+
+
+@pytest.mark.parametrize("way", ["withdrawn", "erased", "left"])
+async def test_a_case_that_goes_away_after_a_restore_keeps_what_others_wrote(make_lab: MakeLab, way: str) -> None:
+    """What others wrote is no less theirs when the books have lost what we sent."""
+    lab, amina, case = await theirs(make_lab)
+    lab.restore(lab.store.back_up(lab.clock.now()))
+    if way == "withdrawn":
+        await withheld(lab, amina)
+    elif way == "erased":
+        await lab.sync(later=100.0)
+        assert RunState.COMPLETED == (await erased(lab, amina)).state
+    else:
+        lab.site.unenrol(2, amina)
+        for _ in range(4):
+            await lab.sync()
+        assert "left" == case.properties["moodle_status"]
+        lab.site.enrol(2, amina)
+        for _ in range(2):
+            await lab.sync()
+    assert ({"left": "Amina"}.get(way, ""), "Bondo") == (case.properties["first_name"], case.properties["city"])
+
+
+async def test_what_we_wrote_over_values_of_others_is_ours(make_lab: MakeLab) -> None:
+    """Once Moodle had a city of its own, it is emptied like everything else of ours, also after a restore."""
+    lab, amina, case = await theirs(make_lab)
+    lab.site.update_user(amina, city="Gem")
+    await sent(lab)
+    assert "Gem" == case.properties["city"]
+    lab.restore(lab.store.back_up(lab.clock.now()))
+    await withheld(lab, amina)
+    assert "" == case.properties["city"]
+
+
+async def test_a_linked_case_that_nothing_was_sent_to_is_not_emptied(make_lab: MakeLab) -> None:
+    """Kept out before the first write, somebody has nothing of ours in it; the name is not ours either."""
+    lab, amina, case = await theirs(make_lab, is_sent=False)
+    await withheld(lab, amina)
+    assert "withdrawn" == lab.store.cases("student", 0)[f"test-user-{amina}"].status
+    assert ("Bondo", "Amina") == (case.properties["city"], case.case_name)
+    assert RunState.COMPLETED == (await erased(lab, amina)).state
+    assert ("Bondo", "Amina") == (case.properties["city"], case.case_name)
 
 
 async def test_write_once(make_lab: MakeLab) -> None:

@@ -140,6 +140,19 @@ async def test_what_the_mapping_says_of_people_kept_out_is_done(make_lab: MakeLa
     assert ("gone", parking) == (case.properties["moodle_status"], case.owner_id)
 
 
+async def test_a_case_that_is_empty_already_is_closed(make_lab: MakeLab) -> None:
+    """The mapping said so only after the first try, which emptied this case and was refused another one."""
+    lab, learners = await two_courses(make_lab)
+    student = lab.case(f"test-user-{learners[0]}")
+    lab.commcare.refuse_row(lambda row: row["case_id"] != student.case_id, "Error in row 1: nonsense")
+    assert RunState.FAILED == (await erased(lab, learners[0])).state
+    assert (set(), False) == ({*student.properties.values()} - {""}, student.closed)
+    lab.edit("student", "\nwhen_left:", "\nwhen_excluded: {close: true}\nwhen_left:")
+    lab.commcare.accept_rows()
+    lab.store.retry([one.row for one in lab.store.refusals()], lab.clock.now())
+    assert (RunState.COMPLETED, True) == ((await erased(lab, learners[0])).state, student.closed)
+
+
 async def test_a_deleted_case_is_no_hindrance(make_lab: MakeLab) -> None:
     """A case that somebody deleted in CommCare cannot be emptied, and needs not be."""
     lab, learners = await two_courses(make_lab)

@@ -17,7 +17,18 @@ from state.tables import case_row
 ROW, OTHER = RowId("student", 0, "site-user-1"), RowId("student", 0, "site-user-2")
 CLOSED, LINKED = RowId("student", 0, "site-user-3"), RowId("student", 0, "site-user-4")
 LOGGED = (
-    *("acknowledge", "adopt", "renew", "void", "note_refusals", "retry", "recreate", "drop", "void_values"),
+    *(
+        "acknowledge",
+        "acknowledge_earlier",
+        "adopt",
+        "renew",
+        "void",
+        "note_refusals",
+        "retry",
+        "recreate",
+        "drop",
+        "void_values",
+    ),
     *("finish_erasure", "forget_old", "link", "reject", "make_anew"),
 )
 """Operations that write the log, or take out of it."""
@@ -52,6 +63,10 @@ OPERATIONS: dict[str, Callable[[Store], Any]] = {
     "finish_run": lambda store: store.finish_run("run-1", 20.0, "completed", {"created": 1}),
     "set_problems": lambda store: store.set_problems(
         "student", 0, [("k", "phone", "invalid_phone", ""), ("l", "phone", "invalid_phone", "")], 20.0
+    ),
+    "set_stuck": lambda store: store.set_stuck([OTHER], {ROW: "refused", OTHER: "duplicate_external_id"}, 20.0),
+    "acknowledge_earlier": lambda store: store.acknowledge_earlier(
+        [Ack(ROW, "case-0", "owner", {"@name": b"1" * 16}, "withdrawn", 1, "withdrawn", earlier=1)], 20.0
     ),
     "note_refusals": lambda store: store.note_refusals(
         [Refusal(ROW, "update", "refused", b"3" * 16), Refusal(OTHER, "create", "refused", b"4" * 16)], 20.0

@@ -230,3 +230,16 @@ def test_an_erased_person_leaves_no_match(store: Store) -> None:
     store.begin_erasure(3, 1.0)
     store.finish_erasure(3)
     assert [] == store.matches()
+
+
+def test_whose_a_case_is(store: Store) -> None:
+    """A link names the case also after one of our own followed it; a case is of who has it, or had it linked."""
+    store.link([link()])
+    store.settle({ROW: "closed"})
+    store.renew([ROW], 10.0)
+    store.acknowledge([Ack(ROW, "case-9", "owner", {}, "active", 3)], 11.0)
+    store.acknowledge([Ack(RowId("student", 0, "s-user-4"), "case-4", "owner", {}, "active", 4)], 11.0)
+    assert {"s-user-3": "case-1"} == store.linked_cases("student", ["s-user-3", "s-user-4"])
+    expected = {"case-1": {"s-user-3"}, "case-9": {"s-user-3"}, "case-4": {"s-user-4"}}
+    assert expected == store.keys_of_cases("student", ["case-1", "case-4", "case-9", "case-none"])
+    assert ({}, {}) == (store.linked_cases("tutor", ["s-user-3"]), store.keys_of_cases("tutor", ["case-1"]))

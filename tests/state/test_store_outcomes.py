@@ -56,6 +56,26 @@ def test_an_answer_makes_the_case_known_and_removes_its_intent(store: Store) -> 
     assert (expected, {OTHER}) == (case(store), set(store.intents()))
 
 
+def test_an_answer_about_an_earlier_case_says_nothing_of_the_row(store: Store) -> None:
+    """Its announcement is over, and the log tells which of the cases it was."""
+    store.acknowledge([ACK], now=11.0)
+    before = case(store)
+    store.stamp("run-1-2", [Intent(ROW, 5, "withdrawn")], now=12.0)
+    earlier = replace(
+        ACK, case_id="case-0", digests={"grade": THREE}, status="withdrawn", op="withdrawn", earlier=7
+    )
+    store.acknowledge_earlier([earlier], now=13.0, batch="run-1-2", form_id="form")
+    assert (before, {}) == (case(store), store.intents())
+    told = store.history(ROW.key)[-1]
+    assert ("withdrawn", "taken", 7, ("grade",), "form") == (
+        told.op,
+        told.answer,
+        told.generation,
+        told.names,
+        told.form_id,
+    )
+
+
 def test_digests_are_merged_over_the_stored_ones(store: Store) -> None:
     """An update of one property leaves the digests of the others."""
     store.acknowledge([ACK], now=11.0)

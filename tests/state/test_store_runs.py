@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from state import ProblemRow, RowId, StateError, Store
+from state import Ack, ProblemRow, RowId, StateError, Store
 
 PHONE = ("site-user-5", "phone", "invalid_phone", "")
 CODE = ("site-user-6", "gender", "unknown_code", "X")
@@ -90,6 +90,26 @@ def test_problems_of_other_scopes_and_mappings_stay(store: Store) -> None:
     store.set_problems("student", 0, [PHONE], now=10.0)
     store.set_problems("enrolment", 1, [], now=20.0)
     assert (1, 2) == (len(store.problems("enrolment")), len(store.problems()))
+
+
+def test_cases_that_cannot_go_away_are_no_part_of_a_read(store: Store) -> None:
+    """They keep their first time, count each try, and go once they went, are for another reason, or came back."""
+    rows = {name: RowId("student", 0, name) for name in ("tried", "other", "back", "lacked")}
+    for row in rows.values():
+        store.acknowledge([Ack(row, f"case-{row.key}", "owner", {}, "withdrawing", 5)], 1.0)
+    store.set_stuck(rows.values(), dict.fromkeys(rows.values(), "duplicate_external_id"), 10.0)
+    store.settle({rows["back"]: "active", rows["lacked"]: "active"})
+    store.note_read("student", 0, {"tried", "other", "back"}, "run-2")
+    store.set_problems("student", 0, [], 20.0)
+    assert 4 == len(store.problems())
+    store.set_stuck([rows["tried"]], {rows["tried"]: "duplicate_external_id"}, 20.0)
+    assert [("lacked", 10.0, 1), ("other", 10.0, 1), ("tried", 10.0, 2)] == [
+        (one.row.key, one.first_at, one.runs) for one in store.problems()
+    ]
+    store.set_stuck([rows["tried"], rows["other"]], {rows["tried"]: "refused"}, 30.0)
+    assert [("lacked", "duplicate_external_id", 10.0), ("tried", "refused", 30.0)] == [
+        (one.row.key, one.reason, one.first_at) for one in store.problems()
+    ]
 
 
 def test_no_problems_before_and_after_are_nothing_written(url: str, file: Path) -> None:
