@@ -95,7 +95,7 @@ class Departures:
         self._result.worrying += len(self._stuck)
         if not self._result.preview:
             books = self._world.books
-            await books.do(books.store.set_stuck, tried.keys(), self._stuck, self._world.clock.now())
+            await books.do(books.store.set_stuck, {*tried}, self._stuck, self._world.clock.now())
 
     async def _known(self, one: Leaving) -> Leaving | None:
         """Return the case; one that the books know too little of is asked for, None when it is not certain."""
