@@ -35,24 +35,10 @@ from flows.world import Progress, World, silent
 from mappings.engine import CompiledMapping, Context, Draft, HeldBack
 from mappings.engine.matching import MATCHED_SOURCE, MatchRules, match_rules
 from state import CaseRow, Held, Link, MatchRow, RowId, StateError
-from state.people import ERASING
+from state.statuses import ALL
 
 AT_ONCE = 5_000  # listed cases that are looked up in the books with one walk
-LIVING = frozenset(
-    {
-        "active",
-        "ended",
-        "withdrawn",
-        "withdrawing",
-        "returning",
-        "closing",
-        "leaving",
-        "left",
-        "closed",
-        "emptying",
-        ERASING,
-    }
-)
+HOLDING = ALL - {"replaced"}
 
 
 @dataclass
@@ -280,7 +266,7 @@ class _Matcher:
         recogniser = meeting.recogniser
         if held is not None and held.row.mapping != meeting.mapping.name:
             return True
-        holder = held.row.key if held is not None and held.case.status in LIVING else ""
+        holder = held.row.key if held is not None and held.case.status in HOLDING else ""
         is_there = bool(holder) and (
             recogniser.is_there(holder) or (held is not None and self._is_elsewhere(held))
         )
@@ -293,7 +279,7 @@ class _Matcher:
 
     def _is_elsewhere(self, held: Held) -> bool:
         """Say whether the person of a case was not read and is not gone: a pending erasure hides one as well."""
-        return held.case.user_id in self._elsewhere or held.case.status == ERASING
+        return held.case.user_id in self._elsewhere or held.case.status == "erasing"
 
     async def _deleted(self, meeting: Meeting, listed: set[str], before: float) -> set[str]:
         """Return the people whose known case was not listed; when they are many, the search is not believed."""

@@ -13,11 +13,11 @@ from typing import Any
 
 from adaptors.commcare.workers import Holder, Workforce
 from flows.masked import Eyes, masked
-from flows.steps.depart import CLOSED
 from flows.world import World
 from mappings.engine import CompiledMapping, Project
 from state import Share, Store
 from state.care import DAY
+from state.statuses import CLOSED
 
 CASES_ADVISED = 10_000  # of one case type
 CHANGES_ADVISED = 1_000  # in one sync

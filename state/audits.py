@@ -7,9 +7,10 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, select, update
 
-from state.cases import COLUMNS, LIVING, Cases
+from state.cases import COLUMNS, Cases
 from state.log import Entry
 from state.rows import Held, RowId
+from state.statuses import LIVING
 from state.tables import at_row, case_row, row_parameters
 from state.tables import name as name_table
 

@@ -10,17 +10,11 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, func, or
 
 from state.log import Entry, Log
 from state.rows import CaseRow, Missing, RowId
+from state.statuses import CLOSED, GONE, LEAVING, LIVING, MAYBE_CLOSED, UNSETTLED
 from state.tables import at_row, case_row, row_parameters
 
 CHUNK = 500  # keys in one IN
-LIVING = ("active", "withdrawn", "ended", "withdrawing", "returning", "closing")
-LEAVING, EMPTYING = "leaving", "emptying"
-UNSETTLED = (LEAVING, EMPTYING)
-"""Not living, so that they weigh nothing with the guards, and looked for all the same."""
-GONE = ("left", LEAVING, "closed", EMPTYING)
-"""What a case is that lives no more, be it that CommCare has not taken that in."""
-CLOSED = ("closed", "closing", EMPTYING, "withdrawing", "returning")
-"""What a case is that we closed, or may have closed."""
+RENEWED = (*CLOSED, *MAYBE_CLOSED)
 COLUMNS = tuple(
     case_row.c[column]
     for column in (
@@ -171,13 +165,13 @@ class Cases(Log):
         """Let closed cases live again as new ones: without case id and digests, under the next generation."""
         if not rows:
             return
-        is_closed = or_(*(case_row.c.status == status for status in CLOSED))  # IN is not for many rows at once
+        is_closed = or_(*(case_row.c.status == status for status in RENEWED))  # IN is not for many rows at once
         fresh = update(case_row).where(at_row(case_row), is_closed)
         values = {"case_id": "", "digests": None, "status": "active", "missing_count": 0, "missing_run": ""}
         values |= {"linked": False}
         with self._database.writing() as connection:
             known = self._known(connection, rows)
-            closed = [row for row, case in known.items() if case.status in CLOSED]
+            closed = [row for row, case in known.items() if case.status in RENEWED]
             connection.execute(
                 fresh.values(generation=case_row.c.generation + 1, **values), [row_parameters(row) for row in rows]
             )

@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, and_, case, delete, literal_column, select, update
 
-from state.cases import LEAVING, LIVING, Cases
+from state.cases import Cases
 from state.lease import Held, require_held
 from state.log import Entry, Origin, origin
 from state.opened import Opened
 from state.rows import Ack, CaseRow, Intent, IntentRow, RowId
+from state.statuses import LEAVING, LIVING
 from state.tables import at_row, case_row, intent, lookup_table, refusal, row_parameters
 
 UNSURE = {"left": LEAVING, "withdrawn": "withdrawing", "ended": "active"}

@@ -9,12 +9,13 @@ from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, inser
 
 from state.books import Books
 from state.rows import ProblemRow, RowId
+from state.statuses import LEAVING, TO_BE_EMPTIED
 from state.tables import case_row, problem
 
 Found = dict[tuple[str, str, str], str]  # key, property, reason -> detail
 GOING = "@departure"
 """In the place of a property: the problem is that a case cannot go away, which no read of a scope tells."""
-UNDECIDED = ("withdrawing", "emptying", "leaving")
+STILL = (*TO_BE_EMPTIED, LEAVING)
 """Statuses of cases that are still to go away, beside those that reads lack."""
 
 _PLACE = (problem.c.mapping, problem.c.scope, problem.c.key)
@@ -22,7 +23,7 @@ STUCK = select(*_PLACE, problem.c.reason).where(problem.c.property == GOING)
 STILL_TO_GO = (
     select(*_PLACE)
     .join(case_row, and_(*(case_row.c[column.name] == column for column in _PLACE)))
-    .where(problem.c.property == GOING, or_(case_row.c.missing_count > 0, case_row.c.status.in_(UNDECIDED)))
+    .where(problem.c.property == GOING, or_(case_row.c.missing_count > 0, case_row.c.status.in_(STILL)))
 )
 
 

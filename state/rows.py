@@ -20,14 +20,8 @@ class CaseRow:
     """What is known of one case.
 
     `case_id` "" = never acknowledged with an id; `digests` None = dirty, to be sent whole, else one digest per
-    property name; `status` one of those below; `missing_count` complete reads in a row that lacked it;
+    property name; `status` one of those in statuses.py; `missing_count` complete reads in a row that lacked it;
     `user_id` the Moodle user, 0 if there is none; `generation` counts the cases made under this key.
-
-    Living: "active"; "withdrawn" (kept out by the mapping, personal values emptied); "ended" (its course is over);
-    "withdrawing" (decided, maybe sent, and nobody knows whether CommCare has it so); "returning" (the same of who
-    was let in again); "closing" (sent, else the same). Not living: "leaving" (the same of "left"); "left";
-    "closed" (by us); "emptying" (closed, else as withdrawing); "replaced" (the mapping makes other keys now, not
-    marked as left yet); "erasing" (its person is being erased).
     """
 
     key: str

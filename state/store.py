@@ -12,7 +12,7 @@ from sqlalchemy import select, update
 
 from state.backups import backups, open_rights
 from state.care import Care
-from state.cases import CHUNK, LIVING
+from state.cases import CHUNK
 from state.counts import Counts
 from state.database import Database, file_of, there
 from state.digest import chained
@@ -33,6 +33,7 @@ from state.rounds import Rounds
 from state.rows import RowId
 from state.runs import Runs
 from state.schema import prepare
+from state.statuses import LIVING
 from state.tables import case_row
 
 SET_ASIDE = tuple(status for status in LIVING if status not in ("withdrawing", "closing"))

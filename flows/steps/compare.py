@@ -10,12 +10,7 @@ from flows.steps.linked import Linked
 from flows.steps.planned import Planned, external_id
 from mappings.engine import CompiledMapping, Departure, Draft
 from state import NO_VALUE, CaseRow, RowId
-
-AWAY = frozenset({"left", "leaving", "withdrawn", "withdrawing", "returning", "ended", "closing"})
-"""What a case is that comes back when its record is there."""
-KEPT_OUT = frozenset({"withdrawn", "withdrawing"})
-EMPTIED = KEPT_OUT | {"returning"}
-"""What a case is that lost its personal values, or may have lost them."""
+from state.statuses import AWAY, EMPTIED
 
 MERGED_INTO = "merged_into"
 """The property that names the Moodle number of the person whose cases go on after a merge."""

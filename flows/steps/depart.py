@@ -11,18 +11,16 @@ from dataclasses import dataclass, field, replace
 from adaptors.commcare.cases import CaseReply, CaseWrite
 from adaptors.errors import Refused
 from flows.result import Result, RunState
-from flows.steps.compare import AWAY, closed_by_us, closes
+from flows.steps.compare import closed_by_us, closes
 from flows.steps.earlier import EarlierCases
 from flows.steps.linked import case_there, theirs_in
 from flows.steps.planned import Planned, external_id
 from flows.world import World
 from mappings.engine import CompiledMapping, Departure
 from state import CaseRow, RowId
+from state.statuses import AWAY, CLOSED, TO_BE_EMPTIED
 
 NOTHING = Departure({})
-CLOSED = frozenset({"closed", "emptying"})
-EMPTIES = frozenset({"withdrawing", "emptying"})
-"""What a case is that is to be emptied, and nobody knows whether it is."""
 PARKED_UNKNOWN = "parked_owner_unknown"
 
 
@@ -79,7 +77,7 @@ class Departures:
                 after = self._earlier.status(one.row, status_after(known), is_told=True)
                 silent[one.row] = after
                 counts = self._result.of(one.mapping.case_type)
-                counts.withdrawn += one.op == "withdrawn" and after not in EMPTIES
+                counts.withdrawn += one.op == "withdrawn" and after not in TO_BE_EMPTIED
         if not self._result.preview:
             await self._world.books.do(store.settle, silent)
             await self._world.books.do(store.keep_owners, owners)  # now: the answer to parking may be lost
@@ -206,7 +204,7 @@ def _may_be_closed(one: Leaving) -> bool:
 
 def again(mapping: CompiledMapping, row: RowId, case: CaseRow) -> Leaving | None:
     """Return how a case goes away of which nobody knows whether it did already, None when that is not open."""
-    if case.status in EMPTIES:
+    if case.status in TO_BE_EMPTIED:
         return withdrawn(mapping, row, case)
     return Leaving(mapping, row, case, mapping.when_left, "left") if case.status == "leaving" else None
 
@@ -222,7 +220,7 @@ def to_be_emptied(leaving: Iterable[Leaving]) -> dict[RowId, str]:
     return {
         one.row: "emptying" if one.case.status in CLOSED else "withdrawing"
         for one in leaving
-        if one.op == "withdrawn" and one.case.status not in EMPTIES
+        if one.op == "withdrawn" and one.case.status not in TO_BE_EMPTIED
     }
 
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 
 from adaptors.commcare.cases import CaseReply
 from flows.steps.compare import closes
-from flows.steps.depart import CLOSED
 from flows.steps.planned import Scope, external_id
 from flows.world import World
 from mappings.engine import CompiledMapping
 from state import CaseRow, RowId
+from state.statuses import CLOSED
 
 
 @dataclass

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from flows.steps.compare import MERGED_INTO
 from flows.steps.depart import NOTHING, Leaving
 from state import Held, Store
-from state.cases import LIVING
 from state.facts import Objects
+from state.statuses import CLOSED, LIVING, PASSING
 
 if TYPE_CHECKING:
     from flows.run import Run
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 MERGED = "merged"  # fact in the books: number of a person -> the one that he or she goes by now
 UNMARKED = "merged_unmarked"  # fact: those of them whose cases do not all say so yet
-STAYS = frozenset({"closed", "emptying", "replaced", "erasing"})
+STAYS = CLOSED | PASSING
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,7 @@ from adaptors.commcare.cases import CaseReply, IndexWrite
 from adaptors.errors import Refused
 from flows.result import Result
 from flows.steps.blanks import BlankGuard
-from flows.steps.compare import AWAY, KEPT_OUT, Comparison, Ready, closed_by_us, closes, parks
-from flows.steps.depart import CLOSED
+from flows.steps.compare import Comparison, Ready, closed_by_us, closes, parks
 from flows.steps.firsts import FirstLook
 from flows.steps.held import Reading
 from flows.steps.kept_out import find_unknown
@@ -22,8 +21,8 @@ from flows.steps.withdraw import Withdrawals
 from flows.world import World
 from mappings.engine import CompiledMapping, Draft, IndexReference
 from state import CaseRow, RowId
+from state.statuses import AWAY, CLOSED, KEPT_OUT, MAYBE_CLOSED
 
-UNSURE = frozenset({"closing", "withdrawing", "returning"})
 FEW_DIRTY = 400  # rows of one scope; more of them are dirty only when the key of the digests was lost
 
 
@@ -150,7 +149,7 @@ class Planner:
 
     async def _alive(self, reading: _Reading, row: RowId, case: CaseRow | None) -> CaseRow | None:
         """Return the case, or a new generation of it when we closed it: no API can open a case again."""
-        if case is None or case.status not in CLOSED | UNSURE:
+        if case is None or case.status not in CLOSED | MAYBE_CLOSED:
             return case
         if case.status not in CLOSED:  # maybe sent, without an answer: CommCare knows whether it is closed
             is_closing, mapping = case.status == "closing", reading.scope.mapping

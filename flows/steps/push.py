@@ -22,6 +22,7 @@ from flows.steps.planned import Planned
 from flows.steps.suspects import POISON, Suspects
 from flows.world import World
 from state import NO_VALUE, Ack, Intent, RowId
+from state.statuses import CLOSED
 
 BATCH = 100
 IN_FLIGHT = 4
@@ -29,7 +30,6 @@ TRIES = 6
 LONGEST_WAIT = 60.0
 SAME_KEY = "same_key_twice"
 CLOSED_THERE = "closed_in_commcare"
-CLOSED = ("closed", "emptying")
 COUNTERS = {"create": "created", "left": "marked_left", "withdrawn": "withdrawn", "ended": "ended"}
 
 Settled = Callable[[Planned, str], Awaitable[None]]

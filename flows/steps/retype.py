@@ -16,13 +16,13 @@ from flows.steps.planned import Planned, external_id
 from flows.world import World
 from mappings.engine import CompiledMapping
 from state import CaseRow, RowId
+from state.statuses import PASSING
 
 if TYPE_CHECKING:
     from flows.run import Run
 
 TYPES = "case_types:{name}"  # fact in the books: {"types": [all that a mapping had, in order], "open": bool}
 TYPE = "@type"  # how digests name the case type
-STAYS = frozenset({"replaced", "erasing"})
 """What a case is that is written once more anyway."""
 
 
@@ -85,7 +85,7 @@ async def _rest(run: Run, mapping: CompiledMapping) -> list[Planned]:
 
 def _retyped(run: Run, mapping: CompiledMapping, scope: int, cases: Collection[CaseRow]) -> Iterator[Planned]:
     """Yield a row for each case of another type; of those that are read a preview has shown it."""
-    passed = STAYS | {"active"} if run.preview else STAYS
+    passed = PASSING | {"active"} if run.preview else PASSING
     for case in cases:
         if case.status not in passed and is_of_another_type(run.world, mapping, case):
             key, case_type = external_id(case.key, case.generation), mapping.case_type

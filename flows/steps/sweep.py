@@ -10,18 +10,16 @@ from typing import Any
 from flows.questions import Parts
 from flows.result import Result
 from flows.steps.asked import LEAVERS, Decided, Found
-from flows.steps.depart import EMPTIES, Leaving, again
+from flows.steps.depart import Leaving, again
 from flows.steps.planned import SITE_SCOPE, Scope, scope_number
 from flows.steps.pull import IN_COURSE
 from flows.steps.reach import Place, Reach
 from flows.world import World
 from mappings.engine import CompiledMapping
 from state import Missing, RowId
-from state.cases import UNSETTLED
+from state.statuses import GOING, TO_BE_EMPTIED, UNSETTLED
 
 READS = 2
-UNSURE = EMPTIES | {"leaving", "closing"}
-"""What a case is that was allowed to go, and nobody knows whether it did."""
 
 
 @dataclass
@@ -80,7 +78,7 @@ class Sweep:
         self.replaced += [(mapping, m) for m in replaced if mapping.when_left is not None]
         due = [m for m in missing if m.case.missing_count >= READS]
         stuck = await self._stuck()
-        unsure = {m.row for m in due if m.case.status in UNSURE and m.row not in stuck}
+        unsure = {m.row for m in due if m.case.status in GOING and m.row not in stuck}
         self.replaced += [(mapping, m) for m in due if m.row in unsure]
         due = [m for m in due if m.row not in unsure]
         if due and mapping.when_left is not None:
@@ -133,7 +131,7 @@ class Sweep:
         gone += [
             (mapping, m)
             for mapping, m in self.replaced
-            if m.case.status not in UNSURE or m.row in going or m.row.scope not in refused
+            if m.case.status not in GOING or m.row in going or m.row.scope not in refused
         ]
         stuck = await self._stuck()
         return [_leaving(mapping, m, is_stuck=m.row in stuck) for mapping, m in gone]
@@ -213,7 +211,7 @@ class Sweep:
 def _leaving(mapping: CompiledMapping, missing: Missing, *, is_stuck: bool) -> Leaving:
     """Return how a case goes away: as it was decided before, else as one whose person left."""
     row, case = missing.row, missing.case
-    left = Leaving(mapping, row, case, mapping.when_left, "left", private=case.status in EMPTIES)
+    left = Leaving(mapping, row, case, mapping.when_left, "left", private=case.status in TO_BE_EMPTIED)
     return left if is_stuck else again(mapping, row, case) or left
 
 

@@ -14,7 +14,7 @@ from adaptors.errors import Refused
 from adaptors.moodle.answers import Course
 from flows.needs import ANSWERED_TERMS, NEW_TERMS, new_term
 from flows.result import CourseResult, RunState
-from flows.steps.depart import EMPTIES, Leaving, again
+from flows.steps.depart import Leaving, again
 from flows.steps.isolate import NOT_SORTED_OUT
 from flows.steps.linked import case_there
 from flows.steps.planned import Planned
@@ -22,6 +22,7 @@ from flows.steps.pull import IN_COURSE
 from flows.words import listed, numbered
 from mappings.engine import CompiledMapping
 from state import CaseRow, RowId
+from state.statuses import PASSING, TO_BE_EMPTIED
 
 if TYPE_CHECKING:
     from flows.run import Run
@@ -30,7 +31,7 @@ STARTS = "course_starts"  # fact in the books: course -> the start of the term t
 NEW, SAME = "new", "same"
 LATER = 28 * 86_400
 """Seconds by which a start has to move before it means another term: teachers correct it by days."""
-STAYS = frozenset({"closed", "replaced", "erasing"})
+STAYS = PASSING | {"closed"}
 ENDS = frozenset({"active", "returning", "closing"})
 """What a case is that hears of the end of its course; of closing ones nobody knows whether they did."""
 
@@ -83,7 +84,7 @@ async def _begin(run: Run, course_id: int) -> bool:
     there = {row for _, row, _ in cases}
     over = [(row, case) for _, row, case in await _cases(run, course_id) if row in there]
     # Who is to be emptied, and is not, is not forgotten with the old term.
-    settled = {row: "emptying" if case.status in EMPTIES else "closed" for row, case in over}
+    settled = {row: "emptying" if case.status in TO_BE_EMPTIED else "closed" for row, case in over}
     await run.world.books.do(run.world.books.store.settle, settled)
     _tell_refused(run, course_id, sorted(row.key for row, outcome in outcomes.items() if outcome))
     return True

@@ -8,17 +8,18 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
-from flows.steps.depart import CLOSED, EMPTIES, Leaving, withdrawn
+from flows.steps.depart import Leaving, withdrawn
 from flows.steps.kept_out import holds_personal
 from flows.steps.planned import SITE_SCOPE
 from flows.world import World
 from state import RowId
+from state.statuses import GONE, PASSING, TO_BE_EMPTIED
 
 if TYPE_CHECKING:
     from flows.run import Run
 
-STAYS = frozenset({"withdrawn", "replaced", "erasing"}) | EMPTIES
-SHELLS = frozenset({"left", "leaving"}) | CLOSED
+STAYS = PASSING | TO_BE_EMPTIED | {"withdrawn"}
+SHELLS = frozenset(GONE)
 """What a case is that says already that somebody is gone: only what is personal in it matters."""
 
 
@@ -51,11 +52,11 @@ async def never_emptied(run: Run, ended: Collection[int], *, complete: bool) -> 
     failed = {number for number, course in run.result.courses.items() if course.state == "failed"}
     complete = complete and not run.reader.lost_profiles
     for mapping in run.mappings:
-        scopes = await run.world.books.do(store.scopes, mapping.name, EMPTIES)
+        scopes = await run.world.books.do(store.scopes, mapping.name, TO_BE_EMPTIED)
         for scope in scopes if complete else scopes.intersection(ended):
             cases = await run.world.books.do(store.cases, mapping.name, scope) if scope not in failed else {}
             rows = {RowId(mapping.name, scope, key): case for key, case in cases.items()}
-            found += [withdrawn(mapping, row, case) for row, case in rows.items() if case.status in EMPTIES]
+            found += [withdrawn(mapping, row, case) for row, case in rows.items() if case.status in TO_BE_EMPTIED]
     return found if not found else await _but_let_in(run, found, ended)
 
 

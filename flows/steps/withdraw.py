@@ -13,16 +13,16 @@ from typing import Any
 from flows.questions import Parts
 from flows.result import Result
 from flows.steps.asked import WITHDRAWN, Decided
-from flows.steps.compare import KEPT_OUT as OUT
-from flows.steps.depart import EMPTIES, Leaving, private_names, withdrawn
+from flows.steps.depart import Leaving, private_names, withdrawn
 from flows.steps.planned import SITE_SCOPE, Scope
 from flows.steps.reach import Place, Reach
 from flows.steps.unread import children_of
 from flows.world import World
 from mappings.engine import CompiledMapping
 from state import CaseRow, RowId
+from state.statuses import KEPT_OUT, TO_BE_EMPTIED
 
-KEPT_OUT = "{name} kept out"  # stands for a mapping where the books remember what one read lacked
+LACKING = "{name} kept out"  # stands for a mapping where the books remember what one read lacked
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ class Withdrawals:
         own = [one for one in found if one.parent is None or one.parent not in candidates]
         given, going = await WITHDRAWN.given(self.world), await WITHDRAWN.going(self.world)
         # Of those that were allowed already, or sent, and of which CommCare did not answer, nobody is asked again.
-        going |= {one.row for one in own if one.case.status in EMPTIES} | await self._following(own)
+        going |= {one.row for one in own if one.case.status in TO_BE_EMPTIED} | await self._following(own)
         unasked = [one for one in own if one.row not in going]
         agreed = WITHDRAWN.agreed(given, _people(unasked))
         refused = await self._refused([one for one in unasked if one.row[:2] not in agreed])
@@ -169,7 +169,7 @@ class Withdrawals:
         sure, store = set[RowId](), self.world.books.store
         for name in self._mappings:
             lacked = {one.row.key: ["@include"] for one in loose if one.mapping.name == name}
-            place = (KEPT_OUT.format(name=name), SITE_SCOPE)
+            place = (LACKING.format(name=name), SITE_SCOPE)
             due = await self.world.books.do(store.note_lacking, *place, None, lacked, self.result.run_id)
             sure |= {RowId(name, SITE_SCOPE, key) for key in due}
         return sure
@@ -182,7 +182,7 @@ class Withdrawals:
                 places[one.parent[:2]][one.parent.key].append(one.row)
         for place, children in places.items():
             parents = await self.world.books.do(self.world.books.store.cases, *place, children.keys())
-            found.update(*(children[key] for key, parent in parents.items() if parent.status in OUT))
+            found.update(*(children[key] for key, parent in parents.items() if parent.status in KEPT_OUT))
         return found
 
     async def _refused(self, own: Sequence[KeptOut]) -> dict[int, Parts]:
