@@ -23,12 +23,12 @@ from flows.matched import MappingMatch, Matched
 from flows.recognise import Recogniser, Verdict
 from flows.result import Result, RunState
 from flows.run import choose_mappings
-from flows.steps.compare import closes
 from flows.steps.gate import MATCHED, own_cases
 from flows.steps.lease import Lease
 from flows.steps.linked import is_matched, linked_by
 from flows.steps.merged import merged
 from flows.steps.planned import SITE_SCOPE
+from flows.steps.ways import closes
 from flows.sync import Options, sync
 from flows.unbroken import unbroken
 from flows.world import Progress, World, silent

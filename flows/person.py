@@ -24,7 +24,6 @@ from flows.reasons import reason_words, remedy
 from flows.result import Result, RunState
 from flows.state_care import restored_at
 from flows.steps.asked import LEAVERS, WITHDRAWN
-from flows.steps.compare import set_by_departures
 from flows.steps.earlier import Earlier, find_earlier, send_each
 from flows.steps.lease import Lease
 from flows.steps.linked import case_there, theirs_in
@@ -33,6 +32,7 @@ from flows.steps.people import WITNESSES
 from flows.steps.planned import Planned, external_id
 from flows.steps.push import Pusher
 from flows.steps.recover import heed_clock, recover, rest_left, strangers
+from flows.steps.ways import set_by_departures
 from flows.words import listed, numbered
 from flows.world import World
 from mappings.engine import CompiledMapping, Departure

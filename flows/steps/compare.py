@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from adaptors.commcare.cases import CaseReply, CaseWrite, IndexWrite
+from adaptors.commcare.cases import CaseWrite, IndexWrite
 from flows.steps.linked import Linked
 from flows.steps.planned import Planned, external_id
-from mappings.engine import CompiledMapping, Departure, Draft
+from flows.steps.ways import set_by_departures
+from mappings.engine import CompiledMapping, Draft
 from state import NO_VALUE, CaseRow, RowId
 from state.statuses import AWAY, EMPTIED
 
@@ -170,40 +171,6 @@ class Comparison:
         ignored = frozenset(self.mapping.spec.ignore_changes)
         vanished = self.ready.vanished.intersection(changed)
         return {name for name in vanished if self.mapping.definition_of(name) in ignored}
-
-
-def departures_of(mapping: CompiledMapping) -> list[Departure]:
-    """Return what a mapping says of cases that go away, in whatever way."""
-    departures = (mapping.when_left, mapping.when_excluded, mapping.when_course_ends)
-    return [departure for departure in departures if departure is not None]
-
-
-def set_by_departures(mapping: CompiledMapping) -> Iterable[str]:
-    """Yield the properties that a mapping sets when a case goes away, in whatever way."""
-    for departure in departures_of(mapping):
-        yield from departure.set
-
-
-def parks(mapping: CompiledMapping) -> bool:
-    """Say whether a mapping ever gives a case to the owner of parked cases."""
-    return any(departure.park for departure in departures_of(mapping))
-
-
-def closes(mapping: CompiledMapping) -> bool:
-    """Say whether a mapping ever closes a case."""
-    return any(departure.close for departure in departures_of(mapping))
-
-
-def closed_by_us(mapping: CompiledMapping, case: CaseReply) -> bool:
-    """Say whether a case is closed, and says what the mapping says of cases that it closes."""
-    held = case.properties.items()
-    return case.closed and any(one.close and one.set.items() <= held for one in departures_of(mapping))
-
-
-def keeps(mapping: CompiledMapping) -> bool:
-    """Say whether a mapping leaves the owner, or any property, to the people in the field once it is written."""
-    written = (mapping.spec.owner.write, *(one.write for one in mapping.spec.properties.values()))
-    return "once" in written
 
 
 def _never_filled(values: Mapping[str, str], known: CaseRow) -> set[str]:

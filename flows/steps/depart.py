@@ -11,10 +11,10 @@ from dataclasses import dataclass, field, replace
 from adaptors.commcare.cases import CaseReply, CaseWrite
 from adaptors.errors import Refused
 from flows.result import Result, RunState
-from flows.steps.compare import closed_by_us, closes
 from flows.steps.earlier import EarlierCases
 from flows.steps.linked import case_there, theirs_in
 from flows.steps.planned import Planned, external_id
+from flows.steps.ways import closed_by_us, closes
 from flows.world import World
 from mappings.engine import CompiledMapping, Departure
 from state import CaseRow, RowId
@@ -62,7 +62,9 @@ class Departures:
         if not self._result.preview:
             await self._world.books.do(store.settle, to_be_emptied(leaving))
             emptied = [one for one in leaving if one.private and one.row not in resting]
-            self._stuck = await self._earlier.look_for((one.mapping, one.row, one.case) for one in emptied)
+            self._stuck = await self._earlier.look_for(
+                ((one.mapping, one.row, one.case) for one in emptied), self._removed
+            )
         rows, silent, owners = list[Planned](), dict[RowId, str](), dict[RowId, str]()
         for one in leaving:
             known = await self._known(one) if one.row not in resting else None

@@ -141,8 +141,13 @@ class EarlierCases:
         self._world = world
         self._waiting: dict[RowId, _Waiting] = {}
 
-    async def look_for(self, rows: Iterable[tuple[CompiledMapping, RowId, CaseRow]]) -> dict[RowId, str]:
-        """Look for what is personal in earlier cases of rows; return why it is not clear which some rows had."""
+    async def look_for(
+        self, rows: Iterable[tuple[CompiledMapping, RowId, CaseRow]], removed: Mapping[str, frozenset[str]]
+    ) -> dict[RowId, str]:
+        """Look for what is personal in earlier cases of rows; return why it is not clear which some rows had.
+
+        `removed`: by mapping, what was taken out of it. Nobody knows whether that is personal, so it counts.
+        """
         places, mappings = defaultdict[tuple[str, int], dict[str, CaseRow]](dict), dict[str, CompiledMapping]()
         unclear = dict[RowId, str]()
         for mapping, row, case in rows:
@@ -154,15 +159,22 @@ class EarlierCases:
             unclear |= {RowId(name, scope, key): reason for key, reason in found.unclear.items()}
             for key in found.cases.keys() | found.unclear.keys():
                 row = RowId(name, scope, key)
-                planned = [self._planned(mappings[name], row, one) for one in found.cases.get(key, ())]
+                gone = removed.get(name, frozenset())
+                planned = [self._planned(mappings[name], row, one, gone) for one in found.cases.get(key, ())]
                 sent = [one for one in planned if one is not None]
                 if sent or row in unclear:
                     self._waiting[row] = _Waiting(sent, row not in unclear)
         return unclear
 
-    def _planned(self, mapping: CompiledMapping, row: RowId, one: Earlier) -> Planned | None:
+    def _planned(
+        self, mapping: CompiledMapping, row: RowId, one: Earlier, removed: Collection[str]
+    ) -> Planned | None:
         """Build the row that empties what is personal in an earlier case, None when nothing of it is left."""
-        held = {name for name, value in one.case.properties.items() if value and mapping.is_personal(name)}
+        held = {
+            name
+            for name, value in one.case.properties.items()
+            if value and (mapping.is_personal(name) or name in removed)
+        }
         texts = dict.fromkeys(held - one.theirs, "")
         if mapping.name_is_personal and "@name" not in one.theirs and one.case.name != row.key:
             texts["@name"] = row.key

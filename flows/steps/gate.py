@@ -16,11 +16,10 @@ from adaptors.moodle.streams import COURSES, ENROLLED, GRADES, PROFILES, Wanted
 from flows.errors import UsageError, Waiting
 from flows.needs import CONFIRMED_KEYS, STAY_BESIDE, existing_cases, other_keys
 from flows.steps.approvals import WRITTEN, ask_about_existing, ask_about_keys, fact, forget_answered
-from flows.steps.compare import closes, keeps
-from flows.steps.kept_out import holds_personal
 from flows.steps.linked import is_matched
 from flows.steps.recover import expect_strangers
 from flows.steps.retype import remember_types, types_of
+from flows.steps.ways import closes, holds_personal, keeps
 from flows.words import numbered
 from flows.world import World
 from mappings.engine import CompiledMapping

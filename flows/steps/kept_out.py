@@ -9,10 +9,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from adaptors.commcare.cases import CaseReply
-from flows.steps.compare import closes
 from flows.steps.planned import Scope, external_id
+from flows.steps.ways import closes, holds_personal
 from flows.world import World
-from mappings.engine import CompiledMapping
 from state import CaseRow, RowId
 from state.statuses import CLOSED
 
@@ -44,11 +43,6 @@ async def find_unknown(
         user = scope.users.get(key, 0)
         found.cases[key] = CaseRow(key, case.case_id, case.owner_id, None, status, 0, user, generation)
     return found
-
-
-def holds_personal(mapping: CompiledMapping) -> bool:
-    """Say whether cases of a mapping hold anything personal."""
-    return bool(mapping.personal) or mapping.name_is_personal
 
 
 def _is_open(case: CaseRow | None) -> bool:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from adaptors.moodle.answers import Course
 from flows.steps.asked import LEAVERS, WITHDRAWN
 from flows.steps.depart import Leaving
-from flows.steps.kept_out import holds_personal
 from flows.steps.merged import leaving_merged
 from flows.steps.people import members_elsewhere
 from flows.steps.planned import Planned
 from flows.steps.pull import IN_COURSE
 from flows.steps.unread import never_emptied
+from flows.steps.ways import holds_personal
 from state import RowId
 
 if TYPE_CHECKING:

@@ -10,13 +10,15 @@ from adaptors.commcare.cases import CaseReply, IndexWrite
 from adaptors.errors import Refused
 from flows.result import Result
 from flows.steps.blanks import BlankGuard
-from flows.steps.compare import Comparison, Ready, closed_by_us, closes, parks
+from flows.steps.compare import Comparison, Ready
 from flows.steps.firsts import FirstLook
 from flows.steps.held import Reading
 from flows.steps.kept_out import find_unknown
 from flows.steps.linked import Linked, Links, Look, case_there, is_matched, newest_of_ours
 from flows.steps.old_keys import OldKeys
+from flows.steps.owners import Owners
 from flows.steps.planned import UNDECIDED, WAITS, Planned, Problem, Scope, scope_number
+from flows.steps.ways import closed_by_us, closes
 from flows.steps.withdraw import Withdrawals
 from flows.world import World
 from mappings.engine import CompiledMapping, Draft, IndexReference
@@ -38,6 +40,7 @@ class Planner:
         self.withdrawals = Withdrawals(world, result)
         self._old_keys = OldKeys(world)
         self._links = Links(world, preview=result.preview)
+        self._owners = Owners(world)
         self.removed: dict[str, frozenset[str]] = {}
         """By mapping: properties that were taken out of it once; none of them is an element that vanished."""
         self.strangers: frozenset[str] = frozenset()
@@ -237,7 +240,7 @@ class Planner:
                 reason = WAITS if reference.when_parent_unknown == "wait" else "parent_unknown"
                 reading.scope.hold_back(Problem(draft.key, f"@index:{reference.name}", reason))
                 return None
-        owner = await self._owner(reading.scope, draft, known, by_type)
+        owner = await self._owners.of(reading.scope, draft, known, by_type)
         vanished = reading.vanished.get(draft.key, frozenset())
         return None if owner is None else Ready(tuple(indices), owner, vanished)
 
@@ -254,57 +257,6 @@ class Planner:
         if reading.parents[row].status in CLOSED:  # its person is away, or is to have the next case
             return None
         return _Parent(reading.parents[row].case_id, reading.parents[row].owner_id)
-
-    async def _owner(
-        self, scope: Scope, draft: Draft, known: CaseRow | None, by_type: Mapping[str, str]
-    ) -> str | None:
-        """Return the owner's id, "" to leave the owner as it is, None when nobody can own the case."""
-        rule = draft.owner
-        # Also when Moodle does not show what the owner goes by: else a lost permission would move everybody.
-        if known is not None and known.case_id and (rule.write_once or rule.not_sent):
-            before = await self._owner_before(scope.mapping, known)
-            if before is not None or rule.not_sent:
-                return before or ""
-        if rule.same_as:
-            owner = by_type.get(rule.same_as)
-            if owner:
-                return owner
-            scope.hold_back(Problem(draft.key, "@owner", "owner_unknown", f"same_as {rule.same_as}"))
-            return None
-        states = []
-        for candidate in rule.candidates:
-            owner_found = await self._world.commcare.owners.resolve(candidate.kind, candidate.value)
-            if owner_found.state == "ok":
-                return owner_found.owner_id
-            states.append(f"{candidate.kind} {owner_found.state}")
-        scope.hold_back(Problem(draft.key, "@owner", "owner_unresolved", ", ".join(states) or "no rule applies"))
-        return None
-
-    async def _owner_before(self, mapping: CompiledMapping, known: CaseRow) -> str | None:
-        """Return the owner that a case had before we parked it, "" when nobody but we should touch its owner.
-
-        None when it is parked and the books do not know who had it: it gets an owner as a new case does.
-        """
-        sent = (known.digests or {}).get("@owner")
-        if known.digests is not None:
-            if known.status not in AWAY or sent in (None, self._digest(known.key, "@owner", known.owner_id)):
-                return ""
-        elif not await self._parked(mapping):  # asks CommCare, so only for those that may be parked
-            return ""
-        found = await self._asked(known)  # a supervisor may have given it to somebody since
-        if found is None:
-            return ""
-        there = self._digest(known.key, "@owner", found.owner_id)
-        if there != (sent or self._digest(known.key, "@owner", await self._parked(mapping))):
-            return ""
-        return known.owner_id if known.owner_id not in ("", found.owner_id) else None
-
-    async def _parked(self, mapping: CompiledMapping) -> str:
-        """Return the owner of parked cases, "" for a mapping that parks none."""
-        owner = self._world.project.parked_owner
-        if owner is None or not parks(mapping):
-            return ""
-        return (await self._world.commcare.owners.resolve(owner.kind, owner.value)).owner_id
 
     async def _asked(self, known: CaseRow) -> CaseReply | None:
         """Ask CommCare for a case that the books know."""
@@ -324,7 +276,7 @@ class Planner:
         if found is None:
             return known
         owner = found.owner_id
-        if known.owner_id and owner == await self._parked(mapping):
+        if known.owner_id and owner == await self._owners.parked(mapping):
             owner = known.owner_id  # noted when it was parked, and parking it was never answered
         return replace(known, case_id=found.case_id, owner_id=owner, digests=None)
 

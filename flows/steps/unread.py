@@ -9,8 +9,8 @@ from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
 from flows.steps.depart import Leaving, withdrawn
-from flows.steps.kept_out import holds_personal
 from flows.steps.planned import SITE_SCOPE
+from flows.steps.ways import holds_personal
 from flows.world import World
 from state import RowId
 from state.statuses import GONE, PASSING, TO_BE_EMPTIED

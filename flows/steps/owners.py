@@ -1,0 +1,72 @@
+"""Who is to own a case: by the mapping's rule, as its parent has it, or who had it before it was parked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from flows.steps.linked import case_there
+from flows.steps.planned import Problem, Scope
+from flows.steps.ways import parks
+from flows.world import World
+from mappings.engine import CompiledMapping, Draft
+from state import CaseRow
+from state.statuses import AWAY
+
+
+class Owners:
+    """The owners of cases; CommCare is asked for a case only where it may have been parked."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._digest = world.books.store.digest
+
+    async def of(
+        self, scope: Scope, draft: Draft, known: CaseRow | None, by_type: Mapping[str, str]
+    ) -> str | None:
+        """Return the owner's id, "" to leave the owner as it is, None when nobody can own the case."""
+        rule = draft.owner
+        # Also when Moodle does not show what the owner goes by: else a lost permission would move everybody.
+        if known is not None and known.case_id and (rule.write_once or rule.not_sent):
+            before = await self._before(scope.mapping, known)
+            if before is not None or rule.not_sent:
+                return before or ""
+        if rule.same_as:
+            owner = by_type.get(rule.same_as)
+            if owner:
+                return owner
+            scope.hold_back(Problem(draft.key, "@owner", "owner_unknown", f"same_as {rule.same_as}"))
+            return None
+        states = []
+        for candidate in rule.candidates:
+            owner_found = await self._world.commcare.owners.resolve(candidate.kind, candidate.value)
+            if owner_found.state == "ok":
+                return owner_found.owner_id
+            states.append(f"{candidate.kind} {owner_found.state}")
+        scope.hold_back(Problem(draft.key, "@owner", "owner_unresolved", ", ".join(states) or "no rule applies"))
+        return None
+
+    async def _before(self, mapping: CompiledMapping, known: CaseRow) -> str | None:
+        """Return the owner that a case had before we parked it, "" when nobody but we should touch its owner.
+
+        None when it is parked and the books do not know who had it: it gets an owner as a new case does.
+        """
+        sent = (known.digests or {}).get("@owner")
+        if known.digests is not None:
+            if known.status not in AWAY or sent in (None, self._digest(known.key, "@owner", known.owner_id)):
+                return ""
+        elif not await self.parked(mapping):  # asks CommCare, so only for those that may be parked
+            return ""
+        found = await case_there(self._world, known.key, known)  # a supervisor may have given it to somebody since
+        if found is None:
+            return ""
+        there = self._digest(known.key, "@owner", found.owner_id)
+        if there != (sent or self._digest(known.key, "@owner", await self.parked(mapping))):
+            return ""
+        return known.owner_id if known.owner_id not in ("", found.owner_id) else None
+
+    async def parked(self, mapping: CompiledMapping) -> str:
+        """Return the owner of parked cases, "" for a mapping that parks none."""
+        owner = self._world.project.parked_owner
+        if owner is None or not parks(mapping):
+            return ""
+        return (await self._world.commcare.owners.resolve(owner.kind, owner.value)).owner_id
