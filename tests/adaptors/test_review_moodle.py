@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 import stamina
 
@@ -63,9 +65,13 @@ def test_deleted_accounts(deleted: bool, username: str | None, email: str | None
 async def test_a_short_retry_after_is_only_the_floor(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that always says "again in 0 seconds" is asked again more and more slowly."""
     waits: list[float] = []
+    ours, really = asyncio.current_task(), asyncio.sleep
 
     async def sleep(seconds: float) -> None:
-        waits.append(seconds)
+        if asyncio.current_task() is ours:
+            waits.append(seconds)
+        else:  # another thread may have a loop of its own
+            await really(seconds)
 
     async def refuse() -> None:
         raise Retriable("Too many.", system="Moodle", operation="x", retry_after=0.0)
