@@ -28,6 +28,7 @@ from flows.steps.earlier import Earlier, find_earlier, send_each
 from flows.steps.lease import Lease
 from flows.steps.linked import case_there, theirs_in
 from flows.steps.merged import forget as forget_merge
+from flows.steps.merged import merged, who_became
 from flows.steps.people import WITNESSES
 from flows.steps.planned import Planned, external_id
 from flows.steps.push import Pusher
@@ -49,12 +50,16 @@ REMAINS = (
 
 @dataclass
 class Erasure:
-    """How far an erasure came: `outcomes` counts the cases, `messages` say what a person has to know or do."""
+    """How far an erasure came: `outcomes` counts the cases, `messages` say what a person has to know or do.
+
+    `merged` are numbers that were merged into this one: they are the same person, and are erased with it.
+    """
 
     person: int
     state: RunState = RunState.COMPLETED
     outcomes: Counter[str] = field(default_factory=Counter)
     messages: list[str] = field(default_factory=list)
+    merged: list[int] = field(default_factory=list)
 
     def stop(self, state: RunState, message: str) -> None:
         """Note why it is not finished."""
@@ -65,6 +70,7 @@ class Erasure:
         """Return the object of `--json`."""
         return {
             "person": self.person,
+            "merged": self.merged,
             "state": str(self.state),
             "cases": dict(self.outcomes),
             "messages": self.messages,
@@ -94,8 +100,11 @@ async def _erase(world: World, done: Erasure, lease: Lease, result: Result) -> N
     books, store = world.books, world.books.store
     await heed_clock(world)
     await recover(world)
-    await books.do(store.begin_erasure, done.person, world.clock.now())
-    found = await books.do(store.person, done.person)
+    into = await books.do(merged, store)
+    done.merged = who_became(into, done.person)
+    for number in (done.person, *done.merged):
+        await books.do(store.begin_erasure, number, world.clock.now())
+    found = await _all_of(world, (done.person, *done.merged))
     put_back = await books.do(restored_at, store)
     if found.unanswered or rest_left(put_back, world.in_doubt_rest, world.clock.now()):
         _wait(world, done)
@@ -107,13 +116,49 @@ async def _erase(world: World, done: Erasure, lease: Lease, result: Result) -> N
     elif outcomes["refused"]:
         done.state = RunState.FAILED
     else:
-        await books.do(_forget_witness, store, done.person)
-        await books.do(forget_merge, store, done.person)
-        for asked in (LEAVERS, WITHDRAWN):
-            await asked.settle(world, found.rows)
-        await books.do(store.finish_erasure, done.person)
-        await books.do(store.back_up, world.clock.now())
-        done.messages.append(REMAINS)
+        await _forget(world, done, found)
+        _tell_merged(done, into)
+
+
+async def _forget(world: World, done: Erasure, found: PersonRows) -> None:
+    """Forget whose cases are empty; last of all the number that names the others, should it stop in between."""
+    books, store = world.books, world.books.store
+    for asked in (LEAVERS, WITHDRAWN):
+        await asked.settle(world, found.rows)
+    for number in (*done.merged, done.person):
+        await books.do(_forget_witness, store, number)
+    for number in done.merged:
+        await books.do(store.finish_erasure, number)
+    for number in (*done.merged, done.person):
+        await books.do(forget_merge, store, number)
+    await books.do(store.finish_erasure, done.person)
+    await books.do(store.back_up, world.clock.now())
+    done.messages.append(REMAINS)
+
+
+def _tell_merged(done: Erasure, into: Mapping[int, int]) -> None:
+    """Say which other numbers were erased too, and which one was not."""
+    if done.merged:
+        people = listed([str(number) for number in done.merged])
+        done.messages.insert(0, f"Erased as well, because they were merged into {done.person}: person {people}.")
+    if done.person in into:
+        new = into[done.person]
+        done.messages.insert(
+            0,
+            f"Person {done.person} went on as person {new}, who was not erased: if both are to be, "
+            f"run: person erase {new}.",
+        )
+
+
+async def _all_of(world: World, people: Collection[int]) -> PersonRows:
+    """Return what the books hold of one person who goes, or went, by several numbers."""
+    books = world.books
+    found = [await books.do(books.store.person, number) for number in people]
+    return PersonRows(
+        tuple(held for one in found for held in one.cases),
+        tuple(row for one in found for row in one.unanswered),
+        tuple(sorted({number for one in found for number in one.courses})),
+    )
 
 
 def _wait(world: World, done: Erasure) -> None:
@@ -268,15 +313,26 @@ def _forget_witness(store: Any, person: int) -> None:
 
 
 async def export(world: World, person: int) -> dict[str, Any]:
-    """Return what the books hold of a person, and what CommCare holds now, values whole."""
+    """Return what the books hold of a person, and what CommCare holds now, values whole.
+
+    Numbers that were merged into this one are the same person: their cases are given out as well.
+    """
     books, store = world.books, world.books.store
-    found = await books.do(store.person, person)
+    into = await books.do(merged, store)
+    before = who_became(into, person)
+    people = (person, *before)
+    found = await _all_of(world, people)
     rows = found.rows
     problems = [one for one in await books.do(store.problems) if one.row in rows]
     refusals = [one for one in await books.do(store.refusals) if one.row in rows]
-    hints = await books.do(store.hints_about, person)
+    hints = [one for number in people for one in await books.do(store.hints_about, number)]
+    history = await books.do(store.history_of_person, person, rows)
+    for number in before:  # what CommCare never took has no row
+        history += [one for one in await books.do(store.history_of_person, number, ()) if one not in history]
     return {
         "person": person,
+        "merged": before,
+        "merged_into": into.get(person),
         "exported_at": moment(world.clock.now()),
         "erased": person in await books.do(store.erased),
         "courses": [number for number in found.courses if number],
@@ -286,15 +342,17 @@ async def export(world: World, person: int) -> dict[str, Any]:
             {**one.row._asdict(), "property": one.property, "reason": one.reason, "since": moment(one.first_at)}
             for one in problems
         ],
-        "history": [change_json(one) for one in await books.do(store.history_of_person, person, rows)],
+        "history": [change_json(one) for one in history],
         "refusals": [
             {**one.row._asdict(), "reason": one.reason, "since": moment(one.first_at)} for one in refusals
         ],
         "hints_of_webhooks": [
             {"event": event, "course": course, "received_at": moment(at)} for event, course, at in hints
         ],
-        "matches": [_match_json(one) for one in await books.do(store.matches_of, person)],
-        "feedback_to_moodle": [_feedback_json(one) for one in await books.do(store.feedback_of, person)],
+        "matches": [_match_json(one) for number in people for one in await books.do(store.matches_of, number)],
+        "feedback_to_moodle": [
+            _feedback_json(one) for number in people for one in await books.do(store.feedback_of, number)
+        ],
     }
 
 

@@ -38,6 +38,17 @@ def merged(store: Store) -> dict[int, int]:
     return {int(old): int(new) for old, new in json.loads(store.get(MERGED) or "{}").items()}
 
 
+def who_became(people: Mapping[int, int], number: int) -> list[int]:
+    """Return who goes on as a person by now, over however many merges: all of them are that person."""
+    found, waiting = set[int](), [number]
+    while waiting:
+        now = waiting.pop()
+        before = {old for old, new in people.items() if new == now} - found - {number}
+        found |= before
+        waiting += before
+    return sorted(found)
+
+
 def unmarked(store: Store) -> set[int]:
     """Return the merged people whose cases do not all say so yet."""
     return set(json.loads(store.get(UNMARKED) or "[]"))
