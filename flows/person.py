@@ -24,7 +24,7 @@ from flows.reasons import reason_words, remedy
 from flows.result import Result, RunState
 from flows.state_care import restored_at
 from flows.steps.asked import LEAVERS, WITHDRAWN
-from flows.steps.earlier import Earlier, find_earlier, send_each
+from flows.steps.earlier import Earlier, find_earlier, send_each, somebody_elses
 from flows.steps.lease import Lease
 from flows.steps.linked import case_there, theirs_in
 from flows.steps.merged import forget as forget_merge
@@ -273,7 +273,9 @@ class _Emptying:
         while (reply := await ask(external_id(held.row.key, generation))) is not None:
             found.append(Earlier(reply, generation, held.case.user_id))
             generation += 1
-        return found
+        key = held.row.key
+        theirs = await somebody_elses(self._world, held.row.mapping, {key: found})
+        return [one for one in found if one.case.case_id not in theirs.get(key, ())]
 
     def _mapping(self, held: Held) -> tuple[CompiledMapping | None, Departure]:
         """Return the mapping of a row, if there still is one, and what it says of people who are kept out."""

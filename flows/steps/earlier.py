@@ -121,17 +121,24 @@ async def _matched(world: World, mapping: str, later: Mapping[str, CaseRow]) -> 
 
 async def _leave_out_others(world: World, mapping: str, later: Mapping[str, CaseRow], found: Before) -> None:
     """Leave out the present case, and what was matched with somebody else since."""
-    ids = {one.case.case_id for cases in found.cases.values() for one in cases}
-    owners = await world.books.do(world.books.store.keys_of_cases, mapping, ids)
-    name = world.project.moodle_key_property
+    theirs = await somebody_elses(world, mapping, found.cases)
     for key, cases in found.cases.items():
-        found.cases[key] = [
-            one
-            for one in cases
-            if one.case.case_id != later[key].case_id
-            and owners.get(one.case.case_id, set()) <= {key}
-            and one.case.properties.get(name, "") in ("", key)
-        ]
+        gone = {later[key].case_id} | theirs.get(key, set())
+        found.cases[key] = [one for one in cases if one.case.case_id not in gone]
+
+
+async def somebody_elses(
+    world: World, mapping: str, cases: Mapping[str, Sequence[Earlier]]
+) -> dict[str, set[str]]:
+    """Return, by key, the ids of those cases under it that were matched with somebody else since."""
+    ids = {one.case.case_id for some in cases.values() for one in some}
+    owners = await world.books.do(world.books.store.keys_of_cases, mapping, ids)
+    name, found = world.project.moodle_key_property, defaultdict[str, set[str]](set)
+    for key, some in cases.items():
+        for case in (one.case for one in some):
+            if not owners.get(case.case_id, set()) <= {key} or case.properties.get(name, "") not in ("", key):
+                found[key].add(case.case_id)
+    return found
 
 
 class EarlierCases:

@@ -251,6 +251,22 @@ async def test_an_erasure_reaches_a_case_that_is_younger_than_the_books(make_lab
     assert nothing_left(lab, person, 2)
 
 
+async def test_an_erasure_spares_a_younger_case_that_is_somebody_elses(make_lab: MakeLab) -> None:
+    """The case after the backup was matched with another account since: our key of that account stands in it."""
+    lab, person = await returned(make_lab, 0)
+    leave(lab, person)
+    await run(lab, 2)
+    backup = lab.store.back_up(lab.clock.now())
+    come_back(lab, person)
+    await run(lab, 1)
+    case = lab.case(f"test-user-{person}~2")
+    lab.project.edit_case(case.case_id, **{lab.loaded().moodle_key_property: "test-user-4711"})
+    lab.restore(backup)
+    before = dict(case.properties)
+    assert RunState.COMPLETED == (await erased(lab, person)).state
+    assert (before, set()) == (case.properties, private_of_each(lab, person)[f"test-user-{person}"])
+
+
 async def test_an_export_has_the_earlier_cases(make_lab: MakeLab) -> None:
     """They hold something of the person, so they are given out as well."""
     lab, person = await returned(make_lab)
