@@ -250,7 +250,7 @@ class _Emptying:
         """Return the rows that empty the cases before this one, and why nobody can say which they are, or ""."""
         key, rows = held.row.key, list[Planned]()
         mapping, departure = self._mapping(held)
-        found = await find_earlier(self._world, held.row.mapping, {key: held.case}, now=True)
+        found = await find_earlier(self._world, held.row.mapping, {key: held.case})
         for one in [*found.cases.get(key, ()), *await self._later(held)]:
             there = {**one.case.properties, "@name": one.case.name, "@owner": one.case.owner_id}
             texts = {**dict.fromkeys(await self._ours(mapping, one.case), ""), **departure.set, "@name": key}
@@ -408,7 +408,7 @@ async def _exported(world: World, held: Held) -> dict[str, Any]:
 async def _before(world: World, held: Held) -> list[dict[str, Any] | str]:
     """Return the cases that the key had before this one, as CommCare has them."""
     key = held.row.key
-    found = await find_earlier(world, held.row.mapping, {key: held.case}, now=True)
+    found = await find_earlier(world, held.row.mapping, {key: held.case})
     unclear = [f"CommCare does not tell: {reason}." for reason in found.unclear.values()]
     return [_case_json(one.case) for one in found.cases.get(key, ())] + unclear
 

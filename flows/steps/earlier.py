@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from adaptors.commcare.cases import CaseReply, CaseWrite
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
 
 FIRST = 1
 FEW = 20
-"""Cases that are asked for one by one: past any lag of the search, and two with one external id are told."""
+"""So many are asked for one by one: past any lag of the search, and two with one external id are told."""
 Settled = Callable[[Planned, str], Awaitable[None]]
+IsEmpty = Callable[[str, CaseReply], bool]
 
 
 @dataclass(frozen=True)
@@ -77,16 +79,23 @@ class _Waiting:
     is_told: bool = False
 
 
-async def find_earlier(world: World, mapping: str, cases: Mapping[str, CaseRow], *, now: bool = False) -> Before:
+async def find_earlier(
+    world: World, mapping: str, cases: Mapping[str, CaseRow], is_empty: IsEmpty | None = None
+) -> Before:
     """Find the cases that came before these ones of a mapping, by key; those that are others' by now are left out.
 
-    A few cost a request each, as do all with `now`; of many 500 cost one, seconds behind writes.
+    Each costs a request. Many are looked up first, 500 at once, where `is_empty` tells by key and case whether
+    it was emptied: that look-up is seconds behind writes, and of two cases with one external id it shows any, so
+    only what it shows as empty is believed.
     """
     found, later = Before(), {key: case for key, case in cases.items() if case.generation > FIRST}
     if not later:
         return found
     places = {external_id(key, n): (key, n) for key, case in later.items() for n in range(FIRST, case.generation)}
-    replies = {} if now or len(places) <= FEW else await world.commcare.cases_by_external_id(places)
+    replies = dict[str, CaseReply]()
+    if is_empty is not None and len(places) > FEW:
+        listed = await world.commcare.cases_by_external_id(places)
+        replies = {name: reply for name, reply in listed.items() if is_empty(places[name][0], reply)}
     for name in sorted(places.keys() - replies.keys()):  # among them what the search does not know yet
         try:
             reply = await world.commcare.case_by_external_id(name)
@@ -162,11 +171,11 @@ class EarlierCases:
                 mappings[mapping.name] = mapping
                 places[mapping.name, row.scope][row.key] = case
         for (name, scope), cases in places.items():
-            found = await find_earlier(self._world, name, cases)
+            gone = removed.get(name, frozenset())
+            found = await find_earlier(self._world, name, cases, partial(_was_emptied, mappings[name], gone))
             unclear |= {RowId(name, scope, key): reason for key, reason in found.unclear.items()}
             for key in found.cases.keys() | found.unclear.keys():
                 row = RowId(name, scope, key)
-                gone = removed.get(name, frozenset())
                 planned = [self._planned(mappings[name], row, one, gone) for one in found.cases.get(key, ())]
                 sent = [one for one in planned if one is not None]
                 if sent or row in unclear:
@@ -177,11 +186,7 @@ class EarlierCases:
         self, mapping: CompiledMapping, row: RowId, one: Earlier, removed: Collection[str]
     ) -> Planned | None:
         """Build the row that empties what is personal in an earlier case, None when nothing of it is left."""
-        held = {
-            name
-            for name, value in one.case.properties.items()
-            if value and (mapping.is_personal(name) or name in removed)
-        }
+        held = _held(mapping, removed, one.case)
         texts = dict.fromkeys(held - one.theirs, "")
         if mapping.name_is_personal and "@name" not in one.theirs and one.case.name != row.key:
             texts["@name"] = row.key
@@ -208,6 +213,22 @@ class EarlierCases:
         ready = {row for row, one in waiting.items() if one.is_clear and (one.is_told or row in went)}
         done = {row: waiting[row].status for row in ready - left if waiting[row].status}
         await self._world.books.do(self._world.books.store.settle, done)
+
+
+def _held(mapping: CompiledMapping, removed: Collection[str], case: CaseReply) -> set[str]:
+    """Return the properties that are personal, or may be, and have a value in a case."""
+    properties = case.properties.items()
+    return {name for name, value in properties if value and (mapping.is_personal(name) or name in removed)}
+
+
+def _was_emptied(mapping: CompiledMapping, removed: Collection[str], key: str, case: CaseReply) -> bool:
+    """Say whether a case looks as we leave one behind: what is personal has no value, and its name is our key.
+
+    A case that somebody made by hand under our external id never had such properties, or has a name.
+    """
+    if _held(mapping, removed, case) or (mapping.name_is_personal and case.name != key):
+        return False
+    return mapping.name_is_personal or any(mapping.is_personal(name) for name in case.properties)
 
 
 async def send_each(

@@ -95,9 +95,8 @@ async def test_who_is_kept_out_is_emptied_in_every_case(make_lab: MakeLab) -> No
     assert ({}, 0) == (written(await lab.sync()), len(lab.project.forms) - sent)
 
 
-async def test_earlier_cases_of_many_are_one_question(make_lab: MakeLab, monkeypatch: pytest.MonkeyPatch) -> None:
-    """CommCare is asked for them all at once, and not one by one."""
-    monkeypatch.setattr("flows.steps.earlier.FEW", 1)
+async def two_returned(make_lab: MakeLab) -> tuple[Lab, list[int]]:
+    """Return a lab with two people who left and came back."""
     lab, learners = await consenting(make_lab)
     lab.edit("student", LEFT, f"{LEFT_CLOSES}\n{OUT}")
     leave(lab, *learners[:2])
@@ -105,10 +104,39 @@ async def test_earlier_cases_of_many_are_one_question(make_lab: MakeLab, monkeyp
     for person in learners[:2]:
         come_back(lab, person)
     await run(lab, 1)
-    lab.site.update_user(learners[1], profile={"consent": "no"})
-    asked = (await kept_out(lab, learners[0])).requests["commcare"]
-    assert (1, 2) == (asked["get"], asked["write"])
-    assert all(nothing_left(lab, person, 2) for person in learners[:2])
+    return lab, learners[:2]
+
+
+async def test_earlier_cases_of_many_are_one_question(make_lab: MakeLab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CommCare is asked for them all at once, and then only for those that hold something."""
+    monkeypatch.setattr("flows.steps.earlier.FEW", 1)
+    lab, people = await two_returned(make_lab)
+    for answer, asked in (("no", (1 + 2, 2)), ("yes", (0, 1)), ("no", (1, 1))):
+        lab.site.update_user(people[1], profile={"consent": answer})
+        requests = (await kept_out(lab, people[0], answer)).requests["commcare"]
+        assert asked == (requests.get("get", 0), requests["write"])
+    assert all(nothing_left(lab, person, 2) for person in people)
+
+
+@pytest.mark.parametrize("holds", [{"city": "Theirs"}, {"notes": "Theirs"}])
+async def test_of_two_earlier_cases_the_search_shows_any(
+    make_lab: MakeLab, monkeypatch: pytest.MonkeyPatch, holds: dict[str, str]
+) -> None:
+    """It shows the one that somebody made by hand: that one is left alone, and ours is not taken for empty."""
+    monkeypatch.setattr("flows.steps.earlier.FEW", 0)
+    lab, person = await returned(make_lab, 1)
+    key = f"test-user-{person}"
+    ours = lab.case(key)
+    double = lab.project.add_case("student", "Double", owner_id="s", external_id=key, properties=holds)
+    lab.project.cases = {double.case_id: double} | lab.project.cases
+    for _ in range(2):
+        result = await kept_out(lab, person)
+        assert ("degraded", {"duplicate_external_id": 1}) == (result.state, dict(result.reasons))
+    assert ("withdrawing", "Double") == (status(lab, person), double.case_name)
+    assert holds.items() <= double.properties.items()
+    lab.project.set_external_id(double.case_id, "")
+    await lab.sync()
+    assert ("withdrawn", "") == (status(lab, person), ours.properties["city"])
 
 
 @pytest.mark.parametrize("arrives", [False, True])
