@@ -38,6 +38,7 @@ class Earlier:
     generation: int
     user_id: int
     theirs: frozenset[str] = frozenset()
+    linked: bool = False
 
     def planned(
         self, world: World, row: RowId, case_type: str, texts: Mapping[str, str], *, close: bool = False
@@ -124,7 +125,7 @@ async def _matched(world: World, mapping: str, later: Mapping[str, CaseRow]) -> 
             case = replace(later[key], case_id=case_id, linked=True)
             names = {"@name", *there[case_id].properties}
             theirs = await theirs_in(world, mapping, key, case, names, there[case_id])
-            found[key] = Earlier(there[case_id], FIRST, case.user_id, theirs)
+            found[key] = Earlier(there[case_id], FIRST, case.user_id, theirs, linked=True)
     return found
 
 
@@ -162,16 +163,17 @@ class EarlierCases:
     ) -> dict[RowId, str]:
         """Look for what is personal in earlier cases of rows; return why it is not clear which some rows had.
 
-        `removed`: by mapping, what was taken out of it. Nobody knows whether that is personal, so it counts.
+        `removed`: by mapping, what was taken out of it. Nobody knows whether that is personal, so it counts, as
+        what is retired does: of an earlier case nothing else empties it.
         """
         places, mappings = defaultdict[tuple[str, int], dict[str, CaseRow]](dict), dict[str, CompiledMapping]()
         unclear = dict[RowId, str]()
         for mapping, row, case in rows:
-            if mapping.personal or mapping.name_is_personal:
+            if mapping.personal or mapping.name_is_personal or mapping.retired or removed.get(mapping.name):
                 mappings[mapping.name] = mapping
                 places[mapping.name, row.scope][row.key] = case
         for (name, scope), cases in places.items():
-            gone = removed.get(name, frozenset())
+            gone = removed.get(name, frozenset()) | mappings[name].retired
             found = await find_earlier(self._world, name, cases, partial(_was_emptied, mappings[name], gone))
             unclear |= {RowId(name, scope, key): reason for key, reason in found.unclear.items()}
             for key in found.cases.keys() | found.unclear.keys():
@@ -183,10 +185,11 @@ class EarlierCases:
         return unclear
 
     def _planned(
-        self, mapping: CompiledMapping, row: RowId, one: Earlier, removed: Collection[str]
+        self, mapping: CompiledMapping, row: RowId, one: Earlier, gone: Collection[str]
     ) -> Planned | None:
         """Build the row that empties what is personal in an earlier case, None when nothing of it is left."""
-        held = _held(mapping, removed, one.case)
+        # In a case of others, what is retired may be theirs.
+        held = _held(mapping, {*gone} - mapping.retired if one.linked else gone, one.case)
         texts = dict.fromkeys(held - one.theirs, "")
         if mapping.name_is_personal and "@name" not in one.theirs and one.case.name != row.key:
             texts["@name"] = row.key
@@ -215,18 +218,18 @@ class EarlierCases:
         await self._world.books.do(self._world.books.store.settle, done)
 
 
-def _held(mapping: CompiledMapping, removed: Collection[str], case: CaseReply) -> set[str]:
+def _held(mapping: CompiledMapping, gone: Collection[str], case: CaseReply) -> set[str]:
     """Return the properties that are personal, or may be, and have a value in a case."""
     properties = case.properties.items()
-    return {name for name, value in properties if value and (mapping.is_personal(name) or name in removed)}
+    return {name for name, value in properties if value and (mapping.is_personal(name) or name in gone)}
 
 
-def _was_emptied(mapping: CompiledMapping, removed: Collection[str], key: str, case: CaseReply) -> bool:
+def _was_emptied(mapping: CompiledMapping, gone: Collection[str], key: str, case: CaseReply) -> bool:
     """Say whether a case looks as we leave one behind: what is personal has no value, and its name is our key.
 
     A case that somebody made by hand under our external id never had such properties, or has a name.
     """
-    if _held(mapping, removed, case) or (mapping.name_is_personal and case.name != key):
+    if _held(mapping, gone, case) or (mapping.name_is_personal and case.name != key):
         return False
     return mapping.name_is_personal or any(mapping.is_personal(name) for name in case.properties)
 

@@ -154,6 +154,24 @@ async def test_a_lost_write_of_a_withdrawal_is_made_good(
     assert (True, "closed") == (nothing_left(lab, person), status(lab, person))
 
 
+@pytest.mark.parametrize("line", ["", "  city: {retire: clear}\n"])
+async def test_what_is_in_the_mapping_no_more_is_emptied_in_earlier_cases(make_lab: MakeLab, line: str) -> None:
+    """They got it before it was taken out or retired; what others wrote there themselves stays."""
+    lab, person = await returned(make_lab, 1)
+    lab.edit("student", "  city: {source: city, transform: [trim], personal: true}\n", line)
+    await run(lab, 2)
+    first = lab.case(f"test-user-{person}")
+    lab.project.edit_case(first.case_id, visit_notes="seen")
+    assert "Kisumu" == first.properties["city"]
+    await kept_out(lab, person)
+    await run(lab, 1)
+    assert (True, "withdrawn", "seen") == (
+        nothing_left(lab, person, 2),
+        status(lab, person),
+        first.properties["visit_notes"],
+    )
+
+
 async def test_a_refused_earlier_case_keeps_the_withdrawal_open(make_lab: MakeLab) -> None:
     """The others are emptied, the run says so, and once CommCare takes it all is done without a question."""
     lab, person = await returned(make_lab)
@@ -323,6 +341,23 @@ async def test_an_erasure_reaches_a_matched_case_that_was_closed(make_lab: MakeL
     case = lab.project.cases[first]
     found = {one.properties.get(name, "") for one in (case, lab.case(f"test-user-{person}~2")) for name in PRIVATE}
     assert ({""}, "high", True) == (found, case.properties["risk"], case.closed)
+
+
+async def test_what_was_retired_stays_in_a_matched_case(make_lab: MakeLab) -> None:
+    """Nobody can say that it is ours: others had it in their case before, and it was never said to be personal."""
+    lab, person, first = await closed_one(make_lab)
+    lab.project.edit_case(first, visits="twelve")
+    await lab.sync()
+    lab.edit("student", "  country: {source: country, personal: false}", "  visits: {retire: clear}")
+    lab.edit("student", "any_of: [student]}\n", "any_of: [student]}\n  - {source: city, is_not: Nowhere}\n")
+    await lab.sync()
+    lab.site.update_user(person, city="Nowhere")
+    for _ in range(2):
+        await lab.sync()
+    case = lab.project.cases[first]
+    found = [case.properties.get(name, "") for name in PRIVATE]
+    now = lab.store.cases("student", 0)[f"test-user-{person}"]
+    assert ({""}, "twelve", 2) == ({*found}, case.properties["visits"], now.generation)
 
 
 async def test_a_case_that_is_somebody_elses_by_now_is_left_alone(make_lab: MakeLab) -> None:
