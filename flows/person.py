@@ -47,6 +47,11 @@ REMAINS = (
     "properties that others than this program wrote; files that somebody downloaded; and what Moodle holds."
 )
 
+STRANGER = (
+    "The books were put back, or are new, and know no case of this person; CommCare may have one. Nothing was "
+    "changed. Run a sync first, which finds it, then the same command again."
+)
+
 
 @dataclass
 class Erasure:
@@ -102,6 +107,9 @@ async def _erase(world: World, done: Erasure, lease: Lease, result: Result) -> N
     await recover(world)
     into = await books.do(merged, store)
     done.merged = who_became(into, done.person)
+    if await _is_stranger(world, done.person):
+        done.stop(RunState.POSTPONED, STRANGER)
+        return
     for number in (done.person, *done.merged):
         await books.do(store.begin_erasure, number, world.clock.now())
     found = await _all_of(world, (done.person, *done.merged))
@@ -118,6 +126,14 @@ async def _erase(world: World, done: Erasure, lease: Lease, result: Result) -> N
     else:
         await _forget(world, done, found)
         _tell_merged(done, into)
+
+
+async def _is_stranger(world: World, person: int) -> bool:
+    """Say whether CommCare may hold cases of somebody of whom the books know none, and a run still finds them."""
+    books, store = world.books, world.books.store
+    if not await strangers(world) or person in await books.do(store.erased):
+        return False
+    return not (await books.do(store.person, person)).rows
 
 
 async def _forget(world: World, done: Erasure, found: PersonRows) -> None:

@@ -363,6 +363,35 @@ async def test_an_older_backup_does_not_bring_a_person_back(make_lab: MakeLab) -
     assert f"test-user-{learners[0]}".encode() not in newest.read_bytes()
 
 
+async def test_somebody_who_came_after_the_backup_is_found_first(make_lab: MakeLab) -> None:
+    """Books put back do not know the case: it is not left full, and a run finds it before anybody is forgotten."""
+    lab, _ = await two_courses(make_lab)
+    lab.in_a_file()
+    backup = lab.store.back_up(lab.clock.now())
+    new = lab.site.add_user("Zora", "New", city=CANARY)
+    lab.site.enrol(max(lab.site.courses), new)
+    await lab.sync()
+    lab.restore(backup)
+    done = await erased(lab, new)
+    assert (RunState.POSTPONED, 0) == (done.state, len(lab.store.erased()))
+    assert "Run a sync first" in done.messages[0]
+    await lab.sync()
+    assert RunState.COMPLETED == (await erased(lab, new)).state
+    assert (2, set()) == (len(cases_of(lab, new)), held(lab, new))
+
+
+async def test_somebody_nobody_knows_can_be_erased_once_all_is_known(make_lab: MakeLab) -> None:
+    """After the run that found everything the command goes through: the person is to be left out."""
+    lab, _ = await two_courses(make_lab)
+    lab.in_a_file()
+    lab.restore(lab.store.back_up(lab.clock.now()))
+    new = lab.site.add_user("Zora", "New")
+    assert RunState.POSTPONED == (await erased(lab, new)).state
+    await lab.sync()
+    assert RunState.COMPLETED == (await erased(lab, new)).state
+    assert new in lab.store.erased()
+
+
 # --- giving out -------------------------------------------------------------------------------------------
 
 
