@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 MERGED = "merged"  # fact in the books: number of a person -> the one that he or she goes by now
 UNMARKED = "merged_unmarked"  # fact: those of them whose cases do not all say so yet
+PARTED = "unmerged"  # fact: people who were taken for somebody else once, and are themselves again
 STAYS = CLOSED | PASSING
 
 
@@ -54,6 +55,11 @@ def unmarked(store: Store) -> set[int]:
     return set(json.loads(store.get(UNMARKED) or "[]"))
 
 
+def parted(store: Store) -> frozenset[int]:
+    """Return the people whose merge was taken back: their cases may say so still, whatever the books know."""
+    return frozenset(json.loads(store.get(PARTED) or "[]"))
+
+
 def remember(store: Store, people: Mapping[int, int], to_mark: set[int]) -> None:
     """Write down who was merged into whom, and whose cases are to be marked."""
     for name, text in facts(people, to_mark).items():
@@ -71,6 +77,8 @@ def forget(store: Store, number: int) -> None:
     people = {old: new for old, new in merged(store).items() if number not in (old, new)}
     if people != merged(store):
         remember(store, people, unmarked(store) & people.keys())
+    if number in parted(store):
+        store.put(PARTED, json.dumps(sorted(parted(store) - {number})))
 
 
 async def left_out(run: Run) -> LeftOut:

@@ -15,6 +15,7 @@ from flows.steps.firsts import FirstLook
 from flows.steps.held import Reading
 from flows.steps.kept_out import find_unknown
 from flows.steps.linked import Linked, Links, Look, case_there, is_matched, newest_of_ours
+from flows.steps.merged import parted
 from flows.steps.old_keys import OldKeys
 from flows.steps.owners import Owners
 from flows.steps.planned import UNDECIDED, WAITS, Planned, Problem, Scope, scope_number
@@ -47,6 +48,7 @@ class Planner:
         """Mappings of which CommCare may hold cases that the books do not know."""
         self._have_children = {rule.mapping for mapping in mappings.values() for rule in mapping.parents}
         self._admitted: frozenset[int] | None = None
+        self._parted: frozenset[int] | None = None
         self.look: FirstLook | None = None
         """In the plan of a first run: is shown each scope."""
         self.assumed: dict[RowId, str] = {}
@@ -109,9 +111,10 @@ class Planner:
         if ready is None:
             return None
         removed = self.removed.get(scope.mapping.name, frozenset())
-        ready = replace(ready, kept=kept, linked=linked, removed=removed)
-        reading.compared += 1
         user_id = scope.users.get(key, 0)
+        is_parted = user_id in await self._taken_back()
+        ready = replace(ready, kept=kept, linked=linked, removed=removed, parted=is_parted)
+        reading.compared += 1
         change = Comparison(scope.mapping, row, user_id, draft, case, ready, self._digest).planned()
         if change is None and case is not None and case.status in AWAY:
             reading.back[row] = "active"
@@ -288,6 +291,12 @@ class Planner:
         if self._admitted is None:
             self._admitted = await self._world.books.do(self._world.books.store.admitted)
         return self._admitted
+
+    async def _taken_back(self) -> frozenset[int]:
+        """Return the people whose merge was taken back."""
+        if self._parted is None:
+            self._parted = await self._world.books.do(parted, self._world.books.store)
+        return self._parted
 
     async def _stranger(self, row: RowId, user_id: int, taken: Collection[str]) -> CaseRow | None:
         """Return the case that CommCare has under a key; the last one as closed where the mapping closes cases.

@@ -10,7 +10,7 @@ import pytest
 from flows.errors import UsageError
 from flows.merge import merge, unmerge
 from flows.result import RunState
-from flows.steps.merged import forget, merged, unmarked, who_became
+from flows.steps.merged import forget, merged, parted, unmarked, who_became
 from tests.flows.terminal import Terminal
 from tests.flows.test_departures import consenting, over
 from tests.flows.test_person import erased, export, held, on, two_courses
@@ -147,6 +147,35 @@ async def test_taken_back(make_lab: MakeLab) -> None:
         unmerge(lab.store, old, new, lab.clock.now())
 
 
+@pytest.mark.parametrize("runs", [0, 1, 2])
+async def test_taken_back_after_a_restore(make_lab: MakeLab, runs: int) -> None:
+    """Books put back do not know what the cases say; the others get no such property."""
+    lab, old, new = await twins(make_lab)
+    lab.in_a_file()
+    merge(lab.store, old, new, lab.clock.now())
+    await lab.sync()
+    lab.restore(lab.store.back_up(lab.clock.now()))
+    for _ in range(runs):
+        await lab.sync()
+    unmerge(lab.store, old, new, lab.clock.now())
+    await settle(lab)
+    assert ("active", "") == says(lab, old)
+    marked = [one for one in lab.project.cases.values() if "merged_into" in one.properties]
+    assert {str(old)} == {str(one.external_id).rpartition("-")[2] for one in marked}
+    assert {} == written(await lab.sync())
+
+
+async def test_what_merging_wrote_is_erased_after_a_restore(make_lab: MakeLab) -> None:
+    """The mark is a property of ours as well."""
+    lab, old, new = await twins(make_lab)
+    lab.in_a_file()
+    merge(lab.store, old, new, lab.clock.now())
+    await lab.sync()
+    lab.restore(lab.store.back_up(lab.clock.now()))
+    assert RunState.COMPLETED == (await erased(lab, new)).state
+    assert (set(), set()) == (held(lab, old), held(lab, new))
+
+
 async def test_what_cannot_be(make_lab: MakeLab) -> None:
     """The same number twice, people nobody knows, and people who were merged before."""
     lab, old, new = await twins(make_lab)
@@ -171,6 +200,11 @@ async def test_erased_people_leave_no_number(make_lab: MakeLab) -> None:
     merge(lab.store, old, new, lab.clock.now())
     forget(lab.store, new)
     assert ("{}", "[]") == (lab.store.get("merged"), lab.store.get("merged_unmarked"))
+    merge(lab.store, old, new, lab.clock.now())
+    unmerge(lab.store, old, new, lab.clock.now())
+    assert {old} == parted(lab.store)
+    forget(lab.store, old)
+    assert set() == parted(lab.store)
 
 
 @pytest.mark.parametrize("moodle", ["shows the old account", "took it out"])
