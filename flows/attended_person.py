@@ -13,12 +13,14 @@ from flows.errors import UsageError
 from flows.open import open_store, open_world
 from flows.person import Erasure, erase, export
 from flows.settings import Settings
+from flows.steps.merged import merged, who_became
 
 
 def count_cases(settings: Settings, person: int) -> int:
-    """Return how many cases of a person the books know."""
+    """Return how many cases the books know of a person, and of numbers that were merged into this one."""
     with open_store(settings) as store:
-        return len(store.person(person).cases)
+        people = (person, *who_became(merged(store), person))
+        return sum(len(store.person(number).cases) for number in people)
 
 
 def run_erase(settings: Settings, person: int) -> Erasure:

@@ -137,7 +137,8 @@ def person_erase(
 
 @person_app.command("admit")
 def person_admit(person: Person, env_file: EnvFile = ENV_FILE) -> None:
-    """Let a person who was erased be read again; the next run fills the emptied cases."""
+    """Let a person who was erased be read again; the next run fills the emptied cases, or begins new ones."""
+    from flows.clock import SystemClock
     from flows.errors import UsageError
     from flows.open import open_store
 
@@ -145,7 +146,7 @@ def person_admit(person: Person, env_file: EnvFile = ENV_FILE) -> None:
         with open_store(read_settings(env_file)) as store:
             if person in store.unfinished_erasures():
                 raise UsageError(f"The erasure of person {person} is not finished: finish it first.")
-            if not store.admit(person):
+            if not store.admit(person, SystemClock().now()):
                 raise UsageError(f"Nobody with the number {person} was erased.")
         say(f"Person {person} is read again from the next run on.")
 

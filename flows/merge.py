@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+
 from flows.errors import UsageError
-from flows.steps.merged import facts, merged, unmarked
+from flows.steps.merged import PARTED, facts, merged, parted, unmarked
 from flows.words import numbered
 from state import Store
 
@@ -41,6 +43,7 @@ def unmerge(store: Store, old: int, new: int, now: float) -> str:
         raise UsageError(f"Person {old} was not merged into {new}.")
     cases = store.person(old).cases
     told = facts({one: into for one, into in people.items() if one != old}, unmarked(store) - {old})
+    told[PARTED] = json.dumps(sorted(parted(store) | {old}))
     store.take_word("unmerge", [held.row for held in cases], told, now)
     store.read_anew({held.row.mapping for held in cases})  # by the next run, whatever the intervals say
     return f"Taken back: the next run reads person {old} again; who is in a course there has living cases again."

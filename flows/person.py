@@ -11,11 +11,11 @@ import json
 import secrets
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from adaptors.commcare.cases import CaseReply, CaseWrite
+from adaptors.commcare.cases import CaseReply
 from adaptors.errors import AdaptorError, Refused, Retriable
 from flows.errors import Overlap
 from flows.history import change_json
@@ -24,37 +24,44 @@ from flows.reasons import reason_words, remedy
 from flows.result import Result, RunState
 from flows.state_care import restored_at
 from flows.steps.asked import LEAVERS, WITHDRAWN
-from flows.steps.earlier import Earlier, find_earlier, send_each
+from flows.steps.earlier import find_earlier, send_each
+from flows.steps.emptying import Emptying
 from flows.steps.lease import Lease
-from flows.steps.linked import case_there, theirs_in
+from flows.steps.linked import case_there
 from flows.steps.merged import forget as forget_merge
+from flows.steps.merged import merged, who_became
 from flows.steps.people import WITNESSES
 from flows.steps.planned import Planned, external_id
 from flows.steps.push import Pusher
 from flows.steps.recover import heed_clock, recover, rest_left, strangers
-from flows.steps.ways import set_by_departures
 from flows.words import listed, numbered
 from flows.world import World
-from mappings.engine import CompiledMapping, Departure
-from state import NO_VALUE, FeedbackRow, Held, MatchRow, PersonRows, RowId, StateError
-from state.people import ERASING
+from state import FeedbackRow, Held, MatchRow, PersonRows, RowId, StateError
 
-NO_DEPARTURE = Departure({})
 REMAINS = (
     "What remains, and where: earlier versions of the cases in CommCare's form history (only CommCare can delete "
     "them); the cases themselves, without values, under their external ids; phones that have not synced since; "
     "properties that others than this program wrote; files that somebody downloaded; and what Moodle holds."
 )
 
+STRANGER = (
+    "The books were put back, or are new, and know no case of this person; CommCare may have one. Nothing was "
+    "changed. Run a sync first, which finds it, then the same command again."
+)
+
 
 @dataclass
 class Erasure:
-    """How far an erasure came: `outcomes` counts the cases, `messages` say what a person has to know or do."""
+    """How far an erasure came: `outcomes` counts the cases, `messages` say what a person has to know or do.
+
+    `merged` are numbers that were merged into this one: they are the same person, and are erased with it.
+    """
 
     person: int
     state: RunState = RunState.COMPLETED
     outcomes: Counter[str] = field(default_factory=Counter)
     messages: list[str] = field(default_factory=list)
+    merged: list[int] = field(default_factory=list)
 
     def stop(self, state: RunState, message: str) -> None:
         """Note why it is not finished."""
@@ -65,6 +72,7 @@ class Erasure:
         """Return the object of `--json`."""
         return {
             "person": self.person,
+            "merged": self.merged,
             "state": str(self.state),
             "cases": dict(self.outcomes),
             "messages": self.messages,
@@ -94,8 +102,14 @@ async def _erase(world: World, done: Erasure, lease: Lease, result: Result) -> N
     books, store = world.books, world.books.store
     await heed_clock(world)
     await recover(world)
-    await books.do(store.begin_erasure, done.person, world.clock.now())
-    found = await books.do(store.person, done.person)
+    into = await books.do(merged, store)
+    done.merged = who_became(into, done.person)
+    if await _is_stranger(world, done.person):
+        done.stop(RunState.POSTPONED, STRANGER)
+        return
+    for number in (done.person, *done.merged):
+        await books.do(store.begin_erasure, number, world.clock.now())
+    found = await _all_of(world, (done.person, *done.merged))
     put_back = await books.do(restored_at, store)
     if found.unanswered or rest_left(put_back, world.in_doubt_rest, world.clock.now()):
         _wait(world, done)
@@ -107,13 +121,57 @@ async def _erase(world: World, done: Erasure, lease: Lease, result: Result) -> N
     elif outcomes["refused"]:
         done.state = RunState.FAILED
     else:
-        await books.do(_forget_witness, store, done.person)
-        await books.do(forget_merge, store, done.person)
-        for asked in (LEAVERS, WITHDRAWN):
-            await asked.settle(world, found.rows)
-        await books.do(store.finish_erasure, done.person)
-        await books.do(store.back_up, world.clock.now())
-        done.messages.append(REMAINS)
+        await _forget(world, done, found)
+        _tell_merged(done, into)
+
+
+async def _is_stranger(world: World, person: int) -> bool:
+    """Say whether CommCare may hold cases of somebody of whom the books know none, and a run still finds them."""
+    books, store = world.books, world.books.store
+    if not await strangers(world) or person in await books.do(store.erased):
+        return False
+    return not (await books.do(store.person, person)).rows
+
+
+async def _forget(world: World, done: Erasure, found: PersonRows) -> None:
+    """Forget whose cases are empty; last of all the number that names the others, should it stop in between."""
+    books, store = world.books, world.books.store
+    for asked in (LEAVERS, WITHDRAWN):
+        await asked.settle(world, found.rows)
+    for number in (*done.merged, done.person):
+        await books.do(_forget_witness, store, number)
+    for number in done.merged:
+        await books.do(store.finish_erasure, number)
+    for number in (*done.merged, done.person):
+        await books.do(forget_merge, store, number)
+    await books.do(store.finish_erasure, done.person)
+    await books.do(store.back_up, world.clock.now())
+    done.messages.append(REMAINS)
+
+
+def _tell_merged(done: Erasure, into: Mapping[int, int]) -> None:
+    """Say which other numbers were erased too, and which one was not."""
+    if done.merged:
+        people = listed([str(number) for number in done.merged])
+        done.messages.insert(0, f"Erased as well, because they were merged into {done.person}: person {people}.")
+    if done.person in into:
+        new = into[done.person]
+        done.messages.insert(
+            0,
+            f"Person {done.person} went on as person {new}, who was not erased: if both are to be, "
+            f"run: person erase {new}.",
+        )
+
+
+async def _all_of(world: World, people: Collection[int]) -> PersonRows:
+    """Return what the books hold of one person who goes, or went, by several numbers."""
+    books = world.books
+    found = [await books.do(books.store.person, number) for number in people]
+    return PersonRows(
+        tuple(held for one in found for held in one.cases),
+        tuple(row for one in found for row in one.unanswered),
+        tuple(sorted({number for one in found for number in one.courses})),
+    )
 
 
 def _wait(world: World, done: Erasure) -> None:
@@ -128,7 +186,7 @@ def _wait(world: World, done: Erasure) -> None:
 async def _empty(world: World, found: PersonRows, lease: Lease, result: Result, done: Erasure) -> Counter[str]:
     """Send what empties the cases, and return how many were emptied, empty or gone already, in doubt, refused."""
     outcomes = Counter[str]()
-    pusher, emptying = Pusher(world, result, lease), _Emptying(world)
+    pusher, emptying = Pusher(world, result, lease), Emptying(world)
 
     async def settled(row: Planned, outcome: str) -> None:
         word = {"": "emptied", "in_doubt": "in doubt"}.get(outcome, "gone" if outcome in DELETED else "refused")
@@ -159,107 +217,6 @@ async def _empty(world: World, found: PersonRows, lease: Lease, result: Result, 
     return outcomes
 
 
-class _Emptying:
-    """Builds the row that empties a case: all that was sent, and what the mapping says of people kept out."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-        self._digest = world.books.store.digest
-        self._mappings = {mapping.name: mapping for mapping in world.project.mappings}
-
-    async def row(self, held: Held) -> Planned | None:
-        """Return the row to send, None when the case is empty already or CommCare has none."""
-        case, key = held.case, held.row.key
-        mapping, departure = self._mapping(held)
-        known = {name: digest for name, digest in (case.digests or {}).items() if digest != NO_VALUE}
-        nameless = case.digests is None or len(known) < len(case.digests)
-        there = None
-        if not case.case_id or nameless or departure.close or case.linked:
-            there = await case_there(self._world, key, case)
-        case_id = case.case_id or (there.case_id if there is not None else "")
-        if not case_id:
-            return None
-        names = {name for name in known if not name.startswith("@")}
-        names |= await self._ours(mapping, there) if nameless or not case.case_id else set()
-        theirs = await self._theirs(held, {"@name", *names}, there) - known.keys()
-        texts = {**dict.fromkeys(names, ""), **departure.set, "@name": key}
-        texts = {name: text for name, text in texts.items() if name not in theirs}
-        texts |= await self._parked(departure)
-        changed = {name: text for name, text in texts.items() if known.get(name) != self._digest(key, name, text)}
-        closes = departure.close and not (there is not None and there.closed)
-        if not changed and not (closes and there is not None):
-            return None
-        return self._planned(held, case_id, changed, close=closes)
-
-    def _planned(self, held: Held, case_id: str, texts: Mapping[str, str], *, close: bool) -> Planned:
-        mapping, _ = self._mapping(held)
-        key, case_type = held.row.key, "" if mapping is None else mapping.case_type
-        properties = {name: texts[name] for name in sorted(texts) if not name.startswith("@")}
-        outside = external_id(key, held.case.generation)
-        name, owner = texts.get("@name"), texts.get("@owner")
-        write = CaseWrite(outside, case_id, case_type, name, owner, properties, close=close)
-        digests = {name: self._digest(key, name, text) for name, text in texts.items()}
-        return Planned(held.row, case_type, held.case.user_id, write, digests, "withdrawn", status=ERASING)
-
-    async def earlier(self, held: Held) -> tuple[list[Planned], str]:
-        """Return the rows that empty the cases before this one, and why nobody can say which they are, or ""."""
-        key, rows = held.row.key, list[Planned]()
-        mapping, departure = self._mapping(held)
-        found = await find_earlier(self._world, held.row.mapping, {key: held.case}, now=True)
-        for one in [*found.cases.get(key, ()), *await self._later(held)]:
-            there = {**one.case.properties, "@name": one.case.name, "@owner": one.case.owner_id}
-            texts = {**dict.fromkeys(await self._ours(mapping, one.case), ""), **departure.set, "@name": key}
-            texts = {name: text for name, text in texts.items() if name not in one.theirs}
-            texts |= await self._parked(departure)
-            changed = {name: text for name, text in texts.items() if there.get(name) != text}
-            closes = departure.close and not one.case.closed
-            if changed or closes:
-                case_type = one.case.case_type
-                row = one.planned(self._world, held.row, case_type, changed, close=closes)
-                rows.append(replace(row, status=ERASING))
-        return rows, found.unclear.get(key, "")
-
-    async def _later(self, held: Held) -> list[Earlier]:
-        """Return the cases that followed this one after the backup, where the books were put back."""
-        if held.row.mapping not in await strangers(self._world):
-            return []
-        found, generation = list[Earlier](), held.case.generation + 1
-        ask = self._world.commcare.case_by_external_id
-        while (reply := await ask(external_id(held.row.key, generation))) is not None:
-            found.append(Earlier(reply, generation, held.case.user_id))
-            generation += 1
-        return found
-
-    def _mapping(self, held: Held) -> tuple[CompiledMapping | None, Departure]:
-        """Return the mapping of a row, if there still is one, and what it says of people who are kept out."""
-        mapping = self._mappings.get(held.row.mapping)
-        departure = mapping.when_excluded if mapping is not None else None
-        return mapping, departure or NO_DEPARTURE
-
-    async def _theirs(self, held: Held, names: Collection[str], there: CaseReply | None) -> frozenset[str]:
-        """Return what of these names others wrote into a case that was matched."""
-        if not held.case.linked:
-            return frozenset()
-        return await theirs_in(self._world, held.row.mapping, held.row.key, held.case, names, there)
-
-    async def _ours(self, mapping: CompiledMapping | None, there: CaseReply | None) -> set[str]:
-        """Return the properties that we may have sent, where the books have lost which."""
-        named = await self._world.books.do(self._world.books.store.property_names)
-        ours = {name for name in named if not name.startswith("@")}
-        if mapping is not None:
-            ours |= set(mapping.spec.properties) | set(mapping.retired) | set(set_by_departures(mapping))
-        held = {name for name, value in there.properties.items() if value} if there else ours
-        return ours & held
-
-    async def _parked(self, departure: Departure) -> dict[str, str]:
-        """Return the owner that no phone syncs, where the mapping parks people who are kept out."""
-        owner = self._world.project.parked_owner
-        if not departure.park or owner is None:
-            return {}
-        found = await self._world.commcare.owners.resolve(owner.kind, owner.value)
-        return {"@owner": found.owner_id} if found.state == "ok" else {}
-
-
 def _forget_witness(store: Any, person: int) -> None:
     """Forget that this person's profile showed which fields Moodle gives."""
     witnesses = json.loads(store.get(WITNESSES) or "{}")
@@ -268,15 +225,26 @@ def _forget_witness(store: Any, person: int) -> None:
 
 
 async def export(world: World, person: int) -> dict[str, Any]:
-    """Return what the books hold of a person, and what CommCare holds now, values whole."""
+    """Return what the books hold of a person, and what CommCare holds now, values whole.
+
+    Numbers that were merged into this one are the same person: their cases are given out as well.
+    """
     books, store = world.books, world.books.store
-    found = await books.do(store.person, person)
+    into = await books.do(merged, store)
+    before = who_became(into, person)
+    people = (person, *before)
+    found = await _all_of(world, people)
     rows = found.rows
     problems = [one for one in await books.do(store.problems) if one.row in rows]
     refusals = [one for one in await books.do(store.refusals) if one.row in rows]
-    hints = await books.do(store.hints_about, person)
+    hints = [one for number in people for one in await books.do(store.hints_about, number)]
+    history = await books.do(store.history_of_person, person, rows)
+    for number in before:  # what CommCare never took has no row
+        history += [one for one in await books.do(store.history_of_person, number, ()) if one not in history]
     return {
         "person": person,
+        "merged": before,
+        "merged_into": into.get(person),
         "exported_at": moment(world.clock.now()),
         "erased": person in await books.do(store.erased),
         "courses": [number for number in found.courses if number],
@@ -286,15 +254,17 @@ async def export(world: World, person: int) -> dict[str, Any]:
             {**one.row._asdict(), "property": one.property, "reason": one.reason, "since": moment(one.first_at)}
             for one in problems
         ],
-        "history": [change_json(one) for one in await books.do(store.history_of_person, person, rows)],
+        "history": [change_json(one) for one in history],
         "refusals": [
             {**one.row._asdict(), "reason": one.reason, "since": moment(one.first_at)} for one in refusals
         ],
         "hints_of_webhooks": [
             {"event": event, "course": course, "received_at": moment(at)} for event, course, at in hints
         ],
-        "matches": [_match_json(one) for one in await books.do(store.matches_of, person)],
-        "feedback_to_moodle": [_feedback_json(one) for one in await books.do(store.feedback_of, person)],
+        "matches": [_match_json(one) for number in people for one in await books.do(store.matches_of, number)],
+        "feedback_to_moodle": [
+            _feedback_json(one) for number in people for one in await books.do(store.feedback_of, number)
+        ],
     }
 
 
@@ -348,7 +318,7 @@ async def _exported(world: World, held: Held) -> dict[str, Any]:
 async def _before(world: World, held: Held) -> list[dict[str, Any] | str]:
     """Return the cases that the key had before this one, as CommCare has them."""
     key = held.row.key
-    found = await find_earlier(world, held.row.mapping, {key: held.case}, now=True)
+    found = await find_earlier(world, held.row.mapping, {key: held.case})
     unclear = [f"CommCare does not tell: {reason}." for reason in found.unclear.values()]
     return [_case_json(one.case) for one in found.cases.get(key, ())] + unclear
 

@@ -6,6 +6,7 @@ was told to empty the cases, so that a stop in the middle loses none of them.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -38,6 +39,8 @@ from state.tables import (
 
 ERASING = "erasing"
 MARK = "@erased"
+ADMITTED = "admitted"
+"""Fact: people who were let in again, by number, and when: CommCare has cases of theirs that the books forgot."""
 HELD = select(*COLUMNS, case_row.c.mapping, case_row.c.scope, case_row.c.pushed_at)
 
 
@@ -138,6 +141,7 @@ class People(Audits, Courses, Facts):
             forget_rows(connection, rows)
             addresses = [row_parameters(row) for row in sorted(rows)]
             self._forget_hints(connection, user_id)
+            self._forget_admitted(connection, user_id)
             for table in (case_row, intent, problem, refusal, lacking) if addresses else ():
                 connection.execute(delete(table).where(at_row(table)), addresses)
             connection.execute(delete(match_row).where(match_row.c.user_id == user_id))
@@ -163,11 +167,25 @@ class People(Audits, Courses, Facts):
             with self._database.writing() as connection:
                 connection.execute(self._database.insert(erased).on_conflict_do_nothing(), rows)
 
-    def admit(self, user_id: int) -> bool:
-        """Let a person who was erased be read again; False when nobody of this number was erased."""
+    def admit(self, user_id: int, now: float) -> bool:
+        """Let a person who was erased be read again, by the next run; False when nobody of that number was."""
         mark = _mark(self._keys, user_id)
         with self._database.writing() as connection:
-            return bool(connection.execute(delete(erased).where(erased.c.mark == mark)).rowcount)
+            if not connection.execute(delete(erased).where(erased.c.mark == mark)).rowcount:
+                return False
+            people = json.loads(self._locked_fact(connection, ADMITTED) or "{}")
+            self._put(connection, ADMITTED, json.dumps(people | {str(user_id): now}, sort_keys=True))
+            self._read_all_anew(connection)  # whatever the intervals say
+            return True
+
+    def admitted(self) -> frozenset[int]:
+        """Return the people who were let in again after an erasure."""
+        return frozenset(int(number) for number in json.loads(self.get(ADMITTED) or "{}"))
+
+    def _forget_admitted(self, connection: Connection, user_id: int) -> None:
+        people = json.loads(self._locked_fact(connection, ADMITTED) or "{}")
+        if people.pop(str(user_id), None) is not None:
+            self._put(connection, ADMITTED, json.dumps(people, sort_keys=True))
 
     def take_word(self, word: str, rows: Sequence[RowId], facts: Mapping[str, str], now: float) -> None:
         """Log what a person said about rows, with the facts that follow from it, in one transaction."""

@@ -35,6 +35,8 @@ class Ready:
     """Of a case that somebody else made."""
     removed: frozenset[str] = frozenset()
     """Properties that were taken out of the mapping: cases may hold them still."""
+    parted: bool = False
+    """Whether somebody took back that its person was merged: the case may say so, also where the books forgot."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,8 @@ class Comparison:
             lapsed |= {MERGED_INTO} & (known.digests or {}).keys()
         if known.digests is not None:
             lapsed &= known.digests.keys()
+        if self.ready.parted and (known.status in AWAY or known.digests is None):
+            lapsed |= {MERGED_INTO}
         return (lapsed | self.ready.vanished) - properties.keys()
 
     def _values(self, properties: Mapping[str, str]) -> dict[str, str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from adaptors.commcare.cases import CaseReply, CaseWrite
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
 
 FIRST = 1
 FEW = 20
-"""Cases that are asked for one by one: past any lag of the search, and two with one external id are told."""
+"""So many are asked for one by one: past any lag of the search, and two with one external id are told."""
 Settled = Callable[[Planned, str], Awaitable[None]]
+IsEmpty = Callable[[str, CaseReply], bool]
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class Earlier:
     generation: int
     user_id: int
     theirs: frozenset[str] = frozenset()
+    linked: bool = False
 
     def planned(
         self, world: World, row: RowId, case_type: str, texts: Mapping[str, str], *, close: bool = False
@@ -77,16 +80,23 @@ class _Waiting:
     is_told: bool = False
 
 
-async def find_earlier(world: World, mapping: str, cases: Mapping[str, CaseRow], *, now: bool = False) -> Before:
+async def find_earlier(
+    world: World, mapping: str, cases: Mapping[str, CaseRow], is_empty: IsEmpty | None = None
+) -> Before:
     """Find the cases that came before these ones of a mapping, by key; those that are others' by now are left out.
 
-    A few cost a request each, as do all with `now`; of many 500 cost one, seconds behind writes.
+    Each costs a request. Many are looked up first, 500 at once, where `is_empty` tells by key and case whether
+    it was emptied: that look-up is seconds behind writes, and of two cases with one external id it shows any, so
+    only what it shows as empty is believed.
     """
     found, later = Before(), {key: case for key, case in cases.items() if case.generation > FIRST}
     if not later:
         return found
     places = {external_id(key, n): (key, n) for key, case in later.items() for n in range(FIRST, case.generation)}
-    replies = {} if now or len(places) <= FEW else await world.commcare.cases_by_external_id(places)
+    replies = dict[str, CaseReply]()
+    if is_empty is not None and len(places) > FEW:
+        listed = await world.commcare.cases_by_external_id(places)
+        replies = {name: reply for name, reply in listed.items() if is_empty(places[name][0], reply)}
     for name in sorted(places.keys() - replies.keys()):  # among them what the search does not know yet
         try:
             reply = await world.commcare.case_by_external_id(name)
@@ -115,23 +125,30 @@ async def _matched(world: World, mapping: str, later: Mapping[str, CaseRow]) -> 
             case = replace(later[key], case_id=case_id, linked=True)
             names = {"@name", *there[case_id].properties}
             theirs = await theirs_in(world, mapping, key, case, names, there[case_id])
-            found[key] = Earlier(there[case_id], FIRST, case.user_id, theirs)
+            found[key] = Earlier(there[case_id], FIRST, case.user_id, theirs, linked=True)
     return found
 
 
 async def _leave_out_others(world: World, mapping: str, later: Mapping[str, CaseRow], found: Before) -> None:
     """Leave out the present case, and what was matched with somebody else since."""
-    ids = {one.case.case_id for cases in found.cases.values() for one in cases}
-    owners = await world.books.do(world.books.store.keys_of_cases, mapping, ids)
-    name = world.project.moodle_key_property
+    theirs = await somebody_elses(world, mapping, found.cases)
     for key, cases in found.cases.items():
-        found.cases[key] = [
-            one
-            for one in cases
-            if one.case.case_id != later[key].case_id
-            and owners.get(one.case.case_id, set()) <= {key}
-            and one.case.properties.get(name, "") in ("", key)
-        ]
+        gone = {later[key].case_id} | theirs.get(key, set())
+        found.cases[key] = [one for one in cases if one.case.case_id not in gone]
+
+
+async def somebody_elses(
+    world: World, mapping: str, cases: Mapping[str, Sequence[Earlier]]
+) -> dict[str, set[str]]:
+    """Return, by key, the ids of those cases under it that were matched with somebody else since."""
+    ids = {one.case.case_id for some in cases.values() for one in some}
+    owners = await world.books.do(world.books.store.keys_of_cases, mapping, ids)
+    name, found = world.project.moodle_key_property, defaultdict[str, set[str]](set)
+    for key, some in cases.items():
+        for case in (one.case for one in some):
+            if not owners.get(case.case_id, set()) <= {key} or case.properties.get(name, "") not in ("", key):
+                found[key].add(case.case_id)
+    return found
 
 
 class EarlierCases:
@@ -146,20 +163,21 @@ class EarlierCases:
     ) -> dict[RowId, str]:
         """Look for what is personal in earlier cases of rows; return why it is not clear which some rows had.
 
-        `removed`: by mapping, what was taken out of it. Nobody knows whether that is personal, so it counts.
+        `removed`: by mapping, what was taken out of it. Nobody knows whether that is personal, so it counts, as
+        what is retired does: of an earlier case nothing else empties it.
         """
         places, mappings = defaultdict[tuple[str, int], dict[str, CaseRow]](dict), dict[str, CompiledMapping]()
         unclear = dict[RowId, str]()
         for mapping, row, case in rows:
-            if mapping.personal or mapping.name_is_personal:
+            if mapping.personal or mapping.name_is_personal or mapping.retired or removed.get(mapping.name):
                 mappings[mapping.name] = mapping
                 places[mapping.name, row.scope][row.key] = case
         for (name, scope), cases in places.items():
-            found = await find_earlier(self._world, name, cases)
+            gone = removed.get(name, frozenset()) | mappings[name].retired
+            found = await find_earlier(self._world, name, cases, partial(_was_emptied, mappings[name], gone))
             unclear |= {RowId(name, scope, key): reason for key, reason in found.unclear.items()}
             for key in found.cases.keys() | found.unclear.keys():
                 row = RowId(name, scope, key)
-                gone = removed.get(name, frozenset())
                 planned = [self._planned(mappings[name], row, one, gone) for one in found.cases.get(key, ())]
                 sent = [one for one in planned if one is not None]
                 if sent or row in unclear:
@@ -167,14 +185,11 @@ class EarlierCases:
         return unclear
 
     def _planned(
-        self, mapping: CompiledMapping, row: RowId, one: Earlier, removed: Collection[str]
+        self, mapping: CompiledMapping, row: RowId, one: Earlier, gone: Collection[str]
     ) -> Planned | None:
         """Build the row that empties what is personal in an earlier case, None when nothing of it is left."""
-        held = {
-            name
-            for name, value in one.case.properties.items()
-            if value and (mapping.is_personal(name) or name in removed)
-        }
+        # In a case of others, what is retired may be theirs.
+        held = _held(mapping, {*gone} - mapping.retired if one.linked else gone, one.case)
         texts = dict.fromkeys(held - one.theirs, "")
         if mapping.name_is_personal and "@name" not in one.theirs and one.case.name != row.key:
             texts["@name"] = row.key
@@ -201,6 +216,22 @@ class EarlierCases:
         ready = {row for row, one in waiting.items() if one.is_clear and (one.is_told or row in went)}
         done = {row: waiting[row].status for row in ready - left if waiting[row].status}
         await self._world.books.do(self._world.books.store.settle, done)
+
+
+def _held(mapping: CompiledMapping, gone: Collection[str], case: CaseReply) -> set[str]:
+    """Return the properties that are personal, or may be, and have a value in a case."""
+    properties = case.properties.items()
+    return {name for name, value in properties if value and (mapping.is_personal(name) or name in gone)}
+
+
+def _was_emptied(mapping: CompiledMapping, gone: Collection[str], key: str, case: CaseReply) -> bool:
+    """Say whether a case looks as we leave one behind: what is personal has no value, and its name is our key.
+
+    A case that somebody made by hand under our external id never had such properties, or has a name.
+    """
+    if _held(mapping, gone, case) or (mapping.name_is_personal and case.name != key):
+        return False
+    return mapping.name_is_personal or any(mapping.is_personal(name) for name in case.properties)
 
 
 async def send_each(

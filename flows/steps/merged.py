@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 MERGED = "merged"  # fact in the books: number of a person -> the one that he or she goes by now
 UNMARKED = "merged_unmarked"  # fact: those of them whose cases do not all say so yet
+PARTED = "unmerged"  # fact: people who were taken for somebody else once, and are themselves again
 STAYS = CLOSED | PASSING
 
 
@@ -38,9 +39,25 @@ def merged(store: Store) -> dict[int, int]:
     return {int(old): int(new) for old, new in json.loads(store.get(MERGED) or "{}").items()}
 
 
+def who_became(people: Mapping[int, int], number: int) -> list[int]:
+    """Return who goes on as a person by now, over however many merges: all of them are that person."""
+    found, waiting = set[int](), [number]
+    while waiting:
+        now = waiting.pop()
+        before = {old for old, new in people.items() if new == now} - found - {number}
+        found |= before
+        waiting += before
+    return sorted(found)
+
+
 def unmarked(store: Store) -> set[int]:
     """Return the merged people whose cases do not all say so yet."""
     return set(json.loads(store.get(UNMARKED) or "[]"))
+
+
+def parted(store: Store) -> frozenset[int]:
+    """Return the people whose merge was taken back: their cases may say so still, whatever the books know."""
+    return frozenset(json.loads(store.get(PARTED) or "[]"))
 
 
 def remember(store: Store, people: Mapping[int, int], to_mark: set[int]) -> None:
@@ -60,6 +77,8 @@ def forget(store: Store, number: int) -> None:
     people = {old: new for old, new in merged(store).items() if number not in (old, new)}
     if people != merged(store):
         remember(store, people, unmarked(store) & people.keys())
+    if number in parted(store):
+        store.put(PARTED, json.dumps(sorted(parted(store) - {number})))
 
 
 async def left_out(run: Run) -> LeftOut:

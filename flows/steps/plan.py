@@ -15,6 +15,7 @@ from flows.steps.firsts import FirstLook
 from flows.steps.held import Reading
 from flows.steps.kept_out import find_unknown
 from flows.steps.linked import Linked, Links, Look, case_there, is_matched, newest_of_ours
+from flows.steps.merged import parted
 from flows.steps.old_keys import OldKeys
 from flows.steps.owners import Owners
 from flows.steps.planned import UNDECIDED, WAITS, Planned, Problem, Scope, scope_number
@@ -46,6 +47,8 @@ class Planner:
         self.strangers: frozenset[str] = frozenset()
         """Mappings of which CommCare may hold cases that the books do not know."""
         self._have_children = {rule.mapping for mapping in mappings.values() for rule in mapping.parents}
+        self._admitted: frozenset[int] | None = None
+        self._parted: frozenset[int] | None = None
         self.look: FirstLook | None = None
         """In the plan of a first run: is shown each scope."""
         self.assumed: dict[RowId, str] = {}
@@ -108,9 +111,10 @@ class Planner:
         if ready is None:
             return None
         removed = self.removed.get(scope.mapping.name, frozenset())
-        ready = replace(ready, kept=kept, linked=linked, removed=removed)
-        reading.compared += 1
         user_id = scope.users.get(key, 0)
+        is_parted = user_id in await self._taken_back()
+        ready = replace(ready, kept=kept, linked=linked, removed=removed, parted=is_parted)
+        reading.compared += 1
         change = Comparison(scope.mapping, row, user_id, draft, case, ready, self._digest).planned()
         if change is None and case is not None and case.status in AWAY:
             reading.back[row] = "active"
@@ -266,10 +270,12 @@ class Planner:
         """Ask CommCare for a case that it may have and the books do not know, before its owner is overwritten."""
         known, mapping = reading.known.get(row.key), reading.scope.mapping
         keeps = draft.owner.write_once or draft.once
-        if known is None and mapping.name in self.strangers:
+        user = reading.scope.users.get(row.key, 0)
+        is_let_in = known is None and user in await self._let_in()
+        if known is None and (is_let_in or mapping.name in self.strangers):
             taken = (await self._links.claims(mapping)).taken if is_matched(mapping) else set[str]()
-            if keeps or closes(mapping) or row.key in taken:
-                return await self._stranger(row, reading.scope.users.get(row.key, 0), taken)
+            if keeps or closes(mapping) or row.key in taken or is_let_in:
+                return await self._stranger(row, user, taken)
         if known is None or known.case_id or not keeps:
             return known
         found = await self._asked(known)
@@ -280,17 +286,38 @@ class Planner:
             owner = known.owner_id  # noted when it was parked, and parking it was never answered
         return replace(known, case_id=found.case_id, owner_id=owner, digests=None)
 
+    async def _let_in(self) -> frozenset[int]:
+        """Return the people who were erased and let in again: the books know nothing of the cases they had."""
+        if self._admitted is None:
+            self._admitted = await self._world.books.do(self._world.books.store.admitted)
+        return self._admitted
+
+    async def _taken_back(self) -> frozenset[int]:
+        """Return the people whose merge was taken back."""
+        if self._parted is None:
+            self._parted = await self._world.books.do(parted, self._world.books.store)
+        return self._parted
+
     async def _stranger(self, row: RowId, user_id: int, taken: Collection[str]) -> CaseRow | None:
         """Return the case that CommCare has under a key; the last one as closed where the mapping closes cases.
 
-        External ids that are `taken` are those of cases which were matched with somebody else since.
+        External ids that are `taken` are those of cases which were matched with somebody else since. Of somebody
+        who was erased and let in again it is the last one of all: the books forgot what ended the others, maybe
+        a term; and it was emptied, also of what is written once.
         """
+        is_let_in = user_id in await self._let_in()
         found, generation = await newest_of_ours(self._world, row.key, 1, taken)
+        while is_let_in and found is not None:
+            later, number = await newest_of_ours(self._world, row.key, generation + 1, taken)
+            if later is None:
+                break
+            found, generation = later, number
         if found is None and generation == 1:
             return None
         case_id, owner_id = (found.case_id, found.owner_id) if found is not None else ("", "")
         is_over = found is not None and found.closed and closes(self._mappings[row.mapping])
-        status = "closed" if is_over else "active"  # of another mapping a person closed it: it takes updates
+        status = "returning" if is_let_in else "active"  # of another mapping a person closed it: it takes updates
+        status = "closed" if is_over else status
         case = CaseRow(row.key, case_id, owner_id, None, status, 0, user_id, generation)
         if not self._result.preview:
             adopt, now = self._world.books.store.adopt, self._world.clock.now()

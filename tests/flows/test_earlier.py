@@ -95,9 +95,8 @@ async def test_who_is_kept_out_is_emptied_in_every_case(make_lab: MakeLab) -> No
     assert ({}, 0) == (written(await lab.sync()), len(lab.project.forms) - sent)
 
 
-async def test_earlier_cases_of_many_are_one_question(make_lab: MakeLab, monkeypatch: pytest.MonkeyPatch) -> None:
-    """CommCare is asked for them all at once, and not one by one."""
-    monkeypatch.setattr("flows.steps.earlier.FEW", 1)
+async def two_returned(make_lab: MakeLab) -> tuple[Lab, list[int]]:
+    """Return a lab with two people who left and came back."""
     lab, learners = await consenting(make_lab)
     lab.edit("student", LEFT, f"{LEFT_CLOSES}\n{OUT}")
     leave(lab, *learners[:2])
@@ -105,10 +104,39 @@ async def test_earlier_cases_of_many_are_one_question(make_lab: MakeLab, monkeyp
     for person in learners[:2]:
         come_back(lab, person)
     await run(lab, 1)
-    lab.site.update_user(learners[1], profile={"consent": "no"})
-    asked = (await kept_out(lab, learners[0])).requests["commcare"]
-    assert (1, 2) == (asked["get"], asked["write"])
-    assert all(nothing_left(lab, person, 2) for person in learners[:2])
+    return lab, learners[:2]
+
+
+async def test_earlier_cases_of_many_are_one_question(make_lab: MakeLab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CommCare is asked for them all at once, and then only for those that hold something."""
+    monkeypatch.setattr("flows.steps.earlier.FEW", 1)
+    lab, people = await two_returned(make_lab)
+    for answer, asked in (("no", (1 + 2, 2)), ("yes", (0, 1)), ("no", (1, 1))):
+        lab.site.update_user(people[1], profile={"consent": answer})
+        requests = (await kept_out(lab, people[0], answer)).requests["commcare"]
+        assert asked == (requests.get("get", 0), requests["write"])
+    assert all(nothing_left(lab, person, 2) for person in people)
+
+
+@pytest.mark.parametrize("holds", [{"city": "Theirs"}, {"notes": "Theirs"}])
+async def test_of_two_earlier_cases_the_search_shows_any(
+    make_lab: MakeLab, monkeypatch: pytest.MonkeyPatch, holds: dict[str, str]
+) -> None:
+    """It shows the one that somebody made by hand: that one is left alone, and ours is not taken for empty."""
+    monkeypatch.setattr("flows.steps.earlier.FEW", 0)
+    lab, person = await returned(make_lab, 1)
+    key = f"test-user-{person}"
+    ours = lab.case(key)
+    double = lab.project.add_case("student", "Double", owner_id="s", external_id=key, properties=holds)
+    lab.project.cases = {double.case_id: double} | lab.project.cases
+    for _ in range(2):
+        result = await kept_out(lab, person)
+        assert ("degraded", {"duplicate_external_id": 1}) == (result.state, dict(result.reasons))
+    assert ("withdrawing", "Double") == (status(lab, person), double.case_name)
+    assert holds.items() <= double.properties.items()
+    lab.project.set_external_id(double.case_id, "")
+    await lab.sync()
+    assert ("withdrawn", "") == (status(lab, person), ours.properties["city"])
 
 
 @pytest.mark.parametrize("arrives", [False, True])
@@ -124,6 +152,24 @@ async def test_a_lost_write_of_a_withdrawal_is_made_good(
     leave(lab, person)
     await run(lab, 4)
     assert (True, "closed") == (nothing_left(lab, person), status(lab, person))
+
+
+@pytest.mark.parametrize("line", ["", "  city: {retire: clear}\n"])
+async def test_what_is_in_the_mapping_no_more_is_emptied_in_earlier_cases(make_lab: MakeLab, line: str) -> None:
+    """They got it before it was taken out or retired; what others wrote there themselves stays."""
+    lab, person = await returned(make_lab, 1)
+    lab.edit("student", "  city: {source: city, transform: [trim], personal: true}\n", line)
+    await run(lab, 2)
+    first = lab.case(f"test-user-{person}")
+    lab.project.edit_case(first.case_id, visit_notes="seen")
+    assert "Kisumu" == first.properties["city"]
+    await kept_out(lab, person)
+    await run(lab, 1)
+    assert (True, "withdrawn", "seen") == (
+        nothing_left(lab, person, 2),
+        status(lab, person),
+        first.properties["visit_notes"],
+    )
 
 
 async def test_a_refused_earlier_case_keeps_the_withdrawal_open(make_lab: MakeLab) -> None:
@@ -251,6 +297,22 @@ async def test_an_erasure_reaches_a_case_that_is_younger_than_the_books(make_lab
     assert nothing_left(lab, person, 2)
 
 
+async def test_an_erasure_spares_a_younger_case_that_is_somebody_elses(make_lab: MakeLab) -> None:
+    """The case after the backup was matched with another account since: our key of that account stands in it."""
+    lab, person = await returned(make_lab, 0)
+    leave(lab, person)
+    await run(lab, 2)
+    backup = lab.store.back_up(lab.clock.now())
+    come_back(lab, person)
+    await run(lab, 1)
+    case = lab.case(f"test-user-{person}~2")
+    lab.project.edit_case(case.case_id, **{lab.loaded().moodle_key_property: "test-user-4711"})
+    lab.restore(backup)
+    before = dict(case.properties)
+    assert RunState.COMPLETED == (await erased(lab, person)).state
+    assert (before, set()) == (case.properties, private_of_each(lab, person)[f"test-user-{person}"])
+
+
 async def test_an_export_has_the_earlier_cases(make_lab: MakeLab) -> None:
     """They hold something of the person, so they are given out as well."""
     lab, person = await returned(make_lab)
@@ -279,6 +341,23 @@ async def test_an_erasure_reaches_a_matched_case_that_was_closed(make_lab: MakeL
     case = lab.project.cases[first]
     found = {one.properties.get(name, "") for one in (case, lab.case(f"test-user-{person}~2")) for name in PRIVATE}
     assert ({""}, "high", True) == (found, case.properties["risk"], case.closed)
+
+
+async def test_what_was_retired_stays_in_a_matched_case(make_lab: MakeLab) -> None:
+    """Nobody can say that it is ours: others had it in their case before, and it was never said to be personal."""
+    lab, person, first = await closed_one(make_lab)
+    lab.project.edit_case(first, visits="twelve")
+    await lab.sync()
+    lab.edit("student", "  country: {source: country, personal: false}", "  visits: {retire: clear}")
+    lab.edit("student", "any_of: [student]}\n", "any_of: [student]}\n  - {source: city, is_not: Nowhere}\n")
+    await lab.sync()
+    lab.site.update_user(person, city="Nowhere")
+    for _ in range(2):
+        await lab.sync()
+    case = lab.project.cases[first]
+    found = [case.properties.get(name, "") for name in PRIVATE]
+    now = lab.store.cases("student", 0)[f"test-user-{person}"]
+    assert ({""}, "twelve", 2) == ({*found}, case.properties["visits"], now.generation)
 
 
 async def test_a_case_that_is_somebody_elses_by_now_is_left_alone(make_lab: MakeLab) -> None:

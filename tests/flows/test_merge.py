@@ -9,9 +9,11 @@ import pytest
 
 from flows.errors import UsageError
 from flows.merge import merge, unmerge
-from flows.steps.merged import forget, merged, unmarked
+from flows.result import RunState
+from flows.steps.merged import forget, merged, parted, unmarked, who_became
 from tests.flows.terminal import Terminal
 from tests.flows.test_departures import consenting, over
+from tests.flows.test_person import erased, export, held, on, two_courses
 from tests.flows.test_push import settle
 from tests.flows.test_sync import site_of
 from tests.flows.worlds import PROJECT, Lab, written
@@ -145,6 +147,35 @@ async def test_taken_back(make_lab: MakeLab) -> None:
         unmerge(lab.store, old, new, lab.clock.now())
 
 
+@pytest.mark.parametrize("runs", [0, 1, 2])
+async def test_taken_back_after_a_restore(make_lab: MakeLab, runs: int) -> None:
+    """Books put back do not know what the cases say; the others get no such property."""
+    lab, old, new = await twins(make_lab)
+    lab.in_a_file()
+    merge(lab.store, old, new, lab.clock.now())
+    await lab.sync()
+    lab.restore(lab.store.back_up(lab.clock.now()))
+    for _ in range(runs):
+        await lab.sync()
+    unmerge(lab.store, old, new, lab.clock.now())
+    await settle(lab)
+    assert ("active", "") == says(lab, old)
+    marked = [one for one in lab.project.cases.values() if "merged_into" in one.properties]
+    assert {str(old)} == {str(one.external_id).rpartition("-")[2] for one in marked}
+    assert {} == written(await lab.sync())
+
+
+async def test_what_merging_wrote_is_erased_after_a_restore(make_lab: MakeLab) -> None:
+    """The mark is a property of ours as well."""
+    lab, old, new = await twins(make_lab)
+    lab.in_a_file()
+    merge(lab.store, old, new, lab.clock.now())
+    await lab.sync()
+    lab.restore(lab.store.back_up(lab.clock.now()))
+    assert RunState.COMPLETED == (await erased(lab, new)).state
+    assert (set(), set()) == (held(lab, old), held(lab, new))
+
+
 async def test_what_cannot_be(make_lab: MakeLab) -> None:
     """The same number twice, people nobody knows, and people who were merged before."""
     lab, old, new = await twins(make_lab)
@@ -169,3 +200,74 @@ async def test_erased_people_leave_no_number(make_lab: MakeLab) -> None:
     merge(lab.store, old, new, lab.clock.now())
     forget(lab.store, new)
     assert ("{}", "[]") == (lab.store.get("merged"), lab.store.get("merged_unmarked"))
+    merge(lab.store, old, new, lab.clock.now())
+    unmerge(lab.store, old, new, lab.clock.now())
+    assert {old} == parted(lab.store)
+    forget(lab.store, old)
+    assert set() == parted(lab.store)
+
+
+@pytest.mark.parametrize("moodle", ["shows the old account", "took it out"])
+@pytest.mark.parametrize("marked", [True, False])
+async def test_who_is_erased_is_erased_under_every_number(make_lab: MakeLab, moodle: str, *, marked: bool) -> None:
+    """Two merges led to one number: none of the three comes back, and the others stay as they are."""
+    lab, (first, old, new, other, _) = await two_courses(make_lab)
+    merge(lab.store, first, old, lab.clock.now())
+    merge(lab.store, old, new, lab.clock.now())
+    if marked:
+        await lab.sync()
+    if moodle == "took it out":
+        for course in lab.site.courses:
+            for person in {first, old} & {*lab.site.members_of(course)}:
+                lab.site.unenrol(course, person)
+    before = held(lab, other)
+    done = await erased(lab, new)
+    assert (RunState.COMPLETED, [first, old]) == (done.state, done.merged)
+    assert f"Erased as well, because they were merged into {new}: person {first}, {old}." == done.messages[0]
+    for _ in range(3):
+        result = await lab.sync()
+        assert ({}, "completed") == (written(result), result.state), result.messages
+    assert [set[str]()] * 3 == [held(lab, person) for person in (first, old, new)]
+    assert ("{}", before) == (lab.store.get("merged"), held(lab, other))
+
+
+async def test_who_went_on_is_not_erased_with_an_old_number(make_lab: MakeLab) -> None:
+    """The number that was given is emptied, and the message says by which one its person goes now."""
+    lab, (old, new, *_) = await two_courses(make_lab)
+    merge(lab.store, old, new, lab.clock.now())
+    before = held(lab, new)
+    done = await erased(lab, old)
+    assert (set(), before) == (held(lab, old), held(lab, new))
+    assert f"person erase {new}" in done.messages[0]
+    await lab.sync()
+    assert set() == held(lab, old)
+
+
+async def test_an_erasure_of_every_number_is_finished_later(make_lab: MakeLab) -> None:
+    """Without CommCare's answer all rows stay, and the same command goes on after the rest."""
+    lab, (old, new, *_) = await two_courses(make_lab)
+    merge(lab.store, old, new, lab.clock.now())
+    lab.commcare.drop_reply_after_commit()
+    assert RunState.POSTPONED == (await erased(lab, new)).state
+    assert [old, new] == lab.store.unfinished_erasures()
+    await lab.sync()
+    assert RunState.COMPLETED == (await erased(lab, new)).state
+    assert ([], set(), set()) == (lab.store.unfinished_erasures(), held(lab, old), held(lab, new))
+
+
+async def test_an_export_has_every_number(make_lab: MakeLab) -> None:
+    """What is known of the old number is given out with the new one, and each says which the other is."""
+    lab, (old, new, *_) = await two_courses(make_lab)
+    merge(lab.store, old, new, lab.clock.now())
+    of_new, of_old = [await on(lab, export, person) for person in (new, old)]
+    keys = {case["key"] for case in of_new["cases"]}
+    assert ([old], None) == (of_new["merged"], of_new["merged_into"])
+    assert ([], new) == (of_old["merged"], of_old["merged_into"])
+    assert {f"test-user-{old}", f"test-user-{new}"} <= keys
+    assert f"test-user-{new}" not in {case["key"] for case in of_old["cases"]}
+
+
+def test_who_became_somebody() -> None:
+    """Over however many merges, and nobody else."""
+    people = {1: 2, 2: 3, 4: 3, 5: 6}
+    assert [[1, 2, 4], [1], [5], []] == [who_became(people, number) for number in (3, 2, 6, 1)]

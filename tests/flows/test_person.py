@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, insert, select
 
+from flows.confirm import confirm_term
 from flows.person import Erasure, erase, export
 from flows.result import RunState
 from flows.world import World
@@ -19,6 +20,7 @@ from state.tables import metadata, occasion
 from tests.flows.explorer_lab import Killed, MortalBooks, WatchedLab
 from tests.flows.terminal import Terminal
 from tests.flows.test_sync import site_of
+from tests.flows.test_terms import reset
 from tests.flows.worlds import PROJECT, SHIPPED, Lab, written
 from tests.state.test_store_move import example
 
@@ -46,6 +48,12 @@ async def erased(lab: Lab, person: int, later: float = 3600.0) -> Erasure:
 def cases_of(lab: Lab, person: int) -> list[Any]:
     """Return the cases of a person, by the number at the end of their external ids."""
     return [case for case in lab.project.cases.values() if str(case.external_id).split("-")[-1] == str(person)]
+
+
+def cases_of_key(lab: Lab, key: str) -> list[Any]:
+    """Return the cases that a key has, and had before, the first one first."""
+    found = [one for one in lab.project.cases.values() if str(one.external_id).split("~")[0] == key]
+    return sorted(found, key=lambda one: str(one.external_id))
 
 
 def held(lab: Lab, person: int) -> set[str]:
@@ -95,9 +103,88 @@ async def test_an_admitted_person_is_filled_again(make_lab: MakeLab) -> None:
     lab, learners = await two_courses(make_lab)
     cases = len(lab.project.cases)
     await erased(lab, learners[0])
-    assert lab.store.admit(learners[0])
+    assert lab.store.admit(learners[0], lab.clock.now())
     await lab.sync()
     assert (cases, True) == (len(lab.project.cases), CANARY in held(lab, learners[0]))
+
+
+CLOSED_BY = {
+    "left": ("moodle_status: left}}", "moodle_status: left}, close: true}"),
+    "erased": ("\nwhen_left:", "\nwhen_excluded: {set: {moodle_status: out}, close: true}\nwhen_left:"),
+}
+
+
+@pytest.mark.parametrize("came_back", [False, True])
+@pytest.mark.parametrize("by", ["left", "erased"])
+async def test_an_admitted_person_goes_on_in_a_case_that_lives(
+    make_lab: MakeLab, by: str, *, came_back: bool
+) -> None:
+    """What was closed before, or by the erasure, stays so and empty: the last case that lives, or a new one."""
+    lab, (person, *_) = await two_courses(make_lab)
+    lab.edit("student", *CLOSED_BY[by])
+    await lab.sync()
+    courses = [course for course in lab.site.courses if person in lab.site.members_of(course)]
+    for course in courses:
+        lab.site.unenrol(course, person)
+    for _ in range(2):
+        await lab.sync()
+    if came_back:
+        lab.site.enrol(courses[0], person)
+        await lab.sync()
+    assert RunState.COMPLETED == (await erased(lab, person)).state
+    assert lab.store.admit(person, lab.clock.now())
+    lab.site.enrol(courses[0], person)
+    for _ in range(2):
+        result = await lab.sync()
+    assert ("completed", {}) == (result.state, written(result))
+    cases = cases_of_key(lab, f"test-user-{person}")
+    assert [*[(True, "")] * (len(cases) - 1), (False, CANARY)] == [
+        (one.closed, one.properties["city"]) for one in cases
+    ]
+    assert 2 == len(cases)
+
+
+async def test_an_admitted_person_goes_on_in_the_case_of_this_term(make_lab: MakeLab) -> None:
+    """The case of the old term is open as well, and stays empty."""
+    lab, course, (person, *_) = await reset(make_lab)
+    await lab.sync()
+    confirm_term(lab.store, course, same=False)
+    await lab.sync()
+    assert RunState.COMPLETED == (await erased(lab, person)).state
+    assert lab.store.admit(person, lab.clock.now())
+    await lab.sync()
+    old, new = cases_of_key(lab, f"test-enrol-{course}-{person}")
+    assert (set(), True) == ({*old.properties.values()} - {""}, "active" in new.properties.values())
+    assert {} == written(await lab.sync())
+
+
+async def test_an_admitted_person_gets_what_is_written_once(make_lab: MakeLab) -> None:
+    """It was emptied with the rest, and is written once more; the owner in the field stays."""
+    site, _, (person, *_) = site_of(3)
+    site.update_user(person, city=CANARY)
+    lab = make_lab(site)
+    lab.edit(
+        "student",
+        "city: {source: city, transform: [trim], personal: true}",
+        "city: {source: city, transform: [trim], personal: true, write: once}",
+    )
+    await lab.sync()
+    case = lab.case(f"test-user-{person}")
+    lab.project.move_owner(case.case_id, "supervisor-x")
+    await erased(lab, person)
+    assert lab.store.admit(person, lab.clock.now())
+    await lab.sync()
+    assert (CANARY, "supervisor-x") == (case.properties["city"], case.owner_id)
+
+
+async def test_an_admitted_person_does_not_wait_for_an_interval(make_lab: MakeLab) -> None:
+    """The next run reads the profiles, though they are read every other day."""
+    lab, (person, *_) = await two_courses(make_lab, project=PROJECT + "intervals: {people: 48}\n")
+    await lab.sync()
+    await erased(lab, person)
+    assert lab.store.admit(person, lab.clock.now())
+    await lab.sync()
+    assert CANARY in held(lab, person)
 
 
 async def test_what_others_wrote_stays(make_lab: MakeLab) -> None:
@@ -274,6 +361,35 @@ async def test_an_older_backup_does_not_bring_a_person_back(make_lab: MakeLab) -
     await erased(lab, learners[0])
     newest = max((lab.folder / "var" / "backups").iterdir())
     assert f"test-user-{learners[0]}".encode() not in newest.read_bytes()
+
+
+async def test_somebody_who_came_after_the_backup_is_found_first(make_lab: MakeLab) -> None:
+    """Books put back do not know the case: it is not left full, and a run finds it before anybody is forgotten."""
+    lab, _ = await two_courses(make_lab)
+    lab.in_a_file()
+    backup = lab.store.back_up(lab.clock.now())
+    new = lab.site.add_user("Zora", "New", city=CANARY)
+    lab.site.enrol(max(lab.site.courses), new)
+    await lab.sync()
+    lab.restore(backup)
+    done = await erased(lab, new)
+    assert (RunState.POSTPONED, 0) == (done.state, len(lab.store.erased()))
+    assert "Run a sync first" in done.messages[0]
+    await lab.sync()
+    assert RunState.COMPLETED == (await erased(lab, new)).state
+    assert (2, set()) == (len(cases_of(lab, new)), held(lab, new))
+
+
+async def test_somebody_nobody_knows_can_be_erased_once_all_is_known(make_lab: MakeLab) -> None:
+    """After the run that found everything the command goes through: the person is to be left out."""
+    lab, _ = await two_courses(make_lab)
+    lab.in_a_file()
+    lab.restore(lab.store.back_up(lab.clock.now()))
+    new = lab.site.add_user("Zora", "New")
+    assert RunState.POSTPONED == (await erased(lab, new)).state
+    await lab.sync()
+    assert RunState.COMPLETED == (await erased(lab, new)).state
+    assert new in lab.store.erased()
 
 
 # --- giving out -------------------------------------------------------------------------------------------

@@ -82,7 +82,10 @@ def test_a_row_that_comes_back_is_being_erased(store: Store) -> None:
 def test_a_person_can_be_let_in_again(store: Store) -> None:
     """The mark goes; of somebody who was not erased that is told."""
     store.begin_erasure(5, 1.0)
-    assert (True, False, False) == (store.admit(5), 5 in store.erased(), store.admit(5))
+    assert (True, False, False) == (store.admit(5, 2.0), 5 in store.erased(), store.admit(5, 3.0))
+    assert {5} == store.admitted()
+    store.finish_erasure(5)
+    assert set() == store.admitted()
 
 
 def test_the_file_does_not_name_who_was_erased(url: str, file: Path) -> None:
