@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import httpx
@@ -10,7 +11,9 @@ import pytest
 from adaptors.moodle.streams import GRADES
 from flows.confirm import confirm, confirm_blanks
 from flows.needs import people_asked
+from flows.problems import list_problems
 from flows.steps.asked import LEAVERS
+from flows.steps.outsiders import FACT
 from tests.flows.test_sync import ENROLLED, PROFILES, site_of
 from tests.flows.worlds import PROJECT, Lab, written
 
@@ -115,6 +118,69 @@ async def test_a_child_that_waits_is_due(make_lab: MakeLab) -> None:
     await lab.sync()
     site.update_user(learners[0], lastname="Otieno")
     assert {"created": 2} == written(await lab.sync())
+
+
+async def without_consent(make_lab: MakeLab, intervals: str = "{people: 48}") -> tuple[Lab, int]:
+    """Return a lab that has run once with somebody who has not consented: lab, that person."""
+    site, _, learners = site_of(3)
+    site.add_profile_field("consent")
+    for learner in learners:
+        site.update_user(learner, profile={"consent": "yes" if learner != learners[0] else "no"})
+    site.grade(site.set_grade_item(2, "Quiz"), learners[0], 70)
+    lab = make_lab(site, project=f"{PROJECT}intervals: {intervals}\n")
+    lab.edit("grade_item", "enabled: false\n", "")
+    text = (lab.mappings / "student.yaml").read_text()
+    lab.edit("student", text[text.index("\ntests:") :], "\n")
+    roles = "  - {source: roles, any_of: [student]}\n"
+    lab.edit("student", roles, f'{roles}  - {{source: profile.consent, is_not: "no"}}\n')
+    await lab.sync()
+    return lab, learners[0]
+
+
+@pytest.mark.parametrize("intervals", ["{people: 48}", "{people: 48, enrolments: 24}"])
+async def test_nothing_waits_for_a_case_that_is_kept_out(make_lab: MakeLab, intervals: str) -> None:
+    """Who is kept out has no records that wait, also in the runs that do not read people, and none of a grade."""
+    lab, _ = await without_consent(make_lab, intervals)
+    results = [await lab.sync() for _ in range(3)]
+    assert [("completed", {}, {})] * 3 == [(one.state, dict(one.reasons), written(one)) for one in results]
+    assert ["student" in one.not_due for one in results] == [True] * 3
+    assert [] == list_problems(lab.store)
+
+
+async def test_who_consents_is_sent_with_the_next_read_of_people(make_lab: MakeLab) -> None:
+    """Consent is heard when people are read again; the records that did not wait are sent in the same run."""
+    lab, person = await without_consent(make_lab)
+    await lab.sync()
+    lab.site.update_user(person, profile={"consent": "yes"})
+    assert {} == written(await lab.sync())
+    assert {"created": 3} == written(await lab.sync(later=2 * DAY))
+
+
+async def test_who_is_let_in_and_held_back_is_waited_for(make_lab: MakeLab) -> None:
+    """Somebody let in whose case cannot be made is a parent on its way: the children say that they wait."""
+    lab, person = await without_consent(make_lab)
+    lab.site.update_user(person, profile={"consent": "yes"}, lastname="")
+    result = await lab.sync(later=2 * DAY)
+    assert 2 == result.reasons["waits_for_parent"]
+
+
+async def test_a_newcomer_who_was_never_read_is_waited_for(make_lab: MakeLab) -> None:
+    """Of somebody who came since the last read of people nobody knows yet: the children wait and are told."""
+    lab, _ = await without_consent(make_lab)
+    new = lab.site.add_user("Neema", "New", profile={"consent": "no"})
+    lab.site.enrol(2, new)
+    assert {"waits_for_parent": 2} == dict((await lab.sync()).reasons)
+    await lab.sync(later=2 * DAY)
+    assert {} == dict((await lab.sync()).reasons)
+
+
+async def test_who_is_gone_is_not_kept_in_mind(make_lab: MakeLab) -> None:
+    """The key of somebody who was kept out is forgotten with the first complete read that does not show it."""
+    lab, person = await without_consent(make_lab)
+    assert [f"test-user-{person}"] == json.loads(lab.store.get(FACT.format(name="student", scope=0)) or "")
+    lab.site.unenrol(2, person)
+    await lab.sync(later=2 * DAY)
+    assert [] == json.loads(lab.store.get(FACT.format(name="student", scope=0)) or "")
 
 
 async def test_grades_wait_alone(make_lab: MakeLab) -> None:
