@@ -10,10 +10,12 @@ import pytest
 
 from adaptors.moodle.streams import GRADES
 from flows.confirm import confirm, confirm_blanks
-from flows.needs import people_asked
+from flows.needs import needs, people_asked
 from flows.problems import list_problems
 from flows.steps.asked import LEAVERS
 from flows.steps.outsiders import FACT
+from tests.flows.test_engagement import engaged
+from tests.flows.test_engagement import site_of as engaged_site
 from tests.flows.test_sync import ENROLLED, PROFILES, site_of
 from tests.flows.worlds import PROJECT, Lab, written
 
@@ -339,3 +341,65 @@ async def test_a_word_during_a_run(make_lab: MakeLab, monkeypatch: pytest.Monkey
     assert 1 == (await lab.sync(later=DAY)).of("student").updated
     assert [] == (await lab.sync()).not_due
     assert ["student"] == (await lab.sync()).not_due
+
+
+async def asked_about(lab: Lab, runs: int, later: float = HOUR) -> tuple[list[str], int]:
+    """Run several times and say yes to all that is asked about leavers; return where it was, and cases marked."""
+    asked, marked = list[str](), 0
+    for _ in range(runs):
+        marked += written(await lab.sync(later=later)).get("marked_left", 0)
+        for need in needs(lab.store):
+            asked.append(str(need.course))
+            confirm(lab.store, need.course, need.count)
+    return asked, marked
+
+
+async def engaged_and_gone(make_lab: MakeLab, hours: int) -> tuple[Lab, list[int], list[int]]:
+    """Return a lab that reads engagement each day and people more rarely, and that most people have just left."""
+    site, courses, learners = engaged_site(10, 2)
+    lab = engaged(make_lab, site, project=f"{PROJECT}intervals: {{people: {hours}}}\n")
+    for _ in range(3):
+        await lab.sync(later=DAY + HOUR)
+    for course in courses:
+        for person in learners[:6]:
+            site.unenrol(course, person)
+    return lab, courses, learners[:6]
+
+
+@pytest.mark.parametrize("hours", [48, 240])
+async def test_leavers_of_what_is_read_more_rarely(make_lab: MakeLab, hours: int) -> None:
+    """Whose engagement is gone by a person's word is not asked about again when people are read at last."""
+    lab, courses, people = await engaged_and_gone(make_lab, hours)
+    asked, marked = await asked_about(lab, 16, DAY + HOUR)
+    assert (["0", *map(str, courses)], 4 * len(people)) == (sorted(asked), marked)
+    assert {} == json.loads(lab.store.get(LEAVERS.allowed) or "{}")
+
+
+async def test_who_came_back_is_asked_about_anew(make_lab: MakeLab) -> None:
+    """The word about people who are gone is over for those who came back before their case was read."""
+    lab, courses, people = await engaged_and_gone(make_lab, 240)
+    asked, _ = await asked_about(lab, 4, DAY + HOUR)
+    assert ("0", 6) == (asked[-1], len(json.loads(lab.store.get(LEAVERS.allowed) or "{}")["0"]["student"]))
+    for course in courses:
+        for person in people:
+            lab.site.enrol(course, person)
+    await asked_about(lab, 12, DAY + HOUR)
+    assert {} == json.loads(lab.store.get(LEAVERS.allowed) or "{}")
+    for course in courses:
+        for person in people:
+            lab.site.unenrol(course, person)
+    asked, _ = await asked_about(lab, 16, DAY + HOUR)
+    assert ["0", *map(str, courses)] == sorted(asked)
+
+
+async def test_leavers_after_a_hint_about_a_grade(make_lab: MakeLab) -> None:
+    """A hint that looks for grades only, among people who just left, does not have them asked about twice."""
+    site, (course, _), learners = site_of(12, 12, shared=True)
+    site.set_grade_item(course, "Quiz")
+    lab = make_lab(site)
+    lab.edit("grade_item", "enabled: false\n", "")
+    await lab.sync()
+    for person in learners[:6]:
+        site.unenrol(course, person)
+    await lab.sync(courses=(course,), mappings=("grade_item",), hinted=True)
+    assert ([str(course)], 12) == await asked_about(lab, 5)
