@@ -122,6 +122,21 @@ async def test_a_child_that_waits_is_due(make_lab: MakeLab) -> None:
     assert {"created": 2} == written(await lab.sync())
 
 
+async def test_what_is_put_right_in_commcare_is_due(make_lab: MakeLab) -> None:
+    """Who was held back because nobody could own the case is sent in the run after that was put right."""
+    site, _, _ = site_of(3)
+    lab = make_lab(site, project=f"{PROJECT}intervals: {{people: 48}}\n")
+    await lab.sync()
+    new = site.add_user("Neema", "New")
+    site.enrol(2, new)
+    groups = lab.project.groups.copy()
+    lab.project.groups.clear()
+    assert 1 == (await lab.sync(later=2 * DAY)).reasons["owner_unresolved"]
+    lab.project.groups.update(groups)
+    assert {"created": 2} == written(await lab.sync())
+    assert ["student"] == (await lab.sync()).not_due
+
+
 async def without_consent(make_lab: MakeLab, intervals: str = "{people: 48}") -> tuple[Lab, int]:
     """Return a lab that has run once with somebody who has not consented: lab, that person."""
     site, _, learners = site_of(3)
