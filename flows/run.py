@@ -27,6 +27,9 @@ from state import RowId
 PATIENT = frozenset({"engagement"})
 """Sources too costly to be read again each hour because the parent of one record is held back."""
 
+OUTSIDE = frozenset({"owner_unresolved", "owner_unknown", "duplicate_external_id"})
+"""Why a record is held back though Moodle has all of it: somebody puts that right in CommCare, at any time."""
+
 
 @dataclass
 class Run:
@@ -70,7 +73,7 @@ class Run:
     partly: set[str] = field(default_factory=set)
     """Mappings of which records were held back: whether CommCare has cases of those nobody has looked."""
     unsettled: set[str] = field(default_factory=set)
-    """Mappings of which something waits for a parent: their next read must not wait for an interval."""
+    """Mappings of which something waits for a parent, or for CommCare: their next read waits for no interval."""
 
     @classmethod
     def begin(
@@ -134,7 +137,8 @@ class Run:
 
     def tell(self, scope: Scope) -> None:
         """Add what happened to a scope's records to the result."""
-        if scope.waiting and scope.mapping.source not in PATIENT:
+        outside = any(problem.holds and problem.reason in OUTSIDE for problem in scope.problems)
+        if (scope.waiting or outside) and scope.mapping.source not in PATIENT:
             self.unsettled.add(scope.mapping.name)
         if scope.held_back:
             self.partly.add(scope.mapping.name)

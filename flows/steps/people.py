@@ -45,6 +45,8 @@ async def _sync_course_list(run: Run, mappings: list[CompiledMapping], courses: 
             run.tell(scope)
             # A course that is not selected is not read, and what is not read is not gone: no sweep here.
             await _save_problems(run, scope)
+            if not run.preview:
+                await run.planner.outsiders.save(scope, complete=run.whole_site)
 
     await Work(run.planner, run.pusher, scopes, done).advance()
     await run.pusher.pump()
@@ -119,11 +121,14 @@ async def _finish(run: Run, scopes: list[Scope], courses: list[Course], swept: s
             f"Moodle did not give the profiles of {len(run.reader.lost_profiles)} people, so nobody was looked "
             f"for as having left. {reason or REMEDY}",
         )
+    complete = not run.reader.lost_profiles and all(course.id in run.rosters for course in courses)
+    for scope in scopes:
+        await run.planner.outsiders.save(scope, complete=run.whole_site and complete)
     if not run.whole_site:
         return
     for scope in scopes:
         await _save_problems(run, scope)
-    if run.reader.lost_profiles or any(course.id not in run.rosters for course in courses):
+    if not complete:
         return
     elsewhere = await members_elsewhere(run, courses)
     for scope in scopes:

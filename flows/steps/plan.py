@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 
 from adaptors.commcare.cases import CaseReply, IndexWrite
@@ -17,8 +17,10 @@ from flows.steps.kept_out import find_unknown
 from flows.steps.linked import Linked, Links, Look, case_there, is_matched, newest_of_ours
 from flows.steps.merged import parted
 from flows.steps.old_keys import OldKeys
+from flows.steps.outsiders import Outsiders
 from flows.steps.owners import Owners
 from flows.steps.planned import UNDECIDED, WAITS, Planned, Problem, Scope, scope_number
+from flows.steps.reach import Place
 from flows.steps.ways import closed_by_us, closes
 from flows.steps.withdraw import Withdrawals
 from flows.world import World
@@ -39,6 +41,7 @@ class Planner:
         self._digest = world.books.store.digest
         self.blanks = BlankGuard(world, result)
         self.withdrawals = Withdrawals(world, result)
+        self.outsiders = Outsiders(world)
         self._old_keys = OldKeys(world)
         self._links = Links(world, preview=result.preview)
         self._owners = Owners(world)
@@ -66,6 +69,7 @@ class Planner:
         if name in self.strangers:
             reading.known = known = {**known, **await self._found_kept_out(reading)}
         self.withdrawals.note(scope, known, has_children=name in self._have_children)
+        await self._look_outside(reading)
         reading.asks = sum(case.digests is None for case in known.values()) <= FEW_DIRTY
         reading.vanished = await self._vanished(reading)
         reading.undecided = await self._links.undecided(scope.mapping)
@@ -135,7 +139,21 @@ class Planner:
             known = reading.parents.get(row)
             if row in self.withdrawals.rows or (known is not None and known.status in away):
                 return row
+            is_alive = known is not None and known.status not in CLOSED
+            if child is None and not is_alive and row.key in reading.outside.get(row[:2], ()):
+                return row
         return None
+
+    async def _look_outside(self, reading: _Reading) -> None:
+        """Take in which records of a scope are kept out, and which of its parents were when last read."""
+        scope, name, number = reading.scope, reading.scope.mapping.name, reading.scope.number
+        for rule in scope.mapping.parents:
+            place = rule.mapping, scope_number(self._mappings[rule.mapping], number)
+            reading.outside[place] = await self.outsiders.of(place)
+        if name in self._have_children:
+            drafts = scope.drafts.items()
+            out = {key for key, draft in drafts if self._kept_out(reading, draft) is not None}
+            await self.outsiders.note(scope, out | (scope.excluded.keys() - scope.drafts.keys()))
 
     async def _found_kept_out(self, reading: _Reading) -> Mapping[str, CaseRow]:
         """Return the cases of people who are kept out that CommCare has and the books do not know."""
@@ -340,6 +358,8 @@ class _Reading:
     resting: Collection[RowId]
     parents: Mapping[RowId, CaseRow]
     look: Look
+    outside: dict[Place, Set[str]] = field(default_factory=dict)
+    """Keys of parents that were kept out when they were last read."""
     vanished: Mapping[str, frozenset[str]] = field(default_factory=dict)
     undecided: Collection[str] = ()
     """Keys that get no case until a person has said whether there is one already."""

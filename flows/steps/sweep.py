@@ -17,7 +17,7 @@ from flows.steps.reach import Place, Reach
 from flows.world import World
 from mappings.engine import CompiledMapping
 from state import Missing, RowId
-from state.statuses import GOING, TO_BE_EMPTIED, UNSETTLED
+from state.statuses import GOING, LIVING, TO_BE_EMPTIED, UNSETTLED
 
 READS = 2
 
@@ -61,6 +61,8 @@ class Sweep:
     found: list[Gone] = field(default_factory=list)
     noted: set[Place] = field(default_factory=set)
     """Where this run compared which mapping."""
+    lacked: set[RowId] = field(default_factory=set)
+    """Cases that this read lacked, and the one before did not: what was allowed of them is still to come."""
     replaced: list[tuple[CompiledMapping, Missing]] = field(default_factory=list)
     """Cases that nobody is asked about: those under keys that their mapping makes no more (`sync --rekey` was the
     word of a person), those that were allowed to go before (CommCare refused to mark them, or did not say), and
@@ -77,6 +79,7 @@ class Sweep:
         missing = [m for m in missing if m.case.status != "replaced"]
         self.replaced += [(mapping, m) for m in replaced if mapping.when_left is not None]
         due = [m for m in missing if m.case.missing_count >= READS]
+        self.lacked |= {m.row for m in missing if m.case.missing_count < READS}
         stuck = await self._stuck()
         unsure = {m.row for m in due if m.case.status in GOING and m.row not in stuck}
         self.replaced += [(mapping, m) for m in due if m.row in unsure]
@@ -99,12 +102,14 @@ class Sweep:
             for gone in self.found
         ]
         replaced = [[mapping.name, missing.row.scope, missing.row.key] for mapping, missing in self.replaced]
-        return {"noted": sorted(self.noted), "found": found, "replaced": replaced}
+        lacked = sorted(self.lacked)
+        return {"noted": sorted(self.noted), "found": found, "replaced": replaced, "lacked": lacked}
 
     async def take_over(self, told: Mapping[str, Any]) -> None:
         """Take in what a shard found; the rows are read anew."""
         mappings = {mapping.name: mapping for mapping in self.world.project.mappings}
         self.noted.update((name, scope) for name, scope in told["noted"])
+        self.lacked.update(RowId(*row) for row in told["lacked"])
         for name, scope, keys, active, empty in told["found"]:
             rows = await self._rows(name, scope, keys)
             self.found.append(Gone(mappings[name], scope, rows, active, empty))
@@ -122,9 +127,10 @@ class Sweep:
         self.replaced += [(gone.mapping, m) for gone in self.found for m in gone.rows if m.row in going]
         parts = [replace(gone, rows=[m for m in gone.rows if m.row not in going]) for gone in self.found]
         self.found = [gone for gone in parts if gone.rows]
-        allowed, refused = await self._guarded(confirmed) if self.found else ([], {})
+        allowed, refused, agreed = await self._guarded(confirmed) if self.found else ([], {}, set[Place]())
         gone = [(gone.mapping, missing) for gone in allowed for missing in gone.rows]
         rows = {m.row for _, m in gone} | {m.row for _, m in self.replaced if m.row in going}
+        rows |= (going & self.lacked) | await self._to_come([gone for gone in allowed if gone.place in agreed])
         decided = Decided(refused, sorted(rows), confirmed, self.noted, reach)
         await LEAVERS.remember(self.world, self.result, decided)
         # Where so many are missing that a person is asked, nothing that is not certain is said either.
@@ -151,14 +157,35 @@ class Sweep:
                 found |= {m.row for m in gone.rows if m.case.user_id in left}
         return found
 
+    async def _to_come(self, agreed: Sequence[Gone]) -> set[RowId]:
+        """Return what else those have in a scope of whom a person said that they are gone from it.
+
+        It may be read more rarely: once two reads lacked it, nobody is asked about the same people again.
+        """
+        found, store = set[RowId](), self.world.books.store
+        due = {gone.place for gone in self.found}
+        for gone in agreed:
+            people = {person for person in gone.persons if isinstance(person, int)}
+            for mapping in self.world.project.mappings:
+                place = mapping.name, scope_number(mapping, gone.scope)
+                if place in due or place[1] != gone.scope or mapping.when_left is None:
+                    continue
+                rows = await self.world.books.do(store.cases_of, mapping.name, people)
+                here = {row: case for row, case in rows.items() if row.scope == gone.scope}
+                found |= {row for row, case in here.items() if case.case_id and case.status in LIVING}
+        return found
+
     def _parents(self, gone: Gone) -> list[Place]:
         """Return where the cases are that are the parents of rows."""
         mappings = {mapping.name: mapping for mapping in self.world.project.mappings}
         names = [rule.mapping for rule in gone.mapping.parents if rule.mapping in mappings]
         return [(name, scope_number(mappings[name], gone.scope)) for name in names]
 
-    async def _guarded(self, confirmed: Found) -> tuple[list[Gone], dict[int, Parts]]:
-        """Split what was found into allowed and refused (people by course id, 0 for people of the site)."""
+    async def _guarded(self, confirmed: Found) -> tuple[list[Gone], dict[int, Parts], set[Place]]:
+        """Split what was found into allowed and refused (people by course id, 0 for people of the site).
+
+        The third part is where a person agreed.
+        """
         guards, store = self.world.project.guards, self.world.books.store
         parts = [gone for gone in self.found if gone.scope != SITE_SCOPE]
         agreed = self._agreed(parts, confirmed)
@@ -175,12 +202,17 @@ class Sweep:
         if total > max(guards.run_cases, everything * guards.run_percent / 100):
             refused |= {gone.place for gone in asked}
         waiting = _people([gone for gone in parts if gone.place in refused])
-        return [gone for gone in parts if gone.place not in refused], waiting
+        return [gone for gone in parts if gone.place not in refused], waiting, agreed
 
     def _agreed(self, parts: Sequence[Gone], confirmed: Found) -> set[Place]:
-        """Return where a person agreed to the number of those who are missing, or to all of them as parents."""
+        """Return where a person agreed to the number of those who are missing, or to all of them elsewhere.
+
+        That is as parents, or in another mapping of the same course, or of the site: the word is about people.
+        """
         agreed = LEAVERS.agreed(confirmed, _people(parts))
         persons = {gone.place: gone.persons for gone in parts}
+        words = [gone for gone in parts if gone.place in agreed]
+        agreed |= {gone.place for gone in parts for word in words if _is_about(word, gone)}
         for gone in sorted(parts, key=lambda gone: gone.mapping.level):
             parents = [persons[place] for place in self._parents(gone) if place in agreed and place in persons]
             if any(gone.persons <= people for people in parents):
@@ -213,6 +245,11 @@ def _leaving(mapping: CompiledMapping, missing: Missing, *, is_stuck: bool) -> L
     row, case = missing.row, missing.case
     left = Leaving(mapping, row, case, mapping.when_left, "left", private=case.status in TO_BE_EMPTIED)
     return left if is_stuck else again(mapping, row, case) or left
+
+
+def _is_about(word: Gone, gone: Gone) -> bool:
+    """Say whether those of whom a person said that they are gone from a scope are the ones found there."""
+    return word.scope == gone.scope and gone.persons <= word.persons
 
 
 def _people(parts: Sequence[Gone]) -> dict[int, Parts]:

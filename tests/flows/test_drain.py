@@ -17,6 +17,7 @@ from flows.drain import TROUBLE, consumers, drain
 from flows.drained import Drained
 from flows.fed_back import FedBack
 from flows.feedback import Consumed
+from flows.problems import list_problems
 from flows.result import RunState
 from flows.world import World
 from state import Hint, HintRow
@@ -500,3 +501,23 @@ def test_in_words_and_as_json() -> None:
 def test_a_site_without_hooks_is_a_site() -> None:
     """The made-up plugin is off unless somebody listens."""
     assert isinstance(class_of(1)[0], FakeSite)
+
+
+async def test_a_grade_of_somebody_who_is_kept_out(make_lab: MakeLab) -> None:
+    """A hint about a grade has no people read; still nothing of somebody without consent waits."""
+    site, courses, people = class_of(3)
+    site.add_profile_field("consent")
+    for person in people:
+        site.update_user(person, profile={"consent": "yes"})
+    lab = make_lab(site)
+    text = (lab.mappings / "student.yaml").read_text()
+    lab.edit("student", text[text.index("\ntests:") :], "\n")
+    roles = "  - {source: roles, any_of: [student]}\n"
+    lab.edit("student", roles, f'{roles}  - {{source: profile.consent, is_not: "no"}}\n')
+    await lab.sync()
+    new = site.add_user("Neema", "New", profile={"consent": "no"})
+    site.enrol(courses[0], new)
+    for event in (ENROLLED, GRADED):
+        put(lab, hint(event, courses[0], new))
+        found = await drained(lab)
+        assert ("completed", []) == (found.state, list_problems(lab.store)), event

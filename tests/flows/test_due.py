@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import httpx
@@ -9,8 +10,12 @@ import pytest
 
 from adaptors.moodle.streams import GRADES
 from flows.confirm import confirm, confirm_blanks
-from flows.needs import people_asked
+from flows.needs import needs, people_asked
+from flows.problems import list_problems
 from flows.steps.asked import LEAVERS
+from flows.steps.outsiders import FACT
+from tests.flows.test_engagement import engaged
+from tests.flows.test_engagement import site_of as engaged_site
 from tests.flows.test_sync import ENROLLED, PROFILES, site_of
 from tests.flows.worlds import PROJECT, Lab, written
 
@@ -115,6 +120,84 @@ async def test_a_child_that_waits_is_due(make_lab: MakeLab) -> None:
     await lab.sync()
     site.update_user(learners[0], lastname="Otieno")
     assert {"created": 2} == written(await lab.sync())
+
+
+async def test_what_is_put_right_in_commcare_is_due(make_lab: MakeLab) -> None:
+    """Who was held back because nobody could own the case is sent in the run after that was put right."""
+    site, _, _ = site_of(3)
+    lab = make_lab(site, project=f"{PROJECT}intervals: {{people: 48}}\n")
+    await lab.sync()
+    new = site.add_user("Neema", "New")
+    site.enrol(2, new)
+    groups = lab.project.groups.copy()
+    lab.project.groups.clear()
+    assert 1 == (await lab.sync(later=2 * DAY)).reasons["owner_unresolved"]
+    lab.project.groups.update(groups)
+    assert {"created": 2} == written(await lab.sync())
+    assert ["student"] == (await lab.sync()).not_due
+
+
+async def without_consent(make_lab: MakeLab, intervals: str = "{people: 48}") -> tuple[Lab, int]:
+    """Return a lab that has run once with somebody who has not consented: lab, that person."""
+    site, _, learners = site_of(3)
+    site.add_profile_field("consent")
+    for learner in learners:
+        site.update_user(learner, profile={"consent": "yes" if learner != learners[0] else "no"})
+    site.grade(site.set_grade_item(2, "Quiz"), learners[0], 70)
+    lab = make_lab(site, project=f"{PROJECT}intervals: {intervals}\n")
+    lab.edit("grade_item", "enabled: false\n", "")
+    text = (lab.mappings / "student.yaml").read_text()
+    lab.edit("student", text[text.index("\ntests:") :], "\n")
+    roles = "  - {source: roles, any_of: [student]}\n"
+    lab.edit("student", roles, f'{roles}  - {{source: profile.consent, is_not: "no"}}\n')
+    await lab.sync()
+    return lab, learners[0]
+
+
+@pytest.mark.parametrize("intervals", ["{people: 48}", "{people: 48, enrolments: 24}"])
+async def test_nothing_waits_for_a_case_that_is_kept_out(make_lab: MakeLab, intervals: str) -> None:
+    """Who is kept out has no records that wait, also in the runs that do not read people, and none of a grade."""
+    lab, _ = await without_consent(make_lab, intervals)
+    results = [await lab.sync() for _ in range(3)]
+    assert [("completed", {}, {})] * 3 == [(one.state, dict(one.reasons), written(one)) for one in results]
+    assert ["student" in one.not_due for one in results] == [True] * 3
+    assert [] == list_problems(lab.store)
+
+
+async def test_who_consents_is_sent_with_the_next_read_of_people(make_lab: MakeLab) -> None:
+    """Consent is heard when people are read again; the records that did not wait are sent in the same run."""
+    lab, person = await without_consent(make_lab)
+    await lab.sync()
+    lab.site.update_user(person, profile={"consent": "yes"})
+    assert {} == written(await lab.sync())
+    assert {"created": 3} == written(await lab.sync(later=2 * DAY))
+
+
+async def test_who_is_let_in_and_held_back_is_waited_for(make_lab: MakeLab) -> None:
+    """Somebody let in whose case cannot be made is a parent on its way: the children say that they wait."""
+    lab, person = await without_consent(make_lab)
+    lab.site.update_user(person, profile={"consent": "yes"}, lastname="")
+    result = await lab.sync(later=2 * DAY)
+    assert 2 == result.reasons["waits_for_parent"]
+
+
+async def test_a_newcomer_who_was_never_read_is_waited_for(make_lab: MakeLab) -> None:
+    """Of somebody who came since the last read of people nobody knows yet: the children wait and are told."""
+    lab, _ = await without_consent(make_lab)
+    new = lab.site.add_user("Neema", "New", profile={"consent": "no"})
+    lab.site.enrol(2, new)
+    assert {"waits_for_parent": 2} == dict((await lab.sync()).reasons)
+    await lab.sync(later=2 * DAY)
+    assert {} == dict((await lab.sync()).reasons)
+
+
+async def test_who_is_gone_is_not_kept_in_mind(make_lab: MakeLab) -> None:
+    """The key of somebody who was kept out is forgotten with the first complete read that does not show it."""
+    lab, person = await without_consent(make_lab)
+    assert [f"test-user-{person}"] == json.loads(lab.store.get(FACT.format(name="student", scope=0)) or "")
+    lab.site.unenrol(2, person)
+    await lab.sync(later=2 * DAY)
+    assert [] == json.loads(lab.store.get(FACT.format(name="student", scope=0)) or "")
 
 
 async def test_grades_wait_alone(make_lab: MakeLab) -> None:
@@ -273,3 +356,65 @@ async def test_a_word_during_a_run(make_lab: MakeLab, monkeypatch: pytest.Monkey
     assert 1 == (await lab.sync(later=DAY)).of("student").updated
     assert [] == (await lab.sync()).not_due
     assert ["student"] == (await lab.sync()).not_due
+
+
+async def asked_about(lab: Lab, runs: int, later: float = HOUR) -> tuple[list[str], int]:
+    """Run several times and say yes to all that is asked about leavers; return where it was, and cases marked."""
+    asked, marked = list[str](), 0
+    for _ in range(runs):
+        marked += written(await lab.sync(later=later)).get("marked_left", 0)
+        for need in needs(lab.store):
+            asked.append(str(need.course))
+            confirm(lab.store, need.course, need.count)
+    return asked, marked
+
+
+async def engaged_and_gone(make_lab: MakeLab, hours: int) -> tuple[Lab, list[int], list[int]]:
+    """Return a lab that reads engagement each day and people more rarely, and that most people have just left."""
+    site, courses, learners = engaged_site(10, 2)
+    lab = engaged(make_lab, site, project=f"{PROJECT}intervals: {{people: {hours}}}\n")
+    for _ in range(3):
+        await lab.sync(later=DAY + HOUR)
+    for course in courses:
+        for person in learners[:6]:
+            site.unenrol(course, person)
+    return lab, courses, learners[:6]
+
+
+@pytest.mark.parametrize("hours", [48, 240])
+async def test_leavers_of_what_is_read_more_rarely(make_lab: MakeLab, hours: int) -> None:
+    """Whose engagement is gone by a person's word is not asked about again when people are read at last."""
+    lab, courses, people = await engaged_and_gone(make_lab, hours)
+    asked, marked = await asked_about(lab, 16, DAY + HOUR)
+    assert (["0", *map(str, courses)], 4 * len(people)) == (sorted(asked), marked)
+    assert {} == json.loads(lab.store.get(LEAVERS.allowed) or "{}")
+
+
+async def test_who_came_back_is_asked_about_anew(make_lab: MakeLab) -> None:
+    """The word about people who are gone is over for those who came back before their case was read."""
+    lab, courses, people = await engaged_and_gone(make_lab, 240)
+    asked, _ = await asked_about(lab, 4, DAY + HOUR)
+    assert ("0", 6) == (asked[-1], len(json.loads(lab.store.get(LEAVERS.allowed) or "{}")["0"]["student"]))
+    for course in courses:
+        for person in people:
+            lab.site.enrol(course, person)
+    await asked_about(lab, 12, DAY + HOUR)
+    assert {} == json.loads(lab.store.get(LEAVERS.allowed) or "{}")
+    for course in courses:
+        for person in people:
+            lab.site.unenrol(course, person)
+    asked, _ = await asked_about(lab, 16, DAY + HOUR)
+    assert ["0", *map(str, courses)] == sorted(asked)
+
+
+async def test_leavers_after_a_hint_about_a_grade(make_lab: MakeLab) -> None:
+    """A hint that looks for grades only, among people who just left, does not have them asked about twice."""
+    site, (course, _), learners = site_of(12, 12, shared=True)
+    site.set_grade_item(course, "Quiz")
+    lab = make_lab(site)
+    lab.edit("grade_item", "enabled: false\n", "")
+    await lab.sync()
+    for person in learners[:6]:
+        site.unenrol(course, person)
+    await lab.sync(courses=(course,), mappings=("grade_item",), hinted=True)
+    assert ([str(course)], 12) == await asked_about(lab, 5)
