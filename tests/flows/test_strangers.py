@@ -12,8 +12,9 @@ from flows.round import sync_round
 from flows.steps.recover import LOOKED_FOR, STRANGERS, expect_strangers
 from flows.sync import Options
 from tests.flows.match_lab import by_hand, declare, link, matched, sent, site_of
+from tests.flows.test_edits import rename_type
 from tests.flows.test_sync import site_of as campus_of
-from tests.flows.worlds import PROJECT, Lab
+from tests.flows.worlds import PROJECT, Lab, written
 
 MakeLab = Callable[..., Lab]
 AMINA_AND_BRIAN = 2
@@ -226,3 +227,13 @@ async def test_expected_anew_while_a_course_is_awaited(make_lab: MakeLab) -> Non
     await expect_strangers(lab.world(), ["student"])
     assert [2] == json.loads(lab.store.get(STRANGERS.format(name="student")) or "")["courses"]
     assert "" == lab.store.get(LOOKED_FOR.format(name="student"))
+
+
+async def test_another_case_type_after_a_restore(make_lab: MakeLab) -> None:
+    """A case that was linked since the backup is found under the type that it still has, and takes the new one."""
+    lab, _ = await put_back(make_lab)
+    rename_type(lab)
+    await lab.sync()
+    assert AMINA_AND_BRIAN == len(lab.project.of_type("pupil"))
+    assert [] == lab.project.of_type("student")
+    assert {} == written(await lab.sync())
