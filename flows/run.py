@@ -54,6 +54,8 @@ class Run:
     """Whether the people of every selected course were read, be it for the roles of others only."""
     read: set[int] = field(default_factory=set)
     """The courses that this run reads, or fails to read."""
+    chosen: set[int] = field(default_factory=set)
+    """The courses that project.yaml chooses and Moodle has, be they hidden, over, or not begun."""
     between_terms: set[int] = field(default_factory=set)
     """Courses of which nothing is sent until a person has said whether a new term began."""
     withheld: set[int] = field(default_factory=set)

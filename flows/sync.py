@@ -137,7 +137,8 @@ async def _run(
     judge(result, world.project.guards)
     if run.whole_site and not options.preview and result.state == RunState.COMPLETED:
         known = {mapping.name for mapping in run.mappings} - unsettled - run.partly
-        await know_them_all(world, run.planner.strangers & known, (run.read | run.ended) - run.between_terms)
+        found = (run.read | run.ended) - run.between_terms
+        await know_them_all(world, run.planner.strangers & known, found, run.chosen)
 
 
 async def _work(run: Run, options: Options, course_level: CourseLevel | None) -> None:
@@ -147,7 +148,7 @@ async def _work(run: Run, options: Options, course_level: CourseLevel | None) ->
     require_functions(site, run.wanted)
     run.user = site.userid
     selection = await _selected(run)
-    selected, run.ended = selection.courses, set(selection.ended)
+    selected, run.ended, run.chosen = selection.courses, set(selection.ended), set(selection.chosen)
     courses = _asked_for(run, options, selected)
     if options.hinted and not courses:
         run.whole_site = False  # nothing was read, so nothing counts as read

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field, replace
 from adaptors.commcare.cases import CaseReply, CaseWrite
 from adaptors.errors import Refused
 from flows.result import Result, RunState
+from flows.steps.compare import MERGED_INTO
 from flows.steps.earlier import EarlierCases
 from flows.steps.linked import case_there, theirs_in
-from flows.steps.planned import Planned, external_id
-from flows.steps.ways import closed_by_us, closes
+from flows.steps.planned import RETYPE, TYPE, Planned, external_id
+from flows.steps.ways import closed_by_us, closes, set_by_departures
 from flows.world import World
 from mappings.engine import CompiledMapping, Departure
 from state import CaseRow, RowId
@@ -156,6 +157,8 @@ class Departures:
             close=closes,
         )
         digests = {name: wanted[name] for name in changed}
+        if is_dirty:  # of a whole row nothing but its digests is known afterwards, and each row names its type
+            digests[TYPE] = self._digest(key, TYPE, one.mapping.case_type)
         return Planned(
             one.row,
             one.mapping.case_type,
@@ -168,6 +171,11 @@ class Departures:
             whole=is_dirty,
             unsent=await self._unsent(one, changed) if is_dirty else frozenset(),
         )
+
+    async def unsent(self, mapping: CompiledMapping, row: RowId, case: CaseRow) -> frozenset[str]:
+        """Return what a case may hold of ours, of which nothing is known and to which nothing of it is sent."""
+        one = await self._spared(Leaving(mapping, row, case, None, RETYPE))
+        return await self._unsent(one, ()) | {MERGED_INTO, *set_by_departures(mapping)}
 
     async def _unsent(self, one: Leaving, changed: Collection[str]) -> frozenset[str]:
         """Return what a case may hold of ours besides: later it may have to be emptied."""

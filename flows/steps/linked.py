@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from adaptors.commcare.cases import CaseReply
 from adaptors.errors import Refused
 from flows.steps.planned import SITE_SCOPE, Scope, external_id
+from flows.steps.retype import types_of
 from flows.world import World
 from mappings.engine import CompiledMapping, Draft
 from mappings.engine.matching import MATCHED_SOURCE
@@ -258,14 +259,15 @@ class Links:
 
 
 async def list_claims(world: World, mapping: CompiledMapping) -> Claims:
-    """List the cases of a mapping's type and keep those that hold a key of ours."""
+    """List the cases of each type that a mapping's cases have, or had, and keep those that hold a key of ours."""
     name, claims = world.project.moodle_key_property, Claims()
-    async for case in world.commcare.list_cases(mapping.case_type, fields=[name]):
-        key = case.properties.get(name, "")
-        if key.startswith(f"{world.project.site}-"):
-            claims.take(key, case)
-            if case.external_id and base_key(case.external_id) != key:
-                claims.taken.add(case.external_id)
+    for case_type in (await types_of(world, mapping)).follow(mapping.case_type).names:
+        async for case in world.commcare.list_cases(case_type, fields=[name]):
+            key = case.properties.get(name, "")
+            if key.startswith(f"{world.project.site}-"):
+                claims.take(key, case)
+                if case.external_id and base_key(case.external_id) != key:
+                    claims.taken.add(case.external_id)
     return claims
 
 

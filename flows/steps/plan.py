@@ -21,6 +21,7 @@ from flows.steps.outsiders import Outsiders
 from flows.steps.owners import Owners
 from flows.steps.planned import UNDECIDED, WAITS, Planned, Problem, Scope, scope_number
 from flows.steps.reach import Place
+from flows.steps.recover import looked_for, remember_looked_for
 from flows.steps.ways import closed_by_us, closes
 from flows.steps.withdraw import Withdrawals
 from flows.world import World
@@ -62,7 +63,7 @@ class Planner:
         books, store, name = self._world.books, self._world.books.store, scope.mapping.name
         keys = scope.drafts.keys() | scope.excluded.keys()
         known = await books.do(store.cases, name, scope.number, keys)
-        if name in self.strangers and is_matched(scope.mapping):
+        if name in self.strangers and is_matched(scope.mapping) and await self._meets_unknown(scope, known):
             known = await self._links.found_again(scope, known, self._result.run_id, closes=closes(scope.mapping))
         look = await self._links.look(scope, known)
         reading = _Reading(scope, known, await books.do(store.intents), await self._parents(scope), look)
@@ -155,11 +156,21 @@ class Planner:
             out = {key for key, draft in drafts if self._kept_out(reading, draft) is not None}
             await self.outsiders.note(scope, out | (scope.excluded.keys() - scope.drafts.keys()))
 
+    async def _meets_unknown(self, scope: Scope, known: Collection[str]) -> bool:
+        """Say whether CommCare may have a case of a scope that the books do not know, and nobody looked for."""
+        unknown = (scope.drafts.keys() | scope.excluded.keys()).difference(known)
+        return not unknown <= (await looked_for(self._world, scope.mapping.name)).keys()
+
     async def _found_kept_out(self, reading: _Reading) -> Mapping[str, CaseRow]:
         """Return the cases of people who are kept out that CommCare has and the books do not know."""
         scope, store = reading.scope, self._world.books.store
         keys = {key for key, draft in scope.drafts.items() if self._kept_out(reading, draft) is not None}
         keys |= scope.excluded.keys() - scope.drafts.keys()
+        begin = {key: reading.known[key].generation + 1 if key in reading.known else 1 for key in keys}
+        looked = await looked_for(self._world, scope.mapping.name)
+        keys = {key for key in keys if looked.get(key) != begin[key]}
+        if not keys:
+            return {}
         taken = (await self._links.claims(scope.mapping)).taken if is_matched(scope.mapping) else set[str]()
         found = await find_unknown(self._world, scope, reading.known, keys, taken)
         if self._result.preview:
@@ -170,6 +181,8 @@ class Planner:
             await self._world.books.do(store.adopt, row, case, now, self._result.run_id)
         await self._world.books.do(store.renew, found.followed, now)  # asked for by its key before it is emptied
         followed = [row.key for row in found.followed]
+        nothing = keys - found.cases.keys() - {*followed}
+        await remember_looked_for(self._world, name, {key: begin[key] for key in nothing})
         return found.cases | await self._world.books.do(store.cases, name, scope.number, followed)
 
     async def _alive(self, reading: _Reading, row: RowId, case: CaseRow | None) -> CaseRow | None:

@@ -12,6 +12,8 @@ from state import RowId
 WAITS = "waits_for_parent"
 UNDECIDED = "match_undecided"
 IN_PART = "other_courses_unread"
+TYPE = "@type"  # how digests name the case type
+RETYPE = "retype"  # op of a write of nothing but the case type
 SITE_SCOPE = 0  # the scope of sources without a course
 SITE_SOURCES = frozenset({"users", "courses", "engagement"})
 
@@ -52,13 +54,13 @@ class Planned:
         write = self.write
         named = {f"@index:{index.name}" for index in write.indices} | write.properties.keys()
         named |= {"@name"} if write.name is not None else set()
-        named |= {"@type"} if self.is_retyped else set()
+        named |= {TYPE} if self.is_retyped else set()
         return frozenset(named | ({"@owner"} if write.owner_id else set()))
 
     @property
     def is_retyped(self) -> bool:
         """Whether the case is known to have another case type in CommCare; each row names its own."""
-        return "@type" in self.reasons and not self.whole
+        return TYPE in self.reasons and (self.op == RETYPE or not self.whole)
 
     @property
     def intent(self) -> str:

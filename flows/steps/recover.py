@@ -6,7 +6,7 @@ How long is a question of clocks, which jump, and of books, which may be older t
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from flows.steps.select import SELECTED
 from flows.world import World
@@ -17,8 +17,11 @@ CLOCKS = "clocks"  # fact: by start of a machine [wall clock less the clock that
 STARTS_KEPT = 16
 TAKEN_IN = "restore_taken_in"  # fact: the last restore after which unknown cases were expected
 STRANGERS = "strangers:{name}"
-"""Fact: while CommCare may hold cases of a mapping that the books do not know, the ids of courses that have to be
-read before that is over, maybe none; "" when it is over."""
+"""Fact: while CommCare may hold cases of a mapping that the books do not know, {"courses": those that have to be
+read before that is over, maybe none, "newest": of the books that were put back, until one whole run ended well};
+"" when it is over."""
+LOOKED_FOR = "looked_for:{name}"
+"""Fact: key of who is kept out -> the generation from which on CommCare has no case: nobody asks for it again."""
 STEP = 60.0
 """Seconds by which a clock may be set right without doubt about the rests, which have twice that to spare."""
 
@@ -110,6 +113,7 @@ async def _take_in_restore(world: World) -> None:
 
     Also of those that are switched off: on again, their cases are as unknown. It takes a read of every course that
     was read before the backup: of one that is hidden meanwhile, people may be found only when it is shown again.
+    So it is with a newer one that is hidden by now.
     """
     books, store = world.books, world.books.store
     restored = await books.do(store.get, RESTORED_AT)
@@ -122,9 +126,25 @@ async def _take_in_restore(world: World) -> None:
 
 
 async def expect_strangers(world: World, mappings: Iterable[str], courses: Collection[int] = ()) -> None:
-    """Remember that CommCare may hold cases of these mappings that the books do not know, until all are read."""
+    """Remember that CommCare may hold cases of these mappings that the books do not know, until all are read.
+
+    Courses that are awaited already are so still, and what was looked for is looked for once more.
+    """
+    store = world.books.store
     for name in sorted(mappings):
-        await world.books.do(world.books.store.put, STRANGERS.format(name=name), json.dumps(sorted(courses)))
+        before, newest = await _awaited(world, name)
+        fact = {"courses": sorted({*before, *courses}), "newest": max(courses, default=newest)}
+        await world.books.do(store.put, LOOKED_FOR.format(name=name), "")
+        await world.books.do(store.put, STRANGERS.format(name=name), json.dumps(fact))
+
+
+async def _awaited(world: World, name: str) -> tuple[set[int], int]:
+    """Return the courses that are awaited for a mapping, and the newest one of books put back lately, else 0."""
+    text = await world.books.do(world.books.store.get, STRANGERS.format(name=name))
+    found = json.loads(text or "{}")
+    if isinstance(found, dict):
+        return set(found.get("courses", ())), found.get("newest", 0)
+    return set(found if isinstance(found, list) else ()), 0  # older books: the courses alone, or 1 for none
 
 
 async def strangers(world: World) -> frozenset[str]:
@@ -136,12 +156,31 @@ async def strangers(world: World) -> frozenset[str]:
     return frozenset(found)
 
 
-async def know_them_all(world: World, mappings: Collection[str], courses: Collection[int]) -> None:
-    """Take in that a run found everything there is of these mappings in these courses, read or ended."""
+async def looked_for(world: World, name: str) -> dict[str, int]:
+    """Return the keys of who is kept out and was looked for, with the generation from which on nothing is."""
+    text = await world.books.do(world.books.store.get, LOOKED_FOR.format(name=name))
+    found: dict[str, int] = json.loads(text or "{}")
+    return found
+
+
+async def remember_looked_for(world: World, name: str, keys: Mapping[str, int]) -> None:
+    """Write down from which generation on CommCare has no case of a mapping under these keys."""
+    if keys:
+        await world.books.do(world.books.store.change_entries, LOOKED_FOR.format(name=name), keys)
+
+
+async def know_them_all(
+    world: World, mappings: Collection[str], found: Collection[int], chosen: Collection[int]
+) -> None:
+    """Take in that a run found everything there is of these mappings in some courses, read or ended.
+
+    Of the others only those are awaited that Moodle has and project.yaml has `chosen`.
+    """
+    store = world.books.store
     for name in sorted(mappings):
-        fact = STRANGERS.format(name=name)
-        text = await world.books.do(world.books.store.get, fact)
-        awaited = json.loads(text or "[]")
-        # Until lately the fact was "1": then no course was awaited.
-        left = sorted(set(awaited) - set(courses)) if isinstance(awaited, list) else []
-        await world.books.do(world.books.store.put, fact, json.dumps(left) if left else "")
+        awaited, newest = await _awaited(world, name)
+        newer = {number for number in chosen if 0 < newest < number}
+        left = sorted(((awaited & {*chosen}) | newer) - {*found})
+        await world.books.do(store.put, STRANGERS.format(name=name), json.dumps({"courses": left}) if left else "")
+        if not left:
+            await world.books.do(store.put, LOOKED_FOR.format(name=name), "")

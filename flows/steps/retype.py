@@ -12,18 +12,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from adaptors.commcare.cases import CaseWrite
-from flows.steps.planned import Planned, external_id
+from flows.steps.planned import RETYPE, TYPE, Planned, external_id
+from flows.steps.ways import closes, holds_personal
 from flows.world import World
 from mappings.engine import CompiledMapping
 from state import CaseRow, RowId
-from state.statuses import PASSING
+from state.statuses import CLOSED, PASSING
 
 if TYPE_CHECKING:
     from flows.run import Run
 
 TYPES = "case_types:{name}"  # fact in the books: {"types": [all that a mapping had, in order], "open": bool}
-TYPE = "@type"  # how digests name the case type
-"""What a case is that is written once more anyway."""
+AT_REST = frozenset({"left", "ended", "closed"})
+"""What a case is that no run writes, however little is known of it."""
 
 
 @dataclass(frozen=True)
@@ -65,41 +66,65 @@ async def retype_the_rest(run: Run) -> None:
         types = (await types_of(run.world, mapping)).follow(mapping.case_type)
         if not types.is_open:
             continue
-        rows = await _rest(run, mapping)
+        rows, left = await _rest(run, mapping)
         run.pusher.enqueue(0, rows, _told)
         await run.pusher.drain()
-        if not rows and not run.preview:
+        if not rows and not left and not run.preview:
             await remember_types(run.world, mapping, Types(types.names))
 
 
-async def _rest(run: Run, mapping: CompiledMapping) -> list[Planned]:
-    """Return the rows of the cases that are known to have another type."""
+async def _rest(run: Run, mapping: CompiledMapping) -> tuple[list[Planned], int]:
+    """Return the rows of the cases that have, or may have, another type, and how many have to wait.
+
+    Those in doubt wait, and so do those that CommCare refused, until somebody gives them up.
+    """
     books, store = run.world.books, run.world.books.store
-    passed = {*await books.do(store.intents), *(one.row for one in await books.do(store.refusals))}
-    rows = list[Planned]()
+    refused = {one.row: one.dropped for one in await books.do(store.refusals)}
+    waiting = {*await books.do(store.intents), *(row for row, dropped in refused.items() if not dropped)}
+    rows, left = list[Planned](), 0
     for scope in sorted(await books.do(store.all_scopes, mapping.name)):
         cases = await books.do(store.cases, mapping.name, scope)
-        rows += [one for one in _retyped(run, mapping, scope, cases.values()) if one.row not in passed]
-    return rows
+        for case in _of_other_types(run, mapping, cases.values()):
+            row = RowId(mapping.name, scope, case.key)
+            left += row in waiting
+            if row not in waiting and row not in refused:
+                rows.append(await _retyped(run, mapping, row, case))
+    return rows, left
 
 
-def _retyped(run: Run, mapping: CompiledMapping, scope: int, cases: Collection[CaseRow]) -> Iterator[Planned]:
-    """Yield a row for each case of another type; of those that are read a preview has shown it."""
+def _of_other_types(run: Run, mapping: CompiledMapping, cases: Collection[CaseRow]) -> Iterator[CaseRow]:
+    """Yield the cases that have, or may have, another type; of those that are read a preview has shown it."""
     passed = PASSING | {"active"} if run.preview else PASSING
     for case in cases:
-        if case.status not in passed and is_of_another_type(run.world, mapping, case):
-            key, case_type = external_id(case.key, case.generation), mapping.case_type
-            yield Planned(
-                RowId(mapping.name, scope, case.key),
-                case_type,
-                case.user_id,
-                CaseWrite(key, case.case_id, case_type, None, None, {}),
-                {TYPE: run.world.books.store.digest(case.key, TYPE, case_type)},
-                "retype",
-                case.status,
-                frozenset({TYPE}),
-                owner_before=case.owner_id,  # of a parked case: who is to have it back
-            )
+        if case.status not in passed and (
+            is_of_another_type(run.world, mapping, case) or _is_untold(mapping, case)
+        ):
+            yield case
+
+
+def _is_untold(mapping: CompiledMapping, case: CaseRow) -> bool:
+    """Say whether nobody knows which type a case has, and nothing but a new one will ever be sent to it."""
+    is_over = case.status in AT_REST or (case.status == "withdrawn" and not holds_personal(mapping))
+    return bool(case.case_id) and TYPE not in (case.digests or {}) and is_over
+
+
+async def _retyped(run: Run, mapping: CompiledMapping, row: RowId, case: CaseRow) -> Planned:
+    """Return the row that sends the new type; what a dirty case holds is known afterwards."""
+    key, case_type, dirty = external_id(case.key, case.generation), mapping.case_type, case.digests is None
+    return Planned(
+        row,
+        case_type,
+        case.user_id,
+        CaseWrite(key, case.case_id, case_type, None, None, {}),
+        {TYPE: run.world.books.store.digest(case.key, TYPE, case_type)},
+        RETYPE,
+        case.status,
+        frozenset({TYPE}),
+        owner_before=case.owner_id,  # of a parked case: who is to have it back
+        whole=dirty,
+        unsent=await run.departures.unsent(mapping, row, case) if dirty else frozenset(),
+        ours_if_closed=dirty and case.status not in CLOSED and closes(mapping),
+    )
 
 
 def is_of_another_type(world: World, mapping: CompiledMapping, case: CaseRow) -> bool:

@@ -18,11 +18,15 @@ SELECTED = "courses_selected"  # fact in the books: ids of the courses that the 
 
 @dataclass
 class Selection:
-    """The courses to read, those that are over, and those that project.yaml names but Moodle does not have."""
+    """The courses to read, those that are over, and those that project.yaml names but Moodle does not have.
+
+    `chosen` are those and the ones that are to be read when they are shown, or begin.
+    """
 
     courses: list[Course]
     unknown: list[int] = field(default_factory=list)
     ended: list[int] = field(default_factory=list)
+    chosen: list[int] = field(default_factory=list)
 
 
 def select_courses(
@@ -39,7 +43,8 @@ def select_courses(
             f"{_available(courses)}"
         )
     inside = _with_subcategories(choice.categories, categories)
-    fitting = [course for course in courses if _fits(course, choice, inside, now)]
+    meant = [course for course in courses if _fits(course, choice, inside)]
+    fitting = [course for course in meant if not choice.only_running or (course.startdate or 0) <= now]
     ended = [course.id for course in fitting if _ended(course, now)]  # hidden or not: it is over
     chosen = [course for course in fitting if course.visible != 0 or course.id in choice.ids]
     known = {course.id for course in courses}
@@ -47,6 +52,7 @@ def select_courses(
         [course for course in chosen if not _ended(course, now)],
         [number for number in choice.ids if number not in known],
         ended,
+        [course.id for course in meant],
     )
 
 
@@ -66,14 +72,12 @@ def only_these(selected: Sequence[Course], wanted: Collection[int]) -> list[Cour
     return [chosen[number] for number in sorted(set(wanted))]
 
 
-def _fits(course: Course, choice: CourseChoice, inside: Collection[int], now: float) -> bool:
-    """Ids, categories and the pattern each add courses; `only_running` and `custom_field` narrow them."""
+def _fits(course: Course, choice: CourseChoice, inside: Collection[int]) -> bool:
+    """Ids, categories and the pattern each add courses; `custom_field` narrows them."""
     named = course.id in choice.ids or course.categoryid in inside
     named = named or bool(choice.shortname_like and fnmatchcase(course.shortname, choice.shortname_like))
     only_narrowed = not (choice.ids or choice.categories or choice.shortname_like)
     if not (named or only_narrowed):
-        return False
-    if choice.only_running and (course.startdate or 0) > now:
         return False
     if choice.custom_field is None:
         return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable
 
@@ -11,6 +12,7 @@ from flows.confirm import confirm_existing, confirm_withdrawn
 from flows.errors import UsageError
 from flows.needs import needs
 from flows.preview import preview
+from flows.problems import drop, retry
 from flows.sync import Options
 from tests.flows.test_audit import audited
 from tests.flows.test_departures import consenting
@@ -331,6 +333,79 @@ async def test_a_run_killed_while_types_change_is_caught_up(make_lab: MakeLab) -
     assert {} == dict(+(await audited(lab)).counts)
     await quiet(lab)
     assert {("pupil", "pupil")} == types_of(lab)
+
+
+@pytest.mark.parametrize("how", ["in doubt", "refused", "refused and taken back"])
+async def test_who_could_not_take_the_new_type_takes_it_later(make_lab: MakeLab, how: str) -> None:
+    """Who left, and whose last write is in doubt or was refused, is waited for: then the edit is done."""
+    lab, learners = await synced(make_lab, 8)
+    case = lab.case(f"test-user-{learners[0]}")
+    lab.site.unenrol(2, learners[0])
+    await quiet(lab)
+    rename_type(lab)
+    if how == "in doubt":
+        lab.commcare.fail_next("timeout", times=3)
+        await lab.sync()
+        await lab.sync(later=300.0)
+    else:
+        lab.commcare.refuse_row(case.case_id, "Error in row 1: nonsense")
+        await quiet(lab, 2)
+        assert is_open(lab)
+        lab.commcare.accept_rows()
+        if how == "refused":
+            retry(lab.store, lab.clock.now())
+        else:
+            rename_type(lab, "pupil", "student")
+    await quiet(lab)
+    assert ("student" if how == "refused and taken back" else "pupil") == lab.case(case.external_id).case_type
+    assert not is_open(lab)
+
+
+async def test_a_type_that_was_given_up_ends_the_edit(make_lab: MakeLab) -> None:
+    """A person dropped the case that CommCare refuses: nobody looks for it any more."""
+    lab, learners = await synced(make_lab, 8)
+    lab.site.unenrol(2, learners[0])
+    await quiet(lab)
+    rename_type(lab)
+    lab.commcare.refuse_row(lab.case(f"test-user-{learners[0]}").case_id, "Error in row 1: nonsense")
+    await quiet(lab, 2)
+    drop(lab.store, f"test-user-{learners[0]}", lab.clock.now())
+    await quiet(lab, 2)
+    assert not is_open(lab)
+
+
+def is_open(lab: Lab) -> bool:
+    """Say whether some students may be of another type still."""
+    return bool(json.loads(lab.store.get("case_types:student") or "")["open"])
+
+
+@pytest.mark.parametrize("close", ["", ", close: true"])
+@pytest.mark.parametrize("books", ["lost an answer", "put back"])
+async def test_the_new_type_goes_to_whom_the_books_know_little_of(
+    make_lab: MakeLab, books: str, close: str
+) -> None:
+    """An answer about who left was lost, or the books were put back, long before the case type is edited."""
+    lab, learners = await synced(make_lab, 8)
+    lab.in_a_file()
+    lab.edit("student", "{moodle_status: left}", f"{{moodle_status: left}}{close}")
+    lab.site.unenrol(2, learners[0])
+    await lab.sync()
+    if books == "lost an answer":
+        lab.commcare.drop_reply_after_commit()
+    await quiet(lab)
+    if books == "put back":
+        backup = lab.store.back_up(lab.clock.now())
+        assert backup is not None
+        lab.restore(backup)
+        await quiet(lab)
+    rename_type(lab)
+    await quiet(lab)
+    assert "pupil" == lab.case(f"test-user-{learners[0]}").case_type
+    assert {} == written(await lab.sync())
+    lab.site.enrol(2, learners[0])
+    await quiet(lab, 2)
+    back = lab.case(f"test-user-{learners[0]}{'~2' if close else ''}")
+    assert ("active", "pupil", False) == (back.properties["moodle_status"], back.case_type, back.closed)
 
 
 async def test_cases_that_have_the_new_type_are_asked_about(make_lab: MakeLab) -> None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
 
 from flows.round import sync_round
-from flows.steps.recover import STRANGERS
+from flows.steps.recover import LOOKED_FOR, STRANGERS, expect_strangers
 from flows.sync import Options
 from tests.flows.match_lab import by_hand, declare, link, matched, sent, site_of
+from tests.flows.test_edits import rename_type
 from tests.flows.test_sync import site_of as campus_of
-from tests.flows.worlds import PROJECT, Lab
+from tests.flows.worlds import PROJECT, Lab, written
 
 MakeLab = Callable[..., Lab]
 AMINA_AND_BRIAN = 2
@@ -158,3 +160,80 @@ async def test_a_list_that_is_not_all(make_lab: MakeLab, trouble: str) -> None:
         assert ("postponed", True) == (result.state, "listed 1 of 2 cases" in " ".join(result.messages))
     assert "completed" == (await lab.sync()).state
     assert AMINA_AND_BRIAN == len(lab.project.of_type("student"))
+
+
+async def campus_put_back(make_lab: MakeLab, then: str) -> Lab:
+    """Return a lab whose books were put back, and whose first course is hidden, deleted or not chosen since."""
+    site, courses, _ = campus_of(4, 4)
+    lab = make_lab(site)
+    lab.in_a_file()
+    site.enrol(courses[1], site.add_user("Tom", "Teacher"), ("editingteacher",))
+    await lab.sync()
+    backup = lab.store.back_up(lab.clock.now())
+    assert backup is not None
+    lab.restore(backup)
+    if then == "hidden":
+        site.courses[courses[0]]["visible"] = 0
+    elif then == "deleted":
+        del site.courses[courses[0]], site.members[courses[0]]
+    elif then == "not chosen":
+        project = lab.mappings / "project.yaml"
+        project.write_text(project.read_text().replace('shortname_like: "*"', 'shortname_like: "C1"'))
+    return lab
+
+
+@pytest.mark.parametrize("then", ["as it was", "hidden", "deleted", "not chosen"])
+async def test_quiet_runs_ask_nothing(make_lab: MakeLab, then: str) -> None:
+    """Whatever became of a course since the backup, a run that finds no difference asks CommCare nothing."""
+    lab = await campus_put_back(make_lab, then)
+    for _ in range(3):
+        await lab.sync()
+    assert ({}, then == "hidden") == ((await lab.sync()).requests["commcare"], is_expected(lab))
+
+
+async def test_a_newcomer_is_looked_for_while_a_course_is_hidden(make_lab: MakeLab) -> None:
+    """Books that await a hidden course look for the linked case of whom they do not know, in whatever course."""
+    lab, amina = await put_back(make_lab)
+    other = lab.site.add_course("C1", "Course 1")
+    lab.site.enrol(other, lab.site.add_user("Zawadi", "Wanja"))
+    lab.site.courses[2]["visible"] = 0
+    for _ in range(2):
+        await lab.sync()
+    lab.site.enrol(other, amina)
+    await lab.sync()
+    assert AMINA_AND_BRIAN + 1 == len(lab.project.of_type("student"))
+
+
+async def test_a_course_made_since_the_backup_and_hidden(make_lab: MakeLab) -> None:
+    """Who was in it alone, and was linked, is looked for when it is shown; until then nobody is."""
+    lab, amina = await put_back(make_lab)
+    lab.site.unenrol(2, amina)
+    other = lab.site.add_course("C1", "Course 1")
+    lab.site.enrol(other, amina)
+    lab.site.courses[other]["visible"] = 0
+    for _ in range(3):
+        result = await lab.sync()
+    assert ({}, True) == (result.requests["commcare"], is_expected(lab))
+    lab.site.courses[other]["visible"] = 1
+    await lab.sync()
+    assert (AMINA_AND_BRIAN, False) == (len(lab.project.of_type("student")), is_expected(lab))
+
+
+async def test_expected_anew_while_a_course_is_awaited(make_lab: MakeLab) -> None:
+    """Cases that are expected for another reason meanwhile end no waiting for a course, and all are asked for."""
+    lab = await campus_put_back(make_lab, "hidden")
+    for _ in range(3):
+        await lab.sync()
+    await expect_strangers(lab.world(), ["student"])
+    assert [2] == json.loads(lab.store.get(STRANGERS.format(name="student")) or "")["courses"]
+    assert "" == lab.store.get(LOOKED_FOR.format(name="student"))
+
+
+async def test_another_case_type_after_a_restore(make_lab: MakeLab) -> None:
+    """A case that was linked since the backup is found under the type that it still has, and takes the new one."""
+    lab, _ = await put_back(make_lab)
+    rename_type(lab)
+    await lab.sync()
+    assert AMINA_AND_BRIAN == len(lab.project.of_type("pupil"))
+    assert [] == lab.project.of_type("student")
+    assert {} == written(await lab.sync())
