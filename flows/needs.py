@@ -241,9 +241,11 @@ def new_term(course: int) -> Need:
 def leavers(course: int, people: int) -> Need:
     """Return the question whether people who are missing have left."""
     where = f"course {course}" if course else "the people of the site"
+    are = "is" if people == 1 else "are"
     return Need(
         "leavers",
-        f"{people} people are missing from {where}, more than is usual; nobody was marked as left there.",
+        f"{numbered(people, 'person', 'people')} {are} missing from {where}, more than is usual; "
+        "nobody was marked as left there.",
         f"moodle-commcare confirm-leavers {course} --count {people}",
         course=course,
         count=people,
@@ -253,10 +255,11 @@ def leavers(course: int, people: int) -> Need:
 def withdrawn(course: int, people: int) -> Need:
     """Return the question whether people with a case are rightly kept out now."""
     where = f" of course {course}" if course else ""
+    have = "has a case and is" if people == 1 else "have a case and are"
     return Need(
         "withdrawn",
-        f"{people} people{where} have a case and are kept out by the mappings now, more than is usual; nothing of "
-        "theirs was emptied.",
+        f"{numbered(people, 'person', 'people')}{where} {have} kept out by the mappings now, more than is "
+        "usual; nothing of theirs was emptied.",
         f"moodle-commcare confirm-withdrawn {course} --count {people}",
         course=course,
         count=people,
@@ -268,7 +271,8 @@ def blanks(what: str, people: int) -> Need:
     mapping, _, name = what.partition(" ")
     return Need(
         "blanks",
-        f"{people} people would lose their {name} (mapping {mapping}), more than is usual; nothing was emptied.",
+        f"{numbered(people, 'person', 'people')} would lose their {name} (mapping {mapping}), more than is usual; "
+        "nothing was emptied.",
         f"moodle-commcare confirm-blanks {mapping} {name} --count {people}",
         mapping=mapping,
         property_name=name,

@@ -56,7 +56,8 @@ REMEDIES: Final[Mapping[str, str]] = {
     "closed_in_commcare": "Nothing, if that was meant; no interface of CommCare opens a case again.",
     "parked_owner_unknown": "Correct `parked_owner` in project.yaml, or add that owner in CommCare.",
     "target_deleted": _ANEW,
-    "unknown_parent": f"Have the parent's case restored or made anew, {_AGAIN}.",
+    "unknown_parent": f"Restore the parent's case in CommCare, or have it made anew with `moodle-commcare audit "
+    f"--recreate`; {_AGAIN}.",
     "duplicate_external_id": f"Give all but one another external id in CommCare, or delete them, {_AGAIN}.",
     "unknown_owner": f"Let the account reach that owner in CommCare (its role's locations), {_AGAIN}.",
     "value_too_long": "Shorten what the case's name is made of.",

@@ -131,6 +131,9 @@ class Comparison:
             # Somebody came back (for a dirty row that is not certain): what only leaving sets is emptied again.
             lapsed |= set(set_by_departures(self.mapping))
             lapsed |= {MERGED_INTO} & (known.digests or {}).keys()
+        elif known.digests is not None:
+            # The case was there and nobody knew of it when it was made: it may say that its person is gone.
+            lapsed |= {name for name in set_by_departures(self.mapping) if known.digests.get(name) == NO_VALUE}
         if known.digests is not None:
             lapsed &= known.digests.keys()
         if self.ready.parted and (known.status in AWAY or known.digests is None):
@@ -157,11 +160,12 @@ class Comparison:
         return {name for name, digest in digests.items() if held.get(name) != digest and name not in once}
 
     def _was_emptied(self, name: str, known: CaseRow) -> bool:
-        """Say whether a property lost its value with its person; of a dirty row that may be so."""
+        """Say whether a personal property lost its value with its person; of a dirty row that may be so."""
+        if not self.mapping.is_personal(name):
+            return False
         if known.digests is None:
             return known.status in EMPTIED
-        is_blank = known.digests.get(name) == self.digest(self.draft.key, name, "")
-        return is_blank and known.status in AWAY and self.mapping.is_personal(name)
+        return known.status in AWAY and known.digests.get(name) == self.digest(self.draft.key, name, "")
 
     def _ignored(self, changed: Iterable[str]) -> frozenset[str]:
         """Return what alone is no reason to send; what going away set is one, and what an audit doubts."""

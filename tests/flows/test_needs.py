@@ -30,7 +30,10 @@ from flows.needs import (
     REFUSED_WITHDRAWN,
     Kind,
     Need,
+    blanks,
+    leavers,
     needs,
+    withdrawn,
 )
 from state import Ack, MatchRow, RowId, Store
 from tests.test_docs import wrong_commands
@@ -110,6 +113,13 @@ def test_first_run_of_one_mapping(store: Store) -> None:
 def test_forms(store: Store, fact: str, form: dict[str, str | int]) -> None:
     """Each kind of question fills in the parameters that its answer needs, and no others."""
     assert [form] == [need.form for need in found(store, fact)]
+
+
+def test_one_person_is_one_person() -> None:
+    """A question about one person says so."""
+    assert leavers(3, 1).sentence.startswith("1 person is missing from course 3, ")
+    assert withdrawn(3, 1).sentence.startswith("1 person of course 3 has a case and is kept out ")
+    assert blanks("student city", 1).sentence.startswith("1 person would lose their city ")
 
 
 def test_both_ways_in_one_message(store: Store) -> None:

@@ -297,3 +297,45 @@ async def test_nothing_stays_of_who_left_without_an_answer(make_lab: MakeLab, en
     come_back(lab, learners[0])
     await run(lab, 2)
     assert set() == private_of(lab, learners[0])
+
+
+async def test_only_what_is_personal_is_written_a_second_time(make_lab: MakeLab) -> None:
+    """A withdrawal without an answer may have emptied what is personal: what is not, and is sent once, stays."""
+    lab, learners = await consenting(make_lab)
+    person = learners[0]
+    lab.site.update_user(person, country="KE")
+    country = "  country: {source: country, personal: false}"
+    lab.edit("student", country, country.replace("false", "false, write: once"))
+    await lab.sync()
+    case = lab.case(f"test-user-{person}")
+    case.properties["country"] = "of the field"
+    lab.project.save(case)
+    lab.site.update_user(person, profile={"consent": "no"})
+    lab.commcare.fail_next("timeout", where="write")
+    assert {"in_doubt": 1} == written(await lab.sync())
+    lab.site.update_user(person, profile={"consent": "yes"})
+    await lab.sync()
+    case = lab.case(f"test-user-{person}")
+    assert ("of the field", "First0") == (case.properties["country"], case.properties["first_name"])
+
+
+async def test_what_leaving_set_goes_from_a_case_that_was_unknown(make_lab: MakeLab) -> None:
+    """A create that meets the case of somebody who had left has the next run empty what leaving alone set."""
+    site, courses, learners = site_of(8)
+    lab = make_lab(site)
+    lab.in_a_file()
+    for name, source in (("student", "users"), ("enrolment", "enrolments")):
+        lab.edit(name, f"source: {source}", f"source: {source}\nexisting_cases: ignore")
+    lab.edit("enrolment", "{set: {enrolment_status: left}}", '{set: {enrolment_status: left, gone: "yes"}}')
+    await lab.sync()
+    key = f"test-enrol-{courses[0]}-{learners[0]}"
+    site.unenrol(courses[0], learners[0])
+    for _ in range(2):
+        await lab.sync()
+    assert "yes" == lab.case(key).properties["gone"]
+    lab.lose_books()
+    site.enrol(courses[0], learners[0])
+    for _ in range(2):
+        await lab.sync()
+    assert ("active", "") == (lab.case(key).properties["enrolment_status"], lab.case(key).properties["gone"])
+    assert {} == written(await lab.sync())
