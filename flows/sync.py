@@ -164,7 +164,7 @@ async def _work(run: Run, options: Options, course_level: CourseLevel | None) ->
     run.planner.strangers = await strangers(world)
     run.read = {course.id for course in courses}
     try:
-        run.between_terms = await new_terms(run, courses)
+        run.between_terms = await new_terms(run, courses, selected)
         await _read_and_push(run, courses, selected, course_level)
         await run.planner.blanks.tell(run.reach)
         ended = () if options.courses else selection.ended

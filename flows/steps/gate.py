@@ -17,7 +17,7 @@ from flows.errors import UsageError, Waiting
 from flows.needs import CONFIRMED_KEYS, STAY_BESIDE, existing_cases, other_keys
 from flows.steps.approvals import WRITTEN, ask_about_existing, ask_about_keys, fact, forget_answered
 from flows.steps.linked import is_matched
-from flows.steps.recover import expect_strangers
+from flows.steps.recover import expect_strangers, is_expecting
 from flows.steps.retype import remember_types, types_of
 from flows.steps.ways import closes, holds_personal, keeps
 from flows.words import numbered
@@ -212,7 +212,10 @@ def _taken(mapping: CompiledMapping, cases: int) -> str:
 async def _strangers_of_type(world: World, mapping: CompiledMapping) -> int:
     """Return how many cases of an edited case type neither the books know nor a person agreed to."""
     case_type = mapping.case_type
-    if mapping.existing_cases == "ignore" or case_type in (await types_of(world, mapping)).names:
+    types = (await types_of(world, mapping)).names
+    if mapping.existing_cases == "ignore" or case_type in types:
+        return 0
+    if await is_expecting(world, mapping.name) and await _are_ours(world, mapping, {*types, case_type}):
         return 0
     known = 0
     for other in world.project.mappings:
@@ -221,6 +224,20 @@ async def _strangers_of_type(world: World, mapping: CompiledMapping) -> int:
     strangers = await world.commcare.count_cases(case_type) - known
     agreed = int((await fact(world, STAY_BESIDE)).get(mapping.name, 0))
     return strangers if strangers > agreed else 0
+
+
+async def _are_ours(world: World, mapping: CompiledMapping, types: Collection[str]) -> bool:
+    """Say whether a mapping whose books were put back has as many cases as there are of its types, old and new.
+
+    Then those of the new type are its own: they took it after the backup.
+    """
+    known, there = await world.books.do(world.books.store.count_known, mapping.name), 0
+    for other in world.project.mappings:
+        if other.name != mapping.name and other.case_type in types:
+            known += await world.books.do(world.books.store.count_known, other.name)
+    for case_type in types:
+        there += await world.commcare.count_cases(case_type)
+    return there <= known
 
 
 def _keys_of(world: World, mapping: CompiledMapping) -> str:

@@ -147,13 +147,15 @@ async def _awaited(world: World, name: str) -> tuple[set[int], int]:
     return set(found if isinstance(found, list) else ()), 0  # older books: the courses alone, or 1 for none
 
 
+async def is_expecting(world: World, name: str) -> bool:
+    """Say whether CommCare may hold cases of a mapping that the books do not know."""
+    return bool(await world.books.do(world.books.store.get, STRANGERS.format(name=name)))
+
+
 async def strangers(world: World) -> frozenset[str]:
     """Return the mappings of which CommCare may hold cases that the books do not know."""
-    store, found = world.books.store, set[str]()
-    for mapping in world.project.mappings:
-        if await world.books.do(store.get, STRANGERS.format(name=mapping.name)):
-            found.add(mapping.name)
-    return frozenset(found)
+    names = [mapping.name for mapping in world.project.mappings]
+    return frozenset([name for name in names if await is_expecting(world, name)])
 
 
 async def looked_for(world: World, name: str) -> dict[str, int]:

@@ -35,13 +35,23 @@ STAYS = PASSING | {"closed"}
 ENDS = frozenset({"active", "returning", "closing"})
 """What a case is that hears of the end of its course; of closing ones nobody knows whether they did."""
 
+UNSURE = "What became of some cases of the old term is not known yet; the next run goes on."
+FORESEEN = (
+    "The next run lets go the cases of the old term and begins the new one; a preview counts no new cases of it."
+)
+
 _Case = tuple[CompiledMapping, RowId, CaseRow]
 
 
-async def new_terms(run: Run, courses: Iterable[Course]) -> set[int]:
-    """Begin the new terms that a person has confirmed; return the courses that wait and are not to be read."""
+async def new_terms(run: Run, courses: Iterable[Course], selected: Iterable[Course]) -> set[int]:
+    """Begin the new terms that a person has confirmed; return the courses that wait and are not to be read.
+
+    Of those that are not `selected` any more nobody is asked whether a new term began.
+    """
     starts, answers = await _fact(run, STARTS), await _fact(run, ANSWERED_TERMS)
     asked, waiting = await _fact(run, NEW_TERMS), set[int]()
+    read = {str(course.id) for course in selected}  # what is hidden, over, or not chosen any more is read no more
+    asked = {number: start for number, start in asked.items() if number in read}
     for course in courses:
         number, start = str(course.id), course.startdate or 0
         asked.pop(number, None)
@@ -73,7 +83,11 @@ async def _begin(run: Run, course_id: int) -> bool:
     They get what the mapping says for the end of a course, and count as closed: who is in the new term gets the
     next generation.
     """
-    if run.preview or await _is_resting(run, course_id):
+    if await _is_resting(run, course_id):
+        return False
+    if run.preview:
+        endings = [_ending(*case) for case in await _cases(run, course_id) if case[2].case_id]
+        await _say(run, await run.departures.rows(one for one in endings if one is not None))
         return False
     cases = await _there(run, await _cases(run, course_id))
     ending = [one for one in (_ending(*case) for case in cases) if one is not None]
@@ -167,7 +181,7 @@ def _tell(run: Run, waiting: Iterable[int], asked: Mapping[str, Any]) -> None:
     """Name the courses that wait, and the commands that answer."""
     for number in sorted(waiting):
         if str(number) not in asked:
-            reason = "What became of some cases of the old term is not known yet; the next run goes on."
+            reason = FORESEEN if run.preview else UNSURE
         else:
             reason = new_term(number).message
             run.result.worse(RunState.WAITING, reason)

@@ -408,6 +408,23 @@ async def test_the_new_type_goes_to_whom_the_books_know_little_of(
     assert ("active", "pupil", False) == (back.properties["moodle_status"], back.case_type, back.closed)
 
 
+@pytest.mark.parametrize("others", [0, 2])
+async def test_the_books_are_older_than_the_new_type(make_lab: MakeLab, others: int) -> None:
+    """Books put back from before the edit take no case of ours for one of others; those are asked about."""
+    lab, _ = await synced(make_lab)
+    lab.in_a_file()
+    backup = lab.store.back_up(lab.clock.now())
+    assert backup is not None
+    rename_type(lab)
+    await quiet(lab, 2)
+    for number in range(others):
+        lab.project.add_case("pupil", f"Theirs {number}")
+    lab.restore(backup)
+    assert ("waiting" if others else "completed") == (await lab.sync()).state
+    assert 3 + others == len(lab.project.of_type("pupil"))
+    assert [] == lab.project.of_type("student")
+
+
 async def test_cases_that_have_the_new_type_are_asked_about(make_lab: MakeLab) -> None:
     """Others made cases of that type: nothing is sent before a person agrees that ours stand beside them."""
     lab, _ = await synced(make_lab)

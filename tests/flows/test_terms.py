@@ -8,7 +8,9 @@ import pytest
 
 from flows.confirm import confirm_term
 from flows.errors import UsageError
+from flows.needs import needs
 from flows.problems import retry
+from flows.steps.terms import FORESEEN
 from tests.flows.test_push import doubles, settle
 from tests.flows.test_sync import site_of
 from tests.flows.worlds import Lab, written
@@ -231,3 +233,40 @@ async def test_a_preview_asks_and_keeps_nothing(make_lab: MakeLab) -> None:
     lab, course, _ = await reset(make_lab)
     assert "waiting" == (await lab.sync(preview=True)).courses[course].state
     assert None is lab.store.get("new_terms_asked")
+
+
+@pytest.mark.parametrize("then", ["hidden", "over", "deleted", "not chosen"])
+async def test_a_course_that_is_read_no_more_is_not_asked_about(make_lab: MakeLab, then: str) -> None:
+    """The question goes with the course, and comes back with it; a run for another course keeps it."""
+    lab, course, _ = await reset(make_lab)
+    await lab.sync()
+    await lab.sync(courses=(3,))
+    assert ["new-term"] == [need.kind for need in needs(lab.store)]
+    before = dict(lab.site.courses[course])
+    if then == "hidden":
+        lab.site.courses[course]["visible"] = 0
+    elif then == "over":
+        lab.site.courses[course]["enddate"] = int(lab.clock.now()) - 60
+    elif then == "deleted":
+        del lab.site.courses[course]
+    else:
+        lab.site.courses[course]["shortname"] = "Other"
+        project = lab.mappings / "project.yaml"
+        project.write_text(project.read_text().replace('shortname_like: "*"', 'shortname_like: "C*"'))
+    await lab.sync()
+    assert [] == needs(lab.store)
+    lab.site.courses[course] = before
+    await lab.sync()
+    assert ["new-term"] == [need.kind for need in needs(lab.store)]
+
+
+async def test_a_preview_of_a_term_that_was_confirmed(make_lab: MakeLab) -> None:
+    """It counts the cases of the old term that the run ends, says what else follows, and writes nothing down."""
+    lab, course, _ = await reset(make_lab)
+    await lab.sync()
+    confirm_term(lab.store, course, same=False)
+    seen = await lab.sync(preview=True)
+    assert ("waiting", FORESEEN) == (seen.courses[course].state, seen.courses[course].reason)
+    assert "active" in statuses(lab).values()
+    result = await lab.sync()
+    assert {"created": 2} | written(seen) == written(result)
