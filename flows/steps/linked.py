@@ -212,7 +212,18 @@ class Links:
             )
             linked = MatchRow(row.mapping, row.key, before.case_id, case.user_id, "duplicate", "key")
             await books.do(books.store.add_matches, [linked_by(linked, "rule", now)])
+            await self._keep_theirs(scope, case.key, before)
             await books.do(books.store.adopt, row, case, now, run_id)
+
+    async def _keep_theirs(self, scope: Scope, key: str, before: CaseReply) -> None:
+        """Keep what the linked case holds and the draft does not fill: nobody can say any more that it is ours."""
+        books, draft, name = self._world.books, scope.drafts.get(key), scope.mapping.name
+        if draft is None or (await books.do(books.store.kept, name, [key])).get(key) is not None:
+            return
+        there = (await self._world.commcare.cases_by_id([before.case_id])).get(before.case_id, before)
+        ours = {*scope.mapping.spec.properties, *draft.properties}
+        theirs = [one for one in ours if there.properties.get(one) and not draft.properties.get(one)]
+        await books.do(books.store.keep, name, {key: theirs})
 
     async def look(self, scope: Scope, known: Mapping[str, CaseRow]) -> Look:
         """Look at the linked cases of a scope that are sent whole: what they hold already is not to be lost."""

@@ -343,6 +343,20 @@ async def test_an_erasure_reaches_a_matched_case_that_was_closed(make_lab: MakeL
     assert ({""}, "high", True) == (found, case.properties["risk"], case.closed)
 
 
+async def test_others_values_in_a_matched_case_stay_when_the_books_are_lost(make_lab: MakeLab) -> None:
+    """What our draft does not fill others may have written: an erasure spares it in the closed case."""
+    lab, person, first = await closed_one(make_lab)
+    lab.project.edit_case(first, city="Theirs")
+    await lab.sync()
+    lab.lose_books()
+    lab.edit("student", "source: users", "source: users\nexisting_cases: ignore")
+    for _ in range(2):
+        await sent(lab)
+    assert RunState.COMPLETED == (await erased(lab, person)).state
+    case = lab.project.cases[first]
+    assert ("Theirs", "") == (case.properties["city"], case.properties["first_name"])
+
+
 async def test_what_was_retired_stays_in_a_matched_case(make_lab: MakeLab) -> None:
     """Nobody can say that it is ours: others had it in their case before, and it was never said to be personal."""
     lab, person, first = await closed_one(make_lab)
