@@ -11,16 +11,18 @@ from dataclasses import dataclass, field, replace
 from adaptors.commcare.cases import CaseReply, CaseWrite
 from adaptors.errors import Refused
 from flows.result import Result, RunState
+from flows.steps.compare import Digest
 from flows.steps.earlier import EarlierCases
 from flows.steps.linked import case_there, theirs_in
 from flows.steps.planned import Planned, external_id
-from flows.steps.ways import closed_by_us, closes
+from flows.steps.ways import closed_by_us, closes, holds_personal
 from flows.world import World
 from mappings.engine import CompiledMapping, Departure
 from state import CaseRow, RowId
-from state.statuses import AWAY, CLOSED, TO_BE_EMPTIED
+from state.statuses import AWAY, CLEARING, CLOSED, LEAVING, TO_BE_EMPTIED
 
 NOTHING = Departure({})
+LEFT = frozenset({"left", LEAVING, CLEARING})
 PARKED_UNKNOWN = "parked_owner_unknown"
 
 
@@ -207,7 +209,7 @@ def _may_be_closed(one: Leaving) -> bool:
 def again(mapping: CompiledMapping, row: RowId, case: CaseRow) -> Leaving | None:
     """Return how a case goes away of which nobody knows whether it did already, None when that is not open."""
     if case.status in TO_BE_EMPTIED:
-        return withdrawn(mapping, row, case)
+        return emptied(mapping, row, case)
     return Leaving(mapping, row, case, mapping.when_left, "left") if case.status == "leaving" else None
 
 
@@ -217,12 +219,23 @@ def withdrawn(mapping: CompiledMapping, row: RowId, case: CaseRow) -> Leaving:
     return Leaving(mapping, row, case, departure, "withdrawn", private=True)
 
 
+def emptied(mapping: CompiledMapping, row: RowId, case: CaseRow) -> Leaving:
+    """Return how the case of somebody is emptied whose record is gone: one that says so already stays as it is.
+
+    Of one that is dirty it is not certain that it says so.
+    """
+    if case.status not in LEFT:
+        return withdrawn(mapping, row, case)
+    departure = mapping.when_left if case.digests is None else None
+    return Leaving(mapping, row, case, departure, "left", private=True)
+
+
 def to_be_emptied(leaving: Iterable[Leaving]) -> dict[RowId, str]:
-    """Return the cases that are withdrawn, and of which the books do not say so yet, with the status that does."""
+    """Return the cases that are emptied, and of which the books do not say so yet, with the status that does."""
     return {
-        one.row: "emptying" if one.case.status in CLOSED else "withdrawing"
+        one.row: "emptying" if one.case.status in CLOSED else "clearing" if one.op == "left" else "withdrawing"
         for one in leaving
-        if one.op == "withdrawn" and one.case.status not in TO_BE_EMPTIED
+        if (one.op == "withdrawn" or one.private) and one.case.status not in TO_BE_EMPTIED
     }
 
 
@@ -230,6 +243,16 @@ def status_after(one: Leaving) -> str:
     """Return the status of a case once it went away; what we closed stays closed."""
     departure = one.departure or NOTHING
     return "closed" if departure.close or one.case.status in CLOSED else one.op
+
+
+def holds_any(one: Leaving, digest: Digest) -> bool:
+    """Say whether a case still holds something personal; one that is dirty may, where its mapping has that."""
+    digests = one.case.digests
+    if digests is None:
+        return holds_personal(one.mapping)
+    texts = dict.fromkeys(private_names(one), "")
+    texts |= {"@name": one.row.key} if one.mapping.name_is_personal else {}
+    return any(digests.get(name) != digest(one.row.key, name, text) for name, text in texts.items())
 
 
 def private_names(one: Leaving, removed: Set[str] = frozenset()) -> list[str]:

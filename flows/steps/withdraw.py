@@ -13,7 +13,7 @@ from typing import Any
 from flows.questions import Parts
 from flows.result import Result
 from flows.steps.asked import WITHDRAWN, Decided
-from flows.steps.depart import Leaving, private_names, withdrawn
+from flows.steps.depart import Leaving, holds_any, withdrawn
 from flows.steps.planned import SITE_SCOPE, Scope
 from flows.steps.reach import Place, Reach
 from flows.steps.unread import children_of
@@ -87,12 +87,7 @@ class Withdrawals:
 
     def _holds_any(self, one: KeptOut) -> bool:
         """Say whether a closed case still holds something personal: only that is of any use then."""
-        digests, digest = one.case.digests, self.world.books.store.digest
-        if digests is None:
-            return True
-        texts = dict.fromkeys(private_names(self._leaving(one)), "")
-        texts |= {"@name": one.row.key} if one.mapping.name_is_personal else {}
-        return any(digests.get(name) != digest(one.row.key, name, text) for name, text in texts.items())
+        return holds_any(self._leaving(one), self.world.books.store.digest)
 
     @staticmethod
     def _leaving(one: KeptOut) -> Leaving:
