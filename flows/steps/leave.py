@@ -35,7 +35,7 @@ async def leave(run: Run, courses: list[Course], ended: Collection[int]) -> list
     withdrawn = await withdrawals.decide(run.reach, complete=complete, elsewhere=elsewhere, left=bare)
     left = [one for one in left if one.row not in withdrawals.set_aside]  # first they are emptied
     late = [] if run.preview or not run.whole_site else await never_emptied(run, ended, complete=complete)
-    late = [one for one in late if one.row not in withdrawals.found]
+    late = [one for one in late if one.row not in {*withdrawals.found, *withdrawals.held_back}]
     over = await _over(run, ended) if run.whole_site else []
     return await run.departures.rows(_each_once(withdrawn, left, over, late))
 

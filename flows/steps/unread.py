@@ -17,7 +17,7 @@ from state.statuses import CLEARING, GONE, PASSING, TO_BE_EMPTIED
 if TYPE_CHECKING:
     from flows.run import Run
 
-STAYS = PASSING | TO_BE_EMPTIED | {"withdrawn"}
+STAYS = PASSING - {"replaced"} | TO_BE_EMPTIED | {"withdrawn"}
 SHELLS = frozenset(GONE)
 """What a case is that says already that somebody is gone: only what is personal in it matters, and it stays so."""
 

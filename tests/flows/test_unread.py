@@ -258,3 +258,55 @@ async def test_leavers_are_asked_about_once(make_lab: MakeLab, people: int) -> N
     await run(lab, 3)
     result = await lab.sync()
     assert ("completed", "left") == (result.state, enrolment_status(lab, course, gone[0]))
+
+
+# --- under old keys, and held back ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["ended", "hidden"])
+async def test_a_child_under_an_old_key(make_lab: MakeLab, how: str) -> None:
+    """Its course is over or hidden, and the keys were changed after that: it goes the way of its person."""
+    lab, learners, course = await two_courses(make_lab)
+    lab.edit("enrolment", "\nproperties:\n", NICK)
+    await lab.sync()
+    lab.site.courses[course] |= {"enddate": int(lab.clock.now()) - 60} if how == "ended" else {"visible": 0}
+    await lab.sync()
+    lab.edit("enrolment", "{site}-enrol-{course.id}", "{site}-enr-{course.id}")
+    await lab.sync(rekey=("enrolment",))
+    consent(lab, learners[0], "no")
+    await run(lab, 4)
+    assert "" == lab.case(f"test-enrol-{course}-{learners[0]}").properties["nick"]
+
+
+async def test_nobody_is_asked_about_old_keys(make_lab: MakeLab) -> None:
+    """The keys of people were changed, and several say no then: what stands under the old keys is no leaver."""
+    lab, learners = await consenting(make_lab)
+    for name in ("enrolment", "engagement", "grade_item", "assignment"):
+        (lab.mappings / f"{name}.yaml").unlink(missing_ok=True)
+    await lab.sync()
+    lab.edit("student", "{site}-user-{id}", "{site}-u-{id}")
+    await lab.sync(rekey=("student",))
+    await run(lab, 2)
+    for learner in learners[:6]:
+        consent(lab, learner, "no")
+    await lab.sync()
+    confirm_withdrawn(lab.store, 0, 6)
+    await run(lab, 3)
+    result = await lab.sync()
+    assert ("completed", set()) == (result.state, private_of(lab, learners[0]))
+
+
+@pytest.mark.parametrize("close", ["", ", close: true"])
+async def test_let_in_again_and_held_back(make_lab: MakeLab, close: str) -> None:
+    """Nothing of the decision arrived and it is taken back, but a required value is missing: the case stays."""
+    lab, learners = await consenting(make_lab, extra=f"when_excluded: {{set: {{moodle_status: out}}{close}}}")
+    person = learners[0]
+    consent(lab, person, "no")
+    await refused_for_now(lab)
+    lab.site.update_user(person, lastname=" ", profile={"consent": "yes"})
+    for _ in range(2):
+        await lab.sync()
+    assert ("active", "Kisumu") == (status_of(lab, person), lab.case(f"test-user-{person}").properties["city"])
+    lab.site.update_user(person, lastname="Last0")
+    await run(lab, 2)
+    assert ("active", 1) == (status_of(lab, person), len(lab.project.by_external_id(f"test-user-{person}")))
