@@ -13,7 +13,8 @@ from adaptors.errors import Refused
 from flows.result import Result, RunState
 from flows.steps.compare import Digest
 from flows.steps.earlier import EarlierCases
-from flows.steps.linked import case_there, theirs_in
+from flows.steps.kept_out import follow
+from flows.steps.linked import case_there, newest_of_ours, theirs_in
 from flows.steps.planned import Planned, external_id
 from flows.steps.ways import closed_by_us, closes, holds_personal
 from flows.world import World
@@ -118,8 +119,34 @@ class Departures:
             owner = found.owner_id  # who is to have it back: maybe a supervisor gave it to somebody lately
         case = replace(one.case, case_id=one.case.case_id or found.case_id, owner_id=owner)
         if _may_be_closed(one) and closed_by_us(one.mapping, found):
+            try:
+                later = await self._later(one)
+            except Refused as error:
+                self._stuck[one.row] = error.code or "refused"
+                return None
+            if later is not None:
+                return None if one.private else later
             case = replace(case, status="closed")
         return replace(one, case=case, held=found.properties)
+
+    async def _later(self, one: Leaving) -> Leaving | None:
+        """Return a case with the newest one of its key, which books that were put back do not know.
+
+        One that is to be emptied is left for the next run, which looks for all that came before the newest.
+        """
+        row, before = one.row, one.case
+        found, generation = await newest_of_ours(self._world, row.key, before.generation + 1, ())
+        name = self._world.project.moodle_key_property
+        if found is None or found.properties.get(name, "") not in ("", row.key):
+            return None
+        if not self._result.preview:
+            await follow(self._world, row, before, generation)
+            if one.private:
+                await self._world.books.do(self._world.books.store.settle, {row: "withdrawing"})
+        status = "closed" if closed_by_us(one.mapping, found) else "active"
+        case = replace(before, case_id=found.case_id, owner_id=found.owner_id, digests=None, linked=False)
+        case = replace(case, status=status, generation=generation)
+        return replace(one, case=case, held=found.properties, theirs=frozenset())
 
     async def _spared(self, one: Leaving, there: CaseReply | None = None) -> Leaving:
         """Return the case with what others wrote into it, where it was theirs."""
