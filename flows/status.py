@@ -41,6 +41,7 @@ ROW_STATES = {
     "closing": "closed, to be confirmed",
     "closed": "closed",
     "emptying": "closed, to be emptied",
+    "clearing": "left, to be emptied",
     "replaced": "under old keys",
     "erasing": "being erased",
 }

@@ -10,6 +10,7 @@ leaving      the same, and nobody knows whether CommCare has it so
 closing      a close was sent, and nobody knows whether CommCare has it so
 closed       closed by us, in whatever way its person went
 emptying     closed by us, else as withdrawing
+clearing     left, else as withdrawing
 replaced     its mapping makes other keys now; it is to be marked as left
 erasing      its person is being erased
 """
@@ -20,20 +21,21 @@ from typing import Final
 
 LEAVING: Final = "leaving"
 EMPTYING: Final = "emptying"
+CLEARING: Final = "clearing"
 
 LIVING: Final = ("active", "withdrawn", "ended", "withdrawing", "returning", "closing")
 """Weighs with the guards, and may leave."""
-UNSETTLED: Final = (LEAVING, EMPTYING)
+UNSETTLED: Final = (LEAVING, EMPTYING, CLEARING)
 """Does not, and is looked for all the same: CommCare may not have been told."""
-GONE: Final = ("left", LEAVING, "closed", EMPTYING)
+GONE: Final = ("left", LEAVING, "closed", EMPTYING, CLEARING)
 """Lives no more, be it that CommCare has not taken that in."""
 CLOSED: Final = frozenset({"closed", EMPTYING})
 """Closed by us: who comes back gets the next case."""
-MAYBE_CLOSED: Final = frozenset({"closing", "withdrawing", "returning"})
+MAYBE_CLOSED: Final = frozenset({"closing", "withdrawing", "returning", CLEARING})
 """May be closed by us: CommCare knows."""
-TO_BE_EMPTIED: Final = frozenset({"withdrawing", EMPTYING})
+TO_BE_EMPTIED: Final = frozenset({"withdrawing", EMPTYING, CLEARING})
 """Is to be emptied, and nobody knows whether it is."""
-KEPT_OUT: Final = frozenset({"withdrawn", "withdrawing"})
+KEPT_OUT: Final = frozenset({"withdrawn", "withdrawing", CLEARING})
 """Its children are kept out as well."""
 EMPTIED: Final = KEPT_OUT | {"returning"}
 """Lost its personal values, or may have lost them."""

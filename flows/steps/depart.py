@@ -11,17 +11,19 @@ from dataclasses import dataclass, field, replace
 from adaptors.commcare.cases import CaseReply, CaseWrite
 from adaptors.errors import Refused
 from flows.result import Result, RunState
-from flows.steps.compare import MERGED_INTO
+from flows.steps.compare import MERGED_INTO, Digest
 from flows.steps.earlier import EarlierCases
-from flows.steps.linked import case_there, theirs_in
+from flows.steps.kept_out import follow
+from flows.steps.linked import case_there, newest_of_ours, theirs_in
 from flows.steps.planned import RETYPE, TYPE, Planned, external_id
-from flows.steps.ways import closed_by_us, closes, set_by_departures
+from flows.steps.ways import closed_by_us, closes, holds_personal, set_by_departures
 from flows.world import World
 from mappings.engine import CompiledMapping, Departure
 from state import CaseRow, RowId
-from state.statuses import AWAY, CLOSED, TO_BE_EMPTIED
+from state.statuses import AWAY, CLEARING, CLOSED, LEAVING, TO_BE_EMPTIED
 
 NOTHING = Departure({})
+LEFT = frozenset({"left", LEAVING, CLEARING})
 PARKED_UNKNOWN = "parked_owner_unknown"
 
 
@@ -117,8 +119,34 @@ class Departures:
             owner = found.owner_id  # who is to have it back: maybe a supervisor gave it to somebody lately
         case = replace(one.case, case_id=one.case.case_id or found.case_id, owner_id=owner)
         if _may_be_closed(one) and closed_by_us(one.mapping, found):
+            try:
+                later = await self._later(one)
+            except Refused as error:
+                self._stuck[one.row] = error.code or "refused"
+                return None
+            if later is not None:
+                return None if one.private else later
             case = replace(case, status="closed")
         return replace(one, case=case, held=found.properties)
+
+    async def _later(self, one: Leaving) -> Leaving | None:
+        """Return a case with the newest one of its key, which books that were put back do not know.
+
+        One that is to be emptied is left for the next run, which looks for all that came before the newest.
+        """
+        row, before = one.row, one.case
+        found, generation = await newest_of_ours(self._world, row.key, before.generation + 1, ())
+        name = self._world.project.moodle_key_property
+        if found is None or found.properties.get(name, "") not in ("", row.key):
+            return None
+        if not self._result.preview:
+            await follow(self._world, row, before, generation)
+            if one.private:
+                await self._world.books.do(self._world.books.store.settle, {row: "withdrawing"})
+        status = "closed" if closed_by_us(one.mapping, found) else "active"
+        case = replace(before, case_id=found.case_id, owner_id=found.owner_id, digests=None, linked=False)
+        case = replace(case, status=status, generation=generation)
+        return replace(one, case=case, held=found.properties, theirs=frozenset())
 
     async def _spared(self, one: Leaving, there: CaseReply | None = None) -> Leaving:
         """Return the case with what others wrote into it, where it was theirs."""
@@ -215,7 +243,7 @@ def _may_be_closed(one: Leaving) -> bool:
 def again(mapping: CompiledMapping, row: RowId, case: CaseRow) -> Leaving | None:
     """Return how a case goes away of which nobody knows whether it did already, None when that is not open."""
     if case.status in TO_BE_EMPTIED:
-        return withdrawn(mapping, row, case)
+        return emptied(mapping, row, case)
     return Leaving(mapping, row, case, mapping.when_left, "left") if case.status == "leaving" else None
 
 
@@ -225,12 +253,23 @@ def withdrawn(mapping: CompiledMapping, row: RowId, case: CaseRow) -> Leaving:
     return Leaving(mapping, row, case, departure, "withdrawn", private=True)
 
 
+def emptied(mapping: CompiledMapping, row: RowId, case: CaseRow) -> Leaving:
+    """Return how the case of somebody is emptied whose record is gone: one that says so already stays as it is.
+
+    Of one that is dirty it is not certain that it says so.
+    """
+    if case.status not in LEFT:
+        return withdrawn(mapping, row, case)
+    departure = mapping.when_left if case.digests is None else None
+    return Leaving(mapping, row, case, departure, "left", private=True)
+
+
 def to_be_emptied(leaving: Iterable[Leaving]) -> dict[RowId, str]:
-    """Return the cases that are withdrawn, and of which the books do not say so yet, with the status that does."""
+    """Return the cases that are emptied, and of which the books do not say so yet, with the status that does."""
     return {
-        one.row: "emptying" if one.case.status in CLOSED else "withdrawing"
+        one.row: "emptying" if one.case.status in CLOSED else "clearing" if one.op == "left" else "withdrawing"
         for one in leaving
-        if one.op == "withdrawn" and one.case.status not in TO_BE_EMPTIED
+        if (one.op == "withdrawn" or one.private) and one.case.status not in TO_BE_EMPTIED
     }
 
 
@@ -238,6 +277,16 @@ def status_after(one: Leaving) -> str:
     """Return the status of a case once it went away; what we closed stays closed."""
     departure = one.departure or NOTHING
     return "closed" if departure.close or one.case.status in CLOSED else one.op
+
+
+def holds_any(one: Leaving, digest: Digest) -> bool:
+    """Say whether a case still holds something personal; one that is dirty may, where its mapping has that."""
+    digests = one.case.digests
+    if digests is None:
+        return holds_personal(one.mapping)
+    texts = dict.fromkeys(private_names(one), "")
+    texts |= {"@name": one.row.key} if one.mapping.name_is_personal else {}
+    return any(digests.get(name) != digest(one.row.key, name, text) for name, text in texts.items())
 
 
 def private_names(one: Leaving, removed: Set[str] = frozenset()) -> list[str]:

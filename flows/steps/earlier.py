@@ -204,7 +204,7 @@ class EarlierCases:
         if waiting is None:
             return status
         waiting.status, waiting.is_told = status, is_told
-        return "emptying" if status == "closed" else "withdrawing"
+        return {"closed": "emptying", "left": "clearing"}.get(status, "withdrawing")
 
     async def empty(self, pusher: Pusher, went: Collection[RowId]) -> None:
         """Send what empties the earlier cases; rows of which all is done, their own part too, get their status.

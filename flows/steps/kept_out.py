@@ -7,21 +7,26 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from adaptors.commcare.cases import CaseReply
 from flows.steps.planned import Scope, external_id
 from flows.steps.ways import closes, holds_personal
 from flows.world import World
+from mappings.engine import CompiledMapping
 from state import CaseRow, RowId
 from state.statuses import CLOSED
+
+if TYPE_CHECKING:
+    from flows.run import Run
 
 
 @dataclass
 class Unknown:
-    """What was found: cases to be known from now on, and rows whose next case CommCare has."""
+    """What was found: cases to be known from now on, and rows with the generation of a later case of theirs."""
 
     cases: dict[str, CaseRow] = field(default_factory=dict)
-    followed: list[RowId] = field(default_factory=list)
+    followed: dict[RowId, int] = field(default_factory=dict)
 
 
 async def find_unknown(
@@ -34,10 +39,15 @@ async def find_unknown(
     mapping, found = scope.mapping, Unknown()
     if not holds_personal(mapping):
         return found
-    begin = {key: 1 if key not in known else known[key].generation + 1 for key in keys if _is_open(known.get(key))}
+    looked_for = {key: known.get(key) for key in keys}
+    begin = {
+        key: case.generation + 1 if case is not None else 1
+        for key, case in looked_for.items()
+        if _is_open(mapping, case)
+    }
     for key, (case, generation) in (await _newest(world, begin, taken)).items():
         if key in known:
-            found.followed.append(RowId(mapping.name, scope.number, key))
+            found.followed[RowId(mapping.name, scope.number, key)] = generation
             continue
         status = "closed" if case.closed and closes(mapping) else "active"
         user = scope.users.get(key, 0)
@@ -45,9 +55,40 @@ async def find_unknown(
     return found
 
 
-def _is_open(case: CaseRow | None) -> bool:
-    """Say whether there may be a case that the books do not know."""
-    return case is None or case.status in CLOSED
+def _is_open(mapping: CompiledMapping, case: CaseRow | None) -> bool:
+    """Say whether there may be a case that the books do not know: the one they know may be closed since."""
+    return case is None or case.status in CLOSED or (case.digests is None and closes(mapping))
+
+
+async def follow_closed(run: Run) -> None:
+    """Let rows that we closed be about the later cases of their keys, which books that were put back do not know.
+
+    Whoever is seen again finds such a case by writing it; who came back after the backup, and is gone, does not.
+    """
+    store, world = run.world.books.store, run.world
+    name = world.project.moodle_key_property
+    for mapping in run.mappings:
+        if mapping.name not in run.planner.strangers or not closes(mapping):
+            continue
+        noted = {number for one, number in run.sweep.noted if one == mapping.name}
+        for scope in sorted(noted & await world.books.do(store.scopes, mapping.name, {"closed"})):
+            cases = await world.books.do(store.cases, mapping.name, scope)
+            closed = {key: one for key, one in cases.items() if one.status == "closed" and one.digests is None}
+            begin = {key: one.generation + 1 for key, one in closed.items()}
+            for key, (case, generation) in (await _newest(world, begin, ())).items():
+                if case.properties.get(name, "") in ("", key):
+                    await follow(world, RowId(mapping.name, scope, key), closed[key], generation)
+
+
+async def follow(world: World, row: RowId, case: CaseRow, generation: int) -> None:
+    """Let a row be about a later case of its key, which is asked for before anything is sent to it.
+
+    A stop in the middle leaves the row as one that we closed, so that the later case is looked for again.
+    """
+    store, now = world.books.store, world.clock.now()
+    for _ in range(generation - case.generation):
+        await world.books.do(store.settle, {row: "closed"})
+        await world.books.do(store.renew, [row], now)
 
 
 async def _newest(

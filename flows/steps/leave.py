@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from adaptors.moodle.answers import Course
 from flows.steps.asked import LEAVERS, WITHDRAWN
 from flows.steps.depart import Leaving
+from flows.steps.kept_out import follow_closed
 from flows.steps.merged import leaving_merged
 from flows.steps.people import members_elsewhere
 from flows.steps.planned import Planned
@@ -28,6 +29,8 @@ async def leave(run: Run, courses: list[Course], ended: Collection[int]) -> list
         places = {(mapping.name, number) for mapping in run.world.project.mappings for number in ended}
         run.sweep.noted.update(places)
         withdrawals.looked_at.update(places)
+    if not run.preview and run.whole_site:
+        await follow_closed(run)
     left = [] if run.preview else await _left(run)
     complete = run.whole_site and all(course.id in run.rosters for course in courses)
     elsewhere = await _unseen(run, courses, left) if complete and withdrawals.by_courses else set()
@@ -35,7 +38,7 @@ async def leave(run: Run, courses: list[Course], ended: Collection[int]) -> list
     withdrawn = await withdrawals.decide(run.reach, complete=complete, elsewhere=elsewhere, left=bare)
     left = [one for one in left if one.row not in withdrawals.set_aside]  # first they are emptied
     late = [] if run.preview or not run.whole_site else await never_emptied(run, ended, complete=complete)
-    late = [one for one in late if one.row not in withdrawals.found]
+    late = [one for one in late if one.row not in {*withdrawals.found, *withdrawals.held_back}]
     over = await _over(run, ended) if run.whole_site else []
     return await run.departures.rows(_each_once(withdrawn, left, over, late))
 

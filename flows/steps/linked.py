@@ -143,9 +143,12 @@ class Links:
 
         `closes`: the mapping closes cases, so that a closed one may have been followed by cases of our own.
         """
+        unknown = (scope.drafts.keys() | scope.excluded.keys()) - known.keys()
+        if not unknown:
+            return dict(known)
         claims, all_of_them, links = await self.claims(scope.mapping), dict(known), list[Link]()
-        contested = await self._contested(scope, claims, scope.drafts.keys() - known.keys())
-        for key in scope.drafts.keys() - known.keys() - contested:
+        contested = await self._contested(scope, claims, unknown)
+        for key in unknown - contested:
             if reply := claims.by_key.get(key):
                 user = scope.users.get(key, 0)
                 case = CaseRow(key, reply.case_id, reply.owner_id, None, "active", 0, user, linked=True)

@@ -13,7 +13,7 @@ from flows.steps.blanks import BlankGuard
 from flows.steps.compare import Comparison, Ready
 from flows.steps.firsts import FirstLook
 from flows.steps.held import Reading
-from flows.steps.kept_out import find_unknown
+from flows.steps.kept_out import find_unknown, follow
 from flows.steps.linked import Linked, Links, Look, case_there, is_matched, newest_of_ours
 from flows.steps.merged import parted
 from flows.steps.old_keys import OldKeys
@@ -179,7 +179,8 @@ class Planner:
         for key, case in found.cases.items():
             row = RowId(name, scope.number, key)
             await self._world.books.do(store.adopt, row, case, now, self._result.run_id)
-        await self._world.books.do(store.renew, found.followed, now)  # asked for by its key before it is emptied
+        for row, generation in found.followed.items():
+            await follow(self._world, row, reading.known[row.key], generation)
         followed = [row.key for row in found.followed]
         nothing = keys - found.cases.keys() - {*followed}
         await remember_looked_for(self._world, name, {key: begin[key] for key in nothing})

@@ -82,6 +82,7 @@ class Sweep:
         self.lacked |= {m.row for m in missing if m.case.missing_count < READS}
         stuck = await self._stuck()
         unsure = {m.row for m in due if m.case.status in GOING and m.row not in stuck}
+        unsure |= {m.row for m in due if not mapping.makes_key(m.row.key, self.world.project.site)}
         self.replaced += [(mapping, m) for m in due if m.row in unsure]
         due = [m for m in due if m.row not in unsure]
         if due and mapping.when_left is not None:

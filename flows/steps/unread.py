@@ -8,19 +8,18 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
-from flows.steps.depart import Leaving, withdrawn
+from flows.steps.depart import Leaving, emptied, holds_any
 from flows.steps.planned import SITE_SCOPE
-from flows.steps.ways import holds_personal
 from flows.world import World
 from state import RowId
-from state.statuses import GONE, PASSING, TO_BE_EMPTIED
+from state.statuses import CLEARING, GONE, PASSING, TO_BE_EMPTIED
 
 if TYPE_CHECKING:
     from flows.run import Run
 
-STAYS = PASSING | TO_BE_EMPTIED | {"withdrawn"}
+STAYS = PASSING - {"replaced"} | TO_BE_EMPTIED | {"withdrawn"}
 SHELLS = frozenset(GONE)
-"""What a case is that says already that somebody is gone: only what is personal in it matters."""
+"""What a case is that says already that somebody is gone: only what is personal in it matters, and it stays so."""
 
 
 async def children_of(world: World, going: Iterable[Leaving], found: Collection[RowId]) -> list[Leaving]:
@@ -38,8 +37,9 @@ async def children_of(world: World, going: Iterable[Leaving], found: Collection[
             if under.isdisjoint(gone) or case.status in STAYS:
                 continue
             gone.add((mapping.name, row.scope, case.user_id))
-            if row not in found and (case.status not in SHELLS or holds_personal(mapping)):
-                children.append(withdrawn(mapping, row, case))
+            child = emptied(mapping, row, case)
+            if row not in found and (case.status not in SHELLS or holds_any(child, world.books.store.digest)):
+                children.append(child)
     return children
 
 
@@ -56,7 +56,7 @@ async def never_emptied(run: Run, ended: Collection[int], *, complete: bool) -> 
         for scope in scopes if complete else scopes.intersection(ended):
             cases = await run.world.books.do(store.cases, mapping.name, scope) if scope not in failed else {}
             rows = {RowId(mapping.name, scope, key): case for key, case in cases.items()}
-            found += [withdrawn(mapping, row, case) for row, case in rows.items() if case.status in TO_BE_EMPTIED]
+            found += [emptied(mapping, row, case) for row, case in rows.items() if case.status in TO_BE_EMPTIED]
     return found if not found else await _but_let_in(run, found, ended)
 
 
@@ -77,6 +77,8 @@ async def _but_let_in(run: Run, found: list[Leaving], ended: Collection[int]) ->
         }
         if above.isdisjoint(let_in):
             staying.append(one)
+        elif one.case.status == CLEARING:
+            staying.append(Leaving(one.mapping, one.row, one.case, one.mapping.when_left, "left"))
         elif one.row.scope in ended and one.mapping.when_course_ends is not None:
             staying.append(Leaving(one.mapping, one.row, one.case, one.mapping.when_course_ends, "ended"))
     return staying

@@ -13,14 +13,14 @@ from typing import Any
 from flows.questions import Parts
 from flows.result import Result
 from flows.steps.asked import WITHDRAWN, Decided
-from flows.steps.depart import Leaving, private_names, withdrawn
+from flows.steps.depart import Leaving, holds_any, withdrawn
 from flows.steps.planned import SITE_SCOPE, Scope
 from flows.steps.reach import Place, Reach
 from flows.steps.unread import children_of
 from flows.world import World
 from mappings.engine import CompiledMapping
 from state import CaseRow, RowId
-from state.statuses import KEPT_OUT, TO_BE_EMPTIED
+from state.statuses import CLOSED, KEPT_OUT, TO_BE_EMPTIED
 
 LACKING = "{name} kept out"  # stands for a mapping where the books remember what one read lacked
 
@@ -46,6 +46,8 @@ class Withdrawals:
     """Every record that this run found kept out, with a case or without: their children are kept out too."""
     looked_at: set[Place] = field(default_factory=set)
     """Where this run planned which mapping."""
+    held_back: set[RowId] = field(default_factory=set)
+    """Records that this run saw and the mapping does not keep out, but of which it cannot make a case."""
     _mappings: set[str] = field(default_factory=set)
     _found: list[KeptOut] = field(default_factory=list)
 
@@ -54,6 +56,8 @@ class Withdrawals:
         self.looked_at.add((scope.mapping.name, scope.number))
         if scope.number == SITE_SCOPE:
             self._mappings.add(scope.mapping.name)
+        unmade = scope.seen - scope.drafts.keys() - scope.excluded.keys()
+        self.held_back.update(RowId(scope.mapping.name, scope.number, key) for key in unmade)
         for key, firm in scope.excluded.items():
             if key in scope.drafts:
                 continue
@@ -87,12 +91,7 @@ class Withdrawals:
 
     def _holds_any(self, one: KeptOut) -> bool:
         """Say whether a closed case still holds something personal: only that is of any use then."""
-        digests, digest = one.case.digests, self.world.books.store.digest
-        if digests is None:
-            return True
-        texts = dict.fromkeys(private_names(self._leaving(one)), "")
-        texts |= {"@name": one.row.key} if one.mapping.name_is_personal else {}
-        return any(digests.get(name) != digest(one.row.key, name, text) for name, text in texts.items())
+        return holds_any(self._leaving(one), self.world.books.store.digest)
 
     @staticmethod
     def _leaving(one: KeptOut) -> Leaving:
@@ -106,12 +105,14 @@ class Withdrawals:
     def told(self) -> dict[str, Any]:
         """Return what a shard found, as JSON, for the end of its round."""
         found = [[*one.row, one.firm, list(one.parent) if one.parent else None] for one in self._found]
-        return {"looked_at": sorted(self.looked_at), "found": found}
+        held_back = [[*row] for row in sorted(self.held_back)]
+        return {"looked_at": sorted(self.looked_at), "found": found, "held_back": held_back}
 
     async def take_over(self, told: Mapping[str, Any]) -> None:
         """Take in what a shard found; the cases are read anew."""
         mappings = {mapping.name: mapping for mapping in self.world.project.mappings}
         self.looked_at.update((name, scope) for name, scope in told["looked_at"])
+        self.held_back.update(RowId(*row) for row in told["held_back"])
         places = defaultdict(list)
         for name, scope, key, firm, parent in told["found"]:
             places[name, scope].append((key, firm, RowId(*parent) if parent else None))
@@ -143,7 +144,7 @@ class Withdrawals:
         own = [one for one in found if one.parent is None or one.parent not in candidates]
         given, going = await WITHDRAWN.given(self.world), await WITHDRAWN.going(self.world)
         # Of those that were allowed already, or sent, and of which CommCare did not answer, nobody is asked again.
-        going |= {one.row for one in own if one.case.status in TO_BE_EMPTIED} | await self._following(own)
+        going |= {one.row for one in own if _was_allowed(one.case)} | await self._following(own)
         unasked = [one for one in own if one.row not in going]
         agreed = WITHDRAWN.agreed(given, _people(unasked))
         refused = await self._refused([one for one in unasked if one.row[:2] not in agreed])
@@ -201,6 +202,11 @@ class Withdrawals:
             everything += await self.world.books.do(store.count_active, mapping.name)
         over = total > max(guards.run_cases, everything * guards.run_percent / 100)
         return asked if over else refused
+
+
+def _was_allowed(case: CaseRow) -> bool:
+    """Say whether a case was to be emptied before, or may have been: a dirty one that we closed lives no more."""
+    return case.status in TO_BE_EMPTIED or (case.status in CLOSED and case.digests is None)
 
 
 def _people(own: Sequence[KeptOut]) -> dict[int, Parts]:

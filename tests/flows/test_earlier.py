@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from itertools import count
+from pathlib import Path
 
 import httpx
 import pytest
@@ -13,6 +15,7 @@ from flows.problems import list_problems, retry
 from flows.result import Result, RunState
 from tests.flows.match_lab import link, sent
 from tests.flows.match_lab import site_of as people_of
+from tests.flows.test_back_whole import consent
 from tests.flows.test_departures import LEFT, consenting
 from tests.flows.test_match import classes, closed_one, declare
 from tests.flows.test_person import erased, export, on
@@ -56,6 +59,29 @@ def nothing_left(lab: Lab, person: int, cases: int = 3) -> bool:
 def status(lab: Lab, person: int) -> str:
     """Return what the books say of a person's case."""
     return lab.store.cases("student", 0)[f"test-user-{person}"].status
+
+
+def kept_backup(lab: Lab) -> Path:
+    """Return a backup of the books in a place of its own: there it does not give way to later ones."""
+    made = lab.store.back_up(lab.clock.now())
+    assert made is not None
+    return Path(shutil.copyfile(made, lab.folder / made.name))
+
+
+async def put_back(make_lab: MakeLab, state: str, more: int) -> tuple[Lab, int]:
+    """Return a lab with books of when a case was "active" or "closed" put back; so many came after it."""
+    lab, person = await returned(make_lab, 0)
+    lab.in_a_file()
+    backup = kept_backup(lab) if state == "active" else None
+    for _ in range(more):
+        leave(lab, person)
+        await run(lab, 2)
+        backup = backup or kept_backup(lab)
+        come_back(lab, person)
+        await run(lab, 1)
+    assert backup is not None
+    lab.restore(backup)
+    return lab, person
 
 
 def lose_write(monkeypatch: pytest.MonkeyPatch, lab: Lab, number: int, *, arrives: bool) -> None:
@@ -394,3 +420,29 @@ async def test_a_case_that_is_somebody_elses_by_now_is_left_alone(make_lab: Make
     assert ("Amina", "Amina Otieno") == (case.properties["first_name"], case.case_name)
     assert RunState.COMPLETED == (await erased(lab, new)).state
     assert "" == case.properties["first_name"]
+
+
+# --- books that were put back -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", ["active", "closed"])
+@pytest.mark.parametrize("more", [1, 2])
+async def test_who_is_kept_out_after_a_restore_is_emptied(make_lab: MakeLab, more: int, state: str) -> None:
+    """All cases of a person that came after the backup are emptied, and those before."""
+    lab, person = await put_back(make_lab, state, more)
+    consent(lab, person, "no")
+    for _ in range(4):
+        await lab.sync()
+    assert nothing_left(lab, person, more + 1)
+
+
+@pytest.mark.parametrize("state", ["active", "closed"])
+@pytest.mark.parametrize("more", [1, 2])
+async def test_who_left_after_a_restore_has_left(make_lab: MakeLab, more: int, state: str) -> None:
+    """The newest case says so and is closed, though the books knew nothing of it."""
+    lab, person = await put_back(make_lab, state, more)
+    leave(lab, person)
+    for _ in range(5):
+        await lab.sync()
+    (newest,) = lab.project.by_external_id(f"test-user-{person}~{more + 1}")
+    assert ("left", True) == (newest.properties["moodle_status"], newest.closed)

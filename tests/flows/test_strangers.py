@@ -8,10 +8,14 @@ from contextlib import contextmanager
 
 import pytest
 
+from flows.confirm import confirm_withdrawn
 from flows.round import sync_round
 from flows.steps.recover import LOOKED_FOR, STRANGERS, expect_strangers
 from flows.sync import Options
+from state import RowId
 from tests.flows.match_lab import by_hand, declare, link, matched, sent, site_of
+from tests.flows.test_back_whole import consent
+from tests.flows.test_departures import CONSENT, consenting
 from tests.flows.test_edits import rename_type
 from tests.flows.test_sync import site_of as campus_of
 from tests.flows.worlds import PROJECT, Lab, written
@@ -237,3 +241,55 @@ async def test_another_case_type_after_a_restore(make_lab: MakeLab) -> None:
     assert AMINA_AND_BRIAN == len(lab.project.of_type("pupil"))
     assert [] == lab.project.of_type("student")
     assert {} == written(await lab.sync())
+
+
+# --- who is kept out ----------------------------------------------------------------------------------------
+
+
+async def kept_out(lab: Lab, person: int) -> None:
+    """Let a custom field keep a person out, and sync."""
+    lab.site.add_profile_field("consent")
+    lab.edit("student", "  - {source: roles, any_of: [student]}\n", CONSENT)
+    lab.site.update_user(person, profile=lab.site.users[person].profile | {"consent": "no"})
+    for _ in range(2):
+        await lab.sync()
+
+
+@pytest.mark.parametrize("books", ["put back", "lost"])
+async def test_a_linked_case_of_somebody_who_is_kept_out(make_lab: MakeLab, books: str) -> None:
+    """No draft finds it, as nothing of it is sent any more: our key in it does, and it is emptied."""
+    lab, amina = await put_back(make_lab)
+    (case,) = (one for one in lab.project.of_type("student") if not one.external_id)
+    assert "Amina" == case.properties["first_name"]
+    if books == "lost":
+        lab.lose_books()
+        for name, source in (("student", "users"), ("enrolment", "enrolments")):
+            lab.edit(name, f"source: {source}", f"source: {source}\nexisting_cases: ignore")
+    await kept_out(lab, amina)
+    assert "" == case.properties["first_name"]
+
+
+@pytest.mark.parametrize("loss", ["put back", "digests"])
+async def test_who_was_withdrawn_and_closed_is_not_asked_about_again(make_lab: MakeLab, loss: str) -> None:
+    """A person said so long ago; books that know the digests no more say nothing else, and runs are quiet then."""
+    lab, learners = await consenting(make_lab, extra="when_excluded: {set: {moodle_status: out}, close: true}")
+    lab.in_a_file()
+    lab.edit(
+        "enrolment", "when_left:", "when_excluded: {set: {enrolment_status: withdrawn}, close: true}\nwhen_left:"
+    )
+    for learner in learners[:6]:
+        consent(lab, learner, "no")
+    await lab.sync()
+    confirm_withdrawn(lab.store, 0, 6)
+    for _ in range(2):
+        await lab.sync()
+    if loss == "put back":
+        backup = lab.store.back_up(lab.clock.now())
+        assert backup is not None
+        lab.restore(backup)
+    else:
+        lab.store.mark_dirty([RowId("student", 0, key) for key in lab.store.cases("student", 0)])
+    for _ in range(3):
+        await lab.sync()
+    result = await lab.sync()
+    assert ("completed", {}) == (result.state, result.requests["commcare"])

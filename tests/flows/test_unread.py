@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from flows.confirm import confirm, confirm_withdrawn
 from tests.flows.test_back_whole import OUT, OVER, consent, refused_for_now
 from tests.flows.test_departures import consenting
 from tests.flows.test_unsure import courses_of, leave, private_of, run, status_of
@@ -145,3 +146,167 @@ async def test_the_grade_of_somebody_suspended(make_lab: MakeLab) -> None:
     consent(lab, person, "no")
     await run(lab, 4)
     assert "withdrawn" == lab.case(key).properties["grade_status"]
+
+
+# --- children that left, of people who are kept out -------------------------------------------------------
+
+
+async def left_a_course(make_lab: MakeLab) -> tuple[Lab, int, int]:
+    """Return a lab in which a learner left one of two courses, of which the case holds a name; and the course."""
+    lab, learners, course = await two_courses(make_lab)
+    lab.edit("enrolment", "\nproperties:\n", NICK)
+    await lab.sync()
+    lab.site.unenrol(course, learners[0])
+    await run(lab, 2)
+    return lab, learners[0], course
+
+
+def written_to(lab: Lab, case_id: str, forms: int) -> list[dict[str, object]]:
+    """Return the rows about a case that were sent since so many forms."""
+    return [row for row in lab.rows_sent(forms) if row.get("case_id") == case_id]
+
+
+async def test_a_child_that_left_is_emptied_once(make_lab: MakeLab) -> None:
+    """CommCare refuses to empty its parent, run after run: it stays left, and is not written again."""
+    lab, person, course = await left_a_course(make_lab)
+    lab.commcare.refuse_row(lab.case(f"test-user-{person}").case_id, "Error in row 1: nonsense")
+    forms = len(lab.project.forms)
+    consent(lab, person, "no")
+    await run(lab, 6)
+    case = lab.case(f"test-enrol-{course}-{person}")
+    assert 1 == len(written_to(lab, case.case_id, forms))
+    assert ("", "left") == (case.properties["nick"], case.properties["enrolment_status"])
+
+
+async def test_a_child_that_left_is_not_emptied_twice(make_lab: MakeLab) -> None:
+    """Its person is let in, and says no a second time: nothing is in it by then."""
+    lab, person, course = await left_a_course(make_lab)
+    for word in ("no", "yes"):
+        consent(lab, person, word)
+        await run(lab, 3)
+    forms = len(lab.project.forms)
+    consent(lab, person, "no")
+    await run(lab, 3)
+    assert [] == written_to(lab, lab.case(f"test-enrol-{course}-{person}").case_id, forms)
+
+
+@pytest.mark.parametrize("closes", [False, True])
+@pytest.mark.parametrize("kind", ["timeout", "429"])
+async def test_a_child_that_left_and_no_answer(make_lab: MakeLab, kind: str, *, closes: bool) -> None:
+    """It was decided to empty it, and nothing arrived: that is done later, and nobody is asked about it."""
+    lab, person, course = await left_a_course(make_lab)
+    if closes:
+        lab.edit(
+            "enrolment",
+            "when_left: {set: {enrolment_status: left}",
+            "when_left: {close: true, set: {enrolment_status: left}",
+        )
+        await lab.sync()
+    consent(lab, person, "no")
+    lab.commcare.fail_next(kind, times=8 if kind == "429" else 1, where="write")
+    await lab.sync()
+    lab.commcare.faults.clear()
+    await run(lab, 3)
+    result = await lab.sync()
+    case = lab.case(f"test-enrol-{course}-{person}")
+    assert ("", "left") == (case.properties["nick"], case.properties["enrolment_status"])
+    assert ("completed", {}) == (result.state, result.requests["commcare"])
+
+
+async def test_a_child_that_left_and_its_person_let_in(make_lab: MakeLab) -> None:
+    """The decision was never sent and is taken back: the case has left, and that is all."""
+    lab, person, course = await left_a_course(make_lab)
+    consent(lab, person, "no")
+    await refused_for_now(lab)
+    consent(lab, person, "yes")
+    lab.site.courses[course]["visible"] = 0
+    await run(lab, 3)
+    (row,) = (one for key, one in lab.store.cases("enrolment", course).items() if key.endswith(f"-{person}"))
+    assert "left" == row.status
+    assert "left" == enrolment_status(lab, course, person)
+
+
+async def test_a_child_that_left_and_is_there_again(make_lab: MakeLab) -> None:
+    """Nothing of the decision arrived; its person is let in, and in the course again: the case holds all."""
+    lab, person, course = await left_a_course(make_lab)
+    consent(lab, person, "no")
+    await refused_for_now(lab)
+    consent(lab, person, "yes")
+    lab.site.enrol(course, person)
+    await run(lab, 3)
+    case = lab.case(f"test-enrol-{course}-{person}")
+    assert ("active", True) == (case.properties["enrolment_status"], bool(case.properties["nick"]))
+
+
+@pytest.mark.parametrize("people", [1, 6])
+async def test_leavers_are_asked_about_once(make_lab: MakeLab, people: int) -> None:
+    """Who left a course, with the word of a person, and says no then: that is no news about the course."""
+    lab, learners, course = await two_courses(make_lab)
+    lab.edit("enrolment", "\nproperties:\n", NICK)
+    await lab.sync()
+    gone = learners[:people] if people > 1 else learners
+    for learner in gone:
+        lab.site.unenrol(course, learner)
+    await run(lab, 2)
+    confirm(lab.store, course, len(gone))
+    await lab.sync()
+    for learner in learners[:people]:
+        consent(lab, learner, "no")
+    await lab.sync()
+    if people > 1:
+        confirm_withdrawn(lab.store, 0, people)
+    await run(lab, 3)
+    result = await lab.sync()
+    assert ("completed", "left") == (result.state, enrolment_status(lab, course, gone[0]))
+
+
+# --- under old keys, and held back ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["ended", "hidden"])
+async def test_a_child_under_an_old_key(make_lab: MakeLab, how: str) -> None:
+    """Its course is over or hidden, and the keys were changed after that: it goes the way of its person."""
+    lab, learners, course = await two_courses(make_lab)
+    lab.edit("enrolment", "\nproperties:\n", NICK)
+    await lab.sync()
+    lab.site.courses[course] |= {"enddate": int(lab.clock.now()) - 60} if how == "ended" else {"visible": 0}
+    await lab.sync()
+    lab.edit("enrolment", "{site}-enrol-{course.id}", "{site}-enr-{course.id}")
+    await lab.sync(rekey=("enrolment",))
+    consent(lab, learners[0], "no")
+    await run(lab, 4)
+    assert "" == lab.case(f"test-enrol-{course}-{learners[0]}").properties["nick"]
+
+
+async def test_nobody_is_asked_about_old_keys(make_lab: MakeLab) -> None:
+    """The keys of people were changed, and several say no then: what stands under the old keys is no leaver."""
+    lab, learners = await consenting(make_lab)
+    for name in ("enrolment", "engagement", "grade_item", "assignment"):
+        (lab.mappings / f"{name}.yaml").unlink(missing_ok=True)
+    await lab.sync()
+    lab.edit("student", "{site}-user-{id}", "{site}-u-{id}")
+    await lab.sync(rekey=("student",))
+    await run(lab, 2)
+    for learner in learners[:6]:
+        consent(lab, learner, "no")
+    await lab.sync()
+    confirm_withdrawn(lab.store, 0, 6)
+    await run(lab, 3)
+    result = await lab.sync()
+    assert ("completed", set()) == (result.state, private_of(lab, learners[0]))
+
+
+@pytest.mark.parametrize("close", ["", ", close: true"])
+async def test_let_in_again_and_held_back(make_lab: MakeLab, close: str) -> None:
+    """Nothing of the decision arrived and it is taken back, but a required value is missing: the case stays."""
+    lab, learners = await consenting(make_lab, extra=f"when_excluded: {{set: {{moodle_status: out}}{close}}}")
+    person = learners[0]
+    consent(lab, person, "no")
+    await refused_for_now(lab)
+    lab.site.update_user(person, lastname=" ", profile={"consent": "yes"})
+    for _ in range(2):
+        await lab.sync()
+    assert ("active", "Kisumu") == (status_of(lab, person), lab.case(f"test-user-{person}").properties["city"])
+    lab.site.update_user(person, lastname="Last0")
+    await run(lab, 2)
+    assert ("active", 1) == (status_of(lab, person), len(lab.project.by_external_id(f"test-user-{person}")))

@@ -117,7 +117,8 @@ def test_a_part_of_a_dirty_row_leaves_it_dirty(store: Store) -> None:
         ("active", "closed", 2, "closing"), ("left", "closed", 2, "closing"),
         ("withdrawing", "closed", 0, "withdrawing"), ("returning", "closed", 0, "returning"),
         ("withdrawing", "withdrawn", 0, "withdrawing"), ("returning", "withdrawn", 0, "returning"),
-        ("emptying", "withdrawn", 0, "emptying"), ("erasing", "withdrawn", 0, "erasing"),
+        ("emptying", "withdrawn", 0, "emptying"), ("clearing", "left", 1, "clearing"),
+        ("erasing", "withdrawn", 0, "erasing"),
     ],
 )  # fmt: skip
 def test_whether_a_case_went_away_is_open_again(
