@@ -10,7 +10,7 @@ import asyncio
 import json
 import secrets
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -141,12 +141,26 @@ async def _forget(world: World, done: Erasure, found: PersonRows) -> None:
     for number in (*done.merged, done.person):
         await books.do(_forget_witness, store, number)
     for number in done.merged:
-        await books.do(store.finish_erasure, number)
+        await books.do(store.finish_erasure, number, _keys_of(world, number))
     for number in (*done.merged, done.person):
         await books.do(forget_merge, store, number)
-    await books.do(store.finish_erasure, done.person)
+    await books.do(store.finish_erasure, done.person, _keys_of(world, done.person))
     await books.do(store.back_up, world.clock.now())
     done.messages.append(REMAINS)
+
+
+def _keys_of(world: World, person: int) -> Callable[[str, str], bool]:
+    """Return what says whether a key of a mapping may be the person's: one that no mapping makes may be anybody's.
+
+    The facts that are asked about are no more than what the last reads showed; the next ones show it again.
+    """
+    mappings, site = {mapping.name: mapping for mapping in world.project.mappings}, world.project.site
+
+    def may_be_theirs(name: str, key: str) -> bool:
+        mapping = mappings.get(name)
+        return mapping is None or mapping.person_of(key, site) in (person, None)
+
+    return may_be_theirs
 
 
 def _tell_merged(done: Erasure, into: Mapping[int, int]) -> None:

@@ -17,6 +17,10 @@ TARGET = {"@moodle_url": "MOODLE_URL", "@commcare_url": "COMMCARE_URL", "@domain
 READS = "reads:{name}"
 """Fact: {stream: start of the last run that read it completely for a mapping}; "{}" has the next run read it."""
 NEVER_READ = "{}"
+KEYS_KEPT_OUT = "kept_out:{name}:{scope}"
+"""Fact: the keys that a mapping kept out of a scope when it was last read, as a JSON list."""
+LOOKED_FOR = "looked_for:{name}"
+"""Fact: key of who is kept out -> the generation from which on CommCare has no case: nobody asks for it again."""
 T = TypeVar("T")
 Objects = dict[str, Any]
 """Facts that are JSON objects or lists, by name."""

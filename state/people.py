@@ -7,7 +7,7 @@ was told to empty the cases, so that a stop in the middle loses none of them.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, Table, delete, or_, select, update
@@ -17,7 +17,7 @@ from state.audits import Audits
 from state.cases import COLUMNS
 from state.courses import Courses, packed_members, read_members
 from state.digest import carried, chained
-from state.facts import Facts
+from state.facts import KEYS_KEPT_OUT, LOOKED_FOR, Facts
 from state.history import forget_rows, rows_in_log
 from state.key import Keys
 from state.rows import Held, RowId
@@ -32,6 +32,7 @@ from state.tables import (
     intent,
     lacking,
     match_row,
+    meta,
     problem,
     refusal,
     row_parameters,
@@ -41,6 +42,8 @@ ERASING = "erasing"
 MARK = "@erased"
 ADMITTED = "admitted"
 """Fact: people who were let in again, by number, and when: CommCare has cases of theirs that the books forgot."""
+OF_KEYS = tuple(form.partition(":")[0] for form in (KEYS_KEPT_OUT, LOOKED_FOR))
+"""Facts that name people by their keys, also people of whom there is no row."""
 HELD = select(*COLUMNS, case_row.c.mapping, case_row.c.scope, case_row.c.pushed_at)
 
 
@@ -131,8 +134,11 @@ class People(Audits, Courses, Facts):
             with self._database.writing() as connection:
                 _set_erasing(connection, back)
 
-    def finish_erasure(self, user_id: int) -> None:
-        """Delete everything about a person but the mark, in one transaction."""
+    def finish_erasure(self, user_id: int, is_theirs: Callable[[str, str], bool] = lambda *_: False) -> None:
+        """Delete everything about a person but the mark, in one transaction.
+
+        `is_theirs` says of a mapping and a key whether that may be the person's, of whom there may be no row.
+        """
         with self._database.writing() as connection:
             if self._database.file is not None:
                 connection.exec_driver_sql("PRAGMA secure_delete=ON")  # what is deleted is overwritten
@@ -142,6 +148,7 @@ class People(Audits, Courses, Facts):
             addresses = [row_parameters(row) for row in sorted(rows)]
             self._forget_hints(connection, user_id)
             self._forget_admitted(connection, user_id)
+            self._forget_keys(connection, rows, is_theirs)
             for table in (case_row, intent, problem, refusal, lacking) if addresses else ():
                 connection.execute(delete(table).where(at_row(table)), addresses)
             connection.execute(delete(match_row).where(match_row.c.user_id == user_id))
@@ -186,6 +193,21 @@ class People(Audits, Courses, Facts):
         people = json.loads(self._locked_fact(connection, ADMITTED) or "{}")
         if people.pop(str(user_id), None) is not None:
             self._put(connection, ADMITTED, json.dumps(people, sort_keys=True))
+
+    def _forget_keys(
+        self, connection: Connection, rows: Collection[RowId], is_theirs: Callable[[str, str], bool]
+    ) -> None:
+        """Take the keys of some rows, and those that are theirs, out of the facts that hold keys."""
+        known = {(row.mapping, row.key) for row in rows}
+        named = or_(*(meta.c.name.startswith(f"{kind}:", autoescape=True) for kind in OF_KEYS))
+        for name in connection.scalars(select(meta.c.name).where(named).order_by(meta.c.name)).all():
+            held: dict[str, int] | list[str] = json.loads(self._locked_fact(connection, name) or "{}")
+            mapping = name.split(":")[1]
+            gone = {key for key in held if (mapping, key) in known or is_theirs(mapping, key)}
+            for key in gone:
+                held.pop(key) if isinstance(held, dict) else held.remove(key)
+            if gone:
+                self._put(connection, name, json.dumps(held, sort_keys=True))
 
     def take_word(self, word: str, rows: Sequence[RowId], facts: Mapping[str, str], now: float) -> None:
         """Log what a person said about rows, with the facts that follow from it, in one transaction."""

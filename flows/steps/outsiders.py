@@ -11,9 +11,7 @@ from collections.abc import Set
 from flows.steps.planned import Scope
 from flows.steps.reach import Place
 from flows.world import World
-
-FACT = "kept_out:{name}:{scope}"
-"""Fact in the books: the keys that a mapping kept out of a scope when it was last read, as a JSON list."""
+from state.facts import KEYS_KEPT_OUT
 
 
 class Outsiders:
@@ -55,4 +53,4 @@ class Outsiders:
 
 def _fact(place: Place) -> str:
     name, scope = place
-    return FACT.format(name=name, scope=scope)
+    return KEYS_KEPT_OUT.format(name=name, scope=scope)

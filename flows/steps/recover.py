@@ -12,6 +12,7 @@ from flows.steps.select import SELECTED
 from flows.world import World
 from state import RowId
 from state.care import BEGUN_AT, RESTORED_AT
+from state.facts import LOOKED_FOR
 
 CLOCKS = "clocks"  # fact: by start of a machine [wall clock less the clock that never jumps, when that was seen]
 STARTS_KEPT = 16
@@ -20,8 +21,6 @@ STRANGERS = "strangers:{name}"
 """Fact: while CommCare may hold cases of a mapping that the books do not know, {"courses": those that have to be
 read before that is over, maybe none, "newest": of the books that were put back, until one whole run ended well};
 "" when it is over."""
-LOOKED_FOR = "looked_for:{name}"
-"""Fact: key of who is kept out -> the generation from which on CommCare has no case: nobody asks for it again."""
 STEP = 60.0
 """Seconds by which a clock may be set right without doubt about the rests, which have twice that to spare."""
 

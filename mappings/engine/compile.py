@@ -25,7 +25,7 @@ from mappings.engine.paths import Record
 from mappings.engine.reads import excluded, included, reads, value_paths
 from mappings.engine.spec import DepartureSpec, MappingSpec, PropertySpec
 from mappings.engine.steps import Step, Surroundings, listed_values, plain_steps
-from mappings.engine.templates import Render, compile_template, key_form, template_paths
+from mappings.engine.templates import Render, compile_template, ids_in, key_form, template_paths
 from mappings.engine.texts import ABSENT, Absent, Invalid
 from mappings.engine.values import Evaluate, Rejected, compile_property
 from mappings.engine.words import in_language
@@ -156,6 +156,11 @@ class CompiledMapping:
     def makes_key(self, key: str, site: str) -> bool:
         """Say whether a key has the form of those that this mapping makes on a site, and is not another site's."""
         return key_form(self.spec.external_id, site).fullmatch(key) is not None
+
+    def person_of(self, key: str, site: str) -> int | None:
+        """Return whose key this is (Moodle's number), 0 for nobody's, None for one that is not ours."""
+        ids = ids_in(self.spec.external_id, site, key)
+        return None if ids is None else ids.get("id" if self.source == "users" else "user.id", 0)
 
     def excludes(self, record: Mapping[str, Any]) -> bool:
         """Say whether `include` and `exclude` alone keep a record out, without making anything of it."""

@@ -86,7 +86,14 @@ def key_form(text: str, site: str) -> re.Pattern[str]:
 def _form_of(piece: Piece, site: str) -> str:
     if not piece.path:
         return re.escape(piece.text)
-    return re.escape(site) if piece.path == "site" else r"\d+"
+    return re.escape(site) if piece.path == "site" else r"(\d+)"
+
+
+def ids_in(text: str, site: str, key: str) -> dict[str, int] | None:
+    """Return the ids in a key that a template made on a site, by path, None when it did not make it."""
+    found = key_form(text, site).fullmatch(key)
+    paths = [piece.path for piece in parse_template(text) if piece.path not in ("", "site")]
+    return None if found is None else dict(zip(paths, map(int, found.groups()), strict=True))
 
 
 def compile_template(text: str) -> Render:

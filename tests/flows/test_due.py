@@ -13,7 +13,7 @@ from flows.confirm import confirm, confirm_blanks
 from flows.needs import needs, people_asked
 from flows.problems import list_problems
 from flows.steps.asked import LEAVERS
-from flows.steps.outsiders import FACT
+from state.facts import KEYS_KEPT_OUT
 from tests.flows.test_engagement import engaged
 from tests.flows.test_engagement import site_of as engaged_site
 from tests.flows.test_sync import ENROLLED, PROFILES, site_of
@@ -194,10 +194,11 @@ async def test_a_newcomer_who_was_never_read_is_waited_for(make_lab: MakeLab) ->
 async def test_who_is_gone_is_not_kept_in_mind(make_lab: MakeLab) -> None:
     """The key of somebody who was kept out is forgotten with the first complete read that does not show it."""
     lab, person = await without_consent(make_lab)
-    assert [f"test-user-{person}"] == json.loads(lab.store.get(FACT.format(name="student", scope=0)) or "")
+    kept_out = KEYS_KEPT_OUT.format(name="student", scope=0)
+    assert [f"test-user-{person}"] == json.loads(lab.store.get(kept_out) or "")
     lab.site.unenrol(2, person)
     await lab.sync(later=2 * DAY)
-    assert [] == json.loads(lab.store.get(FACT.format(name="student", scope=0)) or "")
+    assert [] == json.loads(lab.store.get(kept_out) or "")
 
 
 async def test_grades_wait_alone(make_lab: MakeLab) -> None:

@@ -14,11 +14,13 @@ from sqlalchemy import func, insert, select
 from flows.confirm import confirm_term
 from flows.person import Erasure, erase, export
 from flows.result import RunState
+from flows.steps.recover import expect_strangers
 from flows.world import World
 from state import Store
-from state.tables import metadata, occasion
+from state.tables import meta, metadata, occasion
 from tests.flows.explorer_lab import Killed, MortalBooks, WatchedLab
 from tests.flows.terminal import Terminal
+from tests.flows.test_departures import consenting
 from tests.flows.test_sync import site_of
 from tests.flows.test_terms import reset
 from tests.flows.worlds import PROJECT, SHIPPED, Lab, written
@@ -361,6 +363,34 @@ async def test_an_older_backup_does_not_bring_a_person_back(make_lab: MakeLab) -
     await erased(lab, learners[0])
     newest = max((lab.folder / "var" / "backups").iterdir())
     assert f"test-user-{learners[0]}".encode() not in newest.read_bytes()
+
+
+def facts_about(lab: Lab, person: int) -> set[str]:
+    """Return the facts that hold a key of a person."""
+    with lab.store._database.reading() as connection:
+        return {row.name for row in connection.execute(select(meta)) if f'-{person}"' in row.value}
+
+
+async def test_no_fact_names_somebody_who_was_kept_out(make_lab: MakeLab) -> None:
+    """Neither those of who is kept out nor of who was looked for, also where there never was a case."""
+    lab, (person, other, *_) = await consenting(make_lab)
+    lab.edit("grade_item", "enabled: false\n", "")  # enrolments have children, too
+    lab.site.courses[hidden := lab.site.add_course("C1", "Course 1")]["visible"] = 0
+    lab.site.enrol(2, never := lab.site.add_user("Neema", "Never"))
+    for number in (person, other, never):
+        lab.site.update_user(number, profile={"consent": "no"})
+    await lab.sync()
+    await expect_strangers(lab.world(), ["student", "enrolment"], [hidden])
+    await lab.sync()
+    facts = {"kept_out:student:0", "kept_out:enrolment:2", "looked_for:student", "looked_for:enrolment"}
+    assert [facts] * 3 == [facts_about(lab, one) for one in (person, other, never)]
+    assert RunState.COMPLETED == (await erased(lab, person)).state
+    assert (set(), facts, facts) == tuple(facts_about(lab, one) for one in (person, other, never))
+    lab.site.courses[hidden]["visible"] = 1
+    await lab.sync()
+    assert RunState.COMPLETED == (await erased(lab, never)).state
+    left = {"kept_out:student:0", "kept_out:enrolment:2"}
+    assert (set(), left) == (facts_about(lab, never), facts_about(lab, other))
 
 
 async def test_somebody_who_came_after_the_backup_is_found_first(make_lab: MakeLab) -> None:

@@ -10,9 +10,10 @@ import pytest
 
 from flows.confirm import confirm_withdrawn
 from flows.round import sync_round
-from flows.steps.recover import LOOKED_FOR, STRANGERS, expect_strangers
+from flows.steps.recover import STRANGERS, expect_strangers
 from flows.sync import Options
 from state import RowId
+from state.facts import LOOKED_FOR
 from tests.flows.match_lab import by_hand, declare, link, matched, sent, site_of
 from tests.flows.test_back_whole import consent
 from tests.flows.test_departures import CONSENT, consenting

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,29 @@ def test_parents(tmp_path: Path, word: str, held: bool) -> None:
     broken = enrolment.draft({**whole, "user": {"id": None}}, CONTEXT)
     assert isinstance(broken, HeldBack)
     assert held is any(problem.property == "@index:student" for problem in broken.problems)
+
+
+@pytest.mark.parametrize(
+    ("expected", "key"),
+    [
+        (1042, "demo-enrol-7-1042"),
+        (7, "demo-enrol-1042-7"),
+        (None, "demo-user-1042"),
+        (None, "other-enrol-7-1042"),
+        (None, "demo-enrol-7-1042~2"),
+    ],
+)
+def test_a_key_tells_whose_it_is(tmp_path: Path, expected: int | None, key: str) -> None:
+    """The number of the person, wherever it stands; nothing of a key that the mapping does not make."""
+    files = {"student.yaml": STUDENT, "enrolment.yaml": ENROLMENT.replace("WORD", "wait")}
+    assert expected == project_of(tmp_path, files).mappings[1].person_of(key, "demo")
+
+
+def test_a_key_of_people_and_one_of_nobody(tmp_path: Path) -> None:
+    """In the keys of people it is their own id; a course is nobody."""
+    made = mapping(tmp_path, STUDENT)
+    assert 1042 == made.person_of("demo-user-1042", "demo")
+    assert 0 == replace(made, source="courses").person_of("demo-user-1042", "demo")
 
 
 def test_site_is_in_every_key(tmp_path: Path) -> None:

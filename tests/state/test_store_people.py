@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from state import Ack, Intent, Refusal, RowId, Store
+from state.facts import KEYS_KEPT_OUT, LOOKED_FOR
 
 KEY = bytes(range(32))
 STUDENT, ENROLMENT, SENT = (
@@ -71,6 +73,22 @@ def test_everything_goes_but_the_mark(store: Store) -> None:
     assert ([], True) == (store.unfinished_erasures(), 5 in store.erased())
 
 
+def test_no_fact_names_the_person(store: Store) -> None:
+    """The keys of the rows go out of the facts that hold keys, and those that are said to be the person's."""
+    fill(store)
+    kept_out, others = KEYS_KEPT_OUT.format(name="student", scope=0), KEYS_KEPT_OUT.format(name="visit", scope=7)
+    looked_for, none = LOOKED_FOR.format(name="enrolment"), LOOKED_FOR.format(name="student")
+    store.put(kept_out, json.dumps([STUDENT.key, OTHER.key]))
+    store.put(others, json.dumps([STUDENT.key, "site-visit-7-5"]))
+    store.put(looked_for, json.dumps({ENROLMENT.key: 2, SENT.key: 1, "site-enrol-9-5": 1, "site-enrol-9-6": 3}))
+    store.put(none, "")
+    store.finish_erasure(5, lambda mapping, key: (mapping, key) in [("enrolment", "site-enrol-9-5")])
+    assert ([OTHER.key], [STUDENT.key, "site-visit-7-5"], {"site-enrol-9-6": 3}, "") == (
+        *(json.loads(store.get(name) or "") for name in (kept_out, others, looked_for)),
+        store.get(none),
+    )
+
+
 def test_a_row_that_comes_back_is_being_erased(store: Store) -> None:
     """A write that was under way in another process may be taken in afterwards: it does not live."""
     store.begin_erasure(5, 1.0)
@@ -92,6 +110,7 @@ def test_the_file_does_not_name_who_was_erased(url: str, file: Path) -> None:
     """Neither keys nor case ids are left on the disk, not even in pages that are free."""
     with Store.open(url, key=KEY) as store:
         fill(store)
+        store.put(KEYS_KEPT_OUT.format(name="student", scope=0), json.dumps([STUDENT.key]))
         store.begin_erasure(5, 1.0)
         store.finish_erasure(5)
     written = b"".join(path.read_bytes() for path in file.parent.iterdir())
