@@ -8,7 +8,7 @@ from typing import Any
 
 from flows.result import RunState
 from flows.words import listed, numbered
-from state import BLOCKING, MatchRow
+from state import MatchRow
 
 CLASSES = {
     "new": "no case yet: a sync makes one",
@@ -141,11 +141,6 @@ def told(one: MappingMatch, which: str = "") -> list[str]:
             f"courses and {stay}."
         )
     return said
-
-
-def is_waiting(row: MatchRow) -> bool:
-    """Say whether somebody has to decide about a match before its person gets a case."""
-    return not row.decision and row.kind in BLOCKING
 
 
 def _people(count: int) -> str:

@@ -133,16 +133,6 @@ class Cases(Log):
                     (there if status in GONE else staying).add(user_id)
         return there - staying
 
-    def mark_dirty(self, rows: Sequence[RowId]) -> None:
-        """Forget the digests of rows, so that they are sent whole the next time."""
-        if not rows:
-            return
-        with self._database.writing() as connection:
-            connection.execute(
-                update(case_row).where(at_row(case_row)).values(digests=None),
-                [row_parameters(row) for row in rows],
-            )
-
     def settle(self, rows: Mapping[RowId, str]) -> None:
         """Give rows a status of which CommCare need not be told; their digests stay as they are."""
         self._put_each("status", rows)

@@ -39,7 +39,7 @@ def _rows(store: Store) -> None:
     acks = [_ack("student", 0, number, "left" if number == 3 else "active") for number in range(1, 5)]
     acks += [_ack("enrolment", 2, number, "active") for number in range(1, 4)]
     store.acknowledge(acks, NOW - HOUR)
-    store.mark_dirty([RowId("enrolment", 2, "site-enrolment-1")])
+    store.void([RowId("enrolment", 2, "site-enrolment-1")], NOW - HOUR)
     doubtful = [Intent(RowId("enrolment", 3, "site-enrolment-9"), 9, "create")]
     store.stamp("run-2-1", doubtful, NOW - 15 * MINUTE)
 

@@ -239,7 +239,7 @@ async def test_a_case_that_is_there_twice_is_told_and_not_emptied(make_lab: Make
 async def test_who_is_let_in_again_is_no_problem_any_more(make_lab: MakeLab) -> None:
     """What could not be emptied needs not be, and goes from the list with the next run that lets somebody go."""
     lab, learners = await consenting(make_lab)
-    lab.store.mark_dirty([RowId("student", 0, f"test-user-{learners[0]}")])
+    lab.store.void([RowId("student", 0, f"test-user-{learners[0]}")], lab.clock.now())
     lab.project.add_case("student", "Double", owner_id="supervisor", external_id=f"test-user-{learners[0]}")
     for answer, problems in (("no", 1), ("yes", 0)):
         lab.site.update_user(learners[0], profile={"consent": answer})

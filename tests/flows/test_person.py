@@ -201,7 +201,7 @@ async def test_what_others_wrote_stays(make_lab: MakeLab) -> None:
 async def test_dirty_rows_are_asked_for(make_lab: MakeLab) -> None:
     """Where the books do not know what was sent, CommCare tells what it holds."""
     lab, learners = await two_courses(make_lab)
-    lab.store.mark_dirty([one.row for one in lab.store.person(learners[0]).cases])
+    lab.store.void([one.row for one in lab.store.person(learners[0]).cases], lab.clock.now())
     done = await erased(lab, learners[0])
     assert (RunState.COMPLETED, set()) == (done.state, held(lab, learners[0]))
 

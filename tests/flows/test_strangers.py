@@ -289,7 +289,7 @@ async def test_who_was_withdrawn_and_closed_is_not_asked_about_again(make_lab: M
         assert backup is not None
         lab.restore(backup)
     else:
-        lab.store.mark_dirty([RowId("student", 0, key) for key in lab.store.cases("student", 0)])
+        lab.store.void([RowId("student", 0, key) for key in lab.store.cases("student", 0)], lab.clock.now())
     for _ in range(3):
         await lab.sync()
     result = await lab.sync()

@@ -49,7 +49,7 @@ def test_owners_are_noted(store: Store) -> None:
 def test_single_values_are_doubted(store: Store) -> None:
     """Only the digests named are void; a name that was never sent is not made up, a dirty row stays dirty."""
     rows = fill(store)
-    store.mark_dirty([rows[2]])
+    store.void([rows[2]], 98.0)
     store.void_values(
         {rows[0]: ["grade", "other"], rows[2]: ["grade"], RowId("enrolment", 9, "x"): ["grade"]}, 99.0
     )

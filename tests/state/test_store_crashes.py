@@ -56,7 +56,6 @@ OPERATIONS: dict[str, Callable[[Store], Any]] = {
     "release": lambda store: store.release([ROW]),
     "void": lambda store: store.void([ROW, OTHER], 20.0),
     "note_read": lambda store: store.note_read("student", 0, [], "run-2"),
-    "mark_dirty": lambda store: store.mark_dirty([ROW]),
     "checkpoint": lambda store: store.checkpoint(4, "run-2", 20.0, [1, 2, 3]),
     "course_failed": lambda store: store.course_failed(4),
     "start_run": lambda store: store.start_run("run-2", 20.0, "revision"),

@@ -88,7 +88,7 @@ def test_digests_are_merged_over_the_stored_ones(store: Store) -> None:
 def test_a_dirty_row_gets_exactly_the_given_digests(store: Store) -> None:
     """What was void is not brought back by a merge."""
     store.acknowledge([ACK], now=11.0)
-    store.mark_dirty([ROW])
+    store.void([ROW], now=11.5)
     store.acknowledge([replace(ACK, digests={"city": ONE}, whole=True)], now=12.0)
     found = case(store)
     assert found is not None
@@ -98,7 +98,7 @@ def test_a_dirty_row_gets_exactly_the_given_digests(store: Store) -> None:
 def test_a_part_of_a_dirty_row_leaves_it_dirty(store: Store) -> None:
     """Somebody asked for all of it while what had changed was on its way: the rest is still to be sent."""
     store.acknowledge([ACK], now=11.0)
-    store.mark_dirty([ROW])
+    store.void([ROW], now=11.5)
     store.acknowledge([replace(ACK, digests={"city": ONE})], now=12.0)
     found = case(store)
     assert found is not None
@@ -236,5 +236,4 @@ def test_nothing_to_do_is_nothing_done(store: Store) -> None:
     store.acknowledge([], now=1.0)
     store.release([])
     store.void([], now=1.0)
-    store.mark_dirty([])
     assert {} == store.intents()
