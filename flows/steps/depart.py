@@ -13,8 +13,9 @@ from adaptors.errors import Refused
 from flows.result import Result, RunState
 from flows.steps.compare import MERGED_INTO, Digest
 from flows.steps.earlier import EarlierCases
+from flows.steps.generations import newest_of_ours
 from flows.steps.kept_out import follow
-from flows.steps.linked import case_there, newest_of_ours, theirs_in
+from flows.steps.linked import case_there, theirs_in
 from flows.steps.planned import RETYPE, TYPE, Planned, external_id
 from flows.steps.ways import closed_by_us, closes, holds_personal, set_by_departures
 from flows.world import World

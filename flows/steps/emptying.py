@@ -11,6 +11,7 @@ from dataclasses import replace
 from adaptors.commcare.cases import CaseReply, CaseWrite
 from flows.steps.compare import MERGED_INTO
 from flows.steps.earlier import Earlier, find_earlier, somebody_elses
+from flows.steps.generations import generations
 from flows.steps.linked import case_there, theirs_in
 from flows.steps.planned import Planned, external_id
 from flows.steps.recover import strangers
@@ -87,12 +88,9 @@ class Emptying:
         """Return the cases that followed this one after the backup, where the books were put back."""
         if held.row.mapping not in await strangers(self._world):
             return []
-        found, generation = list[Earlier](), held.case.generation + 1
-        ask = self._world.commcare.case_by_external_id
-        while (reply := await ask(external_id(held.row.key, generation))) is not None:
-            found.append(Earlier(reply, generation, held.case.user_id))
-            generation += 1
-        key = held.row.key
+        key, user = held.row.key, held.case.user_id
+        after = generations(self._world, key, held.case.generation + 1, past_living=True)
+        found = [Earlier(reply, generation, user) async for reply, generation in after]
         theirs = await somebody_elses(self._world, held.row.mapping, {key: found})
         return [one for one in found if one.case.case_id not in theirs.get(key, ())]
 

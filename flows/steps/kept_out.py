@@ -9,8 +9,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from adaptors.commcare.cases import CaseReply
-from flows.steps.planned import Scope, external_id
+from flows.steps.generations import newest_of_each
+from flows.steps.planned import Scope
 from flows.steps.ways import closes, holds_personal
 from flows.world import World
 from mappings.engine import CompiledMapping
@@ -45,7 +45,7 @@ async def find_unknown(
         for key, case in looked_for.items()
         if _is_open(mapping, case)
     }
-    for key, (case, generation) in (await _newest(world, begin, taken)).items():
+    for key, (case, generation) in (await newest_of_each(world, begin, taken)).items():
         if key in known:
             found.followed[RowId(mapping.name, scope.number, key)] = generation
             continue
@@ -75,7 +75,7 @@ async def follow_closed(run: Run) -> None:
             cases = await world.books.do(store.cases, mapping.name, scope)
             closed = {key: one for key, one in cases.items() if one.status == "closed" and one.digests is None}
             begin = {key: one.generation + 1 for key, one in closed.items()}
-            for key, (case, generation) in (await _newest(world, begin, ())).items():
+            for key, (case, generation) in (await newest_of_each(world, begin, ())).items():
                 if case.properties.get(name, "") in ("", key):
                     await follow(world, RowId(mapping.name, scope, key), closed[key], generation)
 
@@ -89,18 +89,3 @@ async def follow(world: World, row: RowId, case: CaseRow, generation: int) -> No
     for _ in range(generation - case.generation):
         await world.books.do(store.settle, {row: "closed"})
         await world.books.do(store.renew, [row], now)
-
-
-async def _newest(
-    world: World, begin: Mapping[str, int], taken: Collection[str]
-) -> dict[str, tuple[CaseReply, int]]:
-    """Return the newest case under each key and its generation, looked for from a generation on."""
-    found, waiting = dict[str, tuple[CaseReply, int]](), dict(begin)
-    while waiting:
-        names = {external_id(key, generation): key for key, generation in waiting.items()}
-        replies = await world.commcare.cases_by_external_id(names.keys() - taken)
-        there = {key: reply for name, key in names.items() if (reply := replies.get(name)) is not None}
-        found |= {key: (reply, waiting[key]) for key, reply in there.items()}
-        passed = {key for name, key in names.items() if name in taken}
-        waiting = {key: waiting[key] + 1 for key in passed | {k for k, reply in there.items() if reply.closed}}
-    return found

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from adaptors.commcare.cases import CaseReply
 from adaptors.errors import Refused
+from flows.steps.generations import newest_of_ours
 from flows.steps.planned import SITE_SCOPE, Scope, external_id
 from flows.steps.retype import types_of
 from flows.world import World
@@ -63,26 +64,6 @@ class Claims:
 def is_matched(mapping: CompiledMapping) -> bool:
     """Say whether the cases of a mapping can be matched with people."""
     return mapping.source == MATCHED_SOURCE
-
-
-async def newest_of_ours(
-    world: World, key: str, generation: int, taken: Collection[str]
-) -> tuple[CaseReply | None, int]:
-    """Return the case of our own that lives under a key, else the last closed one, from a generation on.
-
-    External ids that are `taken` are passed over. Without a case: None, and the first generation that is free.
-    Raises Refused when two cases have an external id.
-    """
-    ask = world.commcare.case_by_external_id
-    while external_id(key, generation) in taken:
-        generation += 1
-    found = await ask(external_id(key, generation))
-    while found is not None and found.closed:
-        later = await ask(external_id(key, generation + 1))
-        if later is None:
-            break
-        found, generation = later, generation + 1
-    return found, generation
 
 
 async def case_there(world: World, key: str, case: CaseRow) -> CaseReply | None:

@@ -12,9 +12,10 @@ from flows.result import Result
 from flows.steps.blanks import BlankGuard
 from flows.steps.compare import Comparison, Ready
 from flows.steps.firsts import FirstLook
+from flows.steps.generations import last_of_ours, newest_of_ours
 from flows.steps.held import Reading
 from flows.steps.kept_out import find_unknown, follow
-from flows.steps.linked import Linked, Links, Look, case_there, is_matched, newest_of_ours
+from flows.steps.linked import Linked, Links, Look, case_there, is_matched
 from flows.steps.merged import parted
 from flows.steps.old_keys import OldKeys
 from flows.steps.outsiders import Outsiders
@@ -338,12 +339,10 @@ class Planner:
         a term; and it was emptied, also of what is written once.
         """
         is_let_in = user_id in await self._let_in()
-        found, generation = await newest_of_ours(self._world, row.key, 1, taken)
-        while is_let_in and found is not None:
-            later, number = await newest_of_ours(self._world, row.key, generation + 1, taken)
-            if later is None:
-                break
-            found, generation = later, number
+        if is_let_in:
+            found, generation = await last_of_ours(self._world, row.key, taken)
+        else:
+            found, generation = await newest_of_ours(self._world, row.key, 1, taken)
         if found is None and generation == 1:
             return None
         case_id, owner_id = (found.case_id, found.owner_id) if found is not None else ("", "")
