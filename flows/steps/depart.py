@@ -16,6 +16,7 @@ from flows.steps.earlier import EarlierCases
 from flows.steps.generations import newest_of_ours
 from flows.steps.kept_out import follow
 from flows.steps.linked import case_there, theirs_in
+from flows.steps.owners import find_parked
 from flows.steps.planned import RETYPE, TYPE, Planned, external_id
 from flows.steps.ways import closed_by_us, closes, holds_personal, set_by_departures
 from flows.world import World
@@ -220,19 +221,18 @@ class Departures:
 
     async def _parked(self) -> str:
         """Return the owner of parked cases, "" with a word about it when CommCare does not know that owner."""
-        owner = self._world.project.parked_owner
-        if owner is None:
+        owner, found = self._world.project.parked_owner, await find_parked(self._world)
+        if owner is None or found is None:
             return ""
-        found = await self._world.commcare.owners.resolve(owner.kind, owner.value)
-        if found.state == "ok":
-            return found.owner_id
-        self._result.reasons[PARKED_UNKNOWN] = 1
-        self._result.worse(
-            RunState.DEGRADED,
-            f"The parked_owner of project.yaml, {owner.kind} '{owner.value}', is {found.state.replace('_', ' ')} "
-            "in CommCare: cases that should be parked were marked and stay with their owner.",
-        )
-        return ""
+        if not found.owner_id:
+            self._result.reasons[PARKED_UNKNOWN] = 1
+            self._result.worse(
+                RunState.DEGRADED,
+                f"The parked_owner of project.yaml, {owner.kind} '{owner.value}', is "
+                f"{found.state.replace('_', ' ')} in CommCare: cases that should be parked were marked and stay "
+                "with their owner.",
+            )
+        return found.owner_id
 
 
 def _may_be_closed(one: Leaving) -> bool:

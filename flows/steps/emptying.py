@@ -13,6 +13,7 @@ from flows.steps.compare import MERGED_INTO
 from flows.steps.earlier import Earlier, find_earlier, somebody_elses
 from flows.steps.generations import generations
 from flows.steps.linked import case_there, theirs_in
+from flows.steps.owners import find_parked
 from flows.steps.planned import Planned, external_id
 from flows.steps.recover import strangers
 from flows.steps.ways import set_by_departures
@@ -117,8 +118,5 @@ class Emptying:
 
     async def _parked(self, departure: Departure) -> dict[str, str]:
         """Return the owner that no phone syncs, where the mapping parks people who are kept out."""
-        owner = self._world.project.parked_owner
-        if not departure.park or owner is None:
-            return {}
-        found = await self._world.commcare.owners.resolve(owner.kind, owner.value)
-        return {"@owner": found.owner_id} if found.state == "ok" else {}
+        owner = await find_parked(self._world) if departure.park else None
+        return {} if owner is None or not owner.owner_id else {"@owner": owner.owner_id}

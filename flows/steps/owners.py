@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from adaptors.commcare.owners import Owner
 from flows.steps.linked import case_there
 from flows.steps.planned import Problem, Scope
 from flows.steps.ways import parks
@@ -66,7 +67,11 @@ class Owners:
 
     async def parked(self, mapping: CompiledMapping) -> str:
         """Return the owner of parked cases, "" for a mapping that parks none."""
-        owner = self._world.project.parked_owner
-        if owner is None or not parks(mapping):
-            return ""
-        return (await self._world.commcare.owners.resolve(owner.kind, owner.value)).owner_id
+        owner = await find_parked(self._world) if parks(mapping) else None
+        return "" if owner is None else owner.owner_id
+
+
+async def find_parked(world: World) -> Owner | None:
+    """Return the owner of parked cases; one that may own none has no id, None when project.yaml names none."""
+    owner = world.project.parked_owner
+    return None if owner is None else await world.commcare.owners.resolve(owner.kind, owner.value)
