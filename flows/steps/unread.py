@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from flows.steps.depart import Leaving, emptied, holds_any
 from flows.steps.planned import SITE_SCOPE
 from flows.world import World
-from state import RowId
+from mappings.engine import CompiledMapping
+from state import CaseRow, RowId
 from state.statuses import CLEARING, GONE, PASSING, TO_BE_EMPTIED
 
 if TYPE_CHECKING:
@@ -33,14 +34,18 @@ async def children_of(world: World, going: Iterable[Leaving], found: Collection[
             continue
         rows = await world.books.do(world.books.store.cases_of, mapping.name, people)
         for row, case in rows.items():
-            under = {(name, scope, case.user_id) for name in parents for scope in (SITE_SCOPE, row.scope)}
-            if under.isdisjoint(gone) or case.status in STAYS:
+            if _parents(mapping, row, case).isdisjoint(gone) or case.status in STAYS:
                 continue
             gone.add((mapping.name, row.scope, case.user_id))
             child = emptied(mapping, row, case)
             if row not in found and (case.status not in SHELLS or holds_any(child, world.books.store.digest)):
                 children.append(child)
     return children
+
+
+def _parents(mapping: CompiledMapping, row: RowId, case: CaseRow) -> set[tuple[str, int, int]]:
+    """Return where the parents of a case may be: mapping, scope and person; also of the whole site."""
+    return {(rule.mapping, scope, case.user_id) for rule in mapping.parents for scope in (SITE_SCOPE, row.scope)}
 
 
 async def never_emptied(run: Run, ended: Collection[int], *, complete: bool) -> list[Leaving]:
@@ -70,12 +75,7 @@ async def _but_let_in(run: Run, found: list[Leaving], ended: Collection[int]) ->
         let_in |= {(name, r.scope, c.user_id) for r, c in rows.items() if c.status in ("active", "returning")}
     staying = list[Leaving]()
     for one in found:
-        above = {
-            (rule.mapping, scope, one.case.user_id)
-            for rule in one.mapping.parents
-            for scope in (SITE_SCOPE, one.row.scope)
-        }
-        if above.isdisjoint(let_in):
+        if _parents(one.mapping, one.row, one.case).isdisjoint(let_in):
             staying.append(one)
         elif one.case.status == CLEARING:
             staying.append(Leaving(one.mapping, one.row, one.case, one.mapping.when_left, "left"))
