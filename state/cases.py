@@ -15,6 +15,15 @@ from state.tables import at_row, case_row, row_parameters
 
 CHUNK = 500  # keys in one IN
 RENEWED = (*CLOSED, *MAYBE_CLOSED)
+FRESH: dict[str, Any] = {
+    "case_id": "",
+    "digests": None,
+    "status": "active",
+    "missing_count": 0,
+    "missing_run": "",
+    "linked": False,
+}
+"""A row about a next case of its key, of which nothing is known."""
 COLUMNS = tuple(
     case_row.c[column]
     for column in (
@@ -157,15 +166,23 @@ class Cases(Log):
             return
         is_closed = or_(*(case_row.c.status == status for status in RENEWED))  # IN is not for many rows at once
         fresh = update(case_row).where(at_row(case_row), is_closed)
-        values = {"case_id": "", "digests": None, "status": "active", "missing_count": 0, "missing_run": ""}
-        values |= {"linked": False}
         with self._database.writing() as connection:
             known = self._known(connection, rows)
             closed = [row for row, case in known.items() if case.status in RENEWED]
             connection.execute(
-                fresh.values(generation=case_row.c.generation + 1, **values), [row_parameters(row) for row in rows]
+                fresh.values(generation=case_row.c.generation + 1, **FRESH), [row_parameters(row) for row in rows]
             )
             self._note_word(connection, "renew", closed, now)
+
+    def follow(self, row: RowId, generation: int, now: float) -> None:
+        """Let a row be about a later case of its key, of which nothing is known but the generation.
+
+        Whatever became of the one before; nothing happens to a row that is as far already.
+        """
+        fresh = update(case_row).where(at_row(case_row), case_row.c.generation < generation)
+        with self._database.writing() as connection:
+            if connection.execute(fresh.values(generation=generation, **FRESH), row_parameters(row)).rowcount:
+                self._note_word(connection, "renew", [row], now)
 
     def _note_word(self, connection: Connection, word: str, rows: Sequence[RowId], now: float) -> None:
         """Log a word about rows that is no request, also about rows of which there is no case yet."""

@@ -14,7 +14,6 @@ from flows.result import Result, RunState
 from flows.steps.compare import MERGED_INTO, Digest
 from flows.steps.earlier import EarlierCases
 from flows.steps.generations import newest_of_ours
-from flows.steps.kept_out import follow
 from flows.steps.linked import case_there, theirs_in
 from flows.steps.owners import find_parked
 from flows.steps.planned import RETYPE, TYPE, Planned, external_id
@@ -142,9 +141,10 @@ class Departures:
         if found is None or found.properties.get(name, "") not in ("", row.key):
             return None
         if not self._result.preview:
-            await follow(self._world, row, before, generation)
+            store, now = self._world.books.store, self._world.clock.now()
+            await self._world.books.do(store.follow, row, generation, now)
             if one.private:
-                await self._world.books.do(self._world.books.store.settle, {row: "withdrawing"})
+                await self._world.books.do(store.settle, {row: "withdrawing"})
         status = "closed" if closed_by_us(one.mapping, found) else "active"
         case = replace(before, case_id=found.case_id, owner_id=found.owner_id, digests=None, linked=False)
         case = replace(case, status=status, generation=generation)

@@ -77,15 +77,5 @@ async def follow_closed(run: Run) -> None:
             begin = {key: one.generation + 1 for key, one in closed.items()}
             for key, (case, generation) in (await newest_of_each(world, begin, ())).items():
                 if case.properties.get(name, "") in ("", key):
-                    await follow(world, RowId(mapping.name, scope, key), closed[key], generation)
-
-
-async def follow(world: World, row: RowId, case: CaseRow, generation: int) -> None:
-    """Let a row be about a later case of its key, which is asked for before anything is sent to it.
-
-    A stop in the middle leaves the row as one that we closed, so that the later case is looked for again.
-    """
-    store, now = world.books.store, world.clock.now()
-    for _ in range(generation - case.generation):
-        await world.books.do(store.settle, {row: "closed"})
-        await world.books.do(store.renew, [row], now)
+                    row = RowId(mapping.name, scope, key)
+                    await world.books.do(store.follow, row, generation, world.clock.now())

@@ -14,7 +14,7 @@ from flows.steps.compare import Comparison, Ready
 from flows.steps.firsts import FirstLook
 from flows.steps.generations import last_of_ours, newest_of_ours
 from flows.steps.held import Reading
-from flows.steps.kept_out import find_unknown, follow
+from flows.steps.kept_out import find_unknown
 from flows.steps.linked import Linked, Links, Look, case_there, is_matched
 from flows.steps.merged import parted
 from flows.steps.old_keys import OldKeys
@@ -181,7 +181,7 @@ class Planner:
             row = RowId(name, scope.number, key)
             await self._world.books.do(store.adopt, row, case, now, self._result.run_id)
         for row, generation in found.followed.items():
-            await follow(self._world, row, reading.known[row.key], generation)
+            await self._world.books.do(store.follow, row, generation, now)
         followed = [row.key for row in found.followed]
         nothing = keys - found.cases.keys() - {*followed}
         await remember_looked_for(self._world, name, {key: begin[key] for key in nothing})

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from alembic import command
 
-from state import Ack, Intent, RowId, Store
+from state import Ack, CaseRow, Intent, RowId, Store
 from state.database import Database
 from state.schema import _config
 from tests.state.conftest import KEY
@@ -54,6 +55,27 @@ def test_only_a_closed_case_is_renewed(store: Store) -> None:
     acknowledged(store)
     store.renew([ROW], 99.0)
     assert "c1" == store.cases(*ROW[:2])[ROW.key].case_id
+
+
+def test_a_row_follows_to_a_later_case(store: Store) -> None:
+    """In one step, whatever the row said before, and told once; the key and the owner stay."""
+    acknowledged(store, "left")
+    store.follow(ROW, 4, 99.0)
+    found = store.cases(*ROW[:2])[ROW.key]
+    assert CaseRow(ROW.key, "", "owner", None, "active", 0, 7, 4) == found
+    assert [("update", 1), ("renew", 4)] == [(one.op, one.generation) for one in store.history(ROW.key)]
+
+
+@pytest.mark.parametrize("generation", [1, 3])
+def test_a_row_never_goes_back_to_an_earlier_case(store: Store, generation: int) -> None:
+    """Somebody who looked before the row went on changes nothing, nor does a word about a row of nobody."""
+    acknowledged(store)
+    store.follow(ROW, 3, 99.0)
+    acknowledged(store)
+    before = store.cases(*ROW[:2]), store.history(ROW.key)
+    store.follow(ROW, generation, 100.0)
+    store.follow(OTHER, generation, 100.0)
+    assert before == (store.cases(*ROW[:2]), store.history(ROW.key))
 
 
 def test_a_close_in_doubt_is_remembered(store: Store) -> None:
