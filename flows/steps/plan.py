@@ -12,17 +12,16 @@ from flows.result import Result
 from flows.steps.blanks import BlankGuard
 from flows.steps.compare import Comparison, Ready
 from flows.steps.firsts import FirstLook
-from flows.steps.generations import last_of_ours, newest_of_ours
 from flows.steps.held import Reading
-from flows.steps.kept_out import find_unknown
-from flows.steps.linked import Linked, Links, Look, case_there, is_matched
+from flows.steps.linked import Links, Look, case_there, is_matched
 from flows.steps.merged import parted
 from flows.steps.old_keys import OldKeys
 from flows.steps.outsiders import Outsiders
 from flows.steps.owners import Owners
 from flows.steps.planned import UNDECIDED, WAITS, Planned, Problem, Scope, scope_number
 from flows.steps.reach import Place
-from flows.steps.recover import looked_for, remember_looked_for
+from flows.steps.unknown import UnknownCases
+from flows.steps.vanished import Vanished
 from flows.steps.ways import closed_by_us, closes
 from flows.steps.withdraw import Withdrawals
 from flows.world import World
@@ -46,13 +45,14 @@ class Planner:
         self.outsiders = Outsiders(world)
         self._old_keys = OldKeys(world)
         self._links = Links(world, preview=result.preview)
+        self._unknown = UnknownCases(world, result, self._links)
+        self._vanished = Vanished(world, result)
         self._owners = Owners(world)
         self.removed: dict[str, frozenset[str]] = {}
         """By mapping: properties that were taken out of it once; none of them is an element that vanished."""
         self.strangers: frozenset[str] = frozenset()
         """Mappings of which CommCare may hold cases that the books do not know."""
         self._have_children = {rule.mapping for mapping in mappings.values() for rule in mapping.parents}
-        self._admitted: frozenset[int] | None = None
         self._parted: frozenset[int] | None = None
         self.look: FirstLook | None = None
         """In the plan of a first run: is shown each scope."""
@@ -64,16 +64,18 @@ class Planner:
         books, store, name = self._world.books, self._world.books.store, scope.mapping.name
         keys = scope.drafts.keys() | scope.excluded.keys()
         known = await books.do(store.cases, name, scope.number, keys)
-        if name in self.strangers and is_matched(scope.mapping) and await self._meets_unknown(scope, known):
+        is_strange, removed = name in self.strangers, self.removed.get(name, frozenset())
+        if is_strange and is_matched(scope.mapping) and await self._unknown.may_be_in(scope, known):
             known = await self._links.found_again(scope, known, self._result.run_id, closes=closes(scope.mapping))
         look = await self._links.look(scope, known)
         reading = _Reading(scope, known, await books.do(store.intents), await self._parents(scope), look)
-        if name in self.strangers:
-            reading.known = known = {**known, **await self._found_kept_out(reading)}
+        if is_strange:
+            found = await self._unknown.kept_out(scope, known, self._keys_kept_out(reading))
+            reading.known = known = {**known, **found}
         self.withdrawals.note(scope, known, has_children=name in self._have_children)
         await self._look_outside(reading)
         reading.asks = sum(case.digests is None for case in known.values()) <= FEW_DIRTY
-        reading.vanished = await self._vanished(reading)
+        reading.vanished = await self._vanished.of(scope, known, removed)
         reading.undecided = await self._links.undecided(scope.mapping)
         changes = [change for key in scope.drafts if (change := await self._planned(reading, key)) is not None]
         self.withdrawals.take_in(await self._old_keys.kept_out(scope, self.withdrawals.rows))
@@ -81,7 +83,7 @@ class Planner:
             await books.do(store.renew, reading.renewed, self._world.clock.now())
             await books.do(store.settle, {r: s for r, s in reading.back.items() if r not in reading.renewed})
         await self._links.remember(scope.mapping, look)
-        passed = await self.blanks.passed(Reading(scope, known, name in self.strangers), changes)
+        passed = await self.blanks.passed(Reading(scope, known, is_strange), changes)
         self._result.of(scope.mapping.case_type).unchanged += reading.compared - len(passed)
         self._count_retired(scope.mapping, passed)
         if self.look is not None:
@@ -91,6 +93,7 @@ class Planner:
     async def _planned(self, reading: _Reading, key: str) -> Planned | None:
         """Return the row of one draft when it has to be sent; otherwise count why not."""
         scope, draft = reading.scope, reading.scope.drafts[key]
+        removed = self.removed.get(scope.mapping.name, frozenset())
         row = RowId(scope.mapping.name, scope.number, key)
         parent = self._kept_out(reading, draft)
         if parent is None and key in reading.known and reading.known[key].status in KEPT_OUT:
@@ -109,14 +112,14 @@ class Planner:
             case = await self._adopt(reading, row, draft)
             case = await self._alive(reading, row, case)
             linked = self._links.of(draft, case, reading.look)
-            kept = await self._kept(scope.mapping, draft, case, linked) if reading.asks else {}
+            asks = reading.asks and not (linked is not None and linked.first)
+            kept = await self._vanished.kept(scope.mapping, draft, case, removed) if asks else {}
         except Refused as error:  # two cases have this key: a person has to settle that, for this record only
             scope.hold_back(Problem(key, "", error.code or "refused"))
             return None
         ready = await self._ready(reading, draft, case)
         if ready is None:
             return None
-        removed = self.removed.get(scope.mapping.name, frozenset())
         user_id = scope.users.get(key, 0)
         is_parted = user_id in await self._taken_back()
         ready = replace(ready, kept=kept, linked=linked, removed=removed, parted=is_parted)
@@ -153,39 +156,13 @@ class Planner:
             place = rule.mapping, scope_number(self._mappings[rule.mapping], number)
             reading.outside[place] = await self.outsiders.of(place)
         if name in self._have_children:
-            drafts = scope.drafts.items()
-            out = {key for key, draft in drafts if self._kept_out(reading, draft) is not None}
-            await self.outsiders.note(scope, out | (scope.excluded.keys() - scope.drafts.keys()))
+            await self.outsiders.note(scope, self._keys_kept_out(reading))
 
-    async def _meets_unknown(self, scope: Scope, known: Collection[str]) -> bool:
-        """Say whether CommCare may have a case of a scope that the books do not know, and nobody looked for."""
-        unknown = (scope.drafts.keys() | scope.excluded.keys()).difference(known)
-        return not unknown <= (await looked_for(self._world, scope.mapping.name)).keys()
-
-    async def _found_kept_out(self, reading: _Reading) -> Mapping[str, CaseRow]:
-        """Return the cases of people who are kept out that CommCare has and the books do not know."""
-        scope, store = reading.scope, self._world.books.store
-        keys = {key for key, draft in scope.drafts.items() if self._kept_out(reading, draft) is not None}
-        keys |= scope.excluded.keys() - scope.drafts.keys()
-        begin = {key: reading.known[key].generation + 1 if key in reading.known else 1 for key in keys}
-        looked = await looked_for(self._world, scope.mapping.name)
-        keys = {key for key in keys if looked.get(key) != begin[key]}
-        if not keys:
-            return {}
-        taken = (await self._links.claims(scope.mapping)).taken if is_matched(scope.mapping) else set[str]()
-        found = await find_unknown(self._world, scope, reading.known, keys, taken)
-        if self._result.preview:
-            return found.cases
-        now, name = self._world.clock.now(), scope.mapping.name
-        for key, case in found.cases.items():
-            row = RowId(name, scope.number, key)
-            await self._world.books.do(store.adopt, row, case, now, self._result.run_id)
-        for row, generation in found.followed.items():
-            await self._world.books.do(store.follow, row, generation, now)
-        followed = [row.key for row in found.followed]
-        nothing = keys - found.cases.keys() - {*followed}
-        await remember_looked_for(self._world, name, {key: begin[key] for key in nothing})
-        return found.cases | await self._world.books.do(store.cases, name, scope.number, followed)
+    def _keys_kept_out(self, reading: _Reading) -> set[str]:
+        """Return the keys of a scope that are kept out, by what the mapping says or with a parent."""
+        scope = reading.scope
+        out = {key for key, draft in scope.drafts.items() if self._kept_out(reading, draft) is not None}
+        return out | (scope.excluded.keys() - scope.drafts.keys())
 
     async def _alive(self, reading: _Reading, row: RowId, case: CaseRow | None) -> CaseRow | None:
         """Return the case, or a new generation of it when we closed it: no API can open a case again."""
@@ -201,50 +178,6 @@ class Planner:
         reading.renewed.append(row)
         generation = case.generation + 1
         return replace(case, case_id="", digests=None, status="active", generation=generation, linked=False)
-
-    async def _kept(
-        self, mapping: CompiledMapping, draft: Draft, case: CaseRow | None, linked: Linked | None
-    ) -> Mapping[str, str]:
-        """Return what a dirty case holds for elements that are in its lists no more."""
-        if not draft.listed or case is None or case.digests is not None or (linked is not None and linked.first):
-            return {}
-        found = await self._asked(case)
-        removed = self.removed.get(mapping.name, frozenset()) | mapping.retired
-        return {
-            name: value
-            for name, value in (found.properties if found is not None else {}).items()
-            if value and name not in draft.properties and name not in removed
-            if (family := mapping.definition_of(name)) in draft.listed and family != name
-        }
-
-    async def _vanished(self, reading: _Reading) -> Mapping[str, frozenset[str]]:
-        """Return, by key, the properties whose elements two complete reads of their list lacked."""
-        scope, lacked, read = reading.scope, dict[str, set[str]](), set[str]()
-        for key, draft in scope.drafts.items():
-            case = reading.known.get(key)
-            if draft.listed and case is not None and case.case_id and case.digests is not None:
-                read.add(key)
-                names = self._lacked(scope.mapping, draft, case.digests)
-                lacked |= {key: names} if names else {}
-        if not read or self._result.preview:
-            return {}
-        store, name = self._world.books.store, scope.mapping.name
-        run = self._result.run_id
-        return await self._world.books.do(store.note_lacking, name, scope.number, read, lacked, run)
-
-    def _lacked(self, mapping: CompiledMapping, draft: Draft, held: Mapping[str, bytes]) -> set[str]:
-        """Return the properties that a case holds for elements which are in no list any more."""
-        there = draft.properties.keys() | frozenset[str]().union(*draft.listed.values())
-        once = {name for name in draft.listed if mapping.spec.properties[name].write == "once"}
-        removed = self.removed.get(mapping.name, frozenset())
-        return {
-            name
-            for name in held.keys() - there - mapping.retired - removed
-            if (family := mapping.definition_of(name)) in draft.listed
-            and family != name
-            and family not in once
-            and held[name] != self._digest(draft.key, name, "")
-        }
 
     def _count_retired(self, mapping: CompiledMapping, rows: Sequence[Planned]) -> None:
         """Count the cases whose retired properties are emptied."""
@@ -303,13 +236,10 @@ class Planner:
         """Ask CommCare for a case that it may have and the books do not know, before its owner is overwritten."""
         known, mapping = reading.known.get(row.key), reading.scope.mapping
         keeps = draft.owner.write_once or draft.once
-        user = reading.scope.users.get(row.key, 0)
-        is_let_in = known is None and user in await self._let_in()
-        if known is None and (is_let_in or mapping.name in self.strangers):
-            taken = (await self._links.claims(mapping)).taken if is_matched(mapping) else set[str]()
-            if keeps or closes(mapping) or row.key in taken or is_let_in:
-                return await self._stranger(row, user, taken)
-        if known is None or known.case_id or not keeps:
+        if known is None:
+            user, is_strange = reading.scope.users.get(row.key, 0), mapping.name in self.strangers
+            return await self._unknown.of(mapping, row, user, keeps=bool(keeps), expected=is_strange)
+        if known.case_id or not keeps:
             return known
         found = await self._asked(known)
         if found is None:
@@ -319,41 +249,11 @@ class Planner:
             owner = known.owner_id  # noted when it was parked, and parking it was never answered
         return replace(known, case_id=found.case_id, owner_id=owner, digests=None)
 
-    async def _let_in(self) -> frozenset[int]:
-        """Return the people who were erased and let in again: the books know nothing of the cases they had."""
-        if self._admitted is None:
-            self._admitted = await self._world.books.do(self._world.books.store.admitted)
-        return self._admitted
-
     async def _taken_back(self) -> frozenset[int]:
         """Return the people whose merge was taken back."""
         if self._parted is None:
             self._parted = await self._world.books.do(parted, self._world.books.store)
         return self._parted
-
-    async def _stranger(self, row: RowId, user_id: int, taken: Collection[str]) -> CaseRow | None:
-        """Return the case that CommCare has under a key; the last one as closed where the mapping closes cases.
-
-        External ids that are `taken` are those of cases which were matched with somebody else since. Of somebody
-        who was erased and let in again it is the last one of all: the books forgot what ended the others, maybe
-        a term; and it was emptied, also of what is written once.
-        """
-        is_let_in = user_id in await self._let_in()
-        if is_let_in:
-            found, generation = await last_of_ours(self._world, row.key, taken)
-        else:
-            found, generation = await newest_of_ours(self._world, row.key, 1, taken)
-        if found is None and generation == 1:
-            return None
-        case_id, owner_id = (found.case_id, found.owner_id) if found is not None else ("", "")
-        is_over = found is not None and found.closed and closes(self._mappings[row.mapping])
-        status = "returning" if is_let_in else "active"  # of another mapping a person closed it: it takes updates
-        status = "closed" if is_over else status
-        case = CaseRow(row.key, case_id, owner_id, None, status, 0, user_id, generation)
-        if not self._result.preview:
-            adopt, now = self._world.books.store.adopt, self._world.clock.now()
-            await self._world.books.do(adopt, row, case, now, self._result.run_id)
-        return case
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from adaptors.commcare import client
 from adaptors.commcare.answers import CaseObject
 from adaptors.commcare.cases import CaseReply
 from adaptors.moodle import normalise
-from flows.steps import depart, owners, plan, push, select, sweep
+from flows.steps import depart, owners, plan, push, select, sweep, vanished
 from state import Store, outcomes
 from tests.flows.explorer import Explorer
 from tests.postgres import Server
@@ -114,7 +114,7 @@ MUTANTS: dict[str, tuple[Any, str, Any, int]] = {
     "a closed case lives again": (plan.Planner, "_alive", _as_it_was, 1),
     "a close in doubt is forgotten": (outcomes, "MARK", {}, 1),
     "who comes back stays parked": (owners.Owners, "_before", _nobody, 1),
-    "elements that vanished stay": (plan.Planner, "_vanished", _none_vanished, 1),
+    "elements that vanished stay": (vanished.Vanished, "of", _none_vanished, 1),
     "a hidden course is over": (select, "_ended", _over_or_hidden, 1),
     "a missing e-mail address is blank": (normalise, "MAYBE_EMPTY", normalise.MAYBE_EMPTY | {"email"}, 13),
 }

@@ -1,0 +1,108 @@
+"""Cases that CommCare has and the books do not know: of lost books, and of people whom they had to forget."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Set
+
+from flows.result import Result
+from flows.steps.generations import last_of_ours, newest_of_ours
+from flows.steps.kept_out import find_unknown
+from flows.steps.linked import Links, is_matched
+from flows.steps.planned import Scope
+from flows.steps.recover import looked_for, remember_looked_for
+from flows.steps.ways import closes
+from flows.world import World
+from mappings.engine import CompiledMapping
+from state import CaseRow, RowId
+
+
+class UnknownCases:
+    """Finds them by their keys, and has the books know them from then on; a preview tells the books nothing."""
+
+    def __init__(self, world: World, result: Result, links: Links) -> None:
+        self._world = world
+        self._result = result
+        self._links = links
+        self._admitted: frozenset[int] | None = None
+
+    async def may_be_in(self, scope: Scope, known: Collection[str]) -> bool:
+        """Say whether a scope has keys that the books do not know, and that nobody looked for."""
+        unknown = (scope.drafts.keys() | scope.excluded.keys()).difference(known)
+        return not unknown <= (await looked_for(self._world, scope.mapping.name)).keys()
+
+    async def kept_out(
+        self, scope: Scope, known: Mapping[str, CaseRow], keys: Collection[str]
+    ) -> Mapping[str, CaseRow]:
+        """Return the cases under the keys of people who are kept out; nobody is looked for twice."""
+        name, store = scope.mapping.name, self._world.books.store
+        begin = {key: known[key].generation + 1 if key in known else 1 for key in keys}
+        looked = await looked_for(self._world, name)
+        wanted = {key for key in keys if looked.get(key) != begin[key]}
+        if not wanted:
+            return {}
+        found = await find_unknown(self._world, scope, known, wanted, await self._taken(scope.mapping))
+        if self._result.preview:
+            return found.cases
+        for key, case in found.cases.items():
+            await self._adopt(RowId(name, scope.number, key), case)
+        for row, generation in found.followed.items():
+            await self._world.books.do(store.follow, row, generation, self._world.clock.now())
+        followed = [row.key for row in found.followed]
+        nothing = wanted - found.cases.keys() - {*followed}
+        await remember_looked_for(self._world, name, {key: begin[key] for key in nothing})
+        return found.cases | await self._world.books.do(store.cases, name, scope.number, followed)
+
+    async def of(
+        self, mapping: CompiledMapping, row: RowId, user_id: int, *, keeps: bool, expected: bool
+    ) -> CaseRow | None:
+        """Return the case of somebody of whom the books know none; None also where writing finds it just as well.
+
+        `keeps`: something of the case is not to be overwritten; `expected`: cases of the mapping may be unknown.
+        Raises Refused when two cases have an external id.
+        """
+        is_let_in = user_id in await self._let_in()
+        if not is_let_in and not expected:
+            return None
+        taken = await self._taken(mapping)
+        if not (keeps or closes(mapping) or row.key in taken or is_let_in):
+            return None
+        case = await self._found(mapping, row.key, user_id, taken)
+        if case is not None and not self._result.preview:
+            await self._adopt(row, case)
+        return case
+
+    async def _found(
+        self, mapping: CompiledMapping, key: str, user_id: int, taken: Collection[str]
+    ) -> CaseRow | None:
+        """Return the case that CommCare has under a key; the last one as closed where the mapping closes cases.
+
+        External ids that are `taken` are those of cases which were matched with somebody else since. Of somebody
+        who was erased and let in again it is the last one of all: the books forgot what ended the others, maybe
+        a term; and it was emptied, also of what is written once.
+        """
+        is_let_in = user_id in await self._let_in()
+        if is_let_in:
+            found, generation = await last_of_ours(self._world, key, taken)
+        else:
+            found, generation = await newest_of_ours(self._world, key, 1, taken)
+        if found is None and generation == 1:
+            return None
+        case_id, owner_id = (found.case_id, found.owner_id) if found is not None else ("", "")
+        status = "returning" if is_let_in else "active"  # of another mapping a person closed it: it takes updates
+        status = "closed" if found is not None and found.closed and closes(mapping) else status
+        return CaseRow(key, case_id, owner_id, None, status, 0, user_id, generation)
+
+    async def _adopt(self, row: RowId, case: CaseRow) -> None:
+        """Have the books know a case."""
+        adopt, now = self._world.books.store.adopt, self._world.clock.now()
+        await self._world.books.do(adopt, row, case, now, self._result.run_id)
+
+    async def _taken(self, mapping: CompiledMapping) -> Set[str]:
+        """Return the external ids of a mapping's cases that are somebody else's by now."""
+        return (await self._links.claims(mapping)).taken if is_matched(mapping) else frozenset()
+
+    async def _let_in(self) -> frozenset[int]:
+        """Return the people who were erased and let in again: the books know nothing of the cases they had."""
+        if self._admitted is None:
+            self._admitted = await self._world.books.do(self._world.books.store.admitted)
+        return self._admitted
