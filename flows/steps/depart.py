@@ -5,43 +5,26 @@ All of it is one row of one write, so that a stop in the middle leaves the case 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Set
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 
 from adaptors.commcare.cases import CaseReply, CaseWrite
 from adaptors.errors import Refused
 from flows.result import Result, RunState
-from flows.steps.compare import MERGED_INTO, Digest
+from flows.steps.compare import MERGED_INTO
 from flows.steps.earlier import EarlierCases
 from flows.steps.generations import newest_of_ours
+from flows.steps.leaving import NOTHING, Leaving, may_be_closed, private_names, status_after, to_be_emptied
 from flows.steps.linked import case_there, theirs_in
 from flows.steps.owners import find_parked
 from flows.steps.planned import RETYPE, TYPE, Planned, external_id
-from flows.steps.ways import closed_by_us, closes, holds_personal, set_by_departures
+from flows.steps.ways import closed_by_us, set_by_departures
 from flows.world import World
-from mappings.engine import CompiledMapping, Departure
+from mappings.engine import CompiledMapping
 from state import CaseRow, RowId
-from state.statuses import AWAY, CLEARING, CLOSED, LEAVING, TO_BE_EMPTIED
+from state.statuses import AWAY, CLOSED, TO_BE_EMPTIED
 
-NOTHING = Departure({})
-LEFT = frozenset({"left", LEAVING, CLEARING})
 PARKED_UNKNOWN = "parked_owner_unknown"
-
-
-@dataclass(frozen=True)
-class Leaving:
-    """A case that goes away: `op` is left, withdrawn or ended; `private` empties what is personal as well."""
-
-    mapping: CompiledMapping
-    row: RowId
-    case: CaseRow
-    departure: Departure | None
-    op: str
-    private: bool = False
-    held: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """The properties that CommCare holds, asked for where the books do not know their names."""
-    theirs: frozenset[str] = frozenset()
-    """What others wrote into a case that was matched, and what is not ours to empty."""
 
 
 class Departures:
@@ -105,7 +88,7 @@ class Departures:
         """Return the case; one that the books know too little of is asked for, None when it is not certain."""
         nameless = one.private and one.case.digests is None
         parks = one.departure is not None and one.departure.park and one.mapping.spec.owner.write == "once"
-        if one.case.case_id and not nameless and not parks and not _may_be_closed(one):
+        if one.case.case_id and not nameless and not parks and not may_be_closed(one):
             return await self._spared(one)
         try:
             found = await self._ask(one)
@@ -119,7 +102,7 @@ class Departures:
         if not owner or (parks and found.owner_id != await self._parked()):
             owner = found.owner_id  # who is to have it back: maybe a supervisor gave it to somebody lately
         case = replace(one.case, case_id=one.case.case_id or found.case_id, owner_id=owner)
-        if _may_be_closed(one) and closed_by_us(one.mapping, found):
+        if may_be_closed(one) and closed_by_us(one.mapping, found):
             try:
                 later = await self._later(one)
             except Refused as error:
@@ -233,75 +216,3 @@ class Departures:
                 "with their owner.",
             )
         return found.owner_id
-
-
-def _may_be_closed(one: Leaving) -> bool:
-    """Say whether a case may be closed already, by a write without an answer or one that the books forgot."""
-    unsure = one.case.digests is None and one.case.status not in CLOSED
-    return unsure and (one.case.status == "closing" or closes(one.mapping))
-
-
-def again(mapping: CompiledMapping, row: RowId, case: CaseRow) -> Leaving | None:
-    """Return how a case goes away of which nobody knows whether it did already, None when that is not open."""
-    if case.status in TO_BE_EMPTIED:
-        return emptied(mapping, row, case)
-    return Leaving(mapping, row, case, mapping.when_left, "left") if case.status == "leaving" else None
-
-
-def withdrawn(mapping: CompiledMapping, row: RowId, case: CaseRow) -> Leaving:
-    """Return how the case of somebody goes away who is kept out; one that we closed is only emptied."""
-    departure = None if case.status in CLOSED else mapping.when_excluded
-    return Leaving(mapping, row, case, departure, "withdrawn", private=True)
-
-
-def emptied(mapping: CompiledMapping, row: RowId, case: CaseRow) -> Leaving:
-    """Return how the case of somebody is emptied whose record is gone: one that says so already stays as it is.
-
-    Of one that is dirty it is not certain that it says so.
-    """
-    if case.status not in LEFT:
-        return withdrawn(mapping, row, case)
-    departure = mapping.when_left if case.digests is None else None
-    return Leaving(mapping, row, case, departure, "left", private=True)
-
-
-def to_be_emptied(leaving: Iterable[Leaving]) -> dict[RowId, str]:
-    """Return the cases that are emptied, and of which the books do not say so yet, with the status that does."""
-    return {
-        one.row: "emptying" if one.case.status in CLOSED else "clearing" if one.op == "left" else "withdrawing"
-        for one in leaving
-        if (one.op == "withdrawn" or one.private) and one.case.status not in TO_BE_EMPTIED
-    }
-
-
-def status_after(one: Leaving) -> str:
-    """Return the status of a case once it went away; what we closed stays closed."""
-    departure = one.departure or NOTHING
-    return "closed" if departure.close or one.case.status in CLOSED else one.op
-
-
-def holds_any(one: Leaving, digest: Digest) -> bool:
-    """Say whether a case still holds something personal; one that is dirty may, where its mapping has that."""
-    digests = one.case.digests
-    if digests is None:
-        return holds_personal(one.mapping)
-    texts = dict.fromkeys(private_names(one), "")
-    texts |= {"@name": one.row.key} if one.mapping.name_is_personal else {}
-    return any(digests.get(name) != digest(one.row.key, name, text) for name, text in texts.items())
-
-
-def private_names(one: Leaving, removed: Set[str] = frozenset()) -> list[str]:
-    """Return the personal properties that a case may hold, by its digests or else as CommCare listed them.
-
-    Nobody knows any more whether those that were `removed` from the mapping are personal, so they count as such.
-    """
-    if not one.private:
-        return []
-    said = one.departure.set if one.departure is not None else {}
-    names = one.held if one.case.digests is None else one.case.digests
-    listed = {name for name in names if not name.startswith("@") and one.mapping.is_personal(name)}
-    listed |= removed & names.keys()
-    if one.case.digests is None:
-        listed |= {name for name in one.mapping.personal if name == one.mapping.definition_of(name)}
-        listed -= one.theirs
-    return sorted(listed - said.keys())

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from adaptors.moodle.answers import Course
 from flows.steps.asked import LEAVERS, WITHDRAWN
-from flows.steps.depart import Leaving
 from flows.steps.kept_out import follow_closed
+from flows.steps.leaving import Leaving
 from flows.steps.merged import leaving_merged
 from flows.steps.people import members_elsewhere
 from flows.steps.planned import Planned

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from flows.steps.compare import MERGED_INTO
-from flows.steps.depart import NOTHING, Leaving
+from flows.steps.leaving import NOTHING, Leaving
 from state import Held, Store
 from state.facts import Objects
 from state.statuses import CLOSED, LIVING, PASSING

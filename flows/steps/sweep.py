@@ -10,7 +10,7 @@ from typing import Any
 from flows.questions import Parts
 from flows.result import Result
 from flows.steps.asked import LEAVERS, Decided, Found
-from flows.steps.depart import Leaving, again
+from flows.steps.leaving import Leaving, again
 from flows.steps.planned import SITE_SCOPE, Scope, scope_number
 from flows.steps.pull import IN_COURSE
 from flows.steps.reach import Place, Reach

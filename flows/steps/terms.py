@@ -14,8 +14,8 @@ from adaptors.errors import Refused
 from adaptors.moodle.answers import Course
 from flows.needs import ANSWERED_TERMS, NEW_TERMS, new_term
 from flows.result import CourseResult, RunState
-from flows.steps.depart import Leaving, again
 from flows.steps.isolate import NOT_SORTED_OUT
+from flows.steps.leaving import Leaving, again
 from flows.steps.linked import case_there
 from flows.steps.planned import Planned
 from flows.steps.pull import IN_COURSE

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
-from flows.steps.depart import Leaving, emptied, holds_any
+from flows.steps.leaving import Leaving, emptied, holds_any
 from flows.steps.planned import SITE_SCOPE
 from flows.world import World
 from mappings.engine import CompiledMapping

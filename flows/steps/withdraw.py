@@ -13,7 +13,7 @@ from typing import Any
 from flows.questions import Parts
 from flows.result import Result
 from flows.steps.asked import WITHDRAWN, Decided
-from flows.steps.depart import Leaving, holds_any, withdrawn
+from flows.steps.leaving import Leaving, holds_any, withdrawn
 from flows.steps.planned import SITE_SCOPE, Scope
 from flows.steps.reach import Place, Reach
 from flows.steps.unread import children_of
