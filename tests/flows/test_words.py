@@ -170,13 +170,19 @@ async def test_an_erased_person_is_in_no_list(make_lab: MakeLab) -> None:
 # --- values that many lose ------------------------------------------------------------------------------
 
 
-async def losing(make_lab: MakeLab) -> tuple[Lab, list[int]]:
-    """Return a lab and its people; ten of twenty have lost their city, and a person has agreed to that."""
-    site, _, learners = site_of(20)
+async def in_kisumu(make_lab: MakeLab, people: int) -> tuple[Lab, list[int]]:
+    """Return a lab and its people, whose cases all have a city."""
+    site, _, learners = site_of(people)
     for learner in learners:
         site.update_user(learner, city="Kisumu")
     lab = make_lab(site)
     await lab.sync()
+    return lab, learners
+
+
+async def losing(make_lab: MakeLab) -> tuple[Lab, list[int]]:
+    """Return a lab and its people; ten of twenty have lost their city, and a person has agreed to that."""
+    lab, learners = await in_kisumu(make_lab, 20)
     lose(lab, learners[:10])
     await lab.sync()
     confirm_blanks(lab.store, "student", "city", 10)
@@ -297,14 +303,10 @@ def doubt(lab: Lab) -> None:
 
 async def test_values_of_unknown_cases_are_asked_about(make_lab: MakeLab) -> None:
     """Many lose a value and nobody knows what their cases hold: CommCare does, and a person is asked."""
-    site, _, learners = site_of(10)
-    for learner in learners:
-        site.update_user(learner, city="Kisumu")
-    lab = make_lab(site)
-    await lab.sync()
+    lab, learners = await in_kisumu(make_lab, 10)
     doubt(lab)
     lose(lab, learners[:8])
-    site.update_user(learners[9], firstname="Zawadi")
+    lab.site.update_user(learners[9], firstname="Zawadi")
     for updated in (20, 0):
         result = await lab.sync()
         assert ("waiting", updated) == (result.state, written(result).get("updated", 0))
@@ -320,13 +322,9 @@ async def test_values_of_unknown_cases_are_asked_about(make_lab: MakeLab) -> Non
 
 async def test_an_answer_that_was_lost_hides_nobody(make_lab: MakeLab) -> None:
     """The same for people of whom one write is in doubt, together with those of whom all is known."""
-    site, _, learners = site_of(10)
-    for learner in learners:
-        site.update_user(learner, city="Kisumu")
-    lab = make_lab(site)
-    await lab.sync()
+    lab, learners = await in_kisumu(make_lab, 10)
     for learner in learners[:2]:
-        site.update_user(learner, firstname="Zawadi")
+        lab.site.update_user(learner, firstname="Zawadi")
     lab.commcare.drop_reply_after_commit()
     assert 2 == (await lab.sync()).of("student").in_doubt
     lose(lab, learners[:4])

@@ -11,7 +11,7 @@ from flows.confirm import confirm, confirm_blanks, confirm_withdrawn
 from flows.needs import CONFIRMED_BLANKS, CONFIRMED_LEAVERS, CONFIRMED_WITHDRAWN, REFUSED_LEAVERS, needs
 from tests.flows.test_departures import consenting, withdrawn
 from tests.flows.test_sync import site_of
-from tests.flows.test_words import go, left, lose, without
+from tests.flows.test_words import go, in_kisumu, left, lose, without
 from tests.flows.worlds import PROJECT, Lab, written
 
 MakeLab = Callable[..., Lab]
@@ -139,8 +139,15 @@ async def test_a_run_for_a_course_asks_no_other_number_about_the_site(make_lab: 
 # --- what nobody has to answer any more -------------------------------------------------------------------
 
 
-async def test_a_course_that_is_read_no_more_waits_for_nobody(make_lab: MakeLab) -> None:
-    """What was asked about a course goes when it is left out of the selection."""
+@pytest.mark.parametrize(
+    "edit",
+    [
+        ("project", 'shortname_like: "*"', 'shortname_like: "C1"'),
+        ("enrolment", "source: enrolments\n", "source: enrolments\nenabled: false\n"),
+    ],
+)
+async def test_what_is_read_no_more_waits_for_nobody(make_lab: MakeLab, edit: tuple[str, str, str]) -> None:
+    """What was asked goes when its course is left out of the selection, or its mapping is switched off."""
     site, courses, learners = site_of(10, 10, shared=True)
     lab = make_lab(site)
     await lab.sync()
@@ -148,7 +155,7 @@ async def test_a_course_that_is_read_no_more_waits_for_nobody(make_lab: MakeLab)
     for _ in range(2):
         await lab.sync()
     assert [("leavers", courses[0], 5)] == asked(lab)
-    lab.edit("project", 'shortname_like: "*"', f"ids: [{courses[1]}]")
+    lab.edit(*edit)
     await lab.sync()
     assert [] == asked(lab)
 
@@ -168,19 +175,6 @@ async def test_a_word_holds_until_its_course_is_read(make_lab: MakeLab, hidden: 
             site.courses[course]["visible"] = visible
         result = await lab.sync()
     assert ({"marked_left": 5}, []) == (written(result), asked(lab))
-
-
-async def test_a_mapping_that_is_switched_off_waits_for_nobody(make_lab: MakeLab) -> None:
-    """What was asked about its cases goes with it."""
-    site, courses, learners = site_of(10, 10, shared=True)
-    lab = make_lab(site)
-    await lab.sync()
-    go(lab, courses[0], learners[:5])
-    for _ in range(2):
-        await lab.sync()
-    lab.edit("enrolment", "source: enrolments\n", "source: enrolments\nenabled: false\n")
-    await lab.sync()
-    assert [] == asked(lab)
 
 
 # --- nobody is asked twice ---------------------------------------------------------------------------------
@@ -293,11 +287,7 @@ async def test_a_question_of_an_older_version_is_answered_and_used(make_lab: Mak
 
 async def test_a_word_about_values_of_an_older_version(make_lab: MakeLab) -> None:
     """One number without its courses: it is used up, and what is left of it ends with the run."""
-    site, _, learners = site_of(20)
-    for learner in learners:
-        site.update_user(learner, city="Kisumu")
-    lab = make_lab(site)
-    await lab.sync()
+    lab, learners = await in_kisumu(make_lab, 20)
     lose(lab, learners[:10])
     lab.store.put(CONFIRMED_BLANKS, json.dumps({"student city": 12}))
     await lab.sync()
