@@ -90,8 +90,10 @@ async def sync(
         result.worse(RunState.POSTPONED if result.overlapped else RunState.FAILED, str(error))
         return result
     try:
+        # A course may take longer to read than the lease holds, and so may what CommCare asks us to wait.
         async with outcome(world, result):
-            await _run(world, result, lease, options, progress, course_level)
+            with world.attended_by(lease.hold):
+                await _run(world, result, lease, options, progress, course_level)
     finally:
         for one in ending_soon(world.expiries, world.today(), world.expiry_days):
             result.worse(RunState.COMPLETED, one.sentence(world.today()))
