@@ -160,7 +160,7 @@ class Pusher:
         try:
             return await self._request(rows)
         except RowsRefused as refusal:
-            if await self._creates.are_refused(refusal):
+            if await self._creates.are_refused(rows, refusal):
                 return await self._transmit(rows)
             isolation = Isolation(self._request)
             outcomes = await isolation.sort_out(rows, refusal)
