@@ -20,8 +20,10 @@ from adaptors.moodle.answers import Course
 from adaptors.moodle.normalise import course_record
 from flows.reasons import problem_words
 from flows.result import RunState
+from flows.steps.approvals import print_of
 from flows.steps.planned import TablePlan
 from flows.words import listed, numbered
+from flows.world import World
 from mappings.engine import CompiledMapping, Draft, HeldBack
 from mappings.engine.check_table import KEY
 from state import NO_VALUE, TableRowKnown
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
 READS = 2  # complete reads in a row that lack a course, before its row is taken away
 LATE = "table_late:{tag}"  # fact: the key of the row whose write was not answered; the next time it comes last
+PRINT = "table_print:{tag}"  # fact: what the mapping of a table was when it was last kept in step
 DONE = {"added": "added", "changed": "changed", "removed": "taken away"}
 
 
@@ -61,6 +64,28 @@ async def sync_tables(run: Run, courses: Iterable[Course]) -> None:
             raise
         except AdaptorError as error:
             run.result.worse(RunState.DEGRADED, f"Lookup table {mapping.case_type} is not in step. {error}")
+            if isinstance(error, Retriable):
+                continue
+        if not run.preview:
+            await _remember_print(run.world, mapping)
+
+
+async def are_open(world: World) -> bool:
+    """Say whether a table was edited since it was last kept, or what came of a write to it can be looked up."""
+    store, now = world.books.store, world.clock.now()
+    for mapping in world.project.tables:
+        if await world.books.do(store.get, PRINT.format(tag=mapping.case_type)) != print_of(mapping):
+            return True
+        doubt = await world.books.do(store.table_in_doubt, mapping.case_type)
+        if doubt is not None and now - doubt >= world.in_doubt_rest:
+            return True
+    return False
+
+
+async def _remember_print(world: World, mapping: CompiledMapping) -> None:
+    fact, now = PRINT.format(tag=mapping.case_type), print_of(mapping)
+    if now != await world.books.do(world.books.store.get, fact):
+        await world.books.do(world.books.store.put, fact, now)
 
 
 def records_of(courses: Sequence[Course]) -> list[dict[str, Any]]:

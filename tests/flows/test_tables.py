@@ -389,3 +389,42 @@ async def test_a_row_that_commcare_cannot_take_holds_up_no_other(make_lab: MakeL
     for _ in range(2):
         result = await lab.sync(full=True)
     assert (["Nutrition", "Course 1 & more"], "completed", {}) == (names(lab), result.state, result.tables)
+
+
+async def test_an_edit_of_a_table_waits_for_no_interval(make_lab: MakeLab) -> None:
+    """The rows follow the next run, which reads nothing but the courses; then all is quiet."""
+    lab = campus(make_lab)
+    (lab.mappings / "project.yaml").write_text(PROJECT + "intervals: {people: 48}\n")
+    await lab.sync()
+    text = (lab.mappings / "courses.table.yaml").read_text().partition("\ntests:")[0]
+    (lab.mappings / "courses.table.yaml").write_text(text.replace("source: fullname", "source: shortname") + "\n")
+    result = await lab.sync()
+    assert (["C0", "C1", "C2"], ["student"], 2) == (
+        names(lab),
+        result.not_due,
+        sum(result.requests["moodle"].values()),
+    )
+    result = await lab.sync()
+    assert ({}, {}) == (result.requests["moodle"], result.requests["commcare"])
+
+
+async def test_a_table_in_doubt_waits_for_no_interval(make_lab: MakeLab) -> None:
+    """It rests as long as any write of unknown outcome, not until people are read again."""
+    lab = campus(make_lab)
+    (lab.mappings / "project.yaml").write_text(PROJECT + "intervals: {people: 48}\n")
+    plain, lost = lab.commcare, [1]
+
+    def losing(request: httpx.Request) -> httpx.Response:
+        if lost and request.method == "POST" and "lookup_table_item" in request.url.path:
+            lost.clear()
+            raise httpx.ReadTimeout("lost", request=request)
+        return plain(request)
+
+    lab._to_commcare = losing  # type: ignore[method-assign]
+    await lab.sync()
+    assert [] == names(lab)
+    result = await lab.sync(later=600.0)
+    assert ({}, []) == (result.requests["moodle"], names(lab))
+    result = await lab.sync(later=900.0)
+    assert (3, ["student"], "completed") == (len(names(lab)), result.not_due, result.state)
+    assert {} == (await lab.sync()).requests["moodle"]
