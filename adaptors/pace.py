@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Protocol
 
@@ -14,6 +14,9 @@ from adaptors.limits import Limits, clock_time
 from adaptors.slots import Slots
 
 MINUTE = 60.0
+
+Attend = Callable[[], Awaitable[None]]
+"""Is awaited before each request, and once a minute while one waits; what it raises stops that request."""
 
 
 class Clock(Protocol):
@@ -59,6 +62,7 @@ class Pace:
         self._starts: deque[float] = deque()  # of the last minute, where a number per minute is kept
         self._not_before = 0.0
         self._freed = asyncio.Event()
+        self.attend: Attend | None = None
 
     @property
     def slots(self) -> int:
@@ -116,10 +120,12 @@ class Pace:
         """Wait until a request may go out, and take its slot."""
         while True:
             await self._circuit.closed()
+            if self.attend is not None:
+                await self.attend()
             self._refuse_quiet_hours()
             now = self._clock.monotonic()
             if (wait := self._wait(now)) > 0:
-                await self._clock.sleep(wait)
+                await self._clock.sleep(min(wait, MINUTE))
             elif self._busy + len(self._resting) < self.slots:
                 break
             elif self._resting:

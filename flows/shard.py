@@ -107,7 +107,8 @@ async def do_shard(
     well = False
     try:
         async with outcome(world, result):
-            await _work(run, handover, lease.taken.courses, rosters or {})
+            with world.attended_by(lease.hold):
+                await _work(run, handover, lease.taken.courses, rosters or {})
             well = True
     except BaseException:
         await asyncio.shield(lease.release())

@@ -36,7 +36,7 @@ from flows.steps.recover import heed_clock, know_them_all, recover, strangers
 from flows.steps.retype import retype_the_rest
 from flows.steps.rosters import read_people
 from flows.steps.select import Selection, only_these, remember_selection, select_courses
-from flows.steps.tables import sync_tables
+from flows.steps.tables import are_open, sync_tables
 from flows.steps.terms import new_terms
 from flows.steps.verdict import judge
 from flows.world import Progress, World, silent
@@ -90,8 +90,10 @@ async def sync(
         result.worse(RunState.POSTPONED if result.overlapped else RunState.FAILED, str(error))
         return result
     try:
+        # A course may take longer to read than the lease holds, and so may what CommCare asks us to wait.
         async with outcome(world, result):
-            await _run(world, result, lease, options, progress, course_level)
+            with world.attended_by(lease.hold):
+                await _run(world, result, lease, options, progress, course_level)
     finally:
         for one in ending_soon(world.expiries, world.today(), world.expiry_days):
             result.worse(RunState.COMPLETED, one.sentence(world.today()))
@@ -123,6 +125,8 @@ async def _run(
     tell_edits(result, edits)
     tell_waiting(result, due)
     if mappings and not due.mappings:
+        if await are_open(world):
+            await _only_tables(Run.begin(world, result, lease, due, preview=False, progress=progress))
         return
     run = Run.begin(world, result, lease, due, preview=options.preview, progress=progress)
     run.planner.removed = {name: edit.taken_out for name, edit in edits.items()}
@@ -139,6 +143,13 @@ async def _run(
         known = {mapping.name for mapping in run.mappings} - unsettled - run.partly
         found = (run.read | run.ended) - run.between_terms
         await know_them_all(world, run.planner.strangers & known, found, run.chosen)
+
+
+async def _only_tables(run: Run) -> None:
+    """Keep the lookup tables in step where the intervals of the mappings hold up everything else."""
+    await run.reader.site()
+    selection = await _selected(run)
+    await sync_tables(run, selection.courses)
 
 
 async def _work(run: Run, options: Options, course_level: CourseLevel | None) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import partial
@@ -14,7 +15,7 @@ from adaptors.commcare.client import CommCareClient
 from adaptors.moodle.client import MoodleClient
 from adaptors.moodle.names import Names
 from adaptors.moodle.sizes import Sizes
-from adaptors.pace import Clock
+from adaptors.pace import Attend, Clock
 from mappings.engine import Project
 from state import Store
 from state.care import LOG_KEPT
@@ -115,6 +116,16 @@ class World:
         """Keep to one of so many equal parts of what both systems may be asked."""
         self.moodle.share(parts)
         self.commcare.share(parts)
+
+    @contextmanager
+    def attended_by(self, attend: Attend) -> Iterator[None]:
+        """Have somebody told before each request to either system, and once a minute while one waits."""
+        of_moodle, of_commcare = self.moodle.attended_by(attend), self.commcare.attended_by(attend)
+        try:
+            yield
+        finally:
+            self.moodle.attended_by(of_moodle)
+            self.commcare.attended_by(of_commcare)
 
     async def close(self) -> None:
         """Close connections and books."""

@@ -47,6 +47,7 @@ from adaptors.commcare.owners import OwnerBook
 from adaptors.commcare.workers import Workforce, read_workforce
 from adaptors.errors import AdaptorError, NoAnswer, Refused, Retriable, Unexpected
 from adaptors.http import Answer
+from adaptors.pace import Attend
 
 CASES = "case/v2/"
 PAGE = 5000  # CommCare's largest page of cases
@@ -80,6 +81,12 @@ class CommCareClient:
     def share(self, parts: int) -> None:
         """Keep to one of so many equal parts of the limits: as many processes ask at the same time."""
         self._connection.pace.share(parts)
+
+    def attended_by(self, attend: Attend | None) -> Attend | None:
+        """Have somebody told before each request; return who was before."""
+        pace = self._connection.pace
+        before, pace.attend = pace.attend, attend
+        return before
 
     async def close(self) -> None:
         """Close the connections."""

@@ -23,6 +23,8 @@ from adaptors.http import Answer
 Write = Callable[[str, str, str, Mapping[str, Any] | None], Awaitable[Answer]]
 """Send one change: operation, method, resource, body. Raises InDoubt, Refused, AccessDenied, Retriable."""
 
+GONE = "gone"
+"""The code of a change that is refused since its table is not there any more."""
 _ID = re.compile(r"[\w-]{1,64}", re.ASCII)
 Row = Mapping[str, str]
 

@@ -17,7 +17,7 @@ from adaptors.http import Answer, Http, Streamed, retried
 from adaptors.limits import Limits
 from adaptors.moodle.errors import answer_error, exception_error, login_error
 from adaptors.moodle.names import Names
-from adaptors.pace import Clock, Pace
+from adaptors.pace import Attend, Clock, Pace
 from adaptors.slots import Slots
 
 REST = "/webservice/rest/server.php"
@@ -83,6 +83,11 @@ class MoodleClient:
     def share(self, parts: int) -> None:
         """Keep to one of so many equal parts of the limits: as many processes ask at the same time."""
         self._pace.share(parts)
+
+    def attended_by(self, attend: Attend | None) -> Attend | None:
+        """Have somebody told before each request; return who was before."""
+        before, self._pace.attend = self._pace.attend, attend
+        return before
 
     async def close(self) -> None:
         """Close the connections."""

@@ -131,6 +131,7 @@ class Comparison:
             # Somebody came back (for a dirty row that is not certain): what only leaving sets is emptied again.
             lapsed |= set(set_by_departures(self.mapping))
             lapsed |= {MERGED_INTO} & (known.digests or {}).keys()
+            lapsed |= self._said_before()
         elif known.digests is not None:
             # The case was there and nobody knew of it when it was made: it may say that its person is gone.
             lapsed |= {name for name in set_by_departures(self.mapping) if known.digests.get(name) == NO_VALUE}
@@ -139,6 +140,12 @@ class Comparison:
         if self.ready.parted and (known.status in AWAY or known.digests is None):
             lapsed |= {MERGED_INTO}
         return (lapsed | self.ready.vanished) - properties.keys()
+
+    def _said_before(self) -> set[str]:
+        """Return what a case holds of ours that no property makes or made: the mapping set it on leaving, once."""
+        known = self.known.digests or {} if self.known is not None else {}
+        made = {name for name in known if name.startswith("@") or self.mapping.definition_of(name)}
+        return known.keys() - made - self.ready.removed
 
     def _values(self, properties: Mapping[str, str]) -> dict[str, str]:
         """Return everything that is compared, by name; what is not a property starts with '@'."""

@@ -27,11 +27,16 @@ class Creates:
         self._result = result
         self._upserts = True
 
-    async def are_refused(self, refusal: RowsRefused) -> bool:
-        """Say whether rows were refused because the server is old; asks it, and tells the result."""
-        if not self._upserts or NO_UPSERT not in {refusal.code, *refusal.rows.values()}:
+    async def are_refused(self, rows: Sequence[Planned], refusal: RowsRefused) -> bool:
+        """Say whether rows were refused because the server is old; asks it once, and tells the result.
+
+        Other requests may be under way when that is found out. What was looked up is refused for another reason.
+        """
+        unknown = any(not row.write.case_id and not row.write.create for row in rows)
+        if not unknown or NO_UPSERT not in {refusal.code, *refusal.rows.values()}:
             return False
-        self._upserts = await self._world.commcare.probe_upsert()
+        if self._upserts:
+            self._upserts = await self._world.commcare.probe_upsert()
         if not self._upserts:
             self._result.worse(
                 RunState.COMPLETED,

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from flows.result import Result, RunState
+from flows.words import listed
 from flows.world import World
 from mappings.engine import CompiledMapping
+from mappings.engine.elements import KEY_MARK
 
-PRINTS = "prints:{name}"  # fact in the books: {"prints": {name: hash}, "removed": [names]}
+PRINTS = "prints:{name}"
+"""Fact in the books: {"prints": {name: hash}, "removed": [names], "families": {name: pattern of its elements}}."""
+INDEX = "indices."
 IN_WORDS = {
     "@name": "case_name",
     "@type": "case_type",
@@ -22,13 +27,17 @@ IN_WORDS = {
 
 @dataclass(frozen=True)
 class Edit:
-    """The names that were edited, added, removed or retired; `taken_out` are all that were ever removed."""
+    """The names that were edited, added, removed or retired; `taken_out` are all that were ever removed.
+
+    `elements`: by `one_property_per` that was taken out, or names its properties otherwise, what it made.
+    """
 
     edited: tuple[str, ...] = ()
     added: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
     retired: tuple[str, ...] = ()
     taken_out: frozenset[str] = frozenset()
+    elements: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def is_any(self) -> bool:
@@ -38,17 +47,33 @@ class Edit:
 
 async def find_edits(world: World, mappings: Iterable[CompiledMapping]) -> dict[str, Edit]:
     """Compare the mappings with their fingerprints at the last finished run; without one nothing is edited."""
-    found = {}
+    found, store = {}, world.books.store
     for mapping in mappings:
-        text = await world.books.do(world.books.store.get, PRINTS.format(name=mapping.name))
+        text = await world.books.do(store.get, PRINTS.format(name=mapping.name))
         if text is not None:
             known = json.loads(text)
-            found[mapping.name] = _edit(mapping, known["prints"], known["removed"])
+            old = known.get("families", {}).items() - _families(mapping).items()
+            sent = await world.books.do(store.property_names) if old else set[str]()
+            made = {name: _made(mapping, pattern, sent) for name, pattern in sorted(old)}
+            found[mapping.name] = _edit(mapping, known, {name: names for name, names in made.items() if names})
     return found
 
 
-def _edit(mapping: CompiledMapping, before: Mapping[str, str], taken_out: Iterable[str]) -> Edit:
-    now = mapping.fingerprints
+def _families(mapping: CompiledMapping) -> dict[str, str]:
+    """Return how each `one_property_per` names its properties."""
+    properties = mapping.spec.properties.items()
+    return {name: spec.one_property_per.name for name, spec in properties if spec.one_property_per is not None}
+
+
+def _made(mapping: CompiledMapping, pattern: str, sent: Collection[str]) -> tuple[str, ...]:
+    """Return what was sent and made by elements that were named so, and is made by nothing any more."""
+    start, _, end = pattern.partition(KEY_MARK)
+    fitting = (name for name in sent if name.startswith(start) and name.endswith(end))
+    return tuple(sorted(name for name in fitting if not mapping.definition_of(name)))
+
+
+def _edit(mapping: CompiledMapping, known: Mapping[str, Any], elements: Mapping[str, tuple[str, ...]]) -> Edit:
+    before, now = known["prints"], mapping.fingerprints
     new = [name for name in now if name not in before and name != "@type"]  # older books do not have it
     removed = [name for name in before if name not in now]
     changed = [name for name in now if name in before and now[name] != before[name]]
@@ -58,12 +83,13 @@ def _edit(mapping: CompiledMapping, before: Mapping[str, str], taken_out: Iterab
         added=_words(name for name in new if name not in retired),
         removed=_words(removed),
         retired=tuple(retired),
-        taken_out=frozenset({*taken_out, *removed} - now.keys()),
+        taken_out=frozenset({*known["removed"], *removed}.union(*elements.values()) - now.keys()),
+        elements=elements,
     )
 
 
 def _words(names: Iterable[str]) -> tuple[str, ...]:
-    return tuple(IN_WORDS.get(name, name.replace("@index:", "indices.")) for name in names)
+    return tuple(IN_WORDS.get(name, name.replace("@index:", INDEX)) for name in names)
 
 
 def tell_edits(result: Result, edits: Mapping[str, Edit]) -> None:
@@ -80,13 +106,29 @@ def tell_edits(result: Result, edits: Mapping[str, Edit]) -> None:
                 f"The case type of {mapping}.yaml was edited: all its cases get the new one. Apps and reports in "
                 "CommCare that name the old one show them no more.",
             )
-        for name in edit.removed:
-            if not name.startswith("indices."):
-                result.worse(
-                    RunState.COMPLETED,
-                    f"{name} is no longer in {mapping}.yaml and stays in CommCare as it is; write "
-                    f"'{name}: {{retire: clear}}' there to empty it.",
-                )
+        for sentence in _told_removed(mapping, edit):
+            result.worse(RunState.COMPLETED, sentence)
+
+
+def _told_removed(mapping: str, edit: Edit) -> Iterator[str]:
+    """Yield a sentence for each thing that was taken out; what `one_property_per` made is retired one by one."""
+    for name in edit.removed:
+        if name.startswith(INDEX):
+            yield (
+                f"{name} is no longer in {mapping}.yaml, and the cases that have this index keep it in CommCare: "
+                "they go on belonging to that case as well."
+            )
+        elif name not in edit.elements:
+            yield (
+                f"{name} is no longer in {mapping}.yaml and stays in CommCare as it is; write "
+                f"'{name}: {{retire: clear}}' there to empty it."
+            )
+    for name, made in edit.elements.items():
+        yield (
+            f"{name} in {mapping}.yaml was taken out, or names its properties otherwise; what it made stays in "
+            f"CommCare as it is ({listed(made)}). To empty it, write '{made[0]}: {{retire: clear}}' there, and "
+            "such a line for each."
+        )
 
 
 async def remember_prints(world: World, mappings: Iterable[CompiledMapping], edits: Mapping[str, Edit]) -> None:
@@ -94,6 +136,7 @@ async def remember_prints(world: World, mappings: Iterable[CompiledMapping], edi
     store = world.books.store
     for mapping in mappings:
         taken_out = sorted(edits.get(mapping.name, Edit()).taken_out)
-        fact = json.dumps({"prints": dict(mapping.fingerprints), "removed": taken_out}, sort_keys=True)
+        now = {"prints": dict(mapping.fingerprints), "removed": taken_out, "families": _families(mapping)}
+        fact = json.dumps(now, sort_keys=True)
         if fact != await world.books.do(store.get, PRINTS.format(name=mapping.name)):
             await world.books.do(store.put, PRINTS.format(name=mapping.name), fact)

@@ -25,6 +25,7 @@ class Lease:
         self._holder = holder
         self._epoch = 0
         self._renewed = 0.0
+        self._one = asyncio.Lock()
 
     @property
     def epoch(self) -> int:
@@ -60,12 +61,18 @@ class Lease:
 
     async def hold(self) -> None:
         """Renew a lease that is a minute old (a preview has none); raises StateError when it is lost."""
+        if self._is_fresh():
+            return
+        async with self._one:  # each request asks for it, and many may wait for their turn
+            if not self._is_fresh():
+                now = self._world.clock.now()
+                await self._renew(now)
+                self._renewed = now
+
+    def _is_fresh(self) -> bool:
         now = self._world.clock.now()  # what it expires by; a monotonic clock stands still while a machine sleeps
         every = min(RENEW_EVERY, self._world.lease_ttl / 5)
-        if not self._epoch or 0 <= now - self._renewed < every:
-            return
-        await self._renew(now)
-        self._renewed = now
+        return not self._epoch or 0 <= now - self._renewed < every
 
     async def release(self) -> None:
         """Give the lease back."""

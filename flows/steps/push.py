@@ -160,7 +160,7 @@ class Pusher:
         try:
             return await self._request(rows)
         except RowsRefused as refusal:
-            if await self._creates.are_refused(refusal):
+            if await self._creates.are_refused(rows, refusal):
                 return await self._transmit(rows)
             isolation = Isolation(self._request)
             outcomes = await isolation.sort_out(rows, refusal)
@@ -213,7 +213,8 @@ class Pusher:
                 if attempt == TRIES or isinstance(error, Maintenance):
                     await world.books.do(store.release, [row.row for row in rows], batch)
                     raise
-                await world.clock.sleep(max(error.retry_after or 0.0, min(2.0**attempt, LONGEST_WAIT)))
+                # Beyond that it is the pace that waits, as long as CommCare said, and the lease is held.
+                await world.clock.sleep(min(max(error.retry_after or 0.0, 2.0**attempt), LONGEST_WAIT))
             except AccessDenied:
                 await world.books.do(store.release, [row.row for row in rows], batch)
                 raise

@@ -3,7 +3,7 @@
 CommCare has no key for a row, so each row carries its own in the field `key`. Before anything is written the rows
 are listed; a write of unknown outcome rests, and then they are listed again, so that no row is made twice; one
 that is there twice all the same is taken away, and so is one of a course that went before its row was known. What
-goes wrong with a table never touches the cases.
+goes wrong with a table never touches the cases, and what goes wrong with a row no other row.
 """
 
 from __future__ import annotations
@@ -14,14 +14,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from adaptors.commcare.lookup_tables import LookupRow, LookupTable
+from adaptors.commcare.lookup_tables import GONE, LookupRow, LookupTable
 from adaptors.errors import AccessDenied, AdaptorError, InDoubt, Maintenance, Refused, Retriable
 from adaptors.moodle.answers import Course
 from adaptors.moodle.normalise import course_record
 from flows.reasons import problem_words
 from flows.result import RunState
+from flows.steps.approvals import print_of
 from flows.steps.planned import TablePlan
 from flows.words import listed, numbered
+from flows.world import World
 from mappings.engine import CompiledMapping, Draft, HeldBack
 from mappings.engine.check_table import KEY
 from state import NO_VALUE, TableRowKnown
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from flows.run import Run
 
 READS = 2  # complete reads in a row that lack a course, before its row is taken away
+LATE = "table_late:{tag}"  # fact: the key of the row whose write was not answered; the next time it comes last
+PRINT = "table_print:{tag}"  # fact: what the mapping of a table was when it was last kept in step
 DONE = {"added": "added", "changed": "changed", "removed": "taken away"}
 
 
@@ -60,6 +64,28 @@ async def sync_tables(run: Run, courses: Iterable[Course]) -> None:
             raise
         except AdaptorError as error:
             run.result.worse(RunState.DEGRADED, f"Lookup table {mapping.case_type} is not in step. {error}")
+            if isinstance(error, Retriable):
+                continue
+        if not run.preview:
+            await _remember_print(run.world, mapping)
+
+
+async def are_open(world: World) -> bool:
+    """Say whether a table was edited since it was last kept, or what came of a write to it can be looked up."""
+    store, now = world.books.store, world.clock.now()
+    for mapping in world.project.tables:
+        if await world.books.do(store.get, PRINT.format(tag=mapping.case_type)) != print_of(mapping):
+            return True
+        doubt = await world.books.do(store.table_in_doubt, mapping.case_type)
+        if doubt is not None and now - doubt >= world.in_doubt_rest:
+            return True
+    return False
+
+
+async def _remember_print(world: World, mapping: CompiledMapping) -> None:
+    fact, now = PRINT.format(tag=mapping.case_type), print_of(mapping)
+    if now != await world.books.do(world.books.store.get, fact):
+        await world.books.do(world.books.store.put, fact, now)
 
 
 def records_of(courses: Sequence[Course]) -> list[dict[str, Any]]:
@@ -98,6 +124,10 @@ class _Keeper:
         self._fields = (KEY, *(name for name in mapping.spec.properties))
         self._done = Counter[str]()
         self._doubt: float | None = None
+        self._late = ""
+        self._at = ""
+        """The key of the row that is being written."""
+        self._refused: list[str] = []
 
     async def keep(self, wanted: Wanted) -> None:
         """Bring the table in step; raises AdaptorError."""
@@ -144,26 +174,63 @@ class _Keeper:
     async def _write(self, wanted: Wanted, known: Mapping[str, TableRowKnown], gone: Iterable[str]) -> None:
         """List what there is, write what differs, and write down what was answered; raises AdaptorError."""
         await self._world.books.do(self._store.note_table_write, self._tag, self._world.clock.now())
+        late = await self._world.books.do(self._store.get, LATE.format(tag=self._tag))
+        self._late = late or ""
         try:
             table = await self._table()
             rows = await self._tables.rows(table)
             await self._take_in_strays(rows, wanted, known)
             there, surplus = _by_key(rows, {*wanted.rows, *known}, known)
-            for key, row in wanted.rows.items():
-                saved = await self._keep_row(table, row, wanted.digests[key], there.get(key))
-                if saved != known.get(key):
-                    await self._world.books.do(self._store.save_table_rows, self._tag, {key: saved})
+            others = [key for key in wanted.rows if key != self._late]
+            await self._keep_rows(table, wanted, known, there, others)
             for key in sorted(gone):
                 await self._remove(key, [there[key].row_id] if key in there else [])
             for row_id in surplus:
                 await self._remove("", [row_id])
+            await self._keep_rows(table, wanted, known, there, wanted.rows.keys() - {*others})
         except InDoubt:
-            self._tell_doubt()
+            await self._note_doubt()
             return  # what was begun is still written down: the next run waits, and lists anew
         except (AccessDenied, Refused, Retriable):
             await self._all_answered()
             raise
         await self._all_answered()
+        self._tell_refused()
+
+    async def _keep_rows(
+        self,
+        table: LookupTable,
+        wanted: Wanted,
+        known: Mapping[str, TableRowKnown],
+        there: Mapping[str, LookupRow],
+        keys: Iterable[str],
+    ) -> None:
+        """Write those of the rows that differ; one that CommCare refuses holds up no other."""
+        for self._at in keys:
+            try:
+                saved = await self._keep_row(
+                    table, wanted.rows[self._at], wanted.digests[self._at], there.get(self._at)
+                )
+            except Refused as error:
+                if error.code == GONE:  # the table, with all of its rows
+                    raise
+                self._refused.append(self._at)
+                continue
+            if saved != known.get(self._at):
+                await self._world.books.do(self._store.save_table_rows, self._tag, {self._at: saved})
+        self._at = ""
+
+    async def _note_doubt(self) -> None:
+        """Remember which row was not answered, and say so; a person has to look when it is the same again."""
+        if self._at and self._at == self._late:
+            self._run.result.worse(
+                RunState.DEGRADED,
+                f"Lookup table {self._tag}: CommCare does not answer when the row {self._at} is written, again. "
+                "The other rows are in step.",
+            )
+        else:
+            self._tell_doubt()
+        await self._world.books.do(self._store.put, LATE.format(tag=self._tag), self._at)
 
     async def _take_in_strays(
         self, rows: Iterable[LookupRow], wanted: Wanted, known: Mapping[str, TableRowKnown]
@@ -185,6 +252,8 @@ class _Keeper:
 
     async def _all_answered(self) -> None:
         """Write down that nothing is in doubt, and when rows were written: now, or by the write that was."""
+        if self._late:
+            await self._world.books.do(self._store.put, LATE.format(tag=self._tag), "")
         written = self._world.clock.now() if self._done.total() else self._doubt
         await self._world.books.do(self._store.note_table_write, self._tag, None, written=written)
 
@@ -249,6 +318,14 @@ class _Keeper:
             keys = listed(sorted(wanted.held_back))
             self._run.result.worse(
                 RunState.DEGRADED, f"Lookup table {self._tag}: no row could be made for {keys}."
+            )
+
+    def _tell_refused(self) -> None:
+        if self._refused:
+            self._run.result.worse(
+                RunState.DEGRADED,
+                f"Lookup table {self._tag}: CommCare refuses {numbered(len(self._refused), 'row')} "
+                f"({listed(self._refused)}); the others are in step.",
             )
 
     def _tell_doubt(self) -> None:

@@ -40,6 +40,28 @@ async def consenting(make_lab: MakeLab, people: int = 10, extra: str = "") -> tu
     return lab, learners
 
 
+async def test_what_leaving_said_before_an_edit_is_taken_back(make_lab: MakeLab) -> None:
+    """Who is back is not called gone by a rule that the mapping has no more; what was taken out of it stays."""
+    site, courses, learners = site_of(6)
+    lab = make_lab(site)
+    lab.edit("enrolment", ENROL_LEFT, "when_left: {set: {gone: 'yes'}}")
+    text = (lab.mappings / "enrolment.yaml").read_text().partition("\ntests:")[0]
+    (lab.mappings / "enrolment.yaml").write_text(text)
+    await lab.sync()
+    site.unenrol(courses[0], learners[0])
+    for _ in range(2):
+        await lab.sync()
+    case = lab.case(f"test-enrol-{courses[0]}-{learners[0]}")
+    assert "yes" == case.properties["gone"]
+    lab.edit("enrolment", "when_left: {set: {gone: 'yes'}}", "")
+    lab.edit("enrolment", "  course_shortname: course.shortname\n", "")
+    await lab.sync()
+    site.enrol(courses[0], learners[0])
+    await lab.sync()
+    assert ("", "C0") == (case.properties["gone"], case.properties["course_shortname"])
+    assert {} == written(await lab.sync())
+
+
 # --- withdrawn --------------------------------------------------------------------------------------------
 
 

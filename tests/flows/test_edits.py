@@ -20,6 +20,7 @@ from tests.flows.test_sync import site_of
 from tests.flows.worlds import Lab, written
 
 MakeLab = Callable[..., Lab]
+ROLES = "  - {source: roles, any_of: [student]}\n"
 CITY = "  city: {source: city, transform: [trim], personal: true}\n"
 
 
@@ -597,3 +598,38 @@ async def test_a_property_that_only_looks_like_an_element_is_kept(make_lab: Make
     for _ in range(4):
         assert {} == written(await lab.sync())
     assert "80" == lab.case(f"test-enrol-2-{learners[0]}").properties["grade_percent"]
+
+
+@pytest.mark.parametrize("edit", ["taken out", "named otherwise"])
+async def test_elements_that_are_made_no_more_are_emptied_with_their_person(make_lab: MakeLab, edit: str) -> None:
+    """What `one_property_per` made stays and is told by its names; it is remembered as what may be personal."""
+    lab, learners, items = await graded(make_lab)
+    lab.site.add_profile_field("consent")
+    consent = '  - {source: profile.consent, is_not: "no"}\n'
+    lab.edit("student", ROLES, f"{ROLES}{consent}")
+    for learner in learners:
+        lab.site.update_user(learner, profile={"consent": "yes"})
+    text = (lab.mappings / "enrolment.yaml").read_text().partition("\ntests:")[0]
+    start, end = text.index("  grades:"), text.index("when_left:")
+    old = text[start:end]
+    new = "" if edit == "taken out" else old.replace('"grade_{key}"', '"score_{key}"')
+    (lab.mappings / "enrolment.yaml").write_text(text.replace(old, new) + "\n")
+    result = await lab.sync()
+    assert any(f"'grade_{items[0]}: {{retire: clear}}'" in message for message in result.messages)
+    assert not any("grades: {retire" in message for message in result.messages)
+    case = lab.case(f"test-enrol-2-{learners[0]}")
+    assert ([], "80") == ((await lab.sync()).messages, case.properties[f"grade_{items[0]}"])
+    lab.site.update_user(learners[0], profile={"consent": "no"})
+    await lab.sync()
+    assert [""] * 2 == [case.properties[f"grade_{item}"] for item in items]
+    assert {} == written(await lab.sync())
+
+
+async def test_an_index_that_is_taken_out_is_told(make_lab: MakeLab) -> None:
+    """CommCare keeps an index under another name, and with it the case that the others belong to."""
+    lab, _ = await synced(make_lab)
+    lab.edit("enrolment", "indices:\n  student:", "indices:\n  learner:")
+    result = await lab.sync()
+    assert ["indices.student"] == result.edits["enrolment"]["removed"]
+    assert any("indices.student is no longer in enrolment.yaml" in message for message in result.messages)
+    assert [] == (await lab.sync()).messages

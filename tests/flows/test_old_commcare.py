@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 import pytest
 
 from adaptors.moodle.fake_site import FakeSite
@@ -98,3 +100,27 @@ async def test_a_server_that_is_updated(make_lab: MakeLab) -> None:
     site.enrol(courses[0], site.add_user("New", "Comer"))
     result = await lab.sync()
     assert ({"created": 2}, {"write": 2, "owners": 1}) == (written(result), result.requests["commcare"])
+
+
+async def test_a_request_that_is_refused_after_that_was_found_out(make_lab: MakeLab) -> None:
+    """Several requests are under way when the first refusal comes: the rows of all of them are looked for."""
+    site, _, _ = site_of(200)
+    lab = old_lab(make_lab, site)
+    plain, probed, writes = lab.commcare, asyncio.Event(), 0
+
+    async def slowly(request: httpx.Request) -> httpx.Response:
+        nonlocal writes
+        response = plain(request)
+        if request.content == b'[{"create":null}]':
+            probed.set()
+        elif request.method == "POST" and request.url.path.endswith("/case/v2/"):
+            writes += 1
+            if writes == 2:
+                await asyncio.wait_for(probed.wait(), 5)
+                for _ in range(60):
+                    await asyncio.sleep(0)
+        return response
+
+    lab._to_commcare = slowly  # type: ignore[method-assign,assignment]
+    result = await lab.sync(mappings=("student",))
+    assert ({"created": 200}, [], 1) == (written(result), lab.store.refusals(), len(result.messages))

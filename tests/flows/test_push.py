@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 
+import httpx
 import pytest
 
 from tests.flows.test_sync import site_of
@@ -36,6 +37,66 @@ async def test_429_is_waited_for(make_lab: MakeLab) -> None:
     lab.commcare.fail_next("429_no_header", times=1)
     assert {"created": 6} == written(await lab.sync())
     assert {} == lab.store.intents()
+
+
+def let_others_try(lab: Lab) -> list[int]:
+    """Have another run try for the lease after each wait and at each answer of Moodle; return its epochs."""
+    taken, sleep, ask = list[int](), lab.clock.sleep, lab._to_moodle
+
+    def try_now() -> None:
+        if epoch := lab.store.take_lease("drain-1", lab.clock.now(), 600.0):
+            taken.append(epoch)
+            lab.store.release_lease("drain-1", epoch)
+
+    async def slept(seconds: float) -> None:
+        await sleep(seconds)
+        try_now()
+
+    def asked(request: httpx.Request) -> httpx.Response:
+        try_now()
+        return ask(request)
+
+    lab.clock.sleep = slept  # type: ignore[method-assign]
+    lab._to_moodle = asked  # type: ignore[method-assign]
+    return taken
+
+
+async def test_a_long_wait_does_not_cost_the_lease(make_lab: MakeLab) -> None:
+    """CommCare may ask for a quarter of an hour of peace, and the lease holds for ten minutes."""
+    site, _, _ = site_of(3)
+    lab = make_lab(site)
+    plain, waits = lab.commcare, ["900"]
+
+    def busy(request: httpx.Request) -> httpx.Response:
+        if waits and request.method == "POST" and request.url.path.endswith("/case/v2/"):
+            return httpx.Response(429, headers={"Retry-After": waits.pop()})
+        return plain(request)
+
+    lab._to_commcare = busy  # type: ignore[method-assign]
+    taken, before = let_others_try(lab), lab.clock.now()
+    result = await lab.sync()
+    assert ("completed", {"created": 6}, []) == (result.state, written(result), taken)
+    assert lab.clock.now() - before >= 3600.0 + 900.0
+
+
+async def test_a_long_course_does_not_cost_the_lease(make_lab: MakeLab) -> None:
+    """A course may take longer to read than the lease holds: without the batch function, one call a person."""
+    site, courses, learners = site_of(60)
+    item = site.set_grade_item(courses[0], "Quiz")
+    for learner in learners:
+        site.grade(item, learner, 80)
+    lab = make_lab(site)
+    lab.moodle.remove_function("tool_mobile_call_external_functions")
+    plain = lab._to_moodle
+
+    def slow(request: httpx.Request) -> httpx.Response:
+        lab.clock.advance(20.0)
+        return plain(request)
+
+    lab._to_moodle = slow  # type: ignore[method-assign]
+    taken = let_others_try(lab)
+    result = await lab.sync()
+    assert ("completed", {"created": 120}, []) == (result.state, written(result), taken)
 
 
 async def test_commcare_out_of_reach(make_lab: MakeLab) -> None:

@@ -347,3 +347,74 @@ async def test_a_run_for_some_courses_leaves_the_table(make_lab: MakeLab) -> Non
 def test_project_without_a_table_has_none(make_lab: MakeLab) -> None:
     """The shipped mappings make no table."""
     assert () == make_lab(FakeSite(), project=PROJECT).loaded().tables
+
+
+def spoilt(lab: Lab, status: int) -> None:
+    """Let CommCare answer every write of the row of the second course with this status."""
+    plain = lab.commcare
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.method in ("POST", "PUT") and b"Course 1" in request.content:
+            return httpx.Response(status, json={"error": "no"})
+        return plain(request)
+
+    lab._to_commcare = answer  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("status", [400, 500])
+async def test_a_row_that_commcare_cannot_take_holds_up_no_other(make_lab: MakeLab, status: int) -> None:
+    """The others come, change and go; the run names the row, and is not called completed."""
+    lab = campus(make_lab)
+    spoilt(lab, status)
+    for _ in range(3):
+        result = await lab.sync(full=True)
+    assert (["Course 0 & more", "Course 2 & more"], "degraded") == (names(lab), result.state)
+    assert any(f"test-course-{course_ids(lab)[1]}" in message for message in result.messages)
+    lab.site.rename(course_ids(lab)[2], "Nutrition")
+    del lab.site.courses[course_ids(lab)[0]]
+    for _ in range(3):
+        await lab.sync(full=True)
+    assert ["Nutrition"] == names(lab)
+    lab._to_commcare = lab.commcare  # type: ignore[method-assign,assignment]
+    for _ in range(2):
+        result = await lab.sync(full=True)
+    assert (["Nutrition", "Course 1 & more"], "completed", {}) == (names(lab), result.state, result.tables)
+
+
+async def test_an_edit_of_a_table_waits_for_no_interval(make_lab: MakeLab) -> None:
+    """The rows follow the next run, which reads nothing but the courses; then all is quiet."""
+    lab = campus(make_lab)
+    (lab.mappings / "project.yaml").write_text(PROJECT + "intervals: {people: 48}\n")
+    await lab.sync()
+    text = (lab.mappings / "courses.table.yaml").read_text().partition("\ntests:")[0]
+    (lab.mappings / "courses.table.yaml").write_text(text.replace("source: fullname", "source: shortname") + "\n")
+    result = await lab.sync()
+    assert (["C0", "C1", "C2"], ["student"], 2) == (
+        names(lab),
+        result.not_due,
+        sum(result.requests["moodle"].values()),
+    )
+    result = await lab.sync()
+    assert ({}, {}) == (result.requests["moodle"], result.requests["commcare"])
+
+
+async def test_a_table_in_doubt_waits_for_no_interval(make_lab: MakeLab) -> None:
+    """It rests as long as any write of unknown outcome, not until people are read again."""
+    lab = campus(make_lab)
+    (lab.mappings / "project.yaml").write_text(PROJECT + "intervals: {people: 48}\n")
+    plain, lost = lab.commcare, [1]
+
+    def losing(request: httpx.Request) -> httpx.Response:
+        if lost and request.method == "POST" and "lookup_table_item" in request.url.path:
+            lost.clear()
+            raise httpx.ReadTimeout("lost", request=request)
+        return plain(request)
+
+    lab._to_commcare = losing  # type: ignore[method-assign]
+    await lab.sync()
+    assert [] == names(lab)
+    result = await lab.sync(later=600.0)
+    assert ({}, []) == (result.requests["moodle"], names(lab))
+    result = await lab.sync(later=900.0)
+    assert (3, ["student"], "completed") == (len(names(lab)), result.not_due, result.state)
+    assert {} == (await lab.sync()).requests["moodle"]
