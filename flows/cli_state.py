@@ -37,6 +37,7 @@ def state_backup(env_file: EnvFile = ENV_FILE) -> None:
 @state_app.command("restore")
 def state_restore(
     file: Annotated[Path | None, typer.Argument(metavar="FILE", help="The backup to put back.")] = None,
+    lost: Annotated[bool, typer.Option("--lost", help="The key file of then is gone for good.")] = False,
     env_file: EnvFile = ENV_FILE,
 ) -> None:
     """Put a backup in the place of the books; what is there is kept under another name."""
@@ -44,7 +45,7 @@ def state_restore(
     from flows.state_care import restore
 
     with plain_endings():
-        for line in restore(read_settings(env_file), file, SystemClock().now()):
+        for line in restore(read_settings(env_file), file, SystemClock().now(), lost=lost):
             say(line)
 
 

@@ -24,6 +24,8 @@ from state.key import add_key, read_or_make_keys
 from state.move import move as move_books
 from state.restore import restore as put_back
 
+SINCE = "Nothing tells what was done between the backup and now"
+
 
 @dataclass(frozen=True)
 class _Tended:
@@ -103,15 +105,18 @@ def back_up(settings: Settings, now: float) -> str:
     return f"Written: {made}. The key is not in it: keep a copy of {settings.state_key_file} at another place."
 
 
-def restore(settings: Settings, file: Path | None, now: float) -> list[str]:
-    """Put a backup in the place of the books and return sentences; UsageError without one."""
+def restore(settings: Settings, file: Path | None, now: float, *, lost: bool = False) -> list[str]:
+    """Put a backup in the place of the books and return sentences; UsageError without one.
+
+    `lost`: the key file of then is gone for good.
+    """
     books = file_of(settings.state_url)
     if file is None:
         found = backups(books) if books else []
         there = f"The newest one is {found[-1]}." if found else "There is none beside the state file."
         raise UsageError(f"Name the backup to put back. {there}")
     keys = read_or_make_keys(Path(settings.state_key_file))
-    done = put_back(settings.state_url, file, keys, target(settings), now)
+    done = put_back(settings.state_url, file, keys, target(settings), now, lost=lost)
     said = [f"Put back: {file}."]
     if done.aside:
         said.append(f"The books from before are kept as {done.aside}; delete them when all is well.")
@@ -119,8 +124,11 @@ def restore(settings: Settings, file: Path | None, now: float) -> list[str]:
     said.append(
         f"The next run is possible in {minutes} minutes. It sends every case once more, onto the same cases."
     )
+    if done.forgotten:
+        people = numbered(done.forgotten, "erased person", "erased people")
+        said.append(f"{people} forgotten with the key: erase them again.")
     if not done.knows_erased:
-        said.append("The books from before could not be read: erase again whoever was erased since the backup.")
+        said.append(f"{SINCE}: erase again whoever was erased since.")
     said += [
         f"Run `moodle-commcare person erase {person}`: the backup is older than that." for person in done.erased
     ]
@@ -134,7 +142,10 @@ def note_restored(settings: Settings, now: float) -> str:
         store.mark_restored(now)
         store.keep_erased()
     minutes = int(settings.in_doubt_rest_s // 60)
-    return f"Noted. The next run is possible in {minutes} minutes, and sends every case once more."
+    return (
+        f"Noted. The next run is possible in {minutes} minutes, and sends every case once more. "
+        f"{SINCE}: erase again whoever was erased since."
+    )
 
 
 def move(settings: Settings, target_url: str, now: float) -> list[str]:
