@@ -117,6 +117,7 @@ def person_erase(
     from flows.attended_person import count_cases, run_erase
     from flows.errors import UsageError
     from flows.person import told
+    from flows.words import numbered
 
     with plain_endings(as_json, stopped="Stopped. Run the same command again: it goes on where it was."):
         settings = read_settings(env_file)
@@ -124,9 +125,10 @@ def person_erase(
             if not sys.stdin.isatty():
                 raise UsageError("This cannot be undone. Give --yes to erase without being asked.")
             cases = count_cases(settings, person)
-            typer.confirm(
-                f"Empty {cases} cases of person {person} in CommCare? This cannot be undone.", abort=True
-            )
+            question = f"Empty {numbered(cases, 'case')} of person {person} in CommCare? This cannot be undone."
+            if not cases:
+                question = f"The books know no case of person {person}. Leave that number out of every run?"
+            typer.confirm(question, abort=True)
         done = run_erase(settings, person)
         if as_json:
             print_json(done.as_json())
@@ -161,6 +163,7 @@ def person_export(
     """Write what is known of a person, values whole: to a file, or to a terminal."""
     from flows.attended_person import run_export, write_export
     from flows.errors import UsageError
+    from flows.person import unknown_words
 
     with plain_endings():
         if to is None and not sys.stdout.isatty():
@@ -171,3 +174,5 @@ def person_export(
         else:
             write_export(to, found)
             say(f"Written: {to}. It holds personal data: hand it over, then delete it.")
+        if unknown := unknown_words(found):
+            say(unknown)
