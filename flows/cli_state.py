@@ -144,9 +144,12 @@ def person_admit(person: Person, env_file: EnvFile = ENV_FILE) -> None:
     from flows.clock import SystemClock
     from flows.errors import UsageError
     from flows.open import open_store
+    from flows.state_care import refuse_other_key
 
     with plain_endings():
-        with open_store(read_settings(env_file)) as store:
+        settings = read_settings(env_file)
+        with open_store(settings) as store:
+            refuse_other_key(store, settings)
             if person in store.unfinished_erasures():
                 raise UsageError(f"The erasure of person {person} is not finished: finish it first.")
             if not store.admit(person, SystemClock().now()):

@@ -178,15 +178,39 @@ def look_over(settings: Settings) -> Condition:
         commands = listed([f"chmod {'700' if place.is_dir() else '600'} {place}" for place in others], 10)
         raise StateError(f"Others on this machine may read the books or their backups. Run: {commands}")
     with open_store(settings) as store:
+        refuse_other_key(store, settings)
         found = store.condition()
     if found.damage:
         raise StateError(f"The books in {found.place} are damaged: {listed(found.damage, 3)}.")
     return found
 
 
+def refuse_other_key(store: Store, settings: Settings) -> None:
+    """Raise StateError when the key file is not that of the books: they look whole then, and are not."""
+    if not store.has_other_key:
+        return
+    people = len(store.erased())
+    without = (
+        f"no run works, since only the old one tells who was erased ({people}); when it is lost for good: "
+        "`moodle-commcare state rotate-key --lost`"
+        if people
+        else "the next run sends every case once more"
+    )
+    raise StateError(
+        f"The key in {settings.state_key_file} is not that of the books. Put the old key file back. Without it "
+        f"{without}."
+    )
+
+
 def condition_lines(found: Condition) -> Iterator[str]:
     """Yield what was found, one sentence or list a line."""
-    yield f"The books in {found.place} are sound (schema {found.schema}), and nobody else may read them."
+    if found.on_server:
+        yield (
+            f"The books in {found.place} answer (schema {found.schema}). Damage, who may read them, and backups "
+            "are the server's own matter."
+        )
+    else:
+        yield f"The books in {found.place} are sound (schema {found.schema}), and nobody else may read them."
     about = [
         value for name, value in sorted(found.facts.items()) if name in ("@moodle_url", "@commcare_url", "@domain")
     ]
@@ -196,7 +220,8 @@ def condition_lines(found: Condition) -> Iterator[str]:
     restored = found.facts.get(RESTORED_AT)
     if restored:
         yield f"Put back from a backup: {datetime.fromtimestamp(float(restored), UTC):%Y-%m-%d %H:%M} UTC."
-    yield f"Backups: {len(found.backups)}{f', the newest {found.backups[-1]}' if found.backups else ''}."
+    if not found.on_server:
+        yield f"Backups: {len(found.backups)}{f', the newest {found.backups[-1]}' if found.backups else ''}."
 
 
 def condition_json(found: Condition) -> dict[str, object]:
@@ -215,11 +240,14 @@ def condition_json(found: Condition) -> dict[str, object]:
 def rotate_key(settings: Settings, now: float, *, lost: bool = False) -> str:
     """Put a new key behind the others and carry all digests over to it; returns a sentence.
 
-    A rotation that was cut off is finished instead. `lost`: the old key file is gone for good.
+    A rotation that was cut off is finished instead. `lost`: the old key file is gone for good; UsageError when the
+    one that is there fits.
     """
     path = Path(settings.state_key_file)
     with open_store(settings) as store, leased(store, now, settings.lease_ttl_s):
-        people = store.forget_erased() if lost and not store.has_known_key else 0
+        if lost and store.has_known_key:
+            raise UsageError(f"{path} is the key of the books: it is not lost. For a new one leave --lost out.")
+        people = store.forget_erased() if lost else 0
         was_cut_off = store.is_rotating
         store.take_key()
         if not was_cut_off and not lost:
