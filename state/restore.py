@@ -10,6 +10,7 @@ from state.backups import BESIDE, set_aside, write_copy
 from state.database import file_of
 from state.errors import StateError
 from state.key import Keys
+from state.schema import VERSION_TABLE
 from state.store import Store
 
 HOLDER = "restore"
@@ -84,9 +85,24 @@ def _copy(backup: Path, fresh: Path) -> None:
     except sqlite3.Error as error:
         raise StateError(f"{backup} cannot be read: {error}.") from None
     try:
+        _refuse_others(source, backup)
         write_copy(source, fresh)
     finally:
         source.close()
+
+
+def _refuse_others(source: sqlite3.Connection, backup: Path) -> None:
+    """Raise StateError for a file that holds no books; an empty one would make empty books."""
+    try:
+        found = source.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (VERSION_TABLE,)).fetchone()
+        reason = "" if found else "it is empty, or of something else"
+    except sqlite3.Error as error:
+        reason = str(error)
+    if reason:
+        raise StateError(
+            f"{backup} is no backup of the books: {reason}. Nothing was changed. Name another one; they are "
+            "in the folder backups beside the state file."
+        )
 
 
 def _open(url: str, keys: Keys) -> Store | None:

@@ -295,9 +295,21 @@ def foreign(backup: Path) -> None:
     other.close()
 
 
+def emptied(backup: Path) -> None:
+    """Cut a file off at its start, as a copy does that finds no room."""
+    backup.write_bytes(b"")
+
+
+def of_text(backup: Path) -> None:
+    """Let a file be no database at all."""
+    backup.write_text('{"person": 5}')
+
+
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
+        (emptied, "no backup of the books: it is empty"),
+        (of_text, "no backup of the books: file is not a database"),
         (damaged, "damaged"),
         (newer, "newer moodle-commcare"),
         (foreign, "belongs to another target"),
