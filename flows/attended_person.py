@@ -51,11 +51,20 @@ def run_export(settings: Settings, person: int) -> dict[str, Any]:
 
 
 def write_export(path: Path, found: dict[str, Any]) -> None:
-    """Write a person's data into a new file that nobody else may read; UsageError when there is one."""
+    """Write a person's data into a new file that nobody else may read; UsageError when there is one.
+
+    Of a file that does not become whole, nothing stays.
+    """
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         raise UsageError(f"{path} exists already. Name a new file.") from None
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump(found, file, ensure_ascii=False, indent=2)
-        file.write("\n")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump(found, file, ensure_ascii=False, indent=2)
+            file.write("\n")
+    except BaseException as error:
+        path.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise OSError(error.errno, error.strerror, str(path)) from None
+        raise

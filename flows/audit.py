@@ -172,6 +172,8 @@ class _Auditor:
                 again += ["@owner"] if differences.owner_moved and differences.owner_is_ours else []
                 if again:
                     voided[known.row] = again
+            else:
+                self.found.not_compared += 1
         books, store = self.world.books, self.world.books.store
         await books.do(store.note_owners, owners)
         self.moved |= {row.mapping for row in owners}

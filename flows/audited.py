@@ -52,7 +52,10 @@ class Finding:
 
 @dataclass
 class Audit:
-    """What an audit found. `counts` has all, `findings` the first of each kind; `names` counts what drifted."""
+    """What an audit found. `counts` has all, `findings` the first of each kind; `names` counts what drifted.
+
+    `not_compared` are cases listed of which the list may be older than what was written.
+    """
 
     run_id: str
     state: RunState = RunState.COMPLETED
@@ -62,6 +65,7 @@ class Audit:
     names: Counter[str] = field(default_factory=Counter)
     repaired: int = 0
     recreated: int = 0
+    not_compared: int = 0
     requests: int = 0
     seconds: float = 0.0
     messages: list[str] = field(default_factory=list)
@@ -78,7 +82,17 @@ class Audit:
         done = f"; {numbered(self.repaired, 'case')} to be written again" if self.repaired else ""
         done += f"; {numbered(self.recreated, 'case')} to be made anew" if self.recreated else ""
         listing = f"{numbered(self.cases.total(), 'case')} listed in {numbered(self.requests, 'request')}"
-        return f"{self.state}, {listing}: {told or 'all as it was sent'}{done}."
+        return f"{self.state}, {listing}: {told or self._nothing_found}{done}."
+
+    @property
+    def _nothing_found(self) -> str:
+        """Return what no finding means."""
+        if self.state is not RunState.COMPLETED:
+            return "not finished"
+        if not self.not_compared:
+            return "all as it was sent"
+        compared = self.cases.total() - self.not_compared
+        return f"{compared:,} of them compared, all as it was sent" if compared else "none of them compared yet"
 
     def tell(self, finding: Finding) -> None:
         """Count a finding, and list it unless there are too many of its kind."""
@@ -101,6 +115,7 @@ class Audit:
             "properties": dict(self.names.most_common()),
             "repaired": self.repaired,
             "recreated": self.recreated,
+            "not_compared": self.not_compared,
             "requests": self.requests,
             "seconds": round(self.seconds, 2),
             "findings": [one.as_json() for one in self.findings],
@@ -115,6 +130,11 @@ def conclude(found: Audit, repair: bool) -> None:
         if count := found.counts[kind]:
             n = numbered(count, *NOUNS.get(kind, ("case", "cases")))
             found.messages.append(sentence.format(n=n, names=names))
+    if found.not_compared:
+        found.messages.append(
+            f"{numbered(found.not_compared, 'case')} not compared: written in the last 15 minutes, so that "
+            "CommCare's list may not show it yet, or waiting to confirm. The next audit looks at them."
+        )
     if any(found.counts[kind] for kind in FAULTS):
         found.state = RunState.DEGRADED
     if found.recreated:

@@ -37,6 +37,7 @@ def state_backup(env_file: EnvFile = ENV_FILE) -> None:
 @state_app.command("restore")
 def state_restore(
     file: Annotated[Path | None, typer.Argument(metavar="FILE", help="The backup to put back.")] = None,
+    lost: Annotated[bool, typer.Option("--lost", help="The key file of then is gone for good.")] = False,
     env_file: EnvFile = ENV_FILE,
 ) -> None:
     """Put a backup in the place of the books; what is there is kept under another name."""
@@ -44,7 +45,7 @@ def state_restore(
     from flows.state_care import restore
 
     with plain_endings():
-        for line in restore(read_settings(env_file), file, SystemClock().now()):
+        for line in restore(read_settings(env_file), file, SystemClock().now(), lost=lost):
             say(line)
 
 
@@ -116,6 +117,7 @@ def person_erase(
     from flows.attended_person import count_cases, run_erase
     from flows.errors import UsageError
     from flows.person import told
+    from flows.words import numbered
 
     with plain_endings(as_json, stopped="Stopped. Run the same command again: it goes on where it was."):
         settings = read_settings(env_file)
@@ -123,9 +125,10 @@ def person_erase(
             if not sys.stdin.isatty():
                 raise UsageError("This cannot be undone. Give --yes to erase without being asked.")
             cases = count_cases(settings, person)
-            typer.confirm(
-                f"Empty {cases} cases of person {person} in CommCare? This cannot be undone.", abort=True
-            )
+            question = f"Empty {numbered(cases, 'case')} of person {person} in CommCare? This cannot be undone."
+            if not cases:
+                question = f"The books know no case of person {person}. Leave that number out of every run?"
+            typer.confirm(question, abort=True)
         done = run_erase(settings, person)
         if as_json:
             print_json(done.as_json())
@@ -141,9 +144,12 @@ def person_admit(person: Person, env_file: EnvFile = ENV_FILE) -> None:
     from flows.clock import SystemClock
     from flows.errors import UsageError
     from flows.open import open_store
+    from flows.state_care import refuse_other_key
 
     with plain_endings():
-        with open_store(read_settings(env_file)) as store:
+        settings = read_settings(env_file)
+        with open_store(settings) as store:
+            refuse_other_key(store, settings)
             if person in store.unfinished_erasures():
                 raise UsageError(f"The erasure of person {person} is not finished: finish it first.")
             if not store.admit(person, SystemClock().now()):
@@ -160,6 +166,7 @@ def person_export(
     """Write what is known of a person, values whole: to a file, or to a terminal."""
     from flows.attended_person import run_export, write_export
     from flows.errors import UsageError
+    from flows.person import unknown_words
 
     with plain_endings():
         if to is None and not sys.stdout.isatty():
@@ -170,3 +177,5 @@ def person_export(
         else:
             write_export(to, found)
             say(f"Written: {to}. It holds personal data: hand it over, then delete it.")
+        if unknown := unknown_words(found):
+            say(unknown)

@@ -57,13 +57,22 @@ def write_page(file: Path, status: Status) -> None:
 
 
 def write_alone(file: Path, text: str, mode: int) -> None:
-    """Put a text in the place of a file at once: whoever reads meanwhile has the old one or the new one whole."""
+    """Put a text in the place of a file at once: whoever reads meanwhile has the old one or the new one whole.
+
+    Raises OSError, which names the file; of a text for which there is no room nothing stays.
+    """
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     part = file.with_name(f".{file.name}.{os.getpid()}.part")
     part.unlink(missing_ok=True)
-    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w", encoding="utf-8") as written:
-        written.write(text)
-    part.replace(file)
+    try:
+        with os.fdopen(
+            os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w", encoding="utf-8"
+        ) as written:
+            written.write(text)
+        part.replace(file)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(file)) from None
 
 
 def _parts(status: Status) -> Iterator[str]:

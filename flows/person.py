@@ -37,11 +37,19 @@ from flows.steps.recover import heed_clock, recover, rest_left, strangers
 from flows.words import listed, numbered
 from flows.world import World
 from state import FeedbackRow, Held, MatchRow, PersonRows, RowId, StateError
+from state.backups import KEPT
 
 REMAINS = (
     "What remains, and where: earlier versions of the cases in CommCare's form history (only CommCare can delete "
     "them); the cases themselves, without values, under their external ids; phones that have not synced since; "
-    "properties that others than this program wrote; files that somebody downloaded; and what Moodle holds."
+    "properties that others than this program wrote; ids and times, without values, in older backups (the next "
+    f"{KEPT - 1} copies push out those beside the books) and in books set aside, moved or copied elsewhere; files "
+    "that somebody downloaded; and what Moodle holds."
+)
+
+UNKNOWN = (
+    "The books know no case of person {person}, and nobody of that number in a course, so nothing was emptied. No "
+    "run reads that number from now on; if it was a slip: `moodle-commcare person admit {person}`."
 )
 
 STRANGER = (
@@ -62,6 +70,8 @@ class Erasure:
     outcomes: Counter[str] = field(default_factory=Counter)
     messages: list[str] = field(default_factory=list)
     merged: list[int] = field(default_factory=list)
+    looked: bool = False
+    """Whether the books were asked for the person's cases."""
 
     def stop(self, state: RunState, message: str) -> None:
         """Note why it is not finished."""
@@ -107,9 +117,10 @@ async def _erase(world: World, done: Erasure, lease: Lease, result: Result) -> N
     if await _is_stranger(world, done.person):
         done.stop(RunState.POSTPONED, STRANGER)
         return
+    was_erased = done.person in await books.do(store.erased)
     for number in (done.person, *done.merged):
         await books.do(store.begin_erasure, number, world.clock.now())
-    found = await _all_of(world, (done.person, *done.merged))
+    found, done.looked = await _all_of(world, (done.person, *done.merged)), True
     put_back = await books.do(restored_at, store)
     if found.unanswered or rest_left(put_back, world.in_doubt_rest, world.clock.now()):
         _wait(world, done)
@@ -122,6 +133,8 @@ async def _erase(world: World, done: Erasure, lease: Lease, result: Result) -> N
         done.state = RunState.FAILED
     else:
         await _forget(world, done, found)
+        is_known = was_erased or found.rows or found.courses
+        done.messages.append(REMAINS if is_known else UNKNOWN.format(person=done.person))
         _tell_merged(done, into)
 
 
@@ -146,7 +159,6 @@ async def _forget(world: World, done: Erasure, found: PersonRows) -> None:
         await books.do(forget_merge, store, number)
     await books.do(store.finish_erasure, done.person, _keys_of(world, done.person))
     await books.do(store.back_up, world.clock.now())
-    done.messages.append(REMAINS)
 
 
 def _keys_of(world: World, person: int) -> Callable[[str, str], bool]:
@@ -282,6 +294,16 @@ async def export(world: World, person: int) -> dict[str, Any]:
     }
 
 
+def unknown_words(found: dict[str, Any]) -> str:
+    """Return a sentence about an export that holds no case, no course and no note; "" for any other."""
+    if any(value for value in found.values() if isinstance(value, list)):
+        return ""
+    person = found["person"]
+    if found["erased"]:
+        return f"Person {person} was erased, and the books know nothing more than that."
+    return f"The books know nothing of person {person}, so CommCare was not asked. Is the number right?"
+
+
 def _match_json(one: MatchRow) -> dict[str, Any]:
     """Return a case that may be, is, or is not that of the person."""
     return {
@@ -372,7 +394,6 @@ def told(done: Erasure) -> list[str]:
         f"{numbered(done.outcomes[name], 'case')} {text}" for name, text in words.items() if done.outcomes[name]
     ]
     ended = done.state is RunState.COMPLETED
-    first = (
-        f"Person {done.person} is {'erased' if ended else 'not erased yet'}: {listed(parts) or 'no case known'}."
-    )
+    how = listed(parts) or ("no case known" if ended and done.looked else "")
+    first = f"Person {done.person} is {'erased' if ended else 'not erased yet'}{f': {how}' if how else ''}."
     return [first, *done.messages]

@@ -13,7 +13,7 @@ from typing import Any
 
 from flows.errors import UsageError
 from flows.masked import Eyes
-from flows.result import Result
+from flows.result import Result, RunState
 from flows.run import choose_mappings
 from flows.steps.approvals import unwritten
 from flows.steps.gate import in_the_way, under_other_keys, under_taken_types
@@ -222,7 +222,9 @@ async def preview(world: World, options: Options, limit: int, progress: Progress
     found.result = await sync(world, options, progress)
     found.tables_passed_over = [table.case_type for table in tables if options.courses and not found.tables]
     await found.settle(world)
-    whole = not options.courses and all(each.state == "completed" for each in found.result.courses.values())
+    read = found.result.courses.values()  # none at all when the run came to no course
+    whole = not options.courses and bool(read) and all(each.state == "completed" for each in read)
+    whole = whole and found.result.state not in (RunState.FAILED, RunState.POSTPONED)
     for mapping in [each for each in chosen if each.name not in found.result.not_due]:
         await found.count_missing(world, mapping, whole=whole)
     found.first = await unwritten(world, chosen)

@@ -24,6 +24,8 @@ from state.key import add_key, read_or_make_keys
 from state.move import move as move_books
 from state.restore import restore as put_back
 
+SINCE = "Nothing tells what was done between the backup and now"
+
 
 @dataclass(frozen=True)
 class _Tended:
@@ -103,15 +105,18 @@ def back_up(settings: Settings, now: float) -> str:
     return f"Written: {made}. The key is not in it: keep a copy of {settings.state_key_file} at another place."
 
 
-def restore(settings: Settings, file: Path | None, now: float) -> list[str]:
-    """Put a backup in the place of the books and return sentences; UsageError without one."""
+def restore(settings: Settings, file: Path | None, now: float, *, lost: bool = False) -> list[str]:
+    """Put a backup in the place of the books and return sentences; UsageError without one.
+
+    `lost`: the key file of then is gone for good.
+    """
     books = file_of(settings.state_url)
     if file is None:
         found = backups(books) if books else []
         there = f"The newest one is {found[-1]}." if found else "There is none beside the state file."
         raise UsageError(f"Name the backup to put back. {there}")
     keys = read_or_make_keys(Path(settings.state_key_file))
-    done = put_back(settings.state_url, file, keys, target(settings), now)
+    done = put_back(settings.state_url, file, keys, target(settings), now, lost=lost)
     said = [f"Put back: {file}."]
     if done.aside:
         said.append(f"The books from before are kept as {done.aside}; delete them when all is well.")
@@ -119,8 +124,11 @@ def restore(settings: Settings, file: Path | None, now: float) -> list[str]:
     said.append(
         f"The next run is possible in {minutes} minutes. It sends every case once more, onto the same cases."
     )
+    if done.forgotten:
+        people = numbered(done.forgotten, "erased person", "erased people")
+        said.append(f"{people} forgotten with the key: erase them again.")
     if not done.knows_erased:
-        said.append("The books from before could not be read: erase again whoever was erased since the backup.")
+        said.append(f"{SINCE}: erase again whoever was erased since.")
     said += [
         f"Run `moodle-commcare person erase {person}`: the backup is older than that." for person in done.erased
     ]
@@ -134,7 +142,10 @@ def note_restored(settings: Settings, now: float) -> str:
         store.mark_restored(now)
         store.keep_erased()
     minutes = int(settings.in_doubt_rest_s // 60)
-    return f"Noted. The next run is possible in {minutes} minutes, and sends every case once more."
+    return (
+        f"Noted. The next run is possible in {minutes} minutes, and sends every case once more. "
+        f"{SINCE}: erase again whoever was erased since."
+    )
 
 
 def move(settings: Settings, target_url: str, now: float) -> list[str]:
@@ -167,15 +178,39 @@ def look_over(settings: Settings) -> Condition:
         commands = listed([f"chmod {'700' if place.is_dir() else '600'} {place}" for place in others], 10)
         raise StateError(f"Others on this machine may read the books or their backups. Run: {commands}")
     with open_store(settings) as store:
+        refuse_other_key(store, settings)
         found = store.condition()
     if found.damage:
         raise StateError(f"The books in {found.place} are damaged: {listed(found.damage, 3)}.")
     return found
 
 
+def refuse_other_key(store: Store, settings: Settings) -> None:
+    """Raise StateError when the key file is not that of the books: they look whole then, and are not."""
+    if not store.has_other_key:
+        return
+    people = len(store.erased())
+    without = (
+        f"no run works, since only the old one tells who was erased ({people}); when it is lost for good: "
+        "`moodle-commcare state rotate-key --lost`"
+        if people
+        else "the next run sends every case once more"
+    )
+    raise StateError(
+        f"The key in {settings.state_key_file} is not that of the books. Put the old key file back. Without it "
+        f"{without}."
+    )
+
+
 def condition_lines(found: Condition) -> Iterator[str]:
     """Yield what was found, one sentence or list a line."""
-    yield f"The books in {found.place} are sound (schema {found.schema}), and nobody else may read them."
+    if found.on_server:
+        yield (
+            f"The books in {found.place} answer (schema {found.schema}). Damage, who may read them, and backups "
+            "are the server's own matter."
+        )
+    else:
+        yield f"The books in {found.place} are sound (schema {found.schema}), and nobody else may read them."
     about = [
         value for name, value in sorted(found.facts.items()) if name in ("@moodle_url", "@commcare_url", "@domain")
     ]
@@ -185,7 +220,8 @@ def condition_lines(found: Condition) -> Iterator[str]:
     restored = found.facts.get(RESTORED_AT)
     if restored:
         yield f"Put back from a backup: {datetime.fromtimestamp(float(restored), UTC):%Y-%m-%d %H:%M} UTC."
-    yield f"Backups: {len(found.backups)}{f', the newest {found.backups[-1]}' if found.backups else ''}."
+    if not found.on_server:
+        yield f"Backups: {len(found.backups)}{f', the newest {found.backups[-1]}' if found.backups else ''}."
 
 
 def condition_json(found: Condition) -> dict[str, object]:
@@ -204,11 +240,14 @@ def condition_json(found: Condition) -> dict[str, object]:
 def rotate_key(settings: Settings, now: float, *, lost: bool = False) -> str:
     """Put a new key behind the others and carry all digests over to it; returns a sentence.
 
-    A rotation that was cut off is finished instead. `lost`: the old key file is gone for good.
+    A rotation that was cut off is finished instead. `lost`: the old key file is gone for good; UsageError when the
+    one that is there fits.
     """
     path = Path(settings.state_key_file)
     with open_store(settings) as store, leased(store, now, settings.lease_ttl_s):
-        people = store.forget_erased() if lost and not store.has_known_key else 0
+        if lost and store.has_known_key:
+            raise UsageError(f"{path} is the key of the books: it is not lost. For a new one leave --lost out.")
+        people = store.forget_erased() if lost else 0
         was_cut_off = store.is_rotating
         store.take_key()
         if not was_cut_off and not lost:

@@ -63,6 +63,7 @@ class Condition:
     counts: dict[str, int]
     facts: dict[str, str]
     backups: tuple[Path, ...]
+    on_server: bool = False
 
 
 class Care(Facts):
@@ -136,6 +137,7 @@ class Care(Facts):
                 counts,
                 {row.name: row.value for row in connection.execute(facts) if row.name != "@key"},
                 tuple(backups(file)) if file else (),
+                self._database.is_postgresql,
             )
 
     def mark_restored(self, now: float) -> None:

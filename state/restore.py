@@ -3,38 +3,47 @@
 from __future__ import annotations
 
 import sqlite3
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from state.backups import BESIDE, set_aside, write_copy
 from state.database import file_of
 from state.errors import StateError
 from state.key import Keys
+from state.schema import VERSION_TABLE
 from state.store import Store
 
 HOLDER = "restore"
 LEASE_S = 600.0
 Target = tuple[str, str, str]
+OTHER_KEY = (
+    "The keys in STATE_KEY_FILE are not those of {what}, and only those tell who was erased ({people}). Put the "
+    "old key file back. If it is lost for good, give --lost too: those who were erased come back then unless they "
+    "are erased again."
+)
 
 
 @dataclass(frozen=True)
 class Restored:
     """What was done: where the books from before are (None: there were none), and who is erased again.
 
-    `knows_erased` is False when the books from before could not be read: who was erased since the backup comes
-    back with it.
+    `knows_erased` is False when there were none, or when they, or who was erased in them, could not be read: who
+    was erased since the backup comes back with it. `forgotten` are people whom the backup knew to be erased, and
+    of whom nothing tells any more, since the key is lost.
     """
 
     aside: Path | None
     knows_erased: bool
     erased: tuple[int, ...]
+    forgotten: int = 0
 
 
-def restore(url: str, backup: Path, keys: Keys, target: Target, now: float) -> Restored:
+def restore(url: str, backup: Path, keys: Keys, target: Target, now: float, *, lost: bool = False) -> Restored:
     """Put a backup in the place of the books at an SQLite URL.
 
     The backup is checked first: StateError when it is damaged, no backup, of a newer version or of another target;
-    and while a run is at work. What is there is kept under another name.
+    and while a run is at work. So it is when people were erased, in the backup or since, under a key that is not
+    there, since they would come back: unless it is `lost` for good. What is there is kept under another name.
     """
     file = file_of(url)
     if file is None:
@@ -51,9 +60,9 @@ def restore(url: str, backup: Path, keys: Keys, target: Target, now: float) -> R
         epoch = before.take_lease(HOLDER, now, LEASE_S) if before is not None else 0
         if epoch is None:
             raise StateError("A run is at work on these books. Let it finish, then restore.")
-        people = _prepared(fresh, keys, target, before, now)
-        knows = before is not None or not file.exists()
+        done = _prepared(fresh, keys, target, before, now, lost)
     except BaseException:
+        _remove(fresh)
         if before is not None:
             before.release_lease(HOLDER, epoch or 0)
         raise
@@ -62,7 +71,7 @@ def restore(url: str, backup: Path, keys: Keys, target: Target, now: float) -> R
             before.close()  # moves all that SQLite keeps beside the file into it
     aside = set_aside(file, now)
     fresh.replace(file)
-    return Restored(aside, knows, people)
+    return replace(done, aside=aside)
 
 
 def _copy(backup: Path, fresh: Path) -> None:
@@ -76,9 +85,24 @@ def _copy(backup: Path, fresh: Path) -> None:
     except sqlite3.Error as error:
         raise StateError(f"{backup} cannot be read: {error}.") from None
     try:
+        _refuse_others(source, backup)
         write_copy(source, fresh)
     finally:
         source.close()
+
+
+def _refuse_others(source: sqlite3.Connection, backup: Path) -> None:
+    """Raise StateError for a file that holds no books; an empty one would make empty books."""
+    try:
+        found = source.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (VERSION_TABLE,)).fetchone()
+        reason = "" if found else "it is empty, or of something else"
+    except sqlite3.Error as error:
+        reason = str(error)
+    if reason:
+        raise StateError(
+            f"{backup} is no backup of the books: {reason}. Nothing was changed. Name another one; they are "
+            "in the folder backups beside the state file."
+        )
 
 
 def _open(url: str, keys: Keys) -> Store | None:
@@ -89,20 +113,37 @@ def _open(url: str, keys: Keys) -> Store | None:
         return None
 
 
-def _prepared(fresh: Path, keys: Keys, target: Target, before: Store | None, now: float) -> tuple[int, ...]:
-    """Check the copy and make it ready to be the books; return whose erasure has to be done again."""
+def _prepared(fresh: Path, keys: Keys, target: Target, before: Store | None, now: float, lost: bool) -> Restored:
+    """Check the copy and make it ready to be the books; return what is to be said of it."""
     try:
         with Store.open(f"sqlite:///{fresh}", key=keys) as store:
             store.check_target(*target)
+            forgotten = _forget_erased(store, lost=lost)
             store.take_key()
             store.mark_restored(now)
-            if before is not None:
+            knows = before is not None and _tells_erased(before, lost=lost)
+            if before is not None and knows:
                 store.take_over_erased(before)
             store.keep_erased()
-            return tuple(store.unfinished_erasures())
+            return Restored(None, knows, tuple(store.unfinished_erasures()), forgotten)
     except StateError as error:
-        _remove(fresh)
         raise StateError(str(error).replace(str(fresh), f"{fresh.name} (the copy of the backup)")) from None
+
+
+def _forget_erased(store: Store, *, lost: bool) -> int:
+    """Forget who was erased under a lost key, and return how many; StateError while the key may be found."""
+    people = 0 if store.has_known_key else len(store.erased())
+    if people and not lost:
+        raise StateError(OTHER_KEY.format(what="the backup", people=people))
+    return store.forget_erased() if people else 0
+
+
+def _tells_erased(before: Store, *, lost: bool) -> bool:
+    """Say whether the books from before tell who was erased; StateError when a key that may be found would."""
+    people = 0 if before.has_known_key else len(before.erased())
+    if people and not lost:
+        raise StateError(OTHER_KEY.format(what="the books that are there", people=people))
+    return not people
 
 
 def _remove(fresh: Path) -> None:

@@ -53,6 +53,11 @@ class Rotation(Facts):
         with self._database.reading() as connection:
             return known_keys(key_mark(connection), self._given) is not None
 
+    @property
+    def has_other_key(self) -> bool:
+        """Say whether the digests were made with keys that the key file does not have."""
+        return self.get(KEY_MARK) is not None and not self.has_known_key
+
     def add_keys(self, keys: Keys) -> None:
         """Take over what was added to the key file; only for who holds the lease."""
         self._given = keys

@@ -327,8 +327,11 @@ async def test_what_was_written_lately_is_no_drift(make_lab: MakeLab) -> None:
     new = lab.site.add_user("Late", "Comer", lastaccess=lab.site.now)
     lab.site.enrol(2, new)
     assert {"created": 2, "updated": 1} == written(await lab.sync())
-    assert [] == found(await audited(lab, later=60.0))
-    assert [] == found(await audited(lab))
+    soon = await audited(lab, later=60.0)
+    assert ([], 1, True) == (found(soon), soon.not_compared, "1 case not compared" in soon.messages[0])
+    assert soon.summary.endswith("6 cases listed in 2 requests: 5 of them compared, all as it was sent.")
+    assert [] == found(later := await audited(lab))
+    assert (0, True) == (later.not_compared, "all as it was sent" in later.summary)
 
 
 async def test_rows_in_doubt_are_left_alone(make_lab: MakeLab) -> None:
@@ -384,6 +387,7 @@ async def test_an_audit_beside_a_run_is_postponed(make_lab: MakeLab) -> None:
     lab.store.take_lease("somebody", lab.clock.now() + 3600.0, 600.0)
     result = await audited(lab)
     assert ("postponed", 3) == (result.state, result.state.exit_code)
+    assert "as it was sent" not in result.summary
 
 
 async def test_an_audit_that_breaks_off_gives_the_lease_back(make_lab: MakeLab) -> None:

@@ -125,6 +125,15 @@ def test_a_preview_of_changes(terminal: Terminal) -> None:
     assert golden("preview_changes", plain(ended, terminal)) == plain(ended, terminal)
 
 
+def test_a_preview_that_read_nothing_misses_nobody(terminal: Terminal) -> None:
+    """Moodle in maintenance is no reason to say that everybody is gone."""
+    terminal.run("sync", "--yes")
+    terminal.box.moodle.fail_next("core_webservice_get_site_info", "sitemaintenance", times=2)
+    ended = terminal.run("preview", "--json")
+    assert (3, {}) == (ended.code, ended.json["missing"])
+    assert "without a record in Moodle" not in terminal.run("preview").text
+
+
 def test_a_preview_is_what_the_run_does(terminal: Terminal) -> None:
     """The counts of the preview are those of the run after it."""
     terminal.run("sync", "--yes")

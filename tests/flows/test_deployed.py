@@ -162,10 +162,10 @@ async def test_preview_sends_nothing(place: Place) -> None:
 
 @marked
 async def test_audit_in_a_sentence(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All as it was sent ends completed, a key that two cases have degraded, a wrong setting failed."""
+    """What was just sent ends completed, a key that two cases have degraded, a wrong setting failed."""
     await place.approve()
     counted = "36 cases listed in 2 requests"
-    assert ("COMPLETED", "Completed", f"completed, {counted}: all as it was sent.") == await ended(audit)
+    assert ("COMPLETED", "Completed", f"completed, {counted}: none of them compared yet.") == await ended(audit)
     student = place.sandbox.project.of_type("student")[0]
     place.sandbox.project.add_case("student", "Canary Name", external_id=student.external_id)
     kind, name, message = await ended(audit, repair=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import stat
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from xml.etree import ElementTree as Tree
 import pytest
 
 from flows.charts import SVG, Chart, Series, as_picture, drawn
-from flows.page import page
+from flows.page import page, write_alone
 from flows.status import Status
 from flows.status_charts import age_chart, length_chart, runs_picture
 from state import Store
@@ -284,6 +285,18 @@ def test_a_page_that_cannot_be_written_harms_no_run(
     ended = terminal.run("sync", "--yes", "--json")
     assert (0, "completed") == (ended.code, ended.json["state"])
     assert f"The status page could not be written: {tmp_path / 'taken'}: " in caplog.text
+
+
+def test_a_page_without_room_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each run would leave another part of a page behind; the file that could not be written is named."""
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(OSError, match="No space left on device") as raised:
+        write_alone(tmp_path / "status.html", "page", 0o600)
+    assert (str(tmp_path / "status.html"), []) == (raised.value.filename, list(tmp_path.iterdir()))
 
 
 def test_lookup_tables_have_a_section(status: Status) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable
 from contextlib import suppress
@@ -11,8 +12,9 @@ from typing import Any
 import pytest
 from sqlalchemy import func, insert, select
 
+from flows.attended_person import write_export
 from flows.confirm import confirm_term
-from flows.person import Erasure, erase, export
+from flows.person import Erasure, erase, export, told
 from flows.result import RunState
 from flows.steps.recover import expect_strangers
 from flows.world import World
@@ -461,6 +463,48 @@ def test_the_commands(terminal: Terminal, tmp_path: Path) -> None:
     assert (0, True) == (ended.code, f"Person {person} is erased" in ended.text), ended.text
     assert 0 == terminal.run("person", "admit", person).code
     assert 2 == terminal.run("person", "admit", person).code
+
+
+def test_a_number_that_nobody_has_is_told_as_such(terminal: Terminal, tmp_path: Path) -> None:
+    """A slip of the finger looks like no success: nothing was emptied, nothing is known, and how it is undone."""
+    assert 0 == terminal.run("sync", "--yes").code
+    file = tmp_path / "nobody.json"
+    ended = terminal.run("person", "export", "99999", "--to", str(file))
+    assert (0, True) == (ended.code, "know nothing of person 99999" in ended.text)
+    ended = terminal.run("person", "erase", "99999", "--yes")
+    assert (0, True, False) == (ended.code, "nothing was emptied" in ended.text, "What remains" in ended.text)
+    assert "person admit 99999" in ended.text
+    ended = terminal.run("person", "erase", "99999", "--yes")
+    assert "What remains" in ended.text
+    ended = terminal.run("person", "export", "99999", "--to", str(tmp_path / "again.json"))
+    assert "was erased, and the books know nothing more" in ended.text
+
+
+def test_what_remains_names_the_copies_of_the_books(terminal: Terminal) -> None:
+    """Older backups, and books set aside, still hold the ids of who was erased."""
+    assert 0 == terminal.run("sync", "--yes").code
+    ended = terminal.run("person", "erase", str(terminal.box.learners[0]), "--yes")
+    assert (0, True) == (ended.code, "older backups (the next 6 copies push out those beside" in ended.text)
+
+
+async def test_nothing_is_said_of_cases_before_anybody_looked(make_lab: MakeLab) -> None:
+    """Stopped by a run at work, an erasure does not know of no case: it did not look."""
+    lab, learners = await two_courses(make_lab)
+    lab.store.take_lease("run", lab.clock.now() + 3600.0, 600.0)
+    done = await erased(lab, learners[0])
+    assert (RunState.POSTPONED, f"Person {learners[0]} is not erased yet.") == (done.state, told(done)[0])
+
+
+def test_an_export_that_finds_no_room_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half a file of a person's data would stand in the way of the next try, and be forgotten."""
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("flows.attended_person.json.dump", full)
+    with pytest.raises(OSError, match="No space left on device") as raised:
+        write_export(tmp_path / "one.json", {})
+    assert (str(tmp_path / "one.json"), []) == (raised.value.filename, list(tmp_path.iterdir()))
 
 
 PERSONAL = [table for table in metadata.sorted_tables if "user_id" in table.c]

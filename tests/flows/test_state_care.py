@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 import flows.open
 from flows.open import open_store
 from flows.settings import load_settings
+from flows.state_care import condition_lines
 from flows.status import RUNS
 from flows.world import Books
 from state import Store
@@ -246,6 +248,38 @@ def test_a_lost_key_needs_a_word(synced: Terminal) -> None:
     ended = synced.run("state", "rotate-key", "--lost")
     assert (0, True) == (ended.code, "1 erased person forgotten" in ended.text)
     assert 0 == synced.run("sync").code
+
+
+def test_another_key_is_found_by_the_check(synced: Terminal) -> None:
+    """The books look whole with it, and no run works, or every case is sent once more."""
+    assert 0 == synced.run("person", "erase", "99999", "--yes").code
+    file = synced.folder / "state.key"
+    old = file.read_text()
+    file.write_text(f"{'0f' * 32}\n")
+    for command in (("state", "check"), ("person", "admit", "99999")):
+        ended = synced.run(*command)
+        assert (1, True) == (ended.code, "is not that of the books. Put the old key file back" in ended.text)
+        assert "rotate-key --lost" in ended.text
+    file.write_text(old)
+    assert (0, 0) == (synced.run("state", "check").code, synced.run("person", "admit", "99999").code)
+    file.write_text(f"{'0f' * 32}\n")
+    assert "sends every case once more" in synced.run("state", "check").text
+
+
+def test_a_key_that_is_there_is_not_lost(synced: Terminal) -> None:
+    """Nothing would be sent once more, and no new key made: neither is said."""
+    key = (synced.folder / "state.key").read_text()
+    ended = synced.run("state", "rotate-key", "--lost")
+    assert (2, True) == (ended.code, "it is not lost" in ended.text)
+    assert key == (synced.folder / "state.key").read_text()
+
+
+def test_of_a_server_only_what_was_looked_at_is_said() -> None:
+    """Nobody looked who may read a database on a server, or whether it has backups."""
+    with Store.open("sqlite://", key=KEYS) as store:
+        found = replace(store.condition(), on_server=True)
+    text = " ".join(condition_lines(found))
+    assert (False, False) == ("nobody else may read" in text, "Backups:" in text)
 
 
 def test_runs_that_are_shown_are_whole() -> None:

@@ -242,10 +242,36 @@ def test_a_damaged_file_gives_way(url: str, file: Path) -> None:
 
 
 def test_books_that_are_gone_are_put_back(url: str, file: Path) -> None:
-    """Without a file there is nothing to set aside."""
+    """Without a file there is nothing to set aside, and nothing that tells who was erased since."""
     backup = backed_up(url)
     file.unlink()
-    assert (None, True) == ((done := restore(url, backup, KEYS, TARGET, NOW)).aside, done.knows_erased)
+    assert (None, False) == ((done := restore(url, backup, KEYS, TARGET, NOW)).aside, done.knows_erased)
+
+
+STRANGE = (b"o" * 32,)
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["before the backup", "after the backup"])
+def test_an_erasure_under_a_key_that_is_not_there_is_no_secret(url: str, file: Path, before: bool) -> None:
+    """Only the key tells who was erased: without it they would come back unnoticed, so it takes a word."""
+    backup = backed_up(url)
+    with Store.open(url, key=KEYS) as store:
+        store.take_key()
+        store.begin_erasure(7, NOW)
+        if before:
+            backup = store.back_up(NOW) or backup
+        else:
+            with Store.open(f"sqlite:///{backup}", key=KEYS) as older:
+                older.take_key()
+    with pytest.raises(StateError, match=r"only those tell who was erased \(1\)"):
+        restore(url, backup, STRANGE, TARGET, NOW)
+    assert not list(file.parent.glob("*.restoring*"))
+    with Store.open(url, key=KEYS) as store:
+        assert (True, True) == (7 in store.erased(), store.take_lease("run", NOW, 1.0) is not None)
+    done = restore(url, backup, STRANGE, TARGET, NOW + 60, lost=True)
+    assert (False, int(before)) == (done.knows_erased, done.forgotten)
+    with Store.open(url, key=STRANGE) as store:
+        assert (0, True) == (len(store.erased()), store.has_known_key)
 
 
 def damaged(backup: Path) -> None:
@@ -269,9 +295,21 @@ def foreign(backup: Path) -> None:
     other.close()
 
 
+def emptied(backup: Path) -> None:
+    """Cut a file off at its start, as a copy does that finds no room."""
+    backup.write_bytes(b"")
+
+
+def of_text(backup: Path) -> None:
+    """Let a file be no database at all."""
+    backup.write_text('{"person": 5}')
+
+
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
+        (emptied, "no backup of the books: it is empty"),
+        (of_text, "no backup of the books: file is not a database"),
         (damaged, "damaged"),
         (newer, "newer moodle-commcare"),
         (foreign, "belongs to another target"),
