@@ -276,6 +276,8 @@ def to_be_emptied(leaving: Iterable[Leaving]) -> dict[RowId, str]:
 def status_after(one: Leaving) -> str:
     """Return the status of a case once it went away; what we closed stays closed."""
     departure = one.departure or NOTHING
+    if one.op == "withdrawn" and not one.case.case_id:  # CommCare has none: nothing was closed, or is asked for
+        return one.op
     return "closed" if departure.close or one.case.status in CLOSED else one.op
 
 
