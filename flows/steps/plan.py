@@ -27,7 +27,7 @@ from flows.steps.withdraw import Withdrawals
 from flows.world import World
 from mappings.engine import CompiledMapping, Draft, IndexReference
 from state import CaseRow, RowId
-from state.statuses import AWAY, CLOSED, KEPT_OUT, MAYBE_CLOSED
+from state.statuses import AWAY, CLOSED, KEPT_OUT, MAYBE_CLOSED, PASSING, TO_BE_EMPTIED
 
 FEW_DIRTY = 400  # rows of one scope; more of them are dirty only when the key of the digests was lost
 
@@ -57,12 +57,18 @@ class Planner:
         """In the plan of a first run: is shown each scope."""
         self.assumed: dict[RowId, str] = {}
         """In a preview: rows that would have been created by now, and their owner."""
+        self.moved: dict[RowId, str] = {}
+        """In a preview: rows that would have another owner by now."""
+        self.begun: set[int] = set()
+        """In a preview: courses whose new term would have begun by now, so that the cases there are over."""
 
     async def plan(self, scope: Scope) -> list[Planned]:
         """Return the rows of a scope that have to be sent; counts the others."""
         books, store, name = self._world.books, self._world.books.store, scope.mapping.name
         keys = scope.drafts.keys() | scope.excluded.keys()
         known = await books.do(store.cases, name, scope.number, keys)
+        if scope.number in self.begun:
+            known = {key: _over(case) for key, case in known.items()}
         if name in self.strangers and is_matched(scope.mapping) and await self._meets_unknown(scope, known):
             known = await self._links.found_again(scope, known, self._result.run_id, closes=closes(scope.mapping))
         look = await self._links.look(scope, known)
@@ -292,7 +298,7 @@ class Planner:
             return None
         if reading.parents[row].status in CLOSED:  # its person is away, or is to have the next case
             return None
-        return _Parent(reading.parents[row].case_id, reading.parents[row].owner_id)
+        return _Parent(reading.parents[row].case_id, self.moved.get(row, reading.parents[row].owner_id))
 
     async def _asked(self, known: CaseRow) -> CaseReply | None:
         """Ask CommCare for a case that the books know."""
@@ -355,6 +361,13 @@ class Planner:
             adopt, now = self._world.books.store.adopt, self._world.clock.now()
             await self._world.books.do(adopt, row, case, now, self._result.run_id)
         return case
+
+
+def _over(case: CaseRow) -> CaseRow:
+    """Return a case as the beginning of a new term leaves it."""
+    if not case.case_id or case.status in PASSING | CLOSED:
+        return case
+    return replace(case, status="emptying" if case.status in TO_BE_EMPTIED else "closed")
 
 
 @dataclass(frozen=True)
