@@ -118,7 +118,9 @@ class Departures:
         if not owner or (parks and found.owner_id != await self._parked()):
             owner = found.owner_id  # who is to have it back: maybe a supervisor gave it to somebody lately
         case = replace(one.case, case_id=one.case.case_id or found.case_id, owner_id=owner)
-        if _may_be_closed(one) and closed_by_us(one.mapping, found):
+        # A close without an answer was ours, also when the mapping closes nothing any more.
+        was_ours = found.closed if one.case.status == "closing" else closed_by_us(one.mapping, found)
+        if _may_be_closed(one) and was_ours:
             try:
                 later = await self._later(one)
             except Refused as error:

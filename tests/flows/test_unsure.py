@@ -339,3 +339,23 @@ async def test_what_leaving_set_goes_from_a_case_that_was_unknown(make_lab: Make
         await lab.sync()
     assert ("active", "") == (lab.case(key).properties["enrolment_status"], lab.case(key).properties["gone"])
     assert {} == written(await lab.sync())
+
+
+@pytest.mark.parametrize("runs", [(), (3,)])
+async def test_closing_is_taken_out_of_the_mapping_before_it_is_known(
+    make_lab: MakeLab, runs: tuple[int, ...]
+) -> None:
+    """The case was closed, and nobody heard of it: who comes back goes on in the next one, whenever that is."""
+    lab, learners = await consenting(make_lab)
+    lab.edit("student", LEFT, f"{LEFT[:-1]}, close: true}}")
+    leave(lab, learners[0])
+    await lab.sync()
+    lab.commcare.drop_reply_after_commit()
+    await lab.sync()
+    assert lab.case(f"test-user-{learners[0]}").closed
+    lab.edit("student", f"{LEFT[:-1]}, close: true}}", LEFT)
+    for times in runs:
+        await run(lab, times)
+    come_back(lab, learners[0])
+    await run(lab, 2)
+    assert "active" == status_of(lab, f"{learners[0]}~2")
