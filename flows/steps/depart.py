@@ -16,6 +16,7 @@ from flows.steps.earlier import EarlierCases
 from flows.steps.kept_out import follow
 from flows.steps.linked import case_there, newest_of_ours, theirs_in
 from flows.steps.planned import RETYPE, TYPE, Planned, external_id
+from flows.steps.recover import is_closing_unheard
 from flows.steps.ways import closed_by_us, closes, holds_personal, set_by_departures
 from flows.world import World
 from mappings.engine import CompiledMapping, Departure
@@ -119,8 +120,9 @@ class Departures:
             owner = found.owner_id  # who is to have it back: maybe a supervisor gave it to somebody lately
         case = replace(one.case, case_id=one.case.case_id or found.case_id, owner_id=owner)
         # A close without an answer was ours, also when the mapping closes nothing any more.
-        was_ours = found.closed if one.case.status == "closing" else closed_by_us(one.mapping, found)
-        if _may_be_closed(one) and was_ours:
+        is_closing = await is_closing_unheard(self._world, one.row, one.case)
+        was_ours = found.closed if is_closing else closed_by_us(one.mapping, found)
+        if (is_closing or _may_be_closed(one)) and was_ours:
             try:
                 later = await self._later(one)
             except Refused as error:

@@ -21,7 +21,7 @@ from flows.steps.outsiders import Outsiders
 from flows.steps.owners import Owners
 from flows.steps.planned import UNDECIDED, WAITS, Planned, Problem, Scope, scope_number
 from flows.steps.reach import Place
-from flows.steps.recover import looked_for, remember_looked_for
+from flows.steps.recover import is_closing_unheard, looked_for, remember_looked_for
 from flows.steps.ways import closed_by_us, closes
 from flows.steps.withdraw import Withdrawals
 from flows.world import World
@@ -197,7 +197,7 @@ class Planner:
         if case is None or case.status not in CLOSED | MAYBE_CLOSED:
             return case
         if case.status not in CLOSED:  # maybe sent, without an answer: CommCare knows whether it is closed
-            is_closing, mapping = case.status == "closing", reading.scope.mapping
+            is_closing, mapping = await is_closing_unheard(self._world, row, case), reading.scope.mapping
             if not is_closing and (case.digests is not None or not closes(mapping)):
                 return case
             found = await self._asked(case)
