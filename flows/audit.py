@@ -29,6 +29,7 @@ from flows.steps.retype import is_of_another_type
 from flows.world import Progress, World, silent
 from mappings.engine import CompiledMapping
 from state import Held, RowId, StateError
+from state.statuses import GONE, KEPT_OUT
 
 AT_ONCE = 5_000  # cases compared with one walk through the books
 LAG = 900.0  # seconds: what was written later than that may not be in CommCare's search yet
@@ -251,14 +252,15 @@ class _Auditor:
 
         A case that was there before us may have another external id: of that, `match` knows more.
         """
-        books, rows = self.world.books, list[RowId]()
+        books, lost = self.world.books, list[Held]()
         for one in gone:
             await self.lease.hold()
             if not one.case.linked and await self._is_nowhere(external_id(one.row.key, one.case.generation)):
-                rows.append(one.row)
-        await books.do(books.store.recreate, rows, self.world.clock.now())
-        self.found.recreated += len(rows)
-        self.voided |= {row.mapping for row in rows}
+                lost.append(one)
+        await books.do(books.store.recreate, [one.row for one in lost], self.world.clock.now())
+        # Whoever is kept out or gone gets no other case before somebody lets him in.
+        self.found.recreated += sum(one.case.status not in (*KEPT_OUT, *GONE) for one in lost)
+        self.voided |= {one.row.mapping for one in lost}
 
     async def _is_nowhere(self, key: str) -> bool:
         try:

@@ -112,6 +112,8 @@ class Preview:
         """Count a row that would be sent; keep the first ones."""
         if row.op in ("update", "retype"):
             self.properties.update((row.row.mapping, name) for name in sorted(self._definitions(row)))
+        if row.op in ("left", "ended"):  # what a run marks now is not missing besides
+            self._seen.setdefault(row.row.mapping, set()).add(hash(row.row.key))
         if len(self._planned) < self.limit:
             self._planned.append(row)
 

@@ -15,6 +15,8 @@ from state import FeedbackRow, ProblemRow, RefusalRow, RowId, Store
 
 DELETED = frozenset({"target_deleted"})
 """Reasons of which a new case is a way out."""
+GOODBYES = frozenset({"left", "withdrawn", "ended"})
+"""What was to be said in the last write of a case (`op` of a refusal)."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,9 @@ def retry(store: Store, now: float, *, key: str = "", reason: str = "", recreate
     else:
         store.retry([one.row for one in rows], now)
     store.read_anew({one.row.mapping for one in rows})  # by the next run, whatever the intervals say
-    what = "makes a new case of each" if recreate else "sends them whole"
+    # A row that was to say goodbye has nothing to say any more.
+    still = " whose person is neither gone nor kept out" if any(one.op in GOODBYES for one in rows) else ""
+    what = f"makes a new case of each{still}" if recreate else "sends them whole"
     return f"{numbered(len(rows), 'record')} taken off the list: the next run {what}."
 
 

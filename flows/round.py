@@ -19,13 +19,19 @@ from flows.run import Run
 from flows.shard import LOOK, do_shard
 from flows.steps.blanks import SHARED_BLANKS
 from flows.steps.courses import sync_courses
-from flows.steps.handover import Handover, take_over
+from flows.steps.handover import Handover, is_understood, take_over
 from flows.sync import Options, sync
 from flows.world import Progress, World, silent
 from state.rounds import ENDED, ShardRow
 
 Begin = Callable[[str, Sequence[int]], Awaitable[None]]
 """Has other workers begin shards of a round; those that nobody begins are done here."""
+
+
+OTHER_VERSION = (
+    "A worker with another version of moodle-commcare did a part of the courses: nobody was looked for as having "
+    "left. Install the same version on all machines; the next run goes on."
+)
 
 
 async def nobody(round_id: str, numbers: Sequence[int]) -> None:
@@ -88,7 +94,7 @@ class Round:
         finally:
             self.world.share(1)
         await self._take_over(run, parts, shards)
-        _raise_unfinished(shards)
+        _raise_unfinished(run, shards)
 
     async def _open(self, run: Run, courses: list[Course], parts: Mapping[int, Sequence[int]]) -> None:
         """Write down who has which courses, and what the shards have to know."""
@@ -148,7 +154,7 @@ class Round:
                 "courses": len(parts[one.number]),
                 "begun": one.attempts,
             }
-            if one.outcome:
+            if one.outcome and is_understood(run, one.outcome):
                 result = await take_over(run, one.outcome, is_ours=one.number in self.ours)
                 about |= {"state": str(result.state), "seconds": result.seconds}
             else:
@@ -170,10 +176,12 @@ def share_out(courses: Mapping[int, int], shards: int) -> dict[int, list[int]]:
     return {number: sorted(of_shard) for number, of_shard in parts.items()}
 
 
-def _raise_unfinished(shards: Sequence[ShardRow]) -> None:
+def _raise_unfinished(run: Run, shards: Sequence[ShardRow]) -> None:
     """Raise Unfinished when a shard did not end well: then nobody is marked as left, and all is read again."""
     ended = [one.outcome for one in shards if one.outcome]
     for outcome in ended:
+        if not is_understood(run, outcome):
+            raise Unfinished(OTHER_VERSION, RunState.DEGRADED)
         if not outcome["well"]:
             state = RunState(outcome["result"]["state"])
             raise Unfinished("The courses were not all done: nobody was looked for as having left.", state)

@@ -131,6 +131,8 @@ class Run:
             self.planner.assumed[row.row] = row.write.owner_id or ""
             if self.planner.look is not None:
                 self.planner.look.creates[row.row.mapping] += 1
+        elif row.write.owner_id:
+            self.planner.moved[row.row] = row.write.owner_id
         self.world.watch(row)
 
     def course_failed(self, course_id: int, reason: str, seconds: float = 0.0) -> None:

@@ -22,6 +22,7 @@ from flows.outcome import outcome
 from flows.result import Result, RunState
 from flows.run import Run, choose_mappings
 from flows.state_care import care_for
+from flows.steps.approvals import asked_about
 from flows.steps.courses import sync_courses
 from flows.steps.due import Due, find_due, remember_reads, tell_waiting
 from flows.steps.edits import find_edits, remember_prints, tell_edits
@@ -120,7 +121,7 @@ async def _run(
         await recover(world)
     started, mappings = world.clock.now(), choose_mappings(world, options.mappings)
     edits = await find_edits(world, mappings)
-    unsettled |= {mapping.name for mapping in mappings} if options.asks_for_more else set()
+    unsettled |= {mapping.name for mapping in mappings} if options.asks_for_more else await asked_about(world)
     due = await find_due(world, mappings, edits, unsettled)
     tell_edits(result, edits)
     tell_waiting(result, due)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable
+from itertools import takewhile
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, func, or_, select
@@ -46,6 +47,17 @@ class History(Log):
     def history(self, key: str) -> list[Change]:
         """Return all that is known to have happened to the cases of a key, the newest last."""
         return self._changes(change.c.key == key)
+
+    def may_have_closed(self, row: RowId, generation: int) -> bool:
+        """Say whether a close of a case was sent, and since then CommCare has not answered to any write of it."""
+        here = change.c.mapping == row.mapping, change.c.scope == row.scope, change.c.key == row.key
+        answers = [ANSWERS.index(answer) for answer in (*WRITTEN, "unknown")]
+        mine = change.c.generation == generation, change.c.answer.in_(answers)
+        query = select(change.c.op, change.c.answer).where(*here, *mine).order_by(change.c.occasion.desc())
+        with self._database.reading() as connection:
+            rows = connection.execute(query).all()
+        unanswered = takewhile(lambda one: ANSWERS[one.answer] == "unknown", rows)
+        return any(OPS[one.op] == "closed" for one in unanswered)
 
     def history_of_run(self, run_id: str, most: int) -> tuple[list[Change], Counter[Kind]]:
         """Return the first `most` changes of a run, the oldest first, and how many of each kind it made."""

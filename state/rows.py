@@ -107,9 +107,10 @@ class ProblemRow:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A row as CommCare refused it: `content` is a digest of all that was sent, `op` as in Intent.
+    """A row as CommCare refused it: `content` are digests of all that was sent, `op` as in Intent.
 
-    For the log: the Moodle user, and the names of what was sent.
+    There are several where cases that came before that of the row were refused as well. For the log: the Moodle
+    user, and the names of what was sent.
     """
 
     row: RowId

@@ -96,6 +96,14 @@ async def ask_about_keys(world: World, cases: Mapping[str, Mapping[str, Any]]) -
     await put(world, OTHER_KEYS, await fact(world, OTHER_KEYS) | dict(cases))
 
 
+async def asked_about(world: World) -> set[str]:
+    """Return the mappings of whose cases a run asked whether they may be made anew, or beside others.
+
+    Whoever puts the old text back is asked nothing any more, and only a run that looks at the mapping sees that.
+    """
+    return {name for question in (EXISTING, OTHER_KEYS) for name in await fact(world, question)}
+
+
 async def forget_answered(world: World, written: Collection[str]) -> None:
     """Let go what was asked and answered about mappings that write now, and about those that are no more."""
     enabled = {mapping.name for mapping in world.project.mappings}

@@ -7,7 +7,8 @@ outage may have put the blame on the wrong one.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from math import inf
 
 from flows.result import Result
@@ -20,6 +21,7 @@ from state import Refusal, RefusalRow, RowId
 DROPPED = "dropped"
 IN_DOUBT = "in_doubt"
 DAY = 86_400.0
+SIZE = 16  # bytes of a digest; what a refusal holds are those of all that was refused of its row
 
 
 class Aside:
@@ -29,7 +31,8 @@ class Aside:
         self._world = world
         self._result = result
         self._known: dict[RowId, RefusalRow] | None = None
-        self._met = set[RowId]()
+        self._met = defaultdict[RowId, set[bytes]](set)
+        """What was refused of each row, as this run met it: its case, and cases that came before that one."""
         self._prints = {
             mapping.name: " ".join(map("=".join, sorted(mapping.fingerprints.items())))
             for mapping in world.project.mappings
@@ -41,10 +44,10 @@ class Aside:
         found = {
             row.row: DROPPED if known[row.row].dropped else known[row.row].reason
             for row in rows
-            if row.row in known and known[row.row].content == self._content(row)
+            if row.row in known and self._content(row) in _parts(known[row.row].content)
             if known[row.row].dropped or now < retried_at(known[row.row])
         }
-        self._met |= found.keys()
+        self._meet(row for row in rows if row.row in found)
         if found and not self._result.preview:
             books = self._world.books
             await books.do(books.store.meet_refusals, list(found), now)
@@ -52,12 +55,12 @@ class Aside:
 
     async def note(self, rows: Sequence[Planned], outcomes: Mapping[RowId, str]) -> None:
         """Remember which rows of a request CommCare refused."""
+        rows = [row for row in rows if outcomes[row.row] not in ("", IN_DOUBT, NOT_SORTED_OUT)]
+        self._meet(rows)
         refused = [
-            Refusal(row.row, row.op, outcomes[row.row], self._content(row), row.user_id, row.names)
+            Refusal(row.row, row.op, outcomes[row.row], self._all_of(row.row), row.user_id, row.names)
             for row in rows
-            if outcomes[row.row] not in ("", IN_DOUBT, NOT_SORTED_OUT)
         ]
-        self._met |= {one.row for one in refused}
         if refused and not self._result.preview:
             books = self._world.books
             run, now = self._result.run_id, self._world.clock.now()
@@ -69,7 +72,7 @@ class Aside:
         held = {problem.key for problem in scope.problems if problem.holds}
         gone = [
             row.key
-            for row in (await self._load()).keys() - self._met
+            for row in (await self._load()).keys() - self._met.keys()
             if (row.mapping, row.scope) == (name, number) and row.key in scope.seen and row.key not in held
         ]
         if gone and not self._result.preview:
@@ -84,6 +87,15 @@ class Aside:
             self._known = {one.row: one for one in refusals}
         return self._known
 
+    def _meet(self, rows: Iterable[Planned]) -> None:
+        """Take in that rows were refused: each one's case, or one that came before it."""
+        for row in rows:
+            self._met[row.row].add(self._content(row))
+
+    def _all_of(self, row: RowId) -> bytes:
+        """Return the digests of all that was refused of a row."""
+        return b"".join(sorted(self._met[row]))
+
     def _content(self, row: Planned) -> bytes:
         """Return a digest of all that a row sends and of the mapping that made it."""
         whole = hashlib.sha256()
@@ -91,7 +103,12 @@ class Aside:
             whole.update(f"{len(part)} {part}".encode())
         for name in sorted(row.digests):
             whole.update(f"{len(name)} {name}".encode() + row.digests[name])
-        return whole.digest()[:16]
+        return whole.digest()[:SIZE]
+
+
+def _parts(content: bytes) -> set[bytes]:
+    """Return the digests that a refusal holds."""
+    return {content[start : start + SIZE] for start in range(0, len(content), SIZE)}
 
 
 def retried_at(refusal: RefusalRow) -> float:

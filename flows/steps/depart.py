@@ -18,6 +18,7 @@ from flows.steps.leaving import NOTHING, Leaving, may_be_closed, private_names, 
 from flows.steps.linked import case_there, theirs_in
 from flows.steps.owners import find_parked
 from flows.steps.planned import RETYPE, TYPE, Planned, external_id
+from flows.steps.recover import is_closing_unheard
 from flows.steps.ways import closed_by_us, set_by_departures
 from flows.world import World
 from mappings.engine import CompiledMapping
@@ -102,7 +103,10 @@ class Departures:
         if not owner or (parks and found.owner_id != await self._parked()):
             owner = found.owner_id  # who is to have it back: maybe a supervisor gave it to somebody lately
         case = replace(one.case, case_id=one.case.case_id or found.case_id, owner_id=owner)
-        if may_be_closed(one) and closed_by_us(one.mapping, found):
+        # A close without an answer was ours, also when the mapping closes nothing any more.
+        is_closing = await is_closing_unheard(self._world, one.row, one.case)
+        was_ours = found.closed if is_closing else closed_by_us(one.mapping, found)
+        if (is_closing or may_be_closed(one)) and was_ours:
             try:
                 later = await self._later(one)
             except Refused as error:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from adaptors.moodle.answers import Course
+from flows.errors import UsageError
 from flows.result import CaseCounts, CourseResult, Result, RunState
 from flows.steps.blanks import SharedBlankGuard
 from flows.steps.due import Due
@@ -19,6 +20,10 @@ from state import RowId
 
 if TYPE_CHECKING:
     from flows.run import Run
+
+
+PARTS = ("result", "sweep", "withdrawals", "blanks")
+"""What a shard tells by name, each an object of its own."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,12 @@ class Handover:
 
     @classmethod
     def read(cls, told: Mapping[str, Any]) -> Handover:
-        """Read it as the books keep it."""
+        """Read it as the books keep it; raises UsageError when another version of this program wrote it."""
+        if told.keys() != {each.name for each in fields(cls)}:
+            raise UsageError(
+                "Another version of moodle-commcare opened this round. Install the same version on all machines; "
+                "until then the others do the work of this one."
+            )
         lists = {name: tuple(told[name]) for name in ("mappings", "courses")}
         return cls(**{**told, **lists, "kept_out": tuple(map(tuple, told["kept_out"]))})
 
@@ -84,6 +94,17 @@ def told(run: Run) -> dict[str, Any]:
         "partly": sorted(run.partly),
         "lost_profiles": bool(run.reader.lost_profiles),
     }
+
+
+def is_understood(run: Run, outcome: Mapping[str, Any]) -> bool:
+    """Say whether a shard told all that a run has to take over: an older version may not know some of it.
+
+    Nobody is marked as left, or emptied, on the word of one that could not say who stays.
+    """
+    wanted = told(run) | {"result": _told(Result(""))}  # what the result of any shard has
+    if not wanted.keys() <= outcome.keys():
+        return False
+    return all(wanted[part].keys() <= outcome[part].keys() for part in PARTS)
 
 
 def _told(result: Result) -> dict[str, Any]:

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 
 async def leave(run: Run, courses: list[Course], ended: Collection[int]) -> list[Planned]:
-    """Return the rows of all cases that go away; a preview does not know who left, that takes two reads."""
+    """Return the rows of all cases that go away; a preview does not know who left, that takes two reads.
+
+    Who was merged into somebody else it knows.
+    """
     withdrawals = run.planner.withdrawals
     if run.whole_site:  # nobody is asked any more about a course that is over: nobody is in it
         places = {(mapping.name, number) for mapping in run.world.project.mappings for number in ended}
@@ -31,7 +34,7 @@ async def leave(run: Run, courses: list[Course], ended: Collection[int]) -> list
         withdrawals.looked_at.update(places)
     if not run.preview and run.whole_site:
         await follow_closed(run)
-    left = [] if run.preview else await _left(run)
+    left = await leaving_merged(run) if run.preview else await _left(run)
     complete = run.whole_site and all(course.id in run.rosters for course in courses)
     elsewhere = await _unseen(run, courses, left) if complete and withdrawals.by_courses else set()
     bare = {one.row for one in left if not holds_personal(one.mapping)}

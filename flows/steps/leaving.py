@@ -73,6 +73,8 @@ def to_be_emptied(leaving: Iterable[Leaving]) -> dict[RowId, str]:
 def status_after(one: Leaving) -> str:
     """Return the status of a case once it went away; what we closed stays closed."""
     departure = one.departure or NOTHING
+    if one.op == "withdrawn" and not one.case.case_id:  # CommCare has none: nothing was closed, or is asked for
+        return one.op
     return "closed" if departure.close or one.case.status in CLOSED else one.op
 
 
@@ -89,14 +91,17 @@ def holds_any(one: Leaving, digest: Digest) -> bool:
 def private_names(one: Leaving, removed: Set[str] = frozenset()) -> list[str]:
     """Return the personal properties that a case may hold, by its digests or else as CommCare listed them.
 
-    Nobody knows any more whether those that were `removed` from the mapping are personal, so they count as such.
+    Nobody knows any more whether those that were `removed` from the mapping, or retired, are personal, so they
+    count as such.
     """
     if not one.private:
         return []
     said = one.departure.set if one.departure is not None else {}
     names = one.held if one.case.digests is None else one.case.digests
     listed = {name for name in names if not name.startswith("@") and one.mapping.is_personal(name)}
-    listed |= removed & names.keys()
+    # In a case of others, what is retired may be theirs: only what the books know as sent is ours.
+    retired = frozenset[str]() if one.case.linked and one.case.digests is None else one.mapping.retired
+    listed |= (removed | retired) & names.keys()
     if one.case.digests is None:
         listed |= {name for name in one.mapping.personal if name == one.mapping.definition_of(name)}
         listed -= one.theirs

@@ -89,7 +89,7 @@ async def left_out(run: Run) -> LeftOut:
 
 
 async def leaving_merged(run: Run) -> list[Leaving]:
-    """Return the cases of merged people that do not say so yet; when all do, that is remembered."""
+    """Return the cases of merged people that do not say so yet; when all do, a run remembers that."""
     books = run.world.books
     waiting = await books.do(unmarked, books.store)
     if not waiting:
@@ -103,7 +103,7 @@ async def leaving_merged(run: Run) -> list[Leaving]:
         mine = [one for one in mine if not _says_so(run, one)]
         found += mine
         done |= set() if mine or person.unanswered else {old}
-    if done:
+    if done and not run.preview:
         await books.do(books.store.change_facts, [UNMARKED], partial(_take_out, frozenset(done)))
     return found
 

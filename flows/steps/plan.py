@@ -20,6 +20,7 @@ from flows.steps.outsiders import Outsiders
 from flows.steps.owners import Owners
 from flows.steps.planned import UNDECIDED, WAITS, Planned, Problem, Scope, scope_number
 from flows.steps.reach import Place
+from flows.steps.recover import is_closing_unheard
 from flows.steps.unknown import UnknownCases
 from flows.steps.vanished import Vanished
 from flows.steps.ways import closed_by_us, closes
@@ -27,7 +28,7 @@ from flows.steps.withdraw import Withdrawals
 from flows.world import World
 from mappings.engine import CompiledMapping, Draft, IndexReference
 from state import CaseRow, RowId
-from state.statuses import AWAY, CLOSED, KEPT_OUT, MAYBE_CLOSED
+from state.statuses import AWAY, CLOSED, KEPT_OUT, MAYBE_CLOSED, PASSING, TO_BE_EMPTIED
 
 FEW_DIRTY = 400  # rows of one scope; more of them are dirty only when the key of the digests was lost
 
@@ -58,12 +59,18 @@ class Planner:
         """In the plan of a first run: is shown each scope."""
         self.assumed: dict[RowId, str] = {}
         """In a preview: rows that would have been created by now, and their owner."""
+        self.moved: dict[RowId, str] = {}
+        """In a preview: rows that would have another owner by now."""
+        self.begun: set[int] = set()
+        """In a preview: courses whose new term would have begun by now, so that the cases there are over."""
 
     async def plan(self, scope: Scope) -> list[Planned]:
         """Return the rows of a scope that have to be sent; counts the others."""
         books, store, name = self._world.books, self._world.books.store, scope.mapping.name
         keys = scope.drafts.keys() | scope.excluded.keys()
         known = await books.do(store.cases, name, scope.number, keys)
+        if scope.number in self.begun:
+            known = {key: _over(case) for key, case in known.items()}
         is_strange, removed = name in self.strangers, self.removed.get(name, frozenset())
         if is_strange and is_matched(scope.mapping) and await self._unknown.may_be_in(scope, known):
             known = await self._links.found_again(scope, known, self._result.run_id, closes=closes(scope.mapping))
@@ -169,7 +176,7 @@ class Planner:
         if case is None or case.status not in CLOSED | MAYBE_CLOSED:
             return case
         if case.status not in CLOSED:  # maybe sent, without an answer: CommCare knows whether it is closed
-            is_closing, mapping = case.status == "closing", reading.scope.mapping
+            is_closing, mapping = await is_closing_unheard(self._world, row, case), reading.scope.mapping
             if not is_closing and (case.digests is not None or not closes(mapping)):
                 return case
             found = await self._asked(case)
@@ -226,7 +233,7 @@ class Planner:
             return None
         if reading.parents[row].status in CLOSED:  # its person is away, or is to have the next case
             return None
-        return _Parent(reading.parents[row].case_id, reading.parents[row].owner_id)
+        return _Parent(reading.parents[row].case_id, self.moved.get(row, reading.parents[row].owner_id))
 
     async def _asked(self, known: CaseRow) -> CaseReply | None:
         """Ask CommCare for a case that the books know."""
@@ -254,6 +261,13 @@ class Planner:
         if self._parted is None:
             self._parted = await self._world.books.do(parted, self._world.books.store)
         return self._parted
+
+
+def _over(case: CaseRow) -> CaseRow:
+    """Return a case as the beginning of a new term leaves it."""
+    if not case.case_id or case.status in PASSING | CLOSED:
+        return case
+    return replace(case, status="emptying" if case.status in TO_BE_EMPTIED else "closed")
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from flows.steps.select import SELECTED
 from flows.world import World
-from state import RowId
+from state import CaseRow, RowId
 from state.care import BEGUN_AT, RESTORED_AT
 from state.facts import LOOKED_FOR
+from state.statuses import MAYBE_CLOSED
 
 CLOCKS = "clocks"  # fact: by start of a machine [wall clock less the clock that never jumps, when that was seen]
 STARTS_KEPT = 16
@@ -185,3 +186,15 @@ async def know_them_all(
         await world.books.do(store.put, STRANGERS.format(name=name), json.dumps({"courses": left}) if left else "")
         if not left:
             await world.books.do(store.put, LOOKED_FOR.format(name=name), "")
+
+
+async def is_closing_unheard(world: World, row: RowId, case: CaseRow) -> bool:
+    """Say whether a case may be closed by a write of ours without an answer, whatever its mapping says by now.
+
+    Who is to be emptied keeps a status that says that; of such a case the log knows what was sent.
+    """
+    if case.status == "closing":
+        return True
+    if case.digests is not None or case.status not in MAYBE_CLOSED:
+        return False
+    return await world.books.do(world.books.store.may_have_closed, row, case.generation)

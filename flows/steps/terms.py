@@ -36,9 +36,6 @@ ENDS = frozenset({"active", "returning", "closing"})
 """What a case is that hears of the end of its course; of closing ones nobody knows whether they did."""
 
 UNSURE = "What became of some cases of the old term is not known yet; the next run goes on."
-FORESEEN = (
-    "The next run lets go the cases of the old term and begins the new one; a preview counts no new cases of it."
-)
 
 _Case = tuple[CompiledMapping, RowId, CaseRow]
 
@@ -81,14 +78,15 @@ async def _begin(run: Run, course_id: int) -> bool:
     """Let go the cases of the old term; False while it is not known what became of some of them.
 
     They get what the mapping says for the end of a course, and count as closed: who is in the new term gets the
-    next generation.
+    next generation. In a preview only the planner is told so.
     """
     if await _is_resting(run, course_id):
         return False
     if run.preview:
         endings = [_ending(*case) for case in await _cases(run, course_id) if case[2].case_id]
         await _say(run, await run.departures.rows(one for one in endings if one is not None))
-        return False
+        run.planner.begun.add(course_id)
+        return True
     cases = await _there(run, await _cases(run, course_id))
     ending = [one for one in (_ending(*case) for case in cases) if one is not None]
     outcomes = await _say(run, await run.departures.rows(ending))
@@ -181,7 +179,7 @@ def _tell(run: Run, waiting: Iterable[int], asked: Mapping[str, Any]) -> None:
     """Name the courses that wait, and the commands that answer."""
     for number in sorted(waiting):
         if str(number) not in asked:
-            reason = FORESEEN if run.preview else UNSURE
+            reason = UNSURE
         else:
             reason = new_term(number).message
             run.result.worse(RunState.WAITING, reason)

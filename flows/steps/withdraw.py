@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flows.questions import Parts
-from flows.result import Result
+from flows.result import Result, RunState
 from flows.steps.asked import WITHDRAWN, Decided
 from flows.steps.leaving import Leaving, holds_any, withdrawn
 from flows.steps.planned import SITE_SCOPE, Scope
 from flows.steps.reach import Place, Reach
 from flows.steps.unread import children_of
+from flows.words import numbered
 from flows.world import World
 from mappings.engine import CompiledMapping
 from state import CaseRow, RowId
@@ -164,8 +165,18 @@ class Withdrawals:
         return leaving + await children_of(self.world, leaving, {*self.found, *left})
 
     async def _sure(self, loose: Sequence[KeptOut]) -> set[RowId]:
-        """Return whom an earlier run found kept out as well: a right that is lost hides people and their roles."""
+        """Return whom an earlier run found kept out as well: a right that is lost hides people and their roles.
+
+        A preview counts all of them, since it is of an edit, and says that it takes two runs.
+        """
         if self.result.preview:
+            people = {one.case.user_id or one.row.key for one in loose}
+            if people:
+                who = numbered(len(people), "person", "people")
+                self.result.worse(
+                    RunState.COMPLETED,
+                    f"{who} kept out only by roles or groups: withdrawn once two complete runs have found that.",
+                )
             return {one.row for one in loose}
         sure, store = set[RowId](), self.world.books.store
         for name in self._mappings:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from flows.problems import retry
+from tests.flows.test_audit import audited
+from tests.flows.test_departures import consenting
 from tests.flows.test_push import doubles, settle
 from tests.flows.test_sync import site_of
 from tests.flows.worlds import Lab, written
@@ -49,6 +51,28 @@ async def test_children_follow_a_parent_that_was_made_anew(make_lab: MakeLab) ->
     assert [again.case_id] == [index["case_id"] for index in child.indices.values()]
     await settle(lab)
     assert [] == doubles(lab)
+
+
+@pytest.mark.parametrize("way", ["problems", "audit"])
+@pytest.mark.parametrize("close", [True, False])
+async def test_who_is_kept_out_gets_no_case_made_anew(make_lab: MakeLab, way: str, *, close: bool) -> None:
+    """CommCare is asked once whether it has a case, and not in each run; who is let in gets one."""
+    out = f"when_excluded: {{set: {{moodle_status: out}}, close: {str(close).lower()}}}"
+    lab, learners = await consenting(make_lab, extra=out)
+    key = f"test-user-{learners[0]}"
+    lab.project.delete_case(lab.case(key).case_id)
+    lab.site.update_user(learners[0], profile={"consent": "no"})
+    await lab.sync()
+    if way == "problems":
+        assert "a new case of each whose person" in retry(lab.store, lab.clock.now(), key=key, recreate=True)
+    else:
+        assert 0 == (await audited(lab, recreate=True)).recreated
+    await lab.sync()
+    result = await lab.sync()
+    assert ("completed", {}, {}) == (result.state, written(result), result.requests["commcare"])
+    lab.site.update_user(learners[0], profile={"consent": "yes"})
+    await lab.sync()
+    assert "Kisumu" == lab.case(f"{key}~2").properties["city"]
 
 
 async def test_a_deleted_account_is_never_mapped(make_lab: MakeLab) -> None:

@@ -65,6 +65,22 @@ async def test_what_leaving_said_before_an_edit_is_taken_back(make_lab: MakeLab)
 # --- withdrawn --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("books", ["known", "dirty"])
+@pytest.mark.parametrize("line", ["", "  city: {retire: clear}\n"])
+async def test_what_is_taken_out_as_its_person_is_kept_out_is_emptied(
+    make_lab: MakeLab, books: str, line: str
+) -> None:
+    """The same run sees both edits: nobody can say any more that the value is personal, and it goes."""
+    lab, learners = await consenting(make_lab)
+    lab.edit("student", "  city: {source: city, transform: [trim], personal: true}\n", line)
+    lab.site.update_user(learners[0], profile={"consent": "no"})
+    if books == "dirty":
+        lab.store.void([RowId("student", 0, f"test-user-{learners[0]}")], lab.clock.now())
+    await lab.sync()
+    assert "" == lab.case(f"test-user-{learners[0]}").properties["city"]
+    assert {} == written(await lab.sync())
+
+
 async def test_a_person_kept_out_is_withdrawn(make_lab: MakeLab) -> None:
     """All that is personal is emptied in one write, once; what is not stays, and it is counted."""
     lab, learners = await consenting(make_lab, extra="when_excluded: {set: {moodle_status: withdrawn}}")

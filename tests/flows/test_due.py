@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 
 import httpx
@@ -82,6 +83,22 @@ async def test_an_edit_is_due_at_once(make_lab: MakeLab) -> None:
     result = await lab.sync()
     assert ([], ["language"]) == (result.not_due, result.edits["student"]["edited"])
     assert ["student"] == (await lab.sync()).not_due
+
+
+@pytest.mark.parametrize("old", [r"(site}-)user", "((case_type|same_as): )student"])
+async def test_an_edit_that_is_taken_back_is_due_at_once(make_lab: MakeLab, old: str) -> None:
+    """It asked for other keys, or for a type of which there are cases: the question goes with it."""
+    lab, _, _ = await daily(make_lab, "{people: 24, enrolments: 24, grades: 24, engagement: 24}")
+    lab.project.add_case("pupil", "Somebody", owner_id="supervisor")
+    files = {file: file.read_text() for file in lab.mappings.glob("*.yaml")}
+    for file, text in files.items():
+        file.write_text(re.sub(old, r"\1pupil", text))
+    assert ("waiting", 1) == ((await lab.sync()).state, len(needs(lab.store)))
+    for file, text in files.items():
+        file.write_text(text)
+    result = await lab.sync()
+    assert ("completed", {}, []) == (result.state, written(result), needs(lab.store))
+    assert {} == (await lab.sync()).requests["moodle"]
 
 
 async def test_what_failed_is_due_at_once(make_lab: MakeLab) -> None:

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from flows.confirm import confirm_term
-from flows.problems import list_problems, retry
+from flows.problems import drop, list_problems, retry
 from flows.result import Result, RunState
 from tests.flows.match_lab import link, sent
 from tests.flows.match_lab import site_of as people_of
@@ -210,6 +210,26 @@ async def test_a_refused_earlier_case_keeps_the_withdrawal_open(make_lab: MakeLa
     retry(lab.store, lab.clock.now())
     await lab.sync()
     assert (True, "withdrawn") == (nothing_left(lab, person), status(lab, person))
+
+
+@pytest.mark.parametrize("refused", [("", "~2"), ("~2", "~3"), ("", "~2", "~3")])
+async def test_several_refused_cases_of_a_key_are_not_sent_again(
+    make_lab: MakeLab, refused: tuple[str, ...]
+) -> None:
+    """They are one problem, which a person has tried again, or gives up, as a whole."""
+    lab, person = await returned(make_lab)
+    ids = {lab.case(f"test-user-{person}{end}").case_id for end in refused}
+    lab.commcare.refuse_row(lambda row: row.get("case_id") in ids, "Error in row 1: nonsense")
+    await kept_out(lab, person)
+    for _ in range(2):
+        result = await lab.sync()
+        assert ("degraded", 0) == (result.state, result.requests["commcare"].get("write", 0))
+    retry(lab.store, lab.clock.now())
+    assert len(ids) <= (await lab.sync()).requests["commcare"]["write"]
+    drop(lab.store, f"test-user-{person}", lab.clock.now())
+    for _ in range(2):
+        result = await lab.sync()
+        assert ("completed", 0) == (result.state, result.requests["commcare"].get("write", 0))
 
 
 async def test_a_next_case_that_was_never_made_leaves_the_last_one_to_be_emptied(make_lab: MakeLab) -> None:

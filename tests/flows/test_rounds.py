@@ -17,8 +17,10 @@ from flows.errors import UsageError
 from flows.needs import REFUSED_BLANKS, people_asked
 from flows.result import Result
 from flows.round import share_out, sync_round
+from flows.run import Run
 from flows.shard import PER_TRY, TRIES, numbered_from, sync_shard
 from flows.steps.asked import LEAVERS
+from flows.steps.handover import told
 from flows.sync import Options
 from state.log import origin
 from tests.flows.expected import PARKING, Expected
@@ -445,6 +447,55 @@ def test_the_mappings_must_be_the_same(shop: Open) -> None:
         worker.world.project = replace(worker.world.project, revision="another")
         with pytest.raises(UsageError, match="not those of the round"):
             await sync_shard(worker.world, round_id, 2)
+        return await opening
+
+    result = run_virtually(story())
+    assert result is not None
+    assert ("completed", [1, 1]) == (result.state, [row["begun"] for row in result.shards])
+
+
+@pytest.mark.parametrize(("part", "name"), [("sweep", "lacked"), ("withdrawals", "held_back"), ("", "partly")])
+def test_a_worker_of_an_older_version(shop: Open, monkeypatch: pytest.MonkeyPatch, part: str, name: str) -> None:
+    """What it tells lacks something: nobody is gone because of it, and the next run of one version catches up."""
+    made = shop()
+    run_virtually(made.round(2))
+    (course, *_) = courses_of(made)
+    made.lab.site.unenrol(course, [*made.lab.site.members_of(course)][-1])
+    run_virtually(made.round(2))
+
+    def tell(run: Run) -> dict[str, Any]:
+        found = told(run)
+        del (found[part] if part else found)[name]
+        return found
+
+    with monkeypatch.context() as older:
+        older.setattr("flows.shard.told", tell)
+        result = run_virtually(made.round(2))
+    assert result is not None
+    assert ("degraded", 0) == (result.state, written(result).get("marked_left", 0))
+    assert "another version" in " ".join(result.messages)
+    result = run_virtually(made.round(2))
+    assert result is not None
+    assert ("completed", 2) == (
+        result.state,
+        written(result)["marked_left"],
+    )  # the course was the person's only one
+
+
+def test_a_round_of_another_version_is_left_alone(shop: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that is not told all it has to know takes no shard; the others do its work."""
+    made = shop()
+
+    async def story() -> Result | None:
+        opening = asyncio.create_task(made.round(2, helpers=False))
+        round_id = await until(made.store.round_under_way)
+        worker = made.worker(2)
+        opened = dict(made.store.handover(round_id) or {})
+        del opened["account"]
+        with monkeypatch.context() as older:
+            older.setattr(worker.world.books.store, "handover", lambda _: opened)
+            with pytest.raises(UsageError, match="Another version"):
+                await sync_shard(worker.world, round_id, 2)
         return await opening
 
     result = run_virtually(story())

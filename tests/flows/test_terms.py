@@ -10,7 +10,6 @@ from flows.confirm import confirm_term
 from flows.errors import UsageError
 from flows.needs import needs
 from flows.problems import retry
-from flows.steps.terms import FORESEEN
 from tests.flows.test_push import doubles, settle
 from tests.flows.test_sync import site_of
 from tests.flows.worlds import Lab, written
@@ -258,15 +257,3 @@ async def test_a_course_that_is_read_no_more_is_not_asked_about(make_lab: MakeLa
     lab.site.courses[course] = before
     await lab.sync()
     assert ["new-term"] == [need.kind for need in needs(lab.store)]
-
-
-async def test_a_preview_of_a_term_that_was_confirmed(make_lab: MakeLab) -> None:
-    """It counts the cases of the old term that the run ends, says what else follows, and writes nothing down."""
-    lab, course, _ = await reset(make_lab)
-    await lab.sync()
-    confirm_term(lab.store, course, same=False)
-    seen = await lab.sync(preview=True)
-    assert ("waiting", FORESEEN) == (seen.courses[course].state, seen.courses[course].reason)
-    assert "active" in statuses(lab).values()
-    result = await lab.sync()
-    assert {"created": 2} | written(seen) == written(result)

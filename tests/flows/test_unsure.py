@@ -339,3 +339,41 @@ async def test_what_leaving_set_goes_from_a_case_that_was_unknown(make_lab: Make
         await lab.sync()
     assert ("active", "") == (lab.case(key).properties["enrolment_status"], lab.case(key).properties["gone"])
     assert {} == written(await lab.sync())
+
+
+@pytest.mark.parametrize("runs", [(), (3,)])
+@pytest.mark.parametrize("way", ["left", "kept out"])
+async def test_closing_is_taken_out_of_the_mapping_before_it_is_known(
+    make_lab: MakeLab, way: str, runs: tuple[int, ...]
+) -> None:
+    """The case was closed, and nobody heard of it: who comes back goes on in the next one, whenever that is."""
+    lab, (person, *_) = await consenting(make_lab, extra="when_excluded: {set: {moodle_status: out}, close: true}")
+    lab.edit("student", LEFT, f"{LEFT[:-1]}, close: true}}")
+    if way == "left":
+        leave(lab, person)
+        await lab.sync()
+    else:
+        lab.site.update_user(person, profile={"consent": "no"})
+    lab.commcare.drop_reply_after_commit()
+    await lab.sync()
+    assert lab.case(f"test-user-{person}").closed
+    mapping = lab.mappings / "student.yaml"
+    mapping.write_text(mapping.read_text().replace(", close: true", ""))
+    for times in runs:
+        await run(lab, times)
+    come_back(lab, person)
+    lab.site.update_user(person, profile={"consent": "yes"})
+    await run(lab, 2)
+    assert "active" == status_of(lab, f"{person}~2")
+
+
+async def test_what_a_person_closed_goes_on_where_no_mapping_closes(make_lab: MakeLab) -> None:
+    """Emptied without an answer, and closed by a supervisor: who is let in goes on in that case, as ever."""
+    lab, (person, *_) = await consenting(make_lab, extra="when_excluded: {set: {moodle_status: out}}")
+    lab.site.update_user(person, profile={"consent": "no"})
+    lab.commcare.drop_reply_after_commit()
+    await lab.sync()
+    lab.project.close_case(lab.case(f"test-user-{person}").case_id)
+    lab.site.update_user(person, profile={"consent": "yes"})
+    await run(lab, 2)
+    assert ("active", True) == (status_of(lab, person), lab.case(f"test-user-{person}").closed)

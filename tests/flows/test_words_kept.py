@@ -11,6 +11,7 @@ from flows.confirm import confirm, confirm_blanks, confirm_withdrawn
 from flows.needs import CONFIRMED_BLANKS, CONFIRMED_LEAVERS, CONFIRMED_WITHDRAWN, REFUSED_LEAVERS, needs
 from tests.flows.test_departures import consenting, withdrawn
 from tests.flows.test_sync import site_of
+from tests.flows.test_unsure import courses_of
 from tests.flows.test_words import go, in_kisumu, left, lose, without
 from tests.flows.worlds import PROJECT, Lab, written
 
@@ -175,6 +176,22 @@ async def test_a_word_holds_until_its_course_is_read(make_lab: MakeLab, hidden: 
             site.courses[course]["visible"] = visible
         result = await lab.sync()
     assert ({"marked_left": 5}, []) == (written(result), asked(lab))
+
+
+async def test_a_word_about_the_site_holds_through_the_holidays(make_lab: MakeLab) -> None:
+    """While all courses are over nobody is read: the question stays, and its answer counts when one runs again."""
+    lab, learners = await consenting(make_lab)
+    (course,) = courses_of(lab)
+    refuse(lab, learners[:6])
+    await lab.sync()
+    lab.site.courses[course]["enddate"] = 1
+    await lab.sync()
+    assert [("withdrawn", 0, 6)] == asked(lab)
+    confirm_withdrawn(lab.store, 0, 6)
+    await lab.sync()
+    lab.site.courses[course]["enddate"] = 0
+    result = await lab.sync()
+    assert (6, "completed", []) == (result.of("student").withdrawn, result.state, asked(lab))
 
 
 # --- nobody is asked twice ---------------------------------------------------------------------------------

@@ -61,6 +61,19 @@ def test_an_unanswered_write_is_logged_when_it_is_given_up(store: Store) -> None
     assert [] == store.history("site-enrol-12-7")
 
 
+def test_a_close_without_an_answer_is_remembered_until_one_comes(store: Store) -> None:
+    """Also over later writes that nobody answered; of another case of the key nothing is said."""
+    store.acknowledge([ACK], NOW)
+    assert not store.may_have_closed(ROW, 1)
+    for number, op in enumerate(("closed", "withdrawn")):
+        store.stamp(f"run-{number}", [Intent(ROW, 5, op)], NOW)
+        store.void([ROW], NOW + 1200)
+        assert [True, False] == [store.may_have_closed(ROW, generation) for generation in (1, 2)]
+    assert not store.may_have_closed(OTHER, 1)
+    store.acknowledge([replace(ACK, op="update")], NOW + 2400)
+    assert not store.may_have_closed(ROW, 1)
+
+
 def test_a_refusal_is_logged_with_its_reason(store: Store) -> None:
     """Also of a row of which there is no case."""
     store.note_refusals([Refusal(ROW, "create", "wrong_type", b"x", 5, ["grade", "city"])], NOW, "run")
