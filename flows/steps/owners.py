@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from adaptors.commcare.owners import Owner
-from flows.steps.linked import case_there
 from flows.steps.planned import Problem, Scope
+from flows.steps.there import There
 from flows.steps.ways import parks
 from flows.world import World
 from mappings.engine import CompiledMapping, Draft
@@ -17,8 +17,9 @@ from state.statuses import AWAY
 class Owners:
     """The owners of cases; CommCare is asked for a case only where it may have been parked."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, there: There) -> None:
         self._world = world
+        self._there = there
         self._digest = world.books.store.digest
 
     async def of(
@@ -57,7 +58,7 @@ class Owners:
                 return ""
         elif not await self.parked(mapping):  # asks CommCare, so only for those that may be parked
             return ""
-        found = await case_there(self._world, known.key, known)  # a supervisor may have given it to somebody since
+        found = await self._there.of(known)  # a supervisor may have given it to somebody since
         if found is None:
             return ""
         there = self._digest(known.key, "@owner", found.owner_id)

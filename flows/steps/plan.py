@@ -6,14 +6,14 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 
-from adaptors.commcare.cases import CaseReply, IndexWrite
+from adaptors.commcare.cases import IndexWrite
 from adaptors.errors import Refused
 from flows.result import Result
 from flows.steps.blanks import BlankGuard
 from flows.steps.compare import Comparison, Ready
 from flows.steps.firsts import FirstLook
 from flows.steps.held import Reading
-from flows.steps.linked import Links, Look, case_there, is_matched
+from flows.steps.linked import Links, Look, is_matched
 from flows.steps.merged import parted
 from flows.steps.old_keys import OldKeys
 from flows.steps.outsiders import Outsiders
@@ -21,16 +21,15 @@ from flows.steps.owners import Owners
 from flows.steps.planned import UNDECIDED, WAITS, Planned, Problem, Scope, scope_number
 from flows.steps.reach import Place
 from flows.steps.recover import is_closing_unheard
+from flows.steps.there import There
 from flows.steps.unknown import UnknownCases
-from flows.steps.vanished import Vanished
-from flows.steps.ways import closed_by_us, closes
+from flows.steps.vanished import NOTHING, Vanished
+from flows.steps.ways import closed_by_us, closes, keeps, parks
 from flows.steps.withdraw import Withdrawals
 from flows.world import World
 from mappings.engine import CompiledMapping, Draft, IndexReference
 from state import CaseRow, RowId
 from state.statuses import AWAY, CLOSED, KEPT_OUT, MAYBE_CLOSED, PASSING, TO_BE_EMPTIED
-
-FEW_DIRTY = 400  # rows of one scope; more of them are dirty only when the key of the digests was lost
 
 
 class Planner:
@@ -46,9 +45,10 @@ class Planner:
         self.outsiders = Outsiders(world)
         self._old_keys = OldKeys(world)
         self._links = Links(world, preview=result.preview)
-        self._unknown = UnknownCases(world, result, self._links)
-        self._vanished = Vanished(world, result)
-        self._owners = Owners(world)
+        self._there = There(world)
+        self._unknown = UnknownCases(world, result, self._links, self._there)
+        self._vanished = Vanished(world, result, self._there)
+        self._owners = Owners(world, self._there)
         self.removed: dict[str, frozenset[str]] = {}
         """By mapping: properties that were taken out of it once; none of them is an element that vanished."""
         self.strangers: frozenset[str] = frozenset()
@@ -81,7 +81,7 @@ class Planner:
             reading.known = known = {**known, **found}
         self.withdrawals.note(scope, known, has_children=name in self._have_children)
         await self._look_outside(reading)
-        reading.asks = sum(case.digests is None for case in known.values()) <= FEW_DIRTY
+        await self._look_there(reading)
         reading.vanished = await self._vanished.of(scope, known, removed)
         reading.undecided = await self._links.undecided(scope.mapping)
         changes = [change for key in scope.drafts if (change := await self._planned(reading, key)) is not None]
@@ -119,8 +119,8 @@ class Planner:
             case = await self._adopt(reading, row, draft)
             case = await self._alive(reading, row, case)
             linked = self._links.of(draft, case, reading.look)
-            asks = reading.asks and not (linked is not None and linked.first)
-            kept = await self._vanished.kept(scope.mapping, draft, case, removed) if asks else {}
+            is_theirs = linked is not None and linked.first
+            kept = await self._vanished.kept(scope.mapping, draft, case, removed) if not is_theirs else NOTHING
         except Refused as error:  # two cases have this key: a person has to settle that, for this record only
             scope.hold_back(Problem(key, "", error.code or "refused"))
             return None
@@ -129,7 +129,8 @@ class Planner:
             return None
         user_id = scope.users.get(key, 0)
         is_parted = user_id in await self._taken_back()
-        ready = replace(ready, kept=kept, linked=linked, removed=removed, parted=is_parted)
+        ready = replace(ready, kept=kept.texts, elements=kept.names, linked=linked, removed=removed)
+        ready = replace(ready, parted=is_parted)
         reading.compared += 1
         change = Comparison(scope.mapping, row, user_id, draft, case, ready, self._digest).planned()
         if change is None and case is not None and case.status in AWAY:
@@ -156,6 +157,18 @@ class Planner:
                 return row
         return None
 
+    async def _look_there(self, reading: _Reading) -> None:
+        """Look up the cases of which the books know too little, and of which something is left as it is."""
+        scope, mapping = reading.scope, reading.scope.mapping
+        at_rest = {row.key for row in reading.resting if row[:2] == (mapping.name, scope.number)}
+        unknown = scope.drafts.keys() - reading.known.keys() - at_rest
+        self._there.begin()
+        await self._unknown.look_for(mapping, unknown if mapping.name in self.strangers else ())
+        if mapping.has_elements or closes(mapping) or parks(mapping) or keeps(mapping):
+            known = (reading.known[key] for key in scope.drafts.keys() & reading.known.keys())
+            dirty = [case for case in known if case.digests is None and not case.linked]
+            await self._there.look_for([case for case in dirty if case.key not in at_rest])
+
     async def _look_outside(self, reading: _Reading) -> None:
         """Take in which records of a scope are kept out, and which of its parents were when last read."""
         scope, name, number = reading.scope, reading.scope.mapping.name, reading.scope.number
@@ -179,7 +192,7 @@ class Planner:
             is_closing, mapping = await is_closing_unheard(self._world, row, case), reading.scope.mapping
             if not is_closing and (case.digests is not None or not closes(mapping)):
                 return case
-            found = await self._asked(case)
+            found = await self._there.of(case)
             if found is None or not (found.closed if is_closing else closed_by_us(mapping, found)):
                 return case
         reading.renewed.append(row)
@@ -235,10 +248,6 @@ class Planner:
             return None
         return _Parent(reading.parents[row].case_id, self.moved.get(row, reading.parents[row].owner_id))
 
-    async def _asked(self, known: CaseRow) -> CaseReply | None:
-        """Ask CommCare for a case that the books know."""
-        return await case_there(self._world, known.key, known)
-
     async def _adopt(self, reading: _Reading, row: RowId, draft: Draft) -> CaseRow | None:
         """Ask CommCare for a case that it may have and the books do not know, before its owner is overwritten."""
         known, mapping = reading.known.get(row.key), reading.scope.mapping
@@ -248,7 +257,7 @@ class Planner:
             return await self._unknown.of(mapping, row, user, keeps=bool(keeps), expected=is_strange)
         if known.case_id or not keeps:
             return known
-        found = await self._asked(known)
+        found = await self._there.of(known)
         if found is None:
             return known
         owner = found.owner_id
@@ -290,8 +299,6 @@ class _Reading:
     vanished: Mapping[str, frozenset[str]] = field(default_factory=dict)
     undecided: Collection[str] = ()
     """Keys that get no case until a person has said whether there is one already."""
-    asks: bool = True
-    """Whether dirty rows are few enough to ask CommCare for each."""
     compared: int = 0
     renewed: list[RowId] = field(default_factory=list)
     back: dict[RowId, str] = field(default_factory=dict)

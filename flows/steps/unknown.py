@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Set
 
+from adaptors.commcare.cases import CaseReply
 from flows.result import Result
-from flows.steps.generations import last_of_ours, newest_of_ours
+from flows.steps.generations import last_of_ours, newest_of_each, newest_of_ours
 from flows.steps.kept_out import find_unknown
 from flows.steps.linked import Links, is_matched
 from flows.steps.planned import Scope
 from flows.steps.recover import looked_for, remember_looked_for
-from flows.steps.ways import closes
+from flows.steps.there import FEW, There
+from flows.steps.ways import closes, keeps
 from flows.world import World
 from mappings.engine import CompiledMapping
 from state import CaseRow, RowId
@@ -19,10 +21,12 @@ from state import CaseRow, RowId
 class UnknownCases:
     """Finds them by their keys, and has the books know them from then on; a preview tells the books nothing."""
 
-    def __init__(self, world: World, result: Result, links: Links) -> None:
+    def __init__(self, world: World, result: Result, links: Links, there: There) -> None:
         self._world = world
         self._result = result
         self._links = links
+        self._there = there
+        self._newest: dict[str, tuple[CaseReply | None, int]] = {}
         self._admitted: frozenset[int] | None = None
 
     async def may_be_in(self, scope: Scope, known: Collection[str]) -> bool:
@@ -52,6 +56,13 @@ class UnknownCases:
         await remember_looked_for(self._world, name, {key: begin[key] for key in nothing})
         return found.cases | await self._world.books.do(store.cases, name, scope.number, followed)
 
+    async def look_for(self, mapping: CompiledMapping, keys: Collection[str]) -> None:
+        """Look up cases under keys that the books do not know, where they are many; forgets those from before."""
+        self._newest, begin = {}, dict.fromkeys(keys, 1)
+        if len(begin) > FEW and (keeps(mapping) or closes(mapping) or mapping.has_elements):
+            found = await newest_of_each(self._world, begin, await self._taken(mapping))
+            self._newest = {key: found.get(key, (None, 1)) for key in begin}
+
     async def of(
         self, mapping: CompiledMapping, row: RowId, user_id: int, *, keeps: bool, expected: bool
     ) -> CaseRow | None:
@@ -64,7 +75,8 @@ class UnknownCases:
         if not is_let_in and not expected:
             return None
         taken = await self._taken(mapping)
-        if not (keeps or closes(mapping) or row.key in taken or is_let_in):
+        matters = keeps or closes(mapping) or mapping.has_elements  # it may hold elements that are gone by now
+        if not (matters or row.key in taken or is_let_in):
             return None
         case = await self._found(mapping, row.key, user_id, taken)
         if case is not None and not self._result.preview:
@@ -83,10 +95,14 @@ class UnknownCases:
         is_let_in = user_id in await self._let_in()
         if is_let_in:
             found, generation = await last_of_ours(self._world, key, taken)
+        elif key in self._newest and key not in taken:
+            found, generation = self._newest[key]
         else:
             found, generation = await newest_of_ours(self._world, key, 1, taken)
         if found is None and generation == 1:
             return None
+        if found is not None:
+            self._there.take(found)
         case_id, owner_id = (found.case_id, found.owner_id) if found is not None else ("", "")
         status = "returning" if is_let_in else "active"  # of another mapping a person closed it: it takes updates
         status = "closed" if found is not None and found.closed and closes(mapping) else status

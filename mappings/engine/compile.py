@@ -176,6 +176,15 @@ class CompiledMapping:
             return name
         return next((family.name for family in self._parts.families if family.owns(name)), "")
 
+    @property
+    def has_elements(self) -> bool:
+        """Whether it makes properties of the elements of lists."""
+        return bool(self._parts.families)
+
+    def makes(self, name: str) -> bool:
+        """Say whether a property is surely made of an element of a list: "grade_55", and not "grade_level"."""
+        return any(family.makes(name) for family in self._parts.families)
+
     def is_personal(self, name: str) -> bool:
         """Say whether a draft's property holds personal data."""
         return self.definition_of(name) in self.personal

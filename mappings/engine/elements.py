@@ -41,6 +41,7 @@ class Family:
         self._names: dict[str, str] = {}
         self._last: frozenset[str] | None = None
         self._elements = getter(elements.each)
+        self._is_numbered = elements.key.source.rpartition(".")[2] == "id" and not elements.key.transform
         self._key = getter(elements.key.source)
         self._key_chain = compile_chain(elements.key.transform, around)
         self._evaluate: Evaluate = compile_property(name, _as_property(spec, elements), around, personal=personal)
@@ -49,6 +50,11 @@ class Family:
         """Say whether a property's name could be one of this family."""
         inside = len(name) > len(self.prefix) + len(self.suffix)
         return inside and name.startswith(self.prefix) and name.endswith(self.suffix)
+
+    def makes(self, name: str) -> bool:
+        """Say whether a name is surely one of this family: its elements go by number, and so does the name."""
+        key = name[len(self.prefix) : len(name) - len(self.suffix)]
+        return self._is_numbered and self.owns(name) and key.isascii() and key.isdigit()
 
     def fill(
         self, record: Record, context: Context, properties: dict[str, str], problems: list[ValueProblem]

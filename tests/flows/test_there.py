@@ -1,0 +1,76 @@
+"""Many cases of which the books know too little are looked up at once: requests are scarce on CommCare's side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from flows.steps.there import FEW
+from tests.flows.test_edits import delete_item
+from tests.flows.test_sync import site_of
+from tests.flows.worlds import PROJECT, Lab, written
+
+MakeLab = Callable[..., Lab]
+PEOPLE = FEW + 10
+PARKED = '\nparked_owner: {group: "Gone"}\n'
+
+
+async def many(make_lab: MakeLab) -> tuple[Lab, list[int], list[int]]:
+    """Return a lab after its first run, learners, and grade items; cases of students who leave are parked."""
+    site, courses, learners = site_of(PEOPLE)
+    items = [site.set_grade_item(courses[0], name) for name in ("Quiz", "Essay")]
+    for item in items:
+        for learner in learners:
+            site.grade(item, learner, 80)
+    lab = make_lab(site, project=PROJECT + PARKED)
+    lab.project.add_group("Gone")
+    left = "when_left: {set: {moodle_status: left}"
+    lab.edit("student", left, f"{left}, park: true")
+    await lab.sync()
+    supervised = lab.case(f"test-user-{learners[0]}")
+    lab.project.move_owner(supervised.case_id, "somebody-else")
+    return lab, learners, items
+
+
+def forget(lab: Lab, how: str) -> None:
+    """Have the books know less than they did."""
+    if how == "lost":
+        lab.lose_books()
+        for name in ("student", "enrolment"):
+            lab.edit(name, f"case_type: {name}", f"case_type: {name}\nexisting_cases: ignore")
+        return
+    lab.in_a_file()
+    backup = lab.store.back_up(lab.clock.now())
+    assert backup is not None
+    lab.restore(backup)
+
+
+@pytest.mark.parametrize("how", ["lost", "put back"])
+async def test_requests_do_not_grow_with_cases(make_lab: MakeLab, how: str) -> None:
+    """After a restore, or with lost books, no case costs a request of its own, and nothing of others' is lost."""
+    lab, learners, items = await many(make_lab)
+    delete_item(lab, items[0])
+    forget(lab, how)
+    result = await lab.sync()
+    assert "completed" == result.state
+    assert result.requests["commcare"]["get"] <= 10
+    for _ in range(3):
+        await lab.sync()
+    case = lab.case(f"test-enrol-2-{learners[1]}")
+    assert ("", "80") == tuple(case.properties[f"grade_{item}"] for item in items)
+    owners = {lab.case(f"test-user-{learner}").owner_id for learner in learners[:2]}
+    assert (2, True, {}) == (len(owners), "somebody-else" in owners, written(await lab.sync()))
+    assert 2 * PEOPLE == len(lab.project.cases)
+
+
+@pytest.mark.parametrize("how", ["lost", "put back"])
+async def test_a_case_that_the_search_lacks_is_asked_for(make_lab: MakeLab, how: str) -> None:
+    """What somebody deleted is not found in the search, nor by its id: no other suffers."""
+    lab, learners, _ = await many(make_lab)
+    lab.project.delete_case(lab.case(f"test-enrol-2-{learners[2]}").case_id)
+    forget(lab, how)
+    for _ in range(2):
+        result = await lab.sync()
+    assert PEOPLE - 1 == len(lab.project.of_type("enrolment"))
+    assert written(result).keys() <= {"held_back"}
