@@ -183,7 +183,8 @@ async def _is_agreed(world: World, mapping: CompiledMapping) -> bool:
 
 async def _may_meet_strangers(world: World, mapping: CompiledMapping) -> bool:
     """Say whether a mapping may meet cases of its own that the books lost, with something to keep or to empty."""
-    if not (keeps(mapping) or closes(mapping) or is_matched(mapping) or holds_personal(mapping)):
+    holds = holds_personal(mapping) or mapping.has_elements
+    if not (holds or keeps(mapping) or closes(mapping) or is_matched(mapping)):
         return False
     if not await _is_agreed(world, mapping):
         return False

@@ -161,7 +161,7 @@ class Planner:
         """Look up the cases of which the books know too little, and of which something is left as it is."""
         scope, mapping = reading.scope, reading.scope.mapping
         at_rest = {row.key for row in reading.resting if row[:2] == (mapping.name, scope.number)}
-        unknown = scope.drafts.keys() - reading.known.keys() - at_rest
+        unknown = scope.drafts.keys() - reading.known.keys() - at_rest - self._keys_kept_out(reading)
         self._there.begin()
         await self._unknown.look_for(mapping, unknown if mapping.name in self.strangers else ())
         if mapping.has_elements or closes(mapping) or parks(mapping) or keeps(mapping):
