@@ -172,10 +172,10 @@ def person_export(
         if to is None and not sys.stdout.isatty():
             raise UsageError("Values of people go to a terminal or into a file of yours: give --to FILE.")
         found = run_export(read_settings(env_file), person)
-        if to is None:
-            print_json(found)
-        else:
+        unknown = unknown_words(found)
+        if to is not None:
             write_export(to, found)
-            say(f"Written: {to}. It holds personal data: hand it over, then delete it.")
-        if unknown := unknown_words(found):
-            say(unknown)
+            say(f"Written: {to}. {unknown or 'It holds personal data: hand it over, then delete it.'}")
+        else:
+            print_json(found)
+            say(unknown or "These are personal data.")

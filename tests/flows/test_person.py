@@ -471,6 +471,7 @@ def test_a_number_that_nobody_has_is_told_as_such(terminal: Terminal, tmp_path: 
     file = tmp_path / "nobody.json"
     ended = terminal.run("person", "export", "99999", "--to", str(file))
     assert (0, True) == (ended.code, "know nothing of person 99999" in ended.text)
+    assert "personal data" not in ended.text
     ended = terminal.run("person", "erase", "99999", "--yes")
     assert (0, True, False) == (ended.code, "nothing was emptied" in ended.text, "What remains" in ended.text)
     assert "person admit 99999" in ended.text
