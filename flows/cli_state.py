@@ -128,7 +128,9 @@ def person_erase(
             question = f"Empty {numbered(cases, 'case')} of person {person} in CommCare? This cannot be undone."
             if not cases:
                 question = f"The books know no case of person {person}. Leave that number out of every run?"
-            typer.confirm(question, abort=True)
+            if not typer.confirm(question, err=True):
+                say("Nothing was changed.")
+                raise typer.Exit(1)
         done = run_erase(settings, person)
         if as_json:
             print_json(done.as_json())
