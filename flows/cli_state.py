@@ -128,7 +128,9 @@ def person_erase(
             question = f"Empty {numbered(cases, 'case')} of person {person} in CommCare? This cannot be undone."
             if not cases:
                 question = f"The books know no case of person {person}. Leave that number out of every run?"
-            typer.confirm(question, abort=True)
+            if not typer.confirm(question, err=True):
+                say("Nothing was changed.")
+                raise typer.Exit(1)
         done = run_erase(settings, person)
         if as_json:
             print_json(done.as_json())
@@ -172,10 +174,10 @@ def person_export(
         if to is None and not sys.stdout.isatty():
             raise UsageError("Values of people go to a terminal or into a file of yours: give --to FILE.")
         found = run_export(read_settings(env_file), person)
-        if to is None:
-            print_json(found)
-        else:
+        unknown = unknown_words(found)
+        if to is not None:
             write_export(to, found)
-            say(f"Written: {to}. It holds personal data: hand it over, then delete it.")
-        if unknown := unknown_words(found):
-            say(unknown)
+            say(f"Written: {to}. {unknown or 'It holds personal data: hand it over, then delete it.'}")
+        else:
+            print_json(found)
+            say(unknown or "These are personal data.")

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from flows.audited import Audit
 
 MOST = 50  # rows of a table
+WHOLE = ("record", "since (UTC)", "reads", "sent", "finding")
+"""Columns that stay in one line while the terminal has room for them."""
 
 
 def show_list(found: Sequence[Listed]) -> None:
@@ -27,9 +29,10 @@ def show_list(found: Sequence[Listed]) -> None:
     if not found:
         console.print(Text("No problem is listed."))
         return
-    table = _table("record", "mapping", "property", "reason", "since (UTC)", "reads", "sent")
+    table = _table("record", "reason, property", "since (UTC)", "reads", "sent")
     for one in found[:MOST]:
-        cells = (one.row.key, one.row.mapping, one.name.lstrip("@"), one.reason, _day(one.first_at))
+        what = "\n".join(filter(None, (one.reason, one.name.lstrip("@"))))
+        cells = (one.row.key, what, _day(one.first_at))
         table.add_row(*cells, str(one.reads or "·"), str(one.attempts or "·"))
     console.print(table)
     if len(found) > MOST:
@@ -77,7 +80,11 @@ def show_audit(found: Audit) -> None:
 
 
 def _table(*headings: str) -> Table:
-    return Table(*headings, box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    """Return a table that cuts nothing off: what it shows is typed into the next command."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
+    for heading in headings:
+        table.add_column(heading, overflow="fold", no_wrap=heading in WHOLE)
+    return table
 
 
 def _day(seconds: float) -> str:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,8 +15,10 @@ from sqlalchemy import func, insert, select
 
 from flows.attended_person import write_export
 from flows.confirm import confirm_term
+from flows.open import open_store
 from flows.person import Erasure, erase, export, told
 from flows.result import RunState
+from flows.settings import load_settings
 from flows.steps.recover import expect_strangers
 from flows.world import World
 from state import Store
@@ -471,6 +474,7 @@ def test_a_number_that_nobody_has_is_told_as_such(terminal: Terminal, tmp_path: 
     file = tmp_path / "nobody.json"
     ended = terminal.run("person", "export", "99999", "--to", str(file))
     assert (0, True) == (ended.code, "know nothing of person 99999" in ended.text)
+    assert "personal data" not in ended.text
     ended = terminal.run("person", "erase", "99999", "--yes")
     assert (0, True, False) == (ended.code, "nothing was emptied" in ended.text, "What remains" in ended.text)
     assert "person admit 99999" in ended.text
@@ -478,6 +482,17 @@ def test_a_number_that_nobody_has_is_told_as_such(terminal: Terminal, tmp_path: 
     assert "What remains" in ended.text
     ended = terminal.run("person", "export", "99999", "--to", str(tmp_path / "again.json"))
     assert "was erased, and the books know nothing more" in ended.text
+
+
+def test_who_says_no_has_changed_nothing(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The question names how many cases, or that there are none; after a no there is nothing to go on with."""
+    assert 0 == terminal.run("sync", "--yes").code
+    monkeypatch.setattr("flows.cli_state.sys", SimpleNamespace(stdin=SimpleNamespace(isatty=lambda: True)))
+    for person, asked in ((terminal.box.learners[0], "Empty 3 cases of person"), (99999, "Leave that number out")):
+        ended = terminal.run("person", "erase", str(person), typed="n\n")
+        assert (1, True, True) == (ended.code, asked in ended.text, "Nothing was changed." in ended.text)
+    with open_store(load_settings(terminal.env, None)) as store:
+        assert 0 == len(store.erased())
 
 
 def test_what_remains_names_the_copies_of_the_books(terminal: Terminal) -> None:

@@ -7,12 +7,15 @@ from typing import Any
 
 import pytest
 
+from flows.audited import Audit, Finding
 from flows.errors import UsageError
-from flows.problems import count_reasons, drop, list_problems, retry, show_problem
+from flows.problems import Listed, count_reasons, drop, list_problems, retry, show_problem
 from flows.reasons import REASONS, REMEDIES, remedy
 from flows.result import CaseCounts, Result, RunState
+from flows.show_books import show_audit, show_list
 from flows.steps.verdict import judge
 from mappings.engine import Guards
+from state import RowId
 from tests.flows.terminal import Terminal
 from tests.flows.test_audit import STUDENT
 from tests.flows.test_sync import site_of
@@ -284,3 +287,25 @@ def test_commands_as_json(terminal: Terminal) -> None:
     refused = terminal.run("problems", "retry", "--json")
     assert (2, "failed") == (refused.code, refused.json["state"])
     assert ["Give one of them: the KEY of a record, --reason, or --all."] == refused.json["messages"]
+
+
+def test_the_list_cuts_nothing_off(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The key is what `show`, `retry` and `drop` want, also from a terminal of 80 columns."""
+    monkeypatch.setenv("COLUMNS", "80")
+    row = RowId("enrolment", 12, "kisumu-north-enrol-12345-1234567")
+    show_list([Listed(row, "contact_phone_number", "waits_for_parent", "", 1.79e9, 1.79e9, 3, 0)])
+    told = capsys.readouterr().out.split()
+    assert {row.key, "waits_for_parent", "contact_phone_number", "2026-09-21"} < {*told}
+
+
+def test_the_table_of_an_audit_cuts_no_key_off(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its key a case is found in CommCare."""
+    monkeypatch.setenv("COLUMNS", "80")
+    key, case = "kisumu-north-enrol-12345-1234567", "78793467-670b-54f7-b0a7-5e53a459108c"
+    found = Audit("audit-1")
+    found.tell(Finding("closed_by_hand", key, "enrolment", "enrolment", case))
+    show_audit(found)
+    told = capsys.readouterr().out
+    assert (True, False) == (key in told.split(), "…" in told)
