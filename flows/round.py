@@ -29,7 +29,7 @@ Begin = Callable[[str, Sequence[int]], Awaitable[None]]
 
 
 OTHER_VERSION = (
-    "A worker with another version of moodle-commcare did a part of the courses: nobody was looked for as having "
+    "A worker with another version of this program did a part of the courses: nobody was looked for as having "
     "left. Install the same version on all machines; the next run goes on."
 )
 

@@ -61,7 +61,7 @@ class Handover:
         """Read it as the books keep it; raises UsageError when another version of this program wrote it."""
         if told.keys() != {each.name for each in fields(cls)}:
             raise UsageError(
-                "Another version of moodle-commcare opened this round. Install the same version on all machines; "
+                "Another version of this program opened this round. Install the same version on all machines; "
                 "until then the others do the work of this one."
             )
         lists = {name: tuple(told[name]) for name in ("mappings", "courses")}
