@@ -8,6 +8,7 @@ import pytest
 import stamina
 
 from tests.postgres import NoServer, Server, serving, why_none
+from tests.quick_books import quicken
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -18,6 +19,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Say in one line that there can be no server here, in the place of one for each test."""
+    quick = pytest.MonkeyPatch()
+    quicken(quick)
+    config.add_cleanup(quick.undo)
     if config.getoption("--postgresql") and (lacking := why_none()):
         pytest.exit(f"NOT RUN: the tests on PostgreSQL. {lacking}", returncode=0)
 
