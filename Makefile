@@ -20,6 +20,9 @@ setup: .venv/.ready  ## make the virtual environment
 demo: setup  ## run the main job against a local Moodle and CommCare
 	@$(PY) -m flows demo
 
+# Compiled tests and modules are kept, whatever the environment says: three workers and all processes load them.
+test e2e postgresql: export PYTHONDONTWRITEBYTECODE :=
+
 test: setup  ## check style and types, run all tests
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
