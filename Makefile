@@ -27,7 +27,7 @@ test: setup  ## check style and types, run all tests
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
 	@$(PY) -m mypy
-	@$(PY) -m pytest --numprocesses 3 --dist loadfile
+	@$(PY) -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 e2e: setup  ## run whole installations: in a browser, killed in the middle, on several machines (minutes)
 	@$(PY) -m pytest -m e2e -rs --numprocesses 2 --dist loadfile $(ONLY)

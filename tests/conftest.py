@@ -28,12 +28,16 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave to `make e2e` what needs a Prefect server: it takes longer to start than a thousand tests."""
+    """Leave to `make e2e` what needs a Prefect server: it takes longer to start than a thousand tests.
+
+    The proofs come first: few and long, they would otherwise be waited for when all else is done.
+    """
     if config.getoption("--postgresql"):
         items[:] = [item for item in items if "state_url" in getattr(item, "fixturenames", ())]
     for item in items:
         if "prefect_server" in getattr(item, "fixturenames", ()):
             item.add_marker("e2e")
+    items.sort(key=lambda item: "proofs" not in item.path.parts)
 
 
 @pytest.fixture(autouse=True)
