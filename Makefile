@@ -20,11 +20,14 @@ setup: .venv/.ready  ## make the virtual environment
 demo: setup  ## run the main job against a local Moodle and CommCare
 	@$(PY) -m flows demo
 
+# Compiled tests and modules are kept, whatever the environment says: three workers and all processes load them.
+test e2e postgresql: export PYTHONDONTWRITEBYTECODE :=
+
 test: setup  ## check style and types, run all tests
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
 	@$(PY) -m mypy
-	@$(PY) -m pytest --numprocesses 3 --dist loadfile
+	@$(PY) -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 e2e: setup  ## run whole installations: in a browser, killed in the middle, on several machines (minutes)
 	@$(PY) -m pytest -m e2e -rs --numprocesses 2 --dist loadfile $(ONLY)

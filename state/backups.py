@@ -58,6 +58,7 @@ def write_copy(source: sqlite3.Connection, target: Path) -> None:
         part.touch(mode=0o600)
         copy = sqlite3.connect(part, isolation_level=None)
         try:
+            copy.execute("PRAGMA synchronous=OFF")  # nobody reads it before it is on disk as a whole, below
             source.backup(copy)
             copy.execute("PRAGMA journal_mode=DELETE")  # one file, with nothing beside it
         finally:

@@ -8,6 +8,7 @@ import pytest
 import stamina
 
 from tests.postgres import NoServer, Server, serving, why_none
+from tests.quick_books import quicken
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -18,18 +19,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Say in one line that there can be no server here, in the place of one for each test."""
+    quick = pytest.MonkeyPatch()
+    quicken(quick)
+    config.add_cleanup(quick.undo)
     if config.getoption("--postgresql") and (lacking := why_none()):
         pytest.exit(f"NOT RUN: the tests on PostgreSQL. {lacking}", returncode=0)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave to `make e2e` what needs a Prefect server: it takes longer to start than a thousand tests."""
+    """Leave to `make e2e` what needs a Prefect server: it takes longer to start than a thousand tests.
+
+    The proofs come first: few and long, they would otherwise be waited for when all else is done.
+    """
     if config.getoption("--postgresql"):
         items[:] = [item for item in items if "state_url" in getattr(item, "fixturenames", ())]
     for item in items:
         if "prefect_server" in getattr(item, "fixturenames", ()):
             item.add_marker("e2e")
+    items.sort(key=lambda item: "proofs" not in item.path.parts)
 
 
 @pytest.fixture(autouse=True)

@@ -140,4 +140,4 @@ def test_a_broken_rule_is_noticed(name: str, walk: Walk, monkeypatch: pytest.Mon
 
 def test_writing_again_at_once_is_noticed(walk: Walk) -> None:
     """A walk fails when rows in doubt do not rest: the late write and the second one make two cases."""
-    assert _is_noticed(walk, 6, rest=0.0)
+    assert _is_noticed(walk, 15, rest=0.0)

@@ -6,10 +6,11 @@ import logging
 import multiprocessing
 import random
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
+from itertools import islice
 
 import stamina
 
@@ -25,13 +26,13 @@ SCHEDULES = 250  # random schedules of one part
 
 @dataclass(frozen=True)
 class Part:
-    """Work for one process: a story, and which of its schedules; `seconds` boxes the pairs."""
+    """Work for one process: a story, and which of its schedules; with singles, how many pairs."""
 
     story: int
     kind: str
     """singles, pairs or random"""
     number: int = 0
-    seconds: float = 0.0
+    pairs: int = 0
 
     @property
     def name(self) -> str:
@@ -64,10 +65,10 @@ def explore(part: Part) -> Found:
         jobs = explorer.singles()
         found.singles, explorer.tally = explorer.tally, Tally()
         found.possible = sum(job.weight * len(list(job.plans())) for job in jobs)
-        if part.seconds:
-            _boxed(explorer.pairs(jobs, random.Random(part.number)), part.seconds)
-        elif part.kind == "pairs":
-            _boxed(explorer.pairs(jobs[part.number :: SHARES]), float("inf"))
+        if part.kind == "pairs":
+            deque(explorer.pairs(jobs[part.number :: SHARES]), maxlen=0)
+        else:
+            deque(islice(explorer.pairs(jobs, random.Random(part.number)), part.pairs), maxlen=0)
         found.pairs = explorer.tally
     found.runs, found.cpu = explorer.world.runs, time.process_time() - started
     explorer.close()
@@ -79,13 +80,6 @@ def _random(explorer: Explorer, part: Part) -> Tally:
         if explorer.tally.schedules >= SCHEDULES:
             break
     return explorer.tally
-
-
-def _boxed(steps: Iterator[None], seconds: float) -> None:
-    end = time.monotonic() + seconds
-    for _ in steps:
-        if time.monotonic() > end:
-            return
 
 
 def explored(parts: Sequence[Part], cores: int = CORES, kept: Kept | None = None) -> Iterator[tuple[Part, Found]]:
@@ -101,9 +95,10 @@ def explored(parts: Sequence[Part], cores: int = CORES, kept: Kept | None = None
             yield waiting[done], done.result()
 
 
-def boxed_parts(seconds: float) -> list[Part]:
-    """Return what the tests do: all single faults, and pairs for about so many seconds on two cores."""
-    return [Part(0, "singles", 1, seconds), Part(1, "singles", 1, seconds / 2), Part(2, "singles", 1, seconds / 2)]
+def boxed_parts(pairs: int) -> list[Part]:
+    """Return what the tests do: all single faults, and so many pairs, half of them of the first story."""
+    shares = (pairs // 2, pairs // 4, pairs // 4)
+    return [Part(story, "singles", 1, share) for story, share in enumerate(shares)]
 
 
 def all_parts(schedules: int, shares: int = SHARES) -> list[Part]:

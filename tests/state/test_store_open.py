@@ -17,6 +17,7 @@ from state import Ack, Intent, RowId, StateError, Store
 from state.database import Database
 from state.schema import HEAD, VERSION_TABLE, _upgrade, known
 from state.tables import metadata
+from tests.quick_books import SAFE
 
 KEY = b"k" * 32
 
@@ -55,8 +56,9 @@ def fill(url: str) -> None:
         store.acknowledge([Ack(row, row.key, "owner", {"a": b"1" * 16}, "active", 1) for row in rows], 1.0)
 
 
-def test_pragmas_are_set(url: str) -> None:
+def test_pragmas_are_set(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What keeps the books safe is really switched on, in both kinds of transaction."""
+    monkeypatch.setattr("state.database.PRAGMAS", SAFE)
     expected = {
         "journal_mode": "wal",
         "synchronous": 2,
