@@ -35,6 +35,8 @@ class Ready:
     """Of a case that somebody else made."""
     removed: frozenset[str] = frozenset()
     """Properties that were taken out of the mapping: cases may hold them still."""
+    elements: frozenset[str] = frozenset()
+    """Properties of elements that were sent to any case of the mapping; of one nobody knows what it holds."""
     parted: bool = False
     """Whether somebody took back that its person was merged: the case may say so, also where the books forgot."""
 
@@ -107,7 +109,7 @@ class Comparison:
             return frozenset()
         spared = linked.spared if linked is not None else frozenset[str]()
         ours = self.mapping.spec.properties.keys() | self.draft.once | self.ready.removed
-        ours |= {MERGED_INTO, *set_by_departures(self.mapping)}
+        ours |= {MERGED_INTO, *set_by_departures(self.mapping)} | self.ready.elements
         return frozenset(name for name in ours - spared if name not in sent)
 
     def _doubtful(self) -> set[str]:

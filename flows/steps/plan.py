@@ -130,6 +130,8 @@ class Planner:
         user_id = scope.users.get(key, 0)
         is_parted = user_id in await self._taken_back()
         ready = replace(ready, kept=kept, linked=linked, removed=removed, parted=is_parted)
+        if case is None or case.digests is None:
+            ready = replace(ready, elements=await self._vanished.sent(scope.mapping))
         reading.compared += 1
         change = Comparison(scope.mapping, row, user_id, draft, case, ready, self._digest).planned()
         if change is None and case is not None and case.status in AWAY:

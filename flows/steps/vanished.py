@@ -22,6 +22,7 @@ class Vanished:
         self._world = world
         self._result = result
         self._digest = world.books.store.digest
+        self._sent: dict[str, frozenset[str]] = {}
 
     async def of(
         self, scope: Scope, known: Mapping[str, CaseRow], removed: Set[str]
@@ -62,9 +63,20 @@ class Vanished:
         if not draft.listed or case is None or case.digests is not None:
             return {}
         found = await case_there(self._world, case.key, case)
+        names = await self.sent(mapping) - draft.properties.keys() - removed - mapping.retired
         return {
             name: value
             for name, value in (found.properties if found is not None else {}).items()
-            if value and name not in draft.properties and name not in removed | mapping.retired
-            if (family := mapping.definition_of(name)) in draft.listed and family != name
+            if value and name in names and mapping.definition_of(name) in draft.listed
         }
+
+    async def sent(self, mapping: CompiledMapping) -> frozenset[str]:
+        """Return the properties of elements of a mapping that were ever sent, in whichever case.
+
+        An app may have properties whose names fit the pattern: those are none.
+        """
+        if mapping.name not in self._sent:
+            names = await self._world.books.do(self._world.books.store.property_names)
+            made = frozenset(name for name in names if mapping.definition_of(name) not in ("", name))
+            self._sent[mapping.name] = made
+        return self._sent[mapping.name]

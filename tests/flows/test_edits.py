@@ -633,3 +633,37 @@ async def test_an_index_that_is_taken_out_is_told(make_lab: MakeLab) -> None:
     assert ["indices.student"] == result.edits["enrolment"]["removed"]
     assert any("indices.student is no longer in enrolment.yaml" in message for message in result.messages)
     assert [] == (await lab.sync()).messages
+
+
+@pytest.mark.parametrize("how", ["in doubt", "put back"])
+async def test_elements_of_who_is_suspended_while_sent_whole_are_not_forgotten(
+    make_lab: MakeLab, how: str
+) -> None:
+    """A row sent whole without its list leaves the elements in the case, and the books know: they go with it."""
+    lab, learners, items = await graded(make_lab)
+    if how == "put back":
+        lab.restore(lab.store.back_up(lab.clock.now()))
+    lab.site.suspend_enrolment(2, learners[0], suspended=True)
+    if how == "in doubt":
+        lab.commcare.fail_next("timeout", times=1)
+    for _ in range(3):
+        await lab.sync()
+    case = lab.case(f"test-enrol-2-{learners[0]}")
+    assert ("80", {}) == (case.properties[f"grade_{items[0]}"], written(await lab.sync()))
+    delete_item(lab, items[0])
+    lab.site.suspend_enrolment(2, learners[0], suspended=False)
+    for _ in range(3):
+        await lab.sync()
+    assert ("", {}) == (case.properties[f"grade_{items[0]}"], written(await lab.sync()))
+
+
+async def test_what_an_app_wrote_is_no_element(make_lab: MakeLab) -> None:
+    """A name that fits the pattern is an element's only where we sent it: else it stays, also of a dirty row."""
+    lab, learners, items = await graded(make_lab)
+    case = lab.case(f"test-enrol-2-{learners[0]}")
+    case.properties["grade_level"] = "6"
+    lab.site.grade(items[0], learners[0], 90)
+    lab.commcare.fail_next("timeout", times=1)
+    for _ in range(6):
+        await lab.sync()
+    assert ("6", "90") == (case.properties["grade_level"], case.properties[f"grade_{items[0]}"])
