@@ -161,13 +161,14 @@ class Planner:
         """Look up the cases of which the books know too little, and of which something is left as it is."""
         scope, mapping = reading.scope, reading.scope.mapping
         at_rest = {row.key for row in reading.resting if row[:2] == (mapping.name, scope.number)}
-        unknown = scope.drafts.keys() - reading.known.keys() - at_rest - self._keys_kept_out(reading)
+        keys = scope.drafts.keys() - at_rest - self._keys_kept_out(reading)
         self._there.begin()
-        await self._unknown.look_for(mapping, unknown if mapping.name in self.strangers else ())
+        is_strange = mapping.name in self.strangers
+        await self._unknown.look_for(mapping, keys - reading.known.keys() if is_strange else ())
         if mapping.has_elements or closes(mapping) or parks(mapping) or keeps(mapping):
-            known = (reading.known[key] for key in scope.drafts.keys() & reading.known.keys())
-            dirty = [case for case in known if case.digests is None and not case.linked]
-            await self._there.look_for([case for case in dirty if case.key not in at_rest])
+            known = [reading.known[key] for key in keys & reading.known.keys()]
+            asked = (case for case in known if case.digests is None and case.status not in CLOSED)
+            await self._there.look_for([case for case in asked if not case.linked])
 
     async def _look_outside(self, reading: _Reading) -> None:
         """Take in which records of a scope are kept out, and which of its parents were when last read."""
