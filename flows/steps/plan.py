@@ -165,10 +165,11 @@ class Planner:
         self._there.begin()
         is_strange = mapping.name in self.strangers
         await self._unknown.look_for(mapping, keys - reading.known.keys() if is_strange else ())
-        if mapping.has_elements or closes(mapping) or parks(mapping) or keeps(mapping):
-            known = [reading.known[key] for key in keys & reading.known.keys()]
-            asked = (case for case in known if case.digests is None and case.status not in CLOSED)
-            await self._there.look_for([case for case in asked if not case.linked])
+        known = [reading.known[key] for key in keys & reading.known.keys()]
+        dirty = [one for one in known if one.digests is None and one.status not in CLOSED and not one.linked]
+        asks_for_all = mapping.has_elements or closes(mapping) or parks(mapping)
+        asked = [one for one in dirty if asks_for_all or (keeps(mapping) and not one.case_id)]
+        await self._there.look_for(asked)
 
     async def _look_outside(self, reading: _Reading) -> None:
         """Take in which records of a scope are kept out, and which of its parents were when last read."""

@@ -395,12 +395,12 @@ def phones(lab: Lab, keys: list[str]) -> list[str]:
     return [lab.case(key).properties["phone"] for key in keys]
 
 
-@pytest.mark.parametrize("way", ["in doubt", "books lost"])
-async def test_a_create_that_meets_a_case_empties_nothing_unasked(make_lab: MakeLab, way: str) -> None:
+@pytest.mark.parametrize(("way", "how"), [("in doubt", "created"), ("books lost", "updated")])
+async def test_a_create_that_meets_a_case_empties_nothing_unasked(make_lab: MakeLab, way: str, how: str) -> None:
     """Nine of ten would lose a number, and the books know of no case: a person is asked, and is heard."""
     lab, keys = await unknown(make_lab, way)
     before = phones(lab, keys)
-    for sent in ({"created": 10}, {}):
+    for sent in ({how: 10}, {}):
         result = await lab.sync(mappings=("enrolment",))
         assert ("waiting", sent, before) == (result.state, written(result), phones(lab, keys))
         assert any("9 people would lose their phone" in message for message in result.messages)
@@ -409,8 +409,8 @@ async def test_a_create_that_meets_a_case_empties_nothing_unasked(make_lab: Make
     assert [""] * 9 + before[9:] == phones(lab, keys)
 
 
-@pytest.mark.parametrize("way", ["in doubt", "books lost"])
-async def test_a_word_about_cases_that_a_create_meets(make_lab: MakeLab, way: str) -> None:
+@pytest.mark.parametrize(("way", "how"), [("in doubt", "created"), ("books lost", "updated")])
+async def test_a_word_about_cases_that_a_create_meets(make_lab: MakeLab, way: str, how: str) -> None:
     """A person agreed, and CommCare was down: who may be emptied still may, though the books have no case."""
     lab, keys = await unknown(make_lab, way)
     lab.store.put(CONFIRMED_BLANKS, json.dumps({"enrolment phone": {"2": 9}}))
@@ -418,7 +418,7 @@ async def test_a_word_about_cases_that_a_create_meets(make_lab: MakeLab, way: st
     result = await lab.sync(mappings=("enrolment",))
     lab.commcare.faults.clear()
     assert ("postponed", {}) == (result.state, allowed(lab, CONFIRMED_BLANKS))
-    assert {"created": 10} == written(await lab.sync(mappings=("enrolment",)))
+    assert {how: 10} == written(await lab.sync(mappings=("enrolment",)))
     assert ([""] * 9, []) == (phones(lab, keys[:9]), needs(lab.store))
     await lab.sync()
     assert {} == allowed(lab, ALLOWED_BLANKS)
