@@ -84,7 +84,9 @@ _PASSING = {
     "dbconnectionfailed",
     "storedfilecannotread",
 }
+# Said of who was asked about; that the account itself is not confirmed is what the login says.
 _ABOUT_ONE_PERSON = {"invaliduser", "userdeleted", "usernotincourse", "usernotenroled", "suspended"}
+_ABOUT_ONE_PERSON |= {"usernotconfirmed", "guestsarenotallowed"}
 
 
 def answer_error(function: str, answer: Answer, *, now: float) -> AdaptorError | None:
@@ -118,6 +120,8 @@ def exception_error(function: str, data: Mapping[str, Any]) -> AdaptorError:
         return Maintenance("Moodle is in maintenance.", **about)
     if code in _PASSING:
         return NoAnswer(f"Moodle has trouble with its database ({code}).", **about)
+    if code in _ABOUT_ONE_PERSON:
+        return Refused(f"Moodle refuses this person ({code}).", **about)
     if code in _DENIED:
         return _denied(code, about)
     if code == "invalidrecord" and "external_functions" in str(data.get("message", "")):
@@ -126,8 +130,6 @@ def exception_error(function: str, data: Mapping[str, Any]) -> AdaptorError:
         )
     if code == "invalidrecord":
         return Refused("Moodle has no such course or record.", **about)
-    if code in _ABOUT_ONE_PERSON:
-        return Refused(f"Moodle refuses this person ({code}).", **about)
     return Unexpected(f"Moodle answers {function} with the error '{code or 'without a code'}'.", **about)
 
 

@@ -28,6 +28,8 @@ def sees(caller: Caller, activity: Activity) -> bool:
 
 def activities_completion(caller: Caller, courseid: int, userid: int) -> dict[str, Any]:
     """Answer core_completion_get_activities_completion_status; for a stranger nothing is done, no error."""
+    if courseid in caller.site.courses:  # the person is looked at before the course, which has to be there
+        caller.need_person(userid)
     caller.enter(courseid, report=True)
     if userid != caller.id:
         caller.need("report/progress:view", "View activity completion reports")

@@ -82,6 +82,16 @@ class Caller:
         picture = site.info["userpictureurl"].rpartition("/")[0]
         return Shown(self.id, self.capabilities, site.showuseridentity, site.profile_fields.values(), picture)
 
+    def need_person(self, user: int) -> None:
+        """Refuse a person about whom nothing is told: nobody, deleted, or an account that is not confirmed."""
+        account = self.site.users.get(user)
+        if account is None:
+            raise Refusal("dml_missing_record_exception", "invaliduser", "Invalid user")
+        if account.deleted:
+            raise moodle_error("userdeleted", "error/userdeleted")
+        if not account.confirmed:
+            raise moodle_error("usernotconfirmed", "User not confirmed")
+
     def sees(self, user: int) -> bool:
         """Tell whether the account may see somebody: without viewdetails only itself and course contacts."""
         return user == self.id or self.may("moodle/user:viewdetails") or self.site.is_contact(user)
@@ -181,10 +191,8 @@ def grade_items(caller: Caller, courseid: int, userid: int, groupid: int) -> dic
     """Answer gradereport_user_get_grade_items, for one person or (userid 0) for all who are graded."""
     course = caller.enter(courseid, report=True)
     caller.need("gradereport/user:view", "View user report")
-    if userid and userid not in caller.site.users:
-        raise Refusal("dml_missing_record_exception", "invaliduser", "Invalid user")
-    if userid and caller.site.users[userid].deleted:
-        raise moodle_error("userdeleted", "error/userdeleted")
+    if userid:
+        caller.need_person(userid)
     if not caller.may("moodle/grade:viewall"):
         raise moodle_error("nopermissiontoviewgrades", "Cannot view grades.")
     if caller.shut_out(course):

@@ -265,6 +265,7 @@ CASES = {
     f"{SITE_INFO}ip_restricted": Case(_not_authorised),
     f"{SITE_INFO}user_not_authorised_for_service": Case(_not_authorised),
     f"{SITE_INFO}suspended_service_user": Case(_suspended_account),
+    "core_completion_get_activities_completion_status__not_enrolled": Case(_strangers),
     "gradereport_user_get_grade_items__deleted_user": Case(_strangers),
     "gradereport_user_get_grade_items__not_enrolled_user": Case(_strangers),
     "gradereport_user_get_grade_items__separate_groups_without_accessallgroups": Case(_separate_groups),

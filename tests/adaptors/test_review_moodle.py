@@ -10,9 +10,11 @@ import stamina
 from adaptors.errors import Maintenance, Retriable
 from adaptors.http import retried
 from adaptors.moodle.answers import Person
+from adaptors.moodle.fake import BATCH
 from adaptors.moodle.normalise import looks_deleted
 from adaptors.moodle.sizes import Sizes
 from adaptors.moodle.streams import ENROLLED, GRADES, PROFILES
+from tests.adaptors.test_moodle_engagement import World as Activities
 from tests.adaptors.test_moodle_reader import World, small_site
 
 
@@ -81,3 +83,27 @@ async def test_a_short_retry_after_is_only_the_floor(monkeypatch: pytest.MonkeyP
     with pytest.raises(Retriable):
         await retried(refuse)
     assert [1.0, 2.0, 4.0, 8.0] == waits
+
+
+@pytest.mark.parametrize("batching", [True, False])
+async def test_an_account_that_is_not_confirmed_costs_nobody_else(batching: bool) -> None:
+    """Moodle tells no grades of somebody whose account is not confirmed; those of the course's others are read."""
+    site, course, learners = small_site(60)
+    item = site.set_grade_item(course, "Quiz")
+    for learner in learners:
+        site.grade(item, learner, 80)
+    site.update_user(learners[7], confirmed=False)
+    world = World(site)
+    if not batching:
+        world.fake.remove_function(BATCH)
+    records = await world.enrolments(course)
+    assert 60 == len(records)
+    assert [learners[7]] == [record["user"]["id"] for record in records if "grade" not in record]
+
+
+@pytest.mark.parametrize("gone", ["confirmed", "deleted"])
+async def test_activities_of_an_account_that_is_not_confirmed(gone: str) -> None:
+    """What the others have done is read, though Moodle refuses one of them."""
+    world = Activities()
+    world.site.update_user(world.learners[1], **{gone: gone == "deleted"})
+    assert {world.learners[0], world.learners[2]} == set(await world.read())
