@@ -84,9 +84,10 @@ _PASSING = {
     "dbconnectionfailed",
     "storedfilecannotread",
 }
-# Said of who was asked about; that the account itself is not confirmed is what the login says.
+# Said of who was asked about; that the account itself is not confirmed is what the login says. 'nopermission' is said
+# of the work of somebody who is suspended in the course, or not in it.
 _ABOUT_ONE_PERSON = {"invaliduser", "userdeleted", "usernotincourse", "usernotenroled", "suspended"}
-_ABOUT_ONE_PERSON |= {"usernotconfirmed", "guestsarenotallowed"}
+_ABOUT_ONE_PERSON |= {"usernotconfirmed", "guestsarenotallowed", "nopermission"}
 
 
 def answer_error(function: str, answer: Answer, *, now: float) -> AdaptorError | None:

@@ -133,6 +133,12 @@ def sees_work(caller: Caller) -> bool:
     return caller.may("mod/assign:grade") or caller.may("mod/assign:viewgrades")
 
 
+def sees_work_of(caller: Caller, activity: Activity, user: int) -> bool:
+    """Tell whether the account may see somebody's work: of an active member only, whatever else it may."""
+    member = caller.site.members_of(activity.course).get(user)
+    return member is not None and not member.suspended and sees_work(caller)
+
+
 def warning(item: str, number: int, code: str, message: str) -> dict[str, Any]:
     """Return one of the warnings in which Moodle hides what it leaves out."""
     return {"item": item, "itemid": number, "warningcode": code, "message": message}

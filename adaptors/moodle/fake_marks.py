@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from adaptors.moodle.fake_activities import Activity
-from adaptors.moodle.fake_assignments import assignment_row, sees_work, warning
+from adaptors.moodle.fake_assignments import assignment_row, sees_work, sees_work_of, warning
 from adaptors.moodle.fake_completion import sees
 from adaptors.moodle.fake_enrolled import courses_of
 from adaptors.moodle.fake_form import Each, Fields, Refusal, Value, missing_record, moodle_error
@@ -237,21 +237,16 @@ def submission_status(caller: Caller, assignid: int, userid: int, groupid: int) 
     """Answer mod_assign_get_submission_status; before the release of a marking workflow it tells no feedback."""
     del groupid
     activity, row = _assignment(caller, assignid)
-    site = caller.site
-    user = site.users.get(userid or caller.id)
-    if user is None:
-        raise Refusal("dml_missing_record_exception", "invaliduser", "Invalid user")
-    for state, code in (("deleted", "userdeleted"), ("suspended", "suspended")):
-        if getattr(user, state):
-            raise Refusal("core\\exception\\moodle_exception", code, f"error/{code}")
-    if not sees_work(caller):
-        caller.need("mod/assign:viewgrades", "View grades")
+    user = userid or caller.id
+    caller.need_person(user)
+    if not sees_work_of(caller, activity, user):
+        told = "Sorry, but you do not currently have permissions to do that (View grades)."
+        raise Refusal("core\\exception\\required_capability_exception", "nopermission", told)
     answer: dict[str, Any] = {"gradingsummary": _summary(caller, activity)}
-    if user.id in site.members_of(activity.course):
-        answer["lastattempt"] = _last_attempt(caller, activity, row, user.id)
-    if feedback := _feedback(caller, activity, row, user.id):
+    answer["lastattempt"] = _last_attempt(caller, activity, row, user)
+    if feedback := _feedback(caller, activity, row, user):
         answer["feedback"] = feedback
-    if earlier := _earlier(caller, activity, user.id):
+    if earlier := _earlier(caller, activity, user):
         answer["previousattempts"] = earlier
     return answer | {"assignmentdata": {"attachments": {"intro": []}}, "warnings": []}
 

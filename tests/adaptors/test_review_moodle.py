@@ -10,9 +10,11 @@ import stamina
 from adaptors.errors import Maintenance, Retriable
 from adaptors.http import retried
 from adaptors.moodle.answers import Person
+from adaptors.moodle.assignment_marks import read_told
+from adaptors.moodle.assignment_people import read_marked_course
 from adaptors.moodle.fake import BATCH
 from adaptors.moodle.normalise import looks_deleted
-from adaptors.moodle.sizes import Sizes
+from adaptors.moodle.sizes import BatchSize, Sizes
 from adaptors.moodle.streams import ENROLLED, GRADES, PROFILES
 from tests.adaptors.test_moodle_engagement import World as Activities
 from tests.adaptors.test_moodle_reader import World, small_site
@@ -107,3 +109,19 @@ async def test_activities_of_an_account_that_is_not_confirmed(gone: str) -> None
     world = Activities()
     world.site.update_user(world.learners[1], **{gone: gone == "deleted"})
     assert {world.learners[0], world.learners[2]} == set(await world.read())
+
+
+@pytest.mark.parametrize("batching", [True, False])
+@pytest.mark.parametrize("left", ["suspended", "unenrolled"])
+async def test_whose_work_may_not_be_seen_any_more(left: str, batching: bool) -> None:
+    """Moodle refuses to tell of who was suspended or unenrolled meanwhile; the others' feedback is read."""
+    site, course, learners = small_site(3)
+    site.activities.set(course, "Essay")
+    world = World(site)
+    (assignment,) = (await read_marked_course(world.client, course)).assignments
+    if left == "suspended":
+        site.suspend_enrolment(course, learners[1])
+    else:
+        site.unenrol(course, learners[1])
+    told = await read_told(world.client, assignment, learners, BatchSize(25, ceiling=25), batching=batching)
+    assert {learners[0], learners[2]} == set(told)
