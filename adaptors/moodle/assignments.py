@@ -49,7 +49,10 @@ class CourseAssignments:
                 record = shared | {"assignment": assignment}
                 handed_in = self.submissions.get(assignment["id"])
                 if handed_in is not None:
-                    record["submission"] = handed_in.get(enrolment["user"]["id"])
+                    submission = handed_in.get(enrolment["user"]["id"])
+                    # Moodle says nothing of the work of who is suspended: then none is not known, and not blank.
+                    if submission is not None or enrolment["status"] == "active":
+                        record["submission"] = submission
                 if assignment["cmid"] in grades:
                     record["grade"] = grades[assignment["cmid"]]
                 yield record

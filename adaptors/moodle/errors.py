@@ -84,8 +84,8 @@ _PASSING = {
     "dbconnectionfailed",
     "storedfilecannotread",
 }
-# Said of who was asked about; that the account itself is not confirmed is what the login says. 'nopermission' is said
-# of the work of somebody who is suspended in the course, or not in it.
+# Said of who was asked about; that the account itself is not confirmed is what the login says. "nopermission" is
+# about the work of somebody who is suspended in the course, or not in it.
 _ABOUT_ONE_PERSON = {"invaliduser", "userdeleted", "usernotincourse", "usernotenroled", "suspended"}
 _ABOUT_ONE_PERSON |= {"usernotconfirmed", "guestsarenotallowed", "nopermission"}
 

@@ -90,9 +90,9 @@ def assignment_row(caller: Caller, activity: Activity) -> dict[str, Any]:
 
 
 def submissions(caller: Caller, assignmentids: list[int], status: str, since: int, before: int) -> dict[str, Any]:
-    """Answer mod_assign_get_submissions, without who has left the course, but for group assignments.
+    """Answer mod_assign_get_submissions; an assignment that is not there is not mentioned at all.
 
-    An assignment that is not there is not mentioned at all.
+    Who has left the course, or is suspended in it, is left out without a word, but for group assignments.
     """
     site, found, warnings = caller.site, [], []
     by_instance = {
@@ -108,13 +108,12 @@ def submissions(caller: Caller, assignmentids: list[int], status: str, since: in
         if not (sees_work(caller) and caller.may("moodle/course:view") and sees(caller, activity)):
             warnings.append(warning("assignment", number, "1", "No access rights in module context"))
             continue
-        people = site.members.get(activity.course, {})
         is_team = bool(activity.settings.get("teamsubmission"))
         rows = [
             with_addresses(row, site.url)
             for row in site.activities.submissions[number]
             if row["timemodified"] >= since
-            and (is_team or row["userid"] in people)
+            and (is_team or sees_work_of(caller, activity, row["userid"]))
             and (not before or row["timemodified"] <= before)
             and status in ("", row["status"])
         ]

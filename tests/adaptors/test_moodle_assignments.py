@@ -83,6 +83,17 @@ async def test_assignment_and_submission() -> None:
     assert 1 == records[0]["submission"]["attemptnumber"]
 
 
+async def test_what_was_handed_in_stays_when_somebody_is_suspended() -> None:
+    """Moodle leaves the work of who is suspended in the course out without a word: it is absent, and not blank."""
+    site, course, learner = made_site()
+    essay = next(iter(site.activities.by_course[course]))
+    site.activities.submit(essay, learner, site.now)
+    site.suspend_enrolment(course, learner)
+    found = await World(site).read(course)
+    records = list(found.records([enrolment(learner) | {"status": "suspended"}]))
+    assert [False, False] == ["submission" in record for record in records]
+
+
 def test_grades_come_from_the_gradebook() -> None:
     """A grade is joined by the activity it belongs to; without grades there is none, not a blank one."""
     found = CourseAssignments([{"id": 5, "cmid": 50}, {"id": 6, "cmid": 60}])

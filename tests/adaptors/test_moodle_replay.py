@@ -17,6 +17,9 @@ def test_replay_equals_the_recording(name: str) -> None:
     calls = [call for call in recorded_calls(name) if call["function"] in SERVED]
     assert 48 == len(calls)
     for call in calls:
+        if 306 in fake.site.members[2]:  # just enrolled: for some calls Moodle's rounded clock had passed that
+            begun = call["function"] == "mod_assign_get_submissions"
+            fake.site.suspend_enrolment(2, 306, suspended=not begun)
         answer = post(fake, call["function"], **call["params"])
         recorded, got = call["response"], answer.json()
         if (
