@@ -122,7 +122,7 @@ class _Look:
                 yield finding
         project = probe.project
         for name, owner in (("owner", project.owner), ("parked_owner", project.parked_owner)) if project else ():
-            if owner is not None and (wrong := await self._wrong(owner)):
+            if owner is not None and (wrong := await self._wrong(owner, parked=name == "parked_owner")):
                 problem = self._places.problem("project", owner.value, wrong, _compare_owner(owner), under=name)
                 self._report.problems.append(problem)
         for case_type in dict.fromkeys(mapping.case_type for mapping in self._mappings):
@@ -158,10 +158,11 @@ class _Look:
                         self._places.in_table(files.get(rule.lookup, ""), name, wrong, _compare_owner(owner))
                     )
 
-    async def _wrong(self, owner: OwnerReference) -> str:
-        """Say why somebody cannot own cases, "" when he can."""
+    async def _wrong(self, owner: OwnerReference, *, parked: bool = False) -> str:
+        """Say why somebody cannot own cases, "" when he can; `parked` ones need not reach any phone."""
         found = await self._probe.commcare.owners.resolve(owner.kind, owner.value)
-        return "" if found.state == "ok" else f"the {KINDS[owner.kind]} '{owner.value}' {STATES[found.state]}"
+        fits = found.state == "ok" or (parked and found.owner_id)
+        return "" if fits else f"the {KINDS[owner.kind]} '{owner.value}' {STATES[found.state]}"
 
     def _tell(self, mapping: CompiledMapping, word: str, what: str, remedy: str, *, certain: bool) -> None:
         problem = self._places.problem(mapping.name, word, what, remedy, certain=certain)

@@ -154,7 +154,7 @@ ENDPOINTS: Final = (
         "location_type/v1/",
         r"GET location_type/v1/.*",
         "which levels of the organisation share cases",
-        "once in `phones`, where there are locations",
+        "once a run when owners are locations; `phones`",
         "`format` (json), `limit`, `offset`",
         ("Edit Locations", "Access APIs"),
     ),

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from adaptors.commcare.answers import parse
 from adaptors.commcare.cases import SYSTEM
-from adaptors.errors import AccessDenied, Retriable
+from adaptors.errors import AccessDenied, Refused, Retriable, Unexpected
 from adaptors.http import Answer
 
 PAGE = 1000
@@ -26,7 +26,10 @@ Read = Callable[[str, str, Mapping[str, Any], Mapping[int, str]], Awaitable[Answ
 
 @dataclass(frozen=True)
 class Owner:
-    """A resolved owner: `state` is ok, unknown, deactivated or not_sharing; `owner_id` is "" unless ok."""
+    """A resolved owner: `state` is ok, unknown, deactivated or not_sharing.
+
+    `owner_id` is "" unless ok; a location that is not_sharing has it too, since cases can be parked there.
+    """
 
     owner_id: str
     state: str
@@ -94,10 +97,20 @@ class _Workers(Page):
 class _Location(Listed):
     key: str = Field(min_length=1, alias="location_id")
     site_code: str | None = None
+    location_type_code: str | None = None
 
 
 class _Locations(Page):
     objects: list[_Location]
+
+
+class _Level(Listed):
+    key: str = Field(min_length=1, alias="code")
+    shares_cases: bool | None = None
+
+
+class _Levels(Page):
+    objects: list[_Level]
 
 
 class _Group(Listed):
@@ -138,8 +151,9 @@ class OwnerBook:
         """Find an owner: a `user` by username, a `location` by site code, a `group` by name.
 
         Usernames, with or without the @... part, and site codes may be in any case; group names are as written.
-        Two sharing groups of one name are unknown: nobody can say which is meant. Raises AccessDenied, naming
-        the permission, when the account may not read the list; ValueError for another kind.
+        A location is not_sharing when its level is. Two sharing groups of one name are unknown: nobody can say
+        which is meant. Raises AccessDenied, naming the permission, when the account may not read the list;
+        ValueError for another kind.
         """
         if kind not in LIST_REMEDIES:
             raise ValueError(f"There is no kind of owner called {kind!r}: user, location or group.")
@@ -194,7 +208,22 @@ class OwnerBook:
     async def _locations(self) -> dict[str, Owner]:
         # Without format=json this list comes as XML.
         listed = await read_pages(self._read, "location", "location/v2", {"format": "json"}, _Locations)
-        return {item.site_code.casefold(): Owner(item.key, "ok") for item in listed if item.site_code}
+        unshared = await self._levels_without_cases() if listed else set()
+        return {
+            item.site_code.casefold(): Owner(
+                item.key, "not_sharing" if item.location_type_code in unshared else "ok"
+            )
+            for item in listed
+            if item.site_code
+        }
+
+    async def _levels_without_cases(self) -> set[str]:
+        """Return the levels of the organisation whose cases reach no phone; none where that cannot be read."""
+        try:
+            levels = await read_pages(self._read, "location", "location_type/v1", {"format": "json"}, _Levels)
+        except (AccessDenied, Refused, Unexpected):
+            return set()
+        return {level.key for level in levels if level.shares_cases is False}
 
     async def _groups(self) -> dict[str, Owner]:
         sharing: dict[str, set[str]] = {}

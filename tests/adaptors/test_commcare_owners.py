@@ -10,6 +10,7 @@ import httpx
 import pytest
 import stamina
 
+from adaptors.commcare.fake_project import LocationType
 from adaptors.commcare.owners import Owner
 from adaptors.errors import AccessDenied, Unexpected
 from tests.adaptors.commcare_world import DOMAIN, client_of, new_world
@@ -72,6 +73,29 @@ async def test_a_location_is_found_by_site_code() -> None:
     location_id = world.project.add_location("Kumasi Central", "kumasi_central")
     assert Owner(location_id, "ok") == await world.client.owners.resolve("location", "Kumasi_Central")
     assert "unknown" == (await world.client.owners.resolve("location", "Kumasi Central")).state
+
+
+async def test_a_location_must_share_cases() -> None:
+    """A location of a level whose cases reach no phone is said to be so; cases can be parked there."""
+    world = new_world()
+    district = world.project.add_location("District", "district", kind=LocationType("level", shares_cases=False))
+    clinic = world.project.add_location("Clinic", "clinic")
+    assert Owner(district, "not_sharing") == await world.client.owners.resolve("location", "District")
+    assert Owner(clinic, "ok") == await world.client.owners.resolve("location", "clinic")
+    assert 2 == world.client.requests["owners"]
+
+
+@pytest.mark.parametrize("status", [403, 404, 405, 200])
+async def test_levels_that_cannot_be_read(status: int) -> None:
+    """What is not known of a location's level does not keep its cases back."""
+    world = new_world()
+    district = world.project.add_location("District", "district", kind=LocationType("x", shares_cases=False))
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        is_level = "location_type" in request.url.path
+        return httpx.Response(status, json={}) if is_level else world.fake(request)
+
+    assert Owner(district, "ok") == await client_of(answer).owners.resolve("location", "district")
 
 
 async def test_a_group_must_share_cases() -> None:

@@ -7,12 +7,14 @@ import json
 import httpx
 import pytest
 
+from adaptors.commcare.fake_project import LocationType
 from flows.endings import FAILED, OK
 from flows.open import open_store
 from flows.settings import load_settings
 from state.inbox import Hint
 from tests.flows.terminal import Terminal
 
+OFFICE = LocationType("office", shares_cases=False)
 OWNER = "owner:\n  # first_of:"
 
 
@@ -271,6 +273,7 @@ def test_existing_cases_that_may_stay(terminal: Terminal) -> None:
         ("group", lambda project: project.add_group("Coaches", case_sharing=False), "does not share cases"),
         ("user", lambda project: project.add_user("coaches", active=False), "is deactivated"),
         ("location", lambda project: project.add_location("Town", "town"), "is not in the project space"),
+        ("location", lambda project: project.add_location("C", "coaches", kind=OFFICE), "does not share cases"),
     ],
 )
 def test_an_owner_that_cannot_own(terminal: Terminal, kind: str, prepare: object, words: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from adaptors.commcare.fake_project import LocationType
 from flows.confirm import confirm, confirm_withdrawn
 from flows.errors import UsageError
 from flows.problems import list_problems
@@ -319,6 +320,20 @@ async def test_somebody_who_left_is_parked(make_lab: MakeLab) -> None:
     case = lab.case(f"test-user-{learner}")
     assert (owner, "left", 1) == (case.owner_id, case.properties["moodle_status"], len(lab.project.forms) - sent)
     assert {} == written(await lab.sync())
+
+
+async def test_parked_at_a_location_whose_level_shares_no_cases(make_lab: MakeLab) -> None:
+    """Such a location may own no case that is at work, and is as good as any to park one."""
+    site, courses, learners = site_of(8)
+    lab = make_lab(site, project=PROJECT + "parked_owner: {location: archive}\n")
+    level = LocationType("archive", shares_cases=False)
+    archive = lab.project.add_location("Archive", "archive", kind=level)
+    lab.edit("student", LEFT, "when_left: {set: {moodle_status: left}, park: true}")
+    await lab.sync()
+    site.unenrol(courses[0], learners[0])
+    await lab.sync()
+    await lab.sync()
+    assert archive == lab.case(f"test-user-{learners[0]}").owner_id
 
 
 async def test_a_parked_case_gets_its_owner_back(make_lab: MakeLab) -> None:
