@@ -40,11 +40,17 @@ class SiteInfo(_Answer):
 
 
 class CustomField(_Answer):
-    """One custom profile field (or custom course field) of a row."""
+    """One custom profile field of a row; `value` is as it is stored."""
 
     shortname: str
     type: str = "text"
     value: str | int | float | bool | None = None
+
+
+class CourseField(CustomField):
+    """One custom field of a course: `value` as shown, in the account's language, `valueraw` as stored."""
+
+    valueraw: str | int | float | bool | None = None
 
 
 class Role(_Answer):
@@ -129,7 +135,7 @@ class Course(BaseModel):
     enddate: int | None = None
     visible: int | None = None
     enablecompletion: int | None = None
-    customfields: tuple[CustomField, ...] = ()
+    customfields: tuple[CourseField, ...] = ()
 
 
 class Courses(_Answer):

@@ -20,7 +20,7 @@ from adaptors.moodle.fake_gradebook import readable
 from adaptors.moodle.fake_names import Wording
 from adaptors.moodle.fake_people import Group, Shown
 from adaptors.moodle.fake_site import FakeSite
-from adaptors.moodle.fake_templates import EDITOR_COURSE_KEYS, PUBLIC_COURSE_KEYS
+from adaptors.moodle.fake_templates import EDITOR_COURSE_KEYS, PUBLIC_COURSE_KEYS, display
 
 SEPARATE_GROUPS = 1
 _CLOSED = "Course or activity not accessible."
@@ -140,11 +140,15 @@ def _course(caller: Caller, row: Mapping[str, Any]) -> dict[str, Any]:
         shown["contacts"] = _contacts(caller.site, row["id"])
     custom = shown.pop("customfields", None)
     if custom:
-        shown["customfields"] = [
-            {"type": "text", "value": text, "valueraw": text, "name": name.capitalize(), "shortname": name}
-            for name, text in custom.items()
-        ]
+        shown["customfields"] = [_course_field(name, held) for name, held in custom.items()]
     return shown
+
+
+def _course_field(name: str, held: str | Mapping[str, Any]) -> dict[str, Any]:
+    """Return a custom field of a course: what is shown of it is escaped whatever the call asks for."""
+    row = {"type": "text", "value": held, "valueraw": held} if isinstance(held, str) else dict(held)
+    shown = display(row["value"]) if row["type"] in ("text", "select") else row["value"]
+    return {**row, "value": shown, "name": name.capitalize(), "shortname": name}
 
 
 def _contacts(site: FakeSite, course: int) -> list[dict[str, Any]]:

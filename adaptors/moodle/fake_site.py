@@ -162,7 +162,10 @@ class FakeSite:
         return number
 
     def add_course(self, shortname: str, fullname: str, **values: Any) -> int:
-        """Add a course; `values` are keys of its row, and `customfields` as {short name: text}."""
+        """Add a course; `values` are keys of its row, and `customfields` as {short name: text}.
+
+        Of another type than text it is {short name: {type, value, valueraw}}, the value as it is displayed.
+        """
         number = self.next_id("course")
         row = course_row(number, self.url, shortname=shortname, fullname=fullname, now=self.now) | _known(values)
         row["categoryname"] = self.categories[row["categoryid"]]["name"]

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from adaptors.moodle.answers import Course, CustomField, GradeRow, Person
+from adaptors.moodle.answers import Course, CourseField, CustomField, GradeRow, Person
+from adaptors.moodle.names import plain_text
 
 FIELDS = (
     "username", "firstname", "lastname", "email", "idnumber", "phone1", "phone2", "city", "country", "address",
@@ -23,6 +24,7 @@ MAYBE_EMPTY = frozenset({"idnumber", "phone1", "phone2", "city", "country", "add
 _TIMES = {"firstaccess", "lastaccess"}
 _DELETED_NAME = re.compile(r"\.\d{9,}$")
 _HASH = re.compile(r"[0-9a-f]{32}")
+_AS_STORED = {"text", "checkbox", "date"}
 TEACHERS = frozenset({"editingteacher", "teacher"})
 
 
@@ -81,6 +83,18 @@ def custom_fields(fields: Iterable[CustomField]) -> dict[str, Any]:
     return {field.shortname: _custom_value(field) for field in fields}
 
 
+def course_value(field: CourseField) -> str | int | None:
+    """Return the value of a custom field of a course, as a profile field of that type has it.
+
+    What is stored of a menu is the number of the choice, and of a longer text its files would be missing.
+    """
+    if field.type in _AS_STORED and "valueraw" in field.model_fields_set:
+        raw = "" if field.valueraw is None else str(field.valueraw)
+        return _custom_value(CustomField(shortname=field.shortname, type=field.type, value=raw))
+    shown = "" if field.value is None else str(field.value)
+    return shown if field.type == "textarea" else plain_text(shown)
+
+
 def _custom_value(field: CustomField) -> str | int | None:
     text = "" if field.value is None else str(field.value)
     if field.type in ("datetime", "date") and text.isascii() and text.isdigit():
@@ -112,7 +126,8 @@ def course_record(course: Course, visible_custom: Iterable[str] = ()) -> dict[st
             record[name] = getattr(course, name) or None
     if course.visible is not None:
         record["visible"] = bool(course.visible)
-    record["profile"] = dict.fromkeys(visible_custom) | custom_fields(course.customfields)
+    values = {field.shortname: course_value(field) for field in course.customfields}
+    record["profile"] = dict.fromkeys(visible_custom) | values
     return record
 
 

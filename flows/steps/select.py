@@ -7,7 +7,9 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
-from adaptors.moodle.answers import Category, Course
+from adaptors.moodle.answers import Category, Course, CourseField
+from adaptors.moodle.names import plain_text
+from adaptors.moodle.normalise import course_value
 from flows.errors import UsageError
 from flows.world import World
 from mappings.engine import CourseChoice
@@ -82,7 +84,12 @@ def _fits(course: Course, choice: CourseChoice, inside: Collection[int]) -> bool
     if choice.custom_field is None:
         return True
     name, value = choice.custom_field
-    return any(field.shortname == name and str(field.value) == value for field in course.customfields)
+    return any(field.shortname == name and value in _written(field) for field in course.customfields)
+
+
+def _written(field: CourseField) -> tuple[str, str]:
+    """Return a custom field as a mapping sees it, and as Moodle's page shows it."""
+    return str(course_value(field)), plain_text(str(field.value))
 
 
 def _ended(course: Course, now: float) -> bool:

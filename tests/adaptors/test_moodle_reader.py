@@ -351,3 +351,31 @@ def test_batch_size_follows_the_answer_time() -> None:
     assert 200 == size.value
     size.learn(200, 2.5)
     assert 100 == size.value
+
+
+async def test_custom_fields_of_a_course() -> None:
+    """They come as profile fields do, though Moodle writes them for a page, and in a language."""
+    site = FakeSite()
+    site.add_course(
+        "C1",
+        "Course",
+        customfields={
+            "region": "Nyanza & Coast",
+            "offered": {"type": "checkbox", "value": "Ndiyo", "valueraw": 1},
+            "closed": {"type": "checkbox", "value": "Hapana", "valueraw": 0},
+            "opens": {"type": "date", "value": "Ijumaa, 1 Januari 2027", "valueraw": 1798761600},
+            "ends": {"type": "date", "value": None, "valueraw": 0},
+            "level": {"type": "select", "value": "Tutors & nurses", "valueraw": 2},
+            "about": {"type": "textarea", "value": "<p>A &amp; B</p>", "valueraw": "<p>A &amp; B</p>"},
+        },
+    )
+    (course,) = await World(site).reader.courses()
+    assert {
+        "region": "Nyanza & Coast",
+        "offered": "1",
+        "closed": "0",
+        "opens": 1798761600,
+        "ends": None,
+        "level": "Tutors & nurses",
+        "about": "<p>A &amp; B</p>",
+    } == course_record(course)["profile"]

@@ -1,0 +1,36 @@
+"""Which courses are chosen by a custom field, whose values Moodle writes for a page."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from adaptors.moodle.client import Login, MoodleClient
+from adaptors.moodle.fake import FakeMoodle
+from adaptors.moodle.fake_site import FakeSite
+from adaptors.moodle.streams import MoodleReader, Wanted
+from flows.steps.select import select_courses
+from mappings.engine import CourseChoice
+from tests.clocks import VirtualClock
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [("region", "Nyanza & Coast"), ("offered", "1"), ("offered", "Yes"), ("level", "Tutors & nurses")],
+)
+async def test_courses_are_chosen_by_a_custom_field(wanted: tuple[str, str]) -> None:
+    """As the mappings have it, or as it stands on Moodle's page."""
+    site = FakeSite()
+    fields = {
+        "region": "Nyanza & Coast",
+        "offered": {"type": "checkbox", "value": "Yes", "valueraw": 1},
+        "level": {"type": "select", "value": "Tutors & nurses", "valueraw": 2},
+    }
+    chosen = site.add_course("C1", "Chosen", customfields=fields)
+    site.add_course("C2", "Other", customfields={"region": "Coast"})
+    fake = FakeMoodle(site)
+    transport = httpx.MockTransport(fake)
+    client = MoodleClient(site.url, Login(fake.token), clock=VirtualClock(), transport=transport)
+    courses = await MoodleReader(client, Wanted()).courses()
+    selection = select_courses(courses, (), CourseChoice(custom_field=wanted), now=site.now)
+    assert [chosen] == [course.id for course in selection.courses]
