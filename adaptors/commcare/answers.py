@@ -10,6 +10,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
+from urllib.parse import urlencode
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -78,11 +79,24 @@ class CaseCount(_Checked):
     matching_records: int = Field(ge=0)
 
 
+class Place(_Checked):
+    """A place in the list of cases."""
+
+    cursor: str
+
+
 class CasePage(CaseCount):
-    """One page of the list of cases; `next` is an absolute address."""
+    """One page of the list of cases; `next` is an absolute address, or as CommCare's own description has it."""
 
     cases: list[CaseObject]
-    next: str | None = None
+    next: str | Place | None = None
+
+    @property
+    def following(self) -> str:
+        """Return the address of the next page, or as much of it as there is."""
+        if isinstance(self.next, Place):
+            return "?" + urlencode({"cursor": self.next.cursor})
+        return self.next or ""
 
 
 class _NoCase(_Checked):

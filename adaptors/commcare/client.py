@@ -189,7 +189,7 @@ class CommCareClient:
             if stale >= STALE_PAGES:
                 raise _unexpected("list cases", "CommCare's list of cases does not come to an end.")
             answer = await self._connection.read(
-                "list", "list cases", self._connection.following("list cases", CASES, page.next)
+                "list", "list cases", self._connection.following("list cases", CASES, page.following)
             )
         if len(seen) < most:  # or some were deleted meanwhile, or got another type: then there are fewer by now
             there = await self._count("list cases", wanted)

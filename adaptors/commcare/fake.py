@@ -187,8 +187,9 @@ class FakeCommCare(Misbehaviour):
             "matching_records": total,
             "cases": [trim(case.to_json(self.domain, index(case.case_id))) for case in cases],
         }
-        if cursor:
-            body["next"] = str(request.url.copy_with(query=None).copy_with(params={"cursor": cursor}))
+        if cursor:  # under the name that the server gives itself
+            named = httpx.URL(self.own_name or request.url).copy_with(path=request.url.path, query=None)
+            body["next"] = str(named.copy_with(params={"cursor": cursor}))
         return httpx.Response(200, json=self.as_sent(body, request.url))
 
     def _get(self, request: httpx.Request, case_id: str) -> httpx.Response:

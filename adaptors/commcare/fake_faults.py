@@ -37,7 +37,7 @@ class Misbehaviour:
 
     `throttle`, when set, is asked with the time for the seconds to wait, or None. `latency` is how many seconds
     each answer takes on a real port. Without `upserts` it is a server from before 2026,
-    which has no `fields` either.
+    which has no `fields` either. `own_name` is its address as it has it, where that is not the one that is asked.
     """
 
     def __init__(self) -> None:
@@ -54,6 +54,7 @@ class Misbehaviour:
         self.unlisted: deque[str] = deque()
         self.hollow = 0
         self.upserts = True
+        self.own_name = ""
 
     def fail_next(self, kind: str, times: int = 1, where: str = "write") -> None:
         """Fail the next requests, nothing being applied.

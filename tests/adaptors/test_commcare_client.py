@@ -334,17 +334,40 @@ async def test_a_case_that_changes_while_listing_comes_once(monkeypatch: pytest.
         "https://commcare.example.org:8443/a/health-training/api/case/v2/?cursor=x",
         "https://commcare.example.org/a/other/api/case/v2/?cursor=x",
         "https://u@commcare.example.org/a/health-training/api/case/v2/?cursor=x",
-        "https://[broken/?cursor=x",
         "/a/health-training/api/case/v2/?cursor=x",
+        {"cursor": "x"},
     ],
 )
-async def test_the_list_must_not_lead_elsewhere(address: str) -> None:
-    """The key is not carried to another server or project space."""
+async def test_the_list_does_not_lead_elsewhere(address: Any) -> None:
+    """Only the place in the list is taken from what CommCare says: the key goes to no other address."""
+    asked = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(str(request.url))
+        more = {"next": address} if len(asked) == 1 else {}
+        return httpx.Response(200, json={"matching_records": 1, "cases": [case_json()], **more})
+
+    assert 1 == len([case async for case in client_of(answer).list_cases("student")])
+    assert [f"{CASES}?cursor=x"] == asked[1:]
+
+
+@pytest.mark.parametrize("address", ["https://[broken/?cursor=x", "https://commcare.example.org/a/x/", "", {}])
+async def test_a_next_page_without_a_place_is_not_understood(address: Any) -> None:
+    """Such a listing would begin anew, or not be all."""
     page = {"matching_records": 9, "cases": [case_json()], "next": address}
     client = client_of(always(httpx.Response(200, json=page)))
     with pytest.raises(Unexpected):
         [case async for case in client.list_cases("student")]
     assert 1 == client.requests["list"]
+
+
+async def test_a_server_that_has_another_name_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind a proxy or a tunnel CommCare names its own address for the next page; the list comes whole."""
+    monkeypatch.setattr("adaptors.commcare.client.PAGE", 2)
+    world = new_world()
+    world.fake.own_name = "https://hq.internal.example.org"
+    made = [world.project.add_case("student", f"Learner {number}").case_id for number in range(5)]
+    assert sorted(made) == sorted([case.case_id async for case in world.client.list_cases("student")])
 
 
 async def test_a_list_without_an_end_is_given_up() -> None:
