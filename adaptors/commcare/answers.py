@@ -135,6 +135,18 @@ def parse(model: type[M], answer: Answer, operation: str) -> M:
         ) from None
 
 
+def is_whole(body: bytes) -> bool:
+    """Return whether a body ends as it begins: half an answer may pass, a web page is for others to judge."""
+    first, last = body[:64].lstrip()[:1], body[-64:].rstrip()[-1:]
+    return first == b"<" or (first, last) in ((b"{", b"}"), (b"[", b"]"))
+
+
+def cut_off(operation: str) -> NoAnswer:
+    """Return the error of a read that was answered by half."""
+    message = f"CommCare's answer to {operation} is cut off or not JSON."
+    return NoAnswer(message, system=SYSTEM, operation=operation, status=200)
+
+
 def error_text(answer: Answer) -> str:
     """Return the text of a JSON error, or "" for the empty and HTML bodies that CommCare also sends."""
     try:

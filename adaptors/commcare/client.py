@@ -170,7 +170,7 @@ class CommCareClient:
 
         `fields` are names of properties: only these come in the replies, which is much quicker; none means all.
         `since` (epoch seconds) leaves out what CommCare has not indexed since then.
-        Raises Unexpected when the listing leads elsewhere or in a circle, Retriable, after what came of it, when
+        Raises Unexpected when the listing leads nowhere or in a circle, Retriable, after what came of it, when
         CommCare says that there are more cases than it gave. Endpoint: GET case/v2/.
         """
         wanted = {"case_type": case_type, **indexed_since(since)}

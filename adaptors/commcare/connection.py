@@ -12,7 +12,7 @@ from urllib.parse import quote, urlsplit
 
 import httpx
 
-from adaptors.commcare.answers import in_doubt, read_error
+from adaptors.commcare.answers import cut_off, in_doubt, is_whole, read_error
 from adaptors.commcare.cases import SYSTEM
 from adaptors.commcare.owners import LIST_REMEDIES
 from adaptors.errors import AccessDenied, NoAnswer, NotSent, Refused, Unexpected
@@ -133,6 +133,8 @@ class Connection:
                 answer = await self.transmit(kind, operation, "GET" if body is None else "POST", resource, **sent)
             if not passing(answer):
                 raise read_error(answer, operation, now=self.clock.now(), remedies=remedies)
+            if answer.status == 200 and not is_whole(answer.body):
+                raise cut_off(operation)
             return answer
 
         return await retried(once, attempts=self._attempts, budget=self.pace.retries)

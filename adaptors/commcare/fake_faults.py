@@ -20,6 +20,7 @@ _ANSWERS: dict[str, Callable[[], httpx.Response]] = {
     "503": lambda: html_page(503),
     "500_html": lambda: html_page(500),
     "504_html": lambda: html_page(504),
+    "truncated_json": lambda: httpx.Response(200, content=b'{"matching_records": 3, "cases": [{"case_id": "8f1c'),
 }
 
 
@@ -59,7 +60,8 @@ class Misbehaviour:
     def fail_next(self, kind: str, times: int = 1, where: str = "write") -> None:
         """Fail the next requests, nothing being applied.
 
-        `kind`: 429 (with a decimal Retry-After), 429_no_header, 503, 500_html, 504_html, timeout, refused.
+        `kind`: 429 (with a decimal Retry-After), 429_no_header, 503, 500_html, 504_html, truncated_json, timeout,
+        refused.
         `where`: write, any, or another kind of request as in `requests`.
         """
         if kind not in (*_ANSWERS, "timeout", "refused"):

@@ -12,7 +12,7 @@ import respx
 import stamina
 
 from adaptors.commcare.cases import IndexWrite, RowsRefused, is_property_name
-from adaptors.errors import AccessDenied, NotSent, Refused, Retriable, Unexpected
+from adaptors.errors import AccessDenied, NoAnswer, NotSent, Refused, Retriable, Unexpected
 from tests.adaptors.commcare_world import (
     API_KEY,
     DOMAIN,
@@ -253,7 +253,10 @@ async def test_several_cases_of_one_external_id_are_a_refusal() -> None:
     assert "duplicate_external_id" == caught.value.code
 
 
-@pytest.mark.parametrize("kind", ["429", "429_no_header", "503", "500_html", "504_html", "timeout", "refused"])
+KINDS = ["429", "429_no_header", "503", "500_html", "504_html", "truncated_json", "timeout", "refused"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 async def test_a_read_is_tried_again(kind: str) -> None:
     """Four failures in a row are survived, and every transmission is counted."""
     world = new_world()
@@ -261,6 +264,15 @@ async def test_a_read_is_tried_again(kind: str) -> None:
     world.fake.fail_next(kind, times=4, where="get")
     assert await world.client.case_by_external_id("site-user-1") is not None
     assert 5 == world.client.requests["get"] == world.fake.requests["get"]
+
+
+@pytest.mark.parametrize("body", [b"", b" ", b'{"cases": [', b"[1, 2", b"OK"])
+async def test_half_an_answer_to_a_read_is_not_believed(body: bytes) -> None:
+    """It may pass, so it is asked for again; in the end it is no answer, and nothing of it is told."""
+    client = client_of(always(httpx.Response(200, content=body)))
+    with pytest.raises(NoAnswer, match="cut off or not JSON"):
+        await client.count_cases("student")
+    assert 5 == client.requests["list"]
 
 
 async def test_listing_follows_the_pages_to_the_empty_last_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -123,7 +123,7 @@ async def test_unknown_outcome_not_applied(make_lab: MakeLab, kind: str) -> None
     assert (6, []) == (len(lab.project.cases), doubles(lab))
 
 
-@pytest.mark.parametrize("answer", ["timeout", "504_html"])
+@pytest.mark.parametrize("answer", ["timeout", "504_html", "truncated_json"])
 async def test_unknown_outcome_applied(make_lab: MakeLab, answer: str) -> None:
     """A write whose answer was lost is found again after the rest, not doubled."""
     site, _, _ = site_of(3)
