@@ -49,8 +49,9 @@ class Account:
                 told = f"{setting} holds a blank or a character outside ASCII; neither a user name nor a key does."
                 again = f"Copy {setting} once more."
                 raise AccessDenied(told, system=SYSTEM, operation="sign in", remedy=again)
+        name = name.lower()  # as names of web users are kept
         if key:
-            return f"ApiKey {name.lower()}:{key}"  # web users' names are kept in lower case
+            return f"ApiKey {name}:{key}"
         return "Basic " + b64encode(f"{name}:{self.password}".encode(errors="replace")).decode()
 
 

@@ -45,15 +45,14 @@ def kind_of(method: str, target: str, content: bytes) -> str:
 
 
 def credentials(request: httpx.Request) -> str:
-    """Return scheme and credentials in one spelling; the scheme and the name may be in any case."""
+    """Return scheme and credentials; the scheme may be in any case, and names of web users are in lower case."""
     scheme, _, given = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() == "basic":
         try:
             given = b64decode(given, validate=True).decode()
         except ValueError:
             return ""
-    name, _, secret = given.partition(":")
-    return f"{scheme.lower()} {name.lower()}:{secret}"
+    return f"{scheme.lower()} {given}"
 
 
 def json_body(request: httpx.Request) -> Any:

@@ -16,6 +16,7 @@ from adaptors.errors import AccessDenied, NoAnswer, NotSent, Refused, Retriable,
 from tests.adaptors.commcare_world import (
     API_KEY,
     DOMAIN,
+    PASSWORD,
     URL,
     USERNAME,
     always,
@@ -73,6 +74,13 @@ async def test_a_bulk_goes_out_as_one_list_of_upserts_and_updates() -> None:
     assert "moodle-commcare/0.1 batch=run-9/b1" == sent.headers["User-Agent"]
     assert f"ApiKey {USERNAME}:{API_KEY}" == sent.headers["Authorization"]
     assert ["case-1", "known"] == [reply.case_id for reply in replies if reply]
+
+
+@pytest.mark.parametrize("secret", [{"api_key": API_KEY}, {"api_key": "", "password": PASSWORD}])
+async def test_a_user_name_in_capitals_signs_in(secret: dict[str, str]) -> None:
+    """CommCare keeps the names of web users in lower case, whichever way one signs in."""
+    client = client_of(new_world().fake, username=USERNAME.upper(), **secret)
+    assert 0 == await client.count_cases("student")
 
 
 @respx.mock
