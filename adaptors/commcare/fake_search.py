@@ -80,7 +80,7 @@ class SearchIndex:
         return self._indexed_on.get(case_id, self._clock())
 
     def page(self, query: list[tuple[str, str]]) -> tuple[list[Case], int, str]:
-        """Return a page of an unfolded query: its cases, how many match, and the cursor of the next page or "".
+        """Return a page of an unfolded query: its cases, the number of all matches, the cursor of the next or "".
 
         A full page has a next one, be it empty; after a first one of `indexed_on.gte` it is that page again.
         Raises BadQuery.
@@ -92,12 +92,8 @@ class SearchIndex:
         types = [value for name, value in wanted if name == "case_type"]
         # One type has its own list: no need to ask each case for it.
         tests = self._tests([item for item in wanted if len(types) != 1 or item[0] != "case_type"])
-        matches = [
-            case
-            for case in self._candidates(types)
-            if self._indexed_on[case.case_id] > after and all(test(case) for test in tests)
-        ]
-        found = matches[:limit]
+        matches = [case for case in self._candidates(types) if all(test(case) for test in tests)]
+        found = [case for case in matches if self._indexed_on[case.case_id] > after][:limit]
         if len(found) < limit:
             return found, len(matches), ""
         onward = [*wanted, (_AFTER, repr(self._indexed_on[found[-1].case_id]))]

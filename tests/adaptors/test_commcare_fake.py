@@ -43,7 +43,7 @@ def test_the_search_sees_the_state_it_was_told_of() -> None:
 
 
 def test_paging_ends_with_an_empty_page() -> None:
-    """A full last page has a next one; a cursor carries the whole query."""
+    """A full last page has a next one; a cursor carries the whole query, and each page counts the cases of all."""
     server = Server()
     for number in range(4):
         server.project.add_case("student", f"n{number}", properties={"a": "1", "b": "2"})
@@ -55,7 +55,7 @@ def test_paging_ends_with_an_empty_page() -> None:
         totals.append(page["matching_records"])
         assert [{"case_name", "properties"}] * 2 == [set(case) for case in page["cases"]]
         page = server.ask("GET", page["next"].removeprefix(URL)).json()
-    assert (["n0", "n1", "n2", "n3"], [4, 2]) == (names, totals)
+    assert (["n0", "n1", "n2", "n3"], [4, 4]) == (names, totals)
     assert "next" not in page
 
 
