@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ from flows.steps.recover import rest_left
 from flows.words import listed, numbered
 from flows.world import World
 from state import Condition, StateError, Store
-from state.backups import backups
+from state.backups import newest
 from state.care import RESTORED_AT
 from state.database import file_of
 from state.key import add_key, read_or_make_keys
@@ -112,8 +112,8 @@ def restore(settings: Settings, file: Path | None, now: float, *, lost: bool = F
     """
     books = file_of(settings.state_url)
     if file is None:
-        found = backups(books) if books else []
-        there = f"The newest one is {found[-1]}." if found else "There is none beside the state file."
+        found = newest(books) if books else None
+        there = f"The newest one is {found}." if found else "There is none beside the state file."
         raise UsageError(f"Name the backup to put back. {there}")
     keys = read_or_make_keys(Path(settings.state_key_file))
     done = put_back(settings.state_url, file, keys, target(settings), now, lost=lost)
@@ -221,7 +221,13 @@ def condition_lines(found: Condition) -> Iterator[str]:
     if restored:
         yield f"Put back from a backup: {datetime.fromtimestamp(float(restored), UTC):%Y-%m-%d %H:%M} UTC."
     if not found.on_server:
-        yield f"Backups: {len(found.backups)}{f', the newest {found.backups[-1]}' if found.backups else ''}."
+        yield f"Backups: {_counted(found.backups)}."
+    if found.upgrade_copies:
+        yield f"Copies from before an upgrade: {_counted(found.upgrade_copies)}."
+
+
+def _counted(copies: Sequence[Path]) -> str:
+    return f"{len(copies)}{f', the newest {copies[-1]}' if copies else ''}"
 
 
 def condition_json(found: Condition) -> dict[str, object]:
@@ -234,6 +240,7 @@ def condition_json(found: Condition) -> dict[str, object]:
         "counts": found.counts,
         "about": {name.removeprefix("@"): value for name, value in found.facts.items()},
         "backups": [str(path) for path in found.backups],
+        "upgrade_copies": [str(path) for path in found.upgrade_copies],
     }
 
 

@@ -14,6 +14,8 @@ from pathlib import Path
 from state.errors import StateError
 
 KEPT = 7
+UPGRADES_KEPT = 2
+"""So many copies from before an upgrade are kept, beside the others: those go within hours."""
 PART = ".part"  # ends the name of a copy that is not whole yet
 BESIDE = ("-wal", "-shm")  # what SQLite keeps beside a file
 
@@ -40,10 +42,40 @@ def backups(file: Path, ending: str = "") -> list[Path]:
     return sorted(path for path in backup_folder(file).glob("*") if name.fullmatch(path.name))
 
 
+def upgrade_name(file: Path, now: float, schema: str) -> Path:
+    """Return the name of a copy made now of books that are about to leave a schema; it tells the schema.
+
+    It is none of the names of backups, also for older versions, which would push it out.
+    """
+    folder, stem = backup_folder(file), f"{file.stem}-{moment(now)}"
+    return _free(folder / f"{stem}-{number:02}-schema-{schema}.db" for number in range(1, 1000))
+
+
+def upgrade_copies(file: Path, ending: str = "") -> list[Path]:
+    """Return the copies of a state file that were made before its schema changed, oldest first."""
+    return [path for path, _ in upgrades(file, ending)]
+
+
+def upgrades(file: Path, ending: str = "") -> list[tuple[Path, str]]:
+    """Return the same copies, each with the schema it has."""
+    name = re.compile(rf"{re.escape(file.stem)}-\d{{8}}T\d{{6}}Z-\d+-schema-(\w+)\.db{re.escape(ending)}")
+    found = ((path, name.fullmatch(path.name)) for path in backup_folder(file).glob("*"))
+    return sorted((path, match[1]) for path, match in found if match)
+
+
+def newest(file: Path) -> Path | None:
+    """Return the newest copy of a state file, whatever it was made for; None where there is none."""
+    return max((*backups(file), *upgrade_copies(file)), default=None)
+
+
 def prune(file: Path) -> None:
-    """Delete all but the newest backups, and what a backup that was cut off left behind."""
-    for old in (*backups(file)[:-KEPT], *backups(file, PART)):
-        old.unlink(missing_ok=True)
+    """Delete all but the newest backups and the newest copies from before an upgrade.
+
+    What one that was cut off left behind goes too.
+    """
+    old = [*backups(file)[:-KEPT], *upgrade_copies(file)[:-UPGRADES_KEPT]]
+    for path in (*old, *backups(file, PART), *upgrade_copies(file, PART)):
+        path.unlink(missing_ok=True)
 
 
 def write_copy(source: sqlite3.Connection, target: Path) -> None:

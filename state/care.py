@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sqlalchemy import and_, delete, exists, func, or_, select, update
 
-from state.backups import backups, new_name, prune
+from state.backups import backups, new_name, prune, upgrade_copies
 from state.facts import Facts
 from state.history import forget_before, is_due
 from state.lease import forget_round
@@ -63,6 +63,7 @@ class Condition:
     counts: dict[str, int]
     facts: dict[str, str]
     backups: tuple[Path, ...]
+    upgrade_copies: tuple[Path, ...]
     on_server: bool = False
 
 
@@ -137,6 +138,7 @@ class Care(Facts):
                 counts,
                 {row.name: row.value for row in connection.execute(facts) if row.name != "@key"},
                 tuple(backups(file)) if file else (),
+                tuple(upgrade_copies(file)) if file else (),
                 self._database.is_postgresql,
             )
 

@@ -19,7 +19,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.pool import StaticPool
 
-from state.backups import backups, write_copy
+from state.backups import newest, write_copy
 from state.errors import StateError
 
 PRAGMAS = (
@@ -121,8 +121,8 @@ class Database:
     @property
     def _restore(self) -> str:
         """Return how damaged books are put back, with the name of the newest backup."""
-        found = [] if self.file is None else backups(self.file)
-        return RESTORE.format(backup=found[-1] if found else "FILE")
+        found = None if self.file is None else newest(self.file)
+        return RESTORE.format(backup=found or "FILE")
 
     def close(self) -> None:
         """Close the connections."""

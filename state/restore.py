@@ -116,7 +116,7 @@ def _open(url: str, keys: Keys) -> Store | None:
 def _prepared(fresh: Path, keys: Keys, target: Target, before: Store | None, now: float, lost: bool) -> Restored:
     """Check the copy and make it ready to be the books; return what is to be said of it."""
     try:
-        with Store.open(f"sqlite:///{fresh}", key=keys) as store:
+        with Store.open(f"sqlite:///{fresh}", key=keys, is_copy=True) as store:
             store.check_target(*target)
             forgotten = _forget_erased(store, lost=lost)
             store.take_key()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, insert, inspect, text
 
+from state.backups import prune, upgrade_name, upgrades
 from state.database import Database
 from state.errors import StateError
 from state.tables import meta, metadata
@@ -20,10 +21,11 @@ LOCK = 7_165_402_981  # a number of ours, for who migrates
 VERSION_TABLE = "state_version"  # not Alembic's own name: Prefect keeps its revision there, maybe in this database
 
 
-def prepare(database: Database, begun: Mapping[str, str] | None = None) -> None:
+def prepare(database: Database, begun: Mapping[str, str] | None = None, *, is_copy: bool = False) -> None:
     """Bring the tables to the newest revision; StateError when the database is newer than us or not ours.
 
-    `begun` are facts that new books begin with, from the transaction on that makes them.
+    `begun` are facts that new books begin with, from the transaction on that makes them. Older ones in a file are
+    copied first, unless they are a copy themselves (`is_copy`); StateError when that fails, and nothing changes.
     """
     with database.reading() as connection:
         if revision(connection) == HEAD:
@@ -34,11 +36,28 @@ def prepare(database: Database, begun: Mapping[str, str] | None = None) -> None:
         found = revision(connection)
         if found == HEAD:
             return
-        _refuse(connection, found, database.place)
+        _refuse(connection, found, database)
         if found is None:
             _create(connection, begun or {})
         else:
+            if database.file is not None and not is_copy:
+                _keep(database, database.file, found)
             _upgrade(connection)
+
+
+def _keep(database: Database, file: Path, found: str) -> None:
+    """Copy the books of an older schema beside them, as the way back; the lock of the caller is held meanwhile.
+
+    The moment in its name is that at which this process opened the file.
+    """
+    try:
+        database.copy_to(upgrade_name(file, file.stat().st_mtime, found))
+    except StateError as error:
+        raise StateError(
+            f"The books keep their schema {found} and are not brought to {HEAD}, since there is no copy to go "
+            f"back to. {error}"
+        ) from None
+    prune(file)
 
 
 def revision(connection: Connection) -> str | None:
@@ -49,16 +68,25 @@ def revision(connection: Connection) -> str | None:
     return None if found is None else str(found)
 
 
-def _refuse(connection: Connection, found: str | None, place: str) -> None:
+def _refuse(connection: Connection, found: str | None, database: Database) -> None:
     """Raise StateError unless the database is empty or holds an older revision of ours."""
+    place = database.place
     if found is None:
         if inspect(connection).get_table_names():
             raise StateError(f"{place} is a database of something else. Name an empty or a new one in STATE_URL.")
     elif found not in known():
         raise StateError(
             f"{place} was written by a newer moodle-commcare (schema {found}, this one knows {HEAD}). "
-            "Install the newer version again, or restore a backup made before it was installed."
+            "Install the newer version again, or restore a backup made before it was "
+            f"installed{_way_back(database)}."
         )
+
+
+def _way_back(database: Database) -> str:
+    """Name the newest copy that an upgrade left and this version can read, where there is one."""
+    found = [] if database.file is None else upgrades(database.file)
+    fit = [copy for copy, schema in found if schema in known()]
+    return f": `moodle-commcare state restore {fit[-1]}`" if fit else ""
 
 
 def known() -> list[str]:

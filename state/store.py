@@ -10,7 +10,7 @@ from typing import Self
 
 from sqlalchemy import select, update
 
-from state.backups import backups, open_rights
+from state.backups import newest, open_rights
 from state.care import Care
 from state.cases import CHUNK
 from state.counts import Counts
@@ -63,10 +63,13 @@ class Store(
     """
 
     @classmethod
-    def open(cls, url: str, *, key: bytes | Keys, begun: Mapping[str, str] | None = None) -> Self:
+    def open(
+        cls, url: str, *, key: bytes | Keys, begun: Mapping[str, str] | None = None, is_copy: bool = False
+    ) -> Self:
         """Open or make the books at an SQLAlchemy URL (`sqlite:///var/state.db`, `sqlite://` for memory).
 
         `key` is the secret of the digests, or the chain of them; `begun` are facts that books made now begin with.
+        Older books are copied before their tables change, unless they are a copy themselves (`is_copy`).
         StateError when the database is damaged, written by a newer version, of something else, or moved away.
         """
         keys = (key,) if isinstance(key, bytes) else key
@@ -75,7 +78,7 @@ class Store(
         database = Database(url)
         try:
             database.check()
-            prepare(database, begun)
+            prepare(database, begun, is_copy=is_copy)
             refuse_moved(database)
             with database.reading() as connection:
                 mark = key_mark(connection)
@@ -99,7 +102,7 @@ class Store(
     def has_backups(url: str) -> bool:
         """Say whether there are backups of the books at a URL, whether these are there or not."""
         file = file_of(url)
-        return bool(file and backups(file))
+        return file is not None and newest(file) is not None
 
     @property
     def is_in_place(self) -> bool:

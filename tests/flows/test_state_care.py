@@ -22,6 +22,7 @@ from tests.flows.terminal import Terminal
 from tests.flows.test_person import erased, held
 from tests.flows.test_sync import site_of
 from tests.flows.worlds import DOMAIN, Lab, written
+from tests.state.test_store_upgrades import old_books
 
 MakeLab = Callable[..., Lab]
 KEYS = (bytes(32),)
@@ -285,3 +286,15 @@ def test_of_a_server_only_what_was_looked_at_is_said() -> None:
 def test_runs_that_are_shown_are_whole() -> None:
     """What the status shows of each of the last runs is still in the books."""
     assert RUNS <= WHOLE_RUNS
+
+
+def test_a_copy_from_before_an_upgrade_is_named(terminal: Terminal) -> None:
+    """The check names it beside the backups, and a restore without a file names the newest of all."""
+    old_books(terminal.env["STATE_URL"], "0009")
+    found = terminal.run("state", "check", "--json").json
+    (copy,) = found["upgrade_copies"]
+    assert ([], True) == (found["backups"], copy.endswith("-schema-0009.db"))
+    text = terminal.run("state", "check").text
+    assert f"Backups: 0. Copies from before an upgrade: 1, the newest {copy}." in text
+    assert f"The newest one is {copy}." in terminal.run("state", "restore").text
+    assert 0 == terminal.run("state", "restore", copy).code
