@@ -140,7 +140,7 @@ async def _run(
     elif not options.preview:  # what this run leaves is for the next one of the whole site, whatever is due then
         await world.books.do(world.books.store.read_anew, unsettled)
     judge(result, world.project.guards)
-    if run.whole_site and not options.preview and result.state == RunState.COMPLETED:
+    if run.read and run.whole_site and not options.preview and result.state == RunState.COMPLETED:
         known = {mapping.name for mapping in run.mappings} - unsettled - run.partly
         found = (run.read | run.ended) - run.between_terms
         await know_them_all(world, run.planner.strangers & known, found, run.chosen)
@@ -248,8 +248,9 @@ async def _selected(run: Run) -> Selection:
         run.course_failed(number, "Moodle has no such course; project.yaml names it.")
     if not selection.courses:
         run.result.worse(
-            RunState.DEGRADED,
-            "None of the courses that project.yaml chooses is visible and running, so nothing was read.",
+            RunState.COMPLETED if selection.is_out_of_term else RunState.DEGRADED,
+            "None of the courses that project.yaml chooses is visible and running, so nothing was read."
+            f"{' Each is over, or has not begun.' if selection.is_out_of_term else ''}",
         )
     return selection
 

@@ -22,13 +22,19 @@ SELECTED = "courses_selected"  # fact in the books: ids of the courses that the 
 class Selection:
     """The courses to read, those that are over, and those that project.yaml names but Moodle does not have.
 
-    `chosen` are those and the ones that are to be read when they are shown, or begin.
+    `coming` have not begun. `chosen` are all of them and the ones that are to be read when they are shown.
     """
 
     courses: list[Course]
     unknown: list[int] = field(default_factory=list)
     ended: list[int] = field(default_factory=list)
     chosen: list[int] = field(default_factory=list)
+    coming: list[int] = field(default_factory=list)
+
+    @property
+    def is_out_of_term(self) -> bool:
+        """Say whether all chosen courses are there, and each is over or has not begun: nothing is amiss then."""
+        return bool(self.chosen) and not self.unknown and {*self.chosen} == {*self.ended, *self.coming}
 
 
 def select_courses(
@@ -46,7 +52,8 @@ def select_courses(
         )
     inside = _with_subcategories(choice.categories, categories)
     meant = [course for course in courses if _fits(course, choice, inside)]
-    fitting = [course for course in meant if not choice.only_running or (course.startdate or 0) <= now]
+    coming = {course.id for course in meant if choice.only_running and (course.startdate or 0) > now}
+    fitting = [course for course in meant if course.id not in coming]
     ended = [course.id for course in fitting if _ended(course, now)]  # hidden or not: it is over
     chosen = [course for course in fitting if course.visible != 0 or course.id in choice.ids]
     known = {course.id for course in courses}
@@ -55,6 +62,7 @@ def select_courses(
         [number for number in choice.ids if number not in known],
         ended,
         [course.id for course in meant],
+        sorted(coming),
     )
 
 

@@ -15,6 +15,7 @@ from tests.flows.worlds import PROJECT, SHIPPED, Lab, written
 from tests.postgres import both_books as state_url  # noqa: F401 - a fixture: these tests run on both
 
 MakeLab = Callable[..., Lab]
+NONE_RUNNING = "None of the courses that project.yaml chooses is visible and running, so nothing was read."
 ENROLLED, PROFILES = "core_enrol_get_enrolled_users", "core_user_get_users_by_field"
 BATCH, GRADES = "tool_mobile_call_external_functions", "gradereport_user_get_grade_items"
 
@@ -364,6 +365,41 @@ async def test_no_course_left(make_lab: MakeLab) -> None:
     for _ in range(3):
         result = await lab.sync()
         assert ("degraded", {}) == (result.state, written(result))
+
+
+async def test_holidays_are_no_alarm(make_lab: MakeLab) -> None:
+    """Courses that are over, or have not begun, are as they should be: hourly runs are completed and say so."""
+    site, courses, _ = site_of(3, 3, 3)
+    lab = make_lab(site)
+    lab.edit("project", 'shortname_like: "*"', 'shortname_like: "*", only_running: true')
+    site.courses[courses[2]]["startdate"] = (begins := int(lab.clock.now()) + 86_400)
+    await lab.sync()
+    for course in courses[:2]:
+        site.courses[course]["enddate"] = int(lab.clock.now()) - 1
+    site.courses[courses[0]]["visible"] = 0
+    for _ in range(2):
+        result = await lab.sync()
+        assert ("completed", {}, {}) == (result.state, result.courses, written(result))
+        assert [NONE_RUNNING in text for text in result.messages] == [True]
+    lab.clock.advance(begins - lab.clock.now() + 1)
+    assert ("completed", [courses[2]]) == ((result := await lab.sync()).state, [*result.courses])
+
+
+@pytest.mark.parametrize("why", ["hidden", "deleted", "none fits"])
+async def test_courses_that_cannot_be_seen_are_an_alarm(make_lab: MakeLab, why: str) -> None:
+    """One that runs and is hidden, one that is not there, a choice without courses: not the end of a term."""
+    site, courses, _ = site_of(3, 3)
+    lab = make_lab(site)
+    await lab.sync()
+    site.courses[courses[0]]["enddate"] = int(lab.clock.now()) - 1
+    if why == "hidden":
+        site.courses[courses[1]]["visible"] = 0
+    elif why == "deleted":
+        lab.edit("project", 'shortname_like: "*"', f"ids: [{courses[0]}, 99]")
+    else:
+        lab.edit("project", 'shortname_like: "*"', 'shortname_like: "X*"')
+    result = await lab.sync()
+    assert ("degraded", True) == (result.state, any(NONE_RUNNING in text for text in result.messages))
 
 
 async def test_course_filter(make_lab: MakeLab) -> None:
