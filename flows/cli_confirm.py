@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.endings import plain_endings, say
-from flows.options import ENV_FILE, Count, EnvFile, read_settings
+from flows.endings import plain_endings, tell
+from flows.options import ENV_FILE, AsJson, Count, EnvFile, read_settings
 
 if TYPE_CHECKING:
     from state import Store
@@ -20,11 +20,12 @@ def confirm_leavers(
     course: Annotated[int | None, typer.Argument(help="Course id; 0 for the people of the site.")] = None,
     every: Annotated[bool, typer.Option("--all", help="Every course that waits; the count is their sum.")] = False,
     env_file: EnvFile = ENV_FILE,
+    as_json: AsJson = False,
 ) -> None:
     """Confirm that people who are missing are really gone; the next run marks them."""
     from flows.confirm import confirm
 
-    _of_courses(confirm, course, count, every, env_file)
+    _of_courses(confirm, course, count, every, env_file, as_json)
 
 
 def confirm_withdrawn(
@@ -32,25 +33,42 @@ def confirm_withdrawn(
     course: Annotated[int | None, typer.Argument(help="Course id; 0 for the people of the site.")] = None,
     every: Annotated[bool, typer.Option("--all", help="Every course that waits; the count is their sum.")] = False,
     env_file: EnvFile = ENV_FILE,
+    as_json: AsJson = False,
 ) -> None:
     """Confirm that the mappings rightly keep out people with a case; the next run empties what is personal."""
     from flows.confirm import confirm_withdrawn
 
-    _of_courses(confirm_withdrawn, course, count, every, env_file)
+    _of_courses(confirm_withdrawn, course, count, every, env_file, as_json)
 
 
 def _of_courses(
-    confirm: Callable[[Store, int | None, int], str], course: int | None, count: int, every: bool, env_file: Path
+    confirm: Callable[[Store, int | None, int], str],
+    course: int | None,
+    count: int,
+    every: bool,
+    env_file: Path,
+    as_json: bool,
 ) -> None:
     """Write down what a person says about one course, or about every course that waits."""
     from flows.errors import UsageError
-    from flows.open import open_store
 
-    with plain_endings():
+    def word(store: Store) -> str:
+        return confirm(store, course, count)
+
+    with plain_endings(as_json):
         if every == (course is not None):
             raise UsageError("Name the course, or give --all for every course that waits.")
+    _take(word, env_file, as_json)
+
+
+def _take(word: Callable[[Store], str], env_file: Path, as_json: bool) -> None:
+    """Write a word into the books and say what follows from it."""
+    from flows.open import open_store
+
+    with plain_endings(as_json):
         with open_store(read_settings(env_file)) as store:
-            say(confirm(store, course, count))
+            done = word(store)
+        tell([done], as_json)
 
 
 def confirm_term(
@@ -59,13 +77,12 @@ def confirm_term(
         bool, typer.Option("--new/--same", help="A new term with new cases, or still the same one.")
     ] = True,
     env_file: EnvFile = ENV_FILE,
+    as_json: AsJson = False,
 ) -> None:
     """Say whether a course with a new start date is in a new term: then its people get new cases."""
     from flows.confirm import confirm_term as confirm
-    from flows.open import open_store
 
-    with plain_endings(), open_store(read_settings(env_file)) as store:
-        say(confirm(store, course, not new))
+    _take(lambda store: confirm(store, course, not new), env_file, as_json)
 
 
 def merge_people(
@@ -73,14 +90,13 @@ def merge_people(
     new: Annotated[int, typer.Argument(help="Moodle number of the person who goes on.", min=1)],
     undo: Annotated[bool, typer.Option("--undo", help="Take it back.")] = False,
     env_file: EnvFile = ENV_FILE,
+    as_json: AsJson = False,
 ) -> None:
     """Say that two people of Moodle are one: the old cases are marked as left, the new ones go on."""
     from flows.clock import SystemClock
     from flows.merge import merge, unmerge
-    from flows.open import open_store
 
-    with plain_endings(), open_store(read_settings(env_file)) as store:
-        say((unmerge if undo else merge)(store, old, new, SystemClock().now()))
+    _take(lambda store: (unmerge if undo else merge)(store, old, new, SystemClock().now()), env_file, as_json)
 
 
 def confirm_blanks(
@@ -88,26 +104,24 @@ def confirm_blanks(
     name: Annotated[str, typer.Argument(metavar="PROPERTY", help="The property that would be emptied.")],
     count: Count,
     env_file: EnvFile = ENV_FILE,
+    as_json: AsJson = False,
 ) -> None:
     """Confirm that many people really lost a value; the next run empties it in CommCare."""
     from flows.confirm import confirm_blanks as confirm
-    from flows.open import open_store
 
-    with plain_endings(), open_store(read_settings(env_file)) as store:
-        say(confirm(store, mapping, name, count))
+    _take(lambda store: confirm(store, mapping, name, count), env_file, as_json)
 
 
 def confirm_existing(
     mapping: Annotated[str, typer.Argument(help="The mapping, as the run named it.")],
     count: Annotated[int, typer.Option("--count", help="How many cases are there, as the run said.")],
     env_file: EnvFile = ENV_FILE,
+    as_json: AsJson = False,
 ) -> None:
     """Confirm that a mapping's first run may make new cases beside those that CommCare already has."""
     from flows.confirm import confirm_existing as confirm
-    from flows.open import open_store
 
-    with plain_endings(), open_store(read_settings(env_file)) as store:
-        say(confirm(store, mapping, count))
+    _take(lambda store: confirm(store, mapping, count), env_file, as_json)
 
 
 ANSWERS: dict[str, Callable[..., None]] = {

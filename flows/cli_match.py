@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flows.endings import POSTPONED, fail, plain_endings, print_json, say
+from flows.endings import POSTPONED, fail, plain_endings, print_json, tell
 from flows.options import ENV_FILE, AsJson, EnvFile, Mappings, ShowValues, read_settings
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def match_approve(
 
     with plain_endings(as_json):
         _one_way(moodle_id, kind, file)
-        _say(_decided(env_file, word), as_json)
+        tell([_decided(env_file, word, as_json)], as_json)
 
 
 @match_app.command("reject")
@@ -180,7 +180,7 @@ def match_reject(
 
     with plain_endings(as_json):
         _one_way(moodle_id, kind, None)
-        _say(_decided(env_file, word), as_json)
+        tell([_decided(env_file, word, as_json)], as_json)
 
 
 def _one_way(moodle_id: int, kind: str, file: Path | None) -> None:
@@ -190,7 +190,7 @@ def _one_way(moodle_id: int, kind: str, file: Path | None) -> None:
         raise UsageError("Give one of them: MOODLE_ID with CASE_ID, --class with --count, or --file.")
 
 
-def _decided(env_file: Path, word: Callable[[Store, float], str]) -> str:
+def _decided(env_file: Path, word: Callable[[Store, float], str], as_json: bool) -> str:
     """Take in a word while no run is at work, and return a sentence."""
     from flows.clock import SystemClock
     from flows.decide import alone
@@ -202,11 +202,4 @@ def _decided(env_file: Path, word: Callable[[Store, float], str]) -> str:
         with open_store(settings) as store, alone(store, now, settings.lease_ttl_s):
             return word(store, now)
     except Overlap as error:
-        fail(str(error), POSTPONED, False)
-
-
-def _say(sentence: str, as_json: bool) -> None:
-    if as_json:
-        print_json({"state": "completed", "messages": [sentence]})
-    else:
-        say(sentence)
+        fail(str(error), POSTPONED, as_json)

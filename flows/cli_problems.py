@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from flows.endings import plain_endings, print_json, say
+from flows.endings import plain_endings, print_json, tell
 from flows.options import ENV_FILE, AsJson, EnvFile, read_settings
 
 problems_app = typer.Typer(
@@ -77,7 +77,7 @@ def problems_retry(
             raise UsageError("Give one of them: the KEY of a record, --reason, or --all.")
         with open_store(read_settings(env_file)) as store:
             done = retry(store, SystemClock().now(), key=key, reason=reason, recreate=recreate)
-        _tell(done, as_json)
+        tell([done], as_json)
 
 
 @problems_app.command("drop")
@@ -90,15 +90,7 @@ def problems_drop(key: Key, env_file: EnvFile = ENV_FILE, as_json: AsJson = Fals
     with plain_endings(as_json):
         with open_store(read_settings(env_file)) as store:
             done = drop(store, key, SystemClock().now())
-        _tell(done, as_json)
-
-
-def _tell(sentence: str, as_json: bool) -> None:
-    """Say what was done, as one object with `--json`."""
-    if as_json:
-        print_json({"state": "completed", "messages": [sentence]})
-    else:
-        say(sentence)
+        tell([done], as_json)
 
 
 def audit(

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from flows.endings import plain_endings, print_json, say
+from flows.endings import plain_endings, print_json, say, tell
 from flows.options import ENV_FILE, AsJson, EnvFile, read_settings
 
 state_app = typer.Typer(
@@ -25,13 +25,14 @@ Person = Annotated[int, typer.Argument(metavar="ID", help="The person's number i
 
 
 @state_app.command("backup")
-def state_backup(env_file: EnvFile = ENV_FILE) -> None:
+def state_backup(env_file: EnvFile = ENV_FILE, as_json: AsJson = False) -> None:
     """Copy the books now, as every run does before it begins; the newest 7 copies are kept."""
     from flows.clock import SystemClock
     from flows.state_care import back_up
 
-    with plain_endings():
-        say(back_up(read_settings(env_file), SystemClock().now()))
+    with plain_endings(as_json):
+        done = back_up(read_settings(env_file), SystemClock().now())
+        tell(done.messages, as_json, done.found)
 
 
 @state_app.command("restore")
@@ -39,24 +40,25 @@ def state_restore(
     file: Annotated[Path | None, typer.Argument(metavar="FILE", help="The backup to put back.")] = None,
     lost: Annotated[bool, typer.Option("--lost", help="The key file of then is gone for good.")] = False,
     env_file: EnvFile = ENV_FILE,
+    as_json: AsJson = False,
 ) -> None:
     """Put a backup in the place of the books; what is there is kept under another name."""
     from flows.clock import SystemClock
     from flows.state_care import restore
 
-    with plain_endings():
-        for line in restore(read_settings(env_file), file, SystemClock().now(), lost=lost):
-            say(line)
+    with plain_endings(as_json):
+        done = restore(read_settings(env_file), file, SystemClock().now(), lost=lost)
+        tell(done.messages, as_json, done.found)
 
 
 @state_app.command("restored")
-def state_restored(env_file: EnvFile = ENV_FILE) -> None:
+def state_restored(env_file: EnvFile = ENV_FILE, as_json: AsJson = False) -> None:
     """Say that the books were put back with other tools (pg_restore): the next run then trusts them less."""
     from flows.clock import SystemClock
     from flows.state_care import note_restored
 
-    with plain_endings():
-        say(note_restored(read_settings(env_file), SystemClock().now()))
+    with plain_endings(as_json):
+        tell([note_restored(read_settings(env_file), SystemClock().now())], as_json)
 
 
 @state_app.command("check")
@@ -83,27 +85,29 @@ def state_move(
         ),
     ],
     env_file: EnvFile = ENV_FILE,
+    as_json: AsJson = False,
 ) -> None:
     """Move the books to another database, SQLite or PostgreSQL; what was copied is compared."""
     from flows.clock import SystemClock
     from flows.state_care import move
 
-    with plain_endings():
-        for line in move(read_settings(env_file), target, SystemClock().now()):
-            say(line)
+    with plain_endings(as_json):
+        done = move(read_settings(env_file), target, SystemClock().now())
+        tell(done.messages, as_json, done.found)
 
 
 @state_app.command("rotate-key")
 def state_rotate_key(
     lost: Annotated[bool, typer.Option("--lost", help="The old key file is gone for good.")] = False,
     env_file: EnvFile = ENV_FILE,
+    as_json: AsJson = False,
 ) -> None:
     """Make a new key for the digests; nothing has to be sent again."""
     from flows.clock import SystemClock
     from flows.state_care import rotate_key
 
-    with plain_endings():
-        say(rotate_key(read_settings(env_file), SystemClock().now(), lost=lost))
+    with plain_endings(as_json):
+        tell([rotate_key(read_settings(env_file), SystemClock().now(), lost=lost)], as_json)
 
 
 @person_app.command("erase")
@@ -141,14 +145,14 @@ def person_erase(
 
 
 @person_app.command("admit")
-def person_admit(person: Person, env_file: EnvFile = ENV_FILE) -> None:
+def person_admit(person: Person, env_file: EnvFile = ENV_FILE, as_json: AsJson = False) -> None:
     """Let a person who was erased be read again; the next run fills the emptied cases, or begins new ones."""
     from flows.clock import SystemClock
     from flows.errors import UsageError
     from flows.open import open_store
     from flows.state_care import refuse_other_key
 
-    with plain_endings():
+    with plain_endings(as_json):
         settings = read_settings(env_file)
         with open_store(settings) as store:
             refuse_other_key(store, settings)
@@ -156,7 +160,7 @@ def person_admit(person: Person, env_file: EnvFile = ENV_FILE) -> None:
                 raise UsageError(f"The erasure of person {person} is not finished: finish it first.")
             if not store.admit(person, SystemClock().now()):
                 raise UsageError(f"Nobody with the number {person} was erased.")
-        say(f"Person {person} is read again from the next run on.")
+        tell([f"Person {person} is read again from the next run on."], as_json)
 
 
 @person_app.command("export")

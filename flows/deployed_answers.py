@@ -105,7 +105,7 @@ async def backup() -> State[None]:
         if file_of(settings.state_url) is None:
             told = "The books are on a database server, whose own tools make the copies: nothing was done here."
         else:
-            told = await asyncio.to_thread(back_up, settings, SystemClock().now())
+            told = " ".join((await asyncio.to_thread(back_up, settings, SystemClock().now())).messages)
     except Exception as error:
         log.error(detail(error))
         return Failed(message=reason(error))

@@ -15,7 +15,7 @@ import signal
 import sys
 import textwrap
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
@@ -143,6 +143,16 @@ def called_from_here(text: str) -> str:
 def print_json(found: dict[str, Any]) -> None:
     """Print the one object of `--json`."""
     typer.echo(json.dumps(found, ensure_ascii=False, default=str, indent=2 if sys.stdout.isatty() else None))
+
+
+def tell(messages: Iterable[str], as_json: bool, found: Mapping[str, Any] | None = None) -> None:
+    """Say what was done, a sentence a line; with `--json` as one object, with what was `found` beside it."""
+    told = [*messages]
+    if as_json:
+        print_json({"state": "completed", "messages": told, **(found or {})})
+        return
+    for sentence in told:
+        say(sentence)
 
 
 def command() -> str:

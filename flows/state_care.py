@@ -5,9 +5,10 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from flows.errors import UsageError
 from flows.open import open_store, target
@@ -25,6 +26,14 @@ from state.move import move as move_books
 from state.restore import restore as put_back
 
 SINCE = "Nothing tells what was done between the backup and now"
+
+
+@dataclass(frozen=True)
+class Done:
+    """What was done with the books: sentences, and what `found` scripts want to know without reading them."""
+
+    messages: list[str]
+    found: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -93,8 +102,8 @@ def leased(store: Store, now: float, ttl: float) -> Iterator[None]:
         store.release_lease(holder, epoch)
 
 
-def back_up(settings: Settings, now: float) -> str:
-    """Copy the books now and return a sentence; UsageError where that is the work of somebody else."""
+def back_up(settings: Settings, now: float) -> Done:
+    """Copy the books now, into a new `file`; UsageError where that is the work of somebody else."""
     with open_store(settings) as store:
         made = store.back_up(now)
     if made is None:
@@ -102,13 +111,15 @@ def back_up(settings: Settings, now: float) -> str:
             "These books are in PostgreSQL: back them up with the server's own tools (pg_dump), and keep a copy "
             f"of {settings.state_key_file} at another place."
         )
-    return f"Written: {made}. The key is not in it: keep a copy of {settings.state_key_file} at another place."
+    key = f"The key is not in it: keep a copy of {settings.state_key_file} at another place."
+    return Done([f"Written: {made}. {key}"], {"file": str(made)})
 
 
-def restore(settings: Settings, file: Path | None, now: float, *, lost: bool = False) -> list[str]:
-    """Put a backup in the place of the books and return sentences; UsageError without one.
+def restore(settings: Settings, file: Path | None, now: float, *, lost: bool = False) -> Done:
+    """Put a backup in the place of the books, which are kept `aside`; UsageError without one.
 
-    `lost`: the key file of then is gone for good.
+    `lost`: the key file of then is gone for good. `erase_again` are people whom the backup does not know to be
+    erased; others may be where it is not `knows_erased`.
     """
     books = file_of(settings.state_url)
     if file is None:
@@ -132,7 +143,8 @@ def restore(settings: Settings, file: Path | None, now: float, *, lost: bool = F
     said += [
         f"Run `moodle-commcare person erase {person}`: the backup is older than that." for person in done.erased
     ]
-    return said
+    aside = str(done.aside) if done.aside else None
+    return Done(said, {"aside": aside, "erase_again": [*done.erased], "knows_erased": done.knows_erased})
 
 
 def note_restored(settings: Settings, now: float) -> str:
@@ -148,8 +160,8 @@ def note_restored(settings: Settings, now: float) -> str:
     )
 
 
-def move(settings: Settings, target_url: str, now: float) -> list[str]:
-    """Move the books to another database and return sentences; StateError while a run is at work."""
+def move(settings: Settings, target_url: str, now: float) -> Done:
+    """Move the books to another `place`, so many `rows`; StateError while a run is at work."""
     holder, ttl = f"state-{secrets.token_hex(4)}", settings.lease_ttl_s
     with open_store(settings) as store:
         epoch = store.take_lease(holder, now, ttl)
@@ -159,11 +171,12 @@ def move(settings: Settings, target_url: str, now: float) -> list[str]:
             done = move_books(settings.state_url, target_url, lambda: store.renew_lease(holder, epoch, now, ttl))
         finally:
             store.release_lease(holder, epoch)
-    return [
+    said = [
         f"Moved and compared: {numbered(done.count, 'row')}, now in {done.place}.",
         f"Name the new place in STATE_URL before the next run. {settings.state_key_file} stays as it is and is "
         "needed there too. The old books are kept, and no run uses them any more.",
     ]
+    return Done(said, {"place": done.place, "rows": done.count})
 
 
 def look_over(settings: Settings) -> Condition:
