@@ -29,7 +29,7 @@ from flows.steps.edits import find_edits, remember_prints, tell_edits
 from flows.steps.first_runs import ask_before_first_runs
 from flows.steps.firsts import FirstLook
 from flows.steps.gate import first_run_plan, refuse_existing_cases, require_functions
-from flows.steps.lease import Lease
+from flows.steps.lease import Lease, NotGivenBack
 from flows.steps.leave import leave, settle
 from flows.steps.new_books import let_rest
 from flows.steps.people import sync_people
@@ -264,6 +264,9 @@ async def _close(world: World, result: Result, lease: Lease, options: Options) -
                 await world.books.do(store.finish_run, result.run_id, now, str(result.state), result.as_json())
             finally:
                 await lease.release()
+        except NotGivenBack as error:
+            result.worse(RunState.FAILED, error.reason)
+            result.worse(RunState.FAILED, error.sentence)
         except StateError as error:
             result.worse(RunState.FAILED, str(error))
     log.info("run %s ended %s", result.run_id, result.state)

@@ -6,15 +6,34 @@ A shard of a run that several machines share has a lease of its own.
 from __future__ import annotations
 
 import asyncio
+import math
 
 from flows.errors import Overlap
+from flows.words import numbered
 from flows.world import World
+from state import StateError
 from state.care import DRAIN
 from state.lease import NAME, Held
 from state.rounds import BUSY, DONE, Taken, lease_of
 
 RENEW_EVERY = 60.0  # seconds, and of a short lease a fifth
 LOOK_AGAIN = 1.0
+
+
+class NotGivenBack(StateError):
+    """The lease stays with somebody who has ended, because the books take nothing in; `reason` says why.
+
+    `sentence` says what follows, and for how long.
+    """
+
+    def __init__(self, reason: str, left: float) -> None:
+        minutes = numbered(max(1, math.ceil(left / 60)), "minute")
+        self.reason = reason
+        self.sentence = (
+            f"The lease could not be given back: whatever begins within the next {minutes} is postponed, as if "
+            "this were still at work."
+        )
+        super().__init__(f"{reason} {self.sentence}")
 
 
 class Lease:
@@ -52,7 +71,7 @@ class Lease:
         try:
             epoch = await asyncio.shield(taking)
         except asyncio.CancelledError:  # the books go on taking it: what they took is given back
-            self._epoch = await taking
+            self._epoch, self._renewed = await taking, self._world.clock.now()
             await self.release()
             raise
         if epoch:
@@ -75,9 +94,21 @@ class Lease:
         return not self._epoch or 0 <= now - self._renewed < every
 
     async def release(self) -> None:
-        """Give the lease back."""
-        if self._epoch:
-            await self._world.books.do(self._world.books.store.release_lease, self._holder, self._epoch)
+        """Give the lease back, at the second try where the books take nothing (a full disk), or NotGivenBack."""
+        if not self._epoch:
+            return
+        try:
+            await self._give_back()
+        except StateError:
+            await self._world.clock.sleep(LOOK_AGAIN)
+            try:
+                await self._give_back()
+            except StateError as error:
+                left = self._renewed + self._world.lease_ttl - self._world.clock.now()
+                raise NotGivenBack(str(error), left) from None
+
+    async def _give_back(self) -> None:
+        await self._world.books.do(self._world.books.store.release_lease, self._holder, self._epoch)
 
     @property
     def _name(self) -> str:
@@ -126,11 +157,10 @@ class ShardLease(Lease):
             await self._under.hold()
         await super().hold()
 
-    async def release(self) -> None:
+    async def _give_back(self) -> None:
         """Let somebody else do the shard; nothing happens after it has ended."""
-        if self._epoch:
-            store = self._world.books.store
-            await self._world.books.do(store.put_shard_back, self._round, self._number, self._holder, self._epoch)
+        store = self._world.books.store
+        await self._world.books.do(store.put_shard_back, self._round, self._number, self._holder, self._epoch)
 
     async def finish(self, outcome: dict[str, object]) -> None:
         """Hand over what the shard has to tell; raises StateError for a lost lease, or when the round is over."""
