@@ -119,12 +119,16 @@ def match_list(
     from flows.matched import CLASSES
     from flows.open import open_store
     from flows.show_match import row_json, show_rows
+    from flows.typed import refuse_unknown_mapping
 
     with plain_endings(as_json):
         if kind and kind not in CLASSES:
             raise UsageError(f"There is no class '{kind}'. There are: {', '.join(CLASSES)}.")
-        with open_store(read_settings(env_file)) as store:
+        settings = read_settings(env_file)
+        with open_store(settings) as store:
             rows = store.matches(mapping, kind, None if every else "")
+            if not rows:
+                refuse_unknown_mapping(store, Path(settings.mappings_dir), mapping)
         if as_json:
             print_json({"matches": [row_json(row) for row in rows]})
         else:

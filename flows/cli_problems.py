@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -29,10 +30,15 @@ def problems_list(
     from flows.open import open_store
     from flows.problems import count_reasons, list_problems
     from flows.show_books import show_list
+    from flows.typed import refuse_unknown_mapping, refuse_unknown_reason
 
     with plain_endings(as_json):
-        with open_store(read_settings(env_file)) as store:
+        settings = read_settings(env_file)
+        with open_store(settings) as store:
             found = list_problems(store, mapping, reason)
+            if not found:
+                refuse_unknown_mapping(store, Path(settings.mappings_dir), mapping)
+                refuse_unknown_reason(reason, {one.reason for one in list_problems(store, mapping)})
         if as_json:
             print_json({"counts": count_reasons(found), "problems": [one.as_json() for one in found]})
         else:

@@ -240,6 +240,28 @@ def test_every_reason_has_a_remedy() -> None:
 # --- the commands -------------------------------------------------------------------------------------------
 
 
+def test_a_name_of_nothing_is_wrong_usage(terminal: Terminal) -> None:
+    """Where a mapping or a reason is misspelt, "no problem" would be taken for good news."""
+    assert 0 == terminal.run("sync", "--yes").code
+    ended = terminal.run("problems", "list", "--mapping", "nosuch")
+    assert (2, True) == (
+        ended.code,
+        "no mapping 'nosuch'. There are: course, engagement," in ended.text,
+    )
+    ended = terminal.run("problems", "list", "--reason", "target_delted", "--json")
+    assert (2, "failed") == (ended.code, ended.json["state"])
+    assert "There is no reason 'target_delted'. Did you mean 'target_deleted'? Reasons that are" in ended.text
+    for words in ((), ("--mapping", "student"), ("--mapping", "grade_item"), ("--reason", "target_deleted")):
+        assert 0 == terminal.run("problems", "list", *words).code, words
+    assert "No problem is listed." in terminal.run("problems", "list", "--reason", "blank").text
+    ended = terminal.run("match", "list", "--mapping", "nosuch")
+    assert (2, True) == (ended.code, "There is no mapping 'nosuch'" in ended.text)
+    terminal.edit("student.yaml", "source: firstname", "source: nothing")  # a mapping that is wrong has its name
+    assert 0 == terminal.run("problems", "list", "--mapping", "student").code
+    (terminal.mappings / "student.yaml").unlink()  # and so has one that is gone and whose cases are there
+    assert 0 == terminal.run("problems", "list", "--mapping", "student").code
+
+
 def test_commands(terminal: Terminal) -> None:
     """A refused row from list to retry, at a terminal and as JSON; then the audit says that it is too early."""
     assert 0 == terminal.run("sync", "--yes").code
