@@ -13,6 +13,7 @@ from flows.errors import UsageError
 from flows.open import open_store, open_world
 from flows.person import Erasure, erase, export
 from flows.settings import Settings
+from flows.state_care import refuse_other_key
 from flows.steps.merged import merged, who_became
 
 
@@ -38,11 +39,12 @@ def run_erase(settings: Settings, person: int) -> Erasure:
 
 
 def run_export(settings: Settings, person: int) -> dict[str, Any]:
-    """Open the world, gather a person's data, close it."""
+    """Open the world, gather a person's data, close it; StateError for a key that cannot tell who was erased."""
 
     async def run() -> dict[str, Any]:
         world = open_world(settings)
         try:
+            await world.books.do(refuse_other_key, world.books.store, settings)
             return await export(world, person)
         finally:
             await world.close()

@@ -257,11 +257,14 @@ def test_another_key_is_found_by_the_check(synced: Terminal) -> None:
     file = synced.folder / "state.key"
     old = file.read_text()
     file.write_text(f"{'0f' * 32}\n")
-    for command in (("state", "check"), ("person", "admit", "99999")):
+    export = ("person", "export", "99999", "--to", str(synced.folder / "one.json"))
+    for command in (("state", "check"), ("person", "admit", "99999"), export):
         ended = synced.run(*command)
         assert (1, True) == (ended.code, "is not that of the books. Put the old key file back" in ended.text)
         assert "rotate-key --lost" in ended.text
+    assert not (synced.folder / "one.json").exists()  # it would say that the person was not erased
     file.write_text(old)
+    assert (0, True) == (synced.run(*export).code, '"erased": true' in (synced.folder / "one.json").read_text())
     assert (0, 0) == (synced.run("state", "check").code, synced.run("person", "admit", "99999").code)
     file.write_text(f"{'0f' * 32}\n")
     assert "sends every case once more" in synced.run("state", "check").text
