@@ -13,6 +13,7 @@ from typing import Any
 
 from adaptors.commcare.workers import Holder, Workforce
 from flows.masked import Eyes, masked
+from flows.steps.owners import find_parked
 from flows.world import World
 from mappings.engine import CompiledMapping, Project
 from state import Share, Store
@@ -134,20 +135,12 @@ def name_of(holder: Holder, eyes: Eyes) -> str:
 async def phones(world: World) -> Phones:
     """Count what each phone holds; raises AccessDenied when the workers may not be listed. Nothing is sent."""
     workforce = await world.commcare.workforce()
-    parked = await _parked_owner(world)
+    parked = await find_parked(world)
     books, store = world.books, world.books.store
-    loads = await books.do(_loads, store, world.project, parked, world.clock.now())
+    loads = await books.do(_loads, store, world.project, parked.owner_id if parked else "", world.clock.now())
     begins = await books.do(store.log_begins)
     notes = [*workforce.notes, *_untold(world.project)]
     return Phones(_phones(workforce, loads), _owned(workforce, loads), notes, begins)
-
-
-async def _parked_owner(world: World) -> str:
-    """Return the id of the owner of parked cases, "" where there is none."""
-    owner = world.project.parked_owner
-    if owner is None:
-        return ""
-    return (await world.commcare.owners.resolve(owner.kind, owner.value)).owner_id
 
 
 def _loads(store: Store, project: Project, parked: str, now: float) -> dict[str, Load]:
