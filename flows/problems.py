@@ -130,7 +130,10 @@ def retry(store: Store, now: float, *, key: str = "", reason: str = "", recreate
     if recreate:
         kept = sorted(one.reason for one in rows if one.reason not in DELETED)
         if kept:
-            raise UsageError(f"Only a case that was deleted in CommCare is made anew; this one is '{kept[0]}'.")
+            raise UsageError(
+                f"Only a case that was deleted in CommCare is made anew; this one is '{kept[0]}'. "
+                f"{remedy(kept[0])}"
+            )
         store.recreate([one.row for one in rows], now)
     else:
         store.retry([one.row for one in rows], now)

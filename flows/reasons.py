@@ -40,7 +40,7 @@ REASONS: Final[Mapping[str, str]] = {
     **FEEDBACK_REASONS,
 }
 
-_AGAIN: Final = "then `moodle-commcare problems retry`"
+_AGAIN: Final = "then `moodle-commcare problems retry KEY`"
 _ANEW: Final = (
     "Restore the case in CommCare, then `moodle-commcare problems retry KEY`; or have a new one made with "
     "`moodle-commcare problems retry KEY --recreate`."

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from flows.audit import audit
 from flows.audited import Audit, Finding
 from flows.errors import UsageError
 from flows.problems import Listed, count_reasons, drop, list_problems, retry, show_problem
@@ -160,6 +161,29 @@ async def test_a_deleted_case_is_made_anew(make_lab: MakeLab) -> None:
     assert "Bondo" == lab.case(f"{key}~2").properties["city"]
     await lab.sync()
     assert {} == written(await lab.sync())
+
+
+async def test_a_lost_parent_is_made_anew_by_the_audit(make_lab: MakeLab) -> None:
+    """A retry that cannot help names the command that does, and what it names puts all right, once."""
+    site, courses, learners = site_of(3, 3)
+    lab = make_lab(site)
+    await lab.sync()
+    lab.project.delete_case(lab.case(f"test-user-{learners[0]}").case_id)
+    site.enrol(courses[1], learners[0])
+    key = f"test-enrol-{courses[1]}-{learners[0]}"
+    await lab.sync()
+    (found,) = [one for one in list_problems(lab.store) if one.row.key == key]
+    assert ("unknown_parent", True) == (found.reason, "`moodle-commcare audit --recreate`" in found.remedy)
+    with pytest.raises(UsageError, match=r"this one is 'unknown_parent'.*`moodle-commcare audit --recreate`"):
+        retry(lab.store, lab.clock.now(), key=key, recreate=True)
+    lab.clock.advance(3600)
+    assert 1 == (await audit(lab.world(), recreate=True)).recreated
+    retry(lab.store, lab.clock.now(), key=key)
+    await lab.sync()
+    await lab.sync()
+    parent = lab.case(f"test-user-{learners[0]}~2")
+    assert parent.case_id in {index["case_id"] for index in lab.case(key).indices.values()}
+    assert ({}, []) == (written(await lab.sync()), list_problems(lab.store))
 
 
 async def test_a_refused_goodbye_is_not_repeated(make_lab: MakeLab) -> None:
