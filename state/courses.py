@@ -25,9 +25,17 @@ class Courses(Books):
         statement = insert.on_conflict_do_update(index_elements=["course_id"], set_=values)
         with self._database.writing() as connection:
             connection.execute(statement, {"course_id": course_id, **values})
-            packed = packed_members(members)
-            if _packed(connection, course_id) != packed:
-                self._write_members(connection, course_id, packed)
+            self._keep_members(connection, course_id, members)
+
+    def saw_people(self, course_id: int, member_ids: Collection[int]) -> None:
+        """Write down who is in a course whose people were read, whether its rows are ever settled or not.
+
+        `member_ids` come in ascending order. A course that was never settled counts as never read.
+        """
+        new = {"course_id": course_id, "complete_at": 0.0, "run_id": "", "people": 0, "failures": 0}
+        with self._database.writing() as connection:
+            if self._keep_members(connection, course_id, [*member_ids]):
+                connection.execute(self._database.insert(course).on_conflict_do_nothing(), new)
 
     def course_failed(self, course_id: int) -> None:
         """Count a failure of a course; the time of its last complete read stays."""
@@ -49,9 +57,17 @@ class Courses(Books):
         }
 
     def member_ids(self, course_id: int) -> frozenset[int]:
-        """Return the Moodle user ids of the last complete read of a course; empty when there was none."""
+        """Return the Moodle user ids of the last complete read of a course's people; empty when there was none."""
         with self._database.reading() as connection:
             return read_members(connection, course_id) or frozenset()
+
+    def _keep_members(self, connection: Connection, course_id: int, members: Sequence[int]) -> bool:
+        """Replace the list of a course's people where it is another one; returns whether it was."""
+        packed = packed_members(members)
+        is_other = _packed(connection, course_id) != packed
+        if is_other:
+            self._write_members(connection, course_id, packed)
+        return is_other
 
     def _write_members(self, connection: Connection, course_id: int, packed: bytes) -> None:
         """Replace the list of a course's people."""

@@ -51,6 +51,18 @@ async def read_people(run: Run, courses: list[Course], selected: list[Course]) -
             people -= await run.world.books.do(store.member_ids, course.id)
     run.person_ids = sorted(people)
     run.people = People(rosters.values())
+    if not run.preview:
+        await _remember(run)
+
+
+async def _remember(run: Run) -> None:
+    """Write down who is in each course, now: the rest may fail in every run, until nobody reads the course.
+
+    Its people have cases then, and have not left.
+    """
+    store = run.world.books.store
+    for number, roster in sorted(run.rosters.items()):
+        await run.world.books.do(store.saw_people, number, roster.ids)
 
 
 async def read_rosters(run: Run, courses: list[Course]) -> None:

@@ -66,3 +66,12 @@ def test_a_damaged_list_of_people_is_written_again(url: str, file: Path) -> None
         damaged = store.member_ids(4)
         store.checkpoint(4, "run-2", 60.0, [7])
         assert (frozenset(), {7}) == (damaged, store.member_ids(4))
+
+
+def test_people_who_were_seen_are_known_at_once(store: Store) -> None:
+    """Who is in a course is kept before it is settled; when it was settled last stays as it is."""
+    store.checkpoint(4, "run-1", 50.0, [7])
+    for course in (4, 5):
+        store.saw_people(course, [7, 8])
+    assert {4: CourseRow(4, 50.0, "run-1", 1, 0), 5: CourseRow(5, 0.0, "", 0, 0)} == store.courses()
+    assert [{7, 8}] * 2 == [store.member_ids(course) for course in (4, 5)]
