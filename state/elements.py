@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 
-from sqlalchemy import and_, delete, insert, select
+from sqlalchemy import and_, delete, distinct, func, insert, select
 
 from state.books import Books
 from state.tables import lacking
@@ -49,3 +49,10 @@ class Elements(Books):
             if known[key, name] != run_id:
                 due[key].add(name)
         return {key: frozenset(names) for key, names in due.items()}
+
+    def lacking_in(self, mapping: str) -> dict[int, int]:
+        """Return the scopes of a mapping in which elements wait for a second look, with the rows they are of."""
+        rows = func.count(distinct(lacking.c.key))
+        query = select(lacking.c.scope, rows).where(lacking.c.mapping == mapping).group_by(lacking.c.scope)
+        with self._database.reading() as connection:
+            return {row[0]: row[1] for row in connection.execute(query)}

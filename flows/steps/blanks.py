@@ -21,6 +21,7 @@ from flows.world import World
 from state import RowId
 from state.facts import Objects
 
+COURSES = 3  # from so many courses on that lack activities at once, no teacher deleted them
 SHARED_BLANKS = "shared_blanks"  # fact: what is left, for the shards of a round, of what a person agreed to
 
 
@@ -37,6 +38,8 @@ class BlankGuard:
         self._going: dict[str, dict[str, Any]] | None = None
         """What earlier runs allowed: what this one does concerns none of the cases that it has yet to look at."""
         self._looked_at: set[Place] = set()
+        self._widely: dict[str, bool] = {}
+        """By mapping: whether elements vanish in many courses at once."""
 
     async def passed(self, reading: Reading, rows: Sequence[Planned]) -> list[Planned]:
         """Return the rows with what they may empty; a row that only empties drops out when that is refused."""
@@ -45,9 +48,15 @@ class BlankGuard:
         await self.agreed()
         allowed = await self._allowed(reading)
         rows = await self._looked_up(reading, rows, allowed)
+        vanished = frozenset[str]().union(*(row.vanished for row in rows))
+        if vanished and await self._vanish_widely(scope):
+            rows = [replace(row, doubtful=row.doubtful | row.vanished) for row in rows]
+        else:
+            vanished = frozenset()
         refused: dict[str, set[str]] = {}
         for name, keys in _by_name(rows, partial(_emptied, scope), allowed).items():
-            if self._are_many(keys, scope) and not await self._may_empty(scope, name, keys):
+            many = name in vanished or self._are_many(keys, scope)
+            if many and not await self._may_empty(scope, name, keys):
                 refused[name] = keys
                 _add(self._refused, _what(scope, name), str(scope.number), len(keys))
         without = ((row, {name for name, keys in refused.items() if row.row.key in keys}) for row in rows)
@@ -57,6 +66,19 @@ class BlankGuard:
         """Say whether so many of a scope are more than is usual."""
         guards, count = self._world.project.guards, len(keys)
         return count >= guards.leavers_people and count > len(scope.drafts) * guards.leavers_percent / 100
+
+    async def _vanish_widely(self, scope: Scope) -> bool:
+        """Say whether elements vanish in many courses at once, from more cases than a run may lose unasked.
+
+        Then it is no deletion, however few are in each course, or however little of each list is gone.
+        """
+        name, guards, store = scope.mapping.name, self._world.project.guards, self._world.books.store
+        if name not in self._widely:
+            lacking = await self._world.books.do(store.lacking_in, name)
+            active = await self._world.books.do(store.count_active, name)
+            most = max(guards.run_cases, active * guards.run_percent / 100)
+            self._widely[name] = len(lacking) >= COURSES and sum(lacking.values()) > most
+        return self._widely[name]
 
     async def _looked_up(
         self, reading: Reading, rows: Sequence[Planned], allowed: Mapping[str, Collection[str]]

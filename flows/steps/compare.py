@@ -86,12 +86,12 @@ class Comparison:
         blank = frozenset(name for name in changed - self.mapping.retired if not values[name])
         held = known.digests or {}
         emptied = frozenset(name for name in blank & held.keys() if held[name] != digests[name])
-        doubtful = emptied & self._doubtful()
+        doubtful, vanished = emptied & self._doubtful(), emptied & self.ready.vanished
         sent = kept | {name: digests[name] for name in changed}
         row = Planned(self.row, draft.case_type, self.user_id, write, sent, "update")
         if known.digests is None:
             row = replace(row, whole=True, blank=blank, unsent=self._unsent(changed))
-        return replace(row, reasons=reasons, emptied=emptied, doubtful=doubtful)
+        return replace(row, reasons=reasons, emptied=emptied, doubtful=doubtful, vanished=vanished)
 
     def _properties(self) -> dict[str, str]:
         """Return the properties that a case is to have; what others wrote into theirs is not emptied."""

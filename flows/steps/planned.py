@@ -37,6 +37,8 @@ class Planned:
     """Of a row whose case nobody knows: properties that are blank now, whatever they were."""
     doubtful: frozenset[str] = frozenset()
     """Emptied properties of elements that vanished together: a lost right looks the same."""
+    vanished: frozenset[str] = frozenset()
+    """Emptied properties of elements that vanished, together or alone."""
     unsent: frozenset[str] = frozenset()
     """Of a row whose case nobody knows: properties of ours that it may hold, and that are left as they are."""
     owner_before: str = ""

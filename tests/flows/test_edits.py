@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from flows.confirm import confirm_existing, confirm_withdrawn
+from flows.confirm import confirm_blanks, confirm_existing, confirm_withdrawn
 from flows.errors import UsageError
 from flows.needs import needs
 from flows.preview import preview
@@ -576,6 +576,34 @@ async def test_activities_that_vanish_together_are_asked_about(make_lab: MakeLab
     lab.moodle.allow("mod/assign:view")
     assert ("completed", {}) == ((again := await lab.sync()).state, written(again))
     assert "80" == lab.case(f"test-enrol-2-{learners[0]}").properties[f"grade_{items[0]}"]
+
+
+@pytest.mark.parametrize(("sizes", "module"), [((2,) * 6, "assign"), ((5, 5, 5), "quiz")])
+async def test_activities_that_vanish_in_many_courses_are_asked_about(
+    make_lab: MakeLab, sizes: tuple[int, ...], module: str
+) -> None:
+    """A lost right hides them in all courses: however few learn there, however little goes, a person is asked."""
+    site, courses, _ = site_of(*sizes)
+    grades = []
+    for course in courses:
+        item = site.set_grade_item(course, "One", module=module)
+        if module == "quiz":
+            site.set_grade_item(course, "Other")
+        for learner in site.members_of(course):
+            site.grade(item, learner, 70)
+            grades.append((f"test-enrol-{course}-{learner}", f"grade_{item}"))
+    lab = make_lab(site)
+    await lab.sync()
+    lab.moodle.revoke(f"mod/{module}:view")
+    for _ in range(3):
+        result = await lab.sync()
+    assert ("waiting", {}) == (result.state, written(result))
+    assert {"70"} == {lab.case(key).properties[name] for key, name in grades}
+    for name in {name for _, name in grades}:
+        count = sum(one == name for _, one in grades)
+        await lab.books.do(confirm_blanks, lab.store, "enrolment", name, count)
+    assert {"updated": len(grades)} == written(await lab.sync())
+    assert {""} == {lab.case(key).properties[name] for key, name in grades}
 
 
 async def test_grades_that_are_not_sent_do_not_vanish(make_lab: MakeLab) -> None:

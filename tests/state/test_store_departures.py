@@ -146,3 +146,10 @@ def test_people_who_are_gone(store: Store) -> None:
     store.acknowledge([Ack(second, "c20", "owner", {}, "active", 1)], 1.0)
     assert {2} == store.gone_people("enrolment", 2, [1, 2, 6])
     assert set() == store.gone_people("enrolment", 3, range(20))
+
+
+def test_courses_that_lack_elements_are_counted(store: Store) -> None:
+    """Each course in which elements wait for a second look is told, with its rows; other mappings' are not."""
+    for name, scope, keys in (("enrolment", 2, "ab"), ("enrolment", 3, "c"), ("other", 4, "d")):
+        store.note_lacking(name, scope, None, {key: ["grade_1", "grade_2"] for key in keys}, "run 1")
+    assert {2: 2, 3: 1} == store.lacking_in("enrolment")
