@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from flows.run import Run
 
 REMEDY = "If this stays: give the Moodle role 'moodle/user:viewdetails'."
+PATIENCE_S = 86_400.0
+"""How long after its last complete read a course that fails is waited for."""
 WITNESSES = "witnesses"  # fact in the books: field name -> id of a person whose profile carried it
 
 
@@ -87,17 +89,24 @@ async def _sync_profiles(
 
 
 async def _leave_newcomers(run: Run, scope: Scope) -> None:
-    """Hold back who has no case, in a run for some courses, where what he is in others may decide about it.
+    """Hold back who has no case, in a run that lacks courses, where what he is in them may decide about it.
 
     Of somebody whom the books do not know nobody can say which courses those are, and CommCare deletes no case.
     """
-    if run.whole_site or run.every_course or not needs_all_courses(scope.mapping):
+    if run.every_course or not needs_all_courses(scope.mapping) or (run.whole_site and not await _may_come(run)):
         return
     books = run.world.books
     known = await books.do(books.store.cases, scope.mapping.name, scope.number, scope.drafts)
     for key in sorted(scope.drafts.keys() - known.keys()):
         del scope.drafts[key]
         scope.hold_back(Problem(key, "", IN_PART))
+
+
+async def _may_come(run: Run) -> bool:
+    """Say whether a course that failed was read lately: nobody waits for one that fails for good."""
+    courses = await run.world.books.do(run.world.books.store.courses)
+    lacking = [courses[number] for number in run.read - run.rosters.keys() if number in courses]
+    return any(run.world.clock.now() - one.complete_at < PATIENCE_S for one in lacking)
 
 
 def _records(

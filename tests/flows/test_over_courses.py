@@ -150,3 +150,39 @@ async def test_who_has_a_case_does_not_wait(make_lab: MakeLab) -> None:
     site.update_user(learners[-1], city="Bondo")
     result = await lab.sync(courses=(two,))
     assert ({"updated": 1}, {}) == (written(result), dict(result.reasons))
+
+
+@pytest.mark.parametrize("rule", ["exclude", "owner"])
+async def test_a_newcomer_waits_for_a_course_that_fails(make_lab: MakeLab, rule: str) -> None:
+    """Nor does a run of the whole site, one course of which could not be read, decide about somebody new."""
+    site, one, two, _ = two_courses()
+    lab = make_lab(site)
+    north = lab.project.add_group("North")
+    if rule == "owner":
+        lab.edit("student", "  # first_of:\n", "  first_of:\n    - {group: groups}\n")
+    else:
+        lab.edit("student", INCLUDE, NO_TEACHERS)
+    await lab.sync()
+    new = site.add_user("New", "Comer", lastaccess=site.now)
+    site.enrol(one, new, ("student",) if rule == "owner" else ("editingteacher",), groups=("North",))
+    site.enrol(two, new)
+    lab.denied = {one}
+    result = await lab.sync()
+    assert ({"held_back": 2}, 1) == (written(result), result.reasons["other_courses_unread"])
+    lab.denied = set()
+    await lab.sync()
+    owners = [case.owner_id for case in lab.project.by_external_id(f"test-user-{new}")]
+    assert ([north] if rule == "owner" else []) == owners
+
+
+async def test_nobody_waits_for_a_course_that_fails_for_good(make_lab: MakeLab) -> None:
+    """A course that could not be read for a day holds up nobody in the others."""
+    site, one, two, _ = two_courses()
+    lab = make_lab(site)
+    lab.edit("student", INCLUDE, NO_TEACHERS)
+    await lab.sync()
+    new = site.add_user("New", "Comer", lastaccess=site.now)
+    site.enrol(two, new)
+    lab.denied = {one}
+    assert {"held_back": 2} == written(await lab.sync())
+    assert {"created": 2} == written(await lab.sync(24 * 3600.0))
