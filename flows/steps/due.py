@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 
 from flows.result import Result, RunState
@@ -28,6 +28,7 @@ STREAMS = {
 USUAL_HOURS = {"engagement": 24.0}
 NEARLY = 0.95  # of an interval: a schedule that comes round a little early must not skip every other run
 HOUR = 3600.0
+CHOICE = "courses_chosen:{name}"  # fact in the books: what `courses:` said when a mapping was read last
 
 
 @dataclass
@@ -44,12 +45,15 @@ class Due:
 async def find_due(
     world: World, mappings: Sequence[CompiledMapping], edits: Mapping[str, Edit], unsettled: Collection[str]
 ) -> Due:
-    """Choose the mappings whose streams are due; for those in `unsettled`, and edited ones, no interval counts."""
+    """Choose the mappings whose streams are due; for those in `unsettled`, and edited ones, no interval counts.
+
+    Another choice of courses is an edit of all mappings.
+    """
     due = Due()
     for mapping in mappings:
         due.last[mapping.name] = await world.books.do(world.books.store.get, READS.format(name=mapping.name))
         streams = set(streams_of(mapping))
-        edited = mapping.name in edits and edits[mapping.name].is_any
+        edited = (mapping.name in edits and edits[mapping.name].is_any) or await _are_others_chosen(world, mapping)
         if mapping.name not in unsettled and not edited:
             streams = _due_streams(world, mapping, streams, json.loads(due.last[mapping.name] or NEVER_READ))
         if streams:
@@ -58,6 +62,16 @@ async def find_due(
         else:
             due.waiting.append(mapping.name)
     return due
+
+
+async def _are_others_chosen(world: World, mapping: CompiledMapping) -> bool:
+    """Say whether `courses:` of project.yaml was edited since a mapping was read."""
+    before = await world.books.do(world.books.store.get, CHOICE.format(name=mapping.name))
+    return before not in (None, _choice(world))
+
+
+def _choice(world: World) -> str:
+    return json.dumps(asdict(world.project.courses), sort_keys=True)
 
 
 def _due_streams(
@@ -104,6 +118,9 @@ async def remember_reads(world: World, due: Due, started: float, unsettled: Coll
         now = {} if mapping.name in unsettled else known | dict.fromkeys(streams, started)
         if now != known:
             await world.books.do(store.put, name, json.dumps(now, sort_keys=True))
+        choice = CHOICE.format(name=mapping.name), _choice(world)
+        if choice[1] != await world.books.do(store.get, choice[0]):
+            await world.books.do(store.put, *choice)
 
 
 def streams_of(mapping: CompiledMapping) -> Iterator[str]:

@@ -436,3 +436,14 @@ async def test_leavers_after_a_hint_about_a_grade(make_lab: MakeLab) -> None:
         site.unenrol(course, person)
     await lab.sync(courses=(course,), mappings=("grade_item",), hinted=True)
     assert ([str(course)], 12) == await asked_about(lab, 5)
+
+
+async def test_other_courses_wait_for_no_interval(make_lab: MakeLab) -> None:
+    """An edit of `courses:` is read for like one of a mapping, once."""
+    site, (one, two), _ = site_of(2, 2)
+    longest = "intervals: {people: 48, enrolments: 48, grades: 48}\n"
+    lab = make_lab(site, project=f"{PROJECT}{longest}".replace('shortname_like: "*"', f"ids: [{one}]"))
+    await lab.sync()
+    lab.edit("project", f"ids: [{one}]", f"ids: [{one}, {two}]")
+    assert {"created": 4} == written(await lab.sync())
+    assert {"student", "enrolment"} == {*(await lab.sync()).not_due}
