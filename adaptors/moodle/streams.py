@@ -166,7 +166,7 @@ class MoodleReader:
         return ",".join(fields)
 
     async def profiles(
-        self, ids: Collection[int], first: Sequence[int] = ()
+        self, ids: Collection[int], first: Sequence[int] = (), beside: Sequence[int] = ()
     ) -> AsyncIterator[list[dict[str, Any]]]:
         """Read each person's profile once, in batches of `user.*` records (without roles and groups).
 
@@ -174,18 +174,21 @@ class MoodleReader:
         read of people then is not complete. A batch that fails loses its own people only. Records wait, up to
         1,000 of them, until each wanted field was seen on somebody: only then is a missing field blank and not
         just hidden. `first` are people known to have such fields; reading them first ends the wait at once
-        (afterwards, `witnesses` names such people).
+        (afterwards, `witnesses` names such people). Those in `beside` are read for that alone: there is no record
+        of them, and none is missed.
         """
         everybody = set(ids)
         leading = [person_id for person_id in dict.fromkeys(first) if person_id in everybody]
-        queue = leading + sorted(everybody.difference(leading))
+        others = [one for one in dict.fromkeys(beside) if one not in everybody and one not in self.left_out]
+        queue = leading + others * bool(everybody) + sorted(everybody.difference(leading))
         del everybody
         visible, waiting = Visible(), list[Person]()
         while queue:
             asked, people = await self._profile_batch(queue)
+            self.lost_profiles.difference_update(others)
             del queue[:asked]
             visible.learn(people, self._me)
-            waiting += people
+            waiting += [person for person in people if person.id not in others]
             if self._all_seen(visible) or len(waiting) >= UNSETTLED_PROFILES or not queue:
                 self.witnesses = {name: visible.seen[name] for name in self._wanted.profile & visible.seen.keys()}
                 yield [user_fields(person, visible) for person in waiting]

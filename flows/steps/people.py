@@ -60,7 +60,8 @@ async def _sync_profiles(
     """Read, map and push profiles batch by batch; only ids, keys and problems are kept over the whole read."""
     whole = {mapping.name: Scope(mapping, SITE_SCOPE) for mapping in mappings}
     ids, complete = run.person_ids, is_complete(engagement)
-    witnesses = await run.world.books.do(run.world.books.store.get, WITNESSES)
+    witnesses = [*(await _witnesses(run)).values()]
+    beside = [] if run.whole_site else witnesses  # what nobody in a few courses has is blank there, not hidden
     read = 0
 
     async def done(work: Work) -> None:
@@ -68,7 +69,7 @@ async def _sync_profiles(
             run.tell(scope)
             whole[scope.mapping.name].problems += scope.problems
 
-    async for profiles in run.reader.profiles(ids, list(json.loads(witnesses or "{}").values())):
+    async for profiles in run.reader.profiles(ids, witnesses, beside):
         await run.lease.hold()
         records = [run.people.record(profile) for profile in profiles]
         scopes = [
@@ -86,6 +87,13 @@ async def _sync_profiles(
     if not run.preview:
         swept = {name for name, scope in whole.items() if scope.mapping.source != ENGAGEMENT or complete}
         await _finish(run, list(whole.values()), courses, swept)
+
+
+async def _witnesses(run: Run) -> dict[str, int]:
+    """Return by field a person of whom it is known that his or her profile carries it."""
+    text = await run.world.books.do(run.world.books.store.get, WITNESSES)
+    found: dict[str, int] = json.loads(text or "{}")
+    return found
 
 
 async def _leave_newcomers(run: Run, scope: Scope) -> None:
@@ -122,7 +130,8 @@ async def _finish(run: Run, scopes: list[Scope], courses: list[Course], swept: s
     """Write down what the read of the people showed; look for leavers only after a complete one."""
     store = run.world.books.store
     if run.reader.witnesses:
-        await run.world.books.do(store.put, WITNESSES, json.dumps(run.reader.witnesses))
+        before = {} if run.whole_site else await _witnesses(run)  # of fields that this run may not have wanted
+        await run.world.books.do(store.put, WITNESSES, json.dumps(before | run.reader.witnesses))
     if run.reader.lost_profiles:
         reason = run.reader.trouble_with_profiles
         run.result.worse(

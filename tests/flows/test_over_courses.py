@@ -186,3 +186,29 @@ async def test_nobody_waits_for_a_course_that_fails_for_good(make_lab: MakeLab) 
     lab.denied = {one}
     assert {"held_back": 2} == written(await lab.sync())
     assert {"created": 2} == written(await lab.sync(24 * 3600.0))
+
+
+async def test_what_others_carry_is_blank_in_a_run_for_one_course(make_lab: MakeLab) -> None:
+    """A field that nobody in a small course has is visible all the same: a number goes, and no consent is none."""
+    site, (_, two), learners = site_of(5, 2)
+    site.add_profile_field("consent", type="menu")
+    for one in learners[:-1]:
+        site.update_user(one, profile={"consent": "Yes"})
+    lab = make_lab(site)
+    lab.edit("student", INCLUDE, f"{INCLUDE}  - {{source: profile.consent, is: 'Yes'}}\n")
+    await lab.sync()
+    site.update_user(learners[-2], profile={"consent": ""})
+    result = await lab.sync(courses=(two,), mappings=("student", "enrolment"), hinted=True)
+    assert ("completed", {}, 1) == (result.state, dict(result.reasons), result.of("student").withdrawn)
+
+
+async def test_who_is_read_beside_others_has_no_case(make_lab: MakeLab) -> None:
+    """A number that the last one of a small course deleted goes; people of other courses are not looked at."""
+    site, (_, two), learners = site_of(5, 1)
+    lab = make_lab(site)
+    await lab.sync()
+    site.update_user(learners[-1], phone1="", city="Bondo")
+    site.update_user(learners[0], city="Bondo")
+    result = await lab.sync(courses=(two,), mappings=("student", "enrolment"), hinted=True)
+    assert {"updated": 1} == written(result)
+    assert "" == lab.case(f"test-user-{learners[-1]}").properties["contact_phone_number"]
