@@ -56,6 +56,8 @@ class Run:
     """The courses that this run reads, or fails to read."""
     chosen: set[int] = field(default_factory=set)
     """The courses that project.yaml chooses and Moodle has, be they hidden, over, or not begun."""
+    course_fields: frozenset[str] = frozenset()
+    """The custom fields that any course carries which project.yaml chooses: one without them has them blank."""
     between_terms: set[int] = field(default_factory=set)
     """Courses of which nothing is sent until a person has said whether a new term began."""
     withheld: set[int] = field(default_factory=set)

@@ -25,6 +25,7 @@ from flows.steps.lease import Lease, ShardLease
 from flows.steps.merged import left_out
 from flows.steps.recover import recover_courses, strangers
 from flows.steps.rosters import read_rosters
+from flows.steps.select import fields_of
 from flows.world import Progress, World, silent
 from state import StateError
 from state.rounds import ENDED
@@ -168,11 +169,11 @@ async def _work(run: Run, handover: Handover, numbers: tuple[int, ...], known: R
     run.reader.left_out = await left_out(run)
     run.rosters = {number: known[number] for number in numbers if number in known and number in there}
     mine = [there[number] for number in numbers if number in there]
+    run.course_fields = fields_of(there[number] for number in handover.courses if number in there)
     try:
         await read_rosters(run, [course for course in mine if course.id not in run.rosters])
         try:
-            # All courses of the run: the names of custom fields are those that any of them has.
-            await sync_courses(run, [there[number] for number in handover.courses if number in there])
+            await sync_courses(run, mine)
         except Maintenance:
             await run.pusher.drain()
             raise

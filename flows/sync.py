@@ -36,7 +36,7 @@ from flows.steps.people import sync_people
 from flows.steps.recover import heed_clock, know_them_all, recover, strangers
 from flows.steps.retype import retype_the_rest
 from flows.steps.rosters import read_people
-from flows.steps.select import Selection, only_these, remember_selection, select_courses
+from flows.steps.select import Selection, fields_of, only_these, remember_selection, select_courses
 from flows.steps.tables import are_open, sync_tables
 from flows.steps.terms import new_terms
 from flows.steps.verdict import judge
@@ -161,6 +161,7 @@ async def _work(run: Run, options: Options, course_level: CourseLevel | None) ->
     run.user = site.userid
     selection = await _selected(run)
     selected, run.ended, run.chosen = selection.courses, set(selection.ended), set(selection.chosen)
+    run.course_fields = fields_of(selected)
     courses = _asked_for(run, options, selected)
     if options.hinted and not courses:
         run.whole_site = False  # nothing was read, so nothing counts as read
@@ -232,7 +233,7 @@ async def _look(
     result = Result(run.result.run_id, preview=True)
     due = Due([*mappings], grades=True)
     look = Run.begin(run.world, result, run.lease, due, preview=True, progress=run.progress)
-    look.user, look.planner.look = run.user, FirstLook()
+    look.user, look.planner.look, look.course_fields = run.user, FirstLook(), run.course_fields
     await look.reader.site()
     await _read_and_push(look, courses, selected)
     await first_run_plan(look)

@@ -26,7 +26,6 @@ OF_ACTIVITIES = frozenset({"grade_items", "assignments"})
 async def sync_courses(run: Run, courses: list[Course]) -> None:
     """Read the courses that have a roster, a few at a time, and push their enrolments and grades."""
     mappings = [mapping for mapping in run.mappings if mapping.source in IN_COURSE]
-    names = {field.shortname for course in courses for field in course.customfields}
     todo = [course for course in courses if course.id in run.rosters and course.id not in run.between_terms]
     total, done = len(todo), 0
 
@@ -35,7 +34,7 @@ async def sync_courses(run: Run, courses: list[Course]) -> None:
         await run.lease.hold()
         started = run.world.clock.monotonic()
         try:
-            await _sync_course(run, course, course_record(course, names), mappings)
+            await _sync_course(run, course, course_record(course, run.course_fields), mappings)
         except AdaptorError as error:
             if error.system != "Moodle":
                 raise

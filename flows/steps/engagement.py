@@ -35,9 +35,8 @@ async def read_engagement(run: Run, courses: list[Course]) -> Engagement | None:
             "Engagement is made of all selected courses, so a run for some of them leaves it as it is.",
         )
         return None
-    names = {field.shortname for course in courses for field in course.customfields}
     wanted = run.wanted
-    records = {course.id: course_record(course, names) for course in courses}
+    records = {course.id: course_record(course, run.course_fields) for course in courses}
     engagement = Engagement(records, completion=wanted.completion, dates=wanted.due_dates)
     await _read_courses(run, courses, engagement, mappings)
     if wanted.completed_courses:

@@ -38,8 +38,7 @@ async def sync_people(run: Run, courses: list[Course]) -> None:
 
 
 async def _sync_course_list(run: Run, mappings: list[CompiledMapping], courses: list[Course]) -> None:
-    names = {field.shortname for course in courses for field in course.customfields}
-    records = [course_record(course, names) for course in courses]
+    records = [course_record(course, run.course_fields) for course in courses]
     scopes = [map_records(mapping, SITE_SCOPE, records, run.context) for mapping in mappings]
 
     async def done(work: Work) -> None:

@@ -73,6 +73,11 @@ async def remember_selection(world: World, courses: Iterable[Course]) -> None:
         await world.books.do(store.put, SELECTED, fact)
 
 
+def fields_of(courses: Iterable[Course]) -> frozenset[str]:
+    """Return the short names of the custom fields that any of some courses carries."""
+    return frozenset(field.shortname for course in courses for field in course.customfields)
+
+
 def only_these(selected: Sequence[Course], wanted: Collection[int]) -> list[Course]:
     """Narrow the selected courses to the ids of the command; raises UsageError for one that is not selected."""
     chosen = {course.id: course for course in selected}

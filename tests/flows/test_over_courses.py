@@ -212,3 +212,14 @@ async def test_who_is_read_beside_others_has_no_case(make_lab: MakeLab) -> None:
     result = await lab.sync(courses=(two,), mappings=("student", "enrolment"), hinted=True)
     assert {"updated": 1} == written(result)
     assert "" == lab.case(f"test-user-{learners[-1]}").properties["contact_phone_number"]
+
+
+async def test_a_field_of_other_courses_is_blank_in_a_run_for_one(make_lab: MakeLab) -> None:
+    """A course that another one's custom field keeps out is kept out in a run for it alone, not held back."""
+    site, (one, two), _ = site_of(2, 2)
+    site.courses[one]["customfields"] = {"zone": "A"}
+    lab = make_lab(site)
+    lab.edit("enrolment", "include:\n", "include:\n  - {source: course.profile.zone, is: A}\n")
+    await lab.sync()
+    result = await lab.sync(courses=(two,))
+    assert ("completed", {}) == (result.state, dict(result.reasons))
