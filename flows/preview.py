@@ -7,16 +7,20 @@ so an old value cannot be shown, only that there was another one, or none.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from adaptors.moodle.answers import Course
+from adaptors.moodle.roster import Roster
 from flows.errors import UsageError
 from flows.masked import Eyes
 from flows.result import Result, RunState
-from flows.run import choose_mappings
+from flows.run import Run, choose_mappings
 from flows.steps.approvals import unwritten
+from flows.steps.courses import OF_ACTIVITIES, sync_courses
 from flows.steps.gate import in_the_way, under_other_keys, under_taken_types
+from flows.steps.people import members_elsewhere
 from flows.steps.planned import SITE_SCOPE, Planned, TablePlan
 from flows.sync import Options, sync
 from flows.world import Progress, World, silent
@@ -94,6 +98,8 @@ class Preview:
     """Mappings that have never been sent: their first run waits for approval."""
     _planned: list[Planned] = field(default_factory=list)
     _seen: dict[str, set[int]] = field(default_factory=dict)
+    _elsewhere: set[int] = field(default_factory=set)
+    _rosters: dict[int, Roster] = field(default_factory=dict)
 
     def hear(self, mapping: CompiledMapping, outcome: Outcome) -> None:
         """Count a record that is left out, and the codes that no list has."""
@@ -144,15 +150,33 @@ class Preview:
         self._planned.clear()
 
     async def count_missing(self, world: World, mapping: CompiledMapping, *, whole: bool) -> None:
-        """Count the cases of a mapping that no record was read for, in the courses that were read completely."""
+        """Count the cases of a mapping that no record was read for, in the courses that were read completely.
+
+        As a run does: not those of people who may be in a course that is not read, or whose grades alone are gone.
+        """
         store = world.books.store
+        if mapping.when_left is None or mapping.source == "courses":  # no run marks any of them
+            return
         for scope in await world.books.do(store.scopes, mapping.name, ("active",)):
             course = self.result.courses.get(scope)
             if not (whole if scope == SITE_SCOPE else course is not None and course.state == "completed"):
                 continue
             keys = await world.books.do(store.active_keys, mapping.name, scope)
-            seen = self._seen.get(mapping.name, set())
-            self.missing[mapping.case_type] += sum(hash(key) not in seen for key in keys)
+            seen, stay = self._seen.get(mapping.name, set()), self._stay(mapping, scope)
+            gone = (key for key, person in keys.items() if hash(key) not in seen and person not in stay)
+            self.missing[mapping.case_type] += sum(1 for _ in gone)
+
+    async def look_on(self, run: Run, courses: list[Course]) -> None:
+        """Read the courses like any run, and remember who is where."""
+        self._elsewhere = await members_elsewhere(run, courses)
+        self._rosters = dict(run.rosters)
+        await sync_courses(run, courses)
+
+    def _stay(self, mapping: CompiledMapping, scope: int) -> Collection[int]:
+        """Return the people of whom nothing is gone from a scope, whatever was read."""
+        if scope == SITE_SCOPE:
+            return self._elsewhere
+        return set(self._rosters[scope].ids) if mapping.source in OF_ACTIVITIES else ()
 
     def is_personal(self, sample: Shown, name: str) -> bool:
         """Say whether a value of a sample is masked."""
@@ -221,7 +245,7 @@ async def preview(world: World, options: Options, limit: int, progress: Progress
     heard = tuple(_listening(table, found.hear_table) for table in tables)
     world.project = replace(world.project, mappings=listeners, tables=heard)
     world.watch, world.watch_table = found.see, found.see_table
-    found.result = await sync(world, options, progress)
+    found.result = await sync(world, options, progress, found.look_on)
     found.tables_passed_over = [table.case_type for table in tables if options.courses and not found.tables]
     await found.settle(world)
     read = found.result.courses.values()  # none at all when the run came to no course

@@ -65,11 +65,12 @@ class Cases(Log):
             where.append(case_row.c.scope == scope)
         return self._count(*where)
 
-    def active_keys(self, mapping: str, scope: int) -> list[str]:
-        """Return the keys of the active cases of a scope that CommCare is known to have."""
-        query = select(case_row.c.key).where(_in_scope(mapping, scope), case_row.c.status == "active")
+    def active_keys(self, mapping: str, scope: int) -> dict[str, int]:
+        """Return the keys of the active cases of a scope that CommCare is known to have, with their person."""
+        query = select(case_row.c.key, case_row.c.user_id).where(case_row.c.status == "active")
         with self._database.reading() as connection:
-            return list(connection.scalars(query.where(case_row.c.case_id != "")))
+            rows = connection.execute(query.where(_in_scope(mapping, scope), case_row.c.case_id != ""))
+            return {row.key: row.user_id for row in rows}
 
     def scopes(self, mapping: str, statuses: Collection[str]) -> set[int]:
         """Return the scopes that hold rows of a mapping with one of these statuses."""

@@ -18,7 +18,7 @@ from tests.flows.test_person import on
 from tests.flows.test_sync import site_of
 from tests.flows.test_terms import reset, statuses
 from tests.flows.test_unsure import courses_of
-from tests.flows.worlds import Lab, written
+from tests.flows.worlds import PROJECT, Lab, written
 
 MakeLab = Callable[..., Lab]
 
@@ -110,3 +110,30 @@ async def test_another_role(make_lab: MakeLab) -> None:
     assert found.result.of("student").withdrawn == sum(one.of("student").withdrawn for one in results) == 2
     assert [sentence for sentence in found.result.messages if "1 person kept out only by roles" in sentence]
     assert not [sentence for one in results for sentence in one.messages if "only by roles" in sentence]
+
+
+@pytest.mark.parametrize("how", ["taken out", "hidden", "suspended"])
+async def test_nobody_is_missing_whom_no_run_marks(make_lab: MakeLab, how: str) -> None:
+    """Who is in a course that is read no more, and a grade that a suspension hides, are not called missing."""
+    site, (one, two), learners = site_of(3, 3)
+    site.grade(site.set_grade_item(one, "Quiz"), learners[0], 50)
+    lab = make_lab(site, project=PROJECT.replace('shortname_like: "*"', f"ids: [{one}], shortname_like: 'C*'"))
+    lab.edit("grade_item", "enabled: false\n", "")
+    await lab.sync()
+    if how == "taken out":
+        lab.edit("project", ", shortname_like: 'C*'", "")
+    elif how == "hidden":
+        site.courses[two]["visible"] = 0
+    else:
+        site.suspend_enrolment(one, learners[0])
+    await counted_alike(lab)
+    assert not any(counts.marked_left for counts in (await lab.sync()).cases.values())
+
+
+async def test_who_left_is_missing(make_lab: MakeLab) -> None:
+    """Who is in no course any more is missing, from the course and from the site."""
+    site, (one, _), learners = site_of(6, 3)
+    lab = make_lab(site)
+    await lab.sync()
+    site.unenrol(one, learners[0])
+    assert {"student": 1, "enrolment": 1} == dict(+(await seen(lab)).missing)
