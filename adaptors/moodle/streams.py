@@ -6,7 +6,7 @@ give the reasons behind the order of the calls.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Container, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Container, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -128,7 +128,7 @@ class MoodleReader:
         return roster
 
     async def _rows(self, course_id: int, ids: Collection[int]) -> dict[int, Person]:
-        """Read the chosen fields of everybody in `ids`.
+        """Read the chosen fields of everybody in `ids`, but those who leave meanwhile.
 
         Moodle pages in SQL and drops people we may not see afterwards, so a short or empty page is not the end.
         """
@@ -150,6 +150,9 @@ class MoodleReader:
             found |= {person.id: person for person in page}
             offset += asked
             if barren == EMPTY_PAGES:
+                wanted &= {*await read_ids(self.client, course_id)}
+                if wanted <= found.keys():
+                    break
                 raise _incomplete(f"{len(wanted - found.keys())} people of the id list never appeared", ENROLLED)
         return found
 
@@ -224,10 +227,11 @@ class MoodleReader:
 
         `graded` says for a record without grades whether anybody wants the grades: they are the costly part.
         """
-        users = await self._course_users(roster)
+        users, left = await self._course_users(roster)
         records = [
             {"course": course, "user": users.get(member.id, {"id": member.id})} | roster.record(member)
             for member in roster
+            if member.id not in left
         ]
         if self._wanted.grades:
             active = [r["user"]["id"] for r in records if r["status"] == "active" and graded(r)]
@@ -236,21 +240,25 @@ class MoodleReader:
                 record |= grades.get(record["user"]["id"], {})
         return records
 
-    async def _course_users(self, roster: Roster) -> dict[int, dict[str, Any]]:
-        """Return the `user.*` records of a course from its rows, read again when there was no room for them."""
-        users: dict[int, dict[str, Any]] = {}
+    async def _course_users(self, roster: Roster) -> tuple[dict[int, dict[str, Any]], Set[int]]:
+        """Return the `user.*` records of a course from its rows, read again when there was no room for them.
+
+        With them those who left the course before they were read again: it may be an hour since the first time.
+        """
+        users, left = dict[int, dict[str, Any]](), set[int]()
         if self._wanted.row_fields and len(roster):
             users, roster.users = roster.users, {}
             if not users:
                 rows, visible = await self._rows(roster.course_id, roster.ids), Visible()
                 visible.learn(rows.values(), self._me)  # a right may be gone since these people were read
                 users = {person.id: user_fields(person, visible) for person in rows.values()}
+                left = {*roster.ids} - users.keys()
         if self._wanted.profile_in_course:
             async for batch in self.profiles(roster.ids):
                 for record in batch:
                     extra = {name: record[name] for name in PROFILE_ONLY if name in record}
                     users[record["id"]] = users.get(record["id"], {"id": record["id"]}) | extra
-        return users
+        return users, left
 
     async def _sized(
         self, size: BatchSize, function: str, params: Callable[[int], dict[str, Any]]

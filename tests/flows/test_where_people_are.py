@@ -8,8 +8,9 @@ from urllib.parse import parse_qs
 import httpx
 import pytest
 
+from adaptors.moodle.sizes import Sizes
 from tests.flows.test_sync import site_of
-from tests.flows.worlds import PROJECT, Lab
+from tests.flows.worlds import PROJECT, Lab, written
 
 MakeLab = Callable[..., Lab]
 DAY = 86_400
@@ -57,3 +58,36 @@ async def test_a_course_between_terms_is_hidden(make_lab: MakeLab) -> None:
     for _ in range(3):
         await lab.sync()
     assert "active" == lab.case(f"test-user-{new}").properties["moodle_status"]
+
+
+@pytest.mark.parametrize(("has_room", "page"), [(True, 2), (False, 5)])
+async def test_somebody_leaves_while_the_course_is_read(make_lab: MakeLab, *, has_room: bool, page: int) -> None:
+    """Who leaves between two requests, or two reads of a course, fails no course and has left."""
+    site, (course, _), learners = site_of(30, 3)
+    lab = make_lab(site)
+
+    def sizes() -> Sizes:
+        found = Sizes.fixed(page=10)
+        found.kept_rows = 20_000 if has_room else 0
+        return found
+
+    lab.sizes = sizes
+    line = "  course_shortname: course.shortname\n"
+    lab.edit("enrolment", line, f"{line}  city: {{source: user.city, personal: true}}\n")
+    await lab.sync()
+    pages = 0
+
+    def to_moodle(request: httpx.Request) -> httpx.Response:
+        nonlocal pages
+        form = parse_qs(request.content.decode())
+        pages += form.get("courseid") == [str(course)] and "limitfrom" in str(form)
+        if pages == page and learners[25] in site.members_of(course):
+            site.unenrol(course, learners[25])
+        return lab.moodle(request)
+
+    lab._to_moodle = to_moodle  # type: ignore[method-assign]
+    assert ("completed", {}) == ((result := await lab.sync()).state, dict(result.reasons))
+    assert learners[25] not in site.members_of(course)
+    marked = [written(await lab.sync()).get("marked_left", 0) for _ in range(2)]
+    assert 2 == sum(marked)
+    assert "left" == lab.case(f"test-enrol-{course}-{learners[25]}").properties["enrolment_status"]
