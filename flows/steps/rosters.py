@@ -29,10 +29,12 @@ async def read_people(run: Run, courses: list[Course], selected: list[Course]) -
 
     A person's roles and groups are a union over the selected courses. So for some courses only, the others in
     which these people were last seen are read as well, where a mapping is about people; and people last seen in
-    a course that failed are left alone in this run.
+    a course that failed are left alone in this run. Where only the list of courses is due, nobody is read.
     """
     run.reader.left_out = await left_out(run)
     run.whole_site = len(courses) == len(selected)
+    if run.whole_site and all(mapping.source == "courses" for mapping in run.mappings):
+        return
     await read_rosters(run, courses)
     people = {person for course in courses if course.id in run.rosters for person in run.rosters[course.id].ids}
     rosters = dict(run.rosters)

@@ -447,3 +447,16 @@ async def test_other_courses_wait_for_no_interval(make_lab: MakeLab) -> None:
     lab.edit("project", f"ids: [{one}]", f"ids: [{one}, {two}]")
     assert {"created": 4} == written(await lab.sync())
     assert {"student", "enrolment"} == {*(await lab.sync()).not_due}
+
+
+async def test_the_list_of_courses_alone_reads_nobody(make_lab: MakeLab) -> None:
+    """Where people, enrolments and grades wait, a new name of a course costs the list of courses and one write."""
+    site, (one, _), _ = site_of(2, 2)
+    lab = make_lab(site, project=f"{PROJECT}intervals: {{people: 48, enrolments: 48, grades: 48}}\n")
+    lab.edit("course", "enabled: false\n", "")
+    await lab.sync()
+    site.rename(one, "Another name")
+    result = await lab.sync()
+    assert ("completed", {"updated": 1}) == (result.state, written(result))
+    asked = {"core_webservice_get_site_info": 1, "core_course_get_courses_by_field": 1}
+    assert asked == result.requests["moodle"]
