@@ -76,6 +76,8 @@ class Run:
     """Courses past their end date, which no run reads any more."""
     partly: set[str] = field(default_factory=set)
     """Mappings of which records were held back: whether CommCare has cases of those nobody has looked."""
+    unread: set[str] = field(default_factory=set)
+    """Mappings of which not all could be read, though every course was."""
     unsettled: set[str] = field(default_factory=set)
     """Mappings of which something waits for a parent, or for CommCare: their next read waits for no interval."""
 

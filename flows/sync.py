@@ -24,7 +24,7 @@ from flows.run import Run, choose_mappings
 from flows.state_care import care_for
 from flows.steps.approvals import asked_about
 from flows.steps.courses import sync_courses
-from flows.steps.due import Due, find_due, remember_reads, tell_waiting
+from flows.steps.due import Due, find_due, read_again, remember_reads, tell_waiting
 from flows.steps.edits import find_edits, remember_prints, tell_edits
 from flows.steps.first_runs import ask_before_first_runs
 from flows.steps.firsts import FirstLook
@@ -205,10 +205,11 @@ def _asked_for(run: Run, options: Options, selected: list[Course]) -> list[Cours
 async def _unsettled(run: Run) -> set[str]:
     """Return the mappings whose next read must not wait: something failed, is in doubt or waits."""
     failed = any(course.state == "failed" for number, course in run.result.courses.items() if number in run.read)
-    if failed or run.reader.lost_profiles:
-        return {mapping.name for mapping in run.mappings}
+    unread = {mapping.name for mapping in run.mappings} if failed or run.reader.lost_profiles else run.unread
+    if run.whole_site and not run.preview:
+        unread = await read_again(run.world, run.mappings, unread)
     resting = await run.world.books.do(run.world.books.store.intents)
-    return run.unsettled | run.pusher.unsorted | {row.mapping for row in resting}
+    return unread | run.unsettled | run.pusher.unsorted | {row.mapping for row in resting}
 
 
 async def _read_and_push(

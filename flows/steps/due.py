@@ -28,6 +28,9 @@ STREAMS = {
 USUAL_HOURS = {"engagement": 24.0}
 NEARLY = 0.95  # of an interval: a schedule that comes round a little early must not skip every other run
 HOUR = 3600.0
+TRIES = 3
+"""Runs in a row that read again at once what could not all be read; from then on its interval counts again."""
+TRIED = "unread_runs"  # fact in the books: mapping -> runs in a row in which not all of it could be read
 CHOICE = "courses_chosen:{name}"  # fact in the books: what `courses:` said when a mapping was read last
 
 
@@ -121,6 +124,21 @@ async def remember_reads(world: World, due: Due, started: float, unsettled: Coll
         choice = CHOICE.format(name=mapping.name), _choice(world)
         if choice[1] != await world.books.do(store.get, choice[0]):
             await world.books.do(store.put, *choice)
+
+
+async def read_again(world: World, read: Iterable[CompiledMapping], unread: Collection[str]) -> set[str]:
+    """Count the runs in which mappings could not all be read; return those that the next run reads again at once.
+
+    What fails for good (a course that lost its rights) must not have Moodle asked each hour for what is daily.
+    """
+    store = world.books.store
+    text = await world.books.do(store.get, TRIED)
+    known: dict[str, int] = json.loads(text or "{}")
+    counts = {name: tries for name, tries in known.items() if name not in {mapping.name for mapping in read}}
+    counts |= {name: known.get(name, 0) + 1 for name in unread}
+    if counts != known:
+        await world.books.do(store.put, TRIED, json.dumps(counts, sort_keys=True))
+    return {name for name in unread if counts[name] <= TRIES}
 
 
 def streams_of(mapping: CompiledMapping) -> Iterator[str]:

@@ -42,7 +42,7 @@ async def read_engagement(run: Run, courses: list[Course]) -> Engagement | None:
     if wanted.completed_courses:
         await _read_completed(run, engagement)
     if engagement.left_alone:
-        run.unsettled.update(mapping.name for mapping in mappings)  # read again as soon as possible
+        run.unread.update(mapping.name for mapping in mappings)  # read again as soon as possible
         if run.planner.look is not None:
             run.planner.look.left_alone |= engagement.left_alone
     return engagement

@@ -130,7 +130,7 @@ async def take_over(run: Run, told: Mapping[str, Any], *, is_ours: bool) -> Resu
     run.unsettled |= set(told["unsettled"])
     run.partly |= set(told["partly"])
     if told["lost_profiles"]:
-        run.unsettled |= {mapping.name for mapping in run.mappings}
+        run.unread |= {mapping.name for mapping in run.mappings}
     return result
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from urllib.parse import parse_qs
 
 import httpx
 import pytest
 
+from adaptors.moodle.completion import CONTENTS
 from adaptors.moodle.streams import GRADES
 from flows.confirm import confirm, confirm_blanks
 from flows.needs import needs, people_asked
@@ -460,3 +462,28 @@ async def test_the_list_of_courses_alone_reads_nobody(make_lab: MakeLab) -> None
     assert ("completed", {"updated": 1}) == (result.state, written(result))
     asked = {"core_webservice_get_site_info": 1, "core_course_get_courses_by_field": 1}
     assert asked == result.requests["moodle"]
+
+
+@pytest.mark.parametrize("fails", ["people", "activities"])
+async def test_what_fails_for_good_voids_no_interval(make_lab: MakeLab, fails: str) -> None:
+    """A course that always fails has engagement read again a few times, then once a day; put right, at once."""
+    site, courses, _ = engaged_site(3, 2)
+    lab = engaged(make_lab, site)
+    await lab.sync()
+    refuse(lab, courses[0], ENROLLED if fails == "people" else CONTENTS)
+    reads = ["engagement" not in (await lab.sync(DAY if not n else HOUR)).not_due for n in range(8)]
+    assert [True] * 4 + [False] * 4 == reads
+    assert "engagement" not in (await lab.sync(DAY)).not_due
+    assert "engagement" in (await lab.sync()).not_due
+
+
+def refuse(lab: Lab, course: int, function: str) -> None:
+    """Let the account lack the right to a function in a course."""
+
+    def to_moodle(request: httpx.Request) -> httpx.Response:
+        form = parse_qs(request.content.decode())
+        if form.get("courseid") == [str(course)] and form["wsfunction"] == [function]:
+            return httpx.Response(200, json={"exception": "x", "errorcode": "nopermissions"})
+        return lab.moodle(request)
+
+    lab._to_moodle = to_moodle  # type: ignore[method-assign]
