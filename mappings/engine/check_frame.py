@@ -131,6 +131,9 @@ def _check_course_end(findings: Findings) -> None:
         sentence = f"records of {quoted(spec.source)} do not end with a course"
         remedy = f"take it out, or put it into a mapping of {one_of(_IN_COURSE)}"
         findings.tell(("when_course_ends",), sentence, remedy, key=True)
+    if spec.when_left is not None and spec.source == "courses":
+        sentence = "no course is ever marked as left: one that is not read may be there still"
+        findings.tell(("when_left",), sentence, "take 'when_left' out", key=True, severity="warning")
 
 
 def _check_departure(findings: Findings, loc: Loc, spec: DepartureSpec | None) -> None:

@@ -45,6 +45,14 @@ def test_only_records_of_a_course_end_with_it(tmp_path: Path) -> None:
     assert ["records of 'users' do not end with a course"] == [line.split(": ", 1)[1] for line in found]
 
 
+def test_no_course_leaves(tmp_path: Path) -> None:
+    """A mapping of courses is told that nothing ever does what it says of leaving; one of people is not."""
+    words = "when_left: {set: {x: gone}}\n"
+    course = STUDENT.replace("source: users", "source: courses").replace("case_type: student", "case_type: course")
+    found = told(tmp_path, student=f"{STUDENT}{words}", course=f"{course}{words}")
+    assert 1 == sum("no course is ever marked as left" in line for line in found)
+
+
 # --- names --------------------------------------------------------------------------------------------------
 
 
