@@ -180,56 +180,47 @@ class Machine(Seldom):
     def shrink_the_next_read(self, who: set[int]) -> None:
         """Let Moodle leave people out of the next read without a word."""
         self.ground.unseen |= {self._person(number) for number in who}
-        self.ground.faults += 1
 
     @rule(where=course)
     def empty_the_next_read(self, where: int) -> None:
         """Let the next read of a course come back empty."""
         self.ground.unseen |= {*self._members(where)} & {*self.ground.people}
-        self.ground.faults += 1
 
     @rule(kind=st.sampled_from(COMMCARE_FAULTS), times=st.sampled_from((1, 3, 8)),
           where=st.sampled_from(("write", "write", "any")))  # fmt: skip
     def fail_commcare(self, kind: str, times: int, where: str) -> None:
         """Let CommCare fail before it does anything."""
         self.commcare.fail_next(kind, times=times, where=where)
-        self.ground.faults += 1
 
     @rule(answer=st.sampled_from(("timeout", "504_html", "500_html")))
     def lose_the_reply(self, answer: str) -> None:
         """Let CommCare write and its reply be lost."""
         self.commcare.drop_reply_after_commit(1, answer)
-        self.ground.faults += 1
 
     @rule(seconds=st.sampled_from((30.0, 299.0, 900.0)))
     def write_late(self, seconds: float) -> None:
         """Let the next write take effect long after everybody gave it up."""
         self.commcare.late_write(seconds)
-        self.ground.faults += 1
 
     @rule(at=st.integers(1, 25))
     def crash_at_a_request(self, at: int) -> None:
         """Let the process die in the next run, at a request."""
         self.ground.at_request[at] = lambda: setattr(self.ground.mortal, "dead", True)
-        self.ground.faults += 1
 
     @rule(at=st.integers(0, 60), done=st.booleans())
     def crash_at_the_books(self, at: int, done: bool) -> None:
         """Let the process die in the next run, before or after it used the books."""
         self.ground.copied.dies_at = at, done
-        self.ground.faults += 1
 
     @rule(seconds=st.sampled_from((-86_400.0, -3600.0, 0.0)))
     def set_the_clock(self, seconds: float) -> None:
         """Set the machine's clock wrong, or right again."""
         self.ground.clock.skew = seconds
-        self.ground.faults += 1
 
     @rule()
     def start_a_second_worker(self) -> None:
         """Let two workers make the next run at the same time."""
         self.ground.twice = True
-        self.ground.faults += 1
 
     # --- what people do about it --------------------------------------------------------------------------
 

@@ -104,7 +104,6 @@ class Seldom(RuleBasedStateMachine):
         self.loop.run(self.ground.run(later))
 
     def _break_the_next_write(self, how: str) -> None:
-        self.ground.faults += 1
         if how == "lost":
             self.commcare.drop_reply_after_commit(3)
         elif how == "late":
