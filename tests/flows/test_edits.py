@@ -565,6 +565,16 @@ async def test_a_vanished_activity_is_emptied_after_two_reads(make_lab: MakeLab)
     assert {} == written(await lab.sync())
 
 
+async def test_what_is_written_once_stays_when_its_activity_vanishes(make_lab: MakeLab) -> None:
+    """A grade that is sent once belongs to CommCare from then on: it is not emptied."""
+    lab, learners, items = await graded(make_lab)
+    lab.edit("enrolment", "  grades:\n", "  grades:\n    write: once\n")
+    await lab.sync()
+    delete_item(lab, items[0])
+    assert [{}] * 3 == [written(await lab.sync()) for _ in range(3)]
+    assert "80" == lab.case(f"test-enrol-2-{learners[0]}").properties[f"grade_{items[0]}"]
+
+
 async def test_activities_that_vanish_together_are_asked_about(make_lab: MakeLab) -> None:
     """A lost right hides all assignments at once: nothing is emptied before a person agreed."""
     lab, learners, items = await graded(make_lab)
