@@ -18,12 +18,14 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule, run_state_machine_as_test
 
+from flows.steps import there, unknown
 from tests.flows.explorer_troubles import COMMCARE_FAULTS, MOODLE_FAULTS
 from tests.proofs.figures import Figures
 from tests.proofs.machine_world import EDITIONS, WAYS, Ground
 from tests.proofs.seldom import THEMES, Seldom, course, of, person
 
 STEPS = 40
+FEW = there.FEW
 READS = (
     None, "core_course_get_courses_by_field", "core_enrol_get_enrolled_users", "core_user_get_users_by_field",
     "gradereport_user_get_grade_items",
@@ -41,10 +43,15 @@ class Machine(Seldom):
         self.loop = asyncio.Runner()
 
     @initialize(way=st.sampled_from(WAYS), out=st.sampled_from(("", *WAYS)),
-                themes=st.sets(st.sampled_from(THEMES), min_size=1, max_size=2))  # fmt: skip
-    def begin(self, way: str, themes: Set[str] = frozenset(), out: str = "") -> None:
-        """Make the world; of what walks seldom find, a life has one or two things, which may happen often."""
+                themes=st.sets(st.sampled_from(THEMES), min_size=1, max_size=2),
+                few=st.sampled_from((FEW, 0)))  # fmt: skip
+    def begin(self, way: str, themes: Set[str] = frozenset(), out: str = "", few: int = FEW) -> None:
+        """Make the world; of what walks seldom find, a life has one or two things, which may happen often.
+
+        `few`: so many cases of which the books know too little are looked up one by one; the others together.
+        """
         self.themes = frozenset(themes)
+        there.FEW = unknown.FEW = few
         self.ground = Ground(self.folder, way, out)
         self.site, self.commcare = self.ground.site, self.ground.commcare
 
@@ -55,6 +62,7 @@ class Machine(Seldom):
                 self.loop.run(self.ground.end())
                 TALLY.update(examples=1, runs=self.ground.runs, faults=self.ground.faults)
         finally:
+            there.FEW = unknown.FEW = FEW
             self.loop.close()
             shutil.rmtree(self.folder)
 

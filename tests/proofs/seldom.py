@@ -282,6 +282,20 @@ class Seldom(RuleBasedStateMachine):
         again = {what for what, people in self.ground.asked().items() if asked.get(what) == people}
         assert not again, f"asked twice: {again}"
 
+    @of("word")
+    @rule(how=breaks, later=soon)
+    def agree_to_keep_out_and_break(self, how: str, later: float) -> None:
+        """Keep most people out everywhere, agree, and lose sight of the write that empties their cases."""
+        people = [self._somebody(number) for number in range(len(self.ground.people))]
+        for someone, places in [one for one in people if one[1]][:-1]:
+            self._come(someone, places, "teacher")
+        self._run()
+        self._run()
+        if self.ground.agree():
+            self._break_the_next_write(how)
+        self._run()
+        self._run(later)
+
     @of("blank")
     @rule(later=soon)
     def restore_and_blank(self, later: float) -> None:
