@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from adaptors.moodle.fake_site import FakeSite
+from flows.audit import audit
 from flows.catalogue import field_catalogue
 from flows.confirm import confirm, confirm_blanks, confirm_withdrawn
 from flows.errors import UsageError
@@ -30,6 +31,7 @@ from flows.steps.planned import external_id
 from flows.steps.suspects import POISON
 from mappings.engine import Project, load_project
 from state.digest import Names
+from state.rotation import key_mark, known_keys
 from tests.canaries import found_in
 from tests.clocks import VirtualClock
 from tests.flows.expected import LEFT, OVER, PARKING, Expected, base, number_of
@@ -45,6 +47,7 @@ WAYS = ("", ", park: true", ", close: true")
 EDITIONS = ("[trim]", "[trim, upper]", "[trim, lower]")
 """How the mapping of people writes the city, edition by edition."""
 COURSES, PEOPLE = 2, 5
+KEYS = (bytes(32),)
 MANY, SHARE = 3, 0.2
 """So many people, and such a part of all, may not leave or lose a value together without a person's word."""
 QUESTIONS = (LEAVERS.refused, REFUSED_BLANKS, WITHDRAWN.refused)
@@ -127,6 +130,8 @@ class CopiedBooks(MortalBooks):
         """Let the file be as it was."""
         self._connection.deserialize(copied)
         self.store._names = Names(self.store._database)
+        with self.store._database.reading() as connection:  # as whoever opens them finds out
+            self.store._keys = known_keys(key_mark(connection), self.store._given) or self.store._given
 
 
 class Ground(WatchedLab):
@@ -194,6 +199,7 @@ class Ground(WatchedLab):
             Ground.books_of_all = CopiedBooks()
             Ground.fresh = Ground.books_of_all.copy()
         books = Ground.books_of_all
+        books.store._given = KEYS
         books.put_back(Ground.fresh)
         books.dead, books.dies_at, books.full_after = False, None, None
         return books
@@ -447,6 +453,24 @@ class Ground(WatchedLab):
             is_due = one.op != "create" or one.row.key in wanted
             blamed += [retried_at(one)] if one.reason == POISON and is_due else []
         return max(blamed)
+
+    def rotate_key(self) -> None:
+        """Add a key to the key file, as the command does."""
+        given = self.store._given
+        self.store.add_keys((*given, bytes([len(given)]) * 32))
+
+    async def audit(self) -> None:
+        """Compare CommCare with the books, and have the next run repair what drifted."""
+        self.clock.advance(HOUR)
+        world, armed, self.served = self.world(), self._armed(), 0
+        try:
+            await audit(world, repair=True)
+        except Killed:
+            self.mortal.dead = False
+        finally:
+            self.faults += armed - self._armed()
+            await world.moodle.close()
+            await world.commcare.close()
 
     def back_up(self) -> None:
         """Copy the books."""

@@ -29,6 +29,8 @@ THEMES = (
     "merged",
     "word",
     "blank",
+    "new key",
+    "audit",
 )
 BREAKS = ("lost", "late", "crash before", "crash after")
 """What may happen to a write whose outcome nobody knows then."""
@@ -292,6 +294,36 @@ class Seldom(RuleBasedStateMachine):
         self._run()
         self._run()
         if self.ground.agree():
+            self._break_the_next_write(how)
+        self._run()
+        self._run(later)
+
+    @of("new key")
+    @rule(who=person, how=breaks, restores=st.booleans(), later=soon)
+    def change_under_a_new_key(self, who: int, how: str, restores: bool, later: float) -> None:
+        """Rotate the key, lose sight of a change, and put a copy back that knows the old key alone."""
+        before = self.site.users[self._person(who)].city
+        self.ground.back_up()
+        self.ground.rotate_key()
+        self.site.update_user(self._person(who), city="Elsewhere")
+        self._break_the_next_write(how)
+        self._run()
+        if restores:
+            self.ground.restore()
+        self.site.update_user(self._person(who), city=before)
+        self._run(later)
+
+    @of("audit")
+    @rule(who=person, how=st.sampled_from(("", *BREAKS)), later=soon)
+    def overwrite_and_repair(self, who: int, how: str, later: float) -> None:
+        """Overwrite somebody's city by hand, let an audit find it, and lose sight of the write that repairs it."""
+        key = f"test-user-{self._person(who)}"
+        cases = [case for case in self.ground.project.of_type("student") if case.external_id.split("~")[0] == key]
+        for case in cases:
+            self.ground.project.edit_case(case.case_id, city="By hand")
+            self.ground.by_hand.setdefault(case.case_id, set()).add("city")
+        self.loop.run(self.ground.audit())
+        if how:
             self._break_the_next_write(how)
         self._run()
         self._run(later)

@@ -28,6 +28,7 @@ def test_the_machine(capsys: pytest.CaptureFixture[str]) -> None:
     with capsys.disabled():
         print(f"\nstate machine: {figures}")  # noqa: T201
     assert EXAMPLES <= figures.tried
+    assert EXAMPLES <= figures.fired, "hardly anything went wrong"
 
 
 TARGETED: dict[str, tuple[str, dict[str, Any]]] = {
@@ -36,6 +37,8 @@ TARGETED: dict[str, tuple[str, dict[str, Any]]] = {
     "keep_out_let_in_and_keep_out": (", close: true", {"who": 2, "later": 700.0}),
     "merge_by_word": (", park: true", {"old": 0, "new": 1, "ends": True, "later": 700.0}),
     "agree_and_break": (", park: true", {"where": 0, "kept_out": False}),
+    "change_under_a_new_key": ("", {"who": 0, "restores": True, "later": 60.0}),
+    "overwrite_and_repair": ("", {"who": 0, "later": 60.0}),
     "agree_to_keep_out_and_break": (", close: true", {"later": 60.0}),
 }
 """Rules that go straight to one place, of which a few random lives may have none: way, and choices."""
