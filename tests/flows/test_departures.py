@@ -639,7 +639,7 @@ async def test_leavers_of_a_whole_course_are_still_asked_about(make_lab: MakeLab
 
 
 async def test_nobody_leaves_the_site_while_a_course_asks(make_lab: MakeLab) -> None:
-    """All of a small course are gone: few for the whole site, and still nobody is marked before a person agreed."""
+    """All of a small course are gone, few for the whole site: still nobody is marked before a person agreed."""
     site, courses, learners = site_of(20, 2)
     lab = make_lab(site)
     await lab.sync()

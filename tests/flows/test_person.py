@@ -290,7 +290,7 @@ async def test_a_write_in_doubt_is_waited_for(make_lab: MakeLab, late: bool) -> 
 
 
 async def test_books_put_back_rest_before_an_erasure(make_lab: MakeLab) -> None:
-    """What was under way when the books were put back is in none of them: the person is forgotten after the rest."""
+    """What was under way when they were put back is in no books: the person is forgotten after the rest."""
     lab, learners = await two_courses(make_lab)
     backup = lab.store.back_up(lab.clock.now())
     lab.site.update_user(learners[0], city="Late Canary")

@@ -421,7 +421,7 @@ async def test_a_table_in_doubt_waits_for_no_interval(make_lab: MakeLab) -> None
 
 
 async def test_a_table_rests_no_longer_for_a_clock_that_was_ahead(make_lab: MakeLab) -> None:
-    """A write without an answer, a day ahead; the clock is set right and the machine started: it rests from now."""
+    """A write without an answer, a day ahead; the clock is set right, the machine started: it rests from now."""
     lab = campus(make_lab)
     serving = lab.commcare
 

@@ -77,7 +77,7 @@ async def test_a_case_that_the_search_lacks_is_asked_for(make_lab: MakeLab, how:
 
 
 async def test_what_the_search_lacks_keeps_its_owner(make_lab: MakeLab) -> None:
-    """Many cases whose ids the books never heard, and a search that is behind: a supervisor's move is not undone."""
+    """Many cases whose ids the books never heard, and a search behind: a supervisor's move is not undone."""
     site, _, learners = site_of(PEOPLE)
     lab = make_lab(site, project=PROJECT + PARKED)
     lab.project.add_group("Gone")
