@@ -16,7 +16,7 @@ from tests.proofs.small_world import REST, Moment, Ran, SmallWorld
 from tests.proofs.stories import PASSES, Story
 from tests.proofs.wires import Breach
 
-FEW = 20  # pairs of one job, when not all are run
+FEW = 5  # pairs of one job, when not all are run
 PLACES = 60  # random faults strike within so many points of a run
 
 
