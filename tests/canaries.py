@@ -5,18 +5,23 @@ from __future__ import annotations
 import logging
 import re
 import traceback
+import zlib
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from adaptors.errors import AdaptorError
 from adaptors.moodle.fake_site import FakeSite
 from flows.errors import Overlap, UsageError, Waiting
 from flows.settings import SettingsError
 from mappings.engine import MappingError
-from state import StateError
+from state import StateError, Store
+from state.tables import metadata
 from tests.flows.worlds import API_KEY, TOKEN
 
 OURS = (AdaptorError, MappingError, Overlap, SettingsError, StateError, UsageError, Waiting)
@@ -85,6 +90,17 @@ def found_in_files(folder: Path) -> dict[str, list[str]]:
     assert files, f"nothing is in {folder}"
     hits = {path.name: found_in(path.read_bytes()) for path in files}
     return {name: found for name, found in hits.items() if found}
+
+
+def unpacked(store: Store) -> Iterator[bytes]:
+    """Yield what the books hold packed, where a search of their file is blind."""
+    with store._database.reading() as connection:
+        for table in metadata.sorted_tables:
+            for row in connection.execute(select(table)):
+                for value in row:
+                    if isinstance(value, bytes):
+                        with suppress(zlib.error):
+                            yield zlib.decompress(value)
 
 
 class Witness:

@@ -75,6 +75,18 @@ class Server:
             connection.execute(statement.encode())
 
 
+def content(url: str) -> bytes:
+    """Return everything that a database holds, as raw bytes."""
+    found = bytearray()
+    with psycopg.connect(url) as connection:
+        names = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
+        for (name,) in names:
+            with connection.cursor().copy(f'COPY "{name}" TO STDOUT (FORMAT binary)'.encode()) as rows:
+                for part in rows:
+                    found += part
+    return bytes(found)
+
+
 def forget(url: str) -> None:
     """Take everything out of a database, as when it was lost and made anew."""
     with psycopg.connect(url, autocommit=True) as connection:

@@ -29,9 +29,21 @@ from flows.status import read_status
 from flows.status_json import status_json
 from flows.sync import Options
 from flows.sync import sync as sync_once
-from tests.canaries import OURS, PERCENT, WORDS, Witness, canary_site, found_in, found_in_files, use_everything
+from tests.canaries import (
+    OURS,
+    PERCENT,
+    WORDS,
+    Witness,
+    canary_site,
+    found_in,
+    found_in_files,
+    unpacked,
+    use_everything,
+)
 from tests.disasters import AT_FIRST, LATER, one_leaves, rename, spoil_people
+from tests.flows.rounds import Shop
 from tests.flows.worlds import API_KEY, DOMAIN, TOKEN, USERNAME, Lab
+from tests.virtual_loop import run_virtually
 
 pytest_plugins = ["tests.prefect_server"]
 
@@ -134,6 +146,39 @@ def test_the_search_finds_what_leaks(lab: Lab) -> None:
     lab.store.put("leak", PERCENT)
     assert [PERCENT] == found_in_files(lab.folder / "var")["state.db-wal"]
     assert [TOKEN, API_KEY] == found_in(f"wstoken={TOKEN}&key={API_KEY}")
+
+
+SHARED = (
+    "",
+    "moodle echoes",
+    "moodle wrong shape",
+    "commcare says row by row",
+    "commcare refuses rows",
+    "phones wrong",
+)
+
+
+@pytest.mark.parametrize("disaster", SHARED)
+def test_what_workers_tell_each_other(disaster: str, tmp_path: Path, witness: Witness) -> None:
+    """What shards hand over is packed in the books for a while: no canary is in it, or in the result."""
+    shop, packed = Shop(tmp_path, canary_site()), list[bytes]()
+    use_everything(shop.lab.mappings)
+    shop.looks.append(lambda: packed.extend(unpacked(shop.store)))
+
+    async def work() -> list[Result | None]:
+        first = await shop.round()
+        spoil_people(city="QanaryTown")(shop.lab)  # something to send
+        if disaster:
+            LATER[disaster](shop.lab)
+        return [first, await shop.round(), await shop.round()]
+
+    results = [result for result in run_virtually(work()) if result is not None]
+    assert any(b'"sweep"' in text for text in packed), "no shard told anything"
+    assert [] == [text for text in packed if found_in(text)]
+    assert [] == [result for result in results if found_in(json.dumps(result.as_json()) + run_markdown(result))]
+    assert [] == witness.hits()
+    assert [] == found_in(repr(shop.store.last_runs(9)))
+    shop.close()
 
 
 # --- through Prefect ----------------------------------------------------------------------------------------

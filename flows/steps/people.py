@@ -82,6 +82,9 @@ async def _sync_profiles(
         await run.pusher.pump()
         read += len(records)
         run.progress("profiles", read, len(ids))
+    if not ids:  # nobody is in any course: what was asked about people is asked no more
+        nobody = [Scope(mapping, SITE_SCOPE) for mapping in mappings]
+        await Work(run.planner, run.pusher, nobody, done).advance()
     await run.pusher.drain()
     if not run.preview:
         swept = {name for name, scope in whole.items() if scope.mapping.source != ENGAGEMENT or complete}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Collection, Container, Iterator, Mapping
 from math import ceil
 from typing import Any
 
@@ -16,6 +16,8 @@ from tests.flows.worlds import Lab
 
 PARKING = "Parking"
 LEFT, OVER, WITHDRAWN = "left", "course over", "withdrawn"
+BY_AN_APP = "by an app"
+"""Stands in properties of others, which are not for us to empty, whatever they are called."""
 TEXTS = ("username", "firstname", "lastname", "email", "country", "lang", "timezone", "auth", "fullname")
 MAYBE_BLANK = ("idnumber", "phone1", "phone2", "city", "address", "institution")
 
@@ -156,8 +158,11 @@ class Expected:
         hidden = "mod/assign:view" not in self._rights  # few people's elements may vanish without a question
         return family in draft.listed and (hidden or name not in draft.listed[family])
 
-    def differs(self, key: str, case: Case) -> str:
-        """Return how a case differs from what it should be, "" when it does not."""
+    def differs(self, key: str, case: Case, by_hand: Collection[str] = ()) -> str:
+        """Return how a case differs from what it should be, "" when it does not.
+
+        `by_hand`: properties that somebody overwrote in CommCare, where they say so still.
+        """
         mapping = self.mapping_of(key)
         if not self.is_there(key):
             departure = mapping.when_left
@@ -170,16 +175,20 @@ class Expected:
             return "" if fitting else "gone, and not marked as left"
         if key in self.excluded:
             held = [name for name, value in case.properties.items() if value and mapping.is_personal(name)]
+            held = [name for name in held if case.properties[name] != BY_AN_APP]
+            held += ["@name"] if mapping.name_is_personal and case.case_name != key else []
             return f"kept out, and has {held}" if held else ""
         draft = self.drafts.get(key)
         if draft is None:  # graded no more, or without a name: left as it was
             return ""
         if case.closed:
             return "closed, and its person is there"
-        for name in draft.properties.keys() - draft.ignored:
+        for name in draft.properties.keys() - draft.ignored - {*by_hand}:
             if case.properties.get(name, "") != stored(draft.properties[name]):
                 return f"{name} is {case.properties.get(name)!r} and should be {draft.properties[name]!r}"
-        lapsed = [name for name, value in case.properties.items() if value and self._may_lapse(draft, name)]
+        others = {name for name, value in case.properties.items() if value == BY_AN_APP}
+        held = {name for name, value in case.properties.items() if value} - others
+        lapsed = sorted(name for name in held if self._may_lapse(draft, name))
         if lapsed:
             return f"{lapsed} are of no activity any more"
         if case.owner_id == self.parked:

@@ -636,3 +636,19 @@ async def test_leavers_of_a_whole_course_are_still_asked_about(make_lab: MakeLab
     assert ("waiting", 0) == (result.state, sum(counts.closed for counts in result.cases.values()))
     with pytest.raises(UsageError):
         await lab.books.do(confirm, lab.store, 2, 1)
+
+
+async def test_nobody_leaves_the_site_while_a_course_asks(make_lab: MakeLab) -> None:
+    """All of a small course are gone, few for the whole site: still nobody is marked before a person agreed."""
+    site, courses, learners = site_of(20, 2)
+    lab = make_lab(site)
+    await lab.sync()
+    for learner in learners[20:]:
+        site.unenrol(courses[1], learner)
+    for _ in range(3):
+        result = await lab.sync()
+    statuses = {lab.case(f"test-user-{learner}").properties["moodle_status"] for learner in learners}
+    assert ("waiting", {"active"}) == (result.state, statuses)
+    confirm(lab.store, courses[1], 2)
+    await lab.sync()
+    assert ["left", "left"] == [lab.case(f"test-user-{n}").properties["moodle_status"] for n in learners[20:]]

@@ -324,6 +324,23 @@ async def test_another_case_type_without_an_answer(make_lab: MakeLab, arrived: b
     )
 
 
+async def test_a_mark_without_an_answer_rests_before_the_new_type(make_lab: MakeLab) -> None:
+    """Who was to be marked as left, and may not be yet, is sent nothing before the rest, not the type either."""
+    lab, learners = await synced(make_lab, 8)
+    key = f"test-user-{learners[0]}"
+    lab.site.unenrol(2, learners[0])
+    await lab.sync()
+    lab.commcare.late_write(900.0)
+    await lab.sync()
+    rename_type(lab)
+    before = len(lab.project.forms)
+    await lab.sync(later=60.0)
+    case = lab.case(key)
+    assert [] == [row for row in lab.rows_sent(before) if case.case_id in (row.get("case_id"), key)]
+    await quiet(lab)
+    assert ("left", "pupil") == (lab.case(key).properties["moodle_status"], lab.case(key).case_type)
+
+
 async def test_a_run_killed_while_types_change_is_caught_up(make_lab: MakeLab) -> None:
     """CommCare takes nothing that day: meanwhile an audit calls nobody deleted, and the next run goes on."""
     lab, _ = await synced(make_lab)
@@ -563,6 +580,16 @@ async def test_a_vanished_activity_is_emptied_after_two_reads(make_lab: MakeLab)
     assert {"updated": 3} == written(await lab.sync())
     assert ("", "80") == tuple(lab.case(key).properties[f"grade_{item}"] for item in items)
     assert {} == written(await lab.sync())
+
+
+async def test_what_is_written_once_stays_when_its_activity_vanishes(make_lab: MakeLab) -> None:
+    """A grade that is sent once belongs to CommCare from then on: it is not emptied."""
+    lab, learners, items = await graded(make_lab)
+    lab.edit("enrolment", "  grades:\n", "  grades:\n    write: once\n")
+    await lab.sync()
+    delete_item(lab, items[0])
+    assert [{}] * 3 == [written(await lab.sync()) for _ in range(3)]
+    assert "80" == lab.case(f"test-enrol-2-{learners[0]}").properties[f"grade_{items[0]}"]
 
 
 async def test_activities_that_vanish_together_are_asked_about(make_lab: MakeLab) -> None:

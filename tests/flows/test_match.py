@@ -441,6 +441,24 @@ async def test_nothing_of_others_is_blanked(make_lab: MakeLab) -> None:
     assert ("", "254700000001") == (case.properties["city"], case.properties["contact_phone_number"])
 
 
+async def test_a_linked_case_that_the_search_lacks_is_not_blanked(make_lab: MakeLab) -> None:
+    """What others wrote into it is not known just then: a blank of Moodle empties nothing, then or later."""
+    site, (amina,) = site_of("Amina")
+    site.update_user(amina, phone1="")
+    site.enrol(2, site.add_user("Wit", "Ness", phone1="0722 000 999"))
+    lab = make_lab(site)
+    declare(lab)
+    case = by_hand(lab, "Amina", national_id="ID-0001", contact_phone_number="254700000001")
+    await matched(lab)
+    link(lab, amina, case.case_id)
+    lab.project.search.remove(case.case_id)
+    await sent(lab)
+    assert ("Amina", "254700000001") == tuple(case.properties[n] for n in ("first_name", "contact_phone_number"))
+    for _ in range(2):
+        await sent(lab)
+    assert "254700000001" == case.properties["contact_phone_number"]
+
+
 async def test_a_row_in_doubt_blanks_nothing_either(make_lab: MakeLab) -> None:
     """Sent whole again after an answer that was lost, values of others are still there; ours are emptied."""
     site, (amina,) = site_of("Amina")

@@ -289,6 +289,20 @@ async def test_a_write_in_doubt_is_waited_for(make_lab: MakeLab, late: bool) -> 
     assert [row for row in lab.rows_sent() if "Late Canary" in row.get("properties", {}).values()]
 
 
+async def test_books_put_back_rest_before_an_erasure(make_lab: MakeLab) -> None:
+    """What was under way when they were put back is in no books: the person is forgotten after the rest."""
+    lab, learners = await two_courses(make_lab)
+    backup = lab.store.back_up(lab.clock.now())
+    lab.site.update_user(learners[0], city="Late Canary")
+    lab.commcare.late_write(1100.0)
+    await lab.sync()
+    lab.restore(backup)
+    assert RunState.POSTPONED == (await erased(lab, learners[0], later=60.0)).state
+    assert RunState.COMPLETED == (await erased(lab, learners[0], later=1300.0)).state
+    await lab.sync()
+    assert set() == held(lab, learners[0])
+
+
 async def test_an_erasure_in_doubt_is_finished_later(make_lab: MakeLab) -> None:
     """Without CommCare's answer the rows stay, and the same command goes on after the rest."""
     lab, learners = await two_courses(make_lab)

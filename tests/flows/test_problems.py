@@ -92,6 +92,19 @@ async def test_what_flips_back_is_settled(make_lab: MakeLab) -> None:
     assert (RunState.COMPLETED, [], []) == (result.state, list_problems(lab.store), lab.store.refusals())
 
 
+async def test_a_write_without_an_answer_settles_nothing(make_lab: MakeLab) -> None:
+    """Nobody knows whether CommCare takes the row by now: it is listed until that is known."""
+    lab, learners, key = await refused_lab(make_lab)
+    lab.site.update_user(learners[0], city="Siaya")
+    lab.commcare.accept_rows()
+    lab.commcare.late_write(900.0)
+    for later in (3600.0, 60.0):
+        await lab.sync(later=later)
+        assert key in [one.row.key for one in list_problems(lab.store)]
+    await lab.sync()
+    assert ([], "Siaya") == (list_problems(lab.store), lab.case(key).properties["city"])
+
+
 async def test_retry_sends_the_row_whole(make_lab: MakeLab) -> None:
     """The next run writes everything of it that is not written once."""
     lab, _, key = await refused_lab(make_lab)

@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,8 +21,9 @@ from flows.round import share_out, sync_round
 from flows.run import Run
 from flows.shard import PER_TRY, TRIES, numbered_from, sync_shard
 from flows.steps.asked import LEAVERS
-from flows.steps.handover import told
+from flows.steps.handover import Handover, told
 from flows.sync import Options
+from mappings.engine import Context
 from state.log import origin
 from tests.flows.expected import PARKING, Expected
 from tests.flows.rounds import Shop, books, cases, counted
@@ -600,3 +602,10 @@ def change(shop: Shop) -> None:
         site.update_user(chance.choice(members), city=f"Town {chance.randrange(9)}")
     else:
         site.suspend_enrolment(course, chance.choice(members), suspended=chance.random() < 0.5)
+
+
+def test_a_round_is_of_the_day_on_which_it_began() -> None:
+    """A shard that is begun after midnight makes of a date what the others made of it."""
+    opened, later = (Context("test", "https://moodle.example.org", today=date(2026, 11, day)) for day in (29, 30))
+    handover = Handover(("student",), True, "r", "2026-11-29", (), (), account=2)
+    assert opened == handover.context(later)

@@ -418,3 +418,24 @@ async def test_a_table_in_doubt_waits_for_no_interval(make_lab: MakeLab) -> None
     result = await lab.sync(later=900.0)
     assert (3, ["student"], "completed") == (len(names(lab)), result.not_due, result.state)
     assert {} == (await lab.sync()).requests["moodle"]
+
+
+async def test_a_table_rests_no_longer_for_a_clock_that_was_ahead(make_lab: MakeLab) -> None:
+    """A write without an answer, a day ahead; the clock is set right, the machine started: it rests from now."""
+    lab = campus(make_lab)
+    serving = lab.commcare
+
+    def silent(request: httpx.Request) -> httpx.Response:
+        if "lookup_table" in str(request.url) and request.method != "GET":
+            raise httpx.ReadTimeout("lost", request=request)
+        return serving(request)
+
+    lab._to_commcare = silent  # type: ignore[method-assign]
+    lab.clock.step(86_400.0)
+    await lab.sync()
+    lab._to_commcare = serving  # type: ignore[method-assign,assignment]
+    lab.clock.step(-86_400.0)
+    lab.boot = "another start"
+    await lab.sync(later=60.0, full=True)
+    await lab.sync(later=1300.0, full=True)
+    assert 3 == len(names(lab))

@@ -74,3 +74,20 @@ async def test_a_case_that_the_search_lacks_is_asked_for(make_lab: MakeLab, how:
         result = await lab.sync()
     assert PEOPLE - 1 == len(lab.project.of_type("enrolment"))
     assert written(result).keys() <= {"held_back"}
+
+
+async def test_what_the_search_lacks_keeps_its_owner(make_lab: MakeLab) -> None:
+    """Many cases whose ids the books never heard, and a search behind: a supervisor's move is not undone."""
+    site, _, learners = site_of(PEOPLE)
+    lab = make_lab(site, project=PROJECT + PARKED)
+    lab.project.add_group("Gone")
+    left = "when_left: {set: {moodle_status: left}"
+    lab.edit("student", left, f"{left}, park: true")
+    lab.commcare.drop_reply_after_commit()
+    await lab.sync()
+    moved = lab.case(f"test-user-{learners[0]}")
+    lab.project.move_owner(moved.case_id, "somebody-else")
+    lab.project.search.remove(moved.case_id)
+    for _ in range(3):
+        await lab.sync()
+    assert ("somebody-else", PEOPLE) == (moved.owner_id, len(lab.project.of_type("student")))

@@ -18,12 +18,14 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule, run_state_machine_as_test
 
+from flows.steps import there, unknown
 from tests.flows.explorer_troubles import COMMCARE_FAULTS, MOODLE_FAULTS
 from tests.proofs.figures import Figures
 from tests.proofs.machine_world import EDITIONS, WAYS, Ground
 from tests.proofs.seldom import THEMES, Seldom, course, of, person
 
 STEPS = 40
+FEW = there.FEW
 READS = (
     None, "core_course_get_courses_by_field", "core_enrol_get_enrolled_users", "core_user_get_users_by_field",
     "gradereport_user_get_grade_items",
@@ -41,10 +43,15 @@ class Machine(Seldom):
         self.loop = asyncio.Runner()
 
     @initialize(way=st.sampled_from(WAYS), out=st.sampled_from(("", *WAYS)),
-                themes=st.sets(st.sampled_from(THEMES), min_size=1, max_size=2))  # fmt: skip
-    def begin(self, way: str, themes: Set[str] = frozenset(), out: str = "") -> None:
-        """Make the world; of what walks seldom find, a life has one or two things, which may happen often."""
+                themes=st.sets(st.sampled_from(THEMES), min_size=1, max_size=2),
+                few=st.sampled_from((FEW, 0)))  # fmt: skip
+    def begin(self, way: str, themes: Set[str] = frozenset(), out: str = "", few: int = FEW) -> None:
+        """Make the world; of what walks seldom find, a life has one or two things, which may happen often.
+
+        `few`: so many cases of which the books know too little are looked up one by one; the others together.
+        """
         self.themes = frozenset(themes)
+        there.FEW = unknown.FEW = few
         self.ground = Ground(self.folder, way, out)
         self.site, self.commcare = self.ground.site, self.ground.commcare
 
@@ -55,6 +62,7 @@ class Machine(Seldom):
                 self.loop.run(self.ground.end())
                 TALLY.update(examples=1, runs=self.ground.runs, faults=self.ground.faults)
         finally:
+            there.FEW = unknown.FEW = FEW
             self.loop.close()
             shutil.rmtree(self.folder)
 
@@ -180,56 +188,47 @@ class Machine(Seldom):
     def shrink_the_next_read(self, who: set[int]) -> None:
         """Let Moodle leave people out of the next read without a word."""
         self.ground.unseen |= {self._person(number) for number in who}
-        self.ground.faults += 1
 
     @rule(where=course)
     def empty_the_next_read(self, where: int) -> None:
         """Let the next read of a course come back empty."""
         self.ground.unseen |= {*self._members(where)} & {*self.ground.people}
-        self.ground.faults += 1
 
     @rule(kind=st.sampled_from(COMMCARE_FAULTS), times=st.sampled_from((1, 3, 8)),
           where=st.sampled_from(("write", "write", "any")))  # fmt: skip
     def fail_commcare(self, kind: str, times: int, where: str) -> None:
         """Let CommCare fail before it does anything."""
         self.commcare.fail_next(kind, times=times, where=where)
-        self.ground.faults += 1
 
     @rule(answer=st.sampled_from(("timeout", "504_html", "500_html")))
     def lose_the_reply(self, answer: str) -> None:
         """Let CommCare write and its reply be lost."""
         self.commcare.drop_reply_after_commit(1, answer)
-        self.ground.faults += 1
 
     @rule(seconds=st.sampled_from((30.0, 299.0, 900.0)))
     def write_late(self, seconds: float) -> None:
         """Let the next write take effect long after everybody gave it up."""
         self.commcare.late_write(seconds)
-        self.ground.faults += 1
 
     @rule(at=st.integers(1, 25))
     def crash_at_a_request(self, at: int) -> None:
         """Let the process die in the next run, at a request."""
         self.ground.at_request[at] = lambda: setattr(self.ground.mortal, "dead", True)
-        self.ground.faults += 1
 
     @rule(at=st.integers(0, 60), done=st.booleans())
     def crash_at_the_books(self, at: int, done: bool) -> None:
         """Let the process die in the next run, before or after it used the books."""
         self.ground.copied.dies_at = at, done
-        self.ground.faults += 1
 
     @rule(seconds=st.sampled_from((-86_400.0, -3600.0, 0.0)))
     def set_the_clock(self, seconds: float) -> None:
         """Set the machine's clock wrong, or right again."""
         self.ground.clock.skew = seconds
-        self.ground.faults += 1
 
     @rule()
     def start_a_second_worker(self) -> None:
         """Let two workers make the next run at the same time."""
         self.ground.twice = True
-        self.ground.faults += 1
 
     # --- what people do about it --------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from adaptors.moodle.fake_site import FakeSite
+from flows.audit import audit
 from flows.catalogue import field_catalogue
 from flows.confirm import confirm, confirm_blanks, confirm_withdrawn
 from flows.errors import UsageError
@@ -30,6 +31,7 @@ from flows.steps.planned import external_id
 from flows.steps.suspects import POISON
 from mappings.engine import Project, load_project
 from state.digest import Names
+from state.rotation import key_mark, known_keys
 from tests.canaries import found_in
 from tests.clocks import VirtualClock
 from tests.flows.expected import LEFT, OVER, PARKING, Expected, base, number_of
@@ -37,6 +39,7 @@ from tests.flows.expected import WITHDRAWN as KEPT_OUT
 from tests.flows.explorer_lab import Killed, MortalBooks, WatchedLab
 from tests.flows.explorer_troubles import RIGHTS
 from tests.flows.worlds import PROJECT, mappings_folder, written
+from tests.proofs.belongings import Departed, fill_in, is_of, overwritten, row_is_of
 
 REST, LEASE, HOUR = 1200.0, 600.0, 3600.0
 WAYS = ("", ", park: true", ", close: true")
@@ -44,6 +47,7 @@ WAYS = ("", ", park: true", ", close: true")
 EDITIONS = ("[trim]", "[trim, upper]", "[trim, lower]")
 """How the mapping of people writes the city, edition by edition."""
 COURSES, PEOPLE = 2, 5
+KEYS = (bytes(32),)
 MANY, SHARE = 3, 0.2
 """So many people, and such a part of all, may not leave or lose a value together without a person's word."""
 QUESTIONS = (LEAVERS.refused, REFUSED_BLANKS, WITHDRAWN.refused)
@@ -126,6 +130,8 @@ class CopiedBooks(MortalBooks):
         """Let the file be as it was."""
         self._connection.deserialize(copied)
         self.store._names = Names(self.store._database)
+        with self.store._database.reading() as connection:  # as whoever opens them finds out
+            self.store._keys = known_keys(key_mark(connection), self.store._given) or self.store._given
 
 
 class Ground(WatchedLab):
@@ -176,10 +182,14 @@ class Ground(WatchedLab):
         """Who was when the books were copied."""
         self.emptied = set[str]()
         """External ids of cases whose personal values the engine wanted emptied, of people not let in since."""
+        self.gone, self.withdrawn = Departed(MANY), Departed(MANY)
         self.moment: Expected | None = None
         self.on_write = ""
         """Whether the process dies before or after the next write that reaches CommCare."""
         self.runs = self.faults = 0
+        """How many runs there were, and how many faults struck in them; what is armed and never met counts not."""
+        self._skew = 0.0
+        """What the clock was wrong by in the last run."""
         self.crashed = False
 
     @classmethod
@@ -189,6 +199,7 @@ class Ground(WatchedLab):
             Ground.books_of_all = CopiedBooks()
             Ground.fresh = Ground.books_of_all.copy()
         books = Ground.books_of_all
+        books.store._given = KEYS
         books.put_back(Ground.fresh)
         books.dead, books.dies_at, books.full_after = False, None, None
         return books
@@ -229,24 +240,29 @@ class Ground(WatchedLab):
         self.clock.advance(later)
         forms, started, self.served = len(self.project.forms), self.clock.true(), 0
         self.runs += 1
+        self.faults += (self.clock.skew != self._skew) + self.twice + self._hides_somebody()
+        self._skew = self.clock.skew
         with self._looking_away():
             self.moment = moment = Expected(self, self.merged)
             self.emptied = {name for name in self.emptied if base(name) not in moment.drafts}
-            before, agreed = self._cities(moment), self.agreed
+            before, agreed, left, named = self._cities(moment), self.agreed, self._left(), self._named()
             ends = await self._ends(options)
             self._remember(moment)
             self._count_lacked(moment, complete=_is_complete(ends, options))
             sent = [form for form in self.project.forms[forms:] if form.received_on >= started]
             self._look_at(moment, sent)
             self._look_at_blanks(sent, before, agreed)
+            self._look_at_departed(moment, sent, left, named)
         self._look_at_books()
+        fill_in(self.project)
         return ends[0] if isinstance(ends[0], Result) else None
 
     async def _ends(self, options: dict[str, Any]) -> Sequence[Result | BaseException]:
         """Return how each worker's run ended; a dead process holds no task and no lock."""
-        others = asyncio.all_tasks()
+        others, armed = asyncio.all_tasks(), self._armed()
         workers = [asyncio.ensure_future(self.sync(0.0, **options)) for _ in range(2 if self.twice else 1)]
         ends = await asyncio.gather(*workers, return_exceptions=True)
+        self.faults += armed - self._armed()
         self.crashed = self.mortal.dead
         self.mortal.dead, self.mortal.full_after, self.twice = False, None, False
         self.copied.dies_at, self.on_write = None, ""
@@ -257,6 +273,16 @@ class Ground(WatchedLab):
         results = [end for end in ends if isinstance(end, Result)]
         assert len(results) < 2 or any(result.state == "postponed" for result in results), "two ran at once"
         return sorted(ends, key=lambda end: isinstance(end, Result) and end.state == "postponed")
+
+    def _armed(self) -> int:
+        """Return how many faults wait to strike."""
+        commcare, moodle = self.commcare, self.moodle._failures._due
+        waiting = len(commcare.dropped) + len(commcare.late) + len(self.at_request) + bool(self.on_write)
+        waiting += sum(fault.left for fault in commcare.faults) + sum(failure.times for failure in moodle)
+        return waiting + (self.copied.dies_at is not None)
+
+    def _hides_somebody(self) -> bool:
+        return any(self.unseen & members.keys() for members in self.site.members.values())
 
     @contextmanager
     def _looking_away(self) -> Iterator[None]:
@@ -295,6 +321,7 @@ class Ground(WatchedLab):
         for row in (row for form in sent for row in form.rows):
             key = base(self._name_of(row))
             wrong = "" if self._goes_on(moment, key, row) else moment.sent_wrongly(key, row)
+            wrong = wrong or row_is_of(self.project, key, row)
             assert not wrong, f"{key}: {wrong}"
             said = row.get("properties", {}).values()
             is_left, is_away = LEFT in said, not {LEFT, OVER, KEPT_OUT}.isdisjoint(said)
@@ -325,6 +352,28 @@ class Ground(WatchedLab):
         many = lost >= MANY and lost > len(before) * SHARE
         assert not many or agreed >= lost, f"{lost} of {len(before)} people lost their city, and nobody was asked"
 
+    def _left(self) -> set[str]:
+        """Return the external ids of cases that say, or may say soon, that their person has left."""
+        late = [row for _, _, form in self.commcare._unfinished for row in form.rows]
+        said = {self._name_of(row) for row in late if LEFT in row.get("properties", {}).values()}
+        cases = (*self.project.cases.values(), *self.project.deleted.values())
+        return said | {case.external_id or "" for case in cases if LEFT in case.properties.values()}
+
+    def _named(self) -> set[str]:
+        """Return the external ids of cases that hold somebody's first name."""
+        return {case.external_id for case in self.project.of_type("student") if case.properties.get("first_name")}
+
+    def _look_at_departed(
+        self, moment: Expected, sent: Sequence[Any], left: Collection[str], named: Collection[str]
+    ) -> None:
+        """Hold a run against its guards: many people leave, or are emptied, only when somebody agreed to it."""
+        rows = [row for form in sent for row in form.rows]
+        marked = {self._name_of(row) for row in rows if LEFT in row.get("properties", {}).values()} - {*left}
+        self.gone.look_at({base(name) for name in marked}, "marked as left", self.merged.keys())
+        emptied = {self._name_of(row) for row in rows if row.get("properties", {}).get("first_name") == ""}
+        keys = {base(name) for name in emptied.intersection(named)} & moment.excluded
+        self.withdrawn.look_at(keys, "emptied", self.merged.keys())
+
     def _look_at_books(self) -> None:
         """Hold the books against CommCare: a case id always names the case with that external id."""
         if self.orphans:
@@ -354,6 +403,7 @@ class Ground(WatchedLab):
         await self.come_to_rest()
         self.compare()
         assert [] == found_in(self.copied.copy()), "values of people are in the books"
+        assert {} == overwritten(self.project), "what an app wrote was touched"
         forms = len(self.project.forms)
         result = await self.run()
         assert result is not None
@@ -371,7 +421,6 @@ class Ground(WatchedLab):
             self.site.courses[course]["visible"] = 1
         self.moodle._failures._due.clear()
         for waiting in (self.commcare.faults, self.commcare.dropped, self.commcare.late):
-            self.faults -= len(waiting)  # these never happened
             waiting.clear()
 
     async def come_to_rest(self) -> None:
@@ -404,6 +453,24 @@ class Ground(WatchedLab):
             is_due = one.op != "create" or one.row.key in wanted
             blamed += [retried_at(one)] if one.reason == POISON and is_due else []
         return max(blamed)
+
+    def rotate_key(self) -> None:
+        """Add a key to the key file, as the command does."""
+        given = self.store._given
+        self.store.add_keys((*given, bytes([len(given)]) * 32))
+
+    async def audit(self) -> None:
+        """Compare CommCare with the books, and have the next run repair what drifted."""
+        self.clock.advance(HOUR)
+        world, armed, self.served = self.world(), self._armed(), 0
+        try:
+            await audit(world, repair=True)
+        except Killed:
+            self.mortal.dead = False
+        finally:
+            self.faults += armed - self._armed()
+            await world.moodle.close()
+            await world.commcare.close()
 
     def back_up(self) -> None:
         """Copy the books."""
@@ -458,10 +525,12 @@ class Ground(WatchedLab):
         self.agreed = int(blanks.get("student city", self.agreed))
         if leavers:
             confirm(self.store, None, sum(leavers.values()))
+            self.gone.agree(int(key.rsplit("-", 1)[1]) for key, count in self.lacked.items() if count)
         for what, people in blanks.items():
             confirm_blanks(self.store, *what.split(" "), people)
         if kept_out:
             confirm_withdrawn(self.store, None, sum(kept_out.values()))
+            self.withdrawn.agree(int(key.rsplit("-", 1)[1]) for key in self.kept_out)
         return bool(leavers or blanks or kept_out)
 
     def compare(self) -> None:
@@ -470,9 +539,24 @@ class Ground(WatchedLab):
         cases = expected.cases()
         wrong = {key: fault for key, case in cases.items() if (fault := self._differs(expected, key, case))}
         assert not wrong, wrong
+        held = self._earlier_that_hold(expected, cases)
+        assert not held, f"kept out, and what came before holds something personal: {held}"
         lost = {key for key in expected.drafts.keys() - cases.keys() if not self._is_orphaned(key)}
         assert not lost, f"somebody has no case: {lost}"
         assert not self.store.intents(), "writes are still announced"
+
+    def _earlier_that_hold(self, expected: Expected, newest: dict[str, Any]) -> list[str]:
+        """Return the cases that came before the newest one of somebody kept out, and hold something personal."""
+        held = []
+        for case in self.project.cases.values():
+            key = base(case.external_id or "")
+            if key not in expected.excluded or case is newest[key] or self._is_orphaned(key):
+                continue
+            if self._is_merged(key) or self._is_unknown(newest[key]) or self._stays(expected, key):
+                continue
+            if not self._is_emptied(expected, key, case, self.by_hand.get(case.case_id, set())):
+                held.append(case.external_id or "")
+        return held
 
     def _is_orphaned(self, key: str) -> bool:
         """Say whether somebody deleted this case, or the case it belongs to."""
@@ -489,7 +573,10 @@ class Ground(WatchedLab):
             return "" if self._is_unknown(case) else self._ends_wrongly(key, case, edited)
         if self._stays(expected, key):
             return ""
-        fault = expected.differs(key, case)
+        written = {name for name in edited if case.properties.get(name) == "By hand"}
+        fault = expected.differs(key, case, written)
+        if not fault and key in expected.drafts and expected.is_there(key) and not case.closed:
+            fault = is_of(self.project, key, case)
         if case.external_id in self.emptied and not self._is_emptied(expected, key, case, edited):
             return f"{fault}, and what is personal was not emptied"
         gone = fault == "gone, and not marked as left"
@@ -500,7 +587,7 @@ class Ground(WatchedLab):
         kept_out = fault.startswith("kept out, and has")
         if kept_out and self._is_emptied(expected, key, case, edited):
             return ""
-        return "" if any(fault.startswith(f"{name} is 'By hand'") for name in edited) else fault
+        return fault
 
     def _merged_wrongly(self, expected: Expected, key: str, case: Any, edited: set[str]) -> str:
         """Return what is wrong with a case of somebody who goes on under another number."""
@@ -528,7 +615,10 @@ class Ground(WatchedLab):
     @staticmethod
     def _is_emptied(expected: Expected, key: str, case: Any, edited: set[str]) -> bool:
         """Say whether a case holds nothing personal but for what people wrote into it in CommCare."""
-        personal = {name: case.properties.get(name, "") for name in expected.mapping_of(key).personal}
+        mapping = expected.mapping_of(key)
+        personal = {name: case.properties.get(name, "") for name in mapping.personal}
+        if mapping.name_is_personal and case.case_name != key:
+            return False
         return all(not value or (name in edited and value == "By hand") for name, value in personal.items())
 
     @staticmethod

@@ -29,6 +29,8 @@ THEMES = (
     "merged",
     "word",
     "blank",
+    "new key",
+    "audit",
 )
 BREAKS = ("lost", "late", "crash before", "crash after")
 """What may happen to a write whose outcome nobody knows then."""
@@ -104,7 +106,6 @@ class Seldom(RuleBasedStateMachine):
         self.loop.run(self.ground.run(later))
 
     def _break_the_next_write(self, how: str) -> None:
-        self.ground.faults += 1
         if how == "lost":
             self.commcare.drop_reply_after_commit(3)
         elif how == "late":
@@ -282,6 +283,50 @@ class Seldom(RuleBasedStateMachine):
             return
         again = {what for what, people in self.ground.asked().items() if asked.get(what) == people}
         assert not again, f"asked twice: {again}"
+
+    @of("word")
+    @rule(how=breaks, later=soon)
+    def agree_to_keep_out_and_break(self, how: str, later: float) -> None:
+        """Keep most people out everywhere, agree, and lose sight of the write that empties their cases."""
+        people = [self._somebody(number) for number in range(len(self.ground.people))]
+        for someone, places in [one for one in people if one[1]][:-1]:
+            self._come(someone, places, "teacher")
+        self._run()
+        self._run()
+        if self.ground.agree():
+            self._break_the_next_write(how)
+        self._run()
+        self._run(later)
+
+    @of("new key")
+    @rule(who=person, how=breaks, restores=st.booleans(), later=soon)
+    def change_under_a_new_key(self, who: int, how: str, restores: bool, later: float) -> None:
+        """Rotate the key, lose sight of a change, and put a copy back that knows the old key alone."""
+        before = self.site.users[self._person(who)].city
+        self.ground.back_up()
+        self.ground.rotate_key()
+        self.site.update_user(self._person(who), city="Elsewhere")
+        self._break_the_next_write(how)
+        self._run()
+        if restores:
+            self.ground.restore()
+        self.site.update_user(self._person(who), city=before)
+        self._run(later)
+
+    @of("audit")
+    @rule(who=person, how=st.sampled_from(("", *BREAKS)), later=soon)
+    def overwrite_and_repair(self, who: int, how: str, later: float) -> None:
+        """Overwrite somebody's city by hand, let an audit find it, and lose sight of the write that repairs it."""
+        key = f"test-user-{self._person(who)}"
+        cases = [case for case in self.ground.project.of_type("student") if case.external_id.split("~")[0] == key]
+        for case in cases:
+            self.ground.project.edit_case(case.case_id, city="By hand")
+            self.ground.by_hand.setdefault(case.case_id, set()).add("city")
+        self.loop.run(self.ground.audit())
+        if how:
+            self._break_the_next_write(how)
+        self._run()
+        self._run(later)
 
     @of("blank")
     @rule(later=soon)

@@ -107,6 +107,14 @@ LIVES: dict[str, tuple[str, Steps]] = {
             ("end_go_on_and_end", {"how": "crash before", "later": 1260.0, "where": 1}),
         ),
     ),
+    "kept out, asked about, and then everybody is gone": (
+        "",
+        (
+            ("agree_and_break", {"how": "crash before", "kept_out": True, "where": 0}),
+            ("agree_and_break", {"how": "crash after", "kept_out": False, "where": 1}),
+            ("agree_and_break", {"how": "late", "kept_out": False, "where": 0}),
+        ),
+    ),
     "kept out, refused for now, and gone": (
         "",
         (("keep_out_and_leave", {"who": 0, "how": "429", "later": 60.0}),),

@@ -13,7 +13,9 @@ from adaptors.commcare import client
 from flows.steps import sweep
 from state import Store
 from tests.flows.test_explorer import _by_position, _nothing
-from tests.proofs.machine import Machine, prove, run_examples
+from tests.proofs.machine import FEW, Machine, prove, run_examples
+from tests.proofs.seldom import THEMES, Seldom
+from tests.proofs.test_found import LIVES
 
 EXAMPLES = 20
 NOTICED = 4  # examples within which a broken rule must fall, for one seed or another
@@ -26,6 +28,58 @@ def test_the_machine(capsys: pytest.CaptureFixture[str]) -> None:
     with capsys.disabled():
         print(f"\nstate machine: {figures}")  # noqa: T201
     assert EXAMPLES <= figures.tried
+    assert EXAMPLES <= figures.fired, "hardly anything went wrong"
+
+
+TARGETED: dict[str, tuple[str, dict[str, Any]]] = {
+    "change_break_flip_back": ("", {"who": 0, "later": 60.0}),
+    "leave_return_and_leave": (", close: true", {"who": 1, "later": 60.0}),
+    "keep_out_let_in_and_keep_out": (", close: true", {"who": 2, "later": 700.0}),
+    "merge_by_word": (", park: true", {"old": 0, "new": 1, "ends": True, "later": 700.0}),
+    "agree_and_break": (", park: true", {"where": 0, "kept_out": False}),
+    "change_under_a_new_key": ("", {"who": 0, "restores": True, "later": 60.0}),
+    "overwrite_and_repair": ("", {"who": 0, "later": 60.0}),
+    "agree_to_keep_out_and_break": (", close: true", {"later": 60.0}),
+}
+"""Rules that go straight to one place, of which a few random lives may have none: way, and choices."""
+UNBROKEN = "restore_and_blank"
+
+
+@pytest.mark.parametrize("how", ["late", "crash after"])
+@pytest.mark.parametrize("name", TARGETED)
+def test_a_targeted_rule_strikes(name: str, how: str) -> None:
+    """It breaks the write that it is about, and all comes right afterwards."""
+    way, choices = TARGETED[name]
+    machine = _begun(way)
+    getattr(machine, name)(**choices, how=how)
+    struck = machine.ground.faults
+    machine.teardown()
+    assert struck, "its fault never struck"
+
+
+@pytest.mark.parametrize("few", [0, 5])
+def test_books_put_back_and_blanks(few: int) -> None:
+    """Cases of which the books know too little are looked up one by one or all at once, with one end."""
+    machine = _begun(", park: true", few)
+    getattr(machine, UNBROKEN)(later=60.0)
+    machine.join_and_break(how="lost", later=1260.0)
+    machine.back_up_change_restore(who=0, how="crash after")
+    machine.teardown()
+
+
+def test_no_targeted_rule_is_there_for_nothing() -> None:
+    """Each of them happens in every run of the tests: here, or in a life that ended badly once."""
+    rules = {name for name, found in vars(Seldom).items() if hasattr(found, "hypothesis_stateful_rule")}
+    lived = {step for _, steps in LIVES.values() for step, _ in steps}
+    assert {UNBROKEN, *TARGETED} | (rules & lived) == rules
+    assert len(rules) >= len(THEMES)
+
+
+def _begun(way: str, few: int = FEW) -> Machine:
+    machine = Machine()
+    machine.begin(way, out=way, few=few)
+    machine.run_hourly()
+    return machine
 
 
 MUTANTS: dict[str, tuple[Any, str, Callable[..., Any] | int, int]] = {

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from adaptors.commcare.fake_project import FakeProject, Form
 from flows.result import Result
 from state.history import TAKEN
+from tests.proofs.belongings import is_of
 from tests.proofs.books import Memory
 from tests.proofs.faults import OF_COURSE, Faults
 from tests.proofs.wires import Breach
@@ -281,6 +282,10 @@ class Watch:
             )
             wrong = [name for name, text in wanted.items() if held.get(name) != text]
             self._hold(not wrong, f"I2: {key} differs in {wrong}")
+            besides = [name for name in case.properties.keys() - wanted.keys() if case.properties[name]]
+            self._hold(not besides, f"I2: {key} has {besides} besides")
+            amiss = "it is closed" if case.closed else is_of(self.project, key, case)
+            self._hold(not amiss, f"I2: {key}: {amiss}")
             away = [name for name in STATUSES[case.case_type] if held.get(name) == LEFT]
             self._hold(not away, f"I2: {key} is there and marked as left")
         for key in cases.keys() - self.school.cases.keys() if complete else ():

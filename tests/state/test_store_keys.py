@@ -8,6 +8,7 @@ import pytest
 
 from state import Ack, RowId, StateError, Store
 from state.digest import NO_VALUE, chained, digest
+from state.facts import NEVER_READ, READS
 from state.key import add_key, read_or_make_keys
 
 ONE, TWO, THREE = b"1" * 32, b"2" * 32, b"3" * 32
@@ -64,14 +65,19 @@ def test_a_key_that_was_not_taken_over_yet_does_not_count(anywhere: str) -> None
 
 
 def test_a_lost_key_does_not_bring_erased_people_back(anywhere: str) -> None:
-    """Only the old key tells who was erased, so books without it are not used; unless somebody says so."""
+    """Only the old key tells who was erased, so books without it are not used; unless somebody says so.
+
+    Then nothing is known of any case, and no interval holds up the read that sends them all.
+    """
     filled(anywhere, ONE)
     with Store.open(anywhere, key=TWO) as store:
+        store.put(READS.format(name="student"), '{"users": 5.0}')
         with pytest.raises(StateError, match=r"who was erased \(1\).*rotate-key --lost"):
             store.take_key()
         assert 1 == store.forget_erased()
         store.take_key()
         assert store.cases("student", 0)["site-user-5"].digests is None
+        assert NEVER_READ == store.get(READS.format(name="student"))
 
 
 def test_a_new_key_stands_behind_the_others(tmp_path: Path) -> None:

@@ -1,0 +1,104 @@
+"""What must hold of a case besides its mapping's values: whose it is, what it hangs on, what others wrote.
+
+None of it is worked out with the mapping engine: it is said here once more, in plain words.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from adaptors.commcare.fake_project import Case, FakeProject
+from tests.flows.expected import BY_AN_APP, LEFT, PARKING, base
+from tests.flows.worlds import OWNER
+
+OTHERS = {"student": "visits", "enrolment": "grade_level"}
+"""By case type: a property that an app fills in; the second one looks like one of a graded activity."""
+PARENT = {"case_type": "student", "relationship": "extension"}
+
+
+def fill_in(project: FakeProject) -> None:
+    """Let the app write into every case that is open and new to it."""
+    for case in project.cases.values():
+        name = OTHERS.get(case.case_type)
+        if name and not case.closed and name not in case.properties:
+            project.edit_case(case.case_id, **{name: BY_AN_APP})
+
+
+def overwritten(project: FakeProject) -> dict[str, str]:
+    """Return the cases in which something of the app's is another than it wrote, with that."""
+    held = {
+        case.external_id or "": case.properties[name]
+        for case in project.cases.values()
+        if (name := OTHERS.get(case.case_type, "")) in case.properties
+    }
+    return {key: value for key, value in held.items() if value != BY_AN_APP}
+
+
+def owner_named(project: FakeProject, name: str) -> str:
+    """Return the id of a group."""
+    return next(group_id for group_id, group in project.groups.items() if group.name == name)
+
+
+def is_of(project: FakeProject, key: str, case: Case) -> str:
+    """Return what is wrong with the owner and the parent of a case whose person is there, "" when nothing is."""
+    if case.owner_id != owner_named(project, OWNER):
+        return f"its owner is {case.owner_id}"
+    if case.case_type != key_type(key):
+        return f"it is a {case.case_type}"
+    return _hangs_wrongly(project, key, case.indices)
+
+
+def row_is_of(project: FakeProject, key: str, row: Mapping[str, Any]) -> str:
+    """Return what is wrong with the owner and the parent that a row gives its case, "" when nothing is."""
+    said = row.get("properties", {}).values()
+    owners = {owner_named(project, OWNER), owner_named(project, PARKING)}
+    if row.get("owner_id") and row["owner_id"] not in owners:
+        return f"it is given to {row['owner_id']}"
+    if row.get("owner_id") == owner_named(project, OWNER) and LEFT in said:
+        return "it is marked as left and given to somebody"
+    return _hangs_wrongly(project, key, row["indices"]) if row.get("indices") else ""
+
+
+def key_type(key: str) -> str:
+    """Return the case type of a key."""
+    return "student" if key.startswith("test-user-") else "enrolment"
+
+
+def _hangs_wrongly(project: FakeProject, key: str, indices: Mapping[str, Mapping[str, str]]) -> str:
+    wanted = {"student": f"test-user-{key.rsplit('-', 1)[1]}"} if key_type(key) == "enrolment" else {}
+    if indices.keys() != wanted.keys():
+        return f"its indices are {sorted(indices)}"
+    for name, index in indices.items():
+        if {part: index[part] for part in PARENT} != PARENT:
+            return f"{name} is {dict(index)}"
+        parent = project.cases.get(index["case_id"]) or project.deleted[index["case_id"]]
+        if base(parent.external_id or "") != wanted[name]:
+            return f"{name} leads to {parent.external_id}"
+    return ""
+
+
+class Departed:
+    """Who was marked as left, or emptied, in one run, against the number of people that nobody has to be asked of.
+
+    Whom a person has agreed to let go may go, whenever that is.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._agreed: set[int] = set()
+
+    def agree(self, people: Iterable[int]) -> None:
+        """Take in whom a person let go."""
+        self._agreed.update(people)
+
+    def look_at(self, keys: Collection[str], said: str, but: Collection[int]) -> None:
+        """Hold the keys of what one run did against the guard; `but`: people who went by another word."""
+        places = defaultdict[str, set[int]](set)
+        for key in keys:
+            place, _, person = key.rpartition("-")
+            places[place].add(int(person))
+        for place, people in places.items():
+            unasked = people - self._agreed - {*but}
+            assert len(unasked) < self._most, f"{len(unasked)} of {place} were {said}, and nobody was asked"
