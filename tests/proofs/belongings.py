@@ -79,26 +79,34 @@ def _hangs_wrongly(project: FakeProject, key: str, indices: Mapping[str, Mapping
     return ""
 
 
+def place_of(key: str) -> str:
+    """Return a key without its person: all that are alike count together."""
+    return key.rpartition("-")[0]
+
+
 class Departed:
     """Who was marked as left, or emptied, in one run, against the number of people that nobody has to be asked of.
 
     Whom a person has agreed to let go may go, whenever that is.
     """
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, many: int, share: float) -> None:
+        self._many, self._share = many, share
         self._agreed: set[int] = set()
 
     def agree(self, people: Iterable[int]) -> None:
         """Take in whom a person let go."""
         self._agreed.update(people)
 
-    def look_at(self, keys: Collection[str], said: str, but: Collection[int]) -> None:
-        """Hold the keys of what one run did against the guard; `but`: people who went by another word."""
+    def look_at(self, keys: Collection[str], said: str, but: Collection[int], living: Mapping[str, int]) -> None:
+        """Hold the keys of what one run did against the guard.
+
+        `but` are people who went by another word; `living`: how many there were before, by place.
+        """
         places = defaultdict[str, set[int]](set)
         for key in keys:
-            place, _, person = key.rpartition("-")
-            places[place].add(int(person))
+            places[place_of(key)].add(int(key.rpartition("-")[2]))
         for place, people in places.items():
             unasked = people - self._agreed - {*but}
-            assert len(unasked) < self._most, f"{len(unasked)} of {place} were {said}, and nobody was asked"
+            many = len(unasked) >= self._many and len(unasked) > living[place] * self._share
+            assert not many, f"{len(unasked)} of {living[place]} of {place} were {said}, and nobody was asked"

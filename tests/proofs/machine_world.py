@@ -39,7 +39,7 @@ from tests.flows.expected import WITHDRAWN as KEPT_OUT
 from tests.flows.explorer_lab import Killed, MortalBooks, WatchedLab
 from tests.flows.explorer_troubles import RIGHTS
 from tests.flows.worlds import PROJECT, mappings_folder, written
-from tests.proofs.belongings import Departed, fill_in, is_of, overwritten, row_is_of
+from tests.proofs.belongings import Departed, fill_in, is_of, overwritten, place_of, row_is_of
 
 REST, LEASE, HOUR = 1200.0, 600.0, 3600.0
 WAYS = ("", ", park: true", ", close: true")
@@ -180,9 +180,11 @@ class Ground(WatchedLab):
         """Who was merged into whom, by an operator's word."""
         self.merged_then = self.merged
         """Who was when the books were copied."""
+        self.parting = set[str]()
+        """External ids of cases of which a run tried to say that their person left: that is decided only once."""
         self.emptied = set[str]()
         """External ids of cases whose personal values the engine wanted emptied, of people not let in since."""
-        self.gone, self.withdrawn = Departed(MANY), Departed(MANY)
+        self.gone, self.withdrawn = Departed(MANY, SHARE), Departed(MANY, SHARE)
         self.moment: Expected | None = None
         self.on_write = ""
         """Whether the process dies before or after the next write that reaches CommCare."""
@@ -212,8 +214,8 @@ class Ground(WatchedLab):
         return project_of(self.way, self.out, self.edition)
 
     def _watched(self, request: Any) -> Any:
-        if self.moment is not None and self.moment.excluded and request.method == "POST":
-            self._note_emptied(self.moment, request)
+        if self.moment is not None and request.method == "POST":
+            self._note_going(self.moment, request)
         is_write, how = request.method == "POST" and bool(self.on_write), self.on_write
         if is_write:
             self.on_write = ""
@@ -225,13 +227,18 @@ class Ground(WatchedLab):
         finally:
             self.mortal.dead = self.mortal.dead or is_write
 
-    def _note_emptied(self, moment: Expected, request: Any) -> None:
-        """Note whose personal values are on their way out: that must come to be, whatever becomes of the write."""
+    def _note_going(self, moment: Expected, request: Any) -> None:
+        """Note who is to be marked as left, and whose personal values are on their way out.
+
+        The latter must come to be, whatever becomes of the write.
+        """
         rows = json.loads(request.content)
         for row in rows if isinstance(rows, list) else ():
             name = self._name_of(row)
             if base(name) in moment.excluded:
                 self.emptied.add(name)
+            if LEFT in row.get("properties", {}).values():
+                self.parting.add(name)
 
     # --- a run --------------------------------------------------------------------------------------------
 
@@ -245,14 +252,16 @@ class Ground(WatchedLab):
         with self._looking_away():
             self.moment = moment = Expected(self, self.merged)
             self.emptied = {name for name in self.emptied if base(name) not in moment.drafts}
-            before, agreed, left, named = self._cities(moment), self.agreed, self._left(), self._named()
+            self.parting = {name for name in self.parting if base(name) not in moment.drafts}
+            before, agreed, left = self._cities(moment), self.agreed, self._left() | self.parting
+            named, living = self._named() - self.emptied, self._living(left)
             ends = await self._ends(options)
             self._remember(moment)
             self._count_lacked(moment, complete=_is_complete(ends, options))
             sent = [form for form in self.project.forms[forms:] if form.received_on >= started]
             self._look_at(moment, sent)
             self._look_at_blanks(sent, before, agreed)
-            self._look_at_departed(moment, sent, left, named)
+            self._look_at_departed(moment, sent, (left, named, living))
         self._look_at_books()
         fill_in(self.project)
         return ends[0] if isinstance(ends[0], Result) else None
@@ -363,16 +372,22 @@ class Ground(WatchedLab):
         """Return the external ids of cases that hold somebody's first name."""
         return {case.external_id for case in self.project.of_type("student") if case.properties.get("first_name")}
 
+    def _living(self, left: Collection[str]) -> Counter[str]:
+        """Return how many people have a case that does not say they left, by the place that their keys name."""
+        there = {base(one.external_id) for one in self.project.cases.values() if one.external_id not in left}
+        return Counter(place_of(key) for key in there)
+
     def _look_at_departed(
-        self, moment: Expected, sent: Sequence[Any], left: Collection[str], named: Collection[str]
+        self, moment: Expected, sent: Sequence[Any], before: tuple[set[str], set[str], Counter[str]]
     ) -> None:
         """Hold a run against its guards: many people leave, or are emptied, only when somebody agreed to it."""
+        left, named, living = before
         rows = [row for form in sent for row in form.rows]
         marked = {self._name_of(row) for row in rows if LEFT in row.get("properties", {}).values()} - {*left}
-        self.gone.look_at({base(name) for name in marked}, "marked as left", self.merged.keys())
+        self.gone.look_at({base(name) for name in marked}, "marked as left", self.merged.keys(), living)
         emptied = {self._name_of(row) for row in rows if row.get("properties", {}).get("first_name") == ""}
         keys = {base(name) for name in emptied.intersection(named)} & moment.excluded
-        self.withdrawn.look_at(keys, "emptied", self.merged.keys())
+        self.withdrawn.look_at(keys, "emptied", self.merged.keys(), living)
 
     def _look_at_books(self) -> None:
         """Hold the books against CommCare: a case id always names the case with that external id."""
