@@ -82,7 +82,7 @@ async def _sync_profiles(
         await run.pusher.pump()
         read += len(records)
         run.progress("profiles", read, len(ids))
-    if not ids:  # nobody is in any course: what was asked about people is asked no more
+    if courses and not ids and run.every_course:  # nobody is in any: what was asked about people is over
         nobody = [Scope(mapping, SITE_SCOPE) for mapping in mappings]
         await Work(run.planner, run.pusher, nobody, done).advance()
     await run.pusher.drain()
