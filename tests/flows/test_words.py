@@ -258,7 +258,7 @@ async def test_a_new_word_in_the_middle_of_a_run(make_lab: MakeLab) -> None:
 
     def said(request: httpx.Request) -> httpx.Response:
         if b'"city"' in request.content:
-            lab.books._thread.submit(lab.store.change_entries, CONFIRMED_BLANKS, {"student city": {"0": 14}})
+            lab.store.change_entries(CONFIRMED_BLANKS, {"student city": {"0": 14}})
         return commcare(request)
 
     lab._to_commcare = said  # type: ignore[method-assign]
