@@ -9,11 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from flows.needs import APPROVED, CONFIRMED_KEYS, EXISTING, FIRST_RUNS, OTHER_KEYS, STAY_BESIDE
 from flows.world import World
 from mappings.engine import CompiledMapping, Guards
+from state.facts import Objects
 
 WRITTEN = "written:{name}"  # fact in the books: the first run of a mapping was approved, with keys of this form
 
@@ -106,8 +108,12 @@ async def asked_about(world: World) -> set[str]:
 
 async def forget_answered(world: World, written: Collection[str]) -> None:
     """Let go what was asked and answered about mappings that write now, and about those that are no more."""
-    enabled = {mapping.name for mapping in world.project.mappings}
-    for name in (FIRST_RUNS, APPROVED, EXISTING, STAY_BESIDE, OTHER_KEYS, CONFIRMED_KEYS):
-        before = await fact(world, name)
-        kept = {mapping: one for mapping, one in before.items() if mapping in enabled and mapping not in written}
-        await put(world, name, kept)
+    open_still = frozenset(mapping.name for mapping in world.project.mappings) - {*written}
+    names = (FIRST_RUNS, APPROVED, EXISTING, STAY_BESIDE, OTHER_KEYS, CONFIRMED_KEYS)
+    await world.books.do(world.books.store.change_facts, names, partial(_keep_only, open_still))
+
+
+def _keep_only(mappings: Collection[str], facts: Objects) -> None:
+    """Take everything out of some facts but what is about these mappings."""
+    for name, fact in facts.items():
+        facts[name] = {mapping: one for mapping, one in fact.items() if mapping in mappings}

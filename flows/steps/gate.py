@@ -18,7 +18,7 @@ from flows.needs import CONFIRMED_KEYS, STAY_BESIDE, existing_cases, other_keys
 from flows.steps.approvals import WRITTEN, ask_about_existing, ask_about_keys, fact, forget_answered
 from flows.steps.linked import is_matched
 from flows.steps.recover import expect_strangers, is_expecting
-from flows.steps.retype import remember_types, types_of
+from flows.steps.retype import follow_type, types_of
 from flows.steps.ways import closes, holds_personal, keeps
 from flows.words import numbered
 from flows.world import World
@@ -86,8 +86,7 @@ async def refuse_existing_cases(
             await world.books.do(store.replace_keys, mapping.name, *written)
         else:
             await world.books.do(store.put, *written)
-        types = await types_of(world, mapping)
-        await remember_types(world, mapping, types.follow(mapping.case_type))
+        await follow_type(world, mapping)
     beside = [mapping for mapping in world.project.mappings if await _goes_beside(world, mapping)]
     await forget_answered(world, {mapping.name for mapping in mappings})
     return beside

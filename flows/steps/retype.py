@@ -43,17 +43,29 @@ class Types:
 
 async def types_of(world: World, mapping: CompiledMapping) -> Types:
     """Return the case types that the cases of a mapping have."""
-    text = await world.books.do(world.books.store.get, TYPES.format(name=mapping.name))
+    return _read(mapping, await _text(world, mapping))
+
+
+async def follow_type(world: World, mapping: CompiledMapping) -> None:
+    """Write down which types the cases of a mapping have, now that it makes cases of its present one."""
+    text = await _text(world, mapping)
+    await _remember(world, mapping, _read(mapping, text).follow(mapping.case_type), text)
+
+
+async def _text(world: World, mapping: CompiledMapping) -> str | None:
+    return await world.books.do(world.books.store.get, TYPES.format(name=mapping.name))
+
+
+def _read(mapping: CompiledMapping, text: str | None) -> Types:
     if text is None:
         return Types((mapping.case_type,))
     found = json.loads(text)
     return Types(tuple(found["types"]), found["open"])
 
 
-async def remember_types(world: World, mapping: CompiledMapping, types: Types) -> None:
-    """Write down which types the cases of a mapping have."""
+async def _remember(world: World, mapping: CompiledMapping, types: Types, before: str | None) -> None:
     fact = json.dumps({"types": types.names, "open": types.is_open})
-    if fact != await world.books.do(world.books.store.get, TYPES.format(name=mapping.name)):
+    if fact != before:
         await world.books.do(world.books.store.put, TYPES.format(name=mapping.name), fact)
 
 
@@ -63,14 +75,15 @@ async def retype_the_rest(run: Run) -> None:
     Only at the end of a run of the whole site, until there are none left.
     """
     for mapping in run.mappings if run.whole_site else ():
-        types = (await types_of(run.world, mapping)).follow(mapping.case_type)
+        before = await _text(run.world, mapping)
+        types = _read(mapping, before).follow(mapping.case_type)
         if not types.is_open:
             continue
         rows, left = await _rest(run, mapping)
         run.pusher.enqueue(0, rows, _told)
         await run.pusher.drain()
         if not rows and not left and not run.preview:
-            await remember_types(run.world, mapping, Types(types.names))
+            await _remember(run.world, mapping, Types(types.names), before)
 
 
 async def _rest(run: Run, mapping: CompiledMapping) -> tuple[list[Planned], int]:

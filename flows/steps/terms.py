@@ -5,9 +5,9 @@ Until there is an answer nothing of such a course is read: its cases stay as the
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from adaptors.errors import Refused
@@ -22,12 +22,14 @@ from flows.steps.pull import IN_COURSE
 from flows.words import listed, numbered
 from mappings.engine import CompiledMapping
 from state import CaseRow, RowId
+from state.facts import Objects
 from state.statuses import PASSING, TO_BE_EMPTIED
 
 if TYPE_CHECKING:
     from flows.run import Run
 
 STARTS = "course_starts"  # fact in the books: course -> the start of the term that its cases are of
+FACTS = (STARTS, NEW_TERMS, ANSWERED_TERMS)
 NEW, SAME = "new", "same"
 LATER = 28 * 86_400
 """Seconds by which a start has to move before it means another term: teachers correct it by days."""
@@ -45,8 +47,9 @@ async def new_terms(run: Run, courses: Iterable[Course], selected: Iterable[Cour
 
     Of those that are not `selected` any more nobody is asked whether a new term began.
     """
-    starts, answers = await _fact(run, STARTS), await _fact(run, ANSWERED_TERMS)
-    asked, waiting = await _fact(run, NEW_TERMS), set[int]()
+    facts = await run.world.books.do(run.world.books.store.change_facts, FACTS, dict)
+    starts, asked, answers = (facts[name] for name in FACTS)
+    used, waiting = dict[str, Any](), set[int]()
     read = {str(course.id) for course in selected}  # what is hidden, over, or not chosen any more is read no more
     asked = {number: start for number, start in asked.items() if number in read}
     for course in courses:
@@ -60,9 +63,11 @@ async def new_terms(run: Run, courses: Iterable[Course], selected: Iterable[Cour
                 waiting.add(course.id)
                 continue
         starts[number] = start or starts.get(number, 0)
-        answers.pop(number, None)
-    for fact, value in ((STARTS, starts), (NEW_TERMS, asked), (ANSWERED_TERMS, answers)):
-        await _put(run, fact, value)
+        if number in answers:
+            used[number] = answers[number]
+    if not run.preview:
+        change = partial(_take_in, starts, asked, used)
+        await run.world.books.do(run.world.books.store.change_facts, FACTS, change)
     _tell(run, waiting, asked)
     return waiting
 
@@ -188,13 +193,8 @@ def _tell(run: Run, waiting: Iterable[int], asked: Mapping[str, Any]) -> None:
         run.unsettled |= {mapping.name for mapping in run.mappings if mapping.source in IN_COURSE}
 
 
-async def _fact(run: Run, name: str) -> dict[str, Any]:
-    text = await run.world.books.do(run.world.books.store.get, name)
-    found: dict[str, Any] = json.loads(text or "{}")
-    return found
-
-
-async def _put(run: Run, name: str, value: Mapping[str, Any]) -> None:
-    """Write a fact when it is another one; a preview writes nothing."""
-    if not run.preview and value != await _fact(run, name):
-        await run.world.books.do(run.world.books.store.put, name, json.dumps(value, sort_keys=True))
+def _take_in(starts: Mapping[str, int], asked: Mapping[str, int], used: Mapping[str, Any], facts: Objects) -> None:
+    """Take what a run found into the facts; an answer that was given meanwhile is for the next one."""
+    answers = facts[ANSWERED_TERMS]
+    left = {number: answer for number, answer in answers.items() if used.get(number) != answer}
+    facts.update({STARTS: dict(starts), NEW_TERMS: dict(asked), ANSWERED_TERMS: left})
