@@ -31,6 +31,13 @@ def two_courses() -> tuple[FakeSite, int, int, int]:
     return site, one, two, both
 
 
+def newcomer(site: FakeSite, course: int) -> int:
+    """Return somebody new, who learns in a course."""
+    new = site.add_user("New", "Comer", lastaccess=site.now)
+    site.enrol(course, new)
+    return new
+
+
 @pytest.mark.parametrize("first", [0, 1])
 def test_the_order_is_that_of_the_alphabet(first: int) -> None:
     """Which course was read first, and whom else it has, makes no difference."""
@@ -106,8 +113,7 @@ async def test_a_newcomer_waits_for_all_courses(make_lab: MakeLab, rule: str) ->
     else:
         lab.edit("student", INCLUDE, f"{INCLUDE}  - {{source: roles, none_of: [editingteacher]}}\n")
     await lab.sync()
-    new = site.add_user("New", "Comer", lastaccess=site.now)
-    site.enrol(two, new)
+    new = newcomer(site, two)
     site.enrol(one, new, ("editingteacher",))
     result = await lab.sync(courses=(two,), mappings=("student", "enrolment"), hinted=True)
     assert ("completed", 1) == (result.state, result.reasons["other_courses_unread"])
@@ -122,8 +128,7 @@ async def test_a_newcomer_of_the_shipped_mapping_does_not_wait(make_lab: MakeLab
     site, (one, two), _ = site_of(3, 3)
     lab = make_lab(site)
     await lab.sync()
-    new = site.add_user("New", "Comer", lastaccess=site.now)
-    site.enrol(two, new)
+    new = newcomer(site, two)
     site.enrol(one, new, ("editingteacher",))
     await lab.sync(courses=(two,), mappings=("student", "enrolment"), hinted=True)
     assert 1 == len(lab.project.by_external_id(f"test-user-{new}"))
@@ -135,8 +140,7 @@ async def test_nobody_waits_where_all_courses_were_read(make_lab: MakeLab) -> No
     lab = make_lab(site)
     lab.edit("student", INCLUDE, NO_TEACHERS)
     await lab.sync()
-    new = site.add_user("New", "Comer", lastaccess=site.now)
-    site.enrol(two, new)
+    new = newcomer(site, two)
     await lab.sync(courses=(two,), mappings=("student", "enrolment"), hinted=True)
     assert 1 == len(lab.project.by_external_id(f"test-user-{new}"))
 
@@ -181,8 +185,7 @@ async def test_nobody_waits_for_a_course_that_fails_for_good(make_lab: MakeLab) 
     lab = make_lab(site)
     lab.edit("student", INCLUDE, NO_TEACHERS)
     await lab.sync()
-    new = site.add_user("New", "Comer", lastaccess=site.now)
-    site.enrol(two, new)
+    newcomer(site, two)
     lab.denied = {one}
     assert {"held_back": 2} == written(await lab.sync())
     assert {"created": 2} == written(await lab.sync(24 * 3600.0))

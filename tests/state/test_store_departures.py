@@ -5,12 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from alembic import command
 
 from state import Ack, CaseRow, Intent, RowId, Store
-from state.database import Database
-from state.schema import _config
 from tests.state.conftest import KEY
+from tests.state.versions import old_books
 
 ROW, OTHER = RowId("enrolment", 2, "test-enrol-2-7"), RowId("enrolment", 2, "test-enrol-2-8")
 
@@ -23,15 +21,7 @@ def acknowledged(store: Store, status: str = "active", row: RowId = ROW, case_id
 def test_books_of_the_first_schema_are_brought_up(tmp_path: Path) -> None:
     """Rows written before there were generations are of the first one."""
     url = f"sqlite:///{tmp_path / 'state.db'}"
-    database = Database(url)
-    with database.writing() as connection:
-        config = _config()
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0001")
-        connection.exec_driver_sql(
-            f"INSERT INTO case_row VALUES ('enrolment', 2, '{ROW.key}', 'c', '', NULL, 'active', 0, '', 7, 1.0)"  # noqa: S608
-        )
-    database.close()
+    old_books(url, "0001")
     with Store.open(url, key=KEY) as store:
         assert 1 == store.cases("enrolment", 2)[ROW.key].generation
 

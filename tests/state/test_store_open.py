@@ -18,6 +18,7 @@ from state.database import Database
 from state.schema import HEAD, VERSION_TABLE, _upgrade, known
 from state.tables import metadata
 from tests.quick_books import SAFE
+from tests.state.versions import make_newer
 
 KEY = b"k" * 32
 
@@ -145,9 +146,7 @@ def test_wide_tables_have_no_second_copy_of_their_key(url: str) -> None:
 def test_books_of_a_newer_version_are_refused(url: str, file: Path) -> None:
     """An older program does not touch what it does not understand."""
     Store.open(url, key=KEY).close()
-    with sqlite3.connect(file) as other:
-        other.execute(f"UPDATE {VERSION_TABLE} SET version_num = '9999'")  # noqa: S608
-    other.close()
+    make_newer(file)
     with pytest.raises(StateError, match=r"newer moodle-commcare \(schema 9999.*Install the newer version"):
         Store.open(url, key=KEY)
 

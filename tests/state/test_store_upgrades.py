@@ -6,32 +6,15 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from alembic import command
 from sqlalchemy import Connection
 
 from state import RowId, StateError, Store
 from state.backups import backups, newest, upgrade_copies
-from state.database import Database
 from state.restore import restore
-from state.schema import HEAD, VERSION_TABLE, _config, revision
+from state.schema import HEAD, VERSION_TABLE, revision
 from tests.state.conftest import KEY
 from tests.state.test_store_care import NOW, TARGET, acked, mode
-
-ROW = RowId("enrolment", 2, "test-enrol-2-7")
-
-
-def old_books(url: str, schema: str) -> None:
-    """Make books as a version of then made them, with one case."""
-    database = Database(url)
-    with database.writing() as connection:
-        config = _config()
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0001")
-        connection.exec_driver_sql(
-            f"INSERT INTO case_row VALUES ('enrolment', 2, '{ROW.key}', 'c', '', NULL, 'active', 0, '', 7, 1.0)"  # noqa: S608
-        )
-        command.upgrade(config, schema)
-    database.close()
+from tests.state.versions import ROW, make_newer, old_books
 
 
 def schema_of(file: Path) -> str:
@@ -135,9 +118,7 @@ def test_who_went_back_to_the_older_version_is_told_of_it(url: str, file: Path) 
     (copy,) = upgrade_copies(file)
     newer = copy.with_name(copy.name.replace("0009", "9998"))
     newer.write_bytes(b"")
-    with sqlite3.connect(file) as other:
-        other.execute(f"UPDATE {VERSION_TABLE} SET version_num = '9999'")  # noqa: S608
-    other.close()
+    make_newer(file)
     with pytest.raises(StateError, match=rf"`moodle-commcare state restore {copy}`"):
         Store.open(url, key=KEY)
 
