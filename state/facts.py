@@ -25,6 +25,7 @@ T = TypeVar("T")
 Objects = dict[str, Any]
 """Facts that are JSON objects or lists, by name."""
 GET = select(meta.c.value).where(meta.c.name == bindparam("name"))  # made once: asked for many times a run
+GET_ALL = select(meta.c.name, meta.c.value).where(meta.c.name.in_(bindparam("names", expanding=True)))
 
 
 class Facts(Books):
@@ -35,10 +36,33 @@ class Facts(Books):
         with self._database.reading() as connection:
             return connection.scalar(GET, {"name": name})
 
+    def get_all(self, names: Collection[str]) -> dict[str, str]:
+        """Return facts by name, as they are at one moment, without those that were never put."""
+        with self._database.reading() as connection:
+            return dict(connection.execute(GET_ALL, {"names": [*names]}).tuples().all())
+
     def put(self, name: str, value: str) -> None:
         """Remember a fact."""
         with self._database.writing() as connection:
             self._put(connection, name, value)
+
+    def put_all(self, facts: Mapping[str, str]) -> None:
+        """Remember facts in one transaction."""
+        with self._database.writing() as connection:
+            for name, value in facts.items():
+                self._put(connection, name, value)
+
+    def put_where_unchanged(self, before: Mapping[str, str | None], facts: Mapping[str, str]) -> None:
+        """Remember facts in one transaction, but for those that somebody changed since they were as `before`."""
+        with self._database.writing() as connection:
+            for name, value in sorted(facts.items()):
+                known = before[name]
+                if known is None:
+                    insert = self._database.insert(meta).on_conflict_do_nothing()
+                    connection.execute(insert, {"name": name, "value": value})
+                else:
+                    is_unchanged = (meta.c.name == name) & (meta.c.value == known)
+                    connection.execute(update(meta).where(is_unchanged).values(value=value))
 
     def change_facts(self, names: Collection[str], change: Callable[[Objects], T]) -> T:
         """Change facts that are JSON in one transaction, whoever else does so; return what `change` does.
@@ -46,9 +70,7 @@ class Facts(Books):
         `change` is given the facts by name ({} for one that was never put) and changes them where they are. It is
         called again when it changed something, and must do no more than that.
         """
-        query = select(meta.c.name, meta.c.value).where(meta.c.name.in_(names))
-        with self._database.reading() as connection:
-            found = dict(connection.execute(query).tuples().all())
+        found = self.get_all(names)
         told, answer = _changed({name: found.get(name) for name in names}, change)
         if not told:
             return answer
@@ -103,8 +125,7 @@ class Facts(Books):
 
     @staticmethod
     def _known_target(connection: Connection) -> dict[str, str]:
-        query = select(meta.c.name, meta.c.value).where(meta.c.name.in_(TARGET))
-        return {row.name: row.value for row in connection.execute(query)}
+        return dict(connection.execute(GET_ALL, {"names": [*TARGET]}).tuples().all())
 
     def _compare(self, known: dict[str, str], given: dict[str, str]) -> None:
         differing = [name for name in TARGET if known.get(name, given[name]) != given[name]]

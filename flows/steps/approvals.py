@@ -27,16 +27,17 @@ async def fact(world: World, name: str) -> dict[str, Any]:
     return found
 
 
-async def put(world: World, name: str, value: Mapping[str, Any]) -> None:
-    """Write a fact of this module when it is another one."""
-    if value != await fact(world, name):
-        await world.books.do(world.books.store.put, name, json.dumps(value, sort_keys=True))
+async def keys_written(world: World, mappings: Iterable[CompiledMapping]) -> dict[str, str]:
+    """Return by mapping which form of keys it was allowed to write; without those that never were."""
+    names = {WRITTEN.format(name=mapping.name): mapping.name for mapping in mappings}
+    found = await world.books.do(world.books.store.get_all, [*names])
+    return {names[fact]: keys for fact, keys in found.items()}
 
 
-async def unwritten(world: World, mappings: Iterable[CompiledMapping]) -> list[str]:
+async def unwritten(world: World, mappings: Sequence[CompiledMapping]) -> list[str]:
     """Return the mappings that have never been allowed to write."""
-    store = world.books.store
-    return [m.name for m in mappings if await world.books.do(store.get, WRITTEN.format(name=m.name)) is None]
+    written = await keys_written(world, mappings)
+    return [mapping.name for mapping in mappings if mapping.name not in written]
 
 
 def print_of(mapping: CompiledMapping) -> str:
@@ -73,29 +74,44 @@ async def ask(world: World, plan: Mapping[str, Any], mappings: Sequence[Compiled
     are without what it could not read, and the question says so.
     """
     unread = {"courses": len(plan["not_read"]["courses"]), "people": plan["not_read"]["people"]}
-    asked = await fact(world, FIRST_RUNS)
-    for mapping in mappings:
-        asked[mapping.name] = {
+    asked = {
+        mapping.name: {
             "case_type": mapping.case_type,
             "creates": plan["new_cases"].get(mapping.name, 0),
             "print": print_of(mapping),
-        } | ({"unread": unread} if any(unread.values()) else {})
-    await put(world, FIRST_RUNS, asked)
-    names = {mapping.name for mapping in mappings}
-    given = await fact(world, APPROVED)
-    await put(world, APPROVED, {name: one for name, one in given.items() if name not in names})
-    return {name: asked[name] for name in names}
+        }
+        | ({"unread": unread} if any(unread.values()) else {})
+        for mapping in mappings
+    }
+    await world.books.do(world.books.store.change_facts, [FIRST_RUNS, APPROVED], partial(_ask_first, asked))
+    return asked
+
+
+def _ask_first(asked: Mapping[str, Any], facts: Objects) -> None:
+    """Ask about first runs; what was agreed to before about them is agreed to no more."""
+    facts[FIRST_RUNS].update(asked)
+    facts[APPROVED] = {name: one for name, one in facts[APPROVED].items() if name not in asked}
 
 
 async def ask_about_existing(world: World, there: Mapping[str, tuple[str, int]]) -> None:
     """Write down the mappings whose first run would set new cases beside some: case type and their number."""
     found = {name: {"case_type": case_type, "cases": cases} for name, (case_type, cases) in there.items()}
-    await put(world, EXISTING, await fact(world, EXISTING) | found)
+    await _ask(world, EXISTING, found)
 
 
 async def ask_about_keys(world: World, cases: Mapping[str, Mapping[str, Any]]) -> None:
     """Write down the mappings that would make their cases anew."""
-    await put(world, OTHER_KEYS, await fact(world, OTHER_KEYS) | dict(cases))
+    await _ask(world, OTHER_KEYS, cases)
+
+
+async def _ask(world: World, question: str, asked: Mapping[str, Mapping[str, Any]]) -> None:
+    """Add what a question is asked about; what is asked already stays."""
+    if asked:
+        await world.books.do(world.books.store.change_facts, [question], partial(_add, question, dict(asked)))
+
+
+def _add(question: str, asked: Mapping[str, Any], facts: Objects) -> None:
+    facts[question].update(asked)
 
 
 async def asked_about(world: World) -> set[str]:
@@ -103,7 +119,8 @@ async def asked_about(world: World) -> set[str]:
 
     Whoever puts the old text back is asked nothing any more, and only a run that looks at the mapping sees that.
     """
-    return {name for question in (EXISTING, OTHER_KEYS) for name in await fact(world, question)}
+    found = await world.books.do(world.books.store.get_all, (EXISTING, OTHER_KEYS))
+    return {name for text in found.values() for name in json.loads(text)}
 
 
 async def forget_answered(world: World, written: Collection[str]) -> None:

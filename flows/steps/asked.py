@@ -79,10 +79,16 @@ class Asked:
         """Return the number of people that a question about some mappings names."""
         return COUNTED[self.refused](found.values())
 
-    async def given(self, world: World) -> dict[int, Parts]:
-        """Return what a person agreed to: people by scope and mapping."""
-        text = await world.books.do(world.books.store.get, self.confirmed)
-        return {int(scope): found for scope, found in parted(json.loads(text or "{}")).items()}
+    async def given(self, world: World) -> tuple[dict[int, Parts], set[RowId]]:
+        """Return what a person agreed to, people by scope and mapping, and the rows that may go already.
+
+        Those are the ones that earlier runs allowed to, and of which CommCare has not answered.
+        """
+        texts = await world.books.do(world.books.store.get_all, (self.confirmed, self.allowed))
+        agreed = parted(json.loads(texts.get(self.confirmed, "{}")))
+        return {int(scope): found for scope, found in agreed.items()}, _rows(
+            json.loads(texts.get(self.allowed, "{}"))
+        )
 
     def agreed(self, given: Found, found: Found) -> set[Place]:
         """Return where a person agreed to the number that was found."""
@@ -92,11 +98,6 @@ class Asked:
             for scope, people in found.items()
             for mapping in agreed(given.get(scope, {}), people, total)
         }
-
-    async def going(self, world: World) -> set[RowId]:
-        """Return the rows that earlier runs allowed to go, and of which CommCare has not answered."""
-        text = await world.books.do(world.books.store.get, self.allowed)
-        return _rows(json.loads(text or "{}"))
 
     async def remember(self, world: World, result: Result, decided: Decided) -> None:
         """Write down what waits and what may go, before any of it is sent.

@@ -41,8 +41,8 @@ class Due:
     mappings: list[CompiledMapping] = field(default_factory=list)
     waiting: list[str] = field(default_factory=list)
     grades: bool = False
-    last: dict[str, str | None] = field(default_factory=dict)
-    """By mapping: what the books said at the beginning of when it was read."""
+    facts: dict[str, str] = field(default_factory=dict)
+    """What the books said at the beginning of when the mappings were read, and of what was chosen then."""
 
 
 async def find_due(
@@ -52,13 +52,15 @@ async def find_due(
 
     Another choice of courses is an edit of all mappings.
     """
-    due = Due()
+    names = [fact.format(name=mapping.name) for mapping in mappings for fact in (READS, CHOICE)]
+    due = Due(facts=await world.books.do(world.books.store.get_all, names))
     for mapping in mappings:
-        due.last[mapping.name] = await world.books.do(world.books.store.get, READS.format(name=mapping.name))
         streams = set(streams_of(mapping))
-        edited = (mapping.name in edits and edits[mapping.name].is_any) or await _are_others_chosen(world, mapping)
+        others = due.facts.get(CHOICE.format(name=mapping.name)) not in (None, _choice(world))
+        edited = others or (mapping.name in edits and edits[mapping.name].is_any)
         if mapping.name not in unsettled and not edited:
-            streams = _due_streams(world, mapping, streams, json.loads(due.last[mapping.name] or NEVER_READ))
+            last = due.facts.get(READS.format(name=mapping.name), NEVER_READ)
+            streams = _due_streams(world, mapping, streams, json.loads(last))
         if streams:
             due.mappings.append(mapping)
             due.grades = due.grades or GRADES in streams or needs_grades(mapping)
@@ -67,13 +69,8 @@ async def find_due(
     return due
 
 
-async def _are_others_chosen(world: World, mapping: CompiledMapping) -> bool:
-    """Say whether `courses:` of project.yaml was edited since a mapping was read."""
-    before = await world.books.do(world.books.store.get, CHOICE.format(name=mapping.name))
-    return before not in (None, _choice(world))
-
-
 def _choice(world: World) -> str:
+    """Return what `courses:` of project.yaml says now."""
     return json.dumps(asdict(world.project.courses), sort_keys=True)
 
 
@@ -110,20 +107,17 @@ async def remember_reads(world: World, due: Due, started: float, unsettled: Coll
 
     Neither of those for which somebody asked meanwhile, by a word about what waits, that they be read.
     """
-    store = world.books.store
+    now = dict[str, str]()
     for mapping in due.mappings:
         name = READS.format(name=mapping.name)
-        text = await world.books.do(store.get, name)
-        if text != due.last.get(mapping.name, text):
-            continue
-        known: dict[str, float] = json.loads(text or NEVER_READ)
+        known: dict[str, float] = json.loads(due.facts.get(name, NEVER_READ))
         streams = {stream for stream in streams_of(mapping) if stream != GRADES or due.grades}
-        now = {} if mapping.name in unsettled else known | dict.fromkeys(streams, started)
-        if now != known:
-            await world.books.do(store.put, name, json.dumps(now, sort_keys=True))
-        choice = CHOICE.format(name=mapping.name), _choice(world)
-        if choice[1] != await world.books.do(store.get, choice[0]):
-            await world.books.do(store.put, *choice)
+        read = {} if mapping.name in unsettled else known | dict.fromkeys(streams, started)
+        now[name] = json.dumps(read, sort_keys=True)
+        now[CHOICE.format(name=mapping.name)] = _choice(world)
+    before = {name: due.facts.get(name) for name in now}
+    if differing := {name: text for name, text in now.items() if text != (before[name] or NEVER_READ)}:
+        await world.books.do(world.books.store.put_where_unchanged, before, differing)
 
 
 async def read_again(world: World, read: Iterable[CompiledMapping], unread: Collection[str]) -> set[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,18 +45,24 @@ class Edit:
         return bool(self.edited or self.added or self.removed or self.retired)
 
 
-async def find_edits(world: World, mappings: Iterable[CompiledMapping]) -> dict[str, Edit]:
+async def find_edits(world: World, mappings: Sequence[CompiledMapping]) -> dict[str, Edit]:
     """Compare the mappings with their fingerprints at the last finished run; without one nothing is edited."""
     found, store = {}, world.books.store
+    prints = await _prints(world, mappings)
     for mapping in mappings:
-        text = await world.books.do(store.get, PRINTS.format(name=mapping.name))
-        if text is not None:
+        if (text := prints.get(PRINTS.format(name=mapping.name))) is not None:
             known = json.loads(text)
             old = known.get("families", {}).items() - _families(mapping).items()
             sent = await world.books.do(store.property_names) if old else set[str]()
             made = {name: _made(mapping, pattern, sent) for name, pattern in sorted(old)}
             found[mapping.name] = _edit(mapping, known, {name: names for name, names in made.items() if names})
     return found
+
+
+async def _prints(world: World, mappings: Sequence[CompiledMapping]) -> dict[str, str]:
+    """Return what the books say of mappings, by the names of the facts."""
+    names = [PRINTS.format(name=mapping.name) for mapping in mappings]
+    return await world.books.do(world.books.store.get_all, names)
 
 
 def _families(mapping: CompiledMapping) -> dict[str, str]:
@@ -131,12 +137,12 @@ def _told_removed(mapping: str, edit: Edit) -> Iterator[str]:
         )
 
 
-async def remember_prints(world: World, mappings: Iterable[CompiledMapping], edits: Mapping[str, Edit]) -> None:
+async def remember_prints(world: World, mappings: Sequence[CompiledMapping], edits: Mapping[str, Edit]) -> None:
     """Write down what the mappings are now, when a run of them is finished."""
-    store = world.books.store
+    known, facts = await _prints(world, mappings), dict[str, str]()
     for mapping in mappings:
         taken_out = sorted(edits.get(mapping.name, Edit()).taken_out)
         now = {"prints": dict(mapping.fingerprints), "removed": taken_out, "families": _families(mapping)}
-        fact = json.dumps(now, sort_keys=True)
-        if fact != await world.books.do(store.get, PRINTS.format(name=mapping.name)):
-            await world.books.do(store.put, PRINTS.format(name=mapping.name), fact)
+        facts[PRINTS.format(name=mapping.name)] = json.dumps(now, sort_keys=True)
+    if differing := {name: fact for name, fact in facts.items() if fact != known.get(name)}:
+        await world.books.do(world.books.store.put_all, differing)

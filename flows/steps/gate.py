@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +15,10 @@ from adaptors.moodle.screens import FUNCTIONS_SCREEN
 from adaptors.moodle.streams import COURSES, ENROLLED, GRADES, PROFILES, Wanted
 from flows.errors import UsageError, Waiting
 from flows.needs import CONFIRMED_KEYS, STAY_BESIDE, existing_cases, other_keys
-from flows.steps.approvals import WRITTEN, ask_about_existing, ask_about_keys, fact, forget_answered
+from flows.steps.approvals import WRITTEN, ask_about_existing, ask_about_keys, fact, forget_answered, keys_written
 from flows.steps.linked import is_matched
 from flows.steps.recover import expect_strangers, is_expecting
-from flows.steps.retype import follow_type, types_of
+from flows.steps.retype import follow_types, types_of
 from flows.steps.ways import closes, holds_personal, keeps
 from flows.words import numbered
 from flows.world import World
@@ -65,14 +65,9 @@ async def refuse_existing_cases(
     than before, unless it is named in `rekey` or was confirmed; afterwards the mapping counts as allowed to write.
     Returns the mappings that may write beside cases which these books did not make.
     """
-    store = world.books.store
-    new, others = list[CompiledMapping](), list[CompiledMapping]()
-    for mapping in mappings:
-        keys = await world.books.do(store.get, WRITTEN.format(name=mapping.name))
-        if keys is None:
-            new.append(mapping)
-        elif keys != _keys_of(world, mapping):
-            others.append(mapping)
+    store, written = world.books.store, await keys_written(world, mappings)
+    new = [mapping for mapping in mappings if mapping.name not in written]
+    others = [one for one in mappings if written.get(one.name, _keys_of(world, one)) != _keys_of(world, one)]
     if sentences := await ask_what_is_in_the_way(world, new):
         raise Waiting(f"{' '.join(sentences.values())} Nothing was sent.")
     for mapping in new:
@@ -80,14 +75,14 @@ async def refuse_existing_cases(
             await expect_strangers(world, [mapping.name])
     await _refuse_other_keys(world, others, rekey)
     await _refuse_taken_types(world, mappings)
-    for mapping in mappings:
-        written = WRITTEN.format(name=mapping.name), _keys_of(world, mapping)
-        if mapping in others:
-            await world.books.do(store.replace_keys, mapping.name, *written)
-        else:
-            await world.books.do(store.put, *written)
-        await follow_type(world, mapping)
-    beside = [mapping for mapping in world.project.mappings if await _goes_beside(world, mapping)]
+    for mapping in others:
+        keys = WRITTEN.format(name=mapping.name), _keys_of(world, mapping)
+        await world.books.do(store.replace_keys, mapping.name, *keys)
+    if new:
+        allowed = {WRITTEN.format(name=mapping.name): _keys_of(world, mapping) for mapping in new}
+        await world.books.do(store.put_all, allowed)
+    await follow_types(world, mappings)
+    beside = await _beside(world)
     await forget_answered(world, {mapping.name for mapping in mappings})
     return beside
 
@@ -169,10 +164,19 @@ async def _cases_there(world: World, mapping: CompiledMapping) -> tuple[int, int
     return await world.commcare.count_cases(mapping.case_type), known
 
 
-async def _goes_beside(world: World, mapping: CompiledMapping) -> bool:
-    """Say whether a mapping writes beside cases that these books did not make, if there are any."""
-    was_matched = await world.books.do(world.books.store.get, MATCHED.format(name=mapping.name))
-    return was_matched is not None or await _is_agreed(world, mapping)
+async def _beside(world: World) -> list[CompiledMapping]:
+    """Return the mappings that write beside cases which these books did not make, if there are any."""
+    mappings = world.project.mappings
+    names = [STAY_BESIDE, *(MATCHED.format(name=mapping.name) for mapping in mappings)]
+    facts = await world.books.do(world.books.store.get_all, names)
+    agreed = json.loads(facts.get(STAY_BESIDE, "{}"))
+    return [
+        mapping
+        for mapping in mappings
+        if MATCHED.format(name=mapping.name) in facts
+        or mapping.existing_cases == "ignore"
+        or mapping.name in agreed
+    ]
 
 
 async def _is_agreed(world: World, mapping: CompiledMapping) -> bool:
@@ -193,15 +197,14 @@ async def _may_meet_strangers(world: World, mapping: CompiledMapping) -> bool:
 
 async def _refuse_taken_types(world: World, mappings: Sequence[CompiledMapping]) -> None:
     """Raise Waiting when CommCare has cases of an edited case type of which the books do not know."""
-    taken = [(one, cases) for one in mappings if (cases := await _strangers_of_type(world, one))]
-    if taken:
+    if taken := await _taken_types(world, mappings):
         await ask_about_existing(world, {one.name: (one.case_type, cases) for one, cases in taken})
         raise Waiting(f"{' '.join(_taken(*one) for one in taken)} Nothing was sent.")
 
 
 async def under_taken_types(world: World, mappings: Sequence[CompiledMapping]) -> list[str]:
     """Say of each mapping whose case type was edited which cases of that type a run would stop for."""
-    return [_taken(one, cases) for one in mappings if (cases := await _strangers_of_type(world, one))]
+    return [_taken(*one) for one in await _taken_types(world, mappings)]
 
 
 def _taken(mapping: CompiledMapping, cases: int) -> str:
@@ -209,17 +212,25 @@ def _taken(mapping: CompiledMapping, cases: int) -> str:
     return f"The case type of {mapping.name}.yaml was edited. {need.message}"
 
 
-async def _strangers_of_type(world: World, mapping: CompiledMapping) -> int:
+async def _taken_types(world: World, mappings: Sequence[CompiledMapping]) -> list[tuple[CompiledMapping, int]]:
+    """Return the mappings whose case type was edited and is that of others' cases, with the number of those."""
+    types = {name: one.names for name, one in (await types_of(world, world.project.mappings)).items()}
+    edited = [one for one in mappings if one.case_type not in types[one.name]]
+    return [(one, cases) for one in edited if (cases := await _strangers_of_type(world, one, types))]
+
+
+async def _strangers_of_type(
+    world: World, mapping: CompiledMapping, all_types: Mapping[str, Collection[str]]
+) -> int:
     """Return how many cases of an edited case type neither the books know nor a person agreed to."""
-    case_type = mapping.case_type
-    types = (await types_of(world, mapping)).names
-    if mapping.existing_cases == "ignore" or case_type in types:
+    case_type, types = mapping.case_type, all_types[mapping.name]
+    if mapping.existing_cases == "ignore":
         return 0
     if await is_expecting(world, mapping.name) and await _are_ours(world, mapping, {*types, case_type}):
         return 0
     known = 0
     for other in world.project.mappings:
-        if other.case_type == case_type and case_type in (await types_of(world, other)).names:
+        if other.case_type == case_type and case_type in all_types[other.name]:
             known += await world.books.do(world.books.store.count_known, other.name)
     strangers = await world.commcare.count_cases(case_type) - known
     agreed = int((await fact(world, STAY_BESIDE)).get(mapping.name, 0))
@@ -252,6 +263,8 @@ async def _refuse_other_keys(world: World, others: Sequence[CompiledMapping], re
     """
     if wrong := sorted(set(rekey) - {mapping.name for mapping in others}):
         raise UsageError(f"{wrong[0]} makes the keys that its cases have: there is nothing to make anew.")
+    if not others:
+        return
     given = await fact(world, CONFIRMED_KEYS)
     agreed = {*rekey, *(m.name for m in others if given.get(m.name) == _keys_of(world, m))}
     resting = {row.mapping for row in await world.books.do(world.books.store.intents)}
@@ -272,10 +285,10 @@ async def _refuse_other_keys(world: World, others: Sequence[CompiledMapping], re
 
 async def under_other_keys(world: World, mappings: Sequence[CompiledMapping]) -> list[str]:
     """Say of each mapping that makes other keys than its cases have what a run would stop for."""
-    plan = []
+    plan, written = [], await keys_written(world, mappings)
     for mapping in mappings:
-        keys = await world.books.do(world.books.store.get, WRITTEN.format(name=mapping.name))
-        if keys is not None and keys != _keys_of(world, mapping):
+        keys = _keys_of(world, mapping)
+        if written.get(mapping.name, keys) != keys:
             plan.append(other_keys(mapping.name, await _asked_about(world, mapping)).sentence)
     return plan
 

@@ -256,7 +256,7 @@ class Links:
 async def list_claims(world: World, mapping: CompiledMapping) -> Claims:
     """List the cases of each type that a mapping's cases have, or had, and keep those that hold a key of ours."""
     name, claims = world.project.moodle_key_property, Claims()
-    for case_type in (await types_of(world, mapping)).follow(mapping.case_type).names:
+    for case_type in (await types_of(world, [mapping]))[mapping.name].follow(mapping.case_type).names:
         async for case in world.commcare.list_cases(case_type, fields=[name]):
             key = case.properties.get(name, "")
             if key.startswith(f"{world.project.site}-"):

@@ -116,8 +116,9 @@ async def _take_in_restore(world: World) -> None:
     So it is with a newer one that is hidden by now.
     """
     books, store = world.books, world.books.store
-    restored = await books.do(store.get, RESTORED_AT)
-    if restored and restored != await books.do(store.get, TAKEN_IN):
+    facts = await books.do(store.get_all, (RESTORED_AT, TAKEN_IN))
+    restored = facts.get(RESTORED_AT)
+    if restored and restored != facts.get(TAKEN_IN):
         names = {mapping.name for mapping in world.project.mappings}
         names |= await books.do(store.mappings_with_cases)
         read = await books.do(store.get, SELECTED)
@@ -134,8 +135,8 @@ async def expect_strangers(world: World, mappings: Iterable[str], courses: Colle
     for name in sorted(mappings):
         before, newest = await _awaited(world, name)
         fact = {"courses": sorted({*before, *courses}), "newest": max(courses, default=newest)}
-        await world.books.do(store.put, LOOKED_FOR.format(name=name), "")
-        await world.books.do(store.put, STRANGERS.format(name=name), json.dumps(fact))
+        facts = {LOOKED_FOR.format(name=name): "", STRANGERS.format(name=name): json.dumps(fact)}
+        await world.books.do(store.put_all, facts)
 
 
 async def _awaited(world: World, name: str) -> tuple[set[int], int]:
@@ -154,8 +155,9 @@ async def is_expecting(world: World, name: str) -> bool:
 
 async def strangers(world: World) -> frozenset[str]:
     """Return the mappings of which CommCare may hold cases that the books do not know."""
-    names = [mapping.name for mapping in world.project.mappings]
-    return frozenset([name for name in names if await is_expecting(world, name)])
+    names = {STRANGERS.format(name=mapping.name): mapping.name for mapping in world.project.mappings}
+    found = await world.books.do(world.books.store.get_all, [*names])
+    return frozenset(names[fact] for fact, text in found.items() if text)
 
 
 async def looked_for(world: World, name: str) -> dict[str, int]:
@@ -183,9 +185,10 @@ async def know_them_all(
         awaited, newest = await _awaited(world, name)
         newer = {number for number in chosen if 0 < newest < number}
         left = sorted(((awaited & {*chosen}) | newer) - {*found})
-        await world.books.do(store.put, STRANGERS.format(name=name), json.dumps({"courses": left}) if left else "")
+        facts = {STRANGERS.format(name=name): json.dumps({"courses": left}) if left else ""}
         if not left:
-            await world.books.do(store.put, LOOKED_FOR.format(name=name), "")
+            facts[LOOKED_FOR.format(name=name)] = ""
+        await world.books.do(store.put_all, facts)
 
 
 async def is_closing_unheard(world: World, row: RowId, case: CaseRow) -> bool:

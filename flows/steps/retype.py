@@ -7,7 +7,7 @@ and those whose course nobody reads. Putting the old text back undoes it.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -41,19 +41,27 @@ class Types:
         return Types((*(name for name in self.names if name != case_type), case_type), is_open=True)
 
 
-async def types_of(world: World, mapping: CompiledMapping) -> Types:
-    """Return the case types that the cases of a mapping have."""
-    return _read(mapping, await _text(world, mapping))
+async def types_of(world: World, mappings: Sequence[CompiledMapping]) -> dict[str, Types]:
+    """Return by mapping the case types that its cases have."""
+    texts = await _texts(world, mappings)
+    return {mapping.name: _read(mapping, texts.get(_fact(mapping))) for mapping in mappings}
 
 
-async def follow_type(world: World, mapping: CompiledMapping) -> None:
-    """Write down which types the cases of a mapping have, now that it makes cases of its present one."""
-    text = await _text(world, mapping)
-    await _remember(world, mapping, _read(mapping, text).follow(mapping.case_type), text)
+async def follow_types(world: World, mappings: Sequence[CompiledMapping]) -> None:
+    """Write down which types the cases of mappings have, now that they make cases of their present ones."""
+    before = await _texts(world, mappings)
+    now = {_fact(m): _told(_read(m, before.get(_fact(m))).follow(m.case_type)) for m in mappings}
+    if differing := {fact: text for fact, text in now.items() if text != before.get(fact)}:
+        await world.books.do(world.books.store.put_all, differing)
 
 
-async def _text(world: World, mapping: CompiledMapping) -> str | None:
-    return await world.books.do(world.books.store.get, TYPES.format(name=mapping.name))
+def _fact(mapping: CompiledMapping) -> str:
+    return TYPES.format(name=mapping.name)
+
+
+async def _texts(world: World, mappings: Sequence[CompiledMapping]) -> dict[str, str]:
+    """Return what the books say of mappings, by the names of the facts."""
+    return await world.books.do(world.books.store.get_all, [*map(_fact, mappings)])
 
 
 def _read(mapping: CompiledMapping, text: str | None) -> Types:
@@ -63,10 +71,8 @@ def _read(mapping: CompiledMapping, text: str | None) -> Types:
     return Types(tuple(found["types"]), found["open"])
 
 
-async def _remember(world: World, mapping: CompiledMapping, types: Types, before: str | None) -> None:
-    fact = json.dumps({"types": types.names, "open": types.is_open})
-    if fact != before:
-        await world.books.do(world.books.store.put, TYPES.format(name=mapping.name), fact)
+def _told(types: Types) -> str:
+    return json.dumps({"types": types.names, "open": types.is_open})
 
 
 async def retype_the_rest(run: Run) -> None:
@@ -74,16 +80,17 @@ async def retype_the_rest(run: Run) -> None:
 
     Only at the end of a run of the whole site, until there are none left.
     """
+    known = await types_of(run.world, run.mappings) if run.whole_site else {}
     for mapping in run.mappings if run.whole_site else ():
-        before = await _text(run.world, mapping)
-        types = _read(mapping, before).follow(mapping.case_type)
+        types = known[mapping.name].follow(mapping.case_type)
         if not types.is_open:
             continue
         rows, left = await _rest(run, mapping)
-        run.pusher.enqueue(0, rows, _told)
+        run.pusher.enqueue(0, rows, _after)
         await run.pusher.drain()
         if not rows and not left and not run.preview:
-            await _remember(run.world, mapping, Types(types.names), before)
+            books, text = run.world.books, _told(Types(types.names))
+            await books.do(books.store.put, _fact(mapping), text)
 
 
 async def _rest(run: Run, mapping: CompiledMapping) -> tuple[list[Planned], int]:
@@ -146,5 +153,5 @@ def is_of_another_type(world: World, mapping: CompiledMapping, case: CaseRow) ->
     return bool(case.case_id) and held not in (None, digest(case.key, TYPE, mapping.case_type))
 
 
-async def _told(_row: Planned, _outcome: str) -> None:
+async def _after(_row: Planned, _outcome: str) -> None:
     """Nothing follows: what was not taken differs still, and the next run sends it."""

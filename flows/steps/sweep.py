@@ -123,7 +123,7 @@ class Sweep:
 
     async def decide(self, reach: Reach) -> list[Leaving]:
         """Return who left; what the guard refuses waits for a person."""
-        confirmed, going = await LEAVERS.given(self.world), await LEAVERS.going(self.world)
+        confirmed, going = await LEAVERS.given(self.world)
         going |= await self._following()
         self.replaced += [(gone.mapping, m) for gone in self.found for m in gone.rows if m.row in going]
         parts = [replace(gone, rows=[m for m in gone.rows if m.row not in going]) for gone in self.found]

@@ -143,7 +143,7 @@ class Withdrawals:
         found = [one for one in self._found if one.firm or (one.row in sure and one.case.user_id not in elsewhere)]
         candidates = {one.row for one in self._found}
         own = [one for one in found if one.parent is None or one.parent not in candidates]
-        given, going = await WITHDRAWN.given(self.world), await WITHDRAWN.going(self.world)
+        given, going = await WITHDRAWN.given(self.world)
         # Of those that were allowed already, or sent, and of which CommCare did not answer, nobody is asked again.
         going |= {one.row for one in own if _was_allowed(one.case)} | await self._following(own)
         unasked = [one for one in own if one.row not in going]
