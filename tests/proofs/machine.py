@@ -62,9 +62,13 @@ class Machine(Seldom):
                 self.loop.run(self.ground.end())
                 TALLY.update(examples=1, runs=self.ground.runs, faults=self.ground.faults)
         finally:
-            there.FEW = unknown.FEW = FEW
-            self.loop.close()
-            shutil.rmtree(self.folder)
+            self.close()
+
+    def close(self) -> None:
+        """Leave nothing behind."""
+        there.FEW = unknown.FEW = FEW
+        self.loop.close()
+        shutil.rmtree(self.folder)
 
     # --- in Moodle ----------------------------------------------------------------------------------------
 
