@@ -23,7 +23,7 @@ from tests.flows.explorer import Explorer
 from tests.postgres import Server
 
 ROUNDS = 8
-WALKS = 8
+WALKS = 5
 BATCHES = (100, 5, 3)  # rows in a write request: one batch a level, or many under way at a time
 
 Walk = Callable[..., list[str]]
