@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
@@ -55,6 +56,7 @@ class Planner:
         """Mappings of which CommCare may hold cases that the books do not know."""
         self._have_children = {rule.mapping for mapping in mappings.values() for rule in mapping.parents}
         self._parted: frozenset[int] | None = None
+        self._one = asyncio.Lock()
         self.look: FirstLook | None = None
         """In the plan of a first run: is shown each scope."""
         self.assumed: dict[RowId, str] = {}
@@ -65,7 +67,14 @@ class Planner:
         """In a preview: courses whose new term would have begun by now, so that the cases there are over."""
 
     async def plan(self, scope: Scope) -> list[Planned]:
-        """Return the rows of a scope that have to be sent; counts the others."""
+        """Return the rows of a scope that have to be sent; counts the others.
+
+        One scope after the other: what was looked up for one, many cases at once, is forgotten with the next.
+        """
+        async with self._one:
+            return await self._plan(scope)
+
+    async def _plan(self, scope: Scope) -> list[Planned]:
         books, store, name = self._world.books, self._world.books.store, scope.mapping.name
         keys = scope.drafts.keys() | scope.excluded.keys()
         known = await books.do(store.cases, name, scope.number, keys)

@@ -65,6 +65,22 @@ async def test_requests_do_not_grow_with_cases(make_lab: MakeLab, how: str) -> N
 
 
 @pytest.mark.parametrize("how", ["lost", "put back"])
+async def test_requests_do_not_grow_with_courses_planned_at_once(make_lab: MakeLab, how: str) -> None:
+    """Several courses are read at a time: what was looked up for one is not forgotten when another is planned."""
+    site, courses, _ = site_of(*([2 * PEOPLE] * 4))
+    for course in courses:
+        item = site.set_grade_item(course, "Quiz")
+        for learner in site.members_of(course):
+            site.grade(item, learner, 80)
+    lab = make_lab(site)
+    await lab.sync()
+    forget(lab, how)
+    result = await lab.sync()
+    assert "completed" == result.state
+    assert result.requests["commcare"]["get"] <= 1 + len(courses)
+
+
+@pytest.mark.parametrize("how", ["lost", "put back"])
 async def test_a_case_that_the_search_lacks_is_asked_for(make_lab: MakeLab, how: str) -> None:
     """What somebody deleted is not found in the search, nor by its id: no other suffers."""
     lab, learners, _ = await many(make_lab)
