@@ -7,9 +7,9 @@ from collections.abc import Collection, Mapping, Set
 from adaptors.commcare.cases import CaseReply
 from flows.result import Result
 from flows.steps.generations import last_of_ours, newest_of_each, newest_of_ours
-from flows.steps.kept_out import find_unknown
+from flows.steps.kept_out import Unknown, find_unknown
 from flows.steps.linked import Links, is_matched
-from flows.steps.planned import Scope
+from flows.steps.planned import Problem, Scope
 from flows.steps.recover import looked_for, remember_looked_for
 from flows.steps.there import FEW, There
 from flows.steps.ways import closes, keeps
@@ -45,6 +45,8 @@ class UnknownCases:
         if not wanted:
             return {}
         found = await find_unknown(self._world, scope, known, wanted, await self._taken(scope.mapping))
+        if found.cases or found.followed:
+            wanted -= self._held_back(scope, found, await self._there.doubles.of(scope.mapping))
         if self._result.preview:
             return found.cases
         for key, case in found.cases.items():
@@ -56,12 +58,24 @@ class UnknownCases:
         await remember_looked_for(self._world, name, {key: begin[key] for key in nothing})
         return found.cases | await self._world.books.do(store.cases, name, scope.number, followed)
 
+    @staticmethod
+    def _held_back(scope: Scope, found: Unknown, doubled: Collection[str]) -> set[str]:
+        """Take out what was found under keys that several cases have, and list it: one may be somebody else's."""
+        followed = {row.key: row for row in found.followed}
+        unclear = (found.cases.keys() | followed.keys()).intersection(doubled)
+        for key in sorted(unclear):
+            found.cases.pop(key, None)
+            found.followed.pop(followed.get(key, RowId("", 0, "")), None)
+            scope.hold_back(Problem(key, "", "duplicate_external_id"))
+        return unclear
+
     async def look_for(self, mapping: CompiledMapping, keys: Collection[str]) -> None:
         """Look up cases under keys that the books do not know, where they are many; forgets those from before."""
         self._newest, begin = {}, dict.fromkeys(keys, 1)
         if len(begin) > FEW and (keeps(mapping) or closes(mapping) or mapping.has_elements):
             found = await newest_of_each(self._world, begin, await self._taken(mapping))
-            self._newest = {key: found.get(key, (None, 1)) for key in begin}
+            doubled = await self._there.doubles.of(mapping) if found else ()  # asked for one by one, and held back
+            self._newest = {key: found.get(key, (None, 1)) for key in begin if key not in doubled}
 
     async def of(
         self, mapping: CompiledMapping, row: RowId, user_id: int, *, keeps: bool, expected: bool
