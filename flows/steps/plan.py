@@ -275,7 +275,7 @@ class Planner:
         keeps = draft.owner.write_once or draft.once
         if known is None:
             user, is_strange = reading.scope.users.get(row.key, 0), mapping.name in self.strangers
-            return await self._unknown.of(mapping, row, user, keeps=bool(keeps), expected=is_strange)
+            return await self._unknown.of(mapping, row, user, expected=is_strange)
         if known.case_id or not keeps:
             return known
         found = await self._there.of(known)

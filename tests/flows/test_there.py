@@ -77,7 +77,7 @@ async def test_requests_do_not_grow_with_courses_planned_at_once(make_lab: MakeL
     forget(lab, how)
     result = await lab.sync()
     assert "completed" == result.state
-    assert result.requests["commcare"]["get"] <= 1 + len(courses)
+    assert result.requests["commcare"]["get"] <= 2 * (1 + len(courses))
 
 
 @pytest.mark.parametrize("how", ["lost", "put back"])
