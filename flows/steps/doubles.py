@@ -26,7 +26,8 @@ class Doubles:
     async def _listed(self, mapping: CompiledMapping) -> AsyncIterator[str]:
         """Yield the external ids of our form that were met before."""
         met, start = set[str](), f"{self._world.project.site}-"
-        for case_type in (await types_of(self._world, mapping)).follow(mapping.case_type).names:
+        types = (await types_of(self._world, [mapping]))[mapping.name].follow(mapping.case_type)
+        for case_type in types.names:
             async for case in self._world.commcare.list_cases(case_type, fields=("external_id",)):
                 name = case.external_id or ""
                 if name in met:
