@@ -283,3 +283,25 @@ async def test_lost_books_after_a_new_term(make_lab: MakeLab, size: int) -> None
         cases = (lab.case(f"test-enrol-{course}-{learner}{generation}") for generation in ("", "~2"))
         assert ["", "80"] == [case.properties["grade_percent"] for case in cases]
     assert 3 * size == len(lab.project.cases)
+
+
+@pytest.mark.parametrize("size", [3, FEW + 10])
+async def test_kept_out_after_a_new_term_and_lost_books(make_lab: MakeLab, size: int) -> None:
+    """What is personal of who is kept out by then goes out of the cases of both terms."""
+    site, (course,), learners = site_of(size)
+    site.courses[course]["startdate"] = int(site.now) - 30 * DAY
+    lab = make_lab(site)
+    lab.edit("enrolment", "\nproperties:\n", "\nproperties:\n  who: {source: user.firstname, personal: true}\n")
+    await lab.sync()
+    site.courses[course]["startdate"] += 180 * DAY
+    await lab.sync()
+    confirm_term(lab.store, course, same=False)
+    await lab.sync()
+    lab.lose_books()
+    for name in ("student", "enrolment"):
+        lab.edit(name, f"case_type: {name}", f"case_type: {name}\nexisting_cases: ignore")
+    site.enrol(course, learners[0], roles=("editingteacher",))
+    for _ in range(3):
+        await lab.sync()
+    cases = (lab.case(f"test-enrol-{course}-{learners[0]}{generation}") for generation in ("", "~2"))
+    assert ["", ""] == [case.properties["who"] for case in cases]
