@@ -18,7 +18,7 @@ from flows.steps.linked import Links, Look, is_matched
 from flows.steps.merged import parted
 from flows.steps.old_keys import OldKeys
 from flows.steps.outsiders import Outsiders
-from flows.steps.owners import Owners
+from flows.steps.owners import Owners, is_parked
 from flows.steps.planned import UNDECIDED, WAITS, Planned, Problem, Scope, scope_number
 from flows.steps.reach import Place
 from flows.steps.recover import is_closing_unheard
@@ -282,7 +282,7 @@ class Planner:
         if found is None:
             return known
         owner = found.owner_id
-        if known.owner_id and owner == await self._owners.parked(mapping):
+        if known.owner_id and parks(mapping) and await is_parked(self._world, owner):
             owner = known.owner_id  # noted when it was parked, and parking it was never answered
         return replace(known, case_id=found.case_id, owner_id=owner, digests=None)
 
