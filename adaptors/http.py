@@ -243,7 +243,7 @@ stamina.instrumentation.set_on_retry_hooks([_tell_retry])
 
 
 async def retried(read: Callable[[], Awaitable[T]], *, attempts: int = 5, budget: RetryBudget | None = None) -> T:
-    """Run a read until it succeeds: full-jitter back-off from 1 to 60 s, Retry-After as the floor.
+    """Run a read until it succeeds: full-jitter back-off from 1 to 60 s, Retry-After as the floor up to that.
 
     Only Retriable errors are tried again, and Maintenance is not: it is for the next run. Each repeat is taken
     out of the `budget`, so that an outage does not multiply the requests; when it is used up the error stands.
@@ -259,7 +259,8 @@ async def retried(read: Callable[[], Awaitable[T]], *, attempts: int = 5, budget
         if budget is not None and tries < attempts and not budget.take():
             log.warning("%s Not tried again: too many requests were repeated already.", error.message)
             return False
-        return True if error.retry_after is None else max(error.retry_after, min(60.0, 2.0 ** (tries - 1)))
+        # Beyond a minute it is the pace that waits, as long as the system said, and whoever attends is told.
+        return True if error.retry_after is None else min(60.0, max(error.retry_after, 2.0 ** (tries - 1)))
 
     async for attempt in stamina.retry_context(
         on=wait, attempts=attempts, timeout=600.0, wait_initial=1.0, wait_max=60.0, wait_jitter=1.0

@@ -26,6 +26,7 @@ from flows.steps.linked import base_key, generation_of
 from flows.steps.listing import Comparer, Differences
 from flows.steps.planned import external_id
 from flows.steps.retype import is_of_another_type
+from flows.steps.ways import owned_like
 from flows.world import Progress, World, silent
 from mappings.engine import CompiledMapping
 from state import Held, RowId, StateError
@@ -104,17 +105,8 @@ class _Auditor:
         finally:
             # By the next run, whatever is due, and be it by half an audit: what drifted, and the children of cases
             # with another owner.
-            await books.do(store.read_anew, self.voided | self._children_of(self.moved))
+            await books.do(store.read_anew, self.voided | owned_like(self.world.project.mappings, self.moved))
         self._without_doubles()
-
-    def _children_of(self, parents: Collection[str]) -> set[str]:
-        """Return the mappings whose cases have their owners from these, also by way of others."""
-        found, level = set[str](), {*parents}
-        while level:
-            mappings = [one for one in self.world.project.mappings if one.spec.owner.same_as]
-            level = {one.name for one in mappings if any(rule.mapping in level for rule in one.parents)} - found
-            found |= level
-        return found
 
     async def _type(self, case_type: str, mappings: list[CompiledMapping], others: Collection[str]) -> None:
         """List the cases of a type, compare them, and see which known ones are not among them."""

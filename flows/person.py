@@ -24,6 +24,7 @@ from flows.reasons import reason_words, remedy
 from flows.result import Result, RunState
 from flows.state_care import restored_at
 from flows.steps.asked import LEAVERS, WITHDRAWN
+from flows.steps.blanks import forget_rows
 from flows.steps.earlier import find_earlier, send_each
 from flows.steps.emptying import Emptying
 from flows.steps.lease import Lease
@@ -149,8 +150,8 @@ async def _is_stranger(world: World, person: int) -> bool:
 async def _forget(world: World, done: Erasure, found: PersonRows) -> None:
     """Forget whose cases are empty; last of all the number that names the others, should it stop in between."""
     books, store = world.books, world.books.store
-    for asked in (LEAVERS, WITHDRAWN):
-        await asked.settle(world, found.rows)
+    for settle in (LEAVERS.settle, WITHDRAWN.settle, forget_rows):
+        await settle(world, found.rows)
     for number in (*done.merged, done.person):
         await books.do(_forget_witness, store, number)
     for number in done.merged:

@@ -20,6 +20,7 @@ from flows.steps.pull import People, wanted_by
 from flows.steps.push import DryPusher, Pusher
 from flows.steps.reach import Reach
 from flows.steps.sweep import Sweep
+from flows.steps.ways import owned_like
 from flows.world import Progress, World
 from mappings.engine import CompiledMapping, Context, Project
 from state import RowId
@@ -155,6 +156,17 @@ class Run:
         self.result.count(scope.mapping.case_type, scope.number, "problems", of_values)
         self.result.worrying += scope.held_back - scope.waiting
         self.result.reasons.update(problem.reason for problem in scope.problems)
+
+    @property
+    def left_open(self) -> set[str]:
+        """Return the mappings of which something is open: the next run of the whole site is to read them.
+
+        Also those whose cases follow the owner of others that were moved, where this run did not read all of them.
+        """
+        mappings = self.world.project.mappings
+        read = {mapping.name for mapping in self.mappings} if self.whole_site else set[str]()
+        following = owned_like(mappings, self.pusher.moved) - read
+        return self.unsettled | self.pusher.unsorted | self.planner.held_up | following
 
     async def swept(self, row: Planned, outcome: str) -> None:
         """Take note of a row of the sweep; the pusher has counted it."""

@@ -137,6 +137,8 @@ async def _run(
         await remember_prints(world, run.mappings, edits)
         due.mappings = [*run.mappings]
         await remember_reads(world, due, started, unsettled)
+        others = unsettled - {mapping.name for mapping in run.mappings}
+        await world.books.do(world.books.store.read_anew, others)
     elif not options.preview:  # what this run leaves is for the next one of the whole site, whatever is due then
         await world.books.do(world.books.store.read_anew, unsettled)
     judge(result, world.project.guards)
@@ -209,7 +211,7 @@ async def _unsettled(run: Run) -> set[str]:
     if run.whole_site and not run.preview:
         unread = await read_again(run.world, run.mappings, unread)
     resting = await run.world.books.do(run.world.books.store.intents)
-    return unread | run.unsettled | run.pusher.unsorted | {row.mapping for row in resting}
+    return unread | run.left_open | {row.mapping for row in resting}
 
 
 async def _read_and_push(

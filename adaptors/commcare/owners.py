@@ -19,6 +19,7 @@ from adaptors.errors import AccessDenied, Refused, Retriable, Unexpected
 from adaptors.http import Answer
 
 PAGE = 1000
+READS = 3  # times that a list which changes meanwhile is read
 
 Read = Callable[[str, str, Mapping[str, Any], Mapping[int, str]], Awaitable[Answer]]
 """Read one page: operation, resource, parameters, remedies by status."""
@@ -245,27 +246,42 @@ async def read_pages(
 ) -> list[Any]:
     """Read a list page by page until it is at its end; a server may send fewer than asked for.
 
-    Raises AccessDenied, naming the permission that a list of this kind (user, group, location) needs; and where
-    the `whole` list is needed Retriable, when its pages hold fewer entries than it has.
+    One that has another length from page to page is read anew, a few times: what is taken out moves all that comes
+    after it, and the page to come lacks one. Raises AccessDenied, naming the permission that a list of this kind
+    (user, group, location) needs; and Retriable where the `whole` list is needed, and its pages hold fewer entries
+    than it has, or it goes on changing.
     """
     operation = f"list {kind}s"
-    found: dict[str, Any] = {}
-    offset = 0
-    while True:
+
+    async def page_at(offset: int) -> Page:
         asked = {**parameters, "limit": PAGE, "offset": offset}
-        page = parse(model, await read(operation, resource, asked, LIST_REMEDIES[kind]), operation)
+        return parse(model, await read(operation, resource, asked, LIST_REMEDIES[kind]), operation)
+
+    for _ in range(READS):
+        found, lengths = await _all_pages(page_at)
+        if len(lengths) == 1:
+            break
+    if whole and (len(lengths) > 1 or len(found) < max(lengths)):
+        raise Retriable(
+            f"CommCare's list changed while it was read ({operation}).", system=SYSTEM, operation=operation
+        )
+    return list(found.values())
+
+
+async def _all_pages(page_at: Callable[[int], Awaitable[Page]]) -> tuple[dict[str, Any], set[int]]:
+    """Return the entries of a list by key, and how many it had by each of its pages."""
+    found: dict[str, Any] = {}
+    offset, lengths = 0, set[int]()
+    while True:
+        page = await page_at(offset)
+        lengths.add(page.meta.total_count or 0)
         before = len(found)
         found.update((item.key, item) for item in page.objects)
         offset += len(page.objects)
         ended = page.meta.next is None and offset >= (page.meta.total_count or 0)
         if not ended and len(found) > before:
             continue
-        # At its end; or a server that pays no heed to the offset.
-        if whole and len(found) < (page.meta.total_count or 0):
-            raise Retriable(
-                f"CommCare's list changed while it was read ({operation}).", system=SYSTEM, operation=operation
-            )
-        return list(found.values())
+        return found, lengths  # at its end; or a server that pays no heed to the offset
 
 
 def _group_owner(sharing_ids: set[str]) -> Owner:

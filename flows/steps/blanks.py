@@ -191,6 +191,20 @@ class SharedBlankGuard(BlankGuard):
         return await self._spend(_what(scope, name), scope.number, keys, SHARED_BLANKS)
 
 
+async def forget_rows(world: World, rows: Collection[RowId]) -> None:
+    """Forget that values of some cases may be emptied: their person is erased, and no read shows them again."""
+    change = partial(_forget_each, frozenset((row.mapping, str(row.scope), row.key) for row in rows))
+    await world.books.do(world.books.store.change_facts, [ALLOWED_BLANKS], change)
+
+
+def _forget_each(rows: Collection[tuple[str, str, str]], facts: Objects) -> None:
+    """Take cases out of what may be emptied."""
+    for what, places in {**facts[ALLOWED_BLANKS]}.items():
+        mapping = what.split(" ", 1)[0]
+        for place, keys in {**places}.items():
+            _forget(place, {what: [key for key in keys if (mapping, place, key) in rows]}, facts)
+
+
 def _spent(names: Sequence[str], what: str, place: str, keys: Sequence[str], facts: Objects) -> bool:
     """Take as many off what was agreed to, which is the first of the facts, and name the cases that it is for."""
     word = parted(facts[names[0]]).get(what, {})

@@ -88,7 +88,8 @@ class Comparison:
         emptied = frozenset(name for name in blank & held.keys() if held[name] != digests[name])
         doubtful, vanished = emptied & self._doubtful(), emptied & self.ready.vanished
         sent = kept | {name: digests[name] for name in changed}
-        row = Planned(self.row, draft.case_type, self.user_id, write, sent, "update")
+        owner = known.owner_id
+        row = Planned(self.row, draft.case_type, self.user_id, write, sent, "update", owner_held=owner)
         if known.digests is None:
             row = replace(row, whole=True, blank=blank, unsent=self._unsent(changed))
         return replace(row, reasons=reasons, emptied=emptied, doubtful=doubtful, vanished=vanished)

@@ -16,7 +16,7 @@ from flows.steps.earlier import EarlierCases
 from flows.steps.generations import newest_of_ours
 from flows.steps.leaving import NOTHING, Leaving, may_be_closed, private_names, status_after, to_be_emptied
 from flows.steps.linked import case_there, theirs_in
-from flows.steps.owners import find_parked
+from flows.steps.owners import find_parked, is_parked, remember_parked
 from flows.steps.planned import RETYPE, TYPE, Planned, external_id
 from flows.steps.recover import is_closing_unheard
 from flows.steps.ways import closed_by_us, set_by_departures
@@ -100,7 +100,7 @@ class Departures:
         if found is None:
             return one
         owner = one.case.owner_id
-        if not owner or (parks and found.owner_id != await self._parked()):
+        if not owner or (parks and not await is_parked(self._world, found.owner_id)):
             owner = found.owner_id  # who is to have it back: maybe a supervisor gave it to somebody lately
         case = replace(one.case, case_id=one.case.case_id or found.case_id, owner_id=owner)
         # A close without an answer was ours, also when the mapping closes nothing any more.
@@ -158,6 +158,8 @@ class Departures:
         parked = await self._parked() if departure.park else ""
         if parked:
             texts["@owner"] = parked
+            if not self._result.preview:
+                await remember_parked(self._world, parked)
         wanted = {name: self._digest(key, name, text) for name, text in texts.items()}
         changed = {name for name, digest in wanted.items() if (case.digests or {}).get(name) != digest}
         closes = departure.close and case.status not in CLOSED

@@ -42,14 +42,17 @@ async def newest_of_ours(
 
 
 async def last_of_ours(world: World, key: str, taken: Collection[str]) -> tuple[CaseReply | None, int]:
-    """Return the last case of our own under a key, also where one before it lives; else as `newest_of_ours`."""
+    """Return the last case of our own under a key; else as `newest_of_ours`.
+
+    Also where one before it lives, of an old term, or was deleted in CommCare and made again.
+    """
     found, generation = await newest_of_ours(world, key, 1, taken)
-    while found is not None:
-        later, number = await newest_of_ours(world, key, generation + 1, taken)
+    begin = generation
+    while True:
+        later, begin = await newest_of_ours(world, key, begin + 1, taken)
         if later is None:
-            break
-        found, generation = later, number
-    return found, generation
+            return found, generation
+        found, generation = later, begin
 
 
 async def newest_of_each(
@@ -68,4 +71,17 @@ async def newest_of_each(
         found |= {key: (reply, waiting[key]) for key, reply in there.items()}
         passed = {key for name, key in names.items() if name in taken}
         waiting = {key: waiting[key] + 1 for key in passed | {k for k, reply in there.items() if reply.closed}}
+    return found
+
+
+async def last_of_each(
+    world: World, begin: Mapping[str, int], taken: Collection[str]
+) -> dict[str, tuple[CaseReply, int]]:
+    """Return the last case and its generation of many keys, as `last_of_ours` does, but in few requests."""
+    found = await newest_of_each(world, begin, taken)
+    waiting = {key: (found[key][1] if key in found else first) + 1 for key, first in begin.items()}
+    while waiting:
+        later = await newest_of_each(world, waiting, taken)
+        found |= later
+        waiting = {key: generation + 1 for key, (_, generation) in later.items()}
     return found

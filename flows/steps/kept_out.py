@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from flows.steps.generations import newest_of_each
+from flows.steps.generations import last_of_each, newest_of_each
 from flows.steps.planned import Scope
 from flows.steps.ways import closes, holds_personal
 from flows.world import World
@@ -45,7 +45,7 @@ async def find_unknown(
         for key, case in looked_for.items()
         if _is_open(mapping, case)
     }
-    for key, (case, generation) in (await newest_of_each(world, begin, taken)).items():
+    for key, (case, generation) in (await last_of_each(world, begin, taken)).items():
         if key in known:
             found.followed[RowId(mapping.name, scope.number, key)] = generation
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 
 from adaptors.commcare.owners import Owner
@@ -12,6 +13,8 @@ from flows.world import World
 from mappings.engine import CompiledMapping, Draft
 from state import CaseRow
 from state.statuses import AWAY
+
+PARKED = "parked_owners"  # fact in the books: {id of each owner that cases were ever parked with: 1}
 
 
 class Owners:
@@ -61,8 +64,9 @@ class Owners:
         found = await self._there.of(known)  # a supervisor may have given it to somebody since
         if found is None:
             return ""
-        there = self._digest(known.key, "@owner", found.owner_id)
-        if there != (sent or self._digest(known.key, "@owner", await self.parked(mapping))):
+        if sent is not None and sent != self._digest(known.key, "@owner", found.owner_id):
+            return ""
+        if sent is None and not await is_parked(self._world, found.owner_id):
             return ""
         return known.owner_id if known.owner_id not in ("", found.owner_id) else None
 
@@ -76,3 +80,19 @@ async def find_parked(world: World) -> Owner | None:
     """Return the owner of parked cases; one that may own none has no id, None when project.yaml names none."""
     owner = world.project.parked_owner
     return None if owner is None else await world.commcare.owners.resolve(owner.kind, owner.value)
+
+
+async def remember_parked(world: World, owner_id: str) -> None:
+    """Write down that cases are parked with an owner: project.yaml may name another one later."""
+    books = world.books
+    text = await books.do(books.store.get, PARKED)
+    if owner_id not in json.loads(text or "{}"):
+        await books.do(books.store.change_entries, PARKED, {owner_id: 1})
+
+
+async def is_parked(world: World, owner_id: str) -> bool:
+    """Say whether an owner is that of parked cases, or was."""
+    now, text = await find_parked(world), await world.books.do(world.books.store.get, PARKED)
+    return bool(owner_id) and (
+        owner_id in json.loads(text or "{}") or (now is not None and owner_id == now.owner_id)
+    )

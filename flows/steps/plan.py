@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
@@ -17,7 +18,7 @@ from flows.steps.linked import Links, Look, is_matched
 from flows.steps.merged import parted
 from flows.steps.old_keys import OldKeys
 from flows.steps.outsiders import Outsiders
-from flows.steps.owners import Owners
+from flows.steps.owners import Owners, is_parked
 from flows.steps.planned import UNDECIDED, WAITS, Planned, Problem, Scope, scope_number
 from flows.steps.reach import Place
 from flows.steps.recover import is_closing_unheard
@@ -55,6 +56,7 @@ class Planner:
         """Mappings of which CommCare may hold cases that the books do not know."""
         self._have_children = {rule.mapping for mapping in mappings.values() for rule in mapping.parents}
         self._parted: frozenset[int] | None = None
+        self._one = asyncio.Lock()
         self.look: FirstLook | None = None
         """In the plan of a first run: is shown each scope."""
         self.assumed: dict[RowId, str] = {}
@@ -63,9 +65,18 @@ class Planner:
         """In a preview: rows that would have another owner by now."""
         self.begun: set[int] = set()
         """In a preview: courses whose new term would have begun by now, so that the cases there are over."""
+        self.held_up = set[str]()
+        """Mappings with records that wait, since a write under their key rests of a mapping that is no more."""
 
     async def plan(self, scope: Scope) -> list[Planned]:
-        """Return the rows of a scope that have to be sent; counts the others."""
+        """Return the rows of a scope that have to be sent; counts the others.
+
+        One scope after the other: what was looked up for one, many cases at once, is forgotten with the next.
+        """
+        async with self._one:
+            return await self._plan(scope)
+
+    async def _plan(self, scope: Scope) -> list[Planned]:
         books, store, name = self._world.books, self._world.books.store, scope.mapping.name
         keys = scope.drafts.keys() | scope.excluded.keys()
         known = await books.do(store.cases, name, scope.number, keys)
@@ -76,6 +87,8 @@ class Planner:
             known = await self._links.found_again(scope, known, self._result.run_id, closes=closes(scope.mapping))
         look = await self._links.look(scope, known)
         reading = _Reading(scope, known, await books.do(store.intents), await self._parents(scope), look)
+        # A file that was given another name makes the same keys: CommCare may still be at work on the first one's.
+        reading.under_way = {one.key for one in reading.resting if one.mapping not in self._mappings}
         if is_strange:
             found = await self._unknown.kept_out(scope, known, self._keys_kept_out(reading))
             reading.known = known = {**known, **found}
@@ -105,7 +118,7 @@ class Planner:
         parent = self._kept_out(reading, draft)
         if parent is None and key in reading.known and reading.known[key].status in KEPT_OUT:
             reading.back[row] = "returning"  # now: CommCare may take nothing of it today
-        if row in reading.resting:
+        if self._rests(reading, row):
             self._result.count(scope.mapping.case_type, scope.number, "in_doubt")
             return None
         if parent is not None:
@@ -140,6 +153,12 @@ class Planner:
             return replace(change, ours_if_closed=is_ours)
         return change
 
+    def _rests(self, reading: _Reading, row: RowId) -> bool:
+        """Say whether a write of a row is in doubt, or one that a mapping of another name made under its key."""
+        if row not in reading.resting and row.key in reading.under_way:
+            self.held_up.add(row.mapping)
+        return row in reading.resting or row.key in reading.under_way
+
     def _kept_out(self, reading: _Reading, draft: Draft) -> RowId | None:
         """Return the parent that is kept out, by this run or an earlier one, if there is one.
 
@@ -169,7 +188,7 @@ class Planner:
         dirty = [one for one in known if one.digests is None and one.status not in CLOSED and not one.linked]
         asks_for_all = mapping.has_elements or closes(mapping) or parks(mapping)
         asked = [one for one in dirty if asks_for_all or (keeps(mapping) and not one.case_id)]
-        await self._there.look_for(asked)
+        await self._there.look_for(mapping, asked)
 
     async def _look_outside(self, reading: _Reading) -> None:
         """Take in which records of a scope are kept out, and which of its parents were when last read."""
@@ -256,14 +275,14 @@ class Planner:
         keeps = draft.owner.write_once or draft.once
         if known is None:
             user, is_strange = reading.scope.users.get(row.key, 0), mapping.name in self.strangers
-            return await self._unknown.of(mapping, row, user, keeps=bool(keeps), expected=is_strange)
+            return await self._unknown.of(mapping, row, user, expected=is_strange)
         if known.case_id or not keeps:
             return known
         found = await self._there.of(known)
         if found is None:
             return known
         owner = found.owner_id
-        if known.owner_id and owner == await self._owners.parked(mapping):
+        if known.owner_id and parks(mapping) and await is_parked(self._world, owner):
             owner = known.owner_id  # noted when it was parked, and parking it was never answered
         return replace(known, case_id=found.case_id, owner_id=owner, digests=None)
 
@@ -301,6 +320,8 @@ class _Reading:
     vanished: Mapping[str, frozenset[str]] = field(default_factory=dict)
     undecided: Collection[str] = ()
     """Keys that get no case until a person has said whether there is one already."""
+    under_way: Set[str] = frozenset()
+    """Keys of writes in doubt that a mapping made which is switched off by now, or gone."""
     compared: int = 0
     renewed: list[RowId] = field(default_factory=list)
     back: dict[RowId, str] = field(default_factory=dict)

@@ -47,6 +47,8 @@ class Planned:
     """Whether the digests are of all that we want the case to hold, and not only of what changed."""
     earlier: int = 0
     """The generation of a case that another one of the row followed: the books say nothing of it."""
+    owner_held: str = ""
+    """Of a case that is there: the owner that the books have for it."""
     ours_if_closed: bool = False
     """Whether a case that turns out to be closed was closed by us: the books may be older than that."""
 

@@ -49,6 +49,8 @@ class Pusher:
         self.aside = Aside(world, result)
         self.unsorted = set[str]()
         """Mappings with rows that are for the next run: finding those at fault would have cost too much."""
+        self.moved = set[str]()
+        """Mappings of which cases have another owner than before: those below them are to follow."""
         self._suspects = Suspects(world)
         self._creates = Creates(world, result)
         self._queues: dict[int, list[tuple[Planned, Settled]]] = defaultdict(list)
@@ -182,6 +184,7 @@ class Pusher:
             raise
         acks = [_ack(row, reply) for row, reply in zip(rows, replies, strict=True) if reply is not None]
         self._tell_closed(rows, replies)
+        self._note_moved(rows, replies)
         form_id = next((reply.form_id for reply in replies if reply is not None), "")
         store, now = self._world.books.store, self._world.clock.now()
         for taken, some in (
@@ -245,6 +248,12 @@ class Pusher:
         self._result.count(row.case_type, row.row.scope, _counter(row, outcome))
         if not outcome and row.write.close:
             self._result.count(row.case_type, row.row.scope, "closed")
+
+    def _note_moved(self, rows: Sequence[Planned], replies: Sequence[CaseReply | None]) -> None:
+        """Take in whose owner is another one now: by this write, or since somebody moved the case."""
+        for row, reply in zip(rows, replies, strict=True):
+            if reply is not None and row.owner_held not in ("", reply.owner_id):
+                self.moved.add(row.row.mapping)
 
     def _tell_closed(self, rows: Sequence[Planned], replies: Sequence[CaseReply | None]) -> None:
         """Count the cases that somebody closed in CommCare: they take updates, and stay closed.

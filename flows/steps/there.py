@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from adaptors.commcare.cases import CaseReply
-from flows.steps.linked import case_there
+from flows.steps.doubles import Doubles
+from flows.steps.linked import base_key, case_there
 from flows.steps.planned import external_id
 from flows.world import World
+from mappings.engine import CompiledMapping
 from state import CaseRow
 
 FEW = 5
@@ -24,19 +26,26 @@ class There:
     def __init__(self, world: World) -> None:
         self._world = world
         self._found: dict[str, CaseReply | None] = {}
+        self.doubles = Doubles(world)
 
     def begin(self) -> None:
         """Forget what was found: another scope is planned."""
         self._found.clear()
 
-    async def look_for(self, cases: Collection[CaseRow]) -> None:
-        """Look up cases that will be asked for, where they are many; those that the search lacks are asked for."""
+    async def look_for(self, mapping: CompiledMapping, cases: Collection[CaseRow]) -> None:
+        """Look up cases that will be asked for, where they are many.
+
+        Those that the search lacks are asked for, and so are those whose external id several cases have.
+        """
         if len(cases) <= FEW:
             return
         ids = {case.case_id for case in cases if case.case_id}
         names = {_name(case) for case in cases if not case.case_id}
         self._found |= await self._world.commcare.cases_by_id(ids) if ids else {}
-        self._found |= await self._world.commcare.cases_by_external_id(names) if names else {}
+        if names:
+            found = await self._world.commcare.cases_by_external_id(names)
+            doubled = await self.doubles.of(mapping) if found else ()
+            self._found |= {name: case for name, case in found.items() if base_key(name) not in doubled}
 
     def take(self, case: CaseReply) -> None:
         """Take in a case that was found elsewhere just now."""

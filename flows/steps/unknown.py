@@ -6,13 +6,13 @@ from collections.abc import Collection, Mapping, Set
 
 from adaptors.commcare.cases import CaseReply
 from flows.result import Result
-from flows.steps.generations import last_of_ours, newest_of_each, newest_of_ours
-from flows.steps.kept_out import find_unknown
+from flows.steps.generations import last_of_each, last_of_ours
+from flows.steps.kept_out import Unknown, find_unknown
 from flows.steps.linked import Links, is_matched
-from flows.steps.planned import Scope
+from flows.steps.planned import Problem, Scope
 from flows.steps.recover import looked_for, remember_looked_for
 from flows.steps.there import FEW, There
-from flows.steps.ways import closes, keeps
+from flows.steps.ways import closes
 from flows.world import World
 from mappings.engine import CompiledMapping
 from state import CaseRow, RowId
@@ -45,6 +45,8 @@ class UnknownCases:
         if not wanted:
             return {}
         found = await find_unknown(self._world, scope, known, wanted, await self._taken(scope.mapping))
+        if found.cases or found.followed:
+            wanted -= self._held_back(scope, found, await self._there.doubles.of(scope.mapping))
         if self._result.preview:
             return found.cases
         for key, case in found.cases.items():
@@ -56,29 +58,35 @@ class UnknownCases:
         await remember_looked_for(self._world, name, {key: begin[key] for key in nothing})
         return found.cases | await self._world.books.do(store.cases, name, scope.number, followed)
 
+    @staticmethod
+    def _held_back(scope: Scope, found: Unknown, doubled: Collection[str]) -> set[str]:
+        """Take out what was found under keys that several cases have, and list it: one may be somebody else's."""
+        followed = {row.key: row for row in found.followed}
+        unclear = (found.cases.keys() | followed.keys()).intersection(doubled)
+        for key in sorted(unclear):
+            found.cases.pop(key, None)
+            found.followed.pop(followed.get(key, RowId("", 0, "")), None)
+            scope.hold_back(Problem(key, "", "duplicate_external_id"))
+        return unclear
+
     async def look_for(self, mapping: CompiledMapping, keys: Collection[str]) -> None:
         """Look up cases under keys that the books do not know, where they are many; forgets those from before."""
         self._newest, begin = {}, dict.fromkeys(keys, 1)
-        if len(begin) > FEW and (keeps(mapping) or closes(mapping) or mapping.has_elements):
-            found = await newest_of_each(self._world, begin, await self._taken(mapping))
-            self._newest = {key: found.get(key, (None, 1)) for key in begin}
+        if len(begin) > FEW:
+            found = await last_of_each(self._world, begin, await self._taken(mapping))
+            doubled = await self._there.doubles.of(mapping) if found else ()  # asked for one by one, and held back
+            self._newest = {key: found.get(key, (None, 1)) for key in begin if key not in doubled}
 
-    async def of(
-        self, mapping: CompiledMapping, row: RowId, user_id: int, *, keeps: bool, expected: bool
-    ) -> CaseRow | None:
-        """Return the case of somebody of whom the books know none; None also where writing finds it just as well.
+    async def of(self, mapping: CompiledMapping, row: RowId, user_id: int, *, expected: bool) -> CaseRow | None:
+        """Return the case of somebody of whom the books know none.
 
-        `keeps`: something of the case is not to be overwritten; `expected`: cases of the mapping may be unknown.
-        Raises Refused when two cases have an external id.
+        `expected`: cases of the mapping may be unknown. Writing alone would find the first one of a key, and that
+        may be of an old term, or deleted. Raises Refused when two cases have an external id.
         """
         is_let_in = user_id in await self._let_in()
         if not is_let_in and not expected:
             return None
-        taken = await self._taken(mapping)
-        matters = keeps or closes(mapping) or mapping.has_elements  # it may hold elements that are gone by now
-        if not (matters or row.key in taken or is_let_in):
-            return None
-        case = await self._found(mapping, row.key, user_id, taken)
+        case = await self._found(mapping, row.key, user_id, await self._taken(mapping))
         if case is not None and not self._result.preview:
             await self._adopt(row, case)
         return case
@@ -88,17 +96,15 @@ class UnknownCases:
     ) -> CaseRow | None:
         """Return the case that CommCare has under a key; the last one as closed where the mapping closes cases.
 
-        External ids that are `taken` are those of cases which were matched with somebody else since. Of somebody
-        who was erased and let in again it is the last one of all: the books forgot what ended the others, maybe
-        a term; and it was emptied, also of what is written once.
+        External ids that are `taken` are those of cases which were matched with somebody else since. It is the
+        last one of all: the books do not know what ended the others, maybe a term. That of somebody who was erased
+        and let in again was emptied, also of what is written once.
         """
         is_let_in = user_id in await self._let_in()
-        if is_let_in:
-            found, generation = await last_of_ours(self._world, key, taken)
-        elif key in self._newest and key not in taken:
+        if key in self._newest and key not in taken and not is_let_in:
             found, generation = self._newest[key]
         else:
-            found, generation = await newest_of_ours(self._world, key, 1, taken)
+            found, generation = await last_of_ours(self._world, key, taken)
         if found is None and generation == 1:
             return None
         if found is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from adaptors.commcare.cases import CaseReply
 from mappings.engine import CompiledMapping, Departure
@@ -18,6 +18,16 @@ def set_by_departures(mapping: CompiledMapping) -> Iterable[str]:
     """Yield the properties that a mapping sets when a case goes away, in whatever way."""
     for departure in departures_of(mapping):
         yield from departure.set
+
+
+def owned_like(mappings: Iterable[CompiledMapping], parents: Collection[str]) -> set[str]:
+    """Return the mappings whose cases have their owners from those of these, also by way of others."""
+    following = [mapping for mapping in mappings if mapping.spec.owner.same_as]
+    found, level = set[str](), {*parents}
+    while level:
+        level = {one.name for one in following if any(rule.mapping in level for rule in one.parents)} - found
+        found |= level
+    return found
 
 
 def parks(mapping: CompiledMapping) -> bool:

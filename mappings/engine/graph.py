@@ -128,15 +128,18 @@ def _shape(source: str, template: str) -> object:
 
 
 def _check_keys(files: Sequence[MappingFile]) -> None:
-    """Check that no two files can make the same key; one that is switched off makes none."""
+    """Check that no two files can make the same key; one that is switched off makes none.
+
+    CommCare finds a case by its key whatever its type: two types with one key would be one case that changes.
+    """
     seen: dict[object, MappingFile] = {}
     for file in files:
         if file.spec is None or not file.enabled:
             continue
-        shape = (file.spec.case_type, *_literals(file.spec.external_id))
+        shape = tuple(_literals(file.spec.external_id))
         first = seen.setdefault(shape, file)
         if first is not file:
-            sentence = f"{first.name}.yaml makes keys of the same form for {quoted(file.case_type)}"
+            sentence = f"{first.name}.yaml makes keys of the same form for {quoted(first.case_type)}"
             remedy = "add a word to one of them, as in {site}-tutor-{id}, or delete the file that is not needed"
             file.tell(("external_id",), sentence, remedy)
 

@@ -141,6 +141,19 @@ async def test_long_lists_are_read_page_by_page(monkeypatch: pytest.MonkeyPatch)
     assert 3 == world.client.requests["owners"]
 
 
+async def test_a_list_that_is_shorter_on_its_second_page_is_read_anew() -> None:
+    """Somebody was taken out of the first page meanwhile: who moved onto it is not unknown for that."""
+    workers = [{"id": f"w{number}", "username": f"worker{number}"} for number in range(3)]
+    pages = [
+        page(*workers[:2], next="?offset=2", total_count=3),
+        page(next=None, total_count=2),
+        page(workers[0], workers[2], next=None, total_count=2),
+    ]
+    client = client_of(lambda _: pages.pop(0))
+    assert Owner("w2", "ok") == await client.owners.resolve("user", "worker2")
+    assert [] == pages
+
+
 async def test_a_server_may_send_shorter_pages_than_asked_for() -> None:
     """The offset follows what came, not what was asked for."""
     users = [{"id": str(number), "username": f"u{number}@x.commcarehq.org"} for number in range(7)]

@@ -652,3 +652,33 @@ async def test_nobody_leaves_the_site_while_a_course_asks(make_lab: MakeLab) -> 
     confirm(lab.store, courses[1], 2)
     await lab.sync()
     assert ["left", "left"] == [lab.case(f"test-user-{n}").properties["moodle_status"] for n in learners[20:]]
+
+
+@pytest.mark.parametrize("books", ["kept", "put back"])
+async def test_another_parked_owner(make_lab: MakeLab, books: str) -> None:
+    """Whoever was parked with the one before, and is back, is on a phone again, also with books put back since."""
+    site, courses, learners = site_of(4)
+    lab = make_lab(site, project=PROJECT + '\nparked_owner: {group: "Gone"}\n')
+    lab.project.add_group("Gone")
+    lab.project.add_group("Gone too")
+    lab.edit(
+        "student", "when_left: {set: {moodle_status: left}", "when_left: {set: {moodle_status: left}, park: true"
+    )
+    await lab.sync()
+    case = lab.case(f"test-user-{learners[0]}")
+    before = case.owner_id
+    site.unenrol(courses[0], learners[0])
+    for _ in range(3):
+        await lab.sync()
+    assert before != case.owner_id
+    file = lab.mappings / "project.yaml"
+    file.write_text(file.read_text().replace('"Gone"', '"Gone too"'))
+    if books == "put back":
+        lab.in_a_file()
+        backup = lab.store.back_up(lab.clock.now())
+        assert backup is not None
+        lab.restore(backup)
+    site.enrol(courses[0], learners[0])
+    for _ in range(3):
+        await lab.sync()
+    assert ("active", before) == (case.properties["moodle_status"], case.owner_id)

@@ -487,3 +487,38 @@ def refuse(lab: Lab, course: int, function: str) -> None:
         return lab.moodle(request)
 
     lab._to_moodle = to_moodle  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("who", ["the mapping", "a supervisor"])
+async def test_children_follow_an_owner_whatever_their_interval(make_lab: MakeLab, who: str) -> None:
+    """Another owner of the parents, by an edit or seen in an answer, has the next run read those below them."""
+    site, _, learners = site_of(3)
+    lab = make_lab(site, project=f"{PROJECT}intervals: {{enrolments: 24, grades: 24}}\n")
+    others = lab.project.add_group("Others")
+    if who == "the mapping":
+        lab.edit("student", "  write: once  ", "  ")
+    await lab.sync()
+    if who == "the mapping":
+        lab.edit("student", "otherwise: project", "otherwise: {group: Others}")
+    for learner in learners if who == "a supervisor" else ():
+        lab.project.move_owner(lab.case(f"test-user-{learner}").case_id, others)
+        site.update_user(learner, city="Kisumu")
+    assert {"updated": 3} == written(await lab.sync())
+    assert {"updated": 3} == written(await lab.sync())
+    assert {others} == {case.owner_id for case in lab.project.cases.values()}
+    assert ["enrolment"] == (await lab.sync()).not_due
+
+
+async def test_children_of_other_courses_follow_an_owner(make_lab: MakeLab) -> None:
+    """A webhook about one course moves a learner's case: what is below it elsewhere follows with the next run."""
+    site, courses, learners = site_of(3, 3, shared=True)
+    lab = make_lab(site, project=f"{PROJECT}intervals: {{enrolments: 24, grades: 24}}\n")
+    lab.edit("student", "  # first_of:\n", "  first_of:\n    - {group: groups}\n")
+    lab.edit("student", "  write: once  ", "  ")
+    others = lab.project.add_group("Others")
+    await lab.sync()
+    site.set_group(courses[0], learners[0], "Others")
+    await lab.sync(courses=(courses[0],), hinted=True)
+    await lab.sync()
+    mine = [case for case in lab.project.cases.values() if (case.external_id or "").endswith(f"-{learners[0]}")]
+    assert [others] * 3 == [case.owner_id for case in mine]

@@ -17,7 +17,7 @@ from flows.sync import Options
 from tests.flows.test_audit import audited
 from tests.flows.test_departures import consenting
 from tests.flows.test_sync import site_of
-from tests.flows.worlds import Lab, written
+from tests.flows.worlds import PROJECT, SHIPPED, Lab, written
 
 MakeLab = Callable[..., Lab]
 ROLES = "  - {source: roles, any_of: [student]}\n"
@@ -722,3 +722,19 @@ async def test_what_an_app_wrote_is_no_element(make_lab: MakeLab) -> None:
     for _ in range(6):
         await lab.sync()
     assert ("6", "90") == (case.properties["grade_level"], case.properties[f"grade_{items[0]}"])
+
+
+async def test_another_name_for_a_file_while_its_creates_are_in_doubt(make_lab: MakeLab) -> None:
+    """CommCare is at work on what the mapping sent under its old name: nothing is made twice, and all is made."""
+    site, _, _ = site_of(3)
+    lab = make_lab(site, student=(SHIPPED / "student.yaml").read_text("utf-8"))
+    (lab.mappings / "project.yaml").write_text(f"{PROJECT}intervals: {{people: 48}}\n")
+    lab.commcare.late_write(900.0)
+    await lab.sync()
+    (lab.mappings / "student.yaml").rename(lab.mappings / "learner.yaml")
+    assert {"in_doubt": 3} == written(await lab.sync(60.0))
+    lab.commcare.advance(0.0)
+    await lab.sync()
+    lab.commcare.advance(0.0)
+    assert (3, 3) == (len(lab.project.cases), lab.store.count_known("learner"))
+    assert {} == written(await lab.sync(full=True))

@@ -14,6 +14,7 @@ from flows.problems import Listed, count_reasons, drop, list_problems, retry, sh
 from flows.reasons import REASONS, REMEDIES, remedy
 from flows.result import CaseCounts, Result, RunState
 from flows.show_books import show_audit, show_list
+from flows.steps.there import FEW
 from flows.steps.verdict import judge
 from mappings.engine import Guards
 from state import RowId
@@ -368,3 +369,25 @@ def test_the_table_of_an_audit_cuts_no_key_off(
     show_audit(found)
     told = capsys.readouterr().out
     assert (True, False) == (key in told.split(), "…" in told)
+
+
+@pytest.mark.parametrize("size", [3, FEW + 10])
+@pytest.mark.parametrize("for_good", [True, False])
+async def test_lost_books_after_a_case_was_made_again(make_lab: MakeLab, size: int, for_good: bool) -> None:
+    """CommCare finds a deleted case by its external id: the one that was made in its place is written."""
+    site, _, learners = site_of(size)
+    lab = make_lab(site)
+    await lab.sync()
+    key = f"test-user-{learners[0]}"
+    lab.project.delete_case(lab.case(key).case_id)
+    site.update_user(learners[0], city="Kisumu")
+    await lab.sync()
+    retry(lab.store, lab.clock.now(), key=key, recreate=True)
+    await lab.sync()
+    lab.project.hidden |= set[str]() if for_good else {*lab.project.deleted}
+    lab.lose_books()
+    for name in ("student", "enrolment"):
+        lab.edit(name, f"case_type: {name}", f"case_type: {name}\nexisting_cases: ignore")
+    site.update_user(learners[0], city="Bondo")
+    assert "completed" == (await lab.sync()).state
+    assert ("Bondo", {}) == (lab.case(f"{key}~2").properties["city"], written(await lab.sync()))

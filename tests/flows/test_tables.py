@@ -7,7 +7,7 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from adaptors.commcare.fake_tables import TableRow
+from adaptors.commcare.fake_tables import Table, TableRow
 from adaptors.moodle.fake_site import FakeSite
 from tests.flows.worlds import PROJECT, SHIPPED, Lab
 
@@ -439,3 +439,28 @@ async def test_a_table_rests_no_longer_for_a_clock_that_was_ahead(make_lab: Make
     await lab.sync(later=60.0, full=True)
     await lab.sync(later=1300.0, full=True)
     assert 3 == len(names(lab))
+
+
+@pytest.mark.parametrize(("steady", "expected"), [(True, "completed"), (False, "degraded")])
+async def test_a_row_of_others_goes_between_two_pages(make_lab: MakeLab, steady: bool, expected: str) -> None:
+    """All rows of the project come in one list: what moves to a page that was read is not made a second time."""
+    lab = campus(make_lab)
+    shelf, counts = lab.commcare.shelf, iter(range(1 if steady else 1000))
+    shelf.tables["others"] = Table("others", "others", True)
+    shelf.rows = {f"row-{number}": TableRow(f"row-{number}", "others", {}) for number in range(1010)}
+    await lab.sync()
+    lab.site.rename(course_ids(lab)[2], "Nutrition")
+
+    def taken_away(request: httpx.Request) -> httpx.Response:
+        answer = lab.commcare(request)
+        if "lookup_table_item" in request.url.path and request.url.params.get("offset") == "0":
+            for number in counts:
+                del shelf.rows[f"row-{number}"]
+                break
+        return answer
+
+    lab._to_commcare = taken_away  # type: ignore[method-assign]
+    assert expected == (await lab.sync(full=True)).state
+    lab._to_commcare = lab.commcare  # type: ignore[method-assign, assignment]
+    await lab.sync(full=True)
+    assert ["Course 0 & more", "Course 1 & more", "Nutrition"] == names(lab)

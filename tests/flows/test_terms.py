@@ -10,6 +10,7 @@ from flows.confirm import confirm_term
 from flows.errors import UsageError
 from flows.needs import needs
 from flows.problems import retry
+from flows.steps.there import FEW
 from tests.flows.test_push import doubles, settle
 from tests.flows.test_sync import site_of
 from tests.flows.worlds import Lab, written
@@ -257,3 +258,50 @@ async def test_a_course_that_is_read_no_more_is_not_asked_about(make_lab: MakeLa
     lab.site.courses[course] = before
     await lab.sync()
     assert ["new-term"] == [need.kind for need in needs(lab.store)]
+
+
+@pytest.mark.parametrize("size", [3, FEW + 10])
+async def test_lost_books_after_a_new_term(make_lab: MakeLab, size: int) -> None:
+    """The cases of the old term are open as well: the new term's are found, and the old ones stay as they were."""
+    site, (course,), learners = site_of(size)
+    site.courses[course]["startdate"] = int(site.now) - 30 * DAY
+    item = site.set_grade_item(course, "Quiz")
+    lab = make_lab(site)
+    await lab.sync()
+    site.courses[course]["startdate"] += 180 * DAY
+    await lab.sync()
+    confirm_term(lab.store, course, same=False)
+    await lab.sync()
+    lab.lose_books()
+    for name in ("student", "enrolment"):
+        lab.edit(name, f"case_type: {name}", f"case_type: {name}\nexisting_cases: ignore")
+    for learner in learners:
+        site.grade(item, learner, 80)
+    for _ in range(2):
+        await lab.sync()
+    for learner in learners:
+        cases = (lab.case(f"test-enrol-{course}-{learner}{generation}") for generation in ("", "~2"))
+        assert ["", "80"] == [case.properties["grade_percent"] for case in cases]
+    assert 3 * size == len(lab.project.cases)
+
+
+@pytest.mark.parametrize("size", [3, FEW + 10])
+async def test_kept_out_after_a_new_term_and_lost_books(make_lab: MakeLab, size: int) -> None:
+    """What is personal of who is kept out by then goes out of the cases of both terms."""
+    site, (course,), learners = site_of(size)
+    site.courses[course]["startdate"] = int(site.now) - 30 * DAY
+    lab = make_lab(site)
+    lab.edit("enrolment", "\nproperties:\n", "\nproperties:\n  who: {source: user.firstname, personal: true}\n")
+    await lab.sync()
+    site.courses[course]["startdate"] += 180 * DAY
+    await lab.sync()
+    confirm_term(lab.store, course, same=False)
+    await lab.sync()
+    lab.lose_books()
+    for name in ("student", "enrolment"):
+        lab.edit(name, f"case_type: {name}", f"case_type: {name}\nexisting_cases: ignore")
+    site.enrol(course, learners[0], roles=("editingteacher",))
+    for _ in range(3):
+        await lab.sync()
+    cases = (lab.case(f"test-enrol-{course}-{learners[0]}{generation}") for generation in ("", "~2"))
+    assert ["", ""] == [case.properties["who"] for case in cases]

@@ -65,6 +65,22 @@ async def test_requests_do_not_grow_with_cases(make_lab: MakeLab, how: str) -> N
 
 
 @pytest.mark.parametrize("how", ["lost", "put back"])
+async def test_requests_do_not_grow_with_courses_planned_at_once(make_lab: MakeLab, how: str) -> None:
+    """Several courses are read at a time: what was looked up for one is not forgotten when another is planned."""
+    site, courses, _ = site_of(*([2 * PEOPLE] * 4))
+    for course in courses:
+        item = site.set_grade_item(course, "Quiz")
+        for learner in site.members_of(course):
+            site.grade(item, learner, 80)
+    lab = make_lab(site)
+    await lab.sync()
+    forget(lab, how)
+    result = await lab.sync()
+    assert "completed" == result.state
+    assert result.requests["commcare"]["get"] <= 2 * (1 + len(courses))
+
+
+@pytest.mark.parametrize("how", ["lost", "put back"])
 async def test_a_case_that_the_search_lacks_is_asked_for(make_lab: MakeLab, how: str) -> None:
     """What somebody deleted is not found in the search, nor by its id: no other suffers."""
     lab, learners, _ = await many(make_lab)
@@ -91,3 +107,27 @@ async def test_what_the_search_lacks_keeps_its_owner(make_lab: MakeLab) -> None:
     for _ in range(3):
         await lab.sync()
     assert ("somebody-else", PEOPLE) == (moved.owner_id, len(lab.project.of_type("student")))
+
+
+@pytest.mark.parametrize("how", ["lost", "in doubt", "kept out"])
+async def test_two_cases_with_one_key_among_many(make_lab: MakeLab, how: str) -> None:
+    """A search shows any one of two cases with our key: neither is written to, be there few or many others."""
+    site, courses, learners = site_of(PEOPLE)
+    lab = make_lab(site)
+    if how == "in doubt":
+        lab.commcare.drop_reply_after_commit()
+    await lab.sync()
+    lab.project.add_case("student", "Theirs", owner_id="x", external_id=f"test-user-{learners[0]}")
+    mine, theirs = lab.project.by_external_id(f"test-user-{learners[0]}")
+    lab.project.save(mine)  # the other one stands first in the search
+    if how != "in doubt":
+        forget(lab, "lost")
+    if how == "kept out":
+        site.enrol(courses[0], learners[0], roles=("editingteacher",))
+    before = mine.copy(), theirs.copy()
+    for _ in range(3):
+        result = await lab.sync()
+    assert 1 == result.reasons["duplicate_external_id"]
+    assert [(one.case_name, one.owner_id, one.properties) for one in before] == [
+        (one.case_name, one.owner_id, one.properties) for one in (mine, theirs)
+    ]

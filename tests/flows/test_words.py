@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import select
 
 from flows.confirm import confirm, confirm_blanks, confirm_withdrawn
 from flows.needs import ALLOWED_BLANKS, ALLOWED_LEAVERS, ALLOWED_WITHDRAWN, CONFIRMED_BLANKS, needs
@@ -19,6 +20,7 @@ from flows.steps.blanks import SHARED_BLANKS, BlankGuard, SharedBlankGuard
 from flows.steps.planned import Scope
 from flows.world import Books
 from state import Store
+from state.tables import meta
 from tests.flows.test_departures import consenting
 from tests.flows.test_edits import graded
 from tests.flows.test_person import erased
@@ -433,3 +435,16 @@ async def test_a_new_case_is_not_looked_for(make_lab: MakeLab) -> None:
     lab.edit("enrolment", "\nproperties:\n", PHONE)
     result = await lab.sync()
     assert ("completed", None) == (result.state, result.requests["commcare"].get("get"))
+
+
+async def test_nothing_of_a_word_names_the_erased(make_lab: MakeLab) -> None:
+    """A value was emptied upon a word, and before the next run its person is erased: the others stay named."""
+    lab, learners = await losing(make_lab)
+    await lab.sync()
+    assert "completed" == (await erased(lab, learners[0])).state
+    key = f"test-user-{learners[0]}"
+    assert 9 == len(allowed(lab, ALLOWED_BLANKS)["student city"]["0"])
+    with lab.store._database.reading() as connection:
+        assert [] == [row.name for row in connection.execute(select(meta)) if key in row.value]
+    await lab.sync()
+    assert {} == allowed(lab, ALLOWED_BLANKS)

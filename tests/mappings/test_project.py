@@ -124,6 +124,10 @@ CIRCLE = (
             "tutor.yaml:5:14: student.yaml makes keys of the same form for 'student'",
             {"student.yaml": STUDENT, "tutor.yaml": STUDENT},
         ),
+        (
+            "tutor.yaml:5:14: student.yaml makes keys of the same form for 'student'",
+            {"student.yaml": STUDENT, "tutor.yaml": STUDENT.replace("case_type: student", "case_type: tutor")},
+        ),
         ("enrolment.yaml:9:3: the parents of 'enrolment' lead back to itself", {"student.yaml": CIRCLE}),
         (
             "student.yml:1:1: this file is not read, because its name ends in .yml",

@@ -1,0 +1,36 @@
+"""External ids that several cases have: a fetch of many shows any one of them, which may be somebody else's."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from flows.steps.linked import base_key
+from flows.steps.retype import types_of
+from flows.world import World
+from mappings.engine import CompiledMapping
+
+
+class Doubles:
+    """Lists the cases of a mapping once a run, 5,000 to a request; those of other types are not looked at."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._found: dict[str, frozenset[str]] = {}
+
+    async def of(self, mapping: CompiledMapping) -> frozenset[str]:
+        """Return the keys of a mapping under which several cases have one external id (seconds behind writes)."""
+        if mapping.name not in self._found:
+            self._found[mapping.name] = frozenset([base_key(one) async for one in self._listed(mapping)])
+        return self._found[mapping.name]
+
+    async def _listed(self, mapping: CompiledMapping) -> AsyncIterator[str]:
+        """Yield the external ids of our form that were met before."""
+        met, start = set[str](), f"{self._world.project.site}-"
+        types = (await types_of(self._world, [mapping]))[mapping.name].follow(mapping.case_type)
+        for case_type in types.names:
+            async for case in self._world.commcare.list_cases(case_type, fields=("external_id",)):
+                name = case.external_id or ""
+                if name in met:
+                    yield name
+                if name.startswith(start):
+                    met.add(name)
