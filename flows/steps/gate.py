@@ -19,7 +19,6 @@ from flows.steps.approvals import WRITTEN, ask_about_existing, ask_about_keys, f
 from flows.steps.linked import is_matched
 from flows.steps.recover import expect_strangers, is_expecting
 from flows.steps.retype import follow_types, types_of
-from flows.steps.ways import closes, holds_personal, keeps
 from flows.words import numbered
 from flows.world import World
 from mappings.engine import CompiledMapping
@@ -185,10 +184,10 @@ async def _is_agreed(world: World, mapping: CompiledMapping) -> bool:
 
 
 async def _may_meet_strangers(world: World, mapping: CompiledMapping) -> bool:
-    """Say whether a mapping may meet cases of its own that the books lost, with something to keep or to empty."""
-    holds = holds_personal(mapping) or mapping.has_elements
-    if not (holds or keeps(mapping) or closes(mapping) or is_matched(mapping)):
-        return False
+    """Say whether a mapping may meet cases of its own that the books lost.
+
+    Written alone, the first case of a key would be found, and that may be one of an old term, or a deleted one.
+    """
     if not await _is_agreed(world, mapping):
         return False
     there, known = await _cases_there(world, mapping)
