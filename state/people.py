@@ -174,6 +174,14 @@ class People(Audits, Courses, Facts):
             with self._database.writing() as connection:
                 connection.execute(self._database.insert(erased).on_conflict_do_nothing(), rows)
 
+    def take_over_admitted(self, other: People, now: float) -> None:
+        """Let in whom newer books let in again: the erasure that these know of was over by then."""
+        left_out = other.erased()
+        for number in sorted(other.admitted()):
+            if number not in left_out and number in self.erased():
+                self.finish_erasure(number)
+                self.admit(number, now)
+
     def admit(self, user_id: int, now: float) -> bool:
         """Let a person who was erased be read again, by the next run; False when nobody of that number was."""
         mark = _mark(self._keys, user_id)
