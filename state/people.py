@@ -181,10 +181,11 @@ class People(Audits, Courses, Facts):
         """
         marks = other.erased()
         rows = [{"mark": carried(self._keys[len(marks.keys) :], mark), "at": 0.0} for mark in sorted(marks.marks)]
-        cases, matches = other._not_forgotten(marks) if rows else ([], [])
+        if not rows:
+            return
+        cases, matches = other._not_forgotten(marks)
         with self._database.writing() as connection:
-            if rows:
-                connection.execute(self._database.insert(erased).on_conflict_do_nothing(), rows)
+            connection.execute(self._database.insert(erased).on_conflict_do_nothing(), rows)
             if cases:
                 insert = self._database.insert(case_row)
                 known = {name: insert.excluded[name] for name in KNOWN}
