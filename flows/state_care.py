@@ -25,7 +25,10 @@ from state.key import add_key, read_or_make_keys
 from state.move import move as move_books
 from state.restore import restore as put_back
 
-SINCE = "Nothing tells what was done between the backup and now"
+SINCE = (
+    "Nothing tells what was done between the backup and now: erase again whoever was erased since, and admit "
+    "whoever was let in again."
+)
 
 
 @dataclass(frozen=True)
@@ -139,7 +142,7 @@ def restore(settings: Settings, file: Path | None, now: float, *, lost: bool = F
         people = numbered(done.forgotten, "erased person", "erased people")
         said.append(f"{people} forgotten with the key: erase them again.")
     if not done.knows_erased:
-        said.append(f"{SINCE}: erase again whoever was erased since.")
+        said.append(SINCE)
     said += [
         f"Run `moodle-commcare person erase {person}`: the backup is older than that." for person in done.erased
     ]
@@ -154,10 +157,7 @@ def note_restored(settings: Settings, now: float) -> str:
         store.mark_restored(now)
         store.keep_erased()
     minutes = int(settings.in_doubt_rest_s // 60)
-    return (
-        f"Noted. The next run is possible in {minutes} minutes, and sends every case once more. "
-        f"{SINCE}: erase again whoever was erased since."
-    )
+    return f"Noted. The next run is possible in {minutes} minutes, and sends every case once more. {SINCE}"
 
 
 def move(settings: Settings, target_url: str, now: float) -> Done:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Connection, Table, delete, or_, select, update
+from sqlalchemy import Connection, Table, delete, or_, select, union, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from state.audits import Audits
@@ -44,6 +45,13 @@ ADMITTED = "admitted"
 """Fact: people who were let in again, by number, and when: CommCare has cases of theirs that the books forgot."""
 OF_KEYS = tuple(form.partition(":")[0] for form in (KEYS_KEPT_OUT, LOOKED_FOR))
 """Facts that name people by their keys, also people of whom there is no row."""
+ADDRESS = ("mapping", "scope", "key")
+KNOWN = ("case_id", "owner_id", "digests", "status", "user_id", "generation", "linked")
+NEVER_HEARD_OF = {
+    "case_id": "", "owner_id": "", "digests": None, "status": ERASING, "generation": 1, "linked": False,
+    "missing_count": 0, "missing_run": "", "pushed_at": 0.0,
+}  # fmt: skip
+"""What books say of a case that may have been sent, and whose person is being erased."""
 HELD = select(*COLUMNS, case_row.c.mapping, case_row.c.scope, case_row.c.pushed_at)
 
 
@@ -167,12 +175,51 @@ class People(Audits, Courses, Facts):
         connection.execute(delete(inbox).where(_about(user_id)))
 
     def take_over_erased(self, other: People) -> None:
-        """Leave out whom other books leave out, made with the same keys or fewer of them."""
+        """Leave out whom other books leave out, made with the same keys or fewer of them.
+
+        What these know of cases that may not be empty yet comes along: no read would find it any more.
+        """
         marks = other.erased()
         rows = [{"mark": carried(self._keys[len(marks.keys) :], mark), "at": 0.0} for mark in sorted(marks.marks)]
-        if rows:
-            with self._database.writing() as connection:
-                connection.execute(self._database.insert(erased).on_conflict_do_nothing(), rows)
+        if not rows:
+            return
+        cases, matches = other._not_forgotten(marks)
+        with self._database.writing() as connection:
+            connection.execute(self._database.insert(erased).on_conflict_do_nothing(), rows)
+            if cases:
+                insert = self._database.insert(case_row)
+                known = {name: insert.excluded[name] for name in KNOWN}
+                connection.execute(insert.on_conflict_do_update(index_elements=ADDRESS, set_=known), cases)
+            if matches:
+                connection.execute(self._database.insert(match_row).on_conflict_do_nothing(), matches)
+
+    def _not_forgotten(self, marks: Erased) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """Return the rows of the cases, and of the matches, of erased people whom these books still know."""
+        with self._database.reading() as connection:
+            query = union(select(case_row.c.user_id), select(intent.c.user_id))
+            people = sorted(number for number in connection.scalars(query) if number and number in marks)
+            sent = select(intent.c.mapping, intent.c.scope, intent.c.key, intent.c.user_id)
+            held = select(*(case_row.c[name] for name in (*ADDRESS, *KNOWN)))
+            found = dict[tuple[Any, ...], dict[str, Any]]()
+            for one in people:
+                for row in connection.execute(sent.where(intent.c.user_id == one)):
+                    found[tuple(row[:3])] = {**NEVER_HEARD_OF, **row._mapping}
+                for row in connection.execute(held.where(case_row.c.user_id == one)):
+                    found[tuple(row[:3])] = {**NEVER_HEARD_OF, **row._mapping, "digests": None, "status": ERASING}
+            theirs = [
+                dict(row._mapping)
+                for one in people
+                for row in connection.execute(select(match_row).where(match_row.c.user_id == one))
+            ]
+        return [*found.values()], theirs
+
+    def take_over_admitted(self, other: People, now: float) -> None:
+        """Let in whom newer books let in again: the erasure that these know of was over by then."""
+        left_out = other.erased()
+        for number in sorted(other.admitted()):
+            if number not in left_out and number in self.erased():
+                self.finish_erasure(number)
+                self.admit(number, now)
 
     def admit(self, user_id: int, now: float) -> bool:
         """Let a person who was erased be read again, by the next run; False when nobody of that number was."""

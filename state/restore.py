@@ -124,6 +124,7 @@ def _prepared(fresh: Path, keys: Keys, target: Target, before: Store | None, now
             knows = before is not None and _tells_erased(before, lost=lost)
             if before is not None and knows:
                 store.take_over_erased(before)
+                store.take_over_admitted(before, now)
             store.keep_erased()
             return Restored(None, knows, tuple(store.unfinished_erasures()), forgotten)
     except StateError as error:

@@ -133,11 +133,11 @@ class Store(
             return connection.execute(rows.values(status="replaced")).rowcount
 
     def under_other_keys(self, mapping: str, scope: int, is_old: Callable[[str], bool]) -> dict[int, list[str]]:
-        """Return the keys of the replaced cases of a scope by person, and of those left whose key `is_old`."""
+        """Return the keys of the replaced cases of a scope by person, and of those gone whose key `is_old`."""
         query = select(case_row.c.key, case_row.c.status, case_row.c.user_id).where(
             case_row.c.mapping == mapping,
             case_row.c.scope == scope,
-            case_row.c.status.in_(("replaced", "left")),
+            case_row.c.status.in_(("replaced", "ended", "left")),
             case_row.c.user_id != 0,
         )
         found = defaultdict[int, list[str]](list)

@@ -21,6 +21,9 @@ from state import RowId
 if TYPE_CHECKING:
     from flows.run import Run
 
+HEARS = frozenset({"active", "returning", "closing", "replaced"})
+"""What a case is that is told of the end of its course."""
+
 
 async def leave(run: Run, courses: list[Course], ended: Collection[int]) -> list[Planned]:
     """Return the rows of all cases that go away; a preview does not know who left, that takes two reads.
@@ -43,6 +46,7 @@ async def leave(run: Run, courses: list[Course], ended: Collection[int]) -> list
     late = [] if run.preview or not run.whole_site else await never_emptied(run, ended, complete=complete)
     late = [one for one in late if one.row not in {*withdrawals.found, *withdrawals.held_back}]
     over = await _over(run, ended) if run.whole_site else []
+    over = [one for one in over if one.row not in withdrawals.set_aside]
     return await run.departures.rows(_each_once(withdrawn, left, over, late))
 
 
@@ -90,13 +94,14 @@ async def _unseen(run: Run, courses: list[Course], leaving: Collection[Leaving])
 async def _over(run: Run, ended: Collection[int]) -> list[Leaving]:
     """Return the active cases of courses past their end date; they come back when the course runs again.
 
-    Nobody reads such a course, so what is not certain of the others is said again as well.
+    Nobody reads such a course, so what is not certain of the others is said again as well, and the cases under
+    keys that their mapping makes no more are told here, which would wait for a read for ever.
     """
     store, found = run.world.books.store, list[Leaving]()
     for mapping in run.mappings if ended else ():
         if mapping.source not in IN_COURSE:
             continue
-        over = {"active", "returning", "closing"} if mapping.when_course_ends is not None else set[str]()
+        over = HEARS if mapping.when_course_ends is not None else frozenset[str]()
         scopes = await run.world.books.do(store.scopes, mapping.name, over | {"leaving", "closing"})
         for scope in sorted(scopes.intersection(ended)):
             for key, case in (await run.world.books.do(store.cases, mapping.name, scope)).items():

@@ -616,6 +616,21 @@ async def test_a_course_that_ended_with_closing(make_lab: MakeLab) -> None:
     assert not lab.case(f"test-enrol-{courses[0]}-{learners[0]}~2").closed
 
 
+async def test_cases_under_old_keys_hear_that_their_course_is_over(make_lab: MakeLab) -> None:
+    """Nobody reads an ended course, so what other keys replaced there waits for no read; others are made anew."""
+    lab, courses, learners = await over(make_lab, "{set: {enrolment_status: course over}}")
+    lab.edit("enrolment", '"{site}-enrol-', '"{site}-member-')
+    result = (await lab.sync(rekey=("enrolment",))).of("enrolment")
+    assert (4, 4, 4) == (result.ended, result.created, result.marked_left)
+    assert "course over" == lab.case(f"test-enrol-{courses[0]}-{learners[0]}").properties["enrolment_status"]
+    for _ in range(3):
+        assert {} == written(await lab.sync())
+    lab.site.courses[courses[0]]["enddate"] = 0
+    assert {"created": 4} == written(await lab.sync())
+    assert {"marked_left": 4} == written(await lab.sync())  # it is nobody's question: others stand in their place
+    assert ("completed", {}) == ((again := await lab.sync()).state, written(again))
+
+
 async def test_an_end_in_doubt_is_written_again(make_lab: MakeLab) -> None:
     """A lost answer rests like any other."""
     lab, courses, learners = await over(make_lab, "{set: {enrolment_status: course over}}")

@@ -124,6 +124,54 @@ async def test_an_erased_person_stays_away_from_restored_books(make_lab: MakeLab
     assert ({}, "completed") == (written(result := await lab.sync()), result.state)
 
 
+@pytest.mark.parametrize("answered", [True, False])
+async def test_an_erasure_that_was_begun_is_finished_by_older_books(make_lab: MakeLab, answered: bool) -> None:
+    """They learn of cases made since the backup, which no read would show them, and empty them."""
+    site, courses, _ = site_of(3)
+    lab = make_lab(site)
+    await lab.sync()
+    person = site.add_user("New", "Comer", phone1="0722 999 111")
+    backup = lab.store.back_up(lab.clock.now() + 1.0)
+    assert backup
+    site.enrol(courses[0], person)
+    lab.commcare.drop_reply_after_commit(0 if answered else 1)
+    await lab.sync()
+    lab.commcare.drop_reply_after_commit(1 if answered else 0)
+    assert "postponed" == (await erased(lab, person, later=60.0)).state
+    assert (person,) == put_back(lab, backup).erased
+    assert "completed" == (await erased(lab, person)).state
+    assert set() == held(lab, person)
+    await lab.sync()
+    assert ({}, "completed") == (written(result := await lab.sync()), result.state)
+
+
+@pytest.mark.parametrize("finished", [True, False])
+async def test_who_was_admitted_is_not_erased_by_restored_books(make_lab: MakeLab, finished: bool) -> None:
+    """A backup from between the erasure and the word that ended it forgets neither: the same cases go on."""
+    site, _, learners = site_of(3)
+    lab = make_lab(site)
+    await lab.sync()
+    before = lab.store.back_up(lab.clock.now() + 1.0)
+    assert before
+    await erased(lab, learners[0])
+    if finished:
+        backup = lab.store.back_up(lab.clock.now() + 2.0)
+    else:  # from its first step
+        put_back(lab, before)
+        await lab.sync()
+        backup = lab.store.back_up(lab.clock.now() + 3.0)
+        await erased(lab, learners[0])
+    assert backup
+    assert lab.store.admit(learners[0], lab.clock.now())
+    await lab.sync()
+    assert () == put_back(lab, backup).erased
+    await lab.sync()
+    site.update_user(learners[0], city="Siaya")
+    await lab.sync()
+    assert ("Siaya", 6) == (lab.case(f"test-user-{learners[0]}").properties["city"], len(lab.project.cases))
+    assert ({}, "completed") == (written(result := await lab.sync()), result.state)
+
+
 async def test_rotation_sends_nothing(make_lab: MakeLab) -> None:
     """With a new key behind the old one the next run finds everything unchanged, and real changes as before."""
     site, _, learners = site_of(5)
