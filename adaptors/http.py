@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -85,7 +86,14 @@ def tls(ca_file: Path | None = None) -> ssl.SSLContext:
 def network(ca_file: Path | None = None) -> Transport:
     """Return the way to the network, without proxies or anything else of the environment."""
     limits = httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
-    return httpx.AsyncHTTPTransport(verify=tls(ca_file), trust_env=False, limits=limits)
+    safe = tls(ca_file) if ca_file else _usual()
+    return httpx.AsyncHTTPTransport(verify=safe, trust_env=False, limits=limits)
+
+
+@cache
+def _usual() -> ssl.SSLContext:
+    """Return `tls()` with the usual authorities, read once a process: that takes longer than an answer."""
+    return tls()
 
 
 class Http:

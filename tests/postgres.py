@@ -12,7 +12,7 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
@@ -26,6 +26,11 @@ USER = "books"
 MODEL = "model"
 SHARED = os.environ.get("TMPDIR", "/tmp")  # a folder of a test is closed to the somebody as whom the server runs
 PLACES = Path("/usr/lib/postgresql")  # where Debian puts the programs, one folder a version
+SHAPE = (
+    "SELECT relname, relkind::text, attname, atttypid::int, attnotnull, atthasdef FROM pg_class "
+    "JOIN pg_attribute ON attrelid = pg_class.oid JOIN pg_namespace ON relnamespace = pg_namespace.oid "
+    "WHERE attnum > 0 AND nspname <> 'information_schema' AND nspname !~ '^pg_' ORDER BY relname, attnum"
+)
 SETTINGS = "listen_addresses=127.0.0.1 fsync=off synchronous_commit=off full_page_writes=off max_connections=60"
 
 
@@ -39,40 +44,94 @@ class Server:
     def __init__(self, port: int) -> None:
         self.port = port
         self._numbers = count(1)
-        self._has_model = False
+        self._model: _Model | None = None
+        self._spare: list[str] = []
 
     def url(self, name: str) -> str:
         """Return the address of a database, as STATE_URL takes it."""
         return f"postgresql://{USER}@127.0.0.1:{self.port}/{name}"
 
     @contextmanager
-    def database(self, *, like: str = "template1") -> Iterator[str]:
-        """Make a database, empty or like another one, give its address, and drop it."""
-        name = f"books_{next(self._numbers)}"
-        self._execute(f"CREATE DATABASE {name} TEMPLATE {like}")
+    def database(self) -> Iterator[str]:
+        """Make an empty database, give its address, and drop it."""
+        name = self._create("template1")
         try:
             yield self.url(name)
         finally:
-            self._execute(f"DROP DATABASE {name} WITH (FORCE)")
+            self._drop(name)
 
-    def books(self) -> AbstractContextManager[str]:
-        """Make a database with the tables of new books: copying them takes a fraction of making them."""
-        if not self._has_model:
+    @contextmanager
+    def books(self) -> Iterator[str]:
+        """Give the address of a database with the tables of new books.
+
+        It is what another test has left, emptied, or a copy: copying takes a fraction of making the tables, and
+        emptying a fraction of copying.
+        """
+        if self._model is None:
             self._execute(f"CREATE DATABASE {MODEL}")
             database = Database(self.url(MODEL))
             prepare(database)
             database.close()
-            self._has_model = True
-        return self.database(like=MODEL)
+            self._model = _Model(self.url(MODEL))
+        name = self._spare.pop() if self._spare else self._create(MODEL)
+        try:
+            yield self.url(name)
+        finally:
+            if self._model.is_put_back(self.url(name)):
+                self._spare.append(name)
+            else:
+                self._drop(name)
 
     def cut_off(self, url: str) -> None:
         """End all connections to a database."""
         name = url.rsplit("/", 1)[1]
         self._execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")  # noqa: S608
 
+    def _create(self, like: str) -> str:
+        name = f"books_{next(self._numbers)}"
+        self._execute(f"CREATE DATABASE {name} TEMPLATE {like}")
+        return name
+
+    def _drop(self, name: str) -> None:
+        self._execute(f"DROP DATABASE {name} WITH (FORCE)")
+
     def _execute(self, statement: str) -> None:
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
             connection.execute(statement.encode())
+
+
+class _Model:
+    """What new books look like on a server: the tables, and the few rows that are in them from the beginning."""
+
+    def __init__(self, url: str) -> None:
+        with psycopg.connect(url) as connection:
+            self._shape = connection.execute(SHAPE).fetchall()
+            names = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
+            self._tables = [name for (name,) in names]
+            self._rows = {name: _rows(connection, name) for name in self._filled(connection)}
+
+    def is_put_back(self, url: str) -> bool:
+        """Make used books new again; say whether that could be: not where a test has changed the tables."""
+        with psycopg.connect(url) as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+            if connection.execute(SHAPE).fetchall() != self._shape:
+                return False
+            if filled := self._filled(connection):
+                names = ", ".join(f'"{name}"' for name in filled)
+                connection.execute(f"TRUNCATE {names} RESTART IDENTITY".encode())
+            for name, rows in self._rows.items():
+                with connection.cursor().copy(f'COPY "{name}" FROM STDIN (FORMAT binary)'.encode()) as copy:
+                    copy.write(rows)
+        return True
+
+    def _filled(self, connection: psycopg.Connection) -> list[str]:
+        """Return the tables that have rows."""
+        one = "SELECT '{0}' WHERE EXISTS (SELECT FROM \"{0}\")"
+        query = " UNION ALL ".join(one.format(name) for name in self._tables)
+        return [name for (name,) in connection.execute(query.encode()).fetchall()]
 
 
 def content(url: str) -> bytes:
@@ -81,10 +140,14 @@ def content(url: str) -> bytes:
     with psycopg.connect(url) as connection:
         names = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
         for (name,) in names:
-            with connection.cursor().copy(f'COPY "{name}" TO STDOUT (FORMAT binary)'.encode()) as rows:
-                for part in rows:
-                    found += part
+            found += _rows(connection, name)
     return bytes(found)
+
+
+def _rows(connection: psycopg.Connection, name: str) -> bytes:
+    """Return all rows of a table, in the server's own format."""
+    with connection.cursor().copy(f'COPY "{name}" TO STDOUT (FORMAT binary)'.encode()) as parts:
+        return b"".join(parts)
 
 
 def forget(url: str) -> None:

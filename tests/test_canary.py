@@ -58,13 +58,13 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
 
 
 @pytest.fixture
-def witness(caplog: pytest.LogCaptureFixture) -> Iterator[Witness]:
-    """Watch a test with every logger as talkative as it can be."""
+def witness(caplog: pytest.LogCaptureFixture, request: pytest.FixtureRequest) -> Iterator[Witness]:
+    """Watch a test with every logger as talkative as it can be; Prefect gets what is logged, where it is asked."""
     caplog.set_level(logging.DEBUG)
     loggers = ("httpx", "httpcore", "prefect", "prefect.flow_runs", "alembic", "sqlalchemy.engine", "stamina")
     for name in loggers:
         caplog.set_level(logging.DEBUG, name)
-    with Witness() as witness:
+    with Witness(alone="prefect_folder" not in request.fixturenames) as witness:
         yield witness
 
 
@@ -161,9 +161,9 @@ SHARED = (
 @pytest.mark.parametrize("disaster", SHARED)
 def test_what_workers_tell_each_other(disaster: str, tmp_path: Path, witness: Witness) -> None:
     """What shards hand over is packed in the books for a while: no canary is in it, or in the result."""
-    shop, packed = Shop(tmp_path, canary_site()), list[bytes]()
+    shop, packed = Shop(tmp_path, canary_site()), set[bytes]()
     use_everything(shop.lab.mappings)
-    shop.looks.append(lambda: packed.extend(unpacked(shop.store)))
+    shop.looks.append(lambda: packed.update(unpacked(shop.store)))
 
     async def work() -> list[Result | None]:
         first = await shop.round()

@@ -89,7 +89,7 @@ def witness(caplog: pytest.LogCaptureFixture) -> Iterator[Witness]:
     caplog.set_level(logging.DEBUG)
     for name in ("httpx", "httpcore", "stamina", "fsspec"):
         caplog.set_level(logging.DEBUG, name)
-    with Witness() as witness:
+    with Witness(alone=True) as witness:
         logging.getLogger("flows").debug("watched")
         yield witness
 

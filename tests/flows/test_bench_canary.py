@@ -46,7 +46,7 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
 def witness(caplog: pytest.LogCaptureFixture) -> Iterator[Witness]:
     """Watch a test with every logger as talkative as it can be."""
     caplog.set_level(logging.DEBUG)
-    with Witness() as witness:
+    with Witness(alone=True) as witness:
         yield witness
 
 

@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 from state import Ack, RowId, StateError, Store
-from tests.postgres import NoServer, Server, serving
+from state.database import Database
+from state.schema import VERSION_TABLE
+from state.tables import meta
+from tests.postgres import NoServer, Server, content, forget, serving
 
 KEY = b"k" * 32
 ROW = RowId("student", 0, "site-user-5")
@@ -44,6 +47,23 @@ def test_a_server_that_goes_away_is_explained_and_found_again(postgres: Server) 
         with pytest.raises(StateError, match="STATE_URL"):
             store.put("fact", "two")
         assert "one" == store.get("fact")
+
+
+def test_the_books_of_every_test_are_new(postgres: Server) -> None:
+    """Those that a test has left are emptied, whoever is still at them; without tables they are not used again."""
+    found = []
+    for number in range(4):
+        with postgres.books() as url:
+            found.append((content(url), url))
+            left = Database(url)
+            with left.writing() as connection:
+                connection.execute(meta.insert(), {"name": "left", "value": "behind"})
+                connection.exec_driver_sql(f"DELETE FROM {VERSION_TABLE}")  # noqa: S608
+            if number == 2:
+                forget(url)
+        left.close()
+    assert 1 == len({rows for rows, _ in found})
+    assert [True, True, False] == [found[0][1] == url for _, url in found[1:]]
 
 
 @pytest.mark.parametrize("words", ["books:canary-0815@{}/nothing", "{}/nothing?user=books&password=canary-0815"])
