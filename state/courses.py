@@ -7,11 +7,13 @@ import zlib
 from collections.abc import Collection, Sequence
 from itertools import groupby
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from state.books import Books
 from state.rows import CourseRow
 from state.tables import course, course_people
+
+MEMBERS = select(course_people.c.members).where(course_people.c.course_id == bindparam("course_id"))
 
 
 class Courses(Books):
@@ -88,7 +90,7 @@ def read_members(connection: Connection, course_id: int) -> frozenset[int] | Non
 
 def _packed(connection: Connection, course_id: int) -> bytes | None:
     """Read the list of a course's people as it is stored."""
-    return connection.scalar(select(course_people.c.members).where(course_people.c.course_id == course_id))
+    return connection.scalar(MEMBERS, {"course_id": course_id})
 
 
 def packed_members(ids: Sequence[int]) -> bytes:

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, bindparam, select, update
 
 from state.books import Books
 from state.errors import StateError
-from state.tables import meta
+from state.tables import FACT, meta
 
 TARGET = {"@moodle_url": "MOODLE_URL", "@commcare_url": "COMMCARE_URL", "@domain": "COMMCARE_DOMAIN"}
 READS = "reads:{name}"
@@ -24,7 +24,7 @@ LOOKED_FOR = "looked_for:{name}"
 T = TypeVar("T")
 Objects = dict[str, Any]
 """Facts that are JSON objects or lists, by name."""
-GET = select(meta.c.value).where(meta.c.name == bindparam("name"))  # made once: asked for many times a run
+LOCK = FACT.with_for_update()
 GET_ALL = select(meta.c.name, meta.c.value).where(meta.c.name.in_(bindparam("names", expanding=True)))
 
 
@@ -34,7 +34,7 @@ class Facts(Books):
     def get(self, name: str) -> str | None:
         """Return a fact, None when it was never put."""
         with self._database.reading() as connection:
-            return connection.scalar(GET, {"name": name})
+            return connection.scalar(FACT, {"name": name})
 
     def get_all(self, names: Collection[str]) -> dict[str, str]:
         """Return facts by name, as they are at one moment, without those that were never put."""
@@ -106,7 +106,7 @@ class Facts(Books):
     def _locked_fact(self, connection: Connection, name: str) -> str | None:
         """Read a fact that nobody else changes until this transaction ends."""
         connection.execute(self._database.insert(meta).on_conflict_do_nothing(), {"name": name, "value": "{}"})
-        return connection.scalar(select(meta.c.value).where(meta.c.name == name).with_for_update())
+        return connection.scalar(LOCK, {"name": name})
 
     def bind_target(self, moodle_url: str, commcare_url: str, domain: str) -> None:
         """Remember what these books are about on first use; later, StateError when it is something else."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sqlalchemy import Connection, and_, delete, func, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, func, or_, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from state.errors import StateError
@@ -24,6 +24,10 @@ CLOCKS_APART = 120.0
 
 So one that is behind sees a lease that was just taken hold for longer than it can, and it holds all the same.
 """
+EPOCH = select(lease.c.epoch).where(lease.c.name == bindparam("name"))
+LOCK = EPOCH.with_for_update()
+END_SHARDS = update(lease).where(lease.c.name != NAME).values(holder="", expires_at=0.0)
+FORGET_ROUND = [delete(table) for table in (shard_course, shard, round_)]
 LOST = (
     "The lease was lost: another run took over because this one had stopped renewing it. "
     "This run writes nothing more; the other one goes on with its work."
@@ -86,7 +90,7 @@ class Lease(Opened):
         """Make all who change leases do it one after the other (SQLite's writers always do)."""
         free = {"name": NAME, "holder": "", "epoch": 0, "expires_at": 0.0}
         connection.execute(self._database.insert(lease).on_conflict_do_nothing(), free)
-        connection.execute(select(lease.c.epoch).where(lease.c.name == NAME).with_for_update())
+        connection.execute(LOCK, {"name": NAME})
 
     def _take(self, connection: Connection, name: str, holder: str, now: float, ttl: float) -> bool:
         """Take one lease if it is free; the row of the run's lease is locked."""
@@ -130,15 +134,15 @@ def give_back(connection: Connection, name: str, holder: str, epoch: int) -> boo
 
 def end_round(connection: Connection) -> None:
     """Take away a round with its shards, whose leases nobody can renew from here on."""
-    connection.execute(update(lease).where(lease.c.name != NAME).values(holder="", expires_at=0.0))
+    connection.execute(END_SHARDS)
     forget_round(connection)
 
 
 def forget_round(connection: Connection) -> None:
     """Delete what the machines told each other in a round."""
-    for table in (shard_course, shard, round_):
-        connection.execute(delete(table))
+    for statement in FORGET_ROUND:
+        connection.execute(statement)
 
 
 def _epoch(connection: Connection, name: str) -> int | None:
-    return connection.scalar(select(lease.c.epoch).where(lease.c.name == name))
+    return connection.scalar(EPOCH, {"name": name})

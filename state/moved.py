@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, Table, select
+from sqlalchemy import Connection, Table
 
 from state.database import Database
 from state.errors import StateError
-from state.tables import meta
+from state.tables import FACT
 
 MOVED_TO = "@moved_to"
 """Fact: the place, without a password, where these books went; they are old from then on."""
@@ -16,7 +16,7 @@ MOVED_TO = "@moved_to"
 
 def moved_to(connection: Connection) -> str:
     """Return where books moved to, "" when they did not."""
-    return connection.scalar(select(meta.c.value).where(meta.c.name == MOVED_TO)) or ""
+    return connection.scalar(FACT, {"name": MOVED_TO}) or ""
 
 
 def refuse_moved(database: Database) -> None:

@@ -52,6 +52,7 @@ NEVER_HEARD_OF = {
     "missing_count": 0, "missing_run": "", "pushed_at": 0.0,
 }  # fmt: skip
 """What books say of a case that may have been sent, and whose person is being erased."""
+MARKS = select(erased.c.mark)
 HELD = select(*COLUMNS, case_row.c.mapping, case_row.c.scope, case_row.c.pushed_at)
 
 
@@ -115,7 +116,7 @@ class People(Audits, Courses, Facts):
     def erased(self) -> Erased:
         """Return who was erased."""
         with self._database.reading() as connection:
-            return Erased(frozenset(map(bytes, connection.scalars(select(erased.c.mark)))), self._keys)
+            return Erased(frozenset(map(bytes, connection.scalars(MARKS))), self._keys)
 
     def begin_erasure(self, user_id: int, now: float) -> None:
         """Leave a person out of all reads from now on; the cases are known as being erased."""

@@ -15,6 +15,9 @@ OF_THE_KEPT_OUT = "withdrawn"
 """The op of records that a complete read shows and the mapping keeps out: having read them settles nothing."""
 
 
+ALL = select(refusal).order_by(*refusal.primary_key.columns)
+
+
 class Refusals(Cases):
     """The refusals, row by row; an acknowledged row has none any more."""
 
@@ -46,9 +49,8 @@ class Refusals(Cases):
 
     def refusals(self) -> list[RefusalRow]:
         """Return all refusals, dropped ones included, in the order of their rows."""
-        query = select(refusal).order_by(*refusal.primary_key.columns)
         with self._database.reading() as connection:
-            rows = connection.execute(query).all()
+            rows = connection.execute(ALL).all()
         return [RefusalRow(RowId(*row[:3]), row.op, row.reason, row.content, *row[6:]) for row in rows]
 
     def settle_refusals(self, mapping: str, scope: int, rows: Collection[str]) -> int:

@@ -12,7 +12,7 @@ from state.facts import Facts
 from state.feedback import carry_feedback
 from state.key import Keys
 from state.rows import RowId
-from state.tables import at_row, case_row, erased, feedback, meta, row_parameters
+from state.tables import FACT, at_row, case_row, erased, feedback, row_parameters
 
 KEY_MARK = "@key"  # fact in the books: a digest of nothing, by which a lost or a new key is noticed
 AT_ONCE = 1000  # rows carried over at a time
@@ -84,7 +84,7 @@ class Rotation(Facts):
 
 def key_mark(connection: Connection) -> str | None:
     """Return what stands in the books for the keys of the digests, None in new books."""
-    return connection.scalar(select(meta.c.value).where(meta.c.name == KEY_MARK))
+    return connection.scalar(FACT, {"name": KEY_MARK})
 
 
 def known_keys(mark: str | None, given: Keys) -> Keys | None:

@@ -24,6 +24,7 @@ from sqlalchemy import (
     and_,
     bindparam,
     false,
+    select,
 )
 from sqlalchemy.sql.elements import ColumnElement
 
@@ -305,6 +306,10 @@ feedback = Table(
     Column("tries", Integer, nullable=False),
     sqlite_with_rowid=False,
 )
+
+
+FACT = select(meta.c.value).where(meta.c.name == bindparam("name"))
+"""The query for a small fact. Put together once, like others of its kind: that takes longer than running it."""
 
 
 def at_row(table: Table) -> ColumnElement[bool]:
