@@ -49,7 +49,6 @@ class Database:
             _prepare_file(self.file)
         self._inode = _inode(self.file)
         self.engine = _engine(self.url)
-        self._writer = self.engine.execution_options(state_writes=True)
         self._reader = self.engine
         if self.is_postgresql:
             self._reader = self.engine.execution_options(isolation_level="REPEATABLE READ")
@@ -77,14 +76,30 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """Give a connection that sees one moment of the books and waits for no writer."""
-        with self._explained(), self._reader.begin() as connection:
+        with self._explained(), self._begun(self._reader, "BEGIN") as connection:
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """Give a connection in a transaction: all of it is on disk when the block ends, or nothing of it."""
-        with self._explained(), self._writer.begin() as connection:
+        with self._explained(), self._begun(self.engine, "BEGIN IMMEDIATE") as connection:
             yield connection
+
+    @contextmanager
+    def _begun(self, engine: Engine, statement: str) -> Iterator[Connection]:
+        """Give a connection in a transaction; SQLite is told how to begin it.
+
+        Past SQLAlchemy, which takes longer than SQLite, and without an event of its engine: each costs them all.
+        """
+        with engine.connect() as connection:
+            if not self.is_postgresql:
+                raw = cast(sqlite3.Connection, connection.connection.driver_connection)
+                try:
+                    raw.execute(statement)
+                except sqlite3.Error as error:
+                    raise exc.OperationalError(statement, {}, error) from None
+            with connection.begin():
+                yield connection
 
     def insert(self, table: Table) -> sqlite.Insert:
         """Return an INSERT that has on_conflict_do_update, in the dialect of this database."""
@@ -229,7 +244,6 @@ def _engine(url: URL) -> Engine:
         ) from None
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _set_up)
-        event.listen(engine, "begin", _begin)
     return engine
 
 
@@ -246,13 +260,3 @@ def _set_up(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None
     for pragma in PRAGMAS:
         connection.execute(pragma)
-
-
-def _begin(connection: Connection) -> None:
-    """Open a transaction, with the lock if it is going to write."""
-    raw = cast(sqlite3.Connection, connection.connection.driver_connection)
-    writes = connection.get_execution_options().get("state_writes", False)
-    try:
-        raw.execute("BEGIN IMMEDIATE" if writes else "BEGIN")  # past SQLAlchemy, which takes longer than SQLite
-    except sqlite3.Error as error:
-        raise exc.OperationalError("BEGIN", {}, error) from None

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import pickle
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection
 
 from flows.world import Books
 from state import StateError, Store
@@ -49,7 +50,8 @@ class Memory(Books):
         names = self.rows("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
         self._tables = [name for (name,) in names if not name.startswith(("sqlite_", "alembic_"))]
         self._there = self._content = self._keep()
-        event.listen(self.database.engine, "commit", self._commit)
+        self._writing = self.database.writing
+        self.database.writing = self._faulty  # type: ignore[method-assign]
 
     async def do(self, method: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Run a method of the store, unless the process is dead."""
@@ -108,10 +110,15 @@ class Memory(Books):
             self._kept[content] = bytes(self._connection.serialize())
         return content
 
-    def _commit(self, connection: Connection) -> None:
+    @contextmanager
+    def _faulty(self) -> Iterator[Connection]:
+        """Give a connection in a transaction at whose commit a fault may strike."""
+        with self._writing() as connection:
+            yield connection
+            self._commit()
+
+    def _commit(self) -> None:
         """Let the fault of a commit strike; it is called when everything is ready, and nothing is done yet."""
-        if not connection.get_execution_options().get("state_writes"):
-            return
         fault = self.faults.at("commit", self._method)
         if fault == "crash before":
             self.faults.die()
