@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, func, or_, select, update
@@ -44,6 +45,44 @@ READ_SCOPE = select(*COLUMNS).where(_SCOPE)
 READ_KEYS = READ_SCOPE.where(case_row.c.key.in_(bindparam("keys", expanding=True)))
 NOTED = ("key", "status", "missing_count", "missing_run", "user_id")
 READ_NOTED = select(*(case_row.c[name] for name in NOTED)).where(_SCOPE).execution_options(yield_per=CHUNK)
+
+
+@dataclass
+class _Noted:
+    """The keys of a scope by what a read says of them."""
+
+    back: list[str] = field(default_factory=list)
+    gone: list[str] = field(default_factory=list)
+    news: list[str] = field(default_factory=list)
+    active: list[str] = field(default_factory=list)
+
+    @property
+    def is_news(self) -> bool:
+        """Whether any row is to be written."""
+        return bool(self.back or self.news or self.active)
+
+
+class _Read:
+    """What a complete read of a scope showed."""
+
+    def __init__(self, seen: Collection[str], protected: Set[int], run_id: str) -> None:
+        self._seen = seen if isinstance(seen, Set) else frozenset(seen)
+        self._protected = protected
+        self._run_id = run_id
+
+    def compared(self, rows: Iterable[Row[Any]]) -> _Noted:
+        """Compare the rows of `READ_NOTED` with it."""
+        noted = _Noted()
+        for key, status, missing_count, missing_run, user_id in rows:
+            if status == "replaced":
+                (noted.active if key in self._seen else noted.gone).append(key)
+            elif key in self._seen or (user_id and user_id in self._protected):
+                noted.back += [key] if missing_count else []
+                noted.active += [key] if status == LEAVING and key in self._seen else []
+            elif status in LIVING or status in UNSETTLED:
+                noted.gone.append(key)
+                noted.news += [key] if missing_run != self._run_id else []
+        return noted
 
 
 class Cases(Log):
@@ -91,24 +130,18 @@ class Cases(Log):
         A seen row of which nobody knows whether it is marked as left is active: it is dirty, and sent whole.
         Replaced rows that were not seen are returned too, uncounted; one that was seen is active again.
         """
-        present = seen if isinstance(seen, Set) else frozenset(seen)
-        at = {"mapping": mapping, "scope": scope}
-        back, gone, news, active = list[str](), list[str](), list[str](), list[str]()
-        with self._database.writing() as connection:
-            for key, status, missing_count, missing_run, user_id in connection.execute(READ_NOTED, at):
-                if status == "replaced":
-                    (active if key in present else gone).append(key)
-                elif key in present or (user_id and user_id in protected):
-                    back += [key] if missing_count else []
-                    active += [key] if status == LEAVING and key in present else []
-                elif status in LIVING or status in UNSETTLED:
-                    gone.append(key)
-                    news += [key] if missing_run != run_id else []
-            scoped = (connection, mapping, scope)
-            self._set(*scoped, active, status="active")
-            self._set(*scoped, back, missing_count=0, missing_run="")
-            self._set(*scoped, news, missing_count=case_row.c.missing_count + 1, missing_run=run_id)
-            found = self._cases(*scoped, gone)
+        at, read = {"mapping": mapping, "scope": scope}, _Read(seen, protected, run_id)
+        with self._database.reading() as connection:
+            noted = read.compared(connection.execute(READ_NOTED, at))
+            found = self._cases(connection, mapping, scope, noted.gone)
+        if noted.is_news:  # in most runs it is none, and nothing is written
+            with self._database.writing() as connection:
+                noted = read.compared(connection.execute(READ_NOTED, at))
+                scoped = (connection, mapping, scope)
+                self._set(*scoped, noted.active, status="active")
+                self._set(*scoped, noted.back, missing_count=0, missing_run="")
+                self._set(*scoped, noted.news, missing_count=case_row.c.missing_count + 1, missing_run=run_id)
+                found = self._cases(*scoped, noted.gone)
         return [Missing(RowId(mapping, scope, key), found[key]) for key in sorted(found)]
 
     def active_in_courses(self, mappings: Collection[str], people: Collection[int]) -> dict[RowId, int]:

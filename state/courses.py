@@ -22,9 +22,8 @@ class Courses(Books):
     def checkpoint(self, course_id: int, run_id: str, now: float, member_ids: Collection[int]) -> None:
         """Write down that a course was read completely and every row of it is settled."""
         members = [member for member, _ in groupby(sorted(member_ids))]  # a set would take eight times the room
-        insert = self._database.insert(course)
         values = {"complete_at": now, "run_id": run_id, "people": len(members), "failures": 0}
-        statement = insert.on_conflict_do_update(index_elements=["course_id"], set_=values)
+        statement = self._database.upsert(course, *values)
         with self._database.writing() as connection:
             connection.execute(statement, {"course_id": course_id, **values})
             self._keep_members(connection, course_id, members)
@@ -35,9 +34,13 @@ class Courses(Books):
         `member_ids` come in ascending order. A course that was never settled counts as never read.
         """
         new = {"course_id": course_id, "complete_at": 0.0, "run_id": "", "people": 0, "failures": 0}
+        members = [*member_ids]
+        with self._database.reading() as connection:
+            if _packed(connection, course_id) == packed_members(members):
+                return
         with self._database.writing() as connection:
-            if self._keep_members(connection, course_id, [*member_ids]):
-                connection.execute(self._database.insert(course).on_conflict_do_nothing(), new)
+            if self._keep_members(connection, course_id, members):
+                connection.execute(self._database.insert_new(course), new)
 
     def course_failed(self, course_id: int) -> None:
         """Count a failure of a course; the time of its last complete read stays."""
@@ -73,9 +76,7 @@ class Courses(Books):
 
     def _write_members(self, connection: Connection, course_id: int, packed: bytes) -> None:
         """Replace the list of a course's people."""
-        statement = self._database.insert(course_people).on_conflict_do_update(
-            index_elements=["course_id"], set_={"members": packed}
-        )
+        statement = self._database.upsert(course_people, "members")
         connection.execute(statement, {"course_id": course_id, "members": packed})
 
 

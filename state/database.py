@@ -11,6 +11,7 @@ import sqlite3
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -103,9 +104,15 @@ class Database:
 
     def insert(self, table: Table) -> sqlite.Insert:
         """Return an INSERT that has on_conflict_do_update, in the dialect of this database."""
-        if self.is_postgresql:
-            return cast(sqlite.Insert, postgresql.insert(table))  # same methods, no common class
-        return sqlite.insert(table)
+        return _insert(table, self.is_postgresql)
+
+    def insert_new(self, table: Table) -> sqlite.Insert:
+        """Return an INSERT that leaves rows alone which are there."""
+        return _insert_new(table, self.is_postgresql)
+
+    def upsert(self, table: Table, *columns: str) -> sqlite.Insert:
+        """Return an INSERT that has rows which are there take over these columns."""
+        return _upsert(table, columns, self.is_postgresql)
 
     def check(self) -> None:
         """Look for damage in an SQLite file (0.5-0.8 s for a million rows); raise StateError when there is some.
@@ -170,6 +177,24 @@ class Database:
         return (
             f"The state file {self.place} cannot be used: {reason}. Check the disk and the rights of the folder."
         )
+
+
+def _insert(table: Table, is_postgresql: bool) -> sqlite.Insert:
+    if is_postgresql:
+        return cast(sqlite.Insert, postgresql.insert(table))  # same methods, no common class
+    return sqlite.insert(table)
+
+
+@cache
+def _insert_new(table: Table, is_postgresql: bool) -> sqlite.Insert:
+    return _insert(table, is_postgresql).on_conflict_do_nothing()
+
+
+@cache
+def _upsert(table: Table, columns: tuple[str, ...], is_postgresql: bool) -> sqlite.Insert:
+    insert = _insert(table, is_postgresql)
+    taken_over = {column: insert.excluded[column] for column in columns}
+    return insert.on_conflict_do_update(index_elements=[*table.primary_key.columns], set_=taken_over)
 
 
 def parsed(url: str) -> URL:

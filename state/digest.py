@@ -22,6 +22,9 @@ BLOCK = 64  # bytes that SHA-256 takes at a time
 _ENTRY = struct.Struct(f">I{SIZE}s")  # number of the property name, digest
 
 
+NAMES = select(name_table.c.name, name_table.c.id)
+
+
 def digest(key: bytes, entity_key: str, name: str, value: str) -> bytes:
     """Return HMAC-SHA256 over the three parts, each with its length before it, cut to 16 bytes."""
     started, sealing = _keyed(key)
@@ -110,7 +113,7 @@ class Names:
         fresh = sorted(names - known.keys())
         if not fresh:
             return known
-        insert = self._database.insert(name_table).on_conflict_do_nothing()
+        insert = self._database.insert_new(name_table)
         connection.execute(insert, [{"name": name} for name in fresh])
         self._wrote = connection.get_transaction()
         return _read(connection)
@@ -130,7 +133,7 @@ class Names:
 
 def _read(connection: Connection) -> dict[str, int]:
     """Return all names with their numbers."""
-    return {row.name: row.id for row in connection.execute(select(name_table.c.name, name_table.c.id))}
+    return {row.name: row.id for row in connection.execute(NAMES)}
 
 
 def _ordered(digests: Mapping[str, bytes], numbers: Mapping[str, int]) -> list[tuple[int, str]]:

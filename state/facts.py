@@ -58,7 +58,7 @@ class Facts(Books):
             for name, value in sorted(facts.items()):
                 known = before[name]
                 if known is None:
-                    insert = self._database.insert(meta).on_conflict_do_nothing()
+                    insert = self._database.insert_new(meta)
                     connection.execute(insert, {"name": name, "value": value})
                 else:
                     is_unchanged = (meta.c.name == name) & (meta.c.value == known)
@@ -105,16 +105,19 @@ class Facts(Books):
 
     def _locked_fact(self, connection: Connection, name: str) -> str | None:
         """Read a fact that nobody else changes until this transaction ends."""
-        connection.execute(self._database.insert(meta).on_conflict_do_nothing(), {"name": name, "value": "{}"})
+        connection.execute(self._database.insert_new(meta), {"name": name, "value": "{}"})
         return connection.scalar(LOCK, {"name": name})
 
     def bind_target(self, moodle_url: str, commcare_url: str, domain: str) -> None:
         """Remember what these books are about on first use; later, StateError when it is something else."""
         given = _target(moodle_url, commcare_url, domain)
-        with self._database.writing() as connection:
+        with self._database.reading() as connection:
             known = self._known_target(connection)
-            for name in given.keys() - known.keys():
-                self._put(connection, name, given[name])
+        if given.keys() - known.keys():
+            with self._database.writing() as connection:
+                known = self._known_target(connection)
+                for name in given.keys() - known.keys():
+                    self._put(connection, name, given[name])
         self._compare(known, given)
 
     def check_target(self, moodle_url: str, commcare_url: str, domain: str) -> None:
@@ -142,10 +145,7 @@ class Facts(Books):
 
     def _put(self, connection: Connection, name: str, value: str) -> None:
         """Write a fact inside a transaction."""
-        statement = self._database.insert(meta).on_conflict_do_update(
-            index_elements=["name"], set_={"value": value}
-        )
-        connection.execute(statement, {"name": name, "value": value})
+        connection.execute(self._database.upsert(meta, "value"), {"name": name, "value": value})
 
 
 def _changed(texts: Mapping[str, str | None], change: Callable[[Objects], T]) -> tuple[dict[str, str], T]:

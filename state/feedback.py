@@ -91,9 +91,7 @@ class Feedback(Books):
         values = [_values(row) for row in rows]
         if not values:
             return
-        insert = self._database.insert(feedback)
-        again = {name: insert.excluded[name] for name in values[0] if name not in _KEY}
-        statement = insert.on_conflict_do_update(index_elements=list(_KEY), set_=again)
+        statement = self._database.upsert(feedback, *(name for name in values[0] if name not in _KEY))
         with self._database.writing() as connection:
             connection.execute(statement, values)
 

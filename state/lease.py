@@ -89,13 +89,13 @@ class Lease(Opened):
     def _lock(self, connection: Connection) -> None:
         """Make all who change leases do it one after the other (SQLite's writers always do)."""
         free = {"name": NAME, "holder": "", "epoch": 0, "expires_at": 0.0}
-        connection.execute(self._database.insert(lease).on_conflict_do_nothing(), free)
+        connection.execute(self._database.insert_new(lease), free)
         connection.execute(LOCK, {"name": NAME})
 
     def _take(self, connection: Connection, name: str, holder: str, now: float, ttl: float) -> bool:
         """Take one lease if it is free; the row of the run's lease is locked."""
         free = {"name": name, "holder": "", "epoch": 0, "expires_at": 0.0}
-        connection.execute(self._database.insert(lease).on_conflict_do_nothing(), free)
+        connection.execute(self._database.insert_new(lease), free)
         ahead = lease.c.expires_at > now + ttl + CLOCKS_APART
         may = or_(lease.c.expires_at <= now, ahead, lease.c.holder.in_(["", holder]))
         take = update(lease).where(lease.c.name == name, may)

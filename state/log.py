@@ -61,6 +61,10 @@ def origin(batch: str, form_id: str = "") -> Origin:
     return Origin(run, int(number), form_id) if run and number.isdecimal() else Origin(batch, 0, form_id)
 
 
+OCCASION = insert(occasion).returning(occasion.c.id)
+CHANGES = insert(change)
+
+
 class Log(Books):
     """Writes the log inside the transactions of the others."""
 
@@ -69,7 +73,7 @@ class Log(Books):
         if not entries:
             return
         numbers = self._names.numbers(connection, set(_words(entries)))
-        made = connection.execute(insert(occasion).returning(occasion.c.id), {"at": now, **source._asdict()})
+        made = connection.execute(OCCASION, {"at": now, **source._asdict()})
         number = made.scalar_one()
         packed: dict[frozenset[str], bytes] = {}
         values = []
@@ -89,7 +93,7 @@ class Log(Books):
                     "names": packed[names],
                 }
             )
-        connection.execute(insert(change), values)
+        connection.execute(CHANGES, values)
 
 
 def _words(entries: Iterable[Entry]) -> Iterable[str]:

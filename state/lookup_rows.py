@@ -77,14 +77,12 @@ class LookupRows(Books):
 
         `written`: when rows were written, if any were.
         """
-        insert = self._database.insert(lookup_table).values(tag=tag, doubt_at=now)
-        fact = self._database.insert(meta).values(name=f"{WRITTEN}{tag}", value=str(written))
         with self._database.writing() as connection:
-            connection.execute(insert.on_conflict_do_update(index_elements=["tag"], set_={"doubt_at": now}))
+            doubt = self._database.upsert(lookup_table, "doubt_at")
+            connection.execute(doubt, {"tag": tag, "doubt_at": now})
             if written is not None:
-                connection.execute(
-                    fact.on_conflict_do_update(index_elements=["name"], set_={"value": str(written)})
-                )
+                fact = {"name": f"{WRITTEN}{tag}", "value": str(written)}
+                connection.execute(self._database.upsert(meta, "value"), fact)
 
     def save_table_rows(self, tag: str, saved: Mapping[str, TableRowKnown], removed: Collection[str] = ()) -> None:
         """Remember rows, and forget those that were taken away, in one transaction."""

@@ -73,7 +73,7 @@ class Matches(Cases):
     def note_matches(self, mapping: str, found: Sequence[MatchRow]) -> None:
         """Put what was found in the place of what was open; what was decided stays."""
         open_ones = and_(match_row.c.mapping == mapping, match_row.c.decision == "")
-        insert = self._database.insert(match_row).on_conflict_do_nothing()
+        insert = self._database.insert_new(match_row)
         with self._database.writing() as connection:
             connection.execute(delete(match_row).where(open_ones))
             for start in range(0, len(found), CHUNK):
@@ -81,7 +81,7 @@ class Matches(Cases):
 
     def add_matches(self, found: Sequence[MatchRow]) -> None:
         """Put what was found beside what is open; what was found before, or decided, stays as it is."""
-        insert = self._database.insert(match_row).on_conflict_do_nothing()
+        insert = self._database.insert_new(match_row)
         with self._database.writing() as connection:
             connection.execute(insert, [_values(one) for one in found])
 
@@ -146,9 +146,7 @@ class Matches(Cases):
         values = {"decision": "rejected", "decided_by": found.decided_by, "decided_at": found.decided_at}
         connection.execute(update(match_row).where(others, match_row.c.decision == "").values(values))
         connection.execute(delete(match_row).where(others, match_row.c.decision == "linked"))
-        insert = self._database.insert(match_row)
-        again = {name: insert.excluded[name] for name in ("decision", "decided_by", "decided_at", "matched_by")}
-        statement = insert.on_conflict_do_update(index_elements=["mapping", "key", "case_id"], set_=again)
+        statement = self._database.upsert(match_row, "decision", "decided_by", "decided_at", "matched_by")
         connection.execute(statement, _values(found) | {"decision": "linked", "case_id": one.case.case_id})
         return noted
 
@@ -264,11 +262,8 @@ class Matches(Cases):
         }
         if known is not None and case.linked:
             values["generation"] = known.generation + bool(known.case_id)
-        insert = self._database.insert(case_row)
-        overwrite = {name: insert.excluded[name] for name in values if name not in row._fields}
-        connection.execute(
-            insert.on_conflict_do_update(index_elements=["mapping", "scope", "key"], set_=overwrite), values
-        )
+        overwrite = (name for name in values if name not in row._fields)
+        connection.execute(self._database.upsert(case_row, *overwrite), values)
         _settle(connection, row)
         return replace(case, generation=values["generation"])
 

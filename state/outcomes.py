@@ -56,6 +56,7 @@ def _counted(column: str, fresh: Any) -> ColumnElement[Any]:
 
 
 COUNTED = {"missing_count": _counted("missing_count", 0), "missing_run": _counted("missing_run", "")}
+SETTLE = [delete(table).where(at_row(table)) for table in (intent, refusal)]
 
 
 class _Sent(NamedTuple):
@@ -125,8 +126,8 @@ class Outcomes(Cases, Opened):
             ]
             self._upsert(connection, values, ("case_id", "owner_id", "digests", "status", "user_id", "pushed_at"))
             taken = [row_parameters(ack.row) for ack in acks]
-            for table in (intent, refusal):
-                connection.execute(delete(table).where(at_row(table)), taken)
+            for statement in SETTLE:
+                connection.execute(statement, taken)
             self._note(connection, [_entry(ack, known) for ack in acks], now, origin(batch, form_id))
 
     def acknowledge_earlier(
@@ -156,7 +157,7 @@ class Outcomes(Cases, Opened):
         values = _case_values(Ack(row, case.case_id, case.owner_id, {}, case.status, case.user_id))
         values |= {"digests": None, "pushed_at": 0.0, "generation": case.generation, "linked": case.linked}
         with self._database.writing() as connection:
-            connection.execute(self._database.insert(case_row).on_conflict_do_nothing(), values)
+            connection.execute(self._database.insert_new(case_row), values)
             self._note(connection, [Entry(row, case.user_id, "adopt", "found", case.generation)], now, Origin(run))
 
     def void(self, rows: Sequence[RowId], now: float) -> None:

@@ -120,7 +120,7 @@ class People(Audits, Courses, Facts):
 
     def begin_erasure(self, user_id: int, now: float) -> None:
         """Leave a person out of all reads from now on; the cases are known as being erased."""
-        statement = self._database.insert(erased).on_conflict_do_nothing()
+        statement = self._database.insert_new(erased)
         with self._database.writing() as connection:
             connection.execute(statement, {"mark": _mark(self._keys, user_id), "at": now})
             _set_erasing(connection, [user_id])
@@ -186,13 +186,11 @@ class People(Audits, Courses, Facts):
             return
         cases, matches = other._not_forgotten(marks)
         with self._database.writing() as connection:
-            connection.execute(self._database.insert(erased).on_conflict_do_nothing(), rows)
+            connection.execute(self._database.insert_new(erased), rows)
             if cases:
-                insert = self._database.insert(case_row)
-                known = {name: insert.excluded[name] for name in KNOWN}
-                connection.execute(insert.on_conflict_do_update(index_elements=ADDRESS, set_=known), cases)
+                connection.execute(self._database.upsert(case_row, *KNOWN), cases)
             if matches:
-                connection.execute(self._database.insert(match_row).on_conflict_do_nothing(), matches)
+                connection.execute(self._database.insert_new(match_row), matches)
 
     def _not_forgotten(self, marks: Erased) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         """Return the rows of the cases, and of the matches, of erased people whom these books still know."""

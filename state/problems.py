@@ -41,6 +41,10 @@ class Problems(Books):
         details: Found = {(key, name, reason): detail for key, name, reason, detail in found}
         where = and_(problem.c.mapping == mapping, problem.c.scope == scope, problem.c.property != GOING)
         query = select(problem.c.key, problem.c.property, problem.c.reason).where(where)
+        if not found:
+            with self._database.reading() as connection:
+                if connection.execute(query).first() is None:  # as in most scopes: nothing is written
+                    return
         with self._database.writing() as connection:
             before = {(row.key, row.property, row.reason) for row in connection.execute(query)}
             _insert(connection, mapping, scope, _only(details, details.keys() - before), now)

@@ -132,8 +132,10 @@ async def _finish(run: Run, scopes: list[Scope], courses: list[Course], swept: s
     """Write down what the read of the people showed; look for leavers only after a complete one."""
     store = run.world.books.store
     if run.reader.witnesses:
-        before = {} if run.whole_site else await _witnesses(run)  # of fields that this run may not have wanted
-        await run.world.books.do(store.put, WITNESSES, json.dumps(before | run.reader.witnesses))
+        known = await _witnesses(run)
+        before = {} if run.whole_site else known  # of fields that this run may not have wanted
+        if known != (now := before | run.reader.witnesses):
+            await run.world.books.do(store.put, WITNESSES, json.dumps(now))
     if run.reader.lost_profiles:
         reason = run.reader.trouble_with_profiles
         run.result.worse(
@@ -154,8 +156,8 @@ async def _finish(run: Run, scopes: list[Scope], courses: list[Course], swept: s
     for scope in scopes:
         if scope.mapping.name in swept:
             await run.sweep.note(scope, protected=elsewhere)
-    now = run.world.clock.now()
-    await run.world.books.do(store.checkpoint, SITE_SCOPE, run.result.run_id, now, run.person_ids)
+    at = run.world.clock.now()
+    await run.world.books.do(store.checkpoint, SITE_SCOPE, run.result.run_id, at, run.person_ids)
 
 
 async def members_elsewhere(run: Run, courses: list[Course]) -> set[int]:
