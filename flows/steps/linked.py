@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from adaptors.commcare.cases import CaseReply
 from adaptors.errors import Refused
-from flows.steps.generations import newest_of_ours
+from flows.steps.generations import last_of_ours
 from flows.steps.planned import SITE_SCOPE, Scope, external_id
 from flows.steps.retype import types_of
 from flows.world import World
@@ -178,7 +178,7 @@ class Links:
     async def _after(self, linked: CaseRow, taken: Collection[str]) -> CaseRow:
         """Return the case of our own that followed a linked one which is closed, or that one, to be followed."""
         try:
-            found, generation = await newest_of_ours(self._world, linked.key, 2, taken)
+            found, generation = await last_of_ours(self._world, linked.key, taken, 2)
         except Refused:  # two cases have that id: CommCare refuses the write to it as well, for this record only
             found, generation = None, 2
         if found is None:
