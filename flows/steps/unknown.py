@@ -74,7 +74,8 @@ class UnknownCases:
         self._newest, begin = {}, dict.fromkeys(keys, 1)
         if len(begin) > FEW:
             found = await last_of_each(self._world, begin, await self._taken(mapping))
-            doubled = await self._there.doubles.of(mapping) if found else ()  # asked for one by one, and held back
+            replies = [case for case, _ in found.values()]  # those with doubles are asked for one by one
+            doubled = await self._there.doubles.among(mapping, replies)
             self._newest = {key: found.get(key, (None, 1)) for key in begin if key not in doubled}
 
     async def of(self, mapping: CompiledMapping, row: RowId, user_id: int, *, expected: bool) -> CaseRow | None:
