@@ -16,17 +16,19 @@ GAP = 2
 """So many numbers in a row may be free before a later case: theirs were deleted, or were cases of others."""
 
 
-async def generations(
-    world: World, key: str, begin: int, *, past_living: bool
-) -> AsyncIterator[tuple[CaseReply, int]]:
-    """Yield the cases under a key from a generation on, until one is free or, unless `past_living`, one lives.
+async def each_of_ours(world: World, key: str, begin: int) -> AsyncIterator[tuple[CaseReply, int]]:
+    """Yield all cases under a key from a generation on, open ones and those past numbers that are free.
 
     Raises Refused when two cases have an external id.
     """
-    generation, is_over = begin, False
-    while not is_over and (found := await world.commcare.case_by_external_id(external_id(key, generation))):
-        yield found, generation
-        generation, is_over = generation + 1, not (found.closed or past_living)
+    free = 0
+    for generation in count(begin):
+        found = await world.commcare.case_by_external_id(external_id(key, generation))
+        if found is not None:
+            yield found, generation
+        free = free + 1 if found is None else 0
+        if free > GAP:
+            return
 
 
 async def newest_of_ours(
@@ -40,9 +42,11 @@ async def newest_of_ours(
     while external_id(key, begin) in taken:
         begin += 1
     newest: CaseReply | None = None
-    async for found, generation in generations(world, key, begin, past_living=False):
-        newest, begin = found, generation
-    return newest, begin
+    while found := await world.commcare.case_by_external_id(external_id(key, begin)):
+        if not found.closed:
+            return found, begin
+        newest, begin = found, begin + 1
+    return newest, begin if newest is None else begin - 1
 
 
 async def last_of_ours(

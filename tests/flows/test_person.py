@@ -17,6 +17,7 @@ from flows.attended_person import write_export
 from flows.confirm import confirm_term
 from flows.open import open_store
 from flows.person import Erasure, erase, export, told
+from flows.problems import retry
 from flows.result import RunState
 from flows.settings import load_settings
 from flows.steps.recover import expect_strangers
@@ -568,3 +569,28 @@ async def test_no_table_of_people_is_left_out(make_lab: MakeLab) -> None:
     assert [] == [table.name for table in PERSONAL if f"of {table.name}" not in shown]
     lab.store.finish_erasure(person)
     assert set() == known_of(lab.store, person)
+
+
+async def test_cases_past_free_numbers_are_emptied(make_lab: MakeLab) -> None:
+    """Books that were put back know the first case of a key: those after it were deleted, but for the last one."""
+    site, _, learners = site_of(3)
+    lab = make_lab(site)
+    lab.in_a_file()
+    await lab.sync()
+    backup = lab.store.back_up(lab.clock.now())
+    assert backup is not None
+    key = f"test-user-{learners[0]}"
+    for name, city in ((key, "Kisumu"), (f"{key}~2", "Bondo")):
+        lab.project.delete_case(lab.case(name).case_id)
+        site.update_user(learners[0], city=city)
+        await lab.sync()
+        retry(lab.store, lab.clock.now(), key=key, recreate=True)
+        await lab.sync()
+    lab.restore(backup)
+    lab.clock.advance(3600.0)
+    assert "completed" == (await erased(lab, learners[0])).state
+    assert (key, "", "") == (
+        lab.case(f"{key}~3").case_name,
+        lab.case(f"{key}~3").properties["city"],
+        lab.case(f"{key}~3").properties["last_name"],
+    )
