@@ -67,8 +67,9 @@ class Comparison:
                 key, "", draft.case_type, draft.name, self.ready.owner, properties, self.ready.indices
             )
             sent, unsent = kept | digests, self._unsent(digests)
-            row = Planned(self.row, draft.case_type, self.user_id, write, sent, "create", whole=True)
-            return replace(row, unsent=unsent, another=generation > 1)
+            return Planned(
+                self.row, draft.case_type, self.user_id, write, sent, "create", whole=True, unsent=unsent
+            )
         changed = self._changed(digests, known)
         reasons = frozenset(changed - self._ignored(changed) - _never_filled(values, known))
         if not reasons:
@@ -90,8 +91,7 @@ class Comparison:
         owner = known.owner_id
         row = Planned(self.row, draft.case_type, self.user_id, write, sent, "update", owner_held=owner)
         if known.digests is None:
-            is_first = self.ready.linked is not None and self.ready.linked.first
-            row = replace(row, whole=True, blank=blank, unsent=self._unsent(changed), another=is_first)
+            row = replace(row, whole=True, blank=blank, unsent=self._unsent(changed))
         return replace(row, reasons=reasons, emptied=emptied, doubtful=doubtful, vanished=vanished)
 
     def _properties(self) -> dict[str, str]:

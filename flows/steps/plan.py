@@ -146,6 +146,8 @@ class Planner:
         ready = replace(ready, parted=is_parted)
         reading.compared += 1
         change = Comparison(scope.mapping, row, user_id, draft, case, ready, self._digest).planned()
+        if change is not None and (is_theirs or _is_another(reading.known.get(key), case)):
+            change = replace(change, another=True)
         if change is None and case is not None and case.status in AWAY:
             reading.back[row] = "active"
         if change is not None and case is not None and case.digests is None:
@@ -291,6 +293,12 @@ class Planner:
         if self._parted is None:
             self._parted = await self._world.books.do(parted, self._world.books.store)
         return self._parted
+
+
+def _is_another(before: CaseRow | None, case: CaseRow | None) -> bool:
+    """Say whether a case is a later one of its key, of which the books know nothing yet."""
+    is_known = before is not None and before.case_id and case is not None and case.case_id
+    return case is not None and case.generation > 1 and not is_known
 
 
 def _over(case: CaseRow) -> CaseRow:
