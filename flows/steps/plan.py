@@ -150,9 +150,10 @@ class Planner:
             change = replace(change, another=True)
         if change is None and case is not None and case.status in AWAY:
             reading.back[row] = "active"
-        if change is not None and case is not None and case.digests is None:
-            is_ours = scope.mapping.name in self.strangers and closes(scope.mapping)
-            return replace(change, ours_if_closed=is_ours)
+        # A case of which the books know nothing was closed by us, maybe: they may be older, or were lost once.
+        is_strange = case is None or (case.digests is None and scope.mapping.name in self.strangers)
+        if change is not None and is_strange and closes(scope.mapping):
+            return replace(change, ours_if_closed=True)
         return change
 
     def _rests(self, reading: _Reading, row: RowId) -> bool:
@@ -218,6 +219,8 @@ class Planner:
             found = await self._there.of(case)
             if found is None or not (found.closed if is_closing else closed_by_us(mapping, found)):
                 return case
+            if is_closing and (later := await self._unknown.later(mapping, row, case)) is not None:
+                return later
         reading.renewed.append(row)
         generation = case.generation + 1
         return replace(case, case_id="", digests=None, status="active", generation=generation, linked=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Set
+from dataclasses import replace
 
 from adaptors.commcare.cases import CaseReply
 from flows.result import Result
@@ -91,6 +92,24 @@ class UnknownCases:
         if case is not None and not self._result.preview:
             await self._adopt(row, case)
         return case
+
+    async def later(self, mapping: CompiledMapping, row: RowId, case: CaseRow) -> CaseRow | None:
+        """Return the last case that followed one which is closed, and of which the books know nothing; else None.
+
+        Raises Refused when two cases have an external id.
+        """
+        found, generation = await last_of_ours(
+            self._world, row.key, await self._taken(mapping), case.generation + 1
+        )
+        if found is None:
+            return None
+        generation += found.closed
+        if not self._result.preview:
+            await self._world.books.do(self._world.books.store.follow, row, generation, self._world.clock.now())
+        self._there.take(found)
+        case_id, owner_id = ("", "") if found.closed else (found.case_id, found.owner_id)
+        case = replace(case, case_id=case_id, owner_id=owner_id, digests=None, status="active", linked=False)
+        return replace(case, generation=generation)
 
     async def _found(
         self, mapping: CompiledMapping, key: str, user_id: int, taken: Collection[str]

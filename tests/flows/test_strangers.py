@@ -294,3 +294,44 @@ async def test_who_was_withdrawn_and_closed_is_not_asked_about_again(make_lab: M
         await lab.sync()
     result = await lab.sync()
     assert ("completed", {}) == (result.state, result.requests["commcare"])
+
+
+@pytest.mark.parametrize("then", ["gone", "there"])
+@pytest.mark.parametrize("times", [1, 2])
+async def test_lost_books_while_somebody_is_closed(make_lab: MakeLab, times: int, then: str) -> None:
+    """Nobody looks for a case any more when its person is back: the one that we closed is not gone on with."""
+    site, (course,), learners = campus_of(12)
+    lab = make_lab(site)
+    left = "when_left: {set: {moodle_status: left}"
+    lab.edit("student", left, f"{left}, close: true")
+    await lab.sync()
+    for time in range(times):
+        if time:
+            site.enrol(course, learners[0])
+            await lab.sync()
+        site.unenrol(course, learners[0])
+        for _ in range(2):
+            await lab.sync()
+    if then == "there":  # and lives again, in a case of which the books will know as little
+        site.enrol(course, learners[0])
+        await lab.sync()
+        site.unenrol(course, learners[0])
+    lab.lose_books()
+    for name in ("student", "enrolment"):
+        lab.edit(name, f"case_type: {name}", f"case_type: {name}\nexisting_cases: ignore")
+    await lab.sync()
+    assert not is_expected(lab)
+    site.enrol(course, learners[0])
+    for _ in range(3):
+        result = await lab.sync()
+    key = f"test-user-{learners[0]}"
+    cases = [case for case in lab.project.of_type("student") if (case.external_id or "").startswith(key)]
+    living = [case.external_id for case in cases if not case.closed]
+    assert ("completed", {}, times + 1, [f"{key}~{times + 1}"]) == (
+        result.state,
+        written(result),
+        len(cases),
+        living,
+    )
+    child = lab.case(f"test-enrol-{course}-{learners[0]}")
+    assert lab.case(living[0]).case_id == child.indices["student"]["case_id"]
