@@ -211,9 +211,23 @@ def _wait(world: World, done: Erasure) -> None:
 
 
 async def _empty(world: World, found: PersonRows, lease: Lease, result: Result, done: Erasure) -> Counter[str]:
-    """Send what empties the cases, and return how many were emptied, empty or gone already, in doubt, refused."""
-    outcomes = Counter[str]()
-    pusher, emptying = Pusher(world, result, lease), Emptying(world)
+    """Send what empties the cases, and return how many were emptied, empty or gone already, in doubt, refused.
+
+    A file that was given another name has a row for each case that another mapping has as well: one after the other.
+    """
+    outcomes, left, sent = Counter[str](), [*found.cases], 0
+    while left:
+        first = {held.row.key: held for held in reversed(left)}
+        pusher = Pusher(world, result, lease)
+        pusher.numbered_from = sent
+        outcomes += await _empty_each(world, [*first.values()], pusher, done)
+        sent, left = sent + pusher.batches, [held for held in left if first[held.row.key] is not held]
+    return outcomes
+
+
+async def _empty_each(world: World, cases: Sequence[Held], pusher: Pusher, done: Erasure) -> Counter[str]:
+    """Send what empties some cases, each of another key; return what became of them."""
+    outcomes, emptying = Counter[str](), Emptying(world)
 
     async def settled(row: Planned, outcome: str) -> None:
         word = {"": "emptied", "in_doubt": "in doubt"}.get(outcome, "gone" if outcome in DELETED else "refused")
@@ -222,7 +236,7 @@ async def _empty(world: World, found: PersonRows, lease: Lease, result: Result, 
             done.messages.append(f"CommCare refuses {row.write.key} ({outcome}); mend that, and run this again.")
 
     earlier = dict[RowId, Sequence[Planned]]()
-    for held in found.cases:
+    for held in cases:
         try:
             row = await emptying.row(held)
             earlier[held.row], unclear = await emptying.earlier(held)

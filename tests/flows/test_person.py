@@ -6,6 +6,7 @@ import errno
 import json
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -594,3 +595,21 @@ async def test_cases_past_free_numbers_are_emptied(make_lab: MakeLab) -> None:
         lab.case(f"{key}~3").properties["city"],
         lab.case(f"{key}~3").properties["last_name"],
     )
+
+
+@pytest.mark.parametrize("back", [False, True])
+async def test_an_erasure_after_a_file_got_another_name(make_lab: MakeLab, back: bool) -> None:
+    """The books know the case under both names: it is emptied, and both rows are gone."""
+    site, _, learners = site_of(4)
+    lab = make_lab(site, student=(SHIPPED / "student.yaml").read_text("utf-8"))
+    lab.edit("student", "case_type: student", "case_type: student\nexisting_cases: ignore")
+    await lab.sync()
+    names = ["student.yaml", "learner.yaml", *(["student.yaml"] if back else [])]
+    for before, now in pairwise(names):
+        (lab.mappings / before).rename(lab.mappings / now)
+        await lab.sync()
+    done = await erased(lab, learners[0])
+    case = lab.case(f"test-user-{learners[0]}")
+    assert ("completed", "", case.external_id) == (done.state, case.properties["last_name"], case.case_name)
+    assert ([], []) == (lab.store.unfinished_erasures(), [*lab.store.person(learners[0]).cases])
+    assert {} == written(await lab.sync())
