@@ -123,7 +123,11 @@ class _Auditor:
             self.found.cases[case_type] += len(chunk)
             ids = [case.case_id for case in chunk]
             self.listed.update(map(_short, ids))
-            held = await self.world.books.do(store.by_case_ids, [*names, *others], ids)
+            held = await self.world.books.do(store.by_case_ids, names, ids)
+            if (
+                unknown := set(ids) - held.keys()
+            ):  # of mappings that are off, or of a file with another name by now
+                held |= await self.world.books.do(store.by_case_ids, others, unknown)
             strange = {
                 base_key(str(one.external_id)) for one in chunk if self._is_ours(one) and one.case_id not in held
             }
