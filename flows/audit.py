@@ -124,9 +124,8 @@ class _Auditor:
             ids = [case.case_id for case in chunk]
             self.listed.update(map(_short, ids))
             held = await self.world.books.do(store.by_case_ids, names, ids)
-            if (
-                unknown := set(ids) - held.keys()
-            ):  # of mappings that are off, or of a file with another name by now
+            unknown = set(ids) - held.keys()
+            if others and unknown:  # of mappings that are off; of a file with another name both may know a case
                 held |= await self.world.books.do(store.by_case_ids, others, unknown)
             strange = {
                 base_key(str(one.external_id)) for one in chunk if self._is_ours(one) and one.case_id not in held

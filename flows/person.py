@@ -213,7 +213,7 @@ def _wait(world: World, done: Erasure) -> None:
 async def _empty(world: World, found: PersonRows, lease: Lease, result: Result, done: Erasure) -> Counter[str]:
     """Send what empties the cases, and return how many were emptied, empty or gone already, in doubt, refused.
 
-    A file that was given another name has a row for each case that another mapping has as well: one after the other.
+    Of a file that was given another name the books have each case twice: those are sent one after the other.
     """
     outcomes, left, sent = Counter[str](), [*found.cases], 0
     while left:
