@@ -32,6 +32,7 @@ from flows.steps.gate import first_run_plan, refuse_existing_cases, require_func
 from flows.steps.holders import heed_other_names
 from flows.steps.lease import Lease, NotGivenBack
 from flows.steps.leave import leave, settle
+from flows.steps.lost import lost
 from flows.steps.new_books import let_rest
 from flows.steps.people import sync_people
 from flows.steps.recover import heed_clock, know_them_all, recover, strangers
@@ -178,7 +179,7 @@ async def _work(run: Run, options: Options, course_level: CourseLevel | None) ->
         await world.books.do(world.books.store.bind_target, *world.target)  # only now that both have answered
         await let_rest(world, beside)
         await remember_selection(world, selected)
-    run.planner.strangers = await strangers(world)
+    run.planner.strangers, run.planner.lost = await strangers(world), await lost(world)
     run.read = {course.id for course in courses}
     try:
         run.between_terms = await new_terms(run, courses, selected)

@@ -22,7 +22,7 @@ from flows.steps.owners import Owners, is_parked
 from flows.steps.planned import UNDECIDED, WAITS, Planned, Problem, Scope, scope_number
 from flows.steps.reach import Place
 from flows.steps.recover import is_closing_unheard
-from flows.steps.there import There
+from flows.steps.there import FEW, There
 from flows.steps.unknown import UnknownCases
 from flows.steps.vanished import NOTHING, Vanished
 from flows.steps.ways import closed_by_us, closes, keeps, parks
@@ -54,6 +54,8 @@ class Planner:
         """By mapping: properties that were taken out of it once; none of them is an element that vanished."""
         self.strangers: frozenset[str] = frozenset()
         """Mappings of which CommCare may hold cases that the books do not know."""
+        self.lost: frozenset[str] = frozenset()
+        """Those of which it may be so of people who have been away since."""
         self._have_children = {rule.mapping for mapping in mappings.values() for rule in mapping.parents}
         self._parted: frozenset[int] | None = None
         self._one = asyncio.Lock()
@@ -82,7 +84,7 @@ class Planner:
         known = await books.do(store.cases, name, scope.number, keys)
         if scope.number in self.begun:
             known = {key: _over(case) for key, case in known.items()}
-        is_strange, removed = name in self.strangers, self.removed.get(name, frozenset())
+        is_strange, removed = name in self.strangers | self.lost, self.removed.get(name, frozenset())
         if is_strange and is_matched(scope.mapping) and await self._unknown.may_be_in(scope, known):
             known = await self._links.found_again(scope, known, self._result.run_id, closes=closes(scope.mapping))
         look = await self._links.look(scope, known)
@@ -185,8 +187,9 @@ class Planner:
         at_rest = {row.key for row in reading.resting if row[:2] == (mapping.name, scope.number)}
         keys = scope.drafts.keys() - at_rest - self._keys_kept_out(reading)
         self._there.begin()
-        is_strange = mapping.name in self.strangers
-        await self._unknown.look_for(mapping, keys - reading.known.keys() if is_strange else ())
+        is_strange = mapping.name in self.strangers | self.lost
+        few = FEW if mapping.name in self.strangers else 0  # of who was away the search has long known
+        await self._unknown.look_for(mapping, keys - reading.known.keys() if is_strange else (), few)
         known = [reading.known[key] for key in keys & reading.known.keys()]
         dirty = [one for one in known if one.digests is None and one.status not in CLOSED and not one.linked]
         asks_for_all = mapping.has_elements or closes(mapping) or parks(mapping)
@@ -279,7 +282,7 @@ class Planner:
         known, mapping = reading.known.get(row.key), reading.scope.mapping
         keeps = draft.owner.write_once or draft.once
         if known is None:
-            user, is_strange = reading.scope.users.get(row.key, 0), mapping.name in self.strangers
+            user, is_strange = reading.scope.users.get(row.key, 0), mapping.name in self.strangers | self.lost
             return await self._unknown.of(mapping, row, user, expected=is_strange)
         if known.case_id or not keeps:
             return known

@@ -70,10 +70,10 @@ class UnknownCases:
             scope.hold_back(Problem(key, "", "duplicate_external_id"))
         return unclear
 
-    async def look_for(self, mapping: CompiledMapping, keys: Collection[str]) -> None:
-        """Look up cases under keys that the books do not know, where they are many; forgets those from before."""
+    async def look_for(self, mapping: CompiledMapping, keys: Collection[str], few: int = FEW) -> None:
+        """Look up cases under keys that the books do not know, more than a `few`; forgets those from before."""
         self._newest, begin = {}, dict.fromkeys(keys, 1)
-        if len(begin) > FEW:
+        if len(begin) > few:
             found = await last_of_each(self._world, begin, await self._taken(mapping))
             replies = [case for case, _ in found.values()]  # those with doubles are asked for one by one
             doubled = await self._there.doubles.among(mapping, replies)
