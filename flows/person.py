@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from adaptors.commcare.cases import CaseReply
 from adaptors.errors import AdaptorError, Refused, Retriable
 from flows.errors import Overlap
 from flows.history import change_json
+from flows.person_json import case_json, feedback_json, match_json
 from flows.problems import DELETED, moment
 from flows.reasons import reason_words, remedy
 from flows.result import Result, RunState
@@ -37,7 +37,7 @@ from flows.steps.push import Pusher
 from flows.steps.recover import heed_clock, recover, rest_left, strangers
 from flows.words import listed, numbered
 from flows.world import World
-from state import FeedbackRow, Held, MatchRow, PersonRows, RowId, StateError
+from state import Held, PersonRows, RowId, StateError
 from state.backups import KEPT, UPGRADES_KEPT
 
 REMAINS = (
@@ -302,9 +302,9 @@ async def export(world: World, person: int) -> dict[str, Any]:
         "hints_of_webhooks": [
             {"event": event, "course": course, "received_at": moment(at)} for event, course, at in hints
         ],
-        "matches": [_match_json(one) for number in people for one in await books.do(store.matches_of, number)],
+        "matches": [match_json(one) for number in people for one in await books.do(store.matches_of, number)],
         "feedback_to_moodle": [
-            _feedback_json(one) for number in people for one in await books.do(store.feedback_of, number)
+            feedback_json(one) for number in people for one in await books.do(store.feedback_of, number)
         ],
     }
 
@@ -317,35 +317,6 @@ def unknown_words(found: dict[str, Any]) -> str:
     if found["erased"]:
         return f"Person {person} was erased, and the books know nothing more than that."
     return f"The books know nothing of person {person}, so CommCare was not asked. Is the number right?"
-
-
-def _match_json(one: MatchRow) -> dict[str, Any]:
-    """Return a case that may be, is, or is not that of the person."""
-    return {
-        "mapping": one.mapping,
-        "key": one.key,
-        "case_id": one.case_id,
-        "kind": one.kind,
-        "matched_by": one.matched_by,
-        "reason": one.reason,
-        "decision": one.decision or "open",
-        "decided_by": one.decided_by,
-        "found_at": moment(one.found_at),
-        "decided_at": moment(one.decided_at) if one.decided_at else None,
-    }
-
-
-def _feedback_json(one: FeedbackRow) -> dict[str, Any]:
-    """Return what is known of a text that goes back to Moodle; of the text itself the books have a digest only."""
-    return {
-        **one.holder.row._asdict(),
-        "property": one.name,
-        "case_id": one.holder.case_id,
-        "reason": one.reason,
-        "first_at": moment(one.first_at),
-        "last_at": moment(one.last_at),
-        "tries": one.tries,
-    }
 
 
 async def _exported(world: World, held: Held) -> dict[str, Any]:
@@ -371,7 +342,7 @@ async def _before(world: World, held: Held) -> list[dict[str, Any] | str]:
     key = held.row.key
     found = await find_earlier(world, held.row.mapping, {key: held.case})
     unclear = [f"CommCare does not tell: {reason}." for reason in found.unclear.values()]
-    return [_case_json(one.case) for one in found.cases.get(key, ())] + unclear
+    return [case_json(one.case) for one in found.cases.get(key, ())] + unclear
 
 
 async def _in_commcare(world: World, held: Held) -> dict[str, Any] | str:
@@ -381,19 +352,7 @@ async def _in_commcare(world: World, held: Held) -> dict[str, Any] | str:
         return f"CommCare does not tell: {error.code or 'refused'}."
     if there is None:
         return "There is no such case." if held.case.linked else "There is no case with this external id."
-    return _case_json(there)
-
-
-def _case_json(there: CaseReply) -> dict[str, Any]:
-    """Return a case as CommCare has it."""
-    return {
-        "case_id": there.case_id,
-        "case_type": there.case_type,
-        "case_name": there.name,
-        "owner_id": there.owner_id,
-        "closed": there.closed,
-        "properties": dict(there.properties),
-    }
+    return case_json(there)
 
 
 def told(done: Erasure) -> list[str]:
