@@ -29,6 +29,7 @@ from flows.steps.earlier import find_earlier, send_each
 from flows.steps.emptying import Emptying
 from flows.steps.lease import Lease
 from flows.steps.linked import case_there
+from flows.steps.lost import lost
 from flows.steps.merged import forget as forget_merge
 from flows.steps.merged import merged, who_became
 from flows.steps.people import WITNESSES
@@ -51,6 +52,11 @@ REMAINS = (
 UNKNOWN = (
     "The books know no case of person {person}, and nobody of that number in a course, so nothing was emptied. No "
     "run reads that number from now on; if it was a slip: `moodle-commcare person admit {person}`."
+)
+
+AWAY = (
+    "The books were lost or put back once, and CommCare has cases of people whom no run has met since: look there "
+    "for external ids with the number {person}, and empty what you find by hand."
 )
 
 STRANGER = (
@@ -136,6 +142,8 @@ async def _erase(world: World, done: Erasure, lease: Lease, result: Result) -> N
         await _forget(world, done, found)
         is_known = was_erased or found.rows or found.courses
         done.messages.append(REMAINS if is_known else UNKNOWN.format(person=done.person))
+        if not is_known and await lost(world):
+            done.messages.append(AWAY.format(person=done.person))
         _tell_merged(done, into)
 
 

@@ -613,3 +613,17 @@ async def test_an_erasure_after_a_file_got_another_name(make_lab: MakeLab, back:
     assert ("completed", "", case.external_id) == (done.state, case.properties["last_name"], case.case_name)
     assert ([], []) == (lab.store.unfinished_erasures(), [*lab.store.person(learners[0]).cases])
     assert {} == written(await lab.sync())
+
+
+async def test_an_erasure_of_somebody_who_was_away_when_the_books_were_lost(make_lab: MakeLab) -> None:
+    """No run has met him since: that CommCare may have his case all the same is told."""
+    site, (course,), learners = site_of(3)
+    lab = make_lab(site)
+    await lab.sync()
+    site.unenrol(course, learners[0])
+    lab.lose_books()
+    for name in ("student", "enrolment"):
+        lab.edit(name, f"case_type: {name}", f"case_type: {name}\nexisting_cases: ignore")
+    await lab.sync()
+    done = await erased(lab, learners[0])
+    assert ("completed", True) == (done.state, f"ids with the number {learners[0]}," in done.messages[-1])
