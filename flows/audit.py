@@ -123,7 +123,10 @@ class _Auditor:
             self.found.cases[case_type] += len(chunk)
             ids = [case.case_id for case in chunk]
             self.listed.update(map(_short, ids))
-            held = await self.world.books.do(store.by_case_ids, [*names, *others], ids)
+            held = await self.world.books.do(store.by_case_ids, names, ids)
+            unknown = set(ids) - held.keys()
+            if others and unknown:  # of mappings that are off; of a file with another name both may know a case
+                held |= await self.world.books.do(store.by_case_ids, others, unknown)
             strange = {
                 base_key(str(one.external_id)) for one in chunk if self._is_ours(one) and one.case_id not in held
             }

@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from adaptors.commcare.cases import CaseReply
 from adaptors.errors import AdaptorError, Refused, Retriable
 from flows.errors import Overlap
 from flows.history import change_json
+from flows.person_json import case_json, feedback_json, match_json
 from flows.problems import DELETED, moment
 from flows.reasons import reason_words, remedy
 from flows.result import Result, RunState
@@ -29,6 +29,7 @@ from flows.steps.earlier import find_earlier, send_each
 from flows.steps.emptying import Emptying
 from flows.steps.lease import Lease
 from flows.steps.linked import case_there
+from flows.steps.lost import lost
 from flows.steps.merged import forget as forget_merge
 from flows.steps.merged import merged, who_became
 from flows.steps.people import WITNESSES
@@ -37,7 +38,7 @@ from flows.steps.push import Pusher
 from flows.steps.recover import heed_clock, recover, rest_left, strangers
 from flows.words import listed, numbered
 from flows.world import World
-from state import FeedbackRow, Held, MatchRow, PersonRows, RowId, StateError
+from state import Held, PersonRows, RowId, StateError
 from state.backups import KEPT, UPGRADES_KEPT
 
 REMAINS = (
@@ -51,6 +52,11 @@ REMAINS = (
 UNKNOWN = (
     "The books know no case of person {person}, and nobody of that number in a course, so nothing was emptied. No "
     "run reads that number from now on; if it was a slip: `moodle-commcare person admit {person}`."
+)
+
+AWAY = (
+    "The books were lost or put back once, and CommCare has cases of people whom no run has met since: look there "
+    "for external ids with the number {person}, and empty what you find by hand."
 )
 
 STRANGER = (
@@ -136,6 +142,8 @@ async def _erase(world: World, done: Erasure, lease: Lease, result: Result) -> N
         await _forget(world, done, found)
         is_known = was_erased or found.rows or found.courses
         done.messages.append(REMAINS if is_known else UNKNOWN.format(person=done.person))
+        if not is_known and await lost(world):
+            done.messages.append(AWAY.format(person=done.person))
         _tell_merged(done, into)
 
 
@@ -211,9 +219,23 @@ def _wait(world: World, done: Erasure) -> None:
 
 
 async def _empty(world: World, found: PersonRows, lease: Lease, result: Result, done: Erasure) -> Counter[str]:
-    """Send what empties the cases, and return how many were emptied, empty or gone already, in doubt, refused."""
-    outcomes = Counter[str]()
-    pusher, emptying = Pusher(world, result, lease), Emptying(world)
+    """Send what empties the cases, and return how many were emptied, empty or gone already, in doubt, refused.
+
+    Of a file that was given another name the books have each case twice: those are sent one after the other.
+    """
+    outcomes, left, sent = Counter[str](), [*found.cases], 0
+    while left:
+        first = {held.row.key: held for held in reversed(left)}
+        pusher = Pusher(world, result, lease)
+        pusher.numbered_from = sent
+        outcomes += await _empty_each(world, [*first.values()], pusher, done)
+        sent, left = sent + pusher.batches, [held for held in left if first[held.row.key] is not held]
+    return outcomes
+
+
+async def _empty_each(world: World, cases: Sequence[Held], pusher: Pusher, done: Erasure) -> Counter[str]:
+    """Send what empties some cases, each of another key; return what became of them."""
+    outcomes, emptying = Counter[str](), Emptying(world)
 
     async def settled(row: Planned, outcome: str) -> None:
         word = {"": "emptied", "in_doubt": "in doubt"}.get(outcome, "gone" if outcome in DELETED else "refused")
@@ -222,7 +244,7 @@ async def _empty(world: World, found: PersonRows, lease: Lease, result: Result, 
             done.messages.append(f"CommCare refuses {row.write.key} ({outcome}); mend that, and run this again.")
 
     earlier = dict[RowId, Sequence[Planned]]()
-    for held in found.cases:
+    for held in cases:
         try:
             row = await emptying.row(held)
             earlier[held.row], unclear = await emptying.earlier(held)
@@ -288,9 +310,9 @@ async def export(world: World, person: int) -> dict[str, Any]:
         "hints_of_webhooks": [
             {"event": event, "course": course, "received_at": moment(at)} for event, course, at in hints
         ],
-        "matches": [_match_json(one) for number in people for one in await books.do(store.matches_of, number)],
+        "matches": [match_json(one) for number in people for one in await books.do(store.matches_of, number)],
         "feedback_to_moodle": [
-            _feedback_json(one) for number in people for one in await books.do(store.feedback_of, number)
+            feedback_json(one) for number in people for one in await books.do(store.feedback_of, number)
         ],
     }
 
@@ -303,35 +325,6 @@ def unknown_words(found: dict[str, Any]) -> str:
     if found["erased"]:
         return f"Person {person} was erased, and the books know nothing more than that."
     return f"The books know nothing of person {person}, so CommCare was not asked. Is the number right?"
-
-
-def _match_json(one: MatchRow) -> dict[str, Any]:
-    """Return a case that may be, is, or is not that of the person."""
-    return {
-        "mapping": one.mapping,
-        "key": one.key,
-        "case_id": one.case_id,
-        "kind": one.kind,
-        "matched_by": one.matched_by,
-        "reason": one.reason,
-        "decision": one.decision or "open",
-        "decided_by": one.decided_by,
-        "found_at": moment(one.found_at),
-        "decided_at": moment(one.decided_at) if one.decided_at else None,
-    }
-
-
-def _feedback_json(one: FeedbackRow) -> dict[str, Any]:
-    """Return what is known of a text that goes back to Moodle; of the text itself the books have a digest only."""
-    return {
-        **one.holder.row._asdict(),
-        "property": one.name,
-        "case_id": one.holder.case_id,
-        "reason": one.reason,
-        "first_at": moment(one.first_at),
-        "last_at": moment(one.last_at),
-        "tries": one.tries,
-    }
 
 
 async def _exported(world: World, held: Held) -> dict[str, Any]:
@@ -357,7 +350,7 @@ async def _before(world: World, held: Held) -> list[dict[str, Any] | str]:
     key = held.row.key
     found = await find_earlier(world, held.row.mapping, {key: held.case})
     unclear = [f"CommCare does not tell: {reason}." for reason in found.unclear.values()]
-    return [_case_json(one.case) for one in found.cases.get(key, ())] + unclear
+    return [case_json(one.case) for one in found.cases.get(key, ())] + unclear
 
 
 async def _in_commcare(world: World, held: Held) -> dict[str, Any] | str:
@@ -367,19 +360,7 @@ async def _in_commcare(world: World, held: Held) -> dict[str, Any] | str:
         return f"CommCare does not tell: {error.code or 'refused'}."
     if there is None:
         return "There is no such case." if held.case.linked else "There is no case with this external id."
-    return _case_json(there)
-
-
-def _case_json(there: CaseReply) -> dict[str, Any]:
-    """Return a case as CommCare has it."""
-    return {
-        "case_id": there.case_id,
-        "case_type": there.case_type,
-        "case_name": there.name,
-        "owner_id": there.owner_id,
-        "closed": there.closed,
-        "properties": dict(there.properties),
-    }
+    return case_json(there)
 
 
 def told(done: Erasure) -> list[str]:

@@ -20,7 +20,7 @@ from flows.steps.pull import People, wanted_by
 from flows.steps.push import DryPusher, Pusher
 from flows.steps.reach import Reach
 from flows.steps.sweep import Sweep
-from flows.steps.ways import owned_like
+from flows.steps.ways import below, owned_like
 from flows.world import Progress, World
 from mappings.engine import CompiledMapping, Context, Project
 from state import RowId
@@ -161,12 +161,13 @@ class Run:
     def left_open(self) -> set[str]:
         """Return the mappings of which something is open: the next run of the whole site is to read them.
 
-        Also those whose cases follow the owner of others that were moved, where this run did not read all of them.
+        Also those whose cases follow the owner of others that were moved, or belong to others that were made
+        anew, where this run did not read all of them.
         """
         mappings = self.world.project.mappings
         read = {mapping.name for mapping in self.mappings} if self.whole_site else set[str]()
-        following = owned_like(mappings, self.pusher.moved) - read
-        return self.unsettled | self.pusher.unsorted | self.planner.held_up | following
+        following = owned_like(mappings, self.pusher.moved) | below(mappings, self.pusher.succeeded)
+        return self.unsettled | self.pusher.unsorted | self.planner.held_up | following - read
 
     async def swept(self, row: Planned, outcome: str) -> None:
         """Take note of a row of the sweep; the pusher has counted it."""

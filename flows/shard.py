@@ -22,6 +22,7 @@ from flows.steps.edits import find_edits
 from flows.steps.gate import require_functions
 from flows.steps.handover import Handover, told
 from flows.steps.lease import Lease, ShardLease
+from flows.steps.lost import lost
 from flows.steps.merged import left_out
 from flows.steps.recover import recover_courses, strangers
 from flows.steps.rosters import read_rosters
@@ -157,7 +158,7 @@ async def _work(run: Run, handover: Handover, numbers: tuple[int, ...], known: R
     await recover_courses(world, numbers)
     edits = await find_edits(world, run.mappings)
     run.planner.removed = {name: edit.taken_out for name, edit in edits.items()}
-    run.planner.strangers = await strangers(world)
+    run.planner.strangers, run.planner.lost = await strangers(world), await lost(world)
     site = await run.reader.site()
     _require_account(site.userid, handover.account)
     require_functions(site, run.wanted)

@@ -29,8 +29,10 @@ from flows.steps.edits import find_edits, remember_prints, tell_edits
 from flows.steps.first_runs import ask_before_first_runs
 from flows.steps.firsts import FirstLook
 from flows.steps.gate import first_run_plan, refuse_existing_cases, require_functions
+from flows.steps.holders import heed_other_names
 from flows.steps.lease import Lease, NotGivenBack
 from flows.steps.leave import leave, settle
+from flows.steps.lost import lost
 from flows.steps.new_books import let_rest
 from flows.steps.people import sync_people
 from flows.steps.recover import heed_clock, know_them_all, recover, strangers
@@ -119,6 +121,7 @@ async def _run(
             return
         unsettled = {row.mapping for row in await world.books.do(world.books.store.intents)}
         await recover(world)
+        await heed_other_names(world, world.project.mappings)
     started, mappings = world.clock.now(), choose_mappings(world, options.mappings)
     edits = await find_edits(world, mappings)
     unsettled |= {mapping.name for mapping in mappings} if options.asks_for_more else await asked_about(world)
@@ -176,7 +179,7 @@ async def _work(run: Run, options: Options, course_level: CourseLevel | None) ->
         await world.books.do(world.books.store.bind_target, *world.target)  # only now that both have answered
         await let_rest(world, beside)
         await remember_selection(world, selected)
-    run.planner.strangers = await strangers(world)
+    run.planner.strangers, run.planner.lost = await strangers(world), await lost(world)
     run.read = {course.id for course in courses}
     try:
         run.between_terms = await new_terms(run, courses, selected)

@@ -8,7 +8,7 @@ from pathlib import Path
 from sqlalchemy import and_, delete, exists, func, or_, select, update
 
 from state.backups import backups, new_name, prune, upgrade_copies
-from state.facts import Facts
+from state.facts import NEVER_READ, READS, Facts
 from state.history import forget_before, is_due
 from state.lease import forget_round
 from state.outcomes import UNSURE, becomes
@@ -34,6 +34,8 @@ from state.tables import (
     run,
 )
 
+DOUBTED = {"status": becomes(UNSURE), "digests": None, "missing_count": 0, "missing_run": ""}
+"""What a row is whose case somebody else may have written to."""
 DAY = 86_400.0
 PROBLEMS_KEPT = 30 * DAY
 RUNS_KEPT = 90 * DAY
@@ -142,6 +144,13 @@ class Care(Facts):
                 self._database.is_postgresql,
             )
 
+    def doubt(self, mapping: str) -> None:
+        """Take in that another mapping wrote to the cases of this one: of its rows what a restore says of all."""
+        with self._database.writing() as connection:
+            connection.execute(update(case_row).where(case_row.c.mapping == mapping).values(DOUBTED))
+            connection.execute(delete(lacking).where(lacking.c.mapping == mapping))
+            self._put(connection, READS.format(name=mapping), NEVER_READ)
+
     def mark_restored(self, now: float) -> None:
         """Take in that these books were put back: what they say of CommCare may be older than CommCare is.
 
@@ -150,8 +159,7 @@ class Care(Facts):
         come back and gone again, so whether CommCare says so is not certain.
         """
         with self._database.writing() as connection:
-            unsure = {"status": becomes(UNSURE), "digests": None, "missing_count": 0, "missing_run": ""}
-            connection.execute(update(case_row).values(unsure))
+            connection.execute(update(case_row).values(DOUBTED))
             connection.execute(delete(lacking))
             connection.execute(update(lookup_row).values(digest=b"", missing_count=0))
             connection.execute(update(intent).values(last_sent_at=now))

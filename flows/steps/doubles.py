@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 
+from adaptors.commcare.cases import CaseReply
 from flows.steps.linked import base_key
 from flows.steps.retype import types_of
 from flows.world import World
@@ -23,11 +24,24 @@ class Doubles:
             self._found[mapping.name] = frozenset([base_key(one) async for one in self._listed(mapping)])
         return self._found[mapping.name]
 
+    async def among(self, mapping: CompiledMapping, found: Iterable[CaseReply]) -> frozenset[str]:
+        """Return the keys of cases that a fetch of many showed, where another case may have the same external id.
+
+        Of one of another type nobody knows: it was made by somebody else, and ours may be there as well.
+        """
+        cases = [*found]
+        if not cases:
+            return frozenset()
+        others = {case.external_id or "" for case in cases if case.case_type not in await self._types(mapping)}
+        return await self.of(mapping) | {base_key(one) for one in others}
+
+    async def _types(self, mapping: CompiledMapping) -> tuple[str, ...]:
+        return (await types_of(self._world, [mapping]))[mapping.name].follow(mapping.case_type).names
+
     async def _listed(self, mapping: CompiledMapping) -> AsyncIterator[str]:
         """Yield the external ids of our form that were met before."""
         met, start = set[str](), f"{self._world.project.site}-"
-        types = (await types_of(self._world, [mapping]))[mapping.name].follow(mapping.case_type)
-        for case_type in types.names:
+        for case_type in await self._types(mapping):
             async for case in self._world.commcare.list_cases(case_type, fields=("external_id",)):
                 name = case.external_id or ""
                 if name in met:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from adaptors.commcare.cases import CaseReply, CaseWrite
 from flows.steps.compare import MERGED_INTO
 from flows.steps.earlier import Earlier, find_earlier, somebody_elses
-from flows.steps.generations import generations
+from flows.steps.generations import each_of_ours
 from flows.steps.linked import case_there, theirs_in
 from flows.steps.owners import find_parked
 from flows.steps.planned import Planned, external_id
@@ -90,7 +90,7 @@ class Emptying:
         if held.row.mapping not in await strangers(self._world):
             return []
         key, user = held.row.key, held.case.user_id
-        after = generations(self._world, key, held.case.generation + 1, past_living=True)
+        after = each_of_ours(self._world, key, held.case.generation + 1)
         found = [Earlier(reply, generation, user) async for reply, generation in after]
         theirs = await somebody_elses(self._world, held.row.mapping, {key: found})
         return [one for one in found if one.case.case_id not in theirs.get(key, ())]

@@ -16,6 +16,7 @@ from adaptors.moodle.streams import COURSES, ENROLLED, GRADES, PROFILES, Wanted
 from flows.errors import UsageError, Waiting
 from flows.needs import CONFIRMED_KEYS, STAY_BESIDE, existing_cases, other_keys
 from flows.steps.approvals import WRITTEN, ask_about_existing, ask_about_keys, fact, forget_answered, keys_written
+from flows.steps.holders import keys_of, remember_holders
 from flows.steps.linked import is_matched
 from flows.steps.recover import expect_strangers, is_expecting
 from flows.steps.retype import follow_types, types_of
@@ -66,7 +67,7 @@ async def refuse_existing_cases(
     """
     store, written = world.books.store, await keys_written(world, mappings)
     new = [mapping for mapping in mappings if mapping.name not in written]
-    others = [one for one in mappings if written.get(one.name, _keys_of(world, one)) != _keys_of(world, one)]
+    others = [one for one in mappings if written.get(one.name, keys_of(world, one)) != keys_of(world, one)]
     if sentences := await ask_what_is_in_the_way(world, new):
         raise Waiting(f"{' '.join(sentences.values())} Nothing was sent.")
     for mapping in new:
@@ -75,11 +76,12 @@ async def refuse_existing_cases(
     await _refuse_other_keys(world, others, rekey)
     await _refuse_taken_types(world, mappings)
     for mapping in others:
-        keys = WRITTEN.format(name=mapping.name), _keys_of(world, mapping)
+        keys = WRITTEN.format(name=mapping.name), keys_of(world, mapping)
         await world.books.do(store.replace_keys, mapping.name, *keys)
     if new:
-        allowed = {WRITTEN.format(name=mapping.name): _keys_of(world, mapping) for mapping in new}
+        allowed = {WRITTEN.format(name=mapping.name): keys_of(world, mapping) for mapping in new}
         await world.books.do(store.put_all, allowed)
+    await remember_holders(world, mappings)
     await follow_types(world, mappings)
     beside = await _beside(world)
     await forget_answered(world, {mapping.name for mapping in mappings})
@@ -250,11 +252,6 @@ async def _are_ours(world: World, mapping: CompiledMapping, types: Collection[st
     return there <= known
 
 
-def _keys_of(world: World, mapping: CompiledMapping) -> str:
-    """Return what decides which external ids a mapping makes."""
-    return f"{world.project.site} {mapping.fingerprints['@key']}"
-
-
 async def _refuse_other_keys(world: World, others: Sequence[CompiledMapping], rekey: Collection[str]) -> None:
     """Raise Waiting with the plan when mappings would make their cases anew: CommCare cannot delete any.
 
@@ -265,7 +262,7 @@ async def _refuse_other_keys(world: World, others: Sequence[CompiledMapping], re
     if not others:
         return
     given = await fact(world, CONFIRMED_KEYS)
-    agreed = {*rekey, *(m.name for m in others if given.get(m.name) == _keys_of(world, m))}
+    agreed = {*rekey, *(m.name for m in others if given.get(m.name) == keys_of(world, m))}
     resting = {row.mapping for row in await world.books.do(world.books.store.intents)}
     if doubtful := sorted(resting & agreed):
         raise Waiting(f"Writes of {doubtful[0]} are still waiting to be confirmed. Try again in half an hour.")
@@ -286,7 +283,7 @@ async def under_other_keys(world: World, mappings: Sequence[CompiledMapping]) ->
     """Say of each mapping that makes other keys than its cases have what a run would stop for."""
     plan, written = [], await keys_written(world, mappings)
     for mapping in mappings:
-        keys = _keys_of(world, mapping)
+        keys = keys_of(world, mapping)
         if written.get(mapping.name, keys) != keys:
             plan.append(other_keys(mapping.name, await _asked_about(world, mapping)).sentence)
     return plan
@@ -296,7 +293,7 @@ async def _asked_about(world: World, mapping: CompiledMapping) -> dict[str, Any]
     """Return how many cases new keys would concern, and what would become of the old ones."""
     then = "stay" if mapping.when_left is None else "closed" if mapping.when_left.close else "left"
     count = await world.books.do(world.books.store.count_active, mapping.name)
-    return {"cases": count, "then": then, "keys": _keys_of(world, mapping)}
+    return {"cases": count, "then": then, "keys": keys_of(world, mapping)}
 
 
 async def first_run_plan(run: Run) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from adaptors.commcare.cases import CaseReply
 from adaptors.errors import Refused
-from flows.steps.generations import newest_of_ours
+from flows.steps.generations import last_of_each, last_of_ours
 from flows.steps.planned import SITE_SCOPE, Scope, external_id
 from flows.steps.retype import types_of
 from flows.world import World
@@ -128,6 +128,7 @@ class Links:
         if not unknown:
             return dict(known)
         claims, all_of_them, links = await self.claims(scope.mapping), dict(known), list[Link]()
+        await self._take_followers(claims, unknown)
         contested = await self._contested(scope, claims, unknown)
         for key in unknown - contested:
             if reply := claims.by_key.get(key):
@@ -147,6 +148,13 @@ class Links:
             told = [one._replace(found=linked_by(one.found, "rule", now)) for one in links]
             await self._world.books.do(self._world.books.store.link, told, run_id)
         return all_of_them
+
+    async def _take_followers(self, claims: Claims, keys: Collection[str]) -> None:
+        """Take in cases of our own beside living linked ones: those may have been unlinked, and hold our key."""
+        living = {key: 2 for key in keys if key in claims.by_key and not claims.by_key[key].closed}
+        for key, (case, _) in (await last_of_each(self._world, living, claims.taken)).items():
+            if not case.closed:
+                claims.take(key, case)
 
     async def _contested(self, scope: Scope, claims: Claims, keys: Collection[str]) -> set[str]:
         """Return the keys that several living cases hold, and have them wait for a person, as a match does.
@@ -178,7 +186,7 @@ class Links:
     async def _after(self, linked: CaseRow, taken: Collection[str]) -> CaseRow:
         """Return the case of our own that followed a linked one which is closed, or that one, to be followed."""
         try:
-            found, generation = await newest_of_ours(self._world, linked.key, 2, taken)
+            found, generation = await last_of_ours(self._world, linked.key, taken, 2)
         except Refused:  # two cases have that id: CommCare refuses the write to it as well, for this record only
             found, generation = None, 2
         if found is None:

@@ -98,11 +98,13 @@ async def leaving_merged(run: Run) -> list[Leaving]:
     mappings = {mapping.name: mapping for mapping in run.world.project.mappings}
     for old in sorted(waiting):
         person = await books.do(books.store.person, old)
-        cases = [held for held in person.cases if _is_in(held, mappings)]
+        there = [held for held in person.cases if held.case.status not in STAYS]
+        cases = [held for held in there if held.row.mapping in mappings]
         mine = [_leaving(mappings[held.row.mapping], held, people[old]) for held in cases]
         mine = [one for one in mine if not _says_so(run, one)]
         found += mine
-        done |= set() if mine or person.unanswered else {old}
+        is_off = len(cases) < len(there)  # on again, the mapping of such a case marks it as well
+        done |= set() if mine or person.unanswered or is_off else {old}
     if done and not run.preview:
         await books.do(books.store.change_facts, [UNMARKED], partial(_take_out, frozenset(done)))
     return found
@@ -111,10 +113,6 @@ async def leaving_merged(run: Run) -> list[Leaving]:
 def _take_out(done: Collection[int], facts: Objects) -> None:
     """Take people out of those who are to be marked: somebody may have been merged a moment ago."""
     facts[UNMARKED] = sorted({*facts[UNMARKED]}.difference(done))
-
-
-def _is_in(held: Held, mappings: Mapping[str, CompiledMapping]) -> bool:
-    return held.row.mapping in mappings and held.case.status not in STAYS
 
 
 def _leaving(mapping: CompiledMapping, held: Held, new: int) -> Leaving:

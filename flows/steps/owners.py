@@ -59,7 +59,7 @@ class Owners:
         if known.digests is not None:
             if known.status not in AWAY or sent in (None, self._digest(known.key, "@owner", known.owner_id)):
                 return ""
-        elif not await self.parked(mapping):  # asks CommCare, so only for those that may be parked
+        elif not await self._may_be_parked(mapping, known):  # asks CommCare, so only for those
             return ""
         found = await self._there.of(known)  # a supervisor may have given it to somebody since
         if found is None:
@@ -69,6 +69,11 @@ class Owners:
         if sent is None and not await is_parked(self._world, found.owner_id):
             return ""
         return known.owner_id if known.owner_id not in ("", found.owner_id) else None
+
+    async def _may_be_parked(self, mapping: CompiledMapping, known: CaseRow) -> bool:
+        """Say whether a case may be parked: its mapping parks cases, or it was away and cases were parked once."""
+        has_parked = known.status in AWAY and bool(await self._world.books.do(self._world.books.store.get, PARKED))
+        return has_parked or bool(await self.parked(mapping))
 
     async def parked(self, mapping: CompiledMapping) -> str:
         """Return the owner of parked cases, "" for a mapping that parks none."""

@@ -22,7 +22,7 @@ from flows.steps.owners import Owners, is_parked
 from flows.steps.planned import UNDECIDED, WAITS, Planned, Problem, Scope, scope_number
 from flows.steps.reach import Place
 from flows.steps.recover import is_closing_unheard
-from flows.steps.there import There
+from flows.steps.there import FEW, There
 from flows.steps.unknown import UnknownCases
 from flows.steps.vanished import NOTHING, Vanished
 from flows.steps.ways import closed_by_us, closes, keeps, parks
@@ -54,6 +54,8 @@ class Planner:
         """By mapping: properties that were taken out of it once; none of them is an element that vanished."""
         self.strangers: frozenset[str] = frozenset()
         """Mappings of which CommCare may hold cases that the books do not know."""
+        self.lost: frozenset[str] = frozenset()
+        """Those of which it may be so of people who have been away since."""
         self._have_children = {rule.mapping for mapping in mappings.values() for rule in mapping.parents}
         self._parted: frozenset[int] | None = None
         self._one = asyncio.Lock()
@@ -82,7 +84,7 @@ class Planner:
         known = await books.do(store.cases, name, scope.number, keys)
         if scope.number in self.begun:
             known = {key: _over(case) for key, case in known.items()}
-        is_strange, removed = name in self.strangers, self.removed.get(name, frozenset())
+        is_strange, removed = name in self.strangers | self.lost, self.removed.get(name, frozenset())
         if is_strange and is_matched(scope.mapping) and await self._unknown.may_be_in(scope, known):
             known = await self._links.found_again(scope, known, self._result.run_id, closes=closes(scope.mapping))
         look = await self._links.look(scope, known)
@@ -146,11 +148,14 @@ class Planner:
         ready = replace(ready, parted=is_parted)
         reading.compared += 1
         change = Comparison(scope.mapping, row, user_id, draft, case, ready, self._digest).planned()
+        if change is not None and (is_theirs or _is_another(reading.known.get(key), case)):
+            change = replace(change, another=True)
         if change is None and case is not None and case.status in AWAY:
             reading.back[row] = "active"
-        if change is not None and case is not None and case.digests is None:
-            is_ours = scope.mapping.name in self.strangers and closes(scope.mapping)
-            return replace(change, ours_if_closed=is_ours)
+        # A case of which the books know nothing was closed by us, maybe: they may be older, or were lost once.
+        is_strange = case is None or (case.digests is None and scope.mapping.name in self.strangers)
+        if change is not None and is_strange and closes(scope.mapping):
+            return replace(change, ours_if_closed=True)
         return change
 
     def _rests(self, reading: _Reading, row: RowId) -> bool:
@@ -182,8 +187,9 @@ class Planner:
         at_rest = {row.key for row in reading.resting if row[:2] == (mapping.name, scope.number)}
         keys = scope.drafts.keys() - at_rest - self._keys_kept_out(reading)
         self._there.begin()
-        is_strange = mapping.name in self.strangers
-        await self._unknown.look_for(mapping, keys - reading.known.keys() if is_strange else ())
+        is_strange = mapping.name in self.strangers | self.lost
+        few = FEW if mapping.name in self.strangers else 0  # of who was away the search has long known
+        await self._unknown.look_for(mapping, keys - reading.known.keys() if is_strange else (), few)
         known = [reading.known[key] for key in keys & reading.known.keys()]
         dirty = [one for one in known if one.digests is None and one.status not in CLOSED and not one.linked]
         asks_for_all = mapping.has_elements or closes(mapping) or parks(mapping)
@@ -216,6 +222,8 @@ class Planner:
             found = await self._there.of(case)
             if found is None or not (found.closed if is_closing else closed_by_us(mapping, found)):
                 return case
+            if is_closing and (later := await self._unknown.later(mapping, row, case)) is not None:
+                return later
         reading.renewed.append(row)
         generation = case.generation + 1
         return replace(case, case_id="", digests=None, status="active", generation=generation, linked=False)
@@ -274,7 +282,7 @@ class Planner:
         known, mapping = reading.known.get(row.key), reading.scope.mapping
         keeps = draft.owner.write_once or draft.once
         if known is None:
-            user, is_strange = reading.scope.users.get(row.key, 0), mapping.name in self.strangers
+            user, is_strange = reading.scope.users.get(row.key, 0), mapping.name in self.strangers | self.lost
             return await self._unknown.of(mapping, row, user, expected=is_strange)
         if known.case_id or not keeps:
             return known
@@ -291,6 +299,12 @@ class Planner:
         if self._parted is None:
             self._parted = await self._world.books.do(parted, self._world.books.store)
         return self._parted
+
+
+def _is_another(before: CaseRow | None, case: CaseRow | None) -> bool:
+    """Say whether a case is a later one of its key, of which the books know nothing yet."""
+    is_known = before is not None and before.case_id and case is not None and case.case_id
+    return case is not None and case.generation > 1 and not is_known
 
 
 def _over(case: CaseRow) -> CaseRow:

@@ -49,6 +49,8 @@ class Planned:
     """The generation of a case that another one of the row followed: the books say nothing of it."""
     owner_held: str = ""
     """Of a case that is there: the owner that the books have for it."""
+    another: bool = False
+    """Whether its key has another case from now on, to which the cases below it are to belong."""
     ours_if_closed: bool = False
     """Whether a case that turns out to be closed was closed by us: the books may be older than that."""
 

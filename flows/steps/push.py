@@ -51,6 +51,8 @@ class Pusher:
         """Mappings with rows that are for the next run: finding those at fault would have cost too much."""
         self.moved = set[str]()
         """Mappings of which cases have another owner than before: those below them are to follow."""
+        self.succeeded = set[str]()
+        """Mappings of which cases were followed by others: those below them are to belong to these."""
         self._suspects = Suspects(world)
         self._creates = Creates(world, result)
         self._queues: dict[int, list[tuple[Planned, Settled]]] = defaultdict(list)
@@ -250,10 +252,12 @@ class Pusher:
             self._result.count(row.case_type, row.row.scope, "closed")
 
     def _note_moved(self, rows: Sequence[Planned], replies: Sequence[CaseReply | None]) -> None:
-        """Take in whose owner is another one now: by this write, or since somebody moved the case."""
+        """Take in whose owner is another one now, by us or by somebody who moved it, and who has another case."""
         for row, reply in zip(rows, replies, strict=True):
             if reply is not None and row.owner_held not in ("", reply.owner_id):
                 self.moved.add(row.row.mapping)
+            if reply is not None and row.another:
+                self.succeeded.add(row.row.mapping)
 
     def _tell_closed(self, rows: Sequence[Planned], replies: Sequence[CaseReply | None]) -> None:
         """Count the cases that somebody closed in CommCare: they take updates, and stay closed.

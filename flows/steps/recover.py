@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
+from flows.steps.lost import note_lost
 from flows.steps.select import SELECTED
 from flows.world import World
 from state import CaseRow, RowId
@@ -187,6 +188,7 @@ async def know_them_all(
         left = sorted(((awaited & {*chosen}) | newer) - {*found})
         facts = {STRANGERS.format(name=name): json.dumps({"courses": left}) if left else ""}
         if not left:
+            await note_lost(world, name)
             facts[LOOKED_FOR.format(name=name)] = ""
         await world.books.do(store.put_all, facts)
 

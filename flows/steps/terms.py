@@ -5,7 +5,7 @@ Until there is an answer nothing of such a course is read: its cases stay as the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -28,7 +28,9 @@ from state.statuses import PASSING, TO_BE_EMPTIED
 if TYPE_CHECKING:
     from flows.run import Run
 
-STARTS = "course_starts"  # fact in the books: course -> the start of the term that its cases are of
+STARTS = "course_starts"
+"""Fact in the books: course -> the start of the term that its cases are of; with the name of a mapping behind it,
+that of the cases of one which was switched off when a later term began."""
 FACTS = (STARTS, NEW_TERMS, ANSWERED_TERMS)
 NEW, SAME = "new", "same"
 LATER = 28 * 86_400
@@ -55,14 +57,16 @@ async def new_terms(run: Run, courses: Iterable[Course], selected: Iterable[Cour
     for course in courses:
         number, start = str(course.id), course.startdate or 0
         asked.pop(number, None)
-        if start and await _is_another_term(run, course, starts.get(number, 0)):
+        older = [one for one in _of_courses(run) if _is_later(start, _start_of(starts, number, one.name))]
+        answer = ""
+        if older and await _cases(run, course.id, older):
             asked_about, answer = answers.get(number, (0, ""))
             if asked_about != start:
                 asked[number] = start
-            if asked_about != start or (answer == NEW and not await _begin(run, course.id)):
+            if asked_about != start or (answer == NEW and not await _begin(run, course.id, older)):
                 waiting.add(course.id)
                 continue
-        starts[number] = start or starts.get(number, 0)
+        await _note_start(run, course, starts, is_same=answer == SAME)
         if number in answers:
             used[number] = answers[number]
     if not run.preview:
@@ -72,14 +76,33 @@ async def new_terms(run: Run, courses: Iterable[Course], selected: Iterable[Cour
     return waiting
 
 
-async def _is_another_term(run: Run, course: Course, known: int) -> bool:
-    """Say whether the start moved far, in a course of which there are cases."""
-    if not known or (course.startdate or 0) - known < LATER:
-        return False
-    return bool(await _cases(run, course.id))
+def _of_courses(run: Run) -> list[CompiledMapping]:
+    return [mapping for mapping in run.world.project.mappings if mapping.source in IN_COURSE]
 
 
-async def _begin(run: Run, course_id: int) -> bool:
+def _start_of(starts: Mapping[str, int], number: str, mapping: str) -> int:
+    """Return the start of the term that a mapping's cases in a course are of, 0 when that is not known."""
+    return starts.get(f"{number} {mapping}", starts.get(number, 0))
+
+
+def _is_later(start: int, known: int) -> bool:
+    """Say whether a start is that of another term."""
+    return bool(known) and start - known >= LATER
+
+
+async def _note_start(run: Run, course: Course, starts: dict[str, int], *, is_same: bool) -> None:
+    """Take in the start of a present term; cases of mappings that are switched off are of the one before."""
+    number, start = str(course.id), course.startdate or 0
+    before, on = starts.get(number, 0), {mapping.name for mapping in run.world.project.mappings}
+    if _is_later(start, before) and not is_same:
+        off = await run.world.books.do(run.world.books.store.mappings_in, [course.id]) - on
+        starts |= {f"{number} {name}": _start_of(starts, number, name) for name in off}
+    for name in on:
+        starts.pop(f"{number} {name}", None)
+    starts[number] = start or before
+
+
+async def _begin(run: Run, course_id: int, mappings: Collection[CompiledMapping]) -> bool:
     """Let go the cases of the old term; False while it is not known what became of some of them.
 
     They get what the mapping says for the end of a course, and count as closed: who is in the new term gets the
@@ -88,18 +111,18 @@ async def _begin(run: Run, course_id: int) -> bool:
     if await _is_resting(run, course_id):
         return False
     if run.preview:
-        endings = [_ending(*case) for case in await _cases(run, course_id) if case[2].case_id]
+        endings = [_ending(*case) for case in await _cases(run, course_id, mappings) if case[2].case_id]
         await _say(run, await run.departures.rows(one for one in endings if one is not None))
         run.planner.begun.add(course_id)
         return True
-    cases = await _there(run, await _cases(run, course_id))
+    cases = await _there(run, await _cases(run, course_id, mappings))
     ending = [one for one in (_ending(*case) for case in cases) if one is not None]
     outcomes = await _say(run, await run.departures.rows(ending))
     await run.earlier.empty(run.pusher, run.went)
     if NOT_SORTED_OUT in outcomes.values() or await _is_resting(run, course_id):
         return False
     there = {row for _, row, _ in cases}
-    over = [(row, case) for _, row, case in await _cases(run, course_id) if row in there]
+    over = [(row, case) for _, row, case in await _cases(run, course_id, mappings) if row in there]
     # Who is to be emptied, and is not, is not forgotten with the old term.
     settled = {row: "emptying" if case.status in TO_BE_EMPTIED else "closed" for row, case in over}
     await run.world.books.do(run.world.books.store.settle, settled)
@@ -152,17 +175,16 @@ async def _there(run: Run, cases: Iterable[_Case]) -> list[_Case]:
     return found
 
 
-async def _cases(run: Run, course_id: int) -> list[_Case]:
+async def _cases(run: Run, course_id: int, mappings: Iterable[CompiledMapping]) -> list[_Case]:
     """Return the cases of a course that are of its present term; one without a case id may never have arrived."""
     store, found = run.world.books.store, list[_Case]()
-    for mapping in run.world.project.mappings:
-        if mapping.source in IN_COURSE:
-            cases = await run.world.books.do(store.cases, mapping.name, course_id)
-            found += [
-                (mapping, RowId(mapping.name, course_id, key), case)
-                for key, case in cases.items()
-                if case.status not in STAYS
-            ]
+    for mapping in mappings:
+        cases = await run.world.books.do(store.cases, mapping.name, course_id)
+        found += [
+            (mapping, RowId(mapping.name, course_id, key), case)
+            for key, case in cases.items()
+            if case.status not in STAYS
+        ]
     return found
 
 

@@ -44,7 +44,7 @@ class There:
         self._found |= await self._world.commcare.cases_by_id(ids) if ids else {}
         if names:
             found = await self._world.commcare.cases_by_external_id(names)
-            doubled = await self.doubles.of(mapping) if found else ()
+            doubled = await self.doubles.among(mapping, found.values())
             self._found |= {name: case for name, case in found.items() if base_key(name) not in doubled}
 
     def take(self, case: CaseReply) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Set
+from dataclasses import replace
 
 from adaptors.commcare.cases import CaseReply
 from flows.result import Result
@@ -69,12 +70,13 @@ class UnknownCases:
             scope.hold_back(Problem(key, "", "duplicate_external_id"))
         return unclear
 
-    async def look_for(self, mapping: CompiledMapping, keys: Collection[str]) -> None:
-        """Look up cases under keys that the books do not know, where they are many; forgets those from before."""
+    async def look_for(self, mapping: CompiledMapping, keys: Collection[str], few: int = FEW) -> None:
+        """Look up cases under keys that the books do not know, more than a `few`; forgets those from before."""
         self._newest, begin = {}, dict.fromkeys(keys, 1)
-        if len(begin) > FEW:
+        if len(begin) > few:
             found = await last_of_each(self._world, begin, await self._taken(mapping))
-            doubled = await self._there.doubles.of(mapping) if found else ()  # asked for one by one, and held back
+            replies = [case for case, _ in found.values()]  # those with doubles are asked for one by one
+            doubled = await self._there.doubles.among(mapping, replies)
             self._newest = {key: found.get(key, (None, 1)) for key in begin if key not in doubled}
 
     async def of(self, mapping: CompiledMapping, row: RowId, user_id: int, *, expected: bool) -> CaseRow | None:
@@ -90,6 +92,24 @@ class UnknownCases:
         if case is not None and not self._result.preview:
             await self._adopt(row, case)
         return case
+
+    async def later(self, mapping: CompiledMapping, row: RowId, case: CaseRow) -> CaseRow | None:
+        """Return the last case that followed one which is closed, and of which the books know nothing; else None.
+
+        Raises Refused when two cases have an external id.
+        """
+        found, generation = await last_of_ours(
+            self._world, row.key, await self._taken(mapping), case.generation + 1
+        )
+        if found is None:
+            return None
+        generation += found.closed
+        if not self._result.preview:
+            await self._world.books.do(self._world.books.store.follow, row, generation, self._world.clock.now())
+        self._there.take(found)
+        case_id, owner_id = ("", "") if found.closed else (found.case_id, found.owner_id)
+        case = replace(case, case_id=case_id, owner_id=owner_id, digests=None, status="active", linked=False)
+        return replace(case, generation=generation)
 
     async def _found(
         self, mapping: CompiledMapping, key: str, user_id: int, taken: Collection[str]

@@ -30,6 +30,11 @@ def owned_like(mappings: Iterable[CompiledMapping], parents: Collection[str]) ->
     return found
 
 
+def below(mappings: Iterable[CompiledMapping], parents: Collection[str]) -> set[str]:
+    """Return the mappings whose cases belong to those of these."""
+    return {one.name for one in mappings if any(rule.mapping in parents for rule in one.parents)}
+
+
 def parks(mapping: CompiledMapping) -> bool:
     """Say whether a mapping ever gives a case to the owner of parked cases."""
     return any(departure.park for departure in departures_of(mapping))

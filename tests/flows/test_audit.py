@@ -16,7 +16,7 @@ from state import Store
 from tests.flows.test_departures import closing
 from tests.flows.test_sync import site_of
 from tests.flows.test_terms import reset
-from tests.flows.worlds import PROJECT, Lab, written
+from tests.flows.worlds import PROJECT, SHIPPED, Lab, written
 
 MakeLab = Callable[..., Lab]
 NAIROBI = timezone(timedelta(hours=3))
@@ -453,3 +453,21 @@ async def test_many_cases_take_few_requests(make_lab: MakeLab) -> None:
     result = await audited(lab)
     assert (3, 12_001) == (result.requests, result.cases["student"])
     assert {"orphan": 12_000} == dict(+result.counts)
+
+
+async def test_a_file_that_got_another_name(make_lab: MakeLab) -> None:
+    """The books know each case under both names: compared is what the mapping of now sent."""
+    site, _, learners = site_of(4)
+    lab = make_lab(site, student=(SHIPPED / "student.yaml").read_text("utf-8"))
+    lab.edit("student", "case_type: student", "case_type: student\nexisting_cases: ignore")
+    await lab.sync()
+    for name in ("learner", "pupil"):
+        (file,) = (file for file in lab.mappings.glob("*.yaml") if file.name != "project.yaml")
+        file.rename(lab.mappings / f"{name}.yaml")
+        await lab.sync()
+    lab.clock.advance(7200.0)
+    assert not (await audited(lab)).counts.total()
+    lab.project.move_owner(lab.case(f"test-user-{learners[1]}").case_id, "elsewhere")
+    lab.project.cases[lab.case(f"test-user-{learners[2]}").case_id].properties["last_name"] = "Changed"
+    lab.clock.advance(7200.0)
+    assert {"owner_moved": 1, "drift": 1} == dict(+(await audited(lab)).counts)

@@ -697,3 +697,34 @@ async def test_another_parked_owner(make_lab: MakeLab, books: str) -> None:
     for _ in range(3):
         await lab.sync()
     assert ("active", before) == (case.properties["moodle_status"], case.owner_id)
+
+
+@pytest.mark.parametrize("books", ["kept", "put back", "unheard"])
+async def test_parking_is_taken_out_while_somebody_is_parked(make_lab: MakeLab, books: str) -> None:
+    """Whoever is back is on a phone again, though neither mapping nor project.yaml says anything of parking."""
+    site, courses, learners = site_of(4)
+    lab = make_lab(site, project=PROJECT + '\nparked_owner: {group: "Gone"}\n')
+    lab.project.add_group("Gone")
+    left = "when_left: {set: {moodle_status: left}"
+    lab.edit("student", left, f"{left}, park: true")
+    await lab.sync()
+    case = lab.case(f"test-user-{learners[0]}")
+    before = case.owner_id
+    site.unenrol(courses[0], learners[0])
+    await lab.sync()
+    if books == "unheard":
+        lab.commcare.drop_reply_after_commit()
+    await lab.sync()
+    assert before != case.owner_id
+    lab.edit("student", f"{left}, park: true", left)
+    (lab.mappings / "project.yaml").write_text(PROJECT)
+    if books == "put back":
+        lab.in_a_file()
+        backup = lab.store.back_up(lab.clock.now())
+        assert backup is not None
+        lab.restore(backup)
+    site.enrol(courses[0], learners[0])
+    for _ in range(2):
+        await lab.sync()
+    assert ("active", before) == (case.properties["moodle_status"], case.owner_id)
+    assert {} == written(await lab.sync())

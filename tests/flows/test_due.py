@@ -14,9 +14,10 @@ from adaptors.moodle.completion import CONTENTS
 from adaptors.moodle.streams import GRADES
 from flows.confirm import confirm, confirm_blanks
 from flows.needs import needs, people_asked
-from flows.problems import list_problems
+from flows.problems import list_problems, retry
 from flows.steps.asked import LEAVERS
 from state.facts import KEYS_KEPT_OUT
+from tests.flows import match_lab
 from tests.flows.test_engagement import engaged
 from tests.flows.test_engagement import site_of as engaged_site
 from tests.flows.test_sync import ENROLLED, PROFILES, site_of
@@ -522,3 +523,32 @@ async def test_children_of_other_courses_follow_an_owner(make_lab: MakeLab) -> N
     await lab.sync()
     mine = [case for case in lab.project.cases.values() if (case.external_id or "").endswith(f"-{learners[0]}")]
     assert [others] * 3 == [case.owner_id for case in mine]
+
+
+@pytest.mark.parametrize("how", ["made again", "made again, unheard", "linked"])
+async def test_children_belong_to_another_case_whatever_their_interval(make_lab: MakeLab, how: str) -> None:
+    """Somebody has another case: the next run reads those below the one before, and not the run after it."""
+    site, (amina, _) = match_lab.site_of("Amina", "Brian")
+    (course,) = (number for number in site.courses if number != 1)
+    lab = make_lab(site, project=f"{PROJECT}intervals: {{enrolments: 24, grades: 24}}\n")
+    match_lab.declare(lab)
+    await lab.sync()
+    key = f"test-user-{amina}"
+    if how == "linked":
+        now = match_lab.by_hand(lab, "Amina", national_id="ID-0001")
+        await match_lab.matched(lab)
+        match_lab.link(lab, amina, now.case_id)
+        await lab.sync()
+    else:
+        lab.project.delete_case(lab.case(key).case_id)
+        site.update_user(amina, city="Kisumu")
+        await lab.sync()
+        retry(lab.store, lab.clock.now(), key=key, recreate=True)
+        if how == "made again, unheard":
+            lab.commcare.drop_reply_after_commit()
+            await lab.sync()
+        await lab.sync()
+        now = lab.case(f"{key}~2")
+    assert {"updated": 1} == written(await lab.sync())
+    assert now.case_id == lab.case(f"test-enrol-{course}-{amina}").indices["student"]["case_id"]
+    assert ["enrolment"] == (await lab.sync()).not_due

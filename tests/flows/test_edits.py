@@ -738,3 +738,30 @@ async def test_another_name_for_a_file_while_its_creates_are_in_doubt(make_lab: 
     lab.commcare.advance(0.0)
     assert (3, 3) == (len(lab.project.cases), lab.store.count_known("learner"))
     assert {} == written(await lab.sync(full=True))
+
+
+@pytest.mark.parametrize("what", ["value", "left and back", "nothing"])
+async def test_a_file_gets_its_old_name_again(make_lab: MakeLab, what: str) -> None:
+    """What was written under the other name between is known: the books of the first one are not believed."""
+    site, courses, learners = site_of(3)
+    lab = make_lab(site, student=(SHIPPED / "student.yaml").read_text("utf-8"))
+    (lab.mappings / "project.yaml").write_text(f"{PROJECT}intervals: {{people: 48}}\n")
+    lab.edit("student", "case_type: student", "case_type: student\nexisting_cases: ignore")
+    site.update_user(learners[0], city="Kisumu")
+    await lab.sync()
+    (lab.mappings / "student.yaml").rename(lab.mappings / "learner.yaml")
+    if what == "value":
+        site.update_user(learners[0], city="Bondo")
+    await lab.sync(full=True)
+    case = lab.case(f"test-user-{learners[0]}")
+    if what == "left and back":
+        site.unenrol(courses[0], learners[0])
+        for _ in range(3):
+            await lab.sync(full=True)
+        assert "left" == case.properties["moodle_status"]
+        site.enrol(courses[0], learners[0])
+    (lab.mappings / "learner.yaml").rename(lab.mappings / "student.yaml")
+    site.update_user(learners[0], city="Kisumu")
+    await lab.sync()
+    assert ("Kisumu", "active") == (case.properties["city"], case.properties["moodle_status"])
+    assert (3, {}) == (len(lab.project.cases), written(await lab.sync(full=True)))

@@ -1062,3 +1062,61 @@ async def test_many_people_and_cases(make_lab: MakeLab) -> None:
     assert 200 == found.mappings[0].others
     assert 2 == found.requests["commcare"]
     assert "Linked: 150 people." in link_all(lab, "duplicate", 150)
+
+
+async def test_lost_books_after_a_linked_case_between_two_of_our_own(make_lab: MakeLab) -> None:
+    """A case of our own, then one that was linked and closed, then the next of our own: that one is found."""
+    site, (amina, _) = site_of("Amina", "Brian")
+    (course,) = (number for number in site.courses if number != 1)
+    lab = make_lab(site)
+    declare(lab)
+    left = "when_left: {set: {moodle_status: left}"
+    lab.edit("student", left, f"{left}, close: true")
+    await lab.sync()
+    case = by_hand(lab, "Amina", national_id="ID-0001")
+    await matched(lab)
+    link(lab, amina, case.case_id)
+    await lab.sync()
+    site.unenrol(course, amina)
+    for _ in range(2):
+        await lab.sync()
+    site.enrol(course, amina)
+    await lab.sync()
+    assert (True, False) == (case.closed, lab.case(f"test-user-{amina}~3").closed)
+    lab.lose_books()
+    for name in ("student", "enrolment"):
+        lab.edit(name, f"case_type: {name}", f"case_type: {name}\nexisting_cases: ignore")
+    site.update_user(amina, city="Kisumu")
+    for _ in range(2):
+        await lab.sync()
+    assert ("Kisumu", 4) == (
+        lab.case(f"test-user-{amina}~3").properties["city"],
+        len(lab.project.of_type("student")),
+    )
+
+
+@pytest.mark.parametrize("then", ["reject", "link"])
+async def test_lost_books_after_a_link_was_taken_back(make_lab: MakeLab, then: str) -> None:
+    """The case that was unlinked holds our key still: a person says which is meant, and then it is sent."""
+    site, (amina, _) = site_of("Amina", "Brian")
+    lab = make_lab(site)
+    declare(lab)
+    theirs = by_hand(lab, "Amina", national_id="ID-0001")
+    await matched(lab)
+    link(lab, amina, theirs.case_id)
+    await sent(lab)
+    refuse(lab, amina, theirs.case_id)
+    await sent(lab)
+    ours = lab.case(f"test-user-{amina}~2")
+    lab.lose_books()
+    lab.edit("student", "case_type: student", "case_type: student\nexisting_cases: ignore")
+    site.update_user(amina, city="Kisumu")
+    await sent(lab)
+    assert [None, None] == [one.properties.get("city") for one in (theirs, ours)]
+    assert {theirs.case_id, ours.case_id} == {case_id for _, case_id, *_ in open_rows(lab)}
+    (refuse if then == "reject" else link)(lab, amina, theirs.case_id)
+    for _ in range(2):
+        await sent(lab)
+    meant, other = (ours, theirs) if then == "reject" else (theirs, ours)
+    assert ("Kisumu", None) == (meant.properties["city"], other.properties.get("city"))
+    assert (3, {}) == (len(lab.project.of_type("student")), written(await sent(lab)))

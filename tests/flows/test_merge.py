@@ -271,3 +271,18 @@ def test_who_became_somebody() -> None:
     """Over however many merges, and nobody else."""
     people = {1: 2, 2: 3, 4: 3, 5: 6}
     assert [[1, 2, 4], [1], [5], []] == [who_became(people, number) for number in (3, 2, 6, 1)]
+
+
+async def test_a_merge_while_a_mapping_is_off(make_lab: MakeLab) -> None:
+    """On again, its cases of the old number say so as well, and then there is rest."""
+    lab, old, new = await twins(make_lab)
+    lab.edit("enrolment", "case_type: enrolment\n", "case_type: enrolment\nenabled: false\n")
+    await lab.sync()
+    merge(lab.store, old, new, lab.clock.now())
+    for _ in range(2):
+        await lab.sync()
+    assert ({}, "active") == (written(await lab.sync()), says(lab, old)[0])
+    lab.edit("enrolment", "\nenabled: false\n", "\n")
+    for _ in range(3):
+        result = await lab.sync()
+    assert (("left", str(new)), {}, "[]") == (says(lab, old), written(result), lab.store.get("merged_unmarked"))

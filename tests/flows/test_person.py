@@ -6,6 +6,7 @@ import errno
 import json
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +18,7 @@ from flows.attended_person import write_export
 from flows.confirm import confirm_term
 from flows.open import open_store
 from flows.person import Erasure, erase, export, told
+from flows.problems import retry
 from flows.result import RunState
 from flows.settings import load_settings
 from flows.steps.recover import expect_strangers
@@ -568,3 +570,60 @@ async def test_no_table_of_people_is_left_out(make_lab: MakeLab) -> None:
     assert [] == [table.name for table in PERSONAL if f"of {table.name}" not in shown]
     lab.store.finish_erasure(person)
     assert set() == known_of(lab.store, person)
+
+
+async def test_cases_past_free_numbers_are_emptied(make_lab: MakeLab) -> None:
+    """Books that were put back know the first case of a key: those after it were deleted, but for the last one."""
+    site, _, learners = site_of(3)
+    lab = make_lab(site)
+    lab.in_a_file()
+    await lab.sync()
+    backup = lab.store.back_up(lab.clock.now())
+    assert backup is not None
+    key = f"test-user-{learners[0]}"
+    for name, city in ((key, "Kisumu"), (f"{key}~2", "Bondo")):
+        lab.project.delete_case(lab.case(name).case_id)
+        site.update_user(learners[0], city=city)
+        await lab.sync()
+        retry(lab.store, lab.clock.now(), key=key, recreate=True)
+        await lab.sync()
+    lab.restore(backup)
+    lab.clock.advance(3600.0)
+    assert "completed" == (await erased(lab, learners[0])).state
+    assert (key, "", "") == (
+        lab.case(f"{key}~3").case_name,
+        lab.case(f"{key}~3").properties["city"],
+        lab.case(f"{key}~3").properties["last_name"],
+    )
+
+
+@pytest.mark.parametrize("back", [False, True])
+async def test_an_erasure_after_a_file_got_another_name(make_lab: MakeLab, back: bool) -> None:
+    """The books know the case under both names: it is emptied, and both rows are gone."""
+    site, _, learners = site_of(4)
+    lab = make_lab(site, student=(SHIPPED / "student.yaml").read_text("utf-8"))
+    lab.edit("student", "case_type: student", "case_type: student\nexisting_cases: ignore")
+    await lab.sync()
+    names = ["student.yaml", "learner.yaml", *(["student.yaml"] if back else [])]
+    for before, now in pairwise(names):
+        (lab.mappings / before).rename(lab.mappings / now)
+        await lab.sync()
+    done = await erased(lab, learners[0])
+    case = lab.case(f"test-user-{learners[0]}")
+    assert ("completed", "", case.external_id) == (done.state, case.properties["last_name"], case.case_name)
+    assert ([], []) == (lab.store.unfinished_erasures(), [*lab.store.person(learners[0]).cases])
+    assert {} == written(await lab.sync())
+
+
+async def test_an_erasure_of_somebody_who_was_away_when_the_books_were_lost(make_lab: MakeLab) -> None:
+    """No run has met him since: that CommCare may have his case all the same is told."""
+    site, (course,), learners = site_of(3)
+    lab = make_lab(site)
+    await lab.sync()
+    site.unenrol(course, learners[0])
+    lab.lose_books()
+    for name in ("student", "enrolment"):
+        lab.edit(name, f"case_type: {name}", f"case_type: {name}\nexisting_cases: ignore")
+    await lab.sync()
+    done = await erased(lab, learners[0])
+    assert ("completed", True) == (done.state, f"ids with the number {learners[0]}," in done.messages[-1])

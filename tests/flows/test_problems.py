@@ -391,3 +391,24 @@ async def test_lost_books_after_a_case_was_made_again(make_lab: MakeLab, size: i
     site.update_user(learners[0], city="Bondo")
     assert "completed" == (await lab.sync()).state
     assert ("Bondo", {}) == (lab.case(f"{key}~2").properties["city"], written(await lab.sync()))
+
+
+@pytest.mark.parametrize("size", [2, FEW + 8])
+async def test_lost_books_after_a_case_was_made_again_twice(make_lab: MakeLab, size: int) -> None:
+    """Two numbers of the key are free, and the case of the third is found."""
+    site, _, learners = site_of(size)
+    lab = make_lab(site)
+    await lab.sync()
+    key = f"test-user-{learners[0]}"
+    for name, city in ((key, "Kisumu"), (f"{key}~2", "Bondo")):
+        lab.project.delete_case(lab.case(name).case_id)
+        site.update_user(learners[0], city=city)
+        await lab.sync()
+        retry(lab.store, lab.clock.now(), key=key, recreate=True)
+        await lab.sync()
+    lab.lose_books()
+    for name in ("student", "enrolment"):
+        lab.edit(name, f"case_type: {name}", f"case_type: {name}\nexisting_cases: ignore")
+    site.update_user(learners[0], city="Siaya")
+    assert "completed" == (await lab.sync()).state
+    assert ("Siaya", {}) == (lab.case(f"{key}~3").properties["city"], written(await lab.sync()))

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from flows.confirm import confirm_withdrawn
+from flows.confirm import confirm_term, confirm_withdrawn
 from flows.round import sync_round
 from flows.steps.recover import STRANGERS, expect_strangers
 from flows.sync import Options
@@ -294,3 +294,124 @@ async def test_who_was_withdrawn_and_closed_is_not_asked_about_again(make_lab: M
         await lab.sync()
     result = await lab.sync()
     assert ("completed", {}) == (result.state, result.requests["commcare"])
+
+
+@pytest.mark.parametrize("then", ["gone", "there"])
+@pytest.mark.parametrize("times", [1, 2])
+async def test_lost_books_while_somebody_is_closed(make_lab: MakeLab, times: int, then: str) -> None:
+    """Nobody looks for a case any more when its person is back: the one that we closed is not gone on with."""
+    site, (course,), learners = campus_of(12)
+    lab = make_lab(site)
+    left = "when_left: {set: {moodle_status: left}"
+    lab.edit("student", left, f"{left}, close: true")
+    await lab.sync()
+    for time in range(times):
+        if time:
+            site.enrol(course, learners[0])
+            await lab.sync()
+        site.unenrol(course, learners[0])
+        for _ in range(2):
+            await lab.sync()
+    if then == "there":  # and lives again, in a case of which the books will know as little
+        site.enrol(course, learners[0])
+        await lab.sync()
+        site.unenrol(course, learners[0])
+    lab.lose_books()
+    for name in ("student", "enrolment"):
+        lab.edit(name, f"case_type: {name}", f"case_type: {name}\nexisting_cases: ignore")
+    await lab.sync()
+    assert not is_expected(lab)
+    site.enrol(course, learners[0])
+    for _ in range(3):
+        result = await lab.sync()
+    key = f"test-user-{learners[0]}"
+    cases = [case for case in lab.project.of_type("student") if (case.external_id or "").startswith(key)]
+    living = [case.external_id for case in cases if not case.closed]
+    assert ("completed", {}, times + 1, [f"{key}~{times + 1}"]) == (
+        result.state,
+        written(result),
+        len(cases),
+        living,
+    )
+    child = lab.case(f"test-enrol-{course}-{learners[0]}")
+    assert lab.case(living[0]).case_id == child.indices["student"]["case_id"]
+
+
+@pytest.mark.parametrize("loss", ["lost", "put back"])
+async def test_a_linked_case_of_somebody_who_is_away(make_lab: MakeLab, loss: str) -> None:
+    """Gone when the books were lost, and back long after: the linked case goes on, with its owner's phone."""
+    site, (amina, brian) = site_of("Amina", "Brian")
+    (course,) = (number for number in site.courses if number != 1)
+    lab = make_lab(site, project=PROJECT + '\nparked_owner: {group: "Gone"}\n')
+    lab.project.add_group("Gone")
+    declare(lab)
+    left = "when_left: {set: {moodle_status: left}"
+    lab.edit("student", left, f"{left}, park: true")
+    backup = None
+    if loss == "put back":
+        lab.in_a_file()
+        site.unenrol(course, amina)
+        await lab.sync()
+        backup = lab.store.back_up(lab.clock.now())
+        site.enrol(course, amina)
+    case = by_hand(lab, "Amina", national_id="ID-0001", city="theirs")
+    await matched(lab)
+    link(lab, amina, case.case_id)
+    await lab.sync()
+    site.unenrol(course, amina)
+    for _ in range(2):
+        await lab.sync()
+    if backup is not None:
+        lab.restore(backup)
+    else:
+        lab.lose_books()
+        for name in ("student", "enrolment"):
+            lab.edit(name, f"case_type: {name}", f"case_type: {name}\nexisting_cases: ignore")
+    await lab.sync()
+    assert not is_expected(lab)
+    site.enrol(course, amina)
+    for _ in range(2):
+        result = await lab.sync()
+    told = (case.properties["moodle_status"], case.properties["city"], case.owner_id)
+    assert ("never_logged_in", "theirs", lab.case(f"test-user-{brian}").owner_id) == told
+    assert (2, {}) == (len(lab.project.of_type("student")), written(result))
+
+
+async def test_lost_books_while_somebody_of_a_new_term_is_away(make_lab: MakeLab) -> None:
+    """The case of the old term is open: whoever is back goes on in the one of the new term."""
+    site, (course,), learners = campus_of(3)
+    site.courses[course]["startdate"] = int(site.now) - 30 * 86_400
+    lab = make_lab(site)
+    await lab.sync()
+    site.courses[course]["startdate"] += 180 * 86_400
+    await lab.sync()
+    confirm_term(lab.store, course, same=False)
+    await lab.sync()
+    site.unenrol(course, learners[0])
+    lab.lose_books()
+    for name in ("student", "enrolment"):
+        lab.edit(name, f"case_type: {name}", f"case_type: {name}\nexisting_cases: ignore")
+    await lab.sync()
+    site.enrol(course, learners[0])
+    site.set_group(course, learners[0], "Evening")
+    result = await lab.sync()
+    key = f"test-enrol-{course}-{learners[0]}"
+    groups = [lab.case(f"{key}{number}").properties.get("group_name", "") for number in ("", "~2")]
+    assert (["", "Evening"], 3) == (groups, result.requests["commcare"]["get"])
+    newcomer = site.add_user("New", "Comer")
+    site.enrol(course, newcomer)
+    assert 2 == (await lab.sync()).requests["commcare"]["get"]
+    assert {} == (await lab.sync()).requests["commcare"]
+
+
+async def test_a_newcomer_beside_cases_of_others_is_not_looked_for(make_lab: MakeLab) -> None:
+    """Where CommCare has no case of ours but those that the books know, a new one costs its write alone."""
+    site, (course,), _ = campus_of(3)
+    lab = make_lab(site)
+    for number in range(3):
+        lab.project.add_case("student", "Theirs", owner_id="x", external_id=f"C-{number}")
+    lab.edit("student", "case_type: student", "case_type: student\nexisting_cases: ignore")
+    await lab.sync()
+    site.enrol(course, site.add_user("New", "Comer"))
+    result = await lab.sync()
+    assert ({"created": 2}, {"owners": 1, "write": 2}) == (written(result), result.requests["commcare"])

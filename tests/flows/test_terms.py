@@ -305,3 +305,38 @@ async def test_kept_out_after_a_new_term_and_lost_books(make_lab: MakeLab, size:
         await lab.sync()
     cases = (lab.case(f"test-enrol-{course}-{learners[0]}{generation}") for generation in ("", "~2"))
     assert ["", ""] == [case.properties["who"] for case in cases]
+
+
+@pytest.mark.parametrize("off", ["all of it", "one of two"])
+async def test_a_term_that_begins_while_a_mapping_is_off(make_lab: MakeLab, off: str) -> None:
+    """On again, its cases are those of the old term: they stay as they were until somebody says what they are."""
+    site, (course,), learners = site_of(3)
+    site.courses[course]["startdate"] = int(site.now) - 30 * DAY
+    item = site.set_grade_item(course, "Quiz")
+    for learner in learners:
+        site.grade(item, learner, 40)
+    lab = make_lab(site)
+    name = "enrolment" if off == "all of it" else "grade_item"
+    if name == "grade_item":
+        lab.edit(name, "enabled: false", "enabled: true")
+    else:
+        lab.edit(name, "case_type: enrolment\n", "case_type: enrolment\nenabled: true\n")
+    await lab.sync()
+    lab.edit(name, "enabled: true", "enabled: false")
+    site.courses[course]["startdate"] += 180 * DAY
+    await lab.sync()
+    if name == "grade_item":
+        confirm_term(lab.store, course, same=False)
+        await lab.sync()
+    assert "completed" == (await lab.sync()).state
+    lab.edit(name, "enabled: false", "enabled: true")
+    for learner in learners:
+        site.grade(item, learner, 80)
+    await lab.sync()
+    grades = [case.properties["grade_percent"] for case in lab.project.of_type(name)]
+    assert ["40"] * 3 == grades
+    confirm_term(lab.store, course, same=False)
+    await lab.sync()
+    grades = sorted(case.properties["grade_percent"] for case in lab.project.of_type(name))
+    assert (["40"] * 3 + ["80"] * 3, []) == (grades, needs(lab.store))
+    assert (6, {}) == (len(lab.project.of_type("enrolment")), written(await lab.sync()))

@@ -131,3 +131,30 @@ async def test_two_cases_with_one_key_among_many(make_lab: MakeLab, how: str) ->
     assert [(one.case_name, one.owner_id, one.properties) for one in before] == [
         (one.case_name, one.owner_id, one.properties) for one in (mine, theirs)
     ]
+
+
+@pytest.mark.parametrize("shown", ["theirs", "ours"])
+@pytest.mark.parametrize("how", ["lost", "in doubt", "kept out"])
+async def test_a_case_of_another_type_with_our_key_among_many(make_lab: MakeLab, how: str, shown: str) -> None:
+    """A search may show that one in the place of ours: nobody writes to it."""
+    site, courses, learners = site_of(PEOPLE)
+    lab = make_lab(site)
+    if how == "in doubt":
+        lab.commcare.drop_reply_after_commit()
+    await lab.sync()
+    mine = lab.case(f"test-user-{learners[0]}")
+    theirs = lab.project.add_case("clinic", "Theirs", owner_id="x", external_id=f"test-user-{learners[0]}")
+    lab.project.save(mine if shown == "theirs" else theirs)  # the other one stands first in the search
+    if how != "in doubt":
+        forget(lab, "lost")
+    if how == "kept out":
+        site.enrol(courses[0], learners[0], roles=("editingteacher",))
+    for _ in range(3):
+        result = await lab.sync()
+    assert ("clinic", "Theirs", "x", {}) == (
+        theirs.case_type,
+        theirs.case_name,
+        theirs.owner_id,
+        theirs.properties,
+    )
+    assert shown == "ours" or result.reasons["duplicate_external_id"]
