@@ -18,9 +18,12 @@ from state.audits import Audits
 from state.cases import COLUMNS
 from state.courses import Courses, packed_members, read_members
 from state.digest import carried, chained
+from state.errors import StateError
 from state.facts import KEYS_KEPT_OUT, LOOKED_FOR, Facts
 from state.history import forget_rows, rows_in_log
 from state.key import Keys
+from state.opened import ANOTHER_KEY
+from state.rotation import key_mark, known_keys
 from state.rows import Held, RowId
 from state.tables import (
     at_row,
@@ -114,9 +117,20 @@ class People(Audits, Courses, Facts):
         return [(row.event, row.course_id, row.received_at) for row in found]
 
     def erased(self) -> Erased:
-        """Return who was erased."""
+        """Return who was erased; StateError when only keys tell that were made since the books were opened."""
         with self._database.reading() as connection:
-            return Erased(frozenset(map(bytes, connection.scalars(MARKS))), self._keys)
+            return self._erased(connection)
+
+    def _erased(self, connection: Connection) -> Erased:
+        """Return who was erased, inside a transaction.
+
+        The books may be open for weeks, in a receiver, and somebody rotates the key meanwhile.
+        """
+        marks, mark = frozenset(map(bytes, connection.scalars(MARKS))), key_mark(connection)
+        keys = self._keys if mark == self._key_mark else known_keys(mark, self._given)
+        if marks and keys is None:
+            raise StateError(ANOTHER_KEY)
+        return Erased(marks, keys or self._keys)
 
     def begin_erasure(self, user_id: int, now: float) -> None:
         """Leave a person out of all reads from now on; the cases are known as being erased."""
