@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import secrets
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -35,6 +36,7 @@ from flows.steps.people import WITNESSES
 from flows.steps.planned import Planned, external_id
 from flows.steps.push import Pusher
 from flows.steps.recover import heed_clock, recover, rest_left, strangers
+from flows.steps.withdraw import LACKING
 from flows.words import listed, numbered
 from flows.world import World
 from state import FeedbackRow, Held, MatchRow, PersonRows, RowId, StateError
@@ -162,18 +164,21 @@ async def _forget(world: World, done: Erasure, found: PersonRows) -> None:
     await books.do(store.back_up, world.clock.now())
 
 
-def _keys_of(world: World, person: int) -> Callable[[str, str], bool]:
-    """Return what says whether a key of a mapping may be the person's: one that no mapping makes may be anybody's.
+def _keys_of(world: World, person: int) -> Callable[[str, str], bool | None]:
+    """Return what says whether a key of a mapping is the person's; None where nobody can tell.
 
-    The facts that are asked about are no more than what the last reads showed; the next ones show it again.
+    One that no mapping makes is taken for that of everybody whose number it has in it.
     """
     mappings, site = {mapping.name: mapping for mapping in world.project.mappings}, world.project.site
 
-    def may_be_theirs(name: str, key: str) -> bool:
-        mapping = mappings.get(name)
-        return mapping is None or mapping.person_of(key, site) in (person, None)
+    def is_theirs(name: str, key: str) -> bool | None:
+        mapping = mappings.get(name.removesuffix(LACKING.format(name="")))
+        number = None if mapping is None else mapping.person_of(key, site)
+        if number is not None:
+            return number == person
+        return str(person) in re.findall(r"\d+", key) or None
 
-    return may_be_theirs
+    return is_theirs
 
 
 def _tell_merged(done: Erasure, into: Mapping[int, int]) -> None:
@@ -261,9 +266,13 @@ async def export(world: World, person: int) -> dict[str, Any]:
     before = who_became(into, person)
     people = (person, *before)
     found = await _all_of(world, people)
-    rows = found.rows
-    problems = [one for one in await books.do(store.problems) if one.row in rows]
-    refusals = [one for one in await books.do(store.refusals) if one.row in rows]
+    rows, theirs = found.rows, [_keys_of(world, number) for number in people]
+
+    def is_about(row: RowId) -> bool:  # what was never sent has no row
+        return row in rows or any(is_theirs(row.mapping, row.key) for is_theirs in theirs)
+
+    problems = [one for one in await books.do(store.problems) if is_about(one.row)]
+    refusals = [one for one in await books.do(store.refusals) if is_about(one.row)]
     hints = [one for number in people for one in await books.do(store.hints_about, number)]
     history = await books.do(store.history_of_person, person, rows)
     for number in before:  # what CommCare never took has no row

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -26,6 +27,7 @@ from state.tables import meta, metadata, occasion
 from tests.flows.explorer_lab import Killed, MortalBooks, WatchedLab
 from tests.flows.terminal import Terminal
 from tests.flows.test_departures import consenting
+from tests.flows.test_problems import TEXT
 from tests.flows.test_sync import site_of
 from tests.flows.test_terms import reset
 from tests.flows.worlds import PROJECT, SHIPPED, Lab, written
@@ -410,6 +412,69 @@ async def test_no_fact_names_somebody_who_was_kept_out(make_lab: MakeLab) -> Non
     assert RunState.COMPLETED == (await erased(lab, never)).state
     left = {"kept_out:student:0", "kept_out:enrolment:2"}
     assert (set(), left) == (facts_about(lab, never), facts_about(lab, other))
+
+
+def mentions(lab: Lab, person: int) -> set[str]:
+    """Return the tables that hold a key of a person, or a sentence about him or her."""
+    about = re.compile(rf"test-(user|enrol-\d+)-{person}\b|person (erase )?{person}\b")
+    with lab.store._database.reading() as connection:
+        return {
+            table.name
+            for table in metadata.sorted_tables
+            for row in connection.execute(select(table))
+            if about.search(" ".join(map(str, row)))
+        }
+
+
+async def newcomer(make_lab: MakeLab, days: int = 0) -> tuple[Lab, int]:
+    """Return a lab and somebody of whom CommCare has taken nothing, as the runs of so many days found."""
+    site, courses, _ = site_of(3)
+    lab = make_lab(site)
+    await lab.sync()
+    new = site.add_user("Zora", "New", city=CANARY)
+    site.enrol(courses[0], new)
+    lab.commcare.refuse_row(f"test-user-{new}", TEXT)
+    await lab.sync()
+    for _ in range(0, days, 25):
+        await lab.sync(25 * 86_400.0)
+    return lab, new
+
+
+@pytest.mark.parametrize("days", [0, 125])
+async def test_who_was_never_taken_is_given_out_and_erased(make_lab: MakeLab, days: int) -> None:
+    """Of such a person there is no row: the lists of what is wrong name the key, longer than the log does."""
+    lab, new = await newcomer(make_lab, days)
+    found = await on(lab, export, new)
+    keys = [f"test-enrol-2-{new}", f"test-user-{new}"]
+    assert (keys, keys[1:]) == (
+        [one["key"] for one in found["problems"]],
+        [one["key"] for one in found["refusals"]],
+    )
+    assert RunState.COMPLETED == (await erased(lab, new)).state
+    assert set() == mentions(lab, new)
+
+
+async def test_a_look_at_who_is_kept_out_is_forgotten(make_lab: MakeLab) -> None:
+    """One read found somebody kept out by the role alone, and remembers the key until the next one."""
+    site, courses, learners = site_of(12)
+    lab = make_lab(site)
+    await lab.sync()
+    site.members[courses[0]][learners[0]].roles = ("editingteacher",)
+    await lab.sync()
+    assert "lacking" in mentions(lab, learners[0])
+    assert RunState.COMPLETED == (await erased(lab, learners[0])).state
+    assert set() == mentions(lab, learners[0])
+
+
+async def test_no_run_goes_on_telling_of_the_erased(make_lab: MakeLab) -> None:
+    """A run said that the erasure is not finished; once it is, the sentence goes, and those about others stay."""
+    lab, (one, other, *_) = await two_courses(make_lab)
+    for person in (one, other):
+        lab.commcare.fail_next("timeout")
+        assert RunState.POSTPONED == (await erased(lab, person, later=1.0)).state
+    assert 2 == len([text for text in (await lab.sync()).messages if "not finished" in text])
+    assert RunState.COMPLETED == (await erased(lab, one)).state
+    assert (set(), True) == (mentions(lab, one), "run" in mentions(lab, other))
 
 
 async def test_somebody_who_came_after_the_backup_is_found_first(make_lab: MakeLab) -> None:
