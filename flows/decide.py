@@ -158,15 +158,21 @@ def _check_unlinks(store: Store, rows: Sequence[MatchRow]) -> None:
 
 
 def _carry_out(store: Store, links: Sequence[MatchRow], rejected: Sequence[MatchRow], now: float) -> str:
-    """Write decisions down and return a sentence about them."""
+    """Write decisions down and return a sentence about them.
+
+    New cases come last: what asked for them is gone then, and after a stop the same is said once more.
+    """
     anew = [RowId(row.mapping, SITE_SCOPE, row.key) for row in links if not row.case_id]
-    if anew and store.make_anew(anew, now) == IN_DOUBT:
+    if anew and store.intents().keys() & set(anew):
         raise UsageError(LATER.format(people="one of these people"))
+    # By the next run, whatever the intervals say; first, so that a stop in between costs no more than a read.
+    store.read_anew({row.mapping for row in (*links, *rejected)})
     cases = [_link(row, now) for row in links if row.case_id and row.decision != "linked"]
     waiting = store.link(cases) if cases else []
     refused = store.reject(rejected, PERSON, now)
     left = [row for row in rejected if row not in refused.waiting and row not in refused.unlinked]
-    store.read_anew({row.mapping for row in (*links, *rejected)})  # by the next run, whatever the intervals say
+    if anew and store.make_anew(anew, now) == IN_DOUBT:
+        raise UsageError(LATER.format(people="one of these people"))
     done = len(cases) - len(waiting)
     said = [f"Linked: {_people(done)}. The next sync writes to their cases."] if done else []
     said += [f"To get new cases: {_people(len(anew))}."] if anew else []

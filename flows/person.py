@@ -115,13 +115,14 @@ async def _erase(world: World, done: Erasure, lease: Lease, result: Result) -> N
     books, store = world.books, world.books.store
     await heed_clock(world)
     await recover(world)
-    into = await books.do(merged, store)
-    done.merged = who_became(into, done.person)
     if await _is_stranger(world, done.person):
         done.stop(RunState.POSTPONED, STRANGER)
         return
     was_erased = done.person in await books.do(store.erased)
-    for number in (done.person, *done.merged):
+    await books.do(store.begin_erasure, done.person, world.clock.now())
+    into = await books.do(merged, store)  # from here on nobody is merged with that person any more
+    done.merged = who_became(into, done.person)
+    for number in done.merged:
         await books.do(store.begin_erasure, number, world.clock.now())
     found, done.looked = await _all_of(world, (done.person, *done.merged)), True
     put_back = await books.do(restored_at, store)

@@ -7,7 +7,7 @@ was told to empty the cases, so that a stop in the middle loses none of them.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from state.cases import COLUMNS
 from state.courses import Courses, packed_members, read_members
 from state.digest import carried, chained
 from state.errors import StateError
-from state.facts import KEYS_KEPT_OUT, LOOKED_FOR, Facts
+from state.facts import KEYS_KEPT_OUT, LOOKED_FOR, Facts, Objects, have_read
 from state.history import forget_rows, rows_in_log
 from state.key import Keys
 from state.opened import ANOTHER_KEY
@@ -277,11 +277,23 @@ class People(Audits, Courses, Facts):
             if gone:
                 self._put(connection, name, json.dumps(held, sort_keys=True))
 
-    def take_word(self, word: str, rows: Sequence[RowId], facts: Mapping[str, str], now: float) -> None:
-        """Log what a person said about rows, with the facts that follow from it, in one transaction."""
+    def take_word(
+        self,
+        word: str,
+        rows: Sequence[RowId],
+        names: Collection[str],
+        change: Callable[[Objects, Erased], None],
+        now: float,
+    ) -> None:
+        """Log what a person said about rows, and change the facts that follow from it, in one transaction.
+
+        `change` is as in `change_facts`, and is told who was erased; what it raises undoes all. The next run reads
+        for the mappings of the rows, whatever the intervals say.
+        """
         with self._database.writing() as connection:
-            for name, value in facts.items():
-                self._put(connection, name, value)
+            who = self._erased(connection)
+            self._change(connection, names, lambda facts: change(facts, who))
+            have_read(self._database, connection, (row.mapping for row in rows))
             self._note_word(connection, word, rows, now)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from sqlalchemy import bindparam, delete, select, update
 
 from state.cases import Cases
+from state.facts import have_read
 from state.log import Entry, Origin
 from state.rows import CaseRow, Refusal, RefusalRow, RowId
 from state.tables import at_row, case_row, problem, refusal, row_parameters
@@ -67,7 +68,7 @@ class Refusals(Cases):
             return connection.execute(settled, [{"settled_key": key} for key in rows]).rowcount
 
     def retry(self, rows: Sequence[RowId], now: float) -> None:
-        """Forget that rows were refused and make them dirty: the next run sends them whole."""
+        """Forget that rows were refused and make them dirty: the next run sends them whole, whatever is due."""
         self._retry(rows, "retry", now)
 
     def recreate(self, rows: Sequence[RowId], now: float) -> None:
@@ -100,6 +101,7 @@ class Refusals(Cases):
             connection.execute(update(case_row).where(here).values(digests=None), parameters)
             connection.execute(delete(refusal).where(at_row(refusal)), parameters)
             connection.execute(delete(problem).where(at_row(problem), problem.c.property == ""), parameters)
+            have_read(self._database, connection, (row.mapping for row in rows))
             self._note_word(connection, word, rows, now)
 
 
