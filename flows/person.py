@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import secrets
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -36,7 +35,7 @@ from flows.steps.people import WITNESSES
 from flows.steps.planned import Planned, external_id
 from flows.steps.push import Pusher
 from flows.steps.recover import heed_clock, recover, rest_left, strangers
-from flows.steps.withdraw import LACKING
+from flows.steps.whose import keys_of
 from flows.words import listed, numbered
 from flows.world import World
 from state import FeedbackRow, Held, MatchRow, PersonRows, RowId, StateError
@@ -158,28 +157,11 @@ async def _forget(world: World, done: Erasure, found: PersonRows) -> None:
     for number in (*done.merged, done.person):
         await books.do(_forget_witness, store, number)
     for number in done.merged:
-        await books.do(store.finish_erasure, number, _keys_of(world, number))
+        await books.do(store.finish_erasure, number, keys_of(world.project, number))
     for number in (*done.merged, done.person):
         await books.do(forget_merge, store, number)
-    await books.do(store.finish_erasure, done.person, _keys_of(world, done.person))
+    await books.do(store.finish_erasure, done.person, keys_of(world.project, done.person))
     await books.do(store.back_up, world.clock.now())
-
-
-def _keys_of(world: World, person: int) -> Callable[[str, str], bool | None]:
-    """Return what says whether a key of a mapping is the person's; None where nobody can tell.
-
-    One that no mapping makes is taken for that of everybody whose number it has in it.
-    """
-    mappings, site = {mapping.name: mapping for mapping in world.project.mappings}, world.project.site
-
-    def is_theirs(name: str, key: str) -> bool | None:
-        mapping = mappings.get(name.removesuffix(LACKING.format(name="")))
-        number = None if mapping is None else mapping.person_of(key, site)
-        if number is not None:
-            return number == person
-        return str(person) in re.findall(r"\d+", key) or None
-
-    return is_theirs
 
 
 def _tell_merged(done: Erasure, into: Mapping[int, int]) -> None:
@@ -267,7 +249,7 @@ async def export(world: World, person: int) -> dict[str, Any]:
     before = who_became(into, person)
     people = (person, *before)
     found = await _all_of(world, people)
-    rows, theirs = found.rows, [_keys_of(world, number) for number in people]
+    rows, theirs = found.rows, [keys_of(world.project, number) for number in people]
 
     def is_about(row: RowId) -> bool:  # what was never sent has no row
         return row in rows or any(is_theirs(row.mapping, row.key) for is_theirs in theirs)

@@ -75,6 +75,23 @@ def _forget(number: int, facts: Objects) -> None:
         facts[PARTED] = sorted({*facts[PARTED]} - {number})
 
 
+def take_over(before: Store, store: Store) -> None:
+    """Take over who is merged from the books that give way to older ones: what they say was said since.
+
+    Who is merged, or somebody of his or her own, otherwise than the older books say is marked, or parted, anew.
+    """
+    then, now, erased = merged(store), merged(before), before.erased()
+    differ = {old for old, new in now.items() if then.get(old) != new}
+    alone = (parted(before) | parted(store) | (then.keys() - now.keys())) - now.keys()
+    if then != now:
+        told = {
+            MERGED: {str(old): new for old, new in now.items()},
+            UNMARKED: sorted((unmarked(store) & now.keys()) | differ),
+            PARTED: sorted(number for number in alone if number not in erased),
+        }
+        store.put_all({name: json.dumps(fact, sort_keys=True) for name, fact in told.items()})
+
+
 async def left_out(run: Run) -> LeftOut:
     """Return whom a run leaves out: people who were erased, and numbers that were merged into others."""
     books = run.world.books

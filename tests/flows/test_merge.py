@@ -12,14 +12,15 @@ import pytest
 from flows.errors import UsageError
 from flows.merge import merge, unmerge
 from flows.result import RunState
-from flows.steps.merged import forget, merged, parted, unmarked, who_became
+from flows.steps.merged import forget, merged, parted, take_over, unmarked, who_became
 from state import Store
+from state.restore import restore
 from tests.flows.terminal import Terminal
 from tests.flows.test_departures import consenting, over
 from tests.flows.test_person import erased, export, held, on, two_courses
 from tests.flows.test_push import settle
 from tests.flows.test_sync import site_of
-from tests.flows.worlds import PROJECT, Lab, written
+from tests.flows.worlds import DOMAIN, PROJECT, Lab, written
 
 MakeLab = Callable[..., Lab]
 
@@ -166,6 +167,28 @@ async def test_taken_back_after_a_restore(make_lab: MakeLab, runs: int) -> None:
     marked = [one for one in lab.project.cases.values() if "merged_into" in one.properties]
     assert {str(old)} == {str(one.external_id).rpartition("-")[2] for one in marked}
     assert {} == written(await lab.sync())
+
+
+@pytest.mark.parametrize("since", [merge, unmerge])
+async def test_a_word_that_is_newer_than_the_backup(make_lab: MakeLab, since: Callable[..., str]) -> None:
+    """Who puts an older backup back is not to know what was said since: it is taken over, and done once more."""
+    lab, old, new = await twins(make_lab)
+    lab.in_a_file()
+    if since is unmerge:
+        merge(lab.store, old, new, lab.clock.now())
+        await settle(lab)
+    backup = lab.store.back_up(lab.clock.now())
+    assert backup
+    since(lab.store, old, new, lab.clock.now())
+    await settle(lab)
+    there = says(lab, old)
+    assert ("left", str(new)) == there if since is merge else ("active", "") == there
+    lab.books.close()
+    target = (lab.site.url, "https://commcare.example.org", DOMAIN)
+    restore(lab.state_url, backup, (bytes(32),), target, lab.clock.now(), carry=take_over)
+    lab.books = lab._open()
+    await settle(lab)
+    assert (there, {}) == (says(lab, old), written(await lab.sync()))
 
 
 async def test_what_merging_wrote_is_erased_after_a_restore(make_lab: MakeLab) -> None:

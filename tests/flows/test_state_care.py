@@ -14,6 +14,7 @@ from flows.open import open_store
 from flows.settings import load_settings
 from flows.state_care import condition_lines
 from flows.status import RUNS
+from flows.steps.merged import merged, unmarked
 from flows.world import Books
 from state import Store
 from state.care import WHOLE_RUNS
@@ -349,3 +350,17 @@ def test_a_copy_from_before_an_upgrade_is_named(terminal: Terminal) -> None:
     assert f"Backups: 0. Copies from before an upgrade: 1, the newest {copy}." in text
     assert f"The newest one is {copy}." in terminal.run("state", "restore").text
     assert 0 == terminal.run("state", "restore", copy).code
+
+
+def test_who_was_merged_since_the_backup_is_so_still(synced: Terminal) -> None:
+    """The word is taken over from the books that give way; without those it is to be said again."""
+    old, new = synced.box.learners[:2]
+    backup = synced.run("state", "backup", "--json").json["file"]
+    assert 0 == synced.run("merge", str(old), str(new)).code
+    assert 0 == synced.run("state", "restore", backup).code
+    with open_store(load_settings(synced.env, None)) as store:
+        assert ({old: new}, {old}) == (merged(store), unmarked(store))
+    for file in synced.folder.glob("state.db*"):
+        file.unlink()
+    ended = synced.run("state", "restore", backup)
+    assert (0, True) == (ended.code, "Merge again whoever was merged." in ended.text)
