@@ -157,11 +157,28 @@ def _check_unlinks(store: Store, rows: Sequence[MatchRow]) -> None:
             )
 
 
+def _check_erased(store: Store, rows: Sequence[MatchRow]) -> None:
+    """Refuse decisions about people whose erasure is not finished, and about cases that are to be emptied yet.
+
+    The books would forget which case that is.
+    """
+    held = store.by_case_ids(sorted({row.mapping for row in rows}), [row.case_id for row in rows if row.case_id])
+    erased, unfinished = store.erased(), store.unfinished_erasures()
+    people = {row.user_id for row in rows if row.user_id in erased}
+    people |= {one.case.user_id for one in held.values()}.intersection(unfinished)
+    if people:
+        raise UsageError(
+            f"The erasure of person {min(people)} is not finished, so nothing was decided. Finish it first: "
+            f"`moodle-commcare person erase {min(people)}`."
+        )
+
+
 def _carry_out(store: Store, links: Sequence[MatchRow], rejected: Sequence[MatchRow], now: float) -> str:
     """Write decisions down and return a sentence about them.
 
     New cases come last: what asked for them is gone then, and after a stop the same is said once more.
     """
+    _check_erased(store, [*links, *rejected])
     anew = [RowId(row.mapping, SITE_SCOPE, row.key) for row in links if not row.case_id]
     if anew and store.intents().keys() & set(anew):
         raise UsageError(LATER.format(people="one of these people"))

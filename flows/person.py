@@ -200,7 +200,8 @@ def _wait(world: World, done: Erasure) -> None:
 
 async def _empty(world: World, found: PersonRows, lease: Lease, result: Result, done: Erasure) -> Counter[str]:
     """Send what empties the cases, and return how many were emptied, empty or gone already, in doubt, refused."""
-    outcomes = Counter[str]()
+    outcomes, store = Counter[str](), world.books.store
+    await world.books.do(store.lift_refusals, sorted(found.rows))  # whoever says it again has mended the cause
     pusher, emptying = Pusher(world, result, lease), Emptying(world)
 
     async def settled(row: Planned, outcome: str) -> None:

@@ -67,6 +67,12 @@ class Refusals(Cases):
         with self._database.writing() as connection:
             return connection.execute(settled, [{"settled_key": key} for key in rows]).rowcount
 
+    def lift_refusals(self, rows: Sequence[RowId]) -> None:
+        """Forget that rows were refused, and no more than that: what is known of their cases stays."""
+        if rows:
+            with self._database.writing() as connection:
+                connection.execute(delete(refusal).where(at_row(refusal)), [row_parameters(row) for row in rows])
+
     def retry(self, rows: Sequence[RowId], now: float) -> None:
         """Forget that rows were refused and make them dirty: the next run sends them whole, whatever is due."""
         self._retry(rows, "retry", now)

@@ -268,7 +268,6 @@ async def test_a_refused_row_keeps_the_erasure_open(make_lab: MakeLab) -> None:
     assert ({}, "degraded") == (written(result), result.state)
     assert f"person erase {learners[0]}" in result.messages[0]
     lab.commcare.accept_rows()
-    lab.store.retry([one.row for one in lab.store.person(learners[0]).cases], lab.clock.now())
     assert RunState.COMPLETED == (await erased(lab, learners[0])).state
     assert set() == held(lab, learners[0])
 
@@ -572,6 +571,16 @@ def test_who_says_no_has_changed_nothing(terminal: Terminal, monkeypatch: pytest
         assert (1, True, True) == (ended.code, asked in ended.text, "Nothing was changed." in ended.text)
     with open_store(load_settings(terminal.env, None)) as store:
         assert 0 == len(store.erased())
+
+
+def test_the_question_names_who_is_erased_as_well(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Numbers that were merged into a person go too: whoever says yes has to know."""
+    assert 0 == terminal.run("sync", "--yes").code
+    old, new = terminal.box.learners[:2]
+    assert 0 == terminal.run("merge", str(old), str(new)).code
+    monkeypatch.setattr("flows.cli_state.sys", SimpleNamespace(stdin=SimpleNamespace(isatty=lambda: True)))
+    text = terminal.run("person", "erase", str(new), typed="n\n").text
+    assert f"of person {new}, and of {old} merged into {new}, in CommCare?" in text
 
 
 def test_what_remains_names_the_copies_of_the_books(terminal: Terminal) -> None:
