@@ -35,7 +35,7 @@ from flows.steps.people import WITNESSES
 from flows.steps.planned import Planned, external_id
 from flows.steps.push import Pusher
 from flows.steps.recover import heed_clock, recover, rest_left, strangers
-from flows.steps.whose import keys_of
+from flows.steps.whose import keys_of, noted_of
 from flows.words import listed, numbered
 from flows.world import World
 from state import FeedbackRow, Held, MatchRow, PersonRows, RowId, StateError
@@ -281,6 +281,7 @@ async def export(world: World, person: int) -> dict[str, Any]:
         "hints_of_webhooks": [
             {"event": event, "course": course, "received_at": moment(at)} for event, course, at in hints
         ],
+        "kept_in_mind": await noted_of(world, people),
         "matches": [_match_json(one) for number in people for one in await books.do(store.matches_of, number)],
         "feedback_to_moodle": [
             _feedback_json(one) for number in people for one in await books.do(store.feedback_of, number)

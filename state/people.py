@@ -277,6 +277,20 @@ class People(Audits, Courses, Facts):
             if gone:
                 self._put(connection, name, json.dumps(held, sort_keys=True))
 
+    def noted(self, is_theirs: IsTheirs) -> list[tuple[str, str, str]]:
+        """Return what else the books hold of a person's keys: kind, mapping, and course ("0": the site)."""
+        named = or_(*(meta.c.name.startswith(f"{kind}:", autoescape=True) for kind in OF_KEYS))
+        places = select(lacking.c.mapping, lacking.c.scope, lacking.c.key).distinct()
+        with self._database.reading() as connection:
+            facts = connection.execute(select(meta.c.name, meta.c.value).where(named)).tuples().all()
+            lacked = connection.execute(places).all()
+        found = {("element", row.mapping, str(row.scope)) for row in lacked if is_theirs(row.mapping, row.key)}
+        for name, value in facts:
+            kind, mapping, *scope = name.split(":")
+            if any(is_theirs(mapping, key) for key in json.loads(value or "[]")):
+                found.add((kind, mapping, scope[0] if scope else "0"))
+        return sorted(found)
+
     def take_word(
         self,
         word: str,

@@ -16,6 +16,7 @@ from sqlalchemy import func, insert, select
 
 from flows.attended_person import write_export
 from flows.confirm import confirm_term
+from flows.needs import ALLOWED_BLANKS, ALLOWED_LEAVERS
 from flows.open import open_store
 from flows.person import Erasure, erase, export, told
 from flows.result import RunState
@@ -523,6 +524,23 @@ async def test_an_export_holds_both_sides(make_lab: MakeLab) -> None:
     lab.project.delete_case(student["case_id"])
     again = await on(lab, export, learners[0])
     assert "no case" in next(case for case in again["cases"] if case["mapping"] == "student")["in_commcare"]
+
+
+async def test_an_export_says_what_is_kept_in_mind(make_lab: MakeLab) -> None:
+    """Of somebody who was never sent the books know that a mapping keeps him or her out."""
+    lab, (person, *_) = await consenting(make_lab)
+    lab.site.enrol(2, never := lab.site.add_user("Neema", "Never"))
+    lab.site.update_user(never, profile={"consent": "no"})
+    await lab.sync()
+    lab.store.put(ALLOWED_LEAVERS, json.dumps({"2": {"enrolment": [f"test-enrol-2-{never}"]}}))
+    lab.store.put(ALLOWED_BLANKS, json.dumps({"student city": {"0": [f"test-user-{never}"]}}))
+    found = await on(lab, export, never)
+    assert [
+        {"what": "kept_out", "mapping": "student", "course": 0},
+        {"what": "may_leave", "mapping": "enrolment", "course": 2},
+        {"what": "may_lose_a_value", "mapping": "student", "course": 0},
+    ] == found["kept_in_mind"]
+    assert [] == (await on(lab, export, person))["kept_in_mind"]
 
 
 def test_the_commands(terminal: Terminal, tmp_path: Path) -> None:
