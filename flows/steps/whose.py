@@ -12,11 +12,8 @@ from flows.steps.withdraw import LACKING
 from flows.world import World
 from mappings.engine import Project
 
-MAY = {
-    ALLOWED_LEAVERS: "may_be_marked_as_left",
-    ALLOWED_WITHDRAWN: "may_be_emptied",
-    ALLOWED_BLANKS: "may_be_blank",
-}
+MAY = {ALLOWED_LEAVERS: "may_leave", ALLOWED_WITHDRAWN: "may_be_emptied", ALLOWED_BLANKS: "may_lose_a_value"}
+"""Fact of what may be done since a person allowed it -> in a word."""
 
 
 def keys_of(project: Project, person: int) -> Callable[[str, str], bool | None]:
