@@ -48,6 +48,21 @@ def alone(store: Store, now: float, ttl: float) -> Iterator[None]:
         store.release_lease(holder, epoch)
 
 
+def take_over(before: Store, store: Store) -> None:
+    """Take over what persons decided in the books that give way to older ones, which do not know it.
+
+    Else a run would write to a case of which somebody said since that it is another person's.
+    """
+    known = {(one.mapping, one.key, one.case_id): one.decision for one in store.matches()}
+    said = [one for one in before.matches() if one.case_id and one.decided_by == PERSON]
+    news = [one for one in said if known.get((one.mapping, one.key, one.case_id)) != one.decision]
+    if news:
+        store.add_matches([replace(one, decision="", decided_by="", decided_at=0.0) for one in news])
+        now = max(one.decided_at for one in news)
+        store.reject([one for one in news if one.decision == "rejected"], PERSON, now)
+        store.link([_link(one, now) for one in news if one.decision == "linked"])
+
+
 def open_matches(store: Store, *, mapping: str = "", kind: str = "") -> list[MatchRow]:
     """Return the matches that nobody has decided yet."""
     return store.matches(mapping, kind, "")

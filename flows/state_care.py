@@ -10,11 +10,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from flows.decide import take_over as take_over_matches
 from flows.errors import UsageError
 from flows.open import open_store, target
 from flows.result import Result, RunState
 from flows.settings import Settings
-from flows.steps.merged import take_over
+from flows.steps.merged import take_over as take_over_merges
 from flows.steps.recover import rest_left
 from flows.words import listed, numbered
 from flows.world import World
@@ -132,7 +133,7 @@ def restore(settings: Settings, file: Path | None, now: float, *, lost: bool = F
         there = f"The newest one is {found}." if found else "There is none beside the state file."
         raise UsageError(f"Name the backup to put back. {there}")
     keys = read_or_make_keys(Path(settings.state_key_file))
-    done = put_back(settings.state_url, file, keys, target(settings), now, lost=lost, carry=take_over)
+    done = put_back(settings.state_url, file, keys, target(settings), now, lost=lost, carry=take_over_words)
     said = [f"Put back: {file}."]
     if done.aside:
         said.append(f"The books from before are kept as {done.aside}; delete them when all is well.")
@@ -150,6 +151,12 @@ def restore(settings: Settings, file: Path | None, now: float, *, lost: bool = F
     ]
     aside = str(done.aside) if done.aside else None
     return Done(said, {"aside": aside, "erase_again": [*done.erased], "knows_erased": done.knows_erased})
+
+
+def take_over_words(before: Store, store: Store) -> None:
+    """Take over what persons said in the books that give way: who was merged, and which case is whose."""
+    take_over_merges(before, store)
+    take_over_matches(before, store)
 
 
 def note_restored(settings: Settings, now: float) -> str:
