@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
-from collections.abc import Awaitable, Callable, Collection, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
@@ -15,9 +16,12 @@ from flows.aftermath import look_back
 from flows.audit import audit
 from flows.audited import Audit
 from flows.check import run_checks
+from flows.clock import SystemClock
 from flows.endings import Stopped, print_json, say
+from flows.errors import UsageError
 from flows.features import Feature
-from flows.open import open_preview, open_world
+from flows.needs import APPROVED, FIRST_RUNS
+from flows.open import open_preview, open_project, open_store, open_world
 from flows.preview import Preview, preview
 from flows.progress import shown_progress
 from flows.result import Result
@@ -25,9 +29,13 @@ from flows.round import sync_round
 from flows.settings import Settings
 from flows.shard import sync_free_shards
 from flows.show import finding_json, show_finding, show_plan, show_verdict
+from flows.steps.approvals import print_of
 from flows.sync import Options
 from flows.sync import sync as sync_once
 from flows.world import Progress, World
+
+AT_ONCE = 600.0
+"""Seconds after which a plan may be older than what Moodle has."""
 
 
 def run_once(settings: Settings, options: Options, shards: int = 1) -> Result:
@@ -101,15 +109,39 @@ def run_preview(settings: Settings, options: Options, limit: int) -> Preview:
 def run_approved(settings: Settings, options: Options, result: Result, shards: int = 1) -> Result:
     """Show the plan of a first run and run it when somebody says yes; else the command ends as it is.
 
-    A plan that a run would stop at comes back as it is: it cannot be agreed to.
+    A plan that a run would stop at comes back as it is: it cannot be agreed to. A yes is about what was shown.
+    Where that is not whole, was edited since, or is old, the run looks again, as after `approve`, and stops if the
+    plan has grown. Raises UsageError when another run has shown another plan meanwhile.
     """
     if result.plan["stops"]:
         return result  # the run would stop all the same: there is nothing to agree to
     show_plan(result)
+    clock = SystemClock()
+    shown = clock.monotonic()
     if not typer.confirm("CommCare's API cannot delete cases: what is created stays. Go ahead?"):
         say("Nothing was sent.")
         raise typer.Exit(result.state.exit_code)
-    return run_once(settings, replace(options, yes=True), shards)
+    # A plan of some courses cannot be approved for later.
+    is_as_shown = bool(options.courses) or approve_shown(settings, result.plan)
+    at_once = clock.monotonic() - shown < AT_ONCE
+    return run_once(settings, replace(options, yes=bool(options.courses) or (is_as_shown and at_once)), shards)
+
+
+def approve_shown(settings: Settings, plan: Mapping[str, Any]) -> bool:
+    """Write down that a plan is approved; say whether it holds all cases, of the mappings as they are now.
+
+    Raises UsageError when a run has asked otherwise since.
+    """
+    mappings = {mapping.name: mapping for mapping in open_project(settings).mappings}
+    with open_store(settings) as store:
+        asked = json.loads(store.get(FIRST_RUNS) or "{}")
+        creates = {name: plan["new_cases"].get(name, 0) for name in asked.keys() & mappings.keys()}
+        agreed = {name: asked[name] for name, cases in creates.items() if cases == asked[name]["creates"]}
+        if plan["new_cases"].keys() - agreed.keys():
+            raise UsageError("Another run has shown another plan since. Run the same command again to see it.")
+        store.change_entries(APPROVED, agreed)
+    whole = not plan["not_read"]["courses"] and not plan["not_read"]["people"]
+    return whole and all(one["print"] == print_of(mappings[name]) for name, one in agreed.items())
 
 
 async def run_check(settings: Settings, as_json: bool, asked: Collection[Feature] = ()) -> list[str]:

@@ -17,11 +17,11 @@ from flows.state_care import refuse_other_key
 from flows.steps.merged import merged, who_became
 
 
-def count_cases(settings: Settings, person: int) -> int:
-    """Return how many cases the books know of a person, and of numbers that were merged into this one."""
+def count_cases(settings: Settings, person: int) -> tuple[int, list[int]]:
+    """Return how many cases an erasure would empty, and the other numbers that it takes along."""
     with open_store(settings) as store:
-        people = (person, *who_became(merged(store), person))
-        return sum(len(store.person(number).cases) for number in people)
+        others = who_became(merged(store), person)
+        return sum(len(store.person(number).cases) for number in (person, *others)), others
 
 
 def run_erase(settings: Settings, person: int) -> Erasure:

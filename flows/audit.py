@@ -200,11 +200,17 @@ class _Auditor:
         key = str(case.external_id)
         if generation_of(key) < newest.get(base_key(key), 0):
             self.found.counts["earlier_term"] += not case.closed
-        elif any(int(number) in self.erased for number in re.findall(r"\d+", key)):
+        elif self._may_be_erased(base_key(key)):
             self.found.counts["erased"] += 1
         else:
             self.orphans.append(_short(key))
             self.found.tell(Finding("orphan", key, "", case.case_type, case.case_id))
+
+    def _may_be_erased(self, key: str) -> bool:
+        """Say whether a key is that of somebody erased; one that no mapping makes may be of any number in it."""
+        project = self.world.project
+        people = {mapping.person_of(key, project.site) for mapping in project.mappings} - {None}
+        return any(int(person or 0) in self.erased for person in people or re.findall(r"\d+", key))
 
     def _is_ours(self, case: CaseReply) -> bool:
         return (case.external_id or "").startswith(f"{self.world.project.site}-")

@@ -121,15 +121,18 @@ def person_erase(
     from flows.attended_person import count_cases, run_erase
     from flows.errors import UsageError
     from flows.person import told
-    from flows.words import numbered
+    from flows.words import listed, numbered
 
     with plain_endings(as_json, stopped="Stopped. Run the same command again: it goes on where it was."):
         settings = read_settings(env_file)
         if not yes:
             if not sys.stdin.isatty():
                 raise UsageError("This cannot be undone. Give --yes to erase without being asked.")
-            cases = count_cases(settings, person)
-            question = f"Empty {numbered(cases, 'case')} of person {person} in CommCare? This cannot be undone."
+            cases, others = count_cases(settings, person)
+            along = f", and of {listed([str(one) for one in others], 10)} merged into {person}," if others else ""
+            question = (
+                f"Empty {numbered(cases, 'case')} of person {person}{along} in CommCare? This cannot be undone."
+            )
             if not cases:
                 question = f"The books know no case of person {person}. Leave that number out of every run?"
             if not typer.confirm(question, err=True):

@@ -22,7 +22,7 @@ from flows.needs import (
     STAY_BESIDE,
     asked_about,
     not_counted,
-    people_asked,
+    people_in,
 )
 from flows.steps.asked import LEAVERS, WITHDRAWN, Asked
 from flows.steps.planned import SITE_SCOPE
@@ -65,8 +65,8 @@ def confirm_term(store: Store, course: int, same: bool) -> str:
 
 def _confirmed(store: Store, course: int | None, count: int, asked: Asked, words: str) -> int:
     """Write down a person's word about one place or all, and return how many people it is about."""
-    questions = asked_about(store, asked.refused)
-    waiting = {int(number): people for number, people in people_asked(store, asked.refused).items()}
+    questions = asked_about(store, asked.refused)  # once: a run may ask another one at any moment
+    waiting = {int(number): people_in(asked.refused, found) for number, found in questions.items()}
     chosen = waiting if course is None else {number: waiting[number] for number in [course] if number in waiting}
     if not chosen:
         there = ", ".join(f"{number} ({people} people)" for number, people in sorted(waiting.items()))
@@ -83,7 +83,7 @@ def _confirmed(store: Store, course: int | None, count: int, asked: Asked, words
 def confirm_blanks(store: Store, mapping: str, name: str, count: int) -> str:
     """Confirm that so many people really lost a property, and return a sentence; raises UsageError as above."""
     questions = asked_about(store, REFUSED_BLANKS)
-    waiting = people_asked(store, REFUSED_BLANKS)
+    waiting = {name: people_in(REFUSED_BLANKS, found) for name, found in questions.items()}
     what = f"{mapping} {name}"
     if what not in waiting:
         there = ", ".join(f"{found} ({people} people)" for found, people in sorted(waiting.items()))

@@ -48,6 +48,21 @@ def alone(store: Store, now: float, ttl: float) -> Iterator[None]:
         store.release_lease(holder, epoch)
 
 
+def take_over(before: Store, store: Store) -> None:
+    """Take over what persons decided in the books that give way to older ones, which do not know it.
+
+    Else a run would write to a case of which somebody said since that it is another person's.
+    """
+    known = {(one.mapping, one.key, one.case_id): one.decision for one in store.matches()}
+    said = [one for one in before.matches() if one.case_id and one.decided_by == PERSON]
+    news = [one for one in said if known.get((one.mapping, one.key, one.case_id)) != one.decision]
+    if news:
+        store.add_matches([replace(one, decision="", decided_by="", decided_at=0.0) for one in news])
+        now = max(one.decided_at for one in news)
+        store.reject([one for one in news if one.decision == "rejected"], PERSON, now)
+        store.link([_link(one, now) for one in news if one.decision == "linked"])
+
+
 def open_matches(store: Store, *, mapping: str = "", kind: str = "") -> list[MatchRow]:
     """Return the matches that nobody has decided yet."""
     return store.matches(mapping, kind, "")
@@ -157,16 +172,39 @@ def _check_unlinks(store: Store, rows: Sequence[MatchRow]) -> None:
             )
 
 
+def _check_erased(store: Store, rows: Sequence[MatchRow]) -> None:
+    """Refuse decisions about people whose erasure is not finished, and about cases that are to be emptied yet.
+
+    The books would forget which case that is.
+    """
+    held = store.by_case_ids(sorted({row.mapping for row in rows}), [row.case_id for row in rows if row.case_id])
+    erased, unfinished = store.erased(), store.unfinished_erasures()
+    people = {row.user_id for row in rows if row.user_id in erased}
+    people |= {one.case.user_id for one in held.values()}.intersection(unfinished)
+    if people:
+        raise UsageError(
+            f"The erasure of person {min(people)} is not finished, so nothing was decided. Finish it first: "
+            f"`moodle-commcare person erase {min(people)}`."
+        )
+
+
 def _carry_out(store: Store, links: Sequence[MatchRow], rejected: Sequence[MatchRow], now: float) -> str:
-    """Write decisions down and return a sentence about them."""
+    """Write decisions down and return a sentence about them.
+
+    New cases come last: what asked for them is gone then, and after a stop the same is said once more.
+    """
+    _check_erased(store, [*links, *rejected])
     anew = [RowId(row.mapping, SITE_SCOPE, row.key) for row in links if not row.case_id]
-    if anew and store.make_anew(anew, now) == IN_DOUBT:
+    if anew and store.intents().keys() & set(anew):
         raise UsageError(LATER.format(people="one of these people"))
+    # By the next run, whatever the intervals say; first, so that a stop in between costs no more than a read.
+    store.read_anew({row.mapping for row in (*links, *rejected)})
     cases = [_link(row, now) for row in links if row.case_id and row.decision != "linked"]
     waiting = store.link(cases) if cases else []
     refused = store.reject(rejected, PERSON, now)
     left = [row for row in rejected if row not in refused.waiting and row not in refused.unlinked]
-    store.read_anew({row.mapping for row in (*links, *rejected)})  # by the next run, whatever the intervals say
+    if anew and store.make_anew(anew, now) == IN_DOUBT:
+        raise UsageError(LATER.format(people="one of these people"))
     done = len(cases) - len(waiting)
     said = [f"Linked: {_people(done)}. The next sync writes to their cases."] if done else []
     said += [f"To get new cases: {_people(len(anew))}."] if anew else []

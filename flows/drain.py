@@ -36,6 +36,9 @@ TROUBLE = "drain:trouble"  # fact in the books: {failures, until}
 NOT_SELECTED = "drain:not_selected"  # fact: {revision of the mappings, courses: {id: when it was found out}}
 FORGET_S, MOST_COURSES = 3600.0, 2_000
 
+SETTLED = {"completed": "read", "waiting": "asked"}
+"""State of a course after a run -> outcome of the hints about it, the better one first."""
+
 Consumer = Callable[[World, Sequence[HintRow]], Awaitable[Consumed]]
 """Works off the hints of a source and returns what became of them; others stay in the inbox."""
 
@@ -192,7 +195,7 @@ class _Work:
                     states[course] = found.state
                 elif _ended_well(result):
                     states[course] = "passed over"
-        outcomes: dict[str, list[int]] = {"read": [], "not_selected": [], "given_up": []}
+        outcomes: dict[str, list[int]] = {"read": [], "asked": [], "not_selected": [], "given_up": []}
         for number, courses_of in scope.courses_by_hint.items():
             found_states = {states.get(course, "not begun") for course in courses_of}
             if "failed" in found_states:
@@ -200,7 +203,8 @@ class _Work:
                 if self.open[number].attempts >= TRIES:
                     outcomes["given_up"].append(number)
             elif "not begun" not in found_states:
-                outcomes["read" if "completed" in found_states else "not_selected"].append(number)
+                best = (code for state, code in SETTLED.items() if state in found_states)
+                outcomes[next(best, "not_selected")].append(number)
         await self.finish(outcomes)
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 OUTCOMES = {
     "read": "worked off",
+    "asked": "about courses of which a person is asked something first; the run after the answer reads them",
     "not_selected": "about courses that project.yaml does not select",
     "unknown_person": "about people whom no selected course has",
     "no_mapping": "about what no mapping sends",

@@ -10,7 +10,7 @@ import asyncio
 import json
 import secrets
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -36,6 +36,7 @@ from flows.steps.people import WITNESSES
 from flows.steps.planned import Planned, external_id
 from flows.steps.push import Pusher
 from flows.steps.recover import heed_clock, recover, rest_left, strangers
+from flows.steps.whose import keys_of, noted_of
 from flows.words import listed, numbered
 from flows.world import World
 from state import Held, PersonRows, RowId, StateError
@@ -119,13 +120,14 @@ async def _erase(world: World, done: Erasure, lease: Lease, result: Result) -> N
     books, store = world.books, world.books.store
     await heed_clock(world)
     await recover(world)
-    into = await books.do(merged, store)
-    done.merged = who_became(into, done.person)
     if await _is_stranger(world, done.person):
         done.stop(RunState.POSTPONED, STRANGER)
         return
     was_erased = done.person in await books.do(store.erased)
-    for number in (done.person, *done.merged):
+    await books.do(store.begin_erasure, done.person, world.clock.now())
+    into = await books.do(merged, store)  # from here on nobody is merged with that person any more
+    done.merged = who_became(into, done.person)
+    for number in done.merged:
         await books.do(store.begin_erasure, number, world.clock.now())
     found, done.looked = await _all_of(world, (done.person, *done.merged)), True
     put_back = await books.do(restored_at, store)
@@ -163,25 +165,11 @@ async def _forget(world: World, done: Erasure, found: PersonRows) -> None:
     for number in (*done.merged, done.person):
         await books.do(_forget_witness, store, number)
     for number in done.merged:
-        await books.do(store.finish_erasure, number, _keys_of(world, number))
+        await books.do(store.finish_erasure, number, keys_of(world.project, number))
     for number in (*done.merged, done.person):
         await books.do(forget_merge, store, number)
-    await books.do(store.finish_erasure, done.person, _keys_of(world, done.person))
+    await books.do(store.finish_erasure, done.person, keys_of(world.project, done.person))
     await books.do(store.back_up, world.clock.now())
-
-
-def _keys_of(world: World, person: int) -> Callable[[str, str], bool]:
-    """Return what says whether a key of a mapping may be the person's: one that no mapping makes may be anybody's.
-
-    The facts that are asked about are no more than what the last reads showed; the next ones show it again.
-    """
-    mappings, site = {mapping.name: mapping for mapping in world.project.mappings}, world.project.site
-
-    def may_be_theirs(name: str, key: str) -> bool:
-        mapping = mappings.get(name)
-        return mapping is None or mapping.person_of(key, site) in (person, None)
-
-    return may_be_theirs
 
 
 def _tell_merged(done: Erasure, into: Mapping[int, int]) -> None:
@@ -223,7 +211,8 @@ async def _empty(world: World, found: PersonRows, lease: Lease, result: Result, 
 
     Of a file that was given another name the books have each case twice: those are sent one after the other.
     """
-    outcomes, left, sent = Counter[str](), [*found.cases], 0
+    outcomes, left, sent, store = Counter[str](), [*found.cases], 0, world.books.store
+    await world.books.do(store.lift_refusals, sorted(found.rows))  # whoever says it again has mended the cause
     while left:
         first = {held.row.key: held for held in reversed(left)}
         pusher = Pusher(world, result, lease)
@@ -283,9 +272,13 @@ async def export(world: World, person: int) -> dict[str, Any]:
     before = who_became(into, person)
     people = (person, *before)
     found = await _all_of(world, people)
-    rows = found.rows
-    problems = [one for one in await books.do(store.problems) if one.row in rows]
-    refusals = [one for one in await books.do(store.refusals) if one.row in rows]
+    rows, theirs = found.rows, [keys_of(world.project, number) for number in people]
+
+    def is_about(row: RowId) -> bool:  # what was never sent has no row
+        return row in rows or any(is_theirs(row.mapping, row.key) for is_theirs in theirs)
+
+    problems = [one for one in await books.do(store.problems) if is_about(one.row)]
+    refusals = [one for one in await books.do(store.refusals) if is_about(one.row)]
     hints = [one for number in people for one in await books.do(store.hints_about, number)]
     history = await books.do(store.history_of_person, person, rows)
     for number in before:  # what CommCare never took has no row
@@ -310,6 +303,7 @@ async def export(world: World, person: int) -> dict[str, Any]:
         "hints_of_webhooks": [
             {"event": event, "course": course, "received_at": moment(at)} for event, course, at in hints
         ],
+        "kept_in_mind": await noted_of(world, people),
         "matches": [match_json(one) for number in people for one in await books.do(store.matches_of, number)],
         "feedback_to_moodle": [
             feedback_json(one) for number in people for one in await books.do(store.feedback_of, number)

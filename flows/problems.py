@@ -137,7 +137,6 @@ def retry(store: Store, now: float, *, key: str = "", reason: str = "", recreate
         store.recreate([one.row for one in rows], now)
     else:
         store.retry([one.row for one in rows], now)
-    store.read_anew({one.row.mapping for one in rows})  # by the next run, whatever the intervals say
     # A row that was to say goodbye has nothing to say any more.
     still = " whose person is neither gone nor kept out" if any(one.op in GOODBYES for one in rows) else ""
     what = f"makes a new case of each{still}" if recreate else "sends them whole"

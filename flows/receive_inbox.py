@@ -111,11 +111,15 @@ class Intake:
                 _answer(batch, taken)
 
     def _write(self, hints: Sequence[Hint]) -> int:
-        """Write hints into the books; a server that was restarted meanwhile is asked a second time."""
+        """Write hints into the books; a server that was restarted meanwhile is asked a second time.
+
+        So are books whose key was changed: they are opened anew, with the key file as it is now.
+        """
         self._follow()
         try:
             return self._store.inbox_add(hints, self._clock.now())
         except StateError:
+            self._follow()
             return self._store.inbox_add(hints, self._clock.now())
 
     def _look(self) -> None:
@@ -125,8 +129,11 @@ class Intake:
             raise StateError(f"The books moved to {place}. Name the new place in STATE_URL.")
 
     def _follow(self) -> None:
-        """Make sure that the books are those at their address: after a restore it is another file."""
-        if not self._store.is_in_place:
+        """Make sure that the books are those at their address, and of our key.
+
+        After a restore it is another file, and somebody may have rotated the key.
+        """
+        if not self._store.is_in_place or self._store.has_another_key:
             fresh = self._open()
             self._store.close()
             self._store = fresh

@@ -10,10 +10,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from flows.decide import take_over as take_over_matches
 from flows.errors import UsageError
 from flows.open import open_store, target
 from flows.result import Result, RunState
 from flows.settings import Settings
+from flows.steps.merged import take_over as take_over_merges
 from flows.steps.recover import rest_left
 from flows.words import listed, numbered
 from flows.world import World
@@ -29,6 +31,7 @@ SINCE = (
     "Nothing tells what was done between the backup and now: erase again whoever was erased since, and admit "
     "whoever was let in again."
 )
+MERGE_AGAIN = " Merge again whoever was merged."
 
 
 @dataclass(frozen=True)
@@ -130,7 +133,7 @@ def restore(settings: Settings, file: Path | None, now: float, *, lost: bool = F
         there = f"The newest one is {found}." if found else "There is none beside the state file."
         raise UsageError(f"Name the backup to put back. {there}")
     keys = read_or_make_keys(Path(settings.state_key_file))
-    done = put_back(settings.state_url, file, keys, target(settings), now, lost=lost)
+    done = put_back(settings.state_url, file, keys, target(settings), now, lost=lost, carry=take_over_words)
     said = [f"Put back: {file}."]
     if done.aside:
         said.append(f"The books from before are kept as {done.aside}; delete them when all is well.")
@@ -142,12 +145,18 @@ def restore(settings: Settings, file: Path | None, now: float, *, lost: bool = F
         people = numbered(done.forgotten, "erased person", "erased people")
         said.append(f"{people} forgotten with the key: erase them again.")
     if not done.knows_erased:
-        said.append(SINCE)
+        said.append(f"{SINCE}{'' if done.has_carried else MERGE_AGAIN}")
     said += [
         f"Run `moodle-commcare person erase {person}`: the backup is older than that." for person in done.erased
     ]
     aside = str(done.aside) if done.aside else None
     return Done(said, {"aside": aside, "erase_again": [*done.erased], "knows_erased": done.knows_erased})
+
+
+def take_over_words(before: Store, store: Store) -> None:
+    """Take over what persons said in the books that give way: who was merged, and which case is whose."""
+    take_over_merges(before, store)
+    take_over_matches(before, store)
 
 
 def note_restored(settings: Settings, now: float) -> str:
@@ -157,7 +166,10 @@ def note_restored(settings: Settings, now: float) -> str:
         store.mark_restored(now)
         store.keep_erased()
     minutes = int(settings.in_doubt_rest_s // 60)
-    return f"Noted. The next run is possible in {minutes} minutes, and sends every case once more. {SINCE}"
+    return (
+        f"Noted. The next run is possible in {minutes} minutes, and sends every case once more. "
+        f"{SINCE}{MERGE_AGAIN}"
+    )
 
 
 def move(settings: Settings, target_url: str, now: float) -> Done:

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, func, select, update
 
 from state.cases import COLUMNS, Cases
+from state.facts import have_read
 from state.log import Entry
 from state.rows import Held, RowId
 from state.statuses import LIVING
@@ -82,7 +83,7 @@ class Audits(Cases):
                 connection.execute(moved, values)
 
     def void_values(self, names: Mapping[RowId, Collection[str]], now: float) -> None:
-        """Make the books doubt single values, so that the next run writes only these properties again."""
+        """Make the books doubt single values, so that the next run, whatever is due, writes only these again."""
         noted = list[Entry]()
         with self._database.writing() as connection:
             for row, doubted in names.items():
@@ -95,6 +96,7 @@ class Audits(Cases):
                 changed = update(case_row).where(at_row(case_row)).values(digests=packed)
                 connection.execute(changed, row_parameters(row))
                 noted.append(Entry(row, known.user_id, "doubt", "noted", known.generation, held))
+            have_read(self._database, connection, (one.row.mapping for one in noted))
             self._note(connection, noted, now)
 
     def _read_held(self, connection: Connection, rows: Iterable[Any]) -> Iterator[Held]:

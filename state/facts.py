@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from sqlalchemy import Connection, bindparam, select, update
 
 from state.books import Books
+from state.database import Database
 from state.errors import StateError
 from state.tables import FACT, meta
 
@@ -75,9 +76,13 @@ class Facts(Books):
         if not told:
             return answer
         with self._database.writing() as connection:
-            told, answer = _changed({name: self._locked_fact(connection, name) for name in sorted(names)}, change)
-            for name, value in told.items():
-                self._put(connection, name, value)
+            return self._change(connection, names, change)
+
+    def _change(self, connection: Connection, names: Collection[str], change: Callable[[Objects], T]) -> T:
+        """Change facts as `change_facts` does, inside a transaction."""
+        told, answer = _changed({name: self._locked_fact(connection, name) for name in sorted(names)}, change)
+        for name, value in told.items():
+            self._put(connection, name, value)
         return answer
 
     def change_entries(self, name: str, changed: Mapping[str, Any], gone: Collection[str] = ()) -> dict[str, Any]:
@@ -90,12 +95,10 @@ class Facts(Books):
 
     def read_anew(self, mappings: Iterable[str]) -> None:
         """Have the next run read for these mappings, whatever the intervals say."""
-        names = sorted(set(mappings))
-        if not names:
-            return
-        with self._database.writing() as connection:
-            for name in names:
-                self._put(connection, READS.format(name=name), NEVER_READ)
+        names = set(mappings)
+        if names:
+            with self._database.writing() as connection:
+                have_read(self._database, connection, names)
 
     @staticmethod
     def _read_all_anew(connection: Connection) -> None:
@@ -145,7 +148,17 @@ class Facts(Books):
 
     def _put(self, connection: Connection, name: str, value: str) -> None:
         """Write a fact inside a transaction."""
-        connection.execute(self._database.upsert(meta, "value"), {"name": name, "value": value})
+        _put(self._database, connection, name, value)
+
+
+def have_read(database: Database, connection: Connection, mappings: Iterable[str]) -> None:
+    """Have the next run read for these mappings, in the transaction of the word that asks for it."""
+    for name in sorted(set(mappings)):
+        _put(database, connection, READS.format(name=name), NEVER_READ)
+
+
+def _put(database: Database, connection: Connection, name: str, value: str) -> None:
+    connection.execute(database.upsert(meta, "value"), {"name": name, "value": value})
 
 
 def _changed(texts: Mapping[str, str | None], change: Callable[[Objects], T]) -> tuple[dict[str, str], T]:

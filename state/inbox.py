@@ -76,12 +76,12 @@ class Inbox(People):
         """Take hints in, all in one transaction; returns how many, from the first on: the others find no room.
 
         Nobody who was erased gets in; what happened in the course does. StateError when the books moved away since
-        they were opened: nobody would look for a hint in the old ones.
+        they were opened, since nobody would look for a hint in the old ones, or when their key was changed.
         """
-        erased = self.erased()
-        kept = [_about_nobody(hint) if hint.user_id and hint.user_id in erased else hint for hint in hints]
         with self._database.writing() as connection:
             stay_here(connection, self._database.place, inbox)
+            erased = self._erased(connection)
+            kept = [_about_nobody(hint) if hint.user_id and hint.user_id in erased else hint for hint in hints]
             taken = max(0, min(len(kept), room - _count(connection, inbox.c.done_at.is_(None))))
             rows = [_row(hint, now) for hint in kept[:taken] if hint.source]
             if rows:

@@ -21,6 +21,12 @@ ANOTHER_KEY = (
 class Opened(Books):
     """The books as they were when this process opened them."""
 
+    @property
+    def has_another_key(self) -> bool:
+        """Say whether the keys of the digests are not those of then, nor among those that were given."""
+        with self._database.reading() as connection:
+            return self._is_of_another_key(connection)
+
     def _require_in_place(self) -> None:
         """Raise StateError when the file at the address of the books is another one by now, or none."""
         if not self._database.is_in_place:
@@ -33,6 +39,9 @@ class Opened(Books):
         """Raise StateError when these are not the books that were opened, in a transaction of the caller's."""
         self._require_in_place()
         refuse_if_moved(connection, self._database.place)
-        mark = key_mark(connection)
-        if mark != self._key_mark and known_keys(mark, self._given) is None:
+        if self._is_of_another_key(connection):
             raise StateError(ANOTHER_KEY)
+
+    def _is_of_another_key(self, connection: Connection) -> bool:
+        mark = key_mark(connection)
+        return mark != self._key_mark and known_keys(mark, self._given) is None

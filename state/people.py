@@ -7,7 +7,7 @@ was told to empty the cases, so that a stop in the middle loses none of them.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,10 +18,14 @@ from state.audits import Audits
 from state.cases import COLUMNS
 from state.courses import Courses, packed_members, read_members
 from state.digest import carried, chained
-from state.facts import KEYS_KEPT_OUT, LOOKED_FOR, Facts
+from state.errors import StateError
+from state.facts import KEYS_KEPT_OUT, LOOKED_FOR, Facts, Objects, have_read
 from state.history import forget_rows, rows_in_log
 from state.key import Keys
+from state.opened import ANOTHER_KEY
+from state.rotation import key_mark, known_keys
 from state.rows import Held, RowId
+from state.runs import forget_messages
 from state.tables import (
     at_row,
     case_row,
@@ -53,6 +57,10 @@ NEVER_HEARD_OF = {
 }  # fmt: skip
 """What books say of a case that may have been sent, and whose person is being erased."""
 MARKS = select(erased.c.mark)
+OF_ROWS = (problem, refusal, lacking)
+"""Tables that name people by their keys, also people of whom there is no row."""
+IsTheirs = Callable[[str, str], bool | None]
+"""Whether a key of a mapping is somebody's; None where nobody can tell."""
 HELD = select(*COLUMNS, case_row.c.mapping, case_row.c.scope, case_row.c.pushed_at)
 
 
@@ -114,9 +122,20 @@ class People(Audits, Courses, Facts):
         return [(row.event, row.course_id, row.received_at) for row in found]
 
     def erased(self) -> Erased:
-        """Return who was erased."""
+        """Return who was erased; StateError when only keys tell that were made since the books were opened."""
         with self._database.reading() as connection:
-            return Erased(frozenset(map(bytes, connection.scalars(MARKS))), self._keys)
+            return self._erased(connection)
+
+    def _erased(self, connection: Connection) -> Erased:
+        """Return who was erased, inside a transaction.
+
+        The books may be open for weeks, in a receiver, and somebody rotates the key meanwhile.
+        """
+        marks, mark = frozenset(map(bytes, connection.scalars(MARKS))), key_mark(connection)
+        keys = self._keys if mark == self._key_mark else known_keys(mark, self._given)
+        if marks and keys is None:
+            raise StateError(ANOTHER_KEY)
+        return Erased(marks, keys or self._keys)
 
     def begin_erasure(self, user_id: int, now: float) -> None:
         """Leave a person out of all reads from now on; the cases are known as being erased."""
@@ -143,22 +162,24 @@ class People(Audits, Courses, Facts):
             with self._database.writing() as connection:
                 _set_erasing(connection, back)
 
-    def finish_erasure(self, user_id: int, is_theirs: Callable[[str, str], bool] = lambda *_: False) -> None:
+    def finish_erasure(self, user_id: int, is_theirs: IsTheirs = lambda *_: False) -> None:
         """Delete everything about a person but the mark, in one transaction.
 
-        `is_theirs` says of a mapping and a key whether that may be the person's, of whom there may be no row.
+        `is_theirs` says of a mapping and a key whether that is the person's, of whom there may be no row.
         """
         with self._database.writing() as connection:
             if self._database.file is not None:
                 connection.exec_driver_sql("PRAGMA secure_delete=ON")  # what is deleted is overwritten
             rows = _addresses(connection, case_row, user_id) | _addresses(connection, intent, user_id)
             rows |= rows_in_log(connection, user_id)  # among them what CommCare never took
+            rows |= _rows_of(connection, is_theirs)
             forget_rows(connection, rows)
             addresses = [row_parameters(row) for row in sorted(rows)]
             self._forget_hints(connection, user_id)
             self._forget_admitted(connection, user_id)
             self._forget_keys(connection, rows, is_theirs)
-            for table in (case_row, intent, problem, refusal, lacking) if addresses else ():
+            forget_messages(connection, user_id, {row.key for row in rows})
+            for table in (case_row, intent, *OF_ROWS) if addresses else ():
                 connection.execute(delete(table).where(at_row(table)), addresses)
             connection.execute(delete(match_row).where(match_row.c.user_id == user_id))
             connection.execute(delete(feedback).where(feedback.c.user_id == user_id))
@@ -240,26 +261,53 @@ class People(Audits, Courses, Facts):
         if people.pop(str(user_id), None) is not None:
             self._put(connection, ADMITTED, json.dumps(people, sort_keys=True))
 
-    def _forget_keys(
-        self, connection: Connection, rows: Collection[RowId], is_theirs: Callable[[str, str], bool]
-    ) -> None:
-        """Take the keys of some rows, and those that are theirs, out of the facts that hold keys."""
+    def _forget_keys(self, connection: Connection, rows: Collection[RowId], is_theirs: IsTheirs) -> None:
+        """Take the keys of some rows, and those that may be theirs, out of the facts that hold keys.
+
+        These facts are no more than what the last reads showed; the next ones show it again.
+        """
         known = {(row.mapping, row.key) for row in rows}
         named = or_(*(meta.c.name.startswith(f"{kind}:", autoescape=True) for kind in OF_KEYS))
         for name in connection.scalars(select(meta.c.name).where(named).order_by(meta.c.name)).all():
             held: dict[str, int] | list[str] = json.loads(self._locked_fact(connection, name) or "{}")
             mapping = name.split(":")[1]
-            gone = {key for key in held if (mapping, key) in known or is_theirs(mapping, key)}
+            gone = {key for key in held if (mapping, key) in known or is_theirs(mapping, key) is not False}
             for key in gone:
                 held.pop(key) if isinstance(held, dict) else held.remove(key)
             if gone:
                 self._put(connection, name, json.dumps(held, sort_keys=True))
 
-    def take_word(self, word: str, rows: Sequence[RowId], facts: Mapping[str, str], now: float) -> None:
-        """Log what a person said about rows, with the facts that follow from it, in one transaction."""
+    def noted(self, is_theirs: IsTheirs) -> list[tuple[str, str, str]]:
+        """Return what else the books hold of a person's keys: kind, mapping, and course ("0": the site)."""
+        named = or_(*(meta.c.name.startswith(f"{kind}:", autoescape=True) for kind in OF_KEYS))
+        places = select(lacking.c.mapping, lacking.c.scope, lacking.c.key).distinct()
+        with self._database.reading() as connection:
+            facts = connection.execute(select(meta.c.name, meta.c.value).where(named)).tuples().all()
+            lacked = connection.execute(places).all()
+        found = {("element", row.mapping, str(row.scope)) for row in lacked if is_theirs(row.mapping, row.key)}
+        for name, value in facts:
+            kind, mapping, *scope = name.split(":")
+            if any(is_theirs(mapping, key) for key in json.loads(value or "[]")):
+                found.add((kind, mapping, scope[0] if scope else "0"))
+        return sorted(found)
+
+    def take_word(
+        self,
+        word: str,
+        rows: Sequence[RowId],
+        names: Collection[str],
+        change: Callable[[Objects, Erased], None],
+        now: float,
+    ) -> None:
+        """Log what a person said about rows, and change the facts that follow from it, in one transaction.
+
+        `change` is as in `change_facts`, and is told who was erased; what it raises undoes all. The next run reads
+        for the mappings of the rows, whatever the intervals say.
+        """
         with self._database.writing() as connection:
-            for name, value in facts.items():
-                self._put(connection, name, value)
+            who = self._erased(connection)
+            self._change(connection, names, lambda facts: change(facts, who))
+            have_read(self._database, connection, (row.mapping for row in rows))
             self._note_word(connection, word, rows, now)
 
 
@@ -277,6 +325,15 @@ def _addresses(connection: Connection, table: Table, user_id: int) -> set[RowId]
     """Return the addresses of a person's rows in a table."""
     query = select(table.c.mapping, table.c.scope, table.c.key).where(table.c.user_id == user_id)
     return {RowId(*row) for row in connection.execute(query)}
+
+
+def _rows_of(connection: Connection, is_theirs: IsTheirs) -> set[RowId]:
+    """Return what the books know to be wrong with a person's records, be they never sent."""
+    found = set[RowId]()
+    for table in OF_ROWS:
+        query = select(table.c.mapping, table.c.scope, table.c.key).distinct()
+        found |= {RowId(*row) for row in connection.execute(query) if is_theirs(row.mapping, row.key)}
+    return found
 
 
 def _set_erasing(connection: Connection, people: Collection[int]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from sqlalchemy import bindparam, delete, select, update
 
 from state.cases import Cases
+from state.facts import have_read
 from state.log import Entry, Origin
 from state.rows import CaseRow, Refusal, RefusalRow, RowId
 from state.tables import at_row, case_row, problem, refusal, row_parameters
@@ -66,8 +67,14 @@ class Refusals(Cases):
         with self._database.writing() as connection:
             return connection.execute(settled, [{"settled_key": key} for key in rows]).rowcount
 
+    def lift_refusals(self, rows: Sequence[RowId]) -> None:
+        """Forget that rows were refused, and no more than that: what is known of their cases stays."""
+        if rows:
+            with self._database.writing() as connection:
+                connection.execute(delete(refusal).where(at_row(refusal)), [row_parameters(row) for row in rows])
+
     def retry(self, rows: Sequence[RowId], now: float) -> None:
-        """Forget that rows were refused and make them dirty: the next run sends them whole."""
+        """Forget that rows were refused and make them dirty: the next run sends them whole, whatever is due."""
         self._retry(rows, "retry", now)
 
     def recreate(self, rows: Sequence[RowId], now: float) -> None:
@@ -100,6 +107,7 @@ class Refusals(Cases):
             connection.execute(update(case_row).where(here).values(digests=None), parameters)
             connection.execute(delete(refusal).where(at_row(refusal)), parameters)
             connection.execute(delete(problem).where(at_row(problem), problem.c.property == ""), parameters)
+            have_read(self._database, connection, (row.mapping for row in rows))
             self._note_word(connection, word, rows, now)
 
 

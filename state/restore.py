@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from state.store import Store
 HOLDER = "restore"
 LEASE_S = 600.0
 Target = tuple[str, str, str]
+Carry = Callable[[Store, Store], None]
+"""Takes over from the books that give way, the first ones, what must not be lost of them."""
 OTHER_KEY = (
     "The keys in STATE_KEY_FILE are not those of {what}, and only those tell who was erased ({people}). Put the "
     "old key file back. If it is lost for good, give --lost too: those who were erased come back then unless they "
@@ -36,14 +39,30 @@ class Restored:
     knows_erased: bool
     erased: tuple[int, ...]
     forgotten: int = 0
+    has_carried: bool = False
+    """Whether there were books that could be read, from which something could be taken over."""
 
 
-def restore(url: str, backup: Path, keys: Keys, target: Target, now: float, *, lost: bool = False) -> Restored:
+def nothing(_: Store, __: Store) -> None:
+    """Take nothing over."""
+
+
+def restore(
+    url: str,
+    backup: Path,
+    keys: Keys,
+    target: Target,
+    now: float,
+    *,
+    lost: bool = False,
+    carry: Carry = nothing,
+) -> Restored:
     """Put a backup in the place of the books at an SQLite URL.
 
     The backup is checked first: StateError when it is damaged, no backup, of a newer version or of another target;
     and while a run is at work. So it is when people were erased, in the backup or since, under a key that is not
-    there, since they would come back: unless it is `lost` for good. What is there is kept under another name.
+    there, since they would come back: unless it is `lost` for good. What is there is kept under another name, and
+    `carry` takes over from it what was said since.
     """
     file = file_of(url)
     if file is None:
@@ -61,6 +80,8 @@ def restore(url: str, backup: Path, keys: Keys, target: Target, now: float, *, l
         if epoch is None:
             raise StateError("A run is at work on these books. Let it finish, then restore.")
         done = _prepared(fresh, keys, target, before, now, lost)
+        if before is not None:
+            _carry_over(carry, before, fresh, keys)
     except BaseException:
         _remove(fresh)
         if before is not None:
@@ -71,7 +92,13 @@ def restore(url: str, backup: Path, keys: Keys, target: Target, now: float, *, l
             before.close()  # moves all that SQLite keeps beside the file into it
     aside = set_aside(file, now)
     fresh.replace(file)
-    return replace(done, aside=aside)
+    return replace(done, aside=aside, has_carried=before is not None)
+
+
+def _carry_over(carry: Carry, before: Store, fresh: Path, keys: Keys) -> None:
+    """Take over from the books that are there what was said in them since."""
+    with Store.open(f"sqlite:///{fresh}", key=keys, is_copy=True) as store:
+        carry(before, store)
 
 
 def _copy(backup: Path, fresh: Path) -> None:

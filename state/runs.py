@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, insert, or_, select, update
 
 from state.books import Books
 from state.tables import lease, run
 
 PER_COURSE = '"courses": {"'
 """How the counts of a run begin to tell of each course, as JSON is written here."""
+ERASED = "(erased)"
+"""Stands in what runs told for the key of somebody who was erased."""
 AT_ONCE = 500  # runs that are summed up together: about a second, in which nobody else writes
 
 
@@ -51,6 +54,20 @@ def read_counts(text: str) -> dict[str, Any]:
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def forget_messages(connection: Connection, user_id: int, keys: Collection[str]) -> None:
+    """Take out of what runs told the sentences about a person, and the keys of his or her records."""
+    about = re.compile(rf"\bperson (?:erase )?{user_id}\b")
+    named = re.compile("|".join(rf"(?<![\w-]){re.escape(key)}(?![\w-])" for key in sorted(keys)) or "(?!)")
+    likely = or_(run.c.counts.contains(f"person {user_id}"), run.c.counts.contains(f"-{user_id}"))
+    for one in connection.execute(select(run.c.id, run.c.counts).where(likely)).all():
+        counts = read_counts(one.counts)
+        told = [text for text in counts.get("messages", []) if not about.search(text)]
+        told = [named.sub(ERASED, text) for text in told]
+        if told != counts.get("messages", []):
+            text = json.dumps(counts | {"messages": told}, sort_keys=True)
+            connection.execute(update(run).where(run.c.id == one.id).values(counts=text))
 
 
 def find_wide(connection: Connection, newest: int) -> list[str]:

@@ -255,15 +255,19 @@ async def _are_ours(world: World, mapping: CompiledMapping, types: Collection[st
 async def _refuse_other_keys(world: World, others: Sequence[CompiledMapping], rekey: Collection[str]) -> None:
     """Raise Waiting with the plan when mappings would make their cases anew: CommCare cannot delete any.
 
-    Raises UsageError for a name in `rekey` whose keys are as they were.
+    Raises UsageError for a name in `rekey` whose keys are as they were, unless that was begun: the run that took
+    the word may have been stopped, and the same command is given again.
     """
-    if wrong := sorted(set(rekey) - {mapping.name for mapping in others}):
+    same = set(rekey) - {mapping.name for mapping in others}
+    store = world.books.store
+    begun = {name for name in same if await world.books.do(store.scopes, name, ("replaced",))}
+    if wrong := sorted(same - begun):
         raise UsageError(f"{wrong[0]} makes the keys that its cases have: there is nothing to make anew.")
     if not others:
         return
     given = await fact(world, CONFIRMED_KEYS)
-    agreed = {*rekey, *(m.name for m in others if given.get(m.name) == keys_of(world, m))}
-    resting = {row.mapping for row in await world.books.do(world.books.store.intents)}
+    agreed = {*rekey, *(m.name for m in others if given.get(m.name) == keys_of(world, m))} - begun
+    resting = {row.mapping for row in await world.books.do(store.intents)}
     if doubtful := sorted(resting & agreed):
         raise Waiting(f"Writes of {doubtful[0]} are still waiting to be confirmed. Try again in half an hour.")
     asked = {mapping.name: await _asked_about(world, mapping) for mapping in others if mapping.name not in agreed}

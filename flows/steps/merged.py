@@ -60,25 +60,36 @@ def parted(store: Store) -> frozenset[int]:
     return frozenset(json.loads(store.get(PARTED) or "[]"))
 
 
-def remember(store: Store, people: Mapping[int, int], to_mark: set[int]) -> None:
-    """Write down who was merged into whom, and whose cases are to be marked."""
-    for name, text in facts(people, to_mark).items():
-        store.put(name, text)
-
-
-def facts(people: Mapping[int, int], to_mark: set[int]) -> dict[str, str]:
-    """Return the facts that say who was merged into whom, and whose cases are to be marked."""
-    whom = {str(old): new for old, new in sorted(people.items())}
-    return {MERGED: json.dumps(whom), UNMARKED: json.dumps(sorted(to_mark))}
-
-
 def forget(store: Store, number: int) -> None:
     """Forget that a person was merged, in either part."""
-    people = {old: new for old, new in merged(store).items() if number not in (old, new)}
-    if people != merged(store):
-        remember(store, people, unmarked(store) & people.keys())
-    if number in parted(store):
-        store.put(PARTED, json.dumps(sorted(parted(store) - {number})))
+    store.change_facts((MERGED, UNMARKED, PARTED), partial(_forget, number))
+
+
+def _forget(number: int, facts: Objects) -> None:
+    """Take a person out of who was merged, whoever else says something meanwhile."""
+    gone = {old for old, new in facts[MERGED].items() if number in (int(old), new)}
+    if gone:
+        facts[MERGED] = {old: new for old, new in facts[MERGED].items() if old not in gone}
+        facts[UNMARKED] = sorted({*facts[UNMARKED]}.difference(map(int, gone)))
+    if number in facts[PARTED]:
+        facts[PARTED] = sorted({*facts[PARTED]} - {number})
+
+
+def take_over(before: Store, store: Store) -> None:
+    """Take over who is merged from the books that give way to older ones: what they say was said since.
+
+    Who is merged, or somebody of his or her own, otherwise than the older books say is marked, or parted, anew.
+    """
+    then, now, erased = merged(store), merged(before), before.erased()
+    differ = {old for old, new in now.items() if then.get(old) != new}
+    alone = (parted(before) | parted(store) | (then.keys() - now.keys())) - now.keys()
+    if then != now:
+        told = {
+            MERGED: {str(old): new for old, new in now.items()},
+            UNMARKED: sorted((unmarked(store) & now.keys()) | differ),
+            PARTED: sorted(number for number in alone if number not in erased),
+        }
+        store.put_all({name: json.dumps(fact, sort_keys=True) for name, fact in told.items()})
 
 
 async def left_out(run: Run) -> LeftOut:

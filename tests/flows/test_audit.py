@@ -197,6 +197,16 @@ async def test_erased_people_are_not_named(make_lab: MakeLab) -> None:
     assert "777" not in f"{result.as_json()}".replace(result.run_id, "")
 
 
+async def test_a_course_is_not_taken_for_somebody_erased(make_lab: MakeLab) -> None:
+    """The number of a course may be that of an erased person: an orphan there is told all the same."""
+    lab, _ = await small(make_lab)
+    for key in ("test-enrol-777-5", "test-gone-777-5"):  # no mapping makes the second one: it may be anybody's
+        lab.project.add_case("enrolment", "x", external_id=key)
+    lab.store.begin_erasure(777, 1.0)
+    result = await audited(lab)
+    assert ([("orphan", "test-enrol-777-5", ())], 1) == (found(result), result.counts["erased"])
+
+
 async def test_the_case_before_one_that_we_closed_is_no_orphan(make_lab: MakeLab) -> None:
     """Somebody left, was closed and is back: nothing is told of the old case; of one after the new one it is."""
     lab, learner = await closing(make_lab)

@@ -10,13 +10,18 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from flows.attended import run_approved, run_once
+from flows.clock import SystemClock
 from flows.endings import ending
+from flows.errors import UsageError
 from flows.open import open_store
 from flows.settings import load_settings
+from flows.sync import Options
 from tests.flows.terminal import Ended, Terminal
 
 ROOT = Path(__file__).parent.parent.parent
@@ -231,3 +236,68 @@ def test_at_a_terminal_the_plan_is_approved_with_a_word(terminal: Terminal) -> N
     os.close(ours)
     assert (0, 36, True) == (process.wait(timeout=30), terminal.cases, "create 12 'student' cases" in shown)
     assert "Reading who is in the courses" in shown
+
+
+class Late:
+    """A clock by which an hour goes by whenever somebody asks for the time."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def monotonic(self) -> float:
+        """Return an hour more."""
+        self.seconds += 3600.0
+        return self.seconds
+
+
+def newcomers(terminal: Terminal) -> None:
+    """Let twenty more learners into a course."""
+    site = terminal.box.site
+    for number in range(20):
+        site.enrol(min(terminal.box.courses.values()), site.add_user(f"New{number}", "Comer"))
+
+
+def edited(terminal: Terminal) -> None:
+    """Let a mapping say something else."""
+    terminal.edit("student.yaml", "  country: {source: country, personal: false}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "late", "cases"),
+    [(None, False, 36), (None, True, 36), (newcomers, True, 0), (edited, False, 0), (edited, True, 0)],
+)
+def test_a_yes_is_about_what_was_shown(
+    terminal: Terminal,
+    monkeypatch: pytest.MonkeyPatch,
+    meanwhile: Callable[[Terminal], None] | None,
+    late: bool,
+    cases: int,
+) -> None:
+    """Somebody who says yes the next morning does not make whatever Moodle, and the mappings, have by then."""
+    settings = load_settings(terminal.env, None)
+    shown = run_once(settings, Options())
+    monkeypatch.setattr("flows.attended.SystemClock", Late if late else SystemClock)
+
+    def yes(_: str) -> bool:
+        """Say yes, when something has happened."""
+        if meanwhile:
+            meanwhile(terminal)
+        return True
+
+    monkeypatch.setattr("flows.attended.typer.confirm", yes)
+    result = run_approved(settings, Options(), shown)
+    assert (cases, "completed" if cases else "waiting") == (terminal.cases, result.state)
+
+
+def test_a_yes_to_a_plan_that_another_run_has_shown_otherwise(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The question in the books is another one by then: nothing is sent, and the sentence says what to do."""
+    settings = load_settings(terminal.env, None)
+    shown = run_once(settings, Options())
+    newcomers(terminal)
+    assert 4 == terminal.run("sync").code
+    monkeypatch.setattr("flows.attended.typer.confirm", lambda _: True)
+    with pytest.raises(UsageError, match="Another run has shown another plan since"):
+        run_approved(settings, Options(), shown)
+    assert 0 == terminal.cases

@@ -33,6 +33,22 @@ def test_the_right_count_confirms_a_course(store: Store) -> None:
     assert WAITING == json.loads(store.get(LEAVERS.confirmed) or "")
 
 
+def test_a_question_that_changes_meanwhile(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that ends in this moment asks about others: the word is about those whom the person was shown."""
+    read = Store.get
+
+    def late(books: Store, name: str) -> str | None:
+        """Let a run ask about more people, once this was read."""
+        found = read(books, name)
+        books.put(LEAVERS.refused, json.dumps({"2": {"enrolment": 6}}))
+        return found
+
+    monkeypatch.setattr(Store, "get", late)
+    confirm(store, 2, 4)
+    monkeypatch.undo()
+    assert {"2": WAITING["2"]} == json.loads(store.get(LEAVERS.confirmed) or "")
+
+
 def test_all_takes_the_sum(store: Store) -> None:
     """The whole run is confirmed with one number; the mappings of a course are about the same people."""
     assert "Confirmed: 11 people." in confirm(store, None, 11)

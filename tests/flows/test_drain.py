@@ -23,6 +23,7 @@ from flows.world import World
 from state import Hint, HintRow
 from state.backups import backups
 from state.database import file_of
+from tests.flows.test_terms import reset
 from tests.flows.worlds import Lab, leave_shard
 
 MakeLab = Callable[..., Lab]
@@ -194,6 +195,15 @@ async def test_what_is_not_ours_is_dropped(make_lab: MakeLab) -> None:
     found = await drained(lab)
     assert {"not_selected": 1, "unknown_person": 2, "no_mapping": 1} == dict(found.outcomes)
     assert (RunState.COMPLETED, 0) == (found.state, waiting(lab))
+
+
+async def test_a_course_of_which_a_person_is_asked_something(make_lab: MakeLab) -> None:
+    """Nobody is told that project.yaml does not select it; the run after the answer reads it."""
+    lab, course, people = await reset(make_lab)
+    put(lab, hint(ENROLLED, course, people[-1]))
+    found = await drained(lab)
+    assert ("waiting", {"asked": 1}) == (found.state, dict(found.outcomes))
+    assert "a person is asked something first" in " ".join(found.lines())
 
 
 async def test_a_course_that_is_not_selected_is_asked_about_once_an_hour(make_lab: MakeLab) -> None:

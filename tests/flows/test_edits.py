@@ -14,6 +14,8 @@ from flows.needs import needs
 from flows.preview import preview
 from flows.problems import drop, retry
 from flows.sync import Options
+from state import Store
+from tests.flows.explorer_lab import Killed
 from tests.flows.test_audit import audited
 from tests.flows.test_departures import consenting
 from tests.flows.test_sync import site_of
@@ -200,6 +202,26 @@ async def test_rekey_of_keys_that_are_as_they_were(make_lab: MakeLab) -> None:
     lab, _ = await synced(make_lab)
     with pytest.raises(UsageError, match="student makes the keys that its cases have"):
         await lab.sync(rekey=("student",))
+
+
+async def test_rekey_is_said_again_after_a_stop(make_lab: MakeLab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run died when it had taken in half of the word: the same command goes on, once."""
+    lab, _ = await synced(make_lab)
+    lab.edit("project", "site: test", "site: other")
+    real, both = Store.replace_keys, ("student", "enrolment")
+
+    def last(store: Store, *given: str) -> int:
+        """Take the word about one mapping in, and die."""
+        real(store, *given)
+        raise Killed
+
+    monkeypatch.setattr(Store, "replace_keys", last)
+    with pytest.raises(Killed):
+        await lab.sync(rekey=both)
+    monkeypatch.undo()
+    assert {"created": 6, "marked_left": 6} == written(await lab.sync(rekey=both))
+    with pytest.raises(UsageError, match="nothing to make anew"):
+        await lab.sync(rekey=both)
 
 
 async def test_rekey_waits_for_writes_in_doubt(make_lab: MakeLab) -> None:

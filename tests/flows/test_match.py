@@ -893,6 +893,29 @@ async def test_a_case_of_somebody_being_erased(make_lab: MakeLab) -> None:
     site.enrol(2, other := site.add_user("Amina", "Otieno", profile={"dni": "ID-0001"}))
     await matched(lab)
     assert [(other, case.case_id, "conflict", "national_id", "two_people")] == open_rows(lab)
+    with pytest.raises(UsageError, match=f"The erasure of person {amina} is not finished.*person erase {amina}"):
+        link(lab, other, case.case_id)
+    assert "erasing" == lab.store.cases("student", 0)[f"test-user-{amina}"].status
+
+
+async def test_nobody_being_erased_gets_another_case(make_lab: MakeLab) -> None:
+    """The books would forget the case that is to be emptied, which has no external id of ours to find it by."""
+    site, (amina, _) = site_of("Amina", "Brian")
+    lab = make_lab(site)
+    declare(lab)
+    case = by_hand(lab, "Amina", national_id="ID-0001")
+    await matched(lab)
+    link(lab, amina, case.case_id)
+    await sent(lab)
+    other = by_hand(lab, "Amina", national_id="ID-0001")
+    await matched(lab)
+    lab.commcare.refuse_row(case.case_id, "Error in row 1: Error with case property 'x'. Values must be strings")
+    assert RunState.FAILED == (await erased(lab, amina)).state
+    with pytest.raises(UsageError, match=f"The erasure of person {amina} is not finished"):
+        link(lab, amina, other.case_id)
+    lab.commcare.accept_rows()
+    assert RunState.COMPLETED == (await erased(lab, amina)).state
+    assert ("", "") == (case.properties["moodle_key"], case.properties["first_name"])
 
 
 async def test_leaving_and_coming_back(make_lab: MakeLab) -> None:

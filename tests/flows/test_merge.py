@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
+import httpx
 import pytest
 
 from flows.errors import UsageError
 from flows.merge import merge, unmerge
 from flows.result import RunState
-from flows.steps.merged import forget, merged, parted, unmarked, who_became
+from flows.steps.merged import forget, merged, parted, take_over, unmarked, who_became
+from state import Store
+from state.restore import restore
 from tests.flows.terminal import Terminal
 from tests.flows.test_departures import consenting, over
 from tests.flows.test_person import erased, export, held, on, two_courses
 from tests.flows.test_push import settle
 from tests.flows.test_sync import site_of
-from tests.flows.worlds import PROJECT, Lab, written
+from tests.flows.worlds import DOMAIN, PROJECT, Lab, written
 
 MakeLab = Callable[..., Lab]
 
@@ -87,9 +91,9 @@ async def test_a_merge_in_the_middle_of_a_run(make_lab: MakeLab) -> None:
             await do(merge, lab.store, later, other, lab.clock.now())
         return found
 
-    lab.books.do = said  # type: ignore[method-assign]
+    lab.books.do = said
     await lab.sync()
-    lab.books.do = do  # type: ignore[method-assign]
+    lab.books.do = do
     assert ({old: new, later: other}, {later}) == (merged(lab.store), unmarked(lab.store))
     assert {"marked_left": 2} == written(await lab.sync())
 
@@ -165,6 +169,28 @@ async def test_taken_back_after_a_restore(make_lab: MakeLab, runs: int) -> None:
     assert {} == written(await lab.sync())
 
 
+@pytest.mark.parametrize("since", [merge, unmerge])
+async def test_a_word_that_is_newer_than_the_backup(make_lab: MakeLab, since: Callable[..., str]) -> None:
+    """Who puts an older backup back is not to know what was said since: it is taken over, and done once more."""
+    lab, old, new = await twins(make_lab)
+    lab.in_a_file()
+    if since is unmerge:
+        merge(lab.store, old, new, lab.clock.now())
+        await settle(lab)
+    backup = lab.store.back_up(lab.clock.now())
+    assert backup
+    since(lab.store, old, new, lab.clock.now())
+    await settle(lab)
+    there = says(lab, old)
+    assert ("left", str(new)) == there if since is merge else ("active", "") == there
+    lab.books.close()
+    target = (lab.site.url, "https://commcare.example.org", DOMAIN)
+    restore(lab.state_url, backup, (bytes(32),), target, lab.clock.now(), carry=take_over)
+    lab.books = lab._open()
+    await settle(lab)
+    assert (there, {}) == (says(lab, old), written(await lab.sync()))
+
+
 async def test_what_merging_wrote_is_erased_after_a_restore(make_lab: MakeLab) -> None:
     """The mark is a property of ours as well."""
     lab, old, new = await twins(make_lab)
@@ -186,6 +212,62 @@ async def test_what_cannot_be(make_lab: MakeLab) -> None:
     for again in ((old, new + 1), (new, old)):
         with pytest.raises(UsageError, match=f"merged into {new} already"):
             merge(lab.store, *again, lab.clock.now())
+
+
+@pytest.mark.parametrize("mine", [0, 2])
+async def test_two_who_merge_at_once(make_lab: MakeLab, monkeypatch: pytest.MonkeyPatch, mine: int) -> None:
+    """The word of one is not written over that of the other; who was merged meanwhile is not merged once more."""
+    site, _, people = site_of(4)
+    lab = make_lab(site)
+    await lab.sync()
+    real = Store.take_word
+
+    def late(store: Store, *word: Any) -> None:
+        """Let somebody else be faster."""
+        monkeypatch.setattr(Store, "take_word", real)
+        merge(store, people[2], people[3], lab.clock.now())
+        real(store, *word)
+
+    monkeypatch.setattr(Store, "take_word", late)
+    with nullcontext() if mine == 0 else pytest.raises(UsageError, match=f"merged into {people[3]} already"):
+        merge(lab.store, people[mine], people[1], lab.clock.now())
+    both = {people[2]: people[3]} | ({people[0]: people[1]} if mine == 0 else {})
+    assert (both, both.keys()) == (merged(lab.store), unmarked(lab.store))
+
+
+@pytest.mark.parametrize("is_finished", [True, False])
+async def test_nobody_is_merged_with_the_erased(make_lab: MakeLab, is_finished: bool) -> None:
+    """Neither into somebody whom no run reads any more, nor away from an erasure that is not finished."""
+    lab, (one, other, *_) = await two_courses(make_lab)
+    lab.site.enrol(2, other)
+    if not is_finished:
+        lab.commcare.fail_next("timeout")
+    state = RunState.COMPLETED if is_finished else RunState.POSTPONED
+    assert state == (await erased(lab, other)).state
+    for pair in ((one, other), (other, one)):
+        with pytest.raises(UsageError, match=f"Person {other} was erased, or is"):
+            merge(lab.store, *pair, lab.clock.now())
+
+
+async def test_a_merge_in_the_middle_of_an_erasure(make_lab: MakeLab) -> None:
+    """The erasure would forget it: whoever says so is told that the other number is being erased."""
+    lab, (old, new, *_) = await two_courses(make_lab)
+    said = list[str]()
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        """Say it while CommCare empties the cases."""
+        if request.method == "POST" and not said:
+            with pytest.raises(UsageError) as refused:
+                merge(lab.store, old, new, lab.clock.now())
+            said.append(str(refused.value))
+        return lab.commcare(request)
+
+    lab._to_commcare = answer
+    assert RunState.COMPLETED == (await erased(lab, new)).state
+    assert ([f"Person {new} was erased, or is being erased: nobody is merged with that one."], {}) == (
+        said,
+        merged(lab.store),
+    )
 
 
 def test_command(terminal: Terminal) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from itertools import pairwise
@@ -16,6 +17,7 @@ from sqlalchemy import func, insert, select
 
 from flows.attended_person import write_export
 from flows.confirm import confirm_term
+from flows.needs import ALLOWED_BLANKS, ALLOWED_LEAVERS
 from flows.open import open_store
 from flows.person import Erasure, erase, export, told
 from flows.problems import retry
@@ -28,6 +30,7 @@ from state.tables import meta, metadata, occasion
 from tests.flows.explorer_lab import Killed, MortalBooks, WatchedLab
 from tests.flows.terminal import Terminal
 from tests.flows.test_departures import consenting
+from tests.flows.test_problems import TEXT
 from tests.flows.test_sync import site_of
 from tests.flows.test_terms import reset
 from tests.flows.worlds import PROJECT, SHIPPED, Lab, written
@@ -268,7 +271,6 @@ async def test_a_refused_row_keeps_the_erasure_open(make_lab: MakeLab) -> None:
     assert ({}, "degraded") == (written(result), result.state)
     assert f"person erase {learners[0]}" in result.messages[0]
     lab.commcare.accept_rows()
-    lab.store.retry([one.row for one in lab.store.person(learners[0]).cases], lab.clock.now())
     assert RunState.COMPLETED == (await erased(lab, learners[0])).state
     assert set() == held(lab, learners[0])
 
@@ -414,6 +416,69 @@ async def test_no_fact_names_somebody_who_was_kept_out(make_lab: MakeLab) -> Non
     assert (set(), left) == (facts_about(lab, never), facts_about(lab, other))
 
 
+def mentions(lab: Lab, person: int) -> set[str]:
+    """Return the tables that hold a key of a person, or a sentence about him or her."""
+    about = re.compile(rf"test-(user|enrol-\d+)-{person}\b|person (erase )?{person}\b")
+    with lab.store._database.reading() as connection:
+        return {
+            table.name
+            for table in metadata.sorted_tables
+            for row in connection.execute(select(table))
+            if about.search(" ".join(map(str, row)))
+        }
+
+
+async def newcomer(make_lab: MakeLab, days: int = 0) -> tuple[Lab, int]:
+    """Return a lab and somebody of whom CommCare has taken nothing, as the runs of so many days found."""
+    site, courses, _ = site_of(3)
+    lab = make_lab(site)
+    await lab.sync()
+    new = site.add_user("Zora", "New", city=CANARY)
+    site.enrol(courses[0], new)
+    lab.commcare.refuse_row(f"test-user-{new}", TEXT)
+    await lab.sync()
+    for _ in range(0, days, 25):
+        await lab.sync(25 * 86_400.0)
+    return lab, new
+
+
+@pytest.mark.parametrize("days", [0, 125])
+async def test_who_was_never_taken_is_given_out_and_erased(make_lab: MakeLab, days: int) -> None:
+    """Of such a person there is no row: the lists of what is wrong name the key, longer than the log does."""
+    lab, new = await newcomer(make_lab, days)
+    found = await on(lab, export, new)
+    keys = [f"test-enrol-2-{new}", f"test-user-{new}"]
+    assert (keys, keys[1:]) == (
+        [one["key"] for one in found["problems"]],
+        [one["key"] for one in found["refusals"]],
+    )
+    assert RunState.COMPLETED == (await erased(lab, new)).state
+    assert set() == mentions(lab, new)
+
+
+async def test_a_look_at_who_is_kept_out_is_forgotten(make_lab: MakeLab) -> None:
+    """One read found somebody kept out by the role alone, and remembers the key until the next one."""
+    site, courses, learners = site_of(12)
+    lab = make_lab(site)
+    await lab.sync()
+    site.members[courses[0]][learners[0]].roles = ("editingteacher",)
+    await lab.sync()
+    assert "lacking" in mentions(lab, learners[0])
+    assert RunState.COMPLETED == (await erased(lab, learners[0])).state
+    assert set() == mentions(lab, learners[0])
+
+
+async def test_no_run_goes_on_telling_of_the_erased(make_lab: MakeLab) -> None:
+    """A run said that the erasure is not finished; once it is, the sentence goes, and those about others stay."""
+    lab, (one, other, *_) = await two_courses(make_lab)
+    for person in (one, other):
+        lab.commcare.fail_next("timeout")
+        assert RunState.POSTPONED == (await erased(lab, person, later=1.0)).state
+    assert 2 == len([text for text in (await lab.sync()).messages if "not finished" in text])
+    assert RunState.COMPLETED == (await erased(lab, one)).state
+    assert (set(), True) == (mentions(lab, one), "run" in mentions(lab, other))
+
+
 async def test_somebody_who_came_after_the_backup_is_found_first(make_lab: MakeLab) -> None:
     """Books put back do not know the case: it is not left full, and a run finds it before anybody is forgotten."""
     lab, _ = await two_courses(make_lab)
@@ -463,6 +528,23 @@ async def test_an_export_holds_both_sides(make_lab: MakeLab) -> None:
     assert "no case" in next(case for case in again["cases"] if case["mapping"] == "student")["in_commcare"]
 
 
+async def test_an_export_says_what_is_kept_in_mind(make_lab: MakeLab) -> None:
+    """Of somebody who was never sent the books know that a mapping keeps him or her out."""
+    lab, (person, *_) = await consenting(make_lab)
+    lab.site.enrol(2, never := lab.site.add_user("Neema", "Never"))
+    lab.site.update_user(never, profile={"consent": "no"})
+    await lab.sync()
+    lab.store.put(ALLOWED_LEAVERS, json.dumps({"2": {"enrolment": [f"test-enrol-2-{never}"]}}))
+    lab.store.put(ALLOWED_BLANKS, json.dumps({"student city": {"0": [f"test-user-{never}"]}}))
+    found = await on(lab, export, never)
+    assert [
+        {"what": "kept_out", "mapping": "student", "course": 0},
+        {"what": "may_leave", "mapping": "enrolment", "course": 2},
+        {"what": "may_lose_a_value", "mapping": "student", "course": 0},
+    ] == found["kept_in_mind"]
+    assert [] == (await on(lab, export, person))["kept_in_mind"]
+
+
 def test_the_commands(terminal: Terminal, tmp_path: Path) -> None:
     """Erasing asks or wants --yes; an export goes into a new file of ours and into no pipe."""
     assert 0 == terminal.run("sync", "--yes").code
@@ -509,6 +591,16 @@ def test_who_says_no_has_changed_nothing(terminal: Terminal, monkeypatch: pytest
         assert (1, True, True) == (ended.code, asked in ended.text, "Nothing was changed." in ended.text)
     with open_store(load_settings(terminal.env, None)) as store:
         assert 0 == len(store.erased())
+
+
+def test_the_question_names_who_is_erased_as_well(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Numbers that were merged into a person go too: whoever says yes has to know."""
+    assert 0 == terminal.run("sync", "--yes").code
+    old, new = terminal.box.learners[:2]
+    assert 0 == terminal.run("merge", str(old), str(new)).code
+    monkeypatch.setattr("flows.cli_state.sys", SimpleNamespace(stdin=SimpleNamespace(isatty=lambda: True)))
+    text = terminal.run("person", "erase", str(new), typed="n\n").text
+    assert f"of person {new}, and of {old} merged into {new}, in CommCare?" in text
 
 
 def test_what_remains_names_the_copies_of_the_books(terminal: Terminal) -> None:

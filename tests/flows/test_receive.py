@@ -47,6 +47,7 @@ class Desk:
     def __init__(self, settings: Settings) -> None:
         self.clock = VirtualClock()
         self.url = settings.state_url
+        self.keys = (bytes(32),)
         self.intake = Intake(self.open, self.clock)
         self.tally = Tally(SystemClock())  # speaks at the end; a virtual clock would let it speak all the time
         self.app = Receiver(settings, self.intake, self.tally).app()
@@ -55,7 +56,7 @@ class Desk:
 
     def open(self) -> Store:
         """Open the books."""
-        return Store.open(self.url, key=bytes(32))
+        return Store.open(self.url, key=self.keys)
 
     async def moodle(self, body: Any = None, **headers: str) -> httpx.Response:
         """Post to /moodle, the recorded grade unless told otherwise."""
@@ -351,6 +352,20 @@ async def test_books_that_were_put_back_are_followed(tmp_path: Path) -> None:
         desk.open().close()
         assert 202 == (await desk.moodle()).status_code
         assert 1 == len(desk.hints())
+
+
+async def test_nobody_who_was_erased_comes_back_after_a_rotation(tmp_path: Path) -> None:
+    """The receiver goes on while the key is rotated: it knows who was erased all the same."""
+    async with running(settings(tmp_path)) as desk:
+        with desk.open() as store:
+            store.take_key()
+            store.begin_erasure(GRADED["body"]["relateduserid"], 1.0)
+        assert 202 == (await desk.moodle()).status_code
+        with desk.open() as store:
+            desk.keys = (*desk.keys, b"2" * 32)
+            store.add_keys(desk.keys)
+        assert 202 == (await desk.moodle({**GRADED["body"], "objectid": 5})).status_code
+        assert [0] == [hint.user_id for hint in desk.hints()]  # both are the same, of nobody
 
 
 async def test_books_that_moved_away_turn_posts_away(tmp_path: Path) -> None:

@@ -12,12 +12,15 @@ import pytest
 import flows.open
 from flows.open import open_store
 from flows.settings import load_settings
-from flows.state_care import condition_lines
+from flows.state_care import condition_lines, take_over_words
 from flows.status import RUNS
+from flows.steps.merged import merged, unmarked
 from flows.world import Books
 from state import Store
 from state.care import WHOLE_RUNS
 from state.restore import restore
+from tests.flows.match_lab import by_hand, declare, link, matched, refuse
+from tests.flows.match_lab import site_of as people_of
 from tests.flows.terminal import Terminal
 from tests.flows.test_person import erased, held
 from tests.flows.test_sync import site_of
@@ -43,7 +46,7 @@ def put_back(lab: Lab, backup: Path) -> Any:
     lab.in_a_file()
     lab.books.close()
     target = (lab.site.url, "https://commcare.example.org", DOMAIN)
-    done = restore(url(lab), backup, KEYS, target, lab.clock.now())
+    done = restore(url(lab), backup, KEYS, target, lab.clock.now(), carry=take_over_words)
     reopen(lab)
     return done
 
@@ -349,3 +352,44 @@ def test_a_copy_from_before_an_upgrade_is_named(terminal: Terminal) -> None:
     assert f"Backups: 0. Copies from before an upgrade: 1, the newest {copy}." in text
     assert f"The newest one is {copy}." in terminal.run("state", "restore").text
     assert 0 == terminal.run("state", "restore", copy).code
+
+
+@pytest.mark.parametrize("links", [True, False])
+async def test_whose_a_case_is_was_said_since_the_backup(make_lab: MakeLab, links: bool) -> None:
+    """What somebody approved or rejected since holds: nobody writes to a case of which a person said no."""
+    site, (amina, _) = people_of("Amina", "Baraka")
+    lab = make_lab(site)
+    declare(lab)
+    case = by_hand(lab, "Amina Otieno", national_id="ID-0001")
+    await matched(lab)
+    if not links:
+        link(lab, amina, case.case_id)
+        await lab.sync()
+    backup = lab.store.back_up(lab.clock.now())
+    assert backup
+    (link if links else refuse)(lab, amina, case.case_id)
+    if not links:
+        await lab.sync()
+    put_back(lab, backup)
+    sent = len(lab.project.forms)
+    site.update_user(amina, city="Bondo")
+    for _ in range(2):
+        assert "completed" == (await lab.sync()).state
+    assert links == (case.case_id in {row.get("case_id") for row in lab.rows_sent(sent)})
+    assert ("Bondo" == case.properties.get("city")) == links
+    cases = [one for one in lab.project.of_type("student") if one.properties.get("city") == "Bondo"]
+    assert 1 == len(cases)
+
+
+def test_who_was_merged_since_the_backup_is_so_still(synced: Terminal) -> None:
+    """The word is taken over from the books that give way; without those it is to be said again."""
+    old, new = synced.box.learners[:2]
+    backup = synced.run("state", "backup", "--json").json["file"]
+    assert 0 == synced.run("merge", str(old), str(new)).code
+    assert 0 == synced.run("state", "restore", backup).code
+    with open_store(load_settings(synced.env, None)) as store:
+        assert ({old: new}, {old}) == (merged(store), unmarked(store))
+    for file in synced.folder.glob("state.db*"):
+        file.unlink()
+    ended = synced.run("state", "restore", backup)
+    assert (0, True) == (ended.code, "Merge again whoever was merged." in ended.text)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from state import Ack, RowId, StateError, Store
+from state import Ack, Hint, RowId, StateError, Store
 from state.digest import NO_VALUE, chained, digest
 from state.facts import NEVER_READ, READS
 from state.key import add_key, read_or_make_keys
@@ -62,6 +62,22 @@ def test_a_key_that_was_not_taken_over_yet_does_not_count(anywhere: str) -> None
         assert (False, chained((ONE, TWO), "a", "b", "c")) == (store.is_rotating, store.digest("a", "b", "c"))
     with Store.open(anywhere, key=(ONE, TWO)) as store:
         assert not store.is_rotating
+
+
+def test_books_open_since_before_a_rotation_take_nobody_for_another(anywhere: str) -> None:
+    """A receiver is up for weeks: without the new key it cannot tell who was erased, and says so."""
+    filled(anywhere, ONE)
+    hint = Hint("moodle", "core.user_graded", b"m" * 16, 1.0, course_id=2, user_id=9)
+    with Store.open(anywhere, key=ONE) as old, Store.open(anywhere, key=(ONE, TWO)) as both:
+        assert not old.has_another_key
+        with Store.open(anywhere, key=ONE) as rotating:
+            rotating.add_keys((ONE, TWO))
+        assert (True, False) == (old.has_another_key, both.has_another_key)
+        for ask in (old.erased, lambda: old.inbox_add([hint], 2.0)):
+            with pytest.raises(StateError, match="keys of the digests were changed"):
+                ask()
+        assert (True, 1) == (9 in both.erased(), both.inbox_add([hint], 2.0))
+        assert [] == both.hints_about(9)
 
 
 def test_a_lost_key_does_not_bring_erased_people_back(anywhere: str) -> None:
