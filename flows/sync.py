@@ -122,6 +122,7 @@ async def _run(
         unsettled = {row.mapping for row in await world.books.do(world.books.store.intents)}
         await recover(world)
         await heed_other_names(world, world.project.mappings)
+    choose_mappings(world, options.rekey)  # a name that is misspelt is told now
     started, mappings = world.clock.now(), choose_mappings(world, options.mappings)
     edits = await find_edits(world, mappings)
     unsettled |= {mapping.name for mapping in mappings} if options.asks_for_more else await asked_about(world)

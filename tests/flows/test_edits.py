@@ -202,6 +202,8 @@ async def test_rekey_of_keys_that_are_as_they_were(make_lab: MakeLab) -> None:
     lab, _ = await synced(make_lab)
     with pytest.raises(UsageError, match="student makes the keys that its cases have"):
         await lab.sync(rekey=("student",))
+    with pytest.raises(UsageError, match="no enabled mapping 'studnet'"):
+        await lab.sync(rekey=("studnet",))
 
 
 async def test_rekey_is_said_again_after_a_stop(make_lab: MakeLab, monkeypatch: pytest.MonkeyPatch) -> None:
