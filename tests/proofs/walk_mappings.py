@@ -25,7 +25,7 @@ OLD, NEW = "enrol", "member"
 
 @dataclass(frozen=True)
 class Ways:
-    """What stays for a whole walk: what is done to who left, or is kept out, and the hours between engagement reads."""
+    """What stays as it is in a walk: what is done to who left or is kept out, and the hours of engagement."""
 
     left: str = ""
     out: str = ""
