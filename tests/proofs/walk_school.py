@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import httpx
+from sqlalchemy import select
 
 from adaptors.moodle.events import read_event
 from adaptors.moodle.fake_hooks import HookedSite
@@ -20,6 +24,7 @@ from mappings.engine import Project
 from state import Hint, StateError
 from state.key import Keys
 from state.restore import restore
+from state.tables import inbox
 from tests.clocks import VirtualClock
 from tests.flows.expected import PARKING, number_of
 from tests.flows.explorer_lab import Killed, WatchedLab
@@ -31,6 +36,7 @@ from tests.proofs.walk_truth import Truth
 
 DAY, HOUR = 86_400, 3600.0
 PEOPLE, COURSES = 5, 2
+ROSTER = "core_enrol_get_enrolled_users"
 Work = Callable[[World], Awaitable[Any]]
 """What a process does: a run, a drain, an erasure, an audit."""
 
@@ -60,6 +66,8 @@ class School(WatchedLab):
         self.backup: Path | None = None
         self.processes = self.faults = self.told = 0
         """How many processes there were, faults that struck in them, and hints that came in."""
+        self.read = Counter[int]()
+        """How often Moodle has told who is in a course."""
         for course in self.courses:
             for person in self.people[:4]:
                 self.hooked.enrol(course, person)
@@ -95,6 +103,19 @@ class School(WatchedLab):
         self.told += 1
         what, where = (posted.source, posted.event), (posted.course_id, posted.user_id)
         self.store.inbox_add([Hint(*what, posted.mark, posted.occurred_at, *where)], self.clock.now())
+
+    def hints(self) -> dict[int, tuple[int, str]]:
+        """Return the course and the outcome of every hint by its number; "" for those that wait."""
+        with self.store._database.reading() as connection:
+            rows = connection.execute(select(inbox.c.id, inbox.c.course_id, inbox.c.outcome)).all()
+        return {number: (course, outcome) for number, course, outcome in rows}
+
+    async def _to_moodle(self, request: httpx.Request) -> Any:
+        answer = await super()._to_moodle(request)
+        asked = parse_qs(request.content.decode())
+        if ROSTER in asked.get("wsfunction", []) and isinstance(json.loads(answer.content), list):
+            self.read[int(asked["courseid"][0])] += 1
+        return answer
 
     def loaded(self) -> Project:
         """Return the mappings as they are edited now."""

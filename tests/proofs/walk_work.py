@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Collection
 from typing import Any
 
 from flows.audit import audit
@@ -80,12 +81,19 @@ class Doings(Troubles):
         return bool(await self.sync(mappings=(step.one_of(MAPPINGS),)))
 
     async def drain(self, step: Step) -> bool:
-        """Work off the hints; says whether there were any."""
-        waited = self.waiting()
+        """Work off the hints; says whether any is done. One that is said to be read has had its course read."""
+        before, read = self.school.hints(), Counter(self.school.read)
         end = await self.witness.watch(drain, step.one_of(SOON))
-        if isinstance(end, Drained):
-            self._tell("drain", end.state, dict(end.outcomes), end.left)
-        return waited > self.waiting()
+        self._tell("drain", *((end.state, dict(end.outcomes), end.left) if isinstance(end, Drained) else (repr(end),)))
+        done = {one for one, hint in self.school.hints().items() if hint[1] and not before.get(one, (0, ""))[1]}
+        unread = self._of_courses(done) - (self.school.read - read).keys()
+        assert not unread, f"hints about {unread} are done, and nobody has read these courses"
+        return bool(done)
+
+    def _of_courses(self, hints: Collection[int]) -> set[int]:
+        """Return the courses of hints that are said to be read."""
+        found = [hint for number, hint in self.school.hints().items() if number in hints]
+        return {course for course, outcome in found if outcome == "read"} - {0}
 
     def waiting(self) -> int:
         """Return how many hints wait."""
