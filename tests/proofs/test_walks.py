@@ -13,12 +13,12 @@ from flows.drain import _Work
 from flows.steps import rosters, tables, terms
 from tests.proofs import walk as walking
 from tests.proofs import walks
-from tests.proofs.kept import Kept
+from tests.proofs.figures import Figures
 from tests.proofs.walk import THEMES, WEIGHTS, Plan, Walked, plan_of, shortest, walk
 from tests.proofs.walk_events import Step
 from tests.proofs.walk_mappings import Ways
 from tests.proofs.walk_work import Doings
-from tests.proofs.walks import Part, added_up
+from tests.proofs.walks import Part, added_up, walk_part
 
 SEEDS = (1, 2, 3)
 ENOUGH = {
@@ -69,7 +69,8 @@ async def _dropped(work: Any, mappings: Any) -> None:
 
 async def _both(run: Any, _course: int) -> bool:
     """Begin the new term of every course when one has begun."""
-    return all([await BEGIN(run, course) for course in sorted(await run.world.books.do(run.world.books.store.courses))])
+    courses = await run.world.books.do(run.world.books.store.courses)
+    return all([await BEGIN(run, course) for course in sorted(courses)])
 
 
 def _unseen(*_: Any) -> tuple[dict[str, Any], list[str]]:
@@ -109,3 +110,33 @@ def test_a_broken_rule_is_noticed(name: str, monkeypatch: pytest.MonkeyPatch) ->
     assert ("", 1) == (whole.wrong, min(happened))
     monkeypatch.setattr(owner, attribute, broken)
     assert "AssertionError" in walk(plan).wrong
+
+
+# --- looking into a walk that goes wrong --------------------------------------------------------------------
+
+
+def _goes_wrong(plan: Plan) -> Walked:
+    """Go wrong when somebody is erased after the books were copied."""
+    names = [step.name for step in plan.steps]
+    late = "back_up" in names and "erase" in names[names.index("back_up") :]
+    return Walked("AssertionError: person 7 is there" if late else "")
+
+
+def test_a_walk_that_goes_wrong_is_made_shorter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has nothing to do with it is left out."""
+    monkeypatch.setattr(walking, "walk", _goes_wrong)
+    steps = (RUN, Step("erase", 3), Step("back_up"), RUN, AGREE, Step("erase", 2), RUN)
+    assert (Step("back_up"), Step("erase", 2)) == shortest(Plan(Ways(), steps), 60.0).steps
+
+
+def test_what_walks_find_fails_them(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """One walk that goes wrong is told with its seed, and is a failure; none is not."""
+    monkeypatch.setattr(
+        walks, "walk", lambda plan: Walked("lost" if plan == plan_of(51) else "", Counter(walks=1))
+    )
+    monkeypatch.setattr(walks, "_hurry", lambda: None)
+    assert ({}, {51: "lost"}) == (walk_part(0).wrong, walk_part(1).wrong)
+    monkeypatch.setattr(walks, "walk_on", lambda parts, cores: Figures("walks", parts, wrong=cores - 2))
+    assert [0, 1] == [walks.main(["--cores", cores]) for cores in "23"]
+    assert 0 == walks.main(["--seed", "50"])
+    assert "Walk 50 comes to a good end.\n" == capsys.readouterr().err

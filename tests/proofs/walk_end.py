@@ -60,7 +60,8 @@ class End:
     async def _rests(self) -> bool:
         """Run when everything is due; says whether nothing was sent and nothing waits."""
         forms = len(self.school.project.forms)
-        result = await self.doings.sync(max(25 * HOUR, self._blamed_until() - self.school.clock.now()))
+        due = (self.school.ways.hours + 1) * HOUR
+        result = await self.doings.sync(max(due, self._blamed_until() - self.school.clock.now()))
         assert result is not None
         assert result.state in FINE, (result.state, result.messages)
         assert [] == found_in(json.dumps(result.as_json())), "values of people are in a result"

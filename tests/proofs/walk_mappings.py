@@ -59,7 +59,10 @@ def _written(folder: Path, ways: Ways, edition: int, word: str) -> Path:
     _edit(engagement, "enabled: false\n", "")
     for file in (student, enrolment, engagement):  # restored books may be older than the first run
         file.write_text(file.read_text().partition("\ntests:")[0] + "\nexisting_cases: ignore\n")
-    shutil.copyfile(SHIPPED / "offline" / "courses.table.yaml", mappings / "courses.table.yaml")
+    for name in ("grade_item", "course"):
+        (mappings / f"{name}.yaml").unlink()
+    table = SHIPPED / "offline" / "courses.table.yaml"
+    (mappings / table.name).write_text(table.read_text().partition("\ntests:")[0])
     return mappings
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import shutil
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -110,10 +109,14 @@ class School(WatchedLab):
             rows = connection.execute(select(inbox.c.id, inbox.c.course_id, inbox.c.outcome)).all()
         return {number: (course, outcome) for number, course, outcome in rows}
 
-    async def _to_moodle(self, request: httpx.Request) -> Any:
-        answer = await super()._to_moodle(request)
+    def _to_moodle(self, request: httpx.Request) -> Any:
+        return self._noted(request, super()._to_moodle(request))
+
+    async def _noted(self, request: httpx.Request, answering: Any) -> httpx.Response:
+        """Note that Moodle has told who is in a course."""
+        answer: httpx.Response = await answering
         asked = parse_qs(request.content.decode())
-        if ROSTER in asked.get("wsfunction", []) and isinstance(json.loads(answer.content), list):
+        if ROSTER in asked.get("wsfunction", []) and _is_list(answer):
             self.read[int(asked["courseid"][0])] += 1
         return answer
 
@@ -276,3 +279,11 @@ def _first(ends: Sequence[Any]) -> Any:
         if isinstance(end, BaseException) and not isinstance(end, Killed | UsageError):
             raise end
     return ends[0]
+
+
+def _is_list(answer: httpx.Response) -> bool:
+    """Say whether Moodle has answered, and not with an error."""
+    try:
+        return isinstance(answer.json(), list)
+    except ValueError:
+        return False

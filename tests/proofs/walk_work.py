@@ -84,7 +84,8 @@ class Doings(Troubles):
         """Work off the hints; says whether any is done. One that is said to be read has had its course read."""
         before, read = self.school.hints(), Counter(self.school.read)
         end = await self.witness.watch(drain, step.one_of(SOON))
-        self._tell("drain", *((end.state, dict(end.outcomes), end.left) if isinstance(end, Drained) else (repr(end),)))
+        told = (end.state, dict(end.outcomes), end.left) if isinstance(end, Drained) else (repr(end),)
+        self._tell("drain", *told)
         done = {one for one, hint in self.school.hints().items() if hint[1] and not before.get(one, (0, ""))[1]}
         unread = self._of_courses(done) - (self.school.read - read).keys()
         assert not unread, f"hints about {unread} are done, and nobody has read these courses"

@@ -28,6 +28,13 @@ PART = 50  # walks of one part
 PATIENCE = 120.0  # seconds in which a walk that goes wrong is made shorter
 
 
+NOTES = {
+    "processes": "processes", "hints": "hints", "erasures": "erasure completed", "admitted again": "admit",
+    "restores": "restore", "keys rotated": "rotate", "new terms": "new terms", "edits of keys": "other keys agreed to",
+}  # fmt: skip
+"""What is told of the walks: how it is called in the page, and in their tally."""
+
+
 @dataclass
 class Part:
     """What the walks of a part did together, and what went wrong by seed."""
@@ -64,15 +71,14 @@ def _hurry() -> None:
 def walk_on(parts: int, cores: int) -> Figures:
     """Do so many parts, those kept of an earlier time included; one with a wrong walk is told, and done anew."""
     kept, context = Kept("walks"), multiprocessing.get_context("spawn")
-    found = {number: done for number in range(parts) if (done := kept.get(str(number), Part))}
+    found = {number: part for number in range(parts) if (part := kept.get(str(number), Part))}
     with ProcessPoolExecutor(cores, mp_context=context) as pool:
         waiting = {pool.submit(walk_part, number): number for number in range(parts) if number not in found}
         for done in as_completed(waiting):
-            number, part = waiting[done], done.result()
-            found[number] = part
-            if not part.wrong:
-                kept.put(str(number), part)
-            _say(*(f"Walk {seed} goes wrong (--seed {seed}): {wrong}" for seed, wrong in part.wrong.items()))
+            found[waiting[done]] = ended = done.result()
+            if not ended.wrong:
+                kept.put(str(waiting[done]), ended)
+            _say(*(f"Walk {seed} goes wrong (--seed {seed}): {wrong}" for seed, wrong in ended.wrong.items()))
             _say(str(added_up(found.values(), "walks", f"{len(found)} of {parts}")))
     return added_up(found.values(), "walks", f"{len(found)} of {parts}")
 
@@ -83,8 +89,7 @@ def added_up(found: Iterable[Part], name: str, parts: str) -> Figures:
     total = sum((part.tally for part in every), Counter[str]())
     figures = Figures(name, total["walks"], total["faults"], wrong=sum(len(part.wrong) for part in every))
     figures.seconds = round(sum(part.cpu for part in every), 1)
-    figures.notes = {"processes": total["processes"], "hints": total["hints"], "erasures": total["erasure completed"]}
-    figures.notes |= {"restores": total["restore"], "new terms": total["new terms"], "parts": parts}
+    figures.notes = {told: total[name] for told, name in NOTES.items()} | {"parts": parts}
     figures.write()
     return figures
 
