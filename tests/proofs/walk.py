@@ -36,7 +36,7 @@ WEIGHTS: dict[str, float] = {
     "crash_at_a_request": 2, "crash_at_the_books": 2, "crash_at_a_write": 2, "come_in_pairs": 1,
     "run_later": 5, "run_hourly": 5, "run_next_day": 4, "run_for_a_while": 2, "run_in_full": 1,
     "run_for_a_course": 2, "run_for_a_mapping": 1, "drain": 8, "audit": 1,
-    "erase": 3, "erase_again": 2, "admit": 3, "agree": 4, "answer": 3, "rotate": 2, "back_up": 2, "restore": 1.5,
+    "erase": 3, "erase_again": 2, "admit": 3, "agree": 4, "answer": 3, "rotate": 2, "back_up": 2, "restore": 3,
 }  # fmt: skip
 """How often each thing happens."""
 THEMES: tuple[tuple[str, ...], ...] = (

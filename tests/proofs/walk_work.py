@@ -141,8 +141,8 @@ class Doings(Troubles):
 
     # --- questions ----------------------------------------------------------------------------------------
 
-    def agree(self, step: Step) -> bool:  # noqa: ARG002
-        """Confirm everything that waits for a person; a new term gets new cases."""
+    def agree(self, step: Step) -> bool:
+        """Confirm everything that waits for a person, and say of terms whether they are new."""
         store = self.school.store
         leavers, blanks, out = (people_asked(store, name) for name in QUESTIONS)
         if leavers:
@@ -153,7 +153,7 @@ class Doings(Troubles):
         if out:
             confirm_withdrawn(store, None, sum(out.values()))
         is_rekeyed = self._agree_to_keys()
-        is_answered = self.answer(Step("answer", how=1))
+        is_answered = self.answer(step)
         return bool(leavers or blanks or out or is_rekeyed or is_answered)
 
     def _agree_to_keys(self) -> bool:

@@ -29,8 +29,8 @@ PATIENCE = 120.0  # seconds in which a walk that goes wrong is made shorter
 
 
 NOTES = {
-    "processes": "processes", "hints": "hints", "erasures": "erasure completed", "admitted again": "admit",
-    "restores": "restore", "keys rotated": "rotate", "new terms": "new terms", "edits of keys": "other keys agreed to",
+    "processes": "processes", "hints": "hints", "new terms": "new terms", "edits of keys": "other keys agreed to",
+    "erasures": "erasure completed", "admitted again": "admit", "restores": "restore", "keys rotated": "rotate",
 }  # fmt: skip
 """What is told of the walks: how it is called in the page, and in their tally."""
 
