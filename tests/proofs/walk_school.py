@@ -17,6 +17,7 @@ from sqlalchemy import select
 from adaptors.moodle.events import read_event
 from adaptors.moodle.fake_hooks import HookedSite
 from flows.errors import UsageError
+from flows.result import Result, RunState
 from flows.state_care import leased
 from flows.world import World
 from mappings.engine import Project
@@ -53,7 +54,6 @@ class School(WatchedLab):
         self.mortal.close()
         self.books = self.mortal = self.copied = CopiedBooks(self.url, self.keys)
         self.project.add_group(PARKING)
-        self.moment: Truth | None = None
         self.unseen: set[int] = set()
         """People whom Moodle silently leaves out in the next process."""
         self.twice = False
@@ -131,7 +131,7 @@ class School(WatchedLab):
     # --- processes ----------------------------------------------------------------------------------------
 
     async def do(self, work: Work) -> Any:
-        """Let a process do some work, or two of them at once; returns what the first came to.
+        """Let a process do some work, or two of them at once; returns what it came to.
 
         That is an exception when it was killed, or was asked for what cannot be.
         """
@@ -274,11 +274,13 @@ class School(WatchedLab):
 
 
 def _first(ends: Sequence[Any]) -> Any:
-    """Return what the first process came to; what nobody foresees is raised."""
+    """Return what the process came to that was not in another's way; what nobody foresees is raised."""
     for end in ends:
         if isinstance(end, BaseException) and not isinstance(end, Killed | UsageError):
             raise end
-    return ends[0]
+    at_work = [end for end in ends if isinstance(end, Result) and end.state != RunState.POSTPONED]
+    assert len(at_work) < 2, "two ran at once"
+    return min(ends, key=lambda end: getattr(end, "state", "") == RunState.POSTPONED)
 
 
 def _is_list(answer: httpx.Response) -> bool:
