@@ -30,7 +30,7 @@ STEPS, NUMBERS = 40, 30
 WEIGHTS: dict[str, float] = {
     "enrol": 5, "unenrol": 4, "leave_all": 2, "grade": 3, "suspend": 2, "change_role": 3, "delete": 1, "rename": 3,
     "move": 3, "change_phone": 2, "visit": 2, "complete": 3, "rename_course": 3, "hide": 2, "end_or_go_on": 2,
-    "begin_term": 3, "hear_or_not": 0.5, "hint_of_nothing": 1, "hint_of_a_course": 1, "edit_mapping": 1,
+    "begin_term": 3, "hear_or_not": 0.5, "hint_of_nothing": 1, "fill_the_inbox": 1, "edit_mapping": 1,
     "edit_keys": 0.3, "edit_by_hand": 2, "close_by_hand": 0.5, "delete_by_hand": 0.3,
     "fail_a_read": 3, "leave_out": 3, "fail_commcare": 3, "lose_answers": 3, "write_late": 2, "lose_rows": 3,
     "crash_at_a_request": 2, "crash_at_the_books": 2, "crash_at_a_write": 2, "come_in_pairs": 1,

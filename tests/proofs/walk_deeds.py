@@ -21,7 +21,7 @@ class Deeds:
     """People whose erasure was begun, as far as its caller knows."""
     kept_out: set[str] = field(default_factory=set)
     """Keys that a mapping kept out at the time of any process."""
-    answers: dict[tuple[int, int], bool] = field(default_factory=dict)
+    answers: dict[tuple[int, float], bool] = field(default_factory=dict)
     """By course and its new start: whether it is the same term."""
     new_terms: set[int] = field(default_factory=set)
     """Courses in which a new term began with new cases."""

@@ -87,14 +87,24 @@ class Doings(Troubles):
         told = (end.state, dict(end.outcomes), end.left) if isinstance(end, Drained) else (repr(end),)
         self._tell("drain", *told)
         done = {one for one, hint in self.school.hints().items() if hint[1] and not before.get(one, (0, ""))[1]}
-        unread = self._of_courses(done) - (self.school.read - read).keys()
+        unread = self._of_courses(done) & self._readable() - (self.school.read - read).keys()
         assert not unread, f"hints about {unread} are done, and nobody has read these courses"
         return bool(done)
 
     def _of_courses(self, hints: Collection[int]) -> set[int]:
         """Return the courses of hints that are said to be read."""
         found = [hint for number, hint in self.school.hints().items() if number in hints]
-        return {course for course, outcome in found if outcome == "read"} - {0}
+        return {course for course, outcome in found if outcome == "read"}
+
+    def _readable(self) -> set[int]:
+        """Return the courses that a run reads: neither hidden nor over, and of which nobody is asked anything."""
+        return {*self.school.truth().read} - {int(number) for number in self._asked_of_terms()}
+
+    def _asked_of_terms(self) -> dict[str, float]:
+        """Return the courses that wait for somebody to say whether a new term began, and when it did."""
+        store = self.school.store
+        asked, given = (json.loads(store.get(fact) or "{}") for fact in (NEW_TERMS, ANSWERED_TERMS))
+        return {course: start for course, start in asked.items() if given.get(course, [0])[0] != start}
 
     def waiting(self) -> int:
         """Return how many hints wait."""
@@ -165,15 +175,13 @@ class Doings(Troubles):
 
     def answer(self, step: Step) -> bool:
         """Say of each term that a run asked about whether it is a new one; what was said once stays said."""
-        store = self.school.store
-        asked, given = (json.loads(store.get(fact) or "{}") for fact in (NEW_TERMS, ANSWERED_TERMS))
-        open_ = {int(course): start for course, start in asked.items() if given.get(course, [0])[0] != start}
-        for course, start in open_.items():
+        asked = {int(course): start for course, start in self._asked_of_terms().items()}
+        for course, start in asked.items():
             is_same = self.deeds.answers.setdefault((course, start), step.how % 3 == 0)
             self.deeds.new_terms |= set() if is_same else {course}
-            confirm_term(store, course, is_same)
+            confirm_term(self.school.store, course, is_same)
             self.outcomes["same terms" if is_same else "new terms"] += 1
-        return bool(open_)
+        return bool(asked)
 
     # --- the books ----------------------------------------------------------------------------------------
 
