@@ -162,7 +162,10 @@ async def strangers(world: World) -> frozenset[str]:
 
 
 async def is_looked_for(world: World) -> bool:
-    """Say whether a run has read courses since CommCare may hold cases that the books do not know."""
+    """Say whether a run has read courses since CommCare may hold cases that the books do not know.
+
+    It may await others still, and for ever when they stay hidden.
+    """
     names = [STRANGERS.format(name=mapping.name) for mapping in world.project.mappings]
     found = await world.books.do(world.books.store.get_all, names)
     return not any("newest" in json.loads(text) for text in found.values() if text.startswith("{"))

@@ -45,7 +45,9 @@ class Part:
 
     def take(self, seed: int) -> None:
         """Do one more walk."""
+        started = time.process_time()
         walked = walk(plan_of(seed))
+        self.cpu += time.process_time() - started
         self.tally.update(walked.tally)
         if walked.wrong:
             self.wrong[seed] = walked.wrong
@@ -54,10 +56,9 @@ class Part:
 def walk_part(number: int) -> Part:
     """Do a part; for a process of its own."""
     _hurry()
-    part, started = Part(), time.process_time()
+    part = Part()
     for seed in range(number * PART, (number + 1) * PART):
         part.take(seed)
-    part.cpu = time.process_time() - started
     return part
 
 
