@@ -32,5 +32,7 @@ class Deeds:
     """Keys of cases that somebody closed or deleted in CommCare."""
     orphans: set[str] = field(default_factory=set)
     """External ids that there were, or that were on their way, when older books were put back."""
+    unfound: set[str] = field(default_factory=set)
+    """Those of people who were erased while their course was hidden: no run has read it since."""
     word: str = OLD
     """What stands in the keys of enrolments now."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -19,6 +20,7 @@ from adaptors.moodle.fake_hooks import HookedSite
 from flows.errors import UsageError
 from flows.result import Result, RunState
 from flows.state_care import leased
+from flows.steps.recover import STRANGERS
 from flows.world import World
 from mappings.engine import Project
 from state import Hint, StateError
@@ -26,13 +28,13 @@ from state.key import Keys
 from state.restore import restore
 from state.tables import inbox
 from tests.clocks import VirtualClock
-from tests.flows.expected import PARKING, number_of
+from tests.flows.expected import PARKING, base, number_of
 from tests.flows.explorer_lab import Killed, WatchedLab
 from tests.flows.worlds import DOMAIN
 from tests.proofs.machine_world import KEYS, LEASE, CopiedBooks
 from tests.proofs.walk_deeds import Deeds
 from tests.proofs.walk_mappings import Ways, project_of
-from tests.proofs.walk_truth import Truth
+from tests.proofs.walk_truth import Truth, course_of, person_of
 
 DAY, HOUR = 86_400, 3600.0
 PEOPLE, COURSES = 5, 2
@@ -252,6 +254,13 @@ class School(WatchedLab):
     def _on_their_way(self) -> list[str]:
         """Return the external ids of rows that CommCare has not written yet."""
         return [row.get("external_id") or "" for _, _, form in self.commcare._unfinished for row in form.rows]
+
+    def unfound(self, person: int) -> set[str]:
+        """Return the external ids of somebody's cases that books put back lack: no run has read their course."""
+        facts = self.store.get_all([STRANGERS.format(name=mapping.name) for mapping in self.loaded().mappings])
+        awaited = {course for text in facts.values() if text for course in json.loads(text)["courses"]}
+        theirs = {name for name in self.deeds.orphans if person_of(base(name)) == person}
+        return {name for name in theirs if course_of(base(name)) in awaited}
 
     def rotate_key(self, *, beside: bool) -> bool:
         """Add a key to the key file; False when a run was at work.
