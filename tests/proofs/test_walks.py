@@ -133,10 +133,10 @@ def test_a_walk_that_goes_wrong_is_made_shorter(monkeypatch: pytest.MonkeyPatch)
 def test_what_walks_find_fails_them(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """One walk that goes wrong is told with its seed, and is a failure; none is not."""
     monkeypatch.setattr(
-        walks, "walk", lambda plan: Walked("lost" if plan == plan_of(51) else "", Counter(walks=1))
+        walks, "walk", lambda plan: Walked("lost" if plan == plan_of(10_051) else "", Counter(walks=1))
     )
     monkeypatch.setattr(walks, "_hurry", lambda: None)
-    assert ({}, {51: "lost"}) == (walk_part(0).wrong, walk_part(1).wrong)
+    assert ({}, {10_051: "lost"}) == (walk_part(0).wrong, walk_part(1).wrong)
     monkeypatch.setattr(walks, "walk_on", lambda parts, cores: Figures("walks", parts, wrong=cores - 2))
     assert [0, 1] == [walks.main(["--cores", cores]) for cores in "23"]
     assert 0 == walks.main(["--seed", "50"])

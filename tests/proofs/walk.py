@@ -50,6 +50,15 @@ THEMES: tuple[tuple[str, ...], ...] = (
 )
 """Of what each walk has more: of two themes."""
 MORE = 3.0
+NARROW: dict[str, float] = {
+    "erase": 9, "erase_again": 6, "admit": 9, "back_up": 9, "restore": 7, "rotate": 3, "edit_keys": 1,
+    "begin_term": 6, "answer": 7, "end_or_go_on": 3, "enrol": 7, "unenrol": 6, "change_role": 4,
+    "lose_answers": 6, "write_late": 4, "crash_at_a_write": 5, "crash_at_the_books": 4,
+    "run_hourly": 12, "drain": 8,
+}  # fmt: skip
+"""How often things happen in narrow walks: people who are erased, terms, and books put back; the rest is rare."""
+RARE, FIRST_NARROW = 0.4, 10_000
+"""How often the rest happens, and the seed from which on walks are narrow."""
 
 
 @dataclass(frozen=True)
@@ -72,13 +81,19 @@ class Walked:
 
 def plan_of(seed: int, steps: int = STEPS) -> Plan:
     """Draw a walk."""
-    chance, weights = random.Random(seed), dict(WEIGHTS)
-    for name in (name for theme in chance.sample(THEMES, 2) for name in theme):
-        weights[name] *= MORE
+    chance = random.Random(seed)
+    weights = {**dict.fromkeys(WEIGHTS, RARE), **NARROW} if seed >= FIRST_NARROW else _themed(chance)
     ways = Ways(chance.choice(WAYS), chance.choice(OUTS), chance.choice(HOURS))
     names = chance.choices([*weights], [*weights.values()], k=steps)
     first = [Step("run_hourly")] if chance.random() < 0.8 else []
     return Plan(ways, (*first, *(Step(name, *(chance.randrange(NUMBERS) for _ in range(3))) for name in names)))
+
+
+def _themed(chance: random.Random) -> dict[str, float]:
+    weights = dict(WEIGHTS)
+    for name in (name for theme in chance.sample(THEMES, 2) for name in theme):
+        weights[name] *= MORE
+    return weights
 
 
 def walk(plan: Plan) -> Walked:
