@@ -68,10 +68,10 @@ async def _dropped(work: Any, mappings: Any) -> None:
     await READ_COURSES(work, mappings)
 
 
-async def _both(run: Any, _course: int) -> bool:
+async def _both(run: Any, _course: int, *more: Any) -> bool:
     """Begin the new term of every course when one has begun."""
     courses = await run.world.books.do(run.world.books.store.courses)
-    return all([await BEGIN(run, course) for course in sorted(courses)])
+    return all([await BEGIN(run, course, *more) for course in sorted(courses)])
 
 
 def _unseen(*_: Any) -> tuple[dict[str, Any], list[str]]:
