@@ -35,7 +35,7 @@ from flows.steps.merged import merged, who_became
 from flows.steps.people import WITNESSES
 from flows.steps.planned import Planned, external_id
 from flows.steps.push import Pusher
-from flows.steps.recover import heed_clock, is_looked_for, recover, rest_left, strangers
+from flows.steps.recover import heed_clock, recover, rest_left, strangers
 from flows.steps.whose import keys_of, noted_of
 from flows.words import listed, numbered
 from flows.world import World
@@ -61,8 +61,8 @@ AWAY = (
 )
 
 STRANGER = (
-    "The books were put back, or are new, and may not know all cases that CommCare has of this person. Nothing "
-    "was changed. Run a sync first, which finds them, then the same command again."
+    "The books were put back, or are new, and know no case of this person; CommCare may have one. Nothing was "
+    "changed. Run a sync first, which finds it, then the same command again."
 )
 
 
@@ -150,11 +150,11 @@ async def _erase(world: World, done: Erasure, lease: Lease, result: Result) -> N
 
 
 async def _is_stranger(world: World, person: int) -> bool:
-    """Say whether CommCare may hold cases of somebody that the books do not know, and a run still finds them."""
+    """Say whether CommCare may hold cases of somebody of whom the books know none, and a run still finds them."""
     books, store = world.books, world.books.store
     if not await strangers(world) or person in await books.do(store.erased):
         return False
-    return not (await books.do(store.person, person)).rows or not await is_looked_for(world)
+    return not (await books.do(store.person, person)).rows
 
 
 async def _forget(world: World, done: Erasure, found: PersonRows) -> None:

@@ -161,16 +161,6 @@ async def strangers(world: World) -> frozenset[str]:
     return frozenset(names[fact] for fact, text in found.items() if text)
 
 
-async def is_looked_for(world: World) -> bool:
-    """Say whether a run has read courses since CommCare may hold cases that the books do not know.
-
-    It may await others still, and for ever when they stay hidden.
-    """
-    names = [STRANGERS.format(name=mapping.name) for mapping in world.project.mappings]
-    found = await world.books.do(world.books.store.get_all, names)
-    return not any("newest" in json.loads(text) for text in found.values() if text.startswith("{"))
-
-
 async def looked_for(world: World, name: str) -> dict[str, int]:
     """Return the keys of who is kept out and was looked for, with the generation from which on nothing is."""
     text = await world.books.do(world.books.store.get, LOOKED_FOR.format(name=name))

@@ -33,6 +33,6 @@ class Deeds:
     orphans: set[str] = field(default_factory=set)
     """External ids that there were, or that were on their way, when older books were put back."""
     unfound: set[str] = field(default_factory=set)
-    """Those of people who were erased while their course was hidden: no run has read it since."""
+    """Those of people who were erased before a run had read every course since."""
     word: str = OLD
     """What stands in the keys of enrolments now."""
