@@ -45,6 +45,7 @@ soak: setup  ## the proofs without a limit of time (hours; goes on where it was 
 	@$(PY) -m tests.proofs.soak
 	@$(PY) -m pytest tests/proofs/test_mutants.py
 	@$(PY) -m tests.proofs.lives
+	@$(PY) -m tests.proofs.walks
 	@$(PY) -m tests.proofs.kills --kills 1000
 	@$(PY) -m tests.proofs.kills --kills 1000 --postgresql
 	@$(PY) -m tests.proofs.guarantees

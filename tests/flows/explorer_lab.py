@@ -16,6 +16,7 @@ from flows.result import Result
 from flows.world import Books
 from mappings.engine import Project
 from state import StateError, Store
+from state.key import Keys
 from tests.flows.worlds import Lab
 
 
@@ -26,8 +27,8 @@ class Killed(BaseException):
 class MortalBooks(Books):
     """Books of a process that may die, on a disk that may be full; without a thread, so that a walk repeats."""
 
-    def __init__(self, url: str = "sqlite://") -> None:
-        self.store = Store.open(url, key=bytes(32))
+    def __init__(self, url: str = "sqlite://", keys: Keys = (bytes(32),)) -> None:
+        self.store = Store.open(url, key=keys)
         self.dead = False
         self.full_after: int | None = None
 

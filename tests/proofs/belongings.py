@@ -15,7 +15,10 @@ from tests.flows.worlds import OWNER
 
 OTHERS = {"student": "visits", "enrolment": "grade_level"}
 """By case type: a property that an app fills in; the second one looks like one of a graded activity."""
-PARENT = {"case_type": "student", "relationship": "extension"}
+TYPES = {"user": "student", "enrol": "enrolment", "member": "enrolment", "engage": "engagement"}
+"""The second word of a key, and the type of its case."""
+PARENTS = {"enrolment": ("student", "extension"), "engagement": ("parent", "child")}
+"""By case type: what its index to a student is called, and how it hangs on it."""
 
 
 def fill_in(project: FakeProject) -> None:
@@ -63,18 +66,18 @@ def row_is_of(project: FakeProject, key: str, row: Mapping[str, Any]) -> str:
 
 def key_type(key: str) -> str:
     """Return the case type of a key."""
-    return "student" if key.startswith("test-user-") else "enrolment"
+    return TYPES[key.split("-")[1]]
 
 
 def _hangs_wrongly(project: FakeProject, key: str, indices: Mapping[str, Mapping[str, str]]) -> str:
-    wanted = {"student": f"test-user-{key.rsplit('-', 1)[1]}"} if key_type(key) == "enrolment" else {}
-    if indices.keys() != wanted.keys():
+    wanted, relationship = PARENTS.get(key_type(key), ("", ""))
+    if [*filter(None, [wanted])] != [*indices]:
         return f"its indices are {sorted(indices)}"
     for name, index in indices.items():
-        if {part: index[part] for part in PARENT} != PARENT:
+        if (index["case_type"], index["relationship"]) != ("student", relationship):
             return f"{name} is {dict(index)}"
         parent = project.cases.get(index["case_id"]) or project.deleted[index["case_id"]]
-        if base(parent.external_id or "") != wanted[name]:
+        if base(parent.external_id or "") != f"test-user-{key.rsplit('-', 1)[1]}":
             return f"{name} leads to {parent.external_id}"
     return ""
 

@@ -17,6 +17,7 @@ TITLES = {
     "faults-pairs": "Fault explorer: pairs of faults",
     "faults-random": "Fault explorer: random schedules of 3 to 8 faults",
     "machine": "State machine: random lives of a school",
+    "walks": "Random walks: hints, terms, erasures, other keys, tables",
     "kill-sqlite": "Real processes killed, SQLite",
     "kill-postgresql": "Real processes killed, PostgreSQL",
 }

@@ -31,6 +31,7 @@ from flows.steps.planned import external_id
 from flows.steps.suspects import POISON
 from mappings.engine import Project, load_project
 from state.digest import Names
+from state.key import Keys
 from state.rotation import key_mark, known_keys
 from tests.canaries import found_in
 from tests.clocks import VirtualClock
@@ -99,8 +100,8 @@ class SkewedClock(VirtualClock):
 class CopiedBooks(MortalBooks):
     """Books whose file can be copied and put back; their process may die before or after any use of them."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, url: str = "sqlite://", keys: Keys = KEYS) -> None:
+        super().__init__(url, keys)
         self.dies_at: tuple[int, bool] | None = None
         """After how many more uses the process dies, and whether that use is still done."""
 
