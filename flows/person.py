@@ -29,13 +29,13 @@ from flows.steps.earlier import find_earlier, send_each
 from flows.steps.emptying import Emptying
 from flows.steps.lease import Lease
 from flows.steps.linked import case_there
-from flows.steps.lost import lost
 from flows.steps.merged import forget as forget_merge
 from flows.steps.merged import merged, who_became
 from flows.steps.people import WITNESSES
 from flows.steps.planned import Planned, external_id
 from flows.steps.push import Pusher
 from flows.steps.recover import heed_clock, recover, rest_left, strangers
+from flows.steps.unfound import take_in_unfound
 from flows.steps.whose import keys_of, noted_of
 from flows.words import listed, numbered
 from flows.world import World
@@ -53,11 +53,6 @@ REMAINS = (
 UNKNOWN = (
     "The books know no case of person {person}, and nobody of that number in a course, so nothing was emptied. No "
     "run reads that number from now on; if it was a slip: `moodle-commcare person admit {person}`."
-)
-
-AWAY = (
-    "The books were lost or put back once, and CommCare has cases of people whom no run has met since: look there "
-    "for external ids with the number {person}, and empty what you find by hand."
 )
 
 STRANGER = (
@@ -134,6 +129,8 @@ async def _erase(world: World, done: Erasure, lease: Lease, result: Result) -> N
     if found.unanswered or rest_left(put_back, world.in_doubt_rest, world.clock.now()):
         _wait(world, done)
         return
+    await take_in_unfound(world, (done.person, *done.merged), found.rows, result.run_id)
+    found = await _all_of(world, (done.person, *done.merged))
     outcomes = await _empty(world, found, lease, result, done)
     done.outcomes.update(outcomes)
     if outcomes["in doubt"]:
@@ -144,8 +141,6 @@ async def _erase(world: World, done: Erasure, lease: Lease, result: Result) -> N
         await _forget(world, done, found)
         is_known = was_erased or found.rows or found.courses
         done.messages.append(REMAINS if is_known else UNKNOWN.format(person=done.person))
-        if not is_known and await lost(world):
-            done.messages.append(AWAY.format(person=done.person))
         _tell_merged(done, into)
 
 

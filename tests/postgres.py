@@ -106,7 +106,9 @@ class _Model:
     def __init__(self, url: str) -> None:
         with psycopg.connect(url) as connection:
             self._shape = connection.execute(SHAPE).fetchall()
-            names = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
+            names = connection.execute(
+                "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY tablename"
+            ).fetchall()
             self._tables = [name for (name,) in names]
             self._rows = {name: _rows(connection, name) for name in self._filled(connection)}
 
@@ -138,7 +140,9 @@ def content(url: str) -> bytes:
     """Return everything that a database holds, as raw bytes."""
     found = bytearray()
     with psycopg.connect(url) as connection:
-        names = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
+        names = connection.execute(
+            "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY tablename"
+        ).fetchall()
         for (name,) in names:
             found += _rows(connection, name)
     return bytes(found)

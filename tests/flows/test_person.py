@@ -708,7 +708,7 @@ async def test_an_erasure_after_a_file_got_another_name(make_lab: MakeLab, back:
 
 
 async def test_an_erasure_of_somebody_who_was_away_when_the_books_were_lost(make_lab: MakeLab) -> None:
-    """No run has met him since: that CommCare may have his case all the same is told."""
+    """No run has met him since, nor will one: CommCare's list shows his cases, and they are emptied."""
     site, (course,), learners = site_of(3)
     lab = make_lab(site)
     await lab.sync()
@@ -718,4 +718,20 @@ async def test_an_erasure_of_somebody_who_was_away_when_the_books_were_lost(make
         lab.edit(name, f"case_type: {name}", f"case_type: {name}\nexisting_cases: ignore")
     await lab.sync()
     done = await erased(lab, learners[0])
-    assert ("completed", True) == (done.state, f"ids with the number {learners[0]}," in done.messages[-1])
+    assert ("completed", {"emptied": 2}, set()) == (done.state, dict(done.outcomes), held(lab, learners[0]))
+
+
+async def test_an_erasure_finds_what_is_younger_than_the_backup(make_lab: MakeLab) -> None:
+    """The books know one course of a person; what was made of another one after the backup is emptied as well."""
+    lab, (one, other, *_) = await two_courses(make_lab)
+    lab.in_a_file()
+    backup = lab.store.back_up(lab.clock.now())
+    alone = lab.site.add_course("ALONE", "Alone")
+    for person in (one, other):
+        lab.site.enrol(alone, person)
+    await lab.sync()
+    lab.restore(backup)
+    lab.clock.advance(3600.0)
+    done = await erased(lab, one)
+    assert ("completed", set(), True) == (done.state, held(lab, one), bool(held(lab, other)))
+    assert [] == lab.store.unfinished_erasures()

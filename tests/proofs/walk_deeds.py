@@ -32,7 +32,5 @@ class Deeds:
     """Keys of cases that somebody closed or deleted in CommCare."""
     orphans: set[str] = field(default_factory=set)
     """External ids that there were, or that were on their way, when older books were put back."""
-    unfound: set[str] = field(default_factory=set)
-    """Those of people who were erased before a run had read every course since."""
     word: str = OLD
     """What stands in the keys of enrolments now."""

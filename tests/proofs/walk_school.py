@@ -19,7 +19,6 @@ from adaptors.moodle.fake_hooks import HookedSite
 from flows.errors import UsageError
 from flows.result import Result, RunState
 from flows.state_care import leased
-from flows.steps.recover import STRANGERS
 from flows.world import World
 from mappings.engine import Project
 from state import Hint, StateError
@@ -27,13 +26,13 @@ from state.key import Keys
 from state.restore import restore
 from state.tables import inbox
 from tests.clocks import VirtualClock
-from tests.flows.expected import PARKING, base, number_of
+from tests.flows.expected import PARKING, number_of
 from tests.flows.explorer_lab import Killed, WatchedLab
 from tests.flows.worlds import DOMAIN
 from tests.proofs.machine_world import KEYS, LEASE, CopiedBooks
 from tests.proofs.walk_deeds import Deeds
 from tests.proofs.walk_mappings import Ways, project_of
-from tests.proofs.walk_truth import Truth, person_of
+from tests.proofs.walk_truth import Truth
 
 DAY, HOUR = 86_400, 3600.0
 PEOPLE, COURSES = 5, 2
@@ -253,12 +252,6 @@ class School(WatchedLab):
     def _on_their_way(self) -> list[str]:
         """Return the external ids of rows that CommCare has not written yet."""
         return [row.get("external_id") or "" for _, _, form in self.commcare._unfinished for row in form.rows]
-
-    def unfound(self, person: int) -> set[str]:
-        """Return the external ids of somebody's cases that books put back may lack, as long as they await any."""
-        facts = self.store.get_all([STRANGERS.format(name=mapping.name) for mapping in self.loaded().mappings])
-        awaits = any(facts.values())
-        return {name for name in self.deeds.orphans if awaits and person_of(base(name)) == person}
 
     def rotate_key(self, *, beside: bool) -> bool:
         """Add a key to the key file; False when a run was at work.

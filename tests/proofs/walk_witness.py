@@ -146,7 +146,7 @@ class Witness:
     def _holds(self, truth: Truth, case: Case) -> bool:
         """Say whether a case of somebody who was erased holds anything that came from Moodle."""
         key = base(case.external_id or "")
-        if person_of(key) not in self.deeds.erased or case.external_id in self.deeds.unfound:
+        if person_of(key) not in self.deeds.erased:
             return False
         edited = self._edited(case)
         kept = {value for name, value in case.properties.items() if name not in edited} - truth.harmless()

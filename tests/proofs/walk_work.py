@@ -135,7 +135,6 @@ class Doings(Troubles):
             deeds.erased.add(person)
         if is_done or person not in deeds.erased:
             deeds.unfinished.discard(person)
-        deeds.unfound |= self.school.unfound(person) if is_done else set()
         if isinstance(end, Erasure):
             self._tell("erasure", end.state, person, dict(end.outcomes), end.messages)
         return is_done
