@@ -53,7 +53,8 @@ class Publishing:
         """Read what is known; raises UsageError for a key to overwrite that is not listed."""
         store = self._world.books.store
         rows = await self._world.books.do(store.feedback)
-        made_as = json.loads(await self._world.books.do(store.get, MADE_AS) or "{}")
+        text = await self._world.books.do(store.get, MADE_AS)
+        made_as = json.loads(text or "{}")
         self._books = FeedbackBooks(self._world, rows, made_as)
         open_keys = {row.holder.row.key for row in rows.values() if row.reason}
         if unknown := sorted(set(self._options.overwrite) - open_keys):

@@ -23,7 +23,7 @@ OVERLAP_S: Final = 3600.0
 SINCE: Final = "feedback:since:{name}"  # fact: {print, at}
 APPROVED: Final = "feedback:approved"  # fact: {mapping: print of what it sends back}
 MADE_AS: Final = "feedback:made_as"
-"""Fact: {mapping: the name that it had when it first sent something back}; fingerprints are made with that name."""
+"""Fact: {mapping: its name when it first sent something back}, with which the fingerprints of texts are made."""
 Known = Mapping[tuple[RowId, str], FeedbackRow]
 
 

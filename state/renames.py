@@ -1,6 +1,6 @@
 """A mapping that goes by another name: everything that the books know under the old one is the new one's.
 
-What facts are called, and which of them name mappings inside, the caller knows; all of it moves in one transaction.
+What facts are called, and which of them name mappings inside, the caller knows; all moves in one transaction.
 """
 
 from __future__ import annotations

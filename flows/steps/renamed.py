@@ -7,7 +7,7 @@ sent for it. Where that cannot be, what is known under both names is doubted as 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -71,7 +71,7 @@ log = logging.getLogger(__name__)
 
 
 def _change(old: str, new: str, facts: Objects) -> None:
-    """Put a mapping's new name into the facts that name mappings; what was asked about that name before is over."""
+    """Put a mapping's new name into facts; what was asked about the new one before is over."""
     if old in facts[FEEDBACK_APPROVED]:
         facts[MADE_AS].setdefault(old, old)  # the fingerprints of texts are made with a name
     for name in BY_MAPPING:
@@ -110,24 +110,27 @@ NAMED = Named(
 def renamed(store: Store, project: Project) -> dict[str, str]:
     """Return the mappings that go by another name than when they wrote last: new name -> old name.
 
-    That is one that was never allowed to write, whose keys a mapping made that is no file of the project any more.
+    That is one that was never allowed to write, whose keys one made last that is no file of the project any more.
     """
-    facts = {
-        mapping.name: (WRITTEN.format(name=mapping.name), _holder(project, mapping))
-        for mapping in project.mappings
-    }
-    known = store.get_all([fact for both in facts.values() for fact in both])
+    written, forms = _written(store, [one.name for one in project.mappings]), dict[str, str]()
+    for mapping in project.mappings:
+        if mapping.name not in written:
+            forms[mapping.name] = form_of(project, mapping)
+    holders = store.get_all([HOLDER.format(keys=form) for form in forms.values()])
     there = project.files | {mapping.name for mapping in project.everything}
-    found = dict[str, str]()
-    for name, (written, holder) in facts.items():
-        old = known.get(holder, name)
-        if written not in known and old not in there and not store.has_begun(name):
-            found[name] = old
-    return found
+    old_names = {name: holders.get(HOLDER.format(keys=form), name) for name, form in forms.items()}
+    before = _written(store, old_names.values())
+    return {
+        name: old
+        for name, old in old_names.items()
+        if old not in there and before.get(old) == forms[name] and not store.has_begun(name)
+    }
 
 
-def _holder(project: Project, mapping: CompiledMapping) -> str:
-    return HOLDER.format(keys=form_of(project, mapping))
+def _written(store: Store, names: Collection[str]) -> dict[str, str]:
+    """Return by mapping the form of the keys that it was allowed to write."""
+    facts = {WRITTEN.format(name=name): name for name in names}
+    return {facts[fact]: form for fact, form in store.get_all([*facts]).items()}
 
 
 async def take_over_names(world: World) -> list[str]:
@@ -141,9 +144,7 @@ async def take_over_names(world: World) -> list[str]:
         cases = await world.books.do(store.rename_mapping, old, new, NAMED)
         if cases is not None:
             what = f"the {numbered(cases, 'case')} of {old}.yaml" if cases else f"the place of {old}.yaml"
-            said.append(
-                f"{new}.yaml took over {what}: it makes the same keys, and {old}.yaml is no file any more."
-            )
+            said.append(f"{new}.yaml took over {what}: it makes the same keys, and {old}.yaml is there no more.")
             log.info("mapping %s took over %s cases of mapping %s", new, cases, old)
     return said
 
@@ -151,7 +152,7 @@ async def take_over_names(world: World) -> list[str]:
 def will_take_over(store: Store, project: Project) -> list[str]:
     """Say which mappings the next run will know again under another name."""
     return [
-        f"{new}.yaml makes the keys of {old}.yaml, which is no file any more: the next run has it take over "
+        f"{new}.yaml makes the keys of {old}.yaml, which is there no more: with the next run it takes over "
         f"{numbered(store.count_known(old), 'case')}."
         for new, old in sorted(renamed(store, project).items())
     ]
