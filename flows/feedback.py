@@ -31,7 +31,7 @@ from flows.feedback_texts import (
 from flows.feedback_texts import Found as Texts
 from flows.result import RunState
 from flows.steps.lease import Lease
-from flows.steps.renamed import take_over_names
+from flows.steps.renamed import take_over_names, will_take_over
 from flows.world import Progress, World, silent
 from mappings.engine import CompiledMapping
 from state import HintRow, StateError
@@ -73,6 +73,8 @@ async def send(world: World, options: Options, progress: Progress = silent) -> F
         await work.begin(mappings)
         if not work.dry_run:
             await _forget_others(world)
+        elif coming := await world.books.do(will_take_over, world.books.store, world.project):
+            done.messages += [f"{sentence} Until then its texts are not looked at." for sentence in coming]
         if options.yes and not options.dry_run:
             await _approve(world, mappings)
         found = Texts()

@@ -116,6 +116,8 @@ def renamed(store: Store, project: Project) -> dict[str, str]:
     for mapping in project.mappings:
         if mapping.name not in written:
             forms[mapping.name] = form_of(project, mapping)
+    if not forms:
+        return {}
     holders = store.get_all([HOLDER.format(keys=form) for form in forms.values()])
     there = project.files | {mapping.name for mapping in project.everything}
     old_names = {name: holders.get(HOLDER.format(keys=form), name) for name, form in forms.items()}

@@ -159,6 +159,16 @@ async def test_a_question_about_leavers(make_lab: MakeLab) -> None:
     assert (9, 9) == (len(left), result.of("enrolment").marked_left)
 
 
+async def test_who_is_kept_out_since_one_read(make_lab: MakeLab) -> None:
+    """What one read found under the old name counts with what the next one finds under the new one."""
+    lab, courses, learners = await pupils(make_lab)
+    lab.site.unenrol(courses[0], learners[0])
+    lab.site.enrol(courses[0], learners[0], ("editingteacher",))
+    assert 0 == (await lab.sync()).of("student").withdrawn
+    rename(lab)
+    assert 1 == (await lab.sync()).of("student").withdrawn
+
+
 async def test_problems_and_refusals_go_along(make_lab: MakeLab) -> None:
     """They are listed under the new name alone, and end when what is behind them does."""
     lab, _, learners = await pupils(make_lab)
