@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 import sqlite3
 from collections import Counter
@@ -31,6 +32,7 @@ SAME = "makes the same keys, and pupil.yaml is there no more"
 COMING = (
     "learner.yaml makes the keys of pupil.yaml, which is there no more: with the next run it takes over 3 cases."
 )
+SEEDS = 3
 HOUSE = Path(__file__).parent.parent.parent
 
 
@@ -346,6 +348,60 @@ async def test_feedback_that_went_back_is_known(make_lab: MakeLab) -> None:
     done = await made.sent(yes=False)
     assert ("completed", 2) == (done.state, len(made.saves))
     assert "Very well done" in str(made.held(learner))
+
+
+def lab_of(folder: Path) -> Lab:
+    """Return a lab of nine people in two courses."""
+    site, _, learners = site_of(9)
+    site.add_course("C9", "Course 9")
+    for learner in learners:
+        site.update_user(learner, city="Kisumu")
+    return Lab(folder, site, pupil=STUDENT, enrolment=ENROLMENT)
+
+
+def happen(lab: Lab, chance: random.Random) -> None:
+    """Let something happen in Moodle or on the way to CommCare."""
+    site = lab.site
+    person, course = chance.choice(sorted(site.users)), chance.choice(sorted(site.courses))
+    what = chance.randrange(8)
+    if what in (0, 1):
+        site.update_user(person, city=chance.choice(["Bondo", "Siaya", "", "Kisumu"]))
+    elif what in (2, 3):
+        site.unenrol(course, person)
+    elif what in (4, 5):
+        site.enrol(course, person, (chance.choice(["student", "student", "editingteacher"]),))
+    elif what == 6:
+        lab.commcare.fail_next("timeout", times=1)
+    else:
+        lab.commcare.drop_reply_after_commit()
+
+
+def what_is_there(lab: Lab) -> list[tuple[Any, ...]]:
+    """Return all cases of CommCare, without ids that are made by chance."""
+    return sorted(
+        (str(one.external_id), one.case_type, one.closed, one.properties) for one in lab.project.cases.values()
+    )
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+async def test_with_and_without_new_names(tmp_path: Path, seed: int) -> None:
+    """Whatever happens, CommCare gets the same requests whether files get other names on the way or not."""
+    chance, names = random.Random(seed), ["pupil", "enrolment"]
+    labs = [lab_of(tmp_path / name) for name in ("as it is", "renamed")]
+    for step in range(12):
+        kind, now = chance.randrange(10**9), chance.choice([60.0, 3600.0])
+        for lab in labs:
+            happen(lab, random.Random(kind))
+        for number in (0, 1):
+            if step and chance.random() < 0.3:
+                rename(labs[1], names[number], f"m{step}{number}")
+                names[number] = f"m{step}{number}"
+        results = [await lab.sync(now) for lab in labs]
+        assert what_is_there(labs[0]) == what_is_there(labs[1])
+        assert [form.rows for form in labs[0].project.forms] == [form.rows for form in labs[1].project.forms]
+        assert written(results[0]) == written(results[1])
+    for lab in labs:
+        lab.close()
 
 
 def test_all_facts_are_named() -> None:
