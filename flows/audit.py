@@ -25,6 +25,7 @@ from flows.steps.lease import Lease
 from flows.steps.linked import base_key, generation_of
 from flows.steps.listing import Comparer, Differences
 from flows.steps.planned import external_id
+from flows.steps.renamed import take_over_names
 from flows.steps.retype import is_of_another_type
 from flows.steps.ways import owned_like
 from flows.world import Progress, World, silent
@@ -92,6 +93,7 @@ class _Auditor:
         books, store = self.world.books, self.world.books.store
         self.started = self.world.clock.now()
         await books.do(store.take_key)  # with another key than theirs, all digests would differ
+        self.found.messages += await take_over_names(self.world)
         self.resting = await books.do(store.intents)
         self.erased = await books.do(store.erased)
         in_books = await books.do(store.mappings_with_cases)

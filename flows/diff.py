@@ -13,6 +13,7 @@ from flows.live import Enough, look_at, watch
 from flows.masked import Eyes
 from flows.revision import old_folder
 from flows.settings import Settings
+from flows.steps.holders import form_of
 from mappings.engine import (
     CompiledMapping,
     Context,
@@ -61,6 +62,8 @@ class Changes:
     """What differs and is written once only: cases that are there keep theirs."""
     renamed: str = ""
     """The ID that a lookup table had before the edit, when it has another one now."""
+    former: str = ""
+    """The name that the file of a mapping had before the edit, when it has another one now."""
 
     @property
     def is_table(self) -> bool:
@@ -177,18 +180,27 @@ def run_diff(
 def pairs(old: Project, new: Project) -> Iterator[Changes]:
     """Yield the mappings and lookup tables of two versions side by side.
 
-    A mapping that reads another source is a new one, and so is a table with another ID.
+    A mapping that reads another source is a new one, and so is a table with another ID. One that is new and makes
+    the keys of a file that is there no more is that one under another name.
     """
     used = ((*project.mappings, *project.tables) for project in (old, new))
     before, after = ({mapping.name: mapping for mapping in mappings} for mappings in used)
-    for name in dict.fromkeys([*after, *before]):
-        one, other, renamed = before.get(name), after.get(name), ""
+    former = _former_names(old, new)
+    for name in dict.fromkeys([*after, *(name for name in before if name not in former.values())]):
+        one, other, renamed = before.get(former.get(name, name)), after.get(name), ""
         if one is not None and other is not None and other.is_table and one.case_type != other.case_type:
             renamed = one.case_type
             one = None
         if one is not None and other is not None and one.source != other.source:
             one = None
-        yield Changes(name, one, other, renamed=renamed)
+        yield Changes(name, one, other, renamed=renamed, former=former.get(name, ""))
+
+
+def _former_names(old: Project, new: Project) -> dict[str, str]:
+    """Return the old names of mappings whose file got another name, by the new ones: a run has them go on."""
+    gone = {form_of(old, one): one.name for one in old.mappings if one.name not in new.files}
+    news = [one for one in new.mappings if one.name not in old.files]
+    return {one.name: gone[form_of(new, one)] for one in news if form_of(new, one) in gone}
 
 
 def _load_old(folder: Path, since: str) -> Project:
@@ -252,6 +264,7 @@ def _changes_json(changes: Changes, eyes: Eyes) -> dict[str, Any]:
         "mapping": changes.name,
         **({"lookup_table": changes.new.case_type} if changes.is_table and changes.new else {}),
         "state": "unchanged" if changes.changes_nothing else state,
+        **({"former_name": changes.former} if changes.former else {}),
         "records": changes.records,
         "cases": changes.cases,
         "cases_before": changes.cases_before,

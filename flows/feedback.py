@@ -19,8 +19,8 @@ from adaptors.errors import AdaptorError, Maintenance
 from flows.errors import Overlap, UsageError
 from flows.fed_back import FedBack
 from flows.feedback_desk import Options, Publishing
-from flows.feedback_texts import Found as Texts
 from flows.feedback_texts import (
+    APPROVED,
     changed_cases,
     hinted_ids,
     print_of,
@@ -28,15 +28,16 @@ from flows.feedback_texts import (
     remember_listing,
     writing_back,
 )
+from flows.feedback_texts import Found as Texts
 from flows.result import RunState
 from flows.steps.lease import Lease
+from flows.steps.renamed import take_over_names, will_take_over
 from flows.world import Progress, World, silent
 from mappings.engine import CompiledMapping
 from state import HintRow, StateError
 from state.care import DRAIN
 from state.inbox import UNUSED
 
-APPROVED: Final = "feedback:approved"  # fact: {mapping: print of what it sends back}
 LATE_S: Final = 600.0
 """How long CommCare's search may be behind a hint; afterwards the case counts as it is found, or as not there."""
 LOOKED_AT: Final = "feedback"
@@ -72,6 +73,8 @@ async def send(world: World, options: Options, progress: Progress = silent) -> F
         await work.begin(mappings)
         if not work.dry_run:
             await _forget_others(world)
+        elif coming := await world.books.do(will_take_over, world.books.store, world.project):
+            done.messages += [f"{sentence} Until then its texts are not looked at." for sentence in coming]
         if options.yes and not options.dry_run:
             await _approve(world, mappings)
         found = Texts()
@@ -174,6 +177,7 @@ async def _lease(world: World, *, needed: bool) -> AsyncIterator[Lease]:
     try:
         if needed:
             await world.books.do(world.books.store.take_key)
+            await take_over_names(world)
         yield lease
     finally:
         await asyncio.shield(lease.release())

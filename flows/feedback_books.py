@@ -6,8 +6,9 @@ knows both our texts from everybody else's.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Final
 
 from adaptors.moodle.assignment_answers import GivenGrade
@@ -25,10 +26,18 @@ ME_OR_NOBODY: Final = frozenset((0, -1))
 
 
 class FeedbackBooks:
-    """The rows of texts, as they were read at the beginning and as they are written since."""
+    """The rows of texts, as they were read at the beginning and as they are written since.
 
-    def __init__(self, world: World, rows: dict[tuple[RowId, str], FeedbackRow]) -> None:
-        self._world, self._store = world, world.books.store
+    `made_as` is the name with which the fingerprints of a mapping are made, where its file had another one once.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        rows: dict[tuple[RowId, str], FeedbackRow],
+        made_as: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        self._world, self._store, self._made_as = world, world.books.store, made_as
         self.rows = rows
 
     def is_told(self, one: CoachText) -> bool:
@@ -42,7 +51,8 @@ class FeedbackBooks:
 
     def fingerprint(self, one: CoachText, html: str, grade: str) -> bytes:
         """Return the fingerprint of feedback for the person of a case, as Moodle holds it or will."""
-        entity, name = f"{one.mapping} {one.holder.row.key}", f"{one.name} {one.way} {one.number}"
+        made_as = self._made_as.get(one.mapping, one.mapping)
+        entity, name = f"{made_as} {one.holder.row.key}", f"{one.name} {one.way} {one.number}"
         digest = self._store.digest
         return digest(entity, f"{name} text", said(html)) + digest(entity, f"{name} grade", grade)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -17,7 +18,7 @@ from flows.assignments_plan import Outcome, Ways
 from flows.errors import UsageError
 from flows.fed_back import REASON_OF, FedBack, Told
 from flows.feedback_books import FeedbackBooks, Guard
-from flows.feedback_texts import CoachText, Known, by_course, property_names
+from flows.feedback_texts import MADE_AS, CoachText, Known, by_course, property_names
 from flows.feedback_texts import Found as Texts
 from flows.result import RunState
 from flows.steps.lease import Lease
@@ -52,7 +53,9 @@ class Publishing:
         """Read what is known; raises UsageError for a key to overwrite that is not listed."""
         store = self._world.books.store
         rows = await self._world.books.do(store.feedback)
-        self._books = FeedbackBooks(self._world, rows)
+        text = await self._world.books.do(store.get, MADE_AS)
+        made_as = json.loads(text or "{}")
+        self._books = FeedbackBooks(self._world, rows, made_as)
         open_keys = {row.holder.row.key for row in rows.values() if row.reason}
         if unknown := sorted(set(self._options.overwrite) - open_keys):
             raise UsageError(

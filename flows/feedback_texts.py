@@ -21,6 +21,9 @@ from state import FeedbackRow, Holder, RowId
 OVERLAP_S: Final = 3600.0
 """A listing begins so long before the last one did: the search of CommCare is late, and clocks differ."""
 SINCE: Final = "feedback:since:{name}"  # fact: {print, at}
+APPROVED: Final = "feedback:approved"  # fact: {mapping: print of what it sends back}
+MADE_AS: Final = "feedback:made_as"
+"""Fact: {mapping: its name when it first sent something back}, with which the fingerprints of texts are made."""
 Known = Mapping[tuple[RowId, str], FeedbackRow]
 
 

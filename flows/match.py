@@ -28,6 +28,7 @@ from flows.steps.lease import Lease
 from flows.steps.linked import is_matched, linked_by
 from flows.steps.merged import merged
 from flows.steps.planned import SITE_SCOPE
+from flows.steps.renamed import renamed, take_over_names
 from flows.steps.ways import closes
 from flows.sync import Options, sync
 from flows.unbroken import unbroken
@@ -159,6 +160,7 @@ class _Matcher:
 
     async def run(self) -> None:
         """Read everybody, then list and decide with the books to ourselves."""
+        await self._take_over_names()
         meetings = [await self._meeting(mapping) for mapping in self._mappings]
         courses = await read_people(self._world, meetings, self._progress)
         self._elsewhere = await self._not_read(courses)
@@ -170,6 +172,17 @@ class _Matcher:
                 await self._match(meeting, lease)
         finally:
             await asyncio.shield(lease.release())
+
+    async def _take_over_names(self) -> None:
+        """Know the people whose cases a file made that has another name now; that takes the lease."""
+        books = self._world.books
+        if await books.do(renamed, books.store, self._world.project):
+            lease = Lease(self._world, self._found.run_id)
+            await lease.take()
+            try:
+                self._found.messages += await take_over_names(self._world)
+            finally:
+                await asyncio.shield(lease.release())
 
     async def _not_read(self, courses: set[int]) -> frozenset[int]:
         """Return people who were not read and are not gone: last seen in other courses, or merged into others."""

@@ -35,6 +35,7 @@ from flows.steps.people import WITNESSES
 from flows.steps.planned import Planned, external_id
 from flows.steps.push import Pusher
 from flows.steps.recover import heed_clock, recover, rest_left, strangers
+from flows.steps.renamed import take_over_names
 from flows.steps.unfound import take_in_unfound
 from flows.steps.whose import keys_of, noted_of
 from flows.words import listed, numbered
@@ -114,6 +115,7 @@ async def _erase(world: World, done: Erasure, lease: Lease, result: Result) -> N
     """Do it step by step; each step may be the last one, and is done again the next time."""
     books, store = world.books, world.books.store
     await heed_clock(world)
+    done.messages += await take_over_names(world)
     await recover(world)
     if await _is_stranger(world, done.person):
         done.stop(RunState.POSTPONED, STRANGER)

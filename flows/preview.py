@@ -22,6 +22,7 @@ from flows.steps.courses import OF_ACTIVITIES, sync_courses
 from flows.steps.gate import in_the_way, under_other_keys, under_taken_types
 from flows.steps.people import members_elsewhere
 from flows.steps.planned import SITE_SCOPE, Planned, TablePlan
+from flows.steps.renamed import as_known, known_names, renamed, will_take_over
 from flows.sync import Options, sync
 from flows.world import Progress, World, silent
 from mappings.engine import CompiledMapping, Context, Draft, Excluded, HeldBack
@@ -238,6 +239,10 @@ async def preview(world: World, options: Options, limit: int, progress: Progress
     if not options.preview:
         raise UsageError("A preview sends nothing.")
     found = Preview(Result("", preview=True), limit)
+    old_names = await world.books.do(renamed, world.books.store, world.project)
+    coming = await world.books.do(will_take_over, world.books.store, world.project)
+    world.project = as_known(world.project, old_names)
+    options = replace(options, mappings=known_names(options.mappings, old_names))
     found.mappings = {mapping.name: mapping for mapping in world.project.mappings}
     tables = world.project.tables
     chosen = choose_mappings(world, options.mappings)
@@ -246,6 +251,7 @@ async def preview(world: World, options: Options, limit: int, progress: Progress
     world.project = replace(world.project, mappings=listeners, tables=heard)
     world.watch, world.watch_table = found.see, found.see_table
     found.result = await sync(world, options, progress, found.look_on)
+    found.result.messages += [f"{sentence} Here it goes by the old name." for sentence in coming]
     found.tables_passed_over = [table.case_type for table in tables if options.courses and not found.tables]
     await found.settle(world)
     read = found.result.courses.values()  # none at all when the run came to no course

@@ -27,6 +27,8 @@ def show_diff(found: Sequence[Changes], notes: Sequence[str], eyes: Eyes) -> Non
             _show_changes(changes, eyes)
     for changes in quiet:
         show_text(_nothing(changes))
+        for sentence in _former(changes):
+            show_text(sentence, first="- ", then="  ")
         for sentence in _removed(changes):
             show_text(sentence, first="- ", then="  ")
     for note in notes:
@@ -76,6 +78,7 @@ def _rows(changes: Changes, eyes: Eyes) -> Iterator[dict[str, str]]:
 
 def _sentences(changes: Changes) -> Iterator[str]:
     what = _what(changes)
+    yield from _former(changes)
     for fate, count in changes.fates.items():
         yield f"{numbered(count, 'record')} {FATES[fate].format(cases=f'{what}s' if count > 1 else f'a {what}')}."
     if changes.is_table and changes.fates["excluded"]:
@@ -103,6 +106,15 @@ def _sentences(changes: Changes) -> Iterator[str]:
             "theirs, it asks first."
         )
     yield from _removed(changes)
+
+
+def _former(changes: Changes) -> Iterator[str]:
+    """Yield that a file has another name by now."""
+    if changes.former:
+        yield (
+            f"Its name was {changes.former}.yaml: the next run has it take over the cases of that one, and sends "
+            "nothing for the name."
+        )
 
 
 def _removed(changes: Changes) -> Iterator[str]:

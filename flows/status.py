@@ -16,6 +16,7 @@ from flows.reasons import problem_words, remedy
 from flows.schedule import PREFECT_FILE, NextRun, next_runs
 from flows.settings import Settings
 from flows.steps.planned import SITE_SCOPE
+from flows.steps.renamed import renamed, will_take_over
 from flows.steps.select import SELECTED
 from flows.undelivered import Undelivered, undelivered
 from mappings.engine import MappingError, Project
@@ -206,6 +207,7 @@ def read_status(
 ) -> Status:
     """Put the status together from open books; without a project case types go by the names of the mappings."""
     types = {mapping.name: mapping.case_type for mapping in project.mappings} if project else {}
+    types |= {old: types[new] for new, old in renamed(store, project).items()} if project else {}
     at_work = store.lease_holder(now, lease_ttl)
     return Status(
         now,
@@ -213,7 +215,7 @@ def read_status(
         books=True,
         place=store.place,
         about=about,
-        note=note,
+        note=" ".join([note, *(will_take_over(store, project) if project else ())]).strip(),
         courses=_courses(store),
         cases=_cases(store.count_rows(), types),
         tables=_tables(store.count_tables(), project),

@@ -36,6 +36,7 @@ from flows.steps.lost import lost
 from flows.steps.new_books import let_rest
 from flows.steps.people import sync_people
 from flows.steps.recover import heed_clock, know_them_all, recover, strangers
+from flows.steps.renamed import take_over_names
 from flows.steps.retype import retype_the_rest
 from flows.steps.rosters import read_people
 from flows.steps.select import Selection, fields_of, only_these, remember_selection, select_courses
@@ -119,6 +120,8 @@ async def _run(
         await heed_clock(world)
         if not await care_for(world, result, copy=not options.hinted):
             return
+        for sentence in await take_over_names(world):
+            result.worse(RunState.COMPLETED, sentence)
         unsettled = {row.mapping for row in await world.books.do(world.books.store.intents)}
         await recover(world)
         await heed_other_names(world, world.project.mappings)

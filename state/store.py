@@ -28,6 +28,7 @@ from state.moved import refuse_moved
 from state.outcomes import Outcomes
 from state.problems import Problems
 from state.refusals import Refusals
+from state.renames import Renames
 from state.rotation import Rotation, key_mark, known_keys
 from state.rounds import Rounds
 from state.rows import RowId
@@ -55,6 +56,7 @@ class Store(
     Rounds,
     Care,
     Counts,
+    Renames,
 ):
     """The books: cases and intents, courses, people, hints, runs, problems, facts, the lease, and their care.
 

@@ -9,14 +9,19 @@ from collections.abc import Sequence
 
 from flows.steps.recover import expect_strangers
 from flows.world import World
-from mappings.engine import CompiledMapping
+from mappings.engine import CompiledMapping, Project
 
 HOLDER = "holder:{keys}"  # fact in the books: the name of the mapping that was allowed to write last
 
 
 def keys_of(world: World, mapping: CompiledMapping) -> str:
     """Return what decides which external ids a mapping makes."""
-    return f"{world.project.site} {mapping.fingerprints['@key']}"
+    return form_of(world.project, mapping)
+
+
+def form_of(project: Project, mapping: CompiledMapping) -> str:
+    """Return the same of a mapping of some project."""
+    return f"{project.site} {mapping.fingerprints['@key']}"
 
 
 async def heed_other_names(world: World, mappings: Sequence[CompiledMapping]) -> None:

@@ -269,6 +269,7 @@ def _project(
         names=NamesChoice(spec.names.filters, spec.names.language),
         switched_off=switched_off,
         lookup_files={name: lookup.file for name, lookup in spec.lookups.items()},
+        files=frozenset(file.name for file in (*reading.files, *reading.tables)),
     )
 
 

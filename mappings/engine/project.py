@@ -57,7 +57,7 @@ class Project:
     `parked_owner` the one whose cases no phone syncs. `switched_off` (the mappings with `enabled: false` that are
     right) and `lookup_files` (the CSV file of each lookup) are for documents about the project. `tables` are
     CommCare's lookup tables that are kept in step: their drafts are rows, `case_type` the table's ID;
-    `tables_off` are those with `enabled: false`.
+    `tables_off` are those with `enabled: false`. `files` names all mapping files, also those that are not right.
     """
 
     site: str
@@ -77,6 +77,7 @@ class Project:
     lookup_files: Mapping[str, str] = field(default_factory=dict)
     tables: tuple[CompiledMapping, ...] = ()
     tables_off: tuple[CompiledMapping, ...] = ()
+    files: frozenset[str] = frozenset()
 
     @property
     def everything(self) -> tuple[CompiledMapping, ...]:

@@ -248,6 +248,24 @@ def test_diff_with_another_case_type(terminal: Terminal) -> None:
     )
 
 
+def test_diff_knows_a_file_under_another_name(terminal: Terminal) -> None:
+    """It is neither gone nor new: said is what it was called, and what differs besides."""
+    commit(terminal)
+    (terminal.mappings / "student.yaml").rename(terminal.mappings / "learner.yaml")
+    told = " ".join(terminal.run("mappings", "diff").text.split())
+    assert "learner.yaml: no change in what is sent. - Its name was student.yaml: the next run has it take" in told
+    assert not re.search("is gone|is new", told)
+    terminal.edit("learner.yaml", "source: city, transform: [trim]", "source: city, transform: [trim, upper]")
+    found = {each["mapping"]: each for each in terminal.run("mappings", "diff", "--json").json["mappings"]}
+    learner = found["learner"]
+    assert ("student", "changed", 12) == (
+        learner["former_name"],
+        learner["state"],
+        learner["properties"]["city"]["cases"],
+    )
+    assert "student" not in found
+
+
 def test_diff_counts_who_no_longer_becomes_a_case(terminal: Terminal) -> None:
     """So many cases before, so many after."""
     commit(terminal)

@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import event
 
 from state import Ack, CaseRow, Hint, Intent, Link, MatchRow, Refusal, RowId, Store
+from state.renames import Named
 from state.tables import case_row
 
 ROW, OTHER = RowId("student", 0, "site-user-1"), RowId("student", 0, "site-user-2")
@@ -33,6 +34,9 @@ LOGGED = (
     *("finish_erasure", "forget_old", "link", "reject", "make_anew"),
 )
 """Operations that write the log, or take out of it."""
+
+
+NAMED = Named(("fact:{name}",), ("holder:",), ("asked",), lambda _, new, facts: facts["asked"].update({new: 1}))
 
 
 def link(row: RowId, user: int) -> Link:
@@ -92,6 +96,7 @@ OPERATIONS: dict[str, Callable[[Store], Any]] = {
     "reject": lambda store: store.reject(store.matches(), "person", 20.0),
     "make_anew": lambda store: store.make_anew([LINKED], 20.0),
     "take_lease": lambda store: store.take_lease("other", 2000.0, 600.0),
+    "rename_mapping": lambda store: store.rename_mapping("student", "learner", NAMED),
 }
 
 
@@ -113,7 +118,7 @@ def books(url: str) -> Iterator[Store]:
         store.set_problems("student", 0, [("k", "phone", "invalid_phone", ""), ("m", "x", "y", "")], 12.0)
         store.inbox_add([Hint("moodle", "e", b"1" * 16), Hint("moodle", "e", b"2" * 16)], 13.0)
         store.link([link(LINKED, 4)])
-        store.put("fact", "one")
+        store.put_all({"fact": "one", "fact:student": "one", "holder:key": "student"})
         store.take_key()
         yield store
 
