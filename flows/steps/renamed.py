@@ -112,14 +112,22 @@ def renamed(store: Store, project: Project) -> dict[str, str]:
 
     That is one that was never allowed to write, whose keys one made last that is no file of the project any more.
     """
-    written, forms = _written(store, [one.name for one in project.mappings]), dict[str, str]()
-    for mapping in project.mappings:
-        if mapping.name not in written:
-            forms[mapping.name] = form_of(project, mapping)
+    return _find(store, *_made(project))
+
+
+def _made(project: Project) -> tuple[dict[str, str], frozenset[str]]:
+    """Return the form of the keys that each mapping makes, and the names of all files."""
+    forms = {mapping.name: form_of(project, mapping) for mapping in project.mappings}
+    return forms, frozenset(project.files | {mapping.name for mapping in project.everything})
+
+
+def _find(store: Store, forms: Mapping[str, str], there: Collection[str]) -> dict[str, str]:
+    """Find them for `renamed`."""
+    written = _written(store, forms.keys())
+    forms = {name: form for name, form in forms.items() if name not in written}
     if not forms:
         return {}
     holders = store.get_all([HOLDER.format(keys=form) for form in forms.values()])
-    there = project.files | {mapping.name for mapping in project.everything}
     old_names = {name: holders.get(HOLDER.format(keys=form), name) for name, form in forms.items()}
     before = _written(store, old_names.values())
     return {
@@ -141,7 +149,7 @@ async def take_over_names(world: World) -> list[str]:
     Needs the lease: nobody else writes under the old name meanwhile.
     """
     store, said = world.books.store, list[str]()
-    found = await world.books.do(renamed, store, world.project)
+    found = await world.books.do(_find, store, *_made(world.project))
     for new, old in sorted(found.items()):
         cases = await world.books.do(store.rename_mapping, old, new, NAMED)
         if cases is not None:
