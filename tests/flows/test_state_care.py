@@ -132,6 +132,7 @@ async def test_an_erasure_that_was_begun_is_finished_by_older_books(make_lab: Ma
     """They learn of cases made since the backup, which no read would show them, and empty them."""
     site, courses, _ = site_of(3)
     lab = make_lab(site)
+    lab.in_a_file()
     await lab.sync()
     person = site.add_user("New", "Comer", phone1="0722 999 111")
     backup = lab.store.back_up(lab.clock.now() + 1.0)
@@ -153,6 +154,7 @@ async def test_who_was_admitted_is_not_erased_by_restored_books(make_lab: MakeLa
     """A backup from between the erasure and the word that ended it forgets neither: the same cases go on."""
     site, _, learners = site_of(3)
     lab = make_lab(site)
+    lab.in_a_file()
     await lab.sync()
     before = lab.store.back_up(lab.clock.now() + 1.0)
     assert before
@@ -359,6 +361,7 @@ async def test_whose_a_case_is_was_said_since_the_backup(make_lab: MakeLab, link
     """What somebody approved or rejected since holds: nobody writes to a case of which a person said no."""
     site, (amina, _) = people_of("Amina", "Baraka")
     lab = make_lab(site)
+    lab.in_a_file()
     declare(lab)
     case = by_hand(lab, "Amina Otieno", national_id="ID-0001")
     await matched(lab)
