@@ -8,7 +8,7 @@ from pathlib import Path
 from sqlalchemy import and_, delete, exists, func, or_, select, update
 
 from state.backups import backups, new_name, prune, upgrade_copies
-from state.facts import NEVER_READ, READS, Facts
+from state.facts import Facts, have_read
 from state.history import forget_before, is_due
 from state.lease import forget_round
 from state.outcomes import UNSURE, becomes
@@ -149,7 +149,7 @@ class Care(Facts):
         with self._database.writing() as connection:
             connection.execute(update(case_row).where(case_row.c.mapping == mapping).values(DOUBTED))
             connection.execute(delete(lacking).where(lacking.c.mapping == mapping))
-            self._put(connection, READS.format(name=mapping), NEVER_READ)
+            have_read(self._database, connection, [mapping])
 
     def mark_restored(self, now: float) -> None:
         """Take in that these books were put back: what they say of CommCare may be older than CommCare is.

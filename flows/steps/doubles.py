@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable
 
 from adaptors.commcare.cases import CaseReply
-from flows.steps.linked import base_key
+from flows.steps.linked import base_key, list_all
 from flows.steps.retype import types_of
 from flows.world import World
 from mappings.engine import CompiledMapping
@@ -41,10 +41,9 @@ class Doubles:
     async def _listed(self, mapping: CompiledMapping) -> AsyncIterator[str]:
         """Yield the external ids of our form that were met before."""
         met, start = set[str](), f"{self._world.project.site}-"
-        for case_type in await self._types(mapping):
-            async for case in self._world.commcare.list_cases(case_type, fields=("external_id",)):
-                name = case.external_id or ""
-                if name in met:
-                    yield name
-                if name.startswith(start):
-                    met.add(name)
+        async for case in list_all(self._world, mapping, "external_id"):
+            name = case.external_id or ""
+            if name in met:
+                yield name
+            if name.startswith(start):
+                met.add(name)

@@ -6,7 +6,7 @@ which it is found again when the books are lost.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from adaptors.commcare.cases import CaseReply
@@ -15,7 +15,7 @@ from flows.steps.generations import last_of_each, last_of_ours
 from flows.steps.planned import SITE_SCOPE, Scope, external_id
 from flows.steps.retype import types_of
 from flows.world import World
-from mappings.engine import CompiledMapping, Draft
+from mappings.engine import CompiledMapping, Draft, Project
 from mappings.engine.matching import MATCHED_SOURCE
 from state import CaseRow, Link, MatchRow, RowId
 
@@ -264,14 +264,27 @@ class Links:
 async def list_claims(world: World, mapping: CompiledMapping) -> Claims:
     """List the cases of each type that a mapping's cases have, or had, and keep those that hold a key of ours."""
     name, claims = world.project.moodle_key_property, Claims()
-    for case_type in (await types_of(world, [mapping]))[mapping.name].follow(mapping.case_type).names:
-        async for case in world.commcare.list_cases(case_type, fields=[name]):
-            key = case.properties.get(name, "")
-            if key.startswith(f"{world.project.site}-"):
-                claims.take(key, case)
-                if case.external_id and base_key(case.external_id) != key:
-                    claims.taken.add(case.external_id)
+    async for case in list_all(world, mapping, name):
+        key = case.properties.get(name, "")
+        if key.startswith(f"{world.project.site}-"):
+            claims.take(key, case)
+            if case.external_id and base_key(case.external_id) != key:
+                claims.taken.add(case.external_id)
     return claims
+
+
+async def list_all(world: World, mapping: CompiledMapping, *fields: str) -> AsyncIterator[CaseReply]:
+    """List the cases of all types that a mapping's cases have, or had, with these properties alone."""
+    for case_type in (await types_of(world, [mapping]))[mapping.name].follow(mapping.case_type).names:
+        async for case in world.commcare.list_cases(case_type, fields=fields):
+            yield case
+
+
+def key_of(project: Project, case: CaseReply) -> str:
+    """Return the key of ours that a case has: its external id, or what a link wrote into it; "" for none."""
+    start, own = f"{project.site}-", base_key(case.external_id or "")
+    key = own if own.startswith(start) else case.properties.get(project.moodle_key_property, "")
+    return key if key.startswith(start) else ""
 
 
 def base_key(text: str) -> str:

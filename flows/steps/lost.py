@@ -7,8 +7,7 @@ as somebody new he would get a second one, or go on in one that is closed, or of
 from __future__ import annotations
 
 from adaptors.errors import Retriable
-from flows.steps.linked import base_key
-from flows.steps.retype import types_of
+from flows.steps.linked import key_of, list_all
 from flows.world import World
 from mappings.engine import CompiledMapping
 
@@ -32,14 +31,12 @@ async def note_lost(world: World, name: str) -> None:
 
 async def _are_left(world: World, mapping: CompiledMapping) -> bool:
     """Say whether CommCare has a case with a key of ours that the books do not know, or does not tell."""
-    name, start, keys = world.project.moodle_key_property, f"{world.project.site}-", set[str]()
+    keys = set[str]()
     try:
-        for case_type in (await types_of(world, [mapping]))[mapping.name].follow(mapping.case_type).names:
-            async for case in world.commcare.list_cases(case_type, fields=("external_id", name)):
-                key = base_key(case.external_id or "")
-                keys.add(key if key.startswith(start) else case.properties.get(name, ""))
-                if len(keys) >= AT_ONCE and await _unknown(world, keys):
-                    return True
+        async for case in list_all(world, mapping, "external_id", world.project.moodle_key_property):
+            keys.add(key_of(world.project, case))
+            if len(keys) >= AT_ONCE and await _unknown(world, keys):
+                return True
     except Retriable:
         return True
     return await _unknown(world, keys)
@@ -47,7 +44,7 @@ async def _are_left(world: World, mapping: CompiledMapping) -> bool:
 
 async def _unknown(world: World, keys: set[str]) -> bool:
     """Say whether any of some keys is not in the books, and forget them."""
-    ours = {key for key in keys if key.startswith(f"{world.project.site}-")}
+    ours = keys - {""}
     keys.clear()
     names = [mapping.name for mapping in world.project.mappings]
     return bool(ours - (await world.books.do(world.books.store.generations, names, ours)).keys())

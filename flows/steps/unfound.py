@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from adaptors.commcare.cases import CaseReply
-from flows.steps.linked import base_key, generation_of
+from flows.steps.linked import base_key, generation_of, key_of, list_all
 from flows.steps.lost import lost
 from flows.steps.planned import SITE_SCOPE
 from flows.steps.recover import strangers
-from flows.steps.retype import types_of
 from flows.world import World
 from mappings.engine import CompiledMapping
 from mappings.engine.templates import ids_in
@@ -39,25 +38,33 @@ async def take_in_unfound(world: World, people: Collection[int], known: Collecti
 async def _listed(
     world: World, mapping: CompiledMapping, people: Collection[int]
 ) -> dict[str, tuple[int, CaseReply]]:
-    """Return by key the last case of each that people have in a mapping, also in one that was linked."""
-    site, name = world.project.site, world.project.moodle_key_property
+    """Return by key the last case of ours that people have in a mapping; without one, a case that was linked.
+
+    Not one of which a person said that it is somebody else's: it may hold our key still.
+    """
+    project, refused = world.project, await _refused(world, mapping, people)
     found = dict[str, tuple[int, CaseReply]]()
-    for case_type in (await types_of(world, [mapping]))[mapping.name].follow(mapping.case_type).names:
-        async for case in world.commcare.list_cases(case_type, fields=("external_id", name)):
-            key = base_key(case.external_id or "")
-            key = key if key.startswith(f"{site}-") else case.properties.get(name, "")
-            user_id = mapping.person_of(key, site)
-            if (
-                user_id is not None
-                and user_id in people
-                and (key not in found or _number(case) > _number(found[key][1]))
-            ):
-                found[key] = user_id, case
+    async for case in list_all(world, mapping, "external_id", project.moodle_key_property):
+        key = key_of(project, case)
+        user_id = mapping.person_of(key, project.site)
+        if user_id is None or user_id not in people or case.case_id in refused:
+            continue
+        if key not in found or _rank(key, case) > _rank(key, found[key][1]):
+            found[key] = user_id, case
     return found
 
 
-def _number(case: CaseReply) -> int:
-    return generation_of(case.external_id or "")
+async def _refused(world: World, mapping: CompiledMapping, people: Collection[int]) -> set[str]:
+    """Return the cases of which a person said that they are none of these people's."""
+    store = world.books.store
+    matches = [one for number in people for one in await world.books.do(store.matches_of, number)]
+    return {one.case_id for one in matches if one.mapping == mapping.name and one.decision == "rejected"}
+
+
+def _rank(key: str, case: CaseReply) -> tuple[bool, int]:
+    """Return what puts our own cases before others, and later ones before earlier ones."""
+    name = case.external_id or ""
+    return base_key(name) == key, generation_of(name)
 
 
 async def _adopt(
@@ -65,6 +72,7 @@ async def _adopt(
 ) -> None:
     ids = ids_in(mapping.spec.external_id, world.project.site, key) or {}
     row = RowId(mapping.name, ids.get("course.id", SITE_SCOPE), key)
-    is_linked = base_key(case.external_id or "") != key
-    known = CaseRow(key, case.case_id, case.owner_id, None, ERASING, 0, user_id, _number(case), is_linked)
+    is_own, number = _rank(key, case)
+    is_linked = not is_own
+    known = CaseRow(key, case.case_id, case.owner_id, None, ERASING, 0, user_id, number, is_linked)
     await world.books.do(world.books.store.adopt, row, known, world.clock.now(), run_id)

@@ -1143,3 +1143,24 @@ async def test_lost_books_after_a_link_was_taken_back(make_lab: MakeLab, then: s
     meant, other = (ours, theirs) if then == "reject" else (theirs, ours)
     assert ("Kisumu", None) == (meant.properties["city"], other.properties.get("city"))
     assert (3, {}) == (len(lab.project.of_type("student")), written(await sent(lab)))
+
+
+async def test_an_erasure_after_lost_books_leaves_a_case_that_was_unlinked_alone(make_lab: MakeLab) -> None:
+    """Amina is away, and two cases hold her key: our own is emptied, not the one that is somebody else's."""
+    site, (amina, _) = site_of("Amina", "Brian")
+    lab = make_lab(site)
+    declare(lab)
+    theirs = by_hand(lab, "Amina", national_id="ID-0001")
+    await matched(lab)
+    link(lab, amina, theirs.case_id)
+    await sent(lab)
+    refuse(lab, amina, theirs.case_id)
+    await sent(lab)
+    ours, before = lab.case(f"test-user-{amina}~2"), dict(theirs.properties)
+    site.unenrol(max(site.courses), amina)
+    lab.lose_books()
+    lab.edit("student", "case_type: student", "case_type: student\nexisting_cases: ignore")
+    await sent(lab)
+    done = await erased(lab, amina)
+    assert ("completed", before) == (done.state, theirs.properties)
+    assert (f"test-user-{amina}", "") == (ours.case_name, ours.properties["last_name"])
