@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PY := .venv/bin/python
 
-.PHONY: help setup demo test e2e postgresql bench soak docs lock clean
+.PHONY: help setup demo test types pytest e2e postgresql bench soak docs lock clean
 
 help:  ## what can be made
 	@grep -E '^[a-z0-9]+:.*##' Makefile | awk -F':.*## *' '{printf "%-10s %s\n", $$1, $$2}'
@@ -21,12 +21,17 @@ demo: setup  ## run the main job against a local Moodle and CommCare
 	@$(PY) -m flows demo
 
 # Compiled tests and modules are kept, whatever the environment says: three workers and all processes load them.
-test e2e postgresql: export PYTHONDONTWRITEBYTECODE :=
+test pytest e2e postgresql: export PYTHONDONTWRITEBYTECODE :=
 
 test: setup  ## check style and types, run all tests
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
+	@$(MAKE) --no-print-directory --jobs 2 types pytest
+
+types: setup  ## check types only
 	@$(PY) -m mypy
+
+pytest: setup  ## run all tests only
 	@$(PY) -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 e2e: setup  ## run whole installations: in a browser, killed in the middle, on several machines (minutes)
