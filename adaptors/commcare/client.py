@@ -164,16 +164,24 @@ class CommCareClient:
         return await self._count("count cases", {"case_type": case_type})
 
     async def list_cases(
-        self, case_type: str, *, fields: Collection[str] = (), since: float | None = None
+        self,
+        case_type: str,
+        *,
+        fields: Collection[str] = (),
+        since: float | None = None,
+        child_of: tuple[str, str] | None = None,
     ) -> AsyncIterator[CaseReply]:
         """List the cases of a type, closed ones included, each once (seconds behind writes).
 
         `fields` are names of properties: only these come in the replies, which is much quicker; none means all.
-        `since` (epoch seconds) leaves out what CommCare has not indexed since then.
+        `since` (epoch seconds) leaves out what CommCare has not indexed since then; `child_of` (the name of an
+        index, a case id) leaves all but the children of that case.
         Raises Unexpected when the listing leads nowhere or in a circle, Retriable, after what came of it, when
         CommCare says that there are more cases than it gave. Endpoint: GET case/v2/.
         """
         wanted = {"case_type": case_type, **indexed_since(since)}
+        if child_of is not None:
+            wanted[f"indices.{child_of[0]}"] = child_of[1]
         answer = await self._list("list cases", {**wanted, "limit": PAGE}, trimmed(fields))
         seen, stale, named, most = set[str](), 0, {*fields}, 0
         while True:

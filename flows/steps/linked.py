@@ -273,10 +273,15 @@ async def list_claims(world: World, mapping: CompiledMapping) -> Claims:
     return claims
 
 
-async def list_all(world: World, mapping: CompiledMapping, *fields: str) -> AsyncIterator[CaseReply]:
-    """List the cases of all types that a mapping's cases have, or had, with these properties alone."""
+async def list_all(
+    world: World, mapping: CompiledMapping, *fields: str, child_of: tuple[str, str] | None = None
+) -> AsyncIterator[CaseReply]:
+    """List the cases of all types that a mapping's cases have, or had, with these properties alone.
+
+    `child_of` (the name of an index, a case id) leaves all but the children of that case.
+    """
     for case_type in (await types_of(world, [mapping]))[mapping.name].follow(mapping.case_type).names:
-        async for case in world.commcare.list_cases(case_type, fields=fields):
+        async for case in world.commcare.list_cases(case_type, fields=fields, child_of=child_of):
             yield case
 
 

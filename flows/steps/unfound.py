@@ -1,6 +1,7 @@
 """Cases of a person that the books lost, or that are younger than the backup they were put back from.
 
-Whoever is erased is read by no run any more, so that no run finds them: CommCare's list is looked through instead.
+Whoever is erased is read by no run any more, so that no run finds them: CommCare's list is looked through instead,
+and what belongs to the cases that are found.
 """
 
 from __future__ import annotations
@@ -26,13 +27,13 @@ async def take_in_unfound(world: World, people: Collection[int], known: Collecti
     when CommCare says that there are more cases than it gave.
     """
     names = await strangers(world) | await lost(world)
+    lacking = [mapping for mapping in world.project.mappings if mapping.name in names]
     keys = {row.key for row in known}
-    for mapping in world.project.mappings:
-        if mapping.name not in names:
-            continue
-        for key, (user_id, case) in (await _listed(world, mapping, people)).items():
-            if key not in keys:
-                await _adopt(world, mapping, key, user_id, case, run_id)
+    for look in (_listed, _children):  # a child is known by its parent
+        for mapping in lacking:
+            for key, (user_id, case) in (await look(world, mapping, people)).items():
+                if key not in keys:
+                    await _adopt(world, mapping, key, user_id, case, run_id)
 
 
 async def _listed(
@@ -52,6 +53,36 @@ async def _listed(
         if key not in found or _rank(key, case) > _rank(key, found[key][1]):
             found[key] = user_id, case
     return found
+
+
+async def _children(
+    world: World, mapping: CompiledMapping, people: Collection[int]
+) -> dict[str, tuple[int, CaseReply]]:
+    """Return by key the last case that belongs to one of these people's cases, under a key that nothing makes now.
+
+    The books that knew the keys of before an edit are lost; who a case belongs to, CommCare knows.
+    """
+    project, found = world.project, dict[str, tuple[int, CaseReply]]()
+    for user_id, name, case_id in await _parents(world, mapping, people):
+        async for case in list_all(world, mapping, "external_id", child_of=(name, case_id)):
+            key = key_of(project, case)
+            if not key or any(one.person_of(key, project.site) is not None for one in project.mappings):
+                continue
+            if key not in found or _rank(key, case) > _rank(key, found[key][1]):
+                found[key] = user_id, case
+    return found
+
+
+async def _parents(world: World, mapping: CompiledMapping, people: Collection[int]) -> list[tuple[int, str, str]]:
+    """Return whose cases the cases of a mapping may belong to: person, the name of the index, case id."""
+    types, store = {one.name: one.case_type for one in world.project.mappings}, world.books.store
+    held = [(number, one) for number in people for one in (await world.books.do(store.person, number)).cases]
+    return [
+        (number, name, one.case.case_id)
+        for name, index in mapping.spec.indices.items()
+        for number, one in held
+        if one.case.case_id and types.get(one.row.mapping) == index.case_type
+    ]
 
 
 async def _refused(world: World, mapping: CompiledMapping, people: Collection[int]) -> set[str]:

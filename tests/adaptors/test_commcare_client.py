@@ -304,6 +304,17 @@ async def test_listing_gives_whole_cases_unless_told_otherwise() -> None:
     assert ("k", {"a": "1", "b": ""}, True) == (listed.external_id, listed.properties, listed.closed)
 
 
+async def test_only_the_children_of_a_case_are_listed() -> None:
+    """The name of the index counts as much as the case it names."""
+    world = new_world()
+    first, other = (world.project.add_case("student", name) for name in ("Ama", "Kofi"))
+    made = [world.project.add_case("enrolment", name) for name in ("one", "two", "three")]
+    for case, name, parent in zip(made, ("student", "student", "course"), (first, other, first), strict=True):
+        case.indices[name] = {"case_id": parent.case_id, "case_type": "student", "relationship": "child"}
+    listed = world.client.list_cases("enrolment", fields=["external_id"], child_of=("student", first.case_id))
+    assert [made[0].case_id] == [case.case_id async for case in listed]
+
+
 async def test_an_old_server_lists_whole_cases(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that knows no `fields` is asked without them then, and only what was asked for is given."""
     monkeypatch.setattr("adaptors.commcare.client.PAGE", 2)

@@ -721,6 +721,22 @@ async def test_an_erasure_of_somebody_who_was_away_when_the_books_were_lost(make
     assert ("completed", {"emptied": 2}, set()) == (done.state, dict(done.outcomes), held(lab, learners[0]))
 
 
+async def test_an_erasure_after_lost_books_reaches_keys_that_nothing_makes_any_more(make_lab: MakeLab) -> None:
+    """The books that knew the keys of before an edit are lost; an enrolment belongs to its person in CommCare."""
+    site, _, learners = site_of(3)
+    lab = make_lab(site)
+    await lab.sync()
+    lab.lose_books()
+    for name in ("student", "enrolment"):
+        lab.edit(name, f"case_type: {name}", f"case_type: {name}\nexisting_cases: ignore")
+    lab.edit("enrolment", "{site}-enrol-", "{site}-member-")
+    await lab.sync()
+    done = await erased(lab, learners[0])
+    assert ("completed", {"emptied": 3}, set()) == (done.state, dict(done.outcomes), held(lab, learners[0]))
+    assert held(lab, learners[1])
+    assert [] == [*lab.store.person(learners[0]).cases]
+
+
 async def test_an_erasure_finds_what_is_younger_than_the_backup(make_lab: MakeLab) -> None:
     """The books know one course of a person; what was made of another one after the backup is emptied as well."""
     lab, (one, other, *_) = await two_courses(make_lab)
