@@ -160,11 +160,17 @@ class _Work:
 
     async def _read_the_whole_site(self, mappings: Sequence[CompiledMapping]) -> None:
         """Run for everything: hints found no room, so nobody knows what they were about."""
-        names = tuple(mapping.name for mapping in mappings)
+        names, known = tuple(mapping.name for mapping in mappings), await _known(self.world, self._of_moodle)
         result = await self._run(Options(mappings=names, hinted=True))
-        if _ended_well(result):
-            self.drained.whole_site = True
-            await self.finish({"read": [row.number for row in self._of_moodle]})
+        if not _ended_well(result):
+            return
+        self.drained.whole_site = True
+        failed = {number for number, course in result.courses.items() if course.state == "failed"}
+        again = [row.number for row in self._of_moodle if failed & _courses_of(row, known, failed)]
+        self.tried.update(again)
+        given_up = [number for number in again if self.open[number].attempts >= TRIES]
+        read = [row.number for row in self._of_moodle if row.number not in again]
+        await self.finish({"read": read, "given_up": given_up})
 
     async def _read_courses(self, mappings: Sequence[CompiledMapping]) -> None:
         scope = find_scope(self._of_moodle, mappings, await _known(self.world, self._of_moodle))
@@ -216,6 +222,13 @@ def _ended_well(result: Result) -> bool:
     if result.state == RunState.WAITING:
         return bool(result.courses or result.passed_over)
     return result.state in (RunState.COMPLETED, RunState.DEGRADED)
+
+
+def _courses_of(row: HintRow, known: Known, failed: Collection[int]) -> set[int]:
+    """Return the courses that a hint is about; one that stands for others may be about any that failed."""
+    if row.hint.source == OURS:
+        return {*failed}
+    return {row.hint.course_id} if row.hint.course_id else {*known.courses_of.get(row.hint.user_id, ())}
 
 
 async def _approved(world: World) -> list[CompiledMapping]:

@@ -387,6 +387,29 @@ async def test_a_full_inbox_is_one_run_of_everything(make_lab: MakeLab) -> None:
     assert (set(courses), {"read": 2}, True, 0) == (found.courses, found.outcomes, found.whole_site, found.left)
 
 
+async def test_of_a_full_inbox_what_could_not_be_read_stays(make_lab: MakeLab) -> None:
+    """The hint about the other course is done; the one that stands for others may be about the course that failed."""
+    lab, courses, _ = await ready(make_lab, 2, 2)
+    lab.clock.advance(3600)
+    lab.denied = {courses[0]}
+    lab.store.inbox_add([hint(GRADED, courses[1]), hint(GRADED, 99)], lab.clock.now() - 30, room=1)
+    found = await drained(lab, 0)
+    assert (RunState.DEGRADED, {"read": 1}, True, 1) == (found.state, found.outcomes, found.whole_site, found.left)
+    lab.denied = set()
+    again = await drained(lab)
+    assert (set(courses), {"read": 1}, 0) == (again.courses, again.outcomes, again.left)
+
+
+async def test_of_a_full_inbox_a_course_that_fails_for_good_is_given_up(make_lab: MakeLab) -> None:
+    """Nothing is read over and over for it: hints are given up after the fifth try, as of one course."""
+    lab, courses, _ = await ready(make_lab, 2, 2)
+    lab.clock.advance(3600)
+    lab.denied = {courses[0]}
+    lab.store.inbox_add([hint(GRADED, courses[0]), hint(GRADED, 99)], lab.clock.now() - 30, room=1)
+    ends = [dict((await drained(lab)).outcomes) for _ in range(6)]
+    assert [{}, {}, {}, {}, {"given_up": 2}, {}] == ends
+
+
 async def test_before_the_first_run_nothing_is_sent(make_lab: MakeLab) -> None:
     """Hints approve nothing: they wait until a person has said yes, and Moodle is not asked."""
     site, courses, _ = class_of(2)
