@@ -388,7 +388,7 @@ async def test_a_full_inbox_is_one_run_of_everything(make_lab: MakeLab) -> None:
 
 
 async def test_of_a_full_inbox_what_could_not_be_read_stays(make_lab: MakeLab) -> None:
-    """The hint about the other course is done; the one that stands for others may be about the course that failed."""
+    """The hint about the other course is done; the one for all that found no room may be about the failed one."""
     lab, courses, _ = await ready(make_lab, 2, 2)
     lab.clock.advance(3600)
     lab.denied = {courses[0]}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -121,7 +121,7 @@ class Truth(Expected):
     def _is_over_with(self, key: str, case: Case) -> bool:
         """Say whether a case that is open may have another one after it: one of an earlier term, or emptied."""
         said = {OVER, LEFT, KEPT_OUT, BY_HAND}.intersection(case.properties.values())
-        return self.is_blank(case) or (course_of(key) in self._deeds.new_terms and bool(said))
+        return self.is_blank(case, ()) or (course_of(key) in self._deeds.new_terms and bool(said))
 
     def harmless(self) -> set[str]:
         """Return the values that may stay in a case of somebody who was erased."""
@@ -133,9 +133,10 @@ class Truth(Expected):
         told = {value for departure in departures if departure is not None for value in departure.set.values()}
         return {"", BY_AN_APP} | told
 
-    def is_blank(self, case: Case) -> bool:
-        """Say whether a case holds nothing that came from Moodle."""
-        return self.harmless().issuperset(case.properties.values())
+    def is_blank(self, case: Case, edited: Collection[str]) -> bool:
+        """Say whether a case holds nothing that came from Moodle; what somebody typed into it did not."""
+        kept = {value for name, value in case.properties.items() if name not in edited}
+        return self.harmless().issuperset(kept)
 
     def table(self) -> dict[str, tuple[str, str, str]]:
         """Return the rows of the lookup table by key: short name, name, day of the beginning."""

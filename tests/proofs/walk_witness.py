@@ -188,7 +188,7 @@ class Witness:
 
     def _is_let_go(self, truth: Truth, key: str, case: Case) -> bool:
         """Say whether nobody tells a case any more that its person is gone."""
-        is_emptied = truth.is_blank(case) or (course_of(key) != 0 and self._was_kept_out(key))
+        is_emptied = truth.is_blank(case, self._edited(case)) or (course_of(key) != 0 and self._was_kept_out(key))
         return is_emptied or case.external_id in self.deeds.orphans or _mark_of(key) in self._edited(case)
 
     def _is_told(self, case: Case, *words: str) -> bool:
