@@ -14,11 +14,13 @@ from adaptors.errors import Refused
 from adaptors.moodle.answers import Course
 from flows.needs import ANSWERED_TERMS, NEW_TERMS, new_term
 from flows.result import CourseResult, RunState
+from flows.steps.generations import last_of_each
 from flows.steps.isolate import NOT_SORTED_OUT
 from flows.steps.leaving import Leaving, again
 from flows.steps.linked import case_there
 from flows.steps.planned import Planned
 from flows.steps.pull import IN_COURSE
+from flows.steps.recover import strangers
 from flows.words import listed, numbered
 from mappings.engine import CompiledMapping
 from state import CaseRow, RowId
@@ -66,6 +68,8 @@ async def new_terms(run: Run, courses: Iterable[Course], selected: Iterable[Cour
             if asked_about != start or (answer == NEW and not await _begin(run, course.id, older)):
                 waiting.add(course.id)
                 continue
+            if answer == SAME and not run.preview:
+                await _go_on_in_later(run, course.id, older)
         await _note_start(run, course, starts, is_same=answer == SAME)
         if number in answers:
             used[number] = answers[number]
@@ -128,6 +132,19 @@ async def _begin(run: Run, course_id: int, mappings: Collection[CompiledMapping]
     await run.world.books.do(run.world.books.store.settle, settled)
     _tell_refused(run, course_id, sorted(row.key for row, outcome in outcomes.items() if outcome))
     return True
+
+
+async def _go_on_in_later(run: Run, course_id: int, mappings: Collection[CompiledMapping]) -> None:
+    """Have cases be followed by later ones that CommCare has, of a term that began after the books' backup."""
+    world, store = run.world, run.world.books.store
+    strange = await strangers(world)
+    for mapping in mappings:
+        if mapping.name not in strange:
+            continue
+        cases = {row.key: (row, case) for _, row, case in await _cases(run, course_id, [mapping])}
+        found = await last_of_each(world, {key: case.generation + 1 for key, (_, case) in cases.items()}, ())
+        for key, (reply, generation) in found.items():
+            await world.books.do(store.follow, cases[key][0], generation + reply.closed, world.clock.now())
 
 
 async def _say(run: Run, rows: Iterable[Planned]) -> dict[RowId, str]:

@@ -285,6 +285,25 @@ async def test_lost_books_after_a_new_term(make_lab: MakeLab, size: int) -> None
     assert 3 * size == len(lab.project.cases)
 
 
+async def test_the_same_term_as_the_one_that_began_after_the_backup(make_lab: MakeLab) -> None:
+    """Books that were put back know no cases of it; told that a later start is of that term, they go on in it."""
+    lab, course, people = await reset(make_lab)
+    lab.in_a_file()
+    backup = lab.store.back_up(lab.clock.now())
+    await lab.sync()
+    confirm_term(lab.store, course, same=False)
+    await lab.sync()
+    newest = statuses(lab)
+    lab.site.courses[course]["startdate"] += 60 * DAY
+    lab.restore(backup)
+    for _ in range(2):
+        await lab.sync()
+    confirm_term(lab.store, course, same=True)
+    await settle(lab)
+    assert newest | {f"{people[0]}~2": "active"} == statuses(lab)
+    assert {} == written(await lab.sync())
+
+
 @pytest.mark.parametrize("size", [3, FEW + 10])
 async def test_kept_out_after_a_new_term_and_lost_books(make_lab: MakeLab, size: int) -> None:
     """What is personal of who is kept out by then goes out of the cases of both terms."""
