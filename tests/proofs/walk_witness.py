@@ -12,7 +12,7 @@ from flows.steps.planned import external_id
 from tests.flows.expected import LEFT, OVER, base
 from tests.proofs.belongings import TYPES, fill_in, is_of, row_is_of
 from tests.proofs.walk_deeds import BY_HAND
-from tests.proofs.walk_mappings import OLD
+from tests.proofs.walk_mappings import NEW, OLD
 from tests.proofs.walk_school import School, Work
 from tests.proofs.walk_truth import TABLE, Truth, course_of, person_of
 
@@ -103,7 +103,9 @@ class Witness:
         return "" if self.lacked[key] > 1 else f"marked as left after {self.lacked[key]} reads"
 
     def _was_kept_out(self, key: str) -> bool:
-        return not self.deeds.kept_out.isdisjoint({key, f"test-user-{person_of(key)}"})
+        """Say whether a person was kept out; a record that is names its new key, whatever the case's own is."""
+        new = key.replace(f"-{OLD}-", f"-{NEW}-")
+        return not self.deeds.kept_out.isdisjoint({key, new, f"test-user-{person_of(key)}"})
 
     def _is_replaced(self, key: str) -> bool:
         """Say whether the keys of enrolments are others now."""
