@@ -38,8 +38,9 @@ NEW, SAME = "new", "same"
 LATER = 28 * 86_400
 """Seconds by which a start has to move before it means another term: teachers correct it by days."""
 STAYS = PASSING | {"closed"}
-ENDS = frozenset({"active", "returning", "closing"})
-"""What a case is that hears of the end of its course; of closing ones nobody knows whether they did."""
+ENDS = frozenset({"active", "returning", "closing", "withdrawn"})
+"""What a case is that hears of the end of its term; of closing ones nobody knows whether they did. Who is kept out
+may be let in again, and has a case in the new term then."""
 
 UNSURE = "What became of some cases of the old term is not known yet; the next run goes on."
 

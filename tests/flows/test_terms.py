@@ -18,6 +18,7 @@ from tests.flows.worlds import Lab, written
 MakeLab = Callable[..., Lab]
 DAY = 86_400
 ENDS = "when_course_ends: {set: {enrolment_status: over}}"
+OUT = "when_excluded: {set: {result: out}}"
 
 
 async def reset(make_lab: MakeLab, days: int = 180) -> tuple[Lab, int, list[int]]:
@@ -193,6 +194,21 @@ async def test_an_emptying_that_commcare_refused_is_not_forgotten(make_lab: Make
         await lab.sync()
     assert "" == lab.case(case.external_id).properties["town"]
     assert f"{learners[0]}~2" not in statuses(lab)
+
+
+async def test_who_is_kept_out_hears_of_the_end_of_the_term(make_lab: MakeLab) -> None:
+    """Let in again, he has a case in the new term: the one of the old term says that it is over."""
+    lab, course, learners = await begun(make_lab, out=("\nproperties:", f"\n{ENDS}\n{OUT}\nproperties:"))
+    lab.site.enrol(course, learners[0], ("editingteacher",))
+    await lab.sync()
+    case = lab.case(f"test-enrol-{course}-{learners[0]}")
+    assert ("out", "active") == (case.properties["result"], case.properties["enrolment_status"])
+    await begin(lab, course)
+    await lab.sync()
+    assert "over" == statuses(lab)[str(learners[0])]
+    lab.site.enrol(course, learners[0])
+    await settle(lab)
+    assert ("over", "active") == tuple(statuses(lab)[f"{learners[0]}{n}"] for n in ("", "~2"))
 
 
 async def test_an_end_that_commcare_refused_is_told(make_lab: MakeLab) -> None:
