@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from adaptors.errors import CircuitOpen
 
@@ -28,6 +28,7 @@ class Circuit:
     def __init__(self, system: str, clock: Clock, alive: Alive | None = None) -> None:
         self._system, self._clock, self._alive = system, clock, alive
         self._failures = 0
+        self._trouble = ""
         self._on_trial = False
         self._given_up = False
         self._one = asyncio.Lock()
@@ -36,9 +37,10 @@ class Circuit:
         """Note an answer: whatever was before is over."""
         self._failures, self._on_trial, self._given_up = 0, False, False
 
-    def failed(self) -> None:
-        """Note a request without a usable answer."""
+    def failed(self, trouble: str = "") -> None:
+        """Note a request without a usable answer; `trouble` is a sentence on what came instead."""
         self._failures += 1
+        self._trouble = trouble
 
     async def closed(self) -> None:
         """Return when a request may go out; raises CircuitOpen when the system is out of order."""
@@ -65,10 +67,19 @@ class Circuit:
 
     def _error(self) -> CircuitOpen:
         return CircuitOpen(
-            f"{self._system} gave no usable answer {FAILURES} times in a row, and again after a minute's rest.",
+            f"{self._system} gave no usable answer {FAILURES} times in a row, and again after a minute's rest. "
+            f"{self._trouble}".rstrip(),
             system=self._system,
             operation="any request",
         )
+
+
+class Repeats(Protocol):
+    """Whoever says whether a read may be repeated."""
+
+    def take(self) -> bool:
+        """Take one repeat; False when there is none left."""
+        ...
 
 
 class RetryBudget:

@@ -4,6 +4,8 @@ AdaptorError
 ├── Retriable        nothing happened for certain, or it was only a read: try again, after `retry_after` if given
 │   ├── NotSent      the request never reached the other system (refused connection, unknown host)
 │   ├── NoAnswer     the request went out and no usable answer came back
+│   │   └── WebPage  a web page came in its place, from a system that answered well before
+│   ├── NotAsked     nothing was sent: the other system answers, but has not answered this for a while
 │   └── Maintenance  the other system says it is closed for a while: postpone the run
 │       ├── CircuitOpen  it gave no answer many times in a row, and is left in peace
 │       └── QuietTime    a person has set quiet hours for it
@@ -59,6 +61,14 @@ class NotSent(Retriable):
 
 class NoAnswer(Retriable):
     """The request went out, and no usable answer came back: for a write the outcome is unknown."""
+
+
+class WebPage(NoAnswer):
+    """A web page came in the place of an answer, from a system that is known to answer well: it may pass."""
+
+
+class NotAsked(Retriable):
+    """The other system answers, but gave no answer to this question many times in a row: it is left out."""
 
 
 class Maintenance(Retriable):

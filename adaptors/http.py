@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import httpx
 import stamina
 
-from adaptors.circuit import RetryBudget
+from adaptors.circuit import Repeats
 from adaptors.errors import AccessDenied, Maintenance, NoAnswer, NotSent, Retriable, Unexpected
 from adaptors.pace import Clock
 
@@ -250,7 +250,7 @@ def _tell_retry(details: stamina.instrumentation.RetryDetails) -> None:
 stamina.instrumentation.set_on_retry_hooks([_tell_retry])
 
 
-async def retried(read: Callable[[], Awaitable[T]], *, attempts: int = 5, budget: RetryBudget | None = None) -> T:
+async def retried(read: Callable[[], Awaitable[T]], *, attempts: int = 5, budget: Repeats | None = None) -> T:
     """Run a read until it succeeds: full-jitter back-off from 1 to 60 s, Retry-After as the floor up to that.
 
     Only Retriable errors are tried again, and Maintenance is not: it is for the next run. Each repeat is taken

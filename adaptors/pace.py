@@ -106,9 +106,16 @@ class Pace:
         self.retries.earn()
         self._slots.answered((kind, length.bit_length()), seconds, self._busy)
 
-    def failed(self, wait: float | None = None) -> None:
-        """Learn from a request without a usable answer; `wait` seconds are what the system asked for."""
-        self._circuit.failed()
+    async def open(self) -> None:
+        """Return when the system is known to be up, as far as can be told; raises CircuitOpen."""
+        await self._circuit.closed()
+
+    def failed(self, wait: float | None = None, trouble: str = "") -> None:
+        """Learn from a request without a usable answer; `wait` seconds are what the system asked for.
+
+        `trouble` is a sentence on what came in the place of an answer.
+        """
+        self._circuit.failed(trouble)
         self.refused(self._pause if wait is None else wait)
 
     def refused(self, wait: float) -> None:

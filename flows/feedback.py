@@ -66,6 +66,7 @@ async def send(world: World, options: Options, progress: Progress = silent) -> F
         raise UsageError("No mapping sends anything back. Add 'write_back' to one: docs/feedback-back.md.")
     done = FedBack(options.dry_run)
     async with _outcome(world, done), _lease(world, needed=not options.dry_run) as lease:
+        await world.begin()
         started = world.clock.now()
         new = await unapproved(world, mappings)
         asks = bool(new) and not options.yes and not options.dry_run
@@ -104,6 +105,7 @@ async def consume(world: World, rows: Sequence[HintRow]) -> Consumed:
     if not hinted:
         return Consumed(outcomes, done)
     async with _outcome(world, done), _lease(world, needed=True) as lease:
+        await world.begin()
         cases = await world.commcare.cases_by_id(wanted)
         late = {row.number: row.hint.case_id for row in hinted if _is_behind(world, row, cases)}
         work = Publishing(world, done, Options(), lease)

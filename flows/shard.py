@@ -110,6 +110,8 @@ async def do_shard(
     try:
         async with outcome(world, result):
             with world.attended_by(lease.hold):
+                if under is None:  # else who opened the round has begun, here
+                    await world.begin()
                 await _work(run, handover, lease.taken.courses, rosters or {})
             well = True
     except BaseException:

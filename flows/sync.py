@@ -97,6 +97,7 @@ async def sync(
         # A course may take longer to read than the lease holds, and so may what CommCare asks us to wait.
         async with outcome(world, result):
             with world.attended_by(lease.hold):
+                await world.begin()
                 await _run(world, result, lease, options, progress, course_level)
     finally:
         for one in ending_soon(world.expiries, world.today(), world.expiry_days):

@@ -117,6 +117,11 @@ class World:
         self.moodle.share(parts)
         self.commcare.share(parts)
 
+    async def begin(self) -> None:
+        """Begin a run: Moodle's client is told whether these books know that Moodle from an earlier one."""
+        store, (url, *_) = self.books.store, self.target
+        self.moodle.begin(known=await self.books.do(store.knows_moodle, url))
+
     @contextmanager
     def attended_by(self, attend: Attend) -> Iterator[None]:
         """Have somebody told before each request to either system, and once a minute while one waits."""

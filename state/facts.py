@@ -129,6 +129,10 @@ class Facts(Books):
             known = self._known_target(connection)
         self._compare(known, _target(moodle_url, commcare_url, domain))
 
+    def knows_moodle(self, moodle_url: str) -> bool:
+        """Say whether an earlier run of these books had good answers from the Moodle at this address."""
+        return self.get("@moodle_url") == _address(moodle_url)
+
     @staticmethod
     def _known_target(connection: Connection) -> dict[str, str]:
         return dict(connection.execute(GET_ALL, {"names": [*TARGET]}).tuples().all())

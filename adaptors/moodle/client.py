@@ -12,11 +12,12 @@ from typing import Any, TypeVar
 import httpx
 from pydantic_core import from_json
 
-from adaptors.errors import AdaptorError, Maintenance, NoAnswer, NotSent, Retriable, Unexpected
+from adaptors.errors import AdaptorError, Maintenance, NoAnswer, NotSent, Retriable, Unexpected, WebPage
 from adaptors.http import Answer, Http, Streamed, retried
 from adaptors.limits import Limits
-from adaptors.moodle.errors import answer_error, exception_error, login_error
+from adaptors.moodle.errors import answer_error, exception_error, login_error, page_of_one, web_page
 from adaptors.moodle.names import Names
+from adaptors.moodle.silent import Silent, Unrepeated
 from adaptors.pace import Attend, Clock, Pace
 from adaptors.slots import Slots
 
@@ -48,7 +49,11 @@ class Reply:
 
 
 class MoodleClient:
-    """Calls web-service functions of the Moodle at `url`; `requests` counts each transmission by function."""
+    """Calls web-service functions of the Moodle at `url`; `requests` counts each transmission by function.
+
+    `is_known` says that this Moodle answered well before, in this process or an earlier one: a web page in the
+    place of an answer then is trouble that may pass, and no wrong address.
+    """
 
     def __init__(
         self,
@@ -65,10 +70,12 @@ class MoodleClient:
         self.url = url.rstrip("/")
         self.names = names or Names()
         self.requests: Counter[str] = Counter()
+        self.is_known = False
         self._login = login
         self._token = login.token
         self._clock = clock
         self._attempts = attempts
+        self._silent = Silent()
         limits = limits or Limits()
         at_once = limits.at_once or AT_ONCE
         limits, slots = replace(limits, at_once=at_once), Slots(start=AT_FIRST, ceiling=at_once)
@@ -89,6 +96,11 @@ class MoodleClient:
         before, self._pace.attend = self._pace.attend, attend
         return before
 
+    def begin(self, *, known: bool) -> None:
+        """Begin a run: what gave no answer in an earlier one is asked again; `known` as in `is_known`."""
+        self.is_known = self.is_known or known
+        self._silent.forget()
+
     async def close(self) -> None:
         """Close the connections."""
         await self._http.close()
@@ -98,11 +110,51 @@ class MoodleClient:
 
         Raises the families of `adaptors.errors`; see `adaptors.moodle.errors` for which code is which.
         """
-        return (await self.retried(lambda: self.once(function, params))).data
+        return (await self.retried(lambda: self.once(function, params), function)).data
 
-    async def retried(self, read: Callable[[], Awaitable[T]]) -> T:
-        """Run a read, made of calls to `once` or `batch`, until it succeeds or trying again cannot help."""
-        return await retried(read, attempts=self._attempts, budget=self._pace.retries)
+    async def retried(self, read: Callable[[], Awaitable[T]], function: str = "") -> T:
+        """Run a read, made of calls to `once` or `batch`, until it succeeds or trying again cannot help.
+
+        `function` is what it is about. Raises NotAsked for one that gave no answer many times in a row, and
+        Maintenance where Moodle has web pages for everything.
+        """
+        if function and self._silent.is_given_up(function):
+            raise self._silent.error(function)
+        try:
+            repeats = Unrepeated(self._silent, function, self._pace.retries)
+            found = await retried(read, attempts=self._attempts, budget=repeats)
+        except WebPage as error:
+            await self._came_to_nothing(function, error)
+            raise await self._of_pages(function, error) from None
+        except Retriable as error:
+            await self._came_to_nothing(function, error)
+            raise
+        except AdaptorError:
+            self._silent.answered(function)
+            raise
+        self._silent.answered(function)
+        return found
+
+    async def _came_to_nothing(self, function: str, error: Retriable) -> None:
+        """Note a read without an answer; raises CircuitOpen when that is so of all others as well."""
+        self._silent.failed(function, error)
+        if function and self._silent.is_given_up(function):
+            await self._pace.open()
+
+    async def _of_pages(self, function: str, error: WebPage) -> Retriable:
+        """Return what a page is: of this function alone, or of an easy question as well: then Moodle is closed."""
+        try:
+            if function != EASY_FUNCTION:
+                await self.once(EASY_FUNCTION, {})
+                return page_of_one(function or error.operation, error.status)
+        except Maintenance as closed:
+            return closed
+        except WebPage:
+            pass
+        except AdaptorError:
+            return error
+        about: dict[str, Any] = {"system": error.system, "operation": error.operation, "status": error.status}
+        return Maintenance(error.message, remedy=error.remedy, **about)
 
     async def once(self, function: str, params: Mapping[str, Any]) -> Reply:
         """Call a function exactly once."""
@@ -173,7 +225,8 @@ class MoodleClient:
                 if error.status in (408, 429):
                     self._pace.refused(PAUSE if error.retry_after is None else error.retry_after)
                 else:  # what was never sent is no burden on anybody
-                    self._pace.failed(0.0 if isinstance(error, NotSent) else error.retry_after)
+                    wait = 0.0 if isinstance(error, NotSent) else error.retry_after
+                    self._pace.failed(wait, str(error) if isinstance(error, WebPage) else "")
                 raise
             self._pace.answered(function, answer.seconds, len(answer.body))
             return answer, data
@@ -182,7 +235,7 @@ class MoodleClient:
         """Send and decode; raises what the status tells, and Moodle's own trouble, which may pass."""
         self.requests[function] += 1
         answer = await self._http.send(function, "POST", path, data=form)
-        error = answer_error(function, answer, now=self._clock.now())
+        error = answer_error(function, answer, now=self._clock.now(), known=self.is_known)
         if error is not None:
             raise error
         data = self._decode(function, answer)
@@ -190,6 +243,8 @@ class MoodleClient:
             error = exception_error(function, data)
             if isinstance(error, Retriable):
                 raise error
+        else:
+            self.is_known = True
         return answer, data
 
     async def _is_alive(self) -> bool:
@@ -204,14 +259,16 @@ class MoodleClient:
             return True
         return True
 
-    @staticmethod
-    def _decode(function: str, answer: Answer) -> Any:
+    def _decode(self, function: str, answer: Answer) -> Any:
         try:
             return parsed(answer.body)
         except (ValueError, RecursionError):
             pass
-        # A web page is a wrong address; anything else (a PHP warning before the JSON, half an answer) may pass.
-        if answer.body.lstrip()[:1] == b"<":
+        # From a Moodle that nobody knows yet, a web page is a wrong address; anything else (half an answer) may pass.
+        is_page = answer.body.lstrip()[:1] == b"<"
+        if is_page and self.is_known:  # maintenance, a firewall, a login page, a PHP warning before the JSON
+            raise web_page(function, answer.status)
+        if is_page:
             raise Unexpected(
                 "Moodle's address answers with a web page instead of web-service data.",
                 system="Moodle",

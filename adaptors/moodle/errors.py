@@ -6,7 +6,16 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from adaptors.errors import AccessDenied, AdaptorError, Maintenance, NoAnswer, Refused, Retriable, Unexpected
+from adaptors.errors import (
+    AccessDenied,
+    AdaptorError,
+    Maintenance,
+    NoAnswer,
+    Refused,
+    Retriable,
+    Unexpected,
+    WebPage,
+)
 from adaptors.http import Answer, retry_after
 from adaptors.moodle.functions import BY_NAME
 from adaptors.moodle.screens import EXTERNAL_SERVICES, FEATURES, PROTOCOLS, TOKENS
@@ -76,6 +85,10 @@ _DENIED: Mapping[str, tuple[str, str]] = {
     "nopermissions": ("The Moodle account lacks a capability for {function}.", "Give its role {capability}."),
 }
 
+_CLOSED: Mapping[str, str] = {
+    "sitemaintenance": "Moodle is in maintenance.",
+    "upgraderunning": "Moodle is being upgraded.",  # the whole site says so until the upgrade has ended
+}
 _WORD = re.compile(r"[a-z][a-z0-9_]{1,59}")
 _PASSING = {
     "dmlreadexception",
@@ -90,12 +103,18 @@ _ABOUT_ONE_PERSON = {"invaliduser", "userdeleted", "usernotincourse", "usernoten
 _ABOUT_ONE_PERSON |= {"usernotconfirmed", "guestsarenotallowed", "nopermission"}
 
 
-def answer_error(function: str, answer: Answer, *, now: float) -> AdaptorError | None:
-    """Return the error that the HTTP status alone tells, or None for a 200."""
+def answer_error(function: str, answer: Answer, *, now: float, known: bool = False) -> AdaptorError | None:
+    """Return the error that the HTTP status alone tells, or None for a 200.
+
+    `known`: this Moodle is known to answer well. Then a 403 that says something comes from somebody before it, a
+    firewall for one: Moodle's own is empty.
+    """
     if answer.status == 200:
         return None
     about: dict[str, Any] = {"system": "Moodle", "operation": function, "status": answer.status}
     wait = retry_after(answer.headers, now=now)
+    if answer.status == 403 and known and answer.body.strip():
+        return web_page(function, answer.status)
     if answer.status == 403:
         remedy = f"Switch on web services ({FEATURES}) and the REST protocol"
         remedy += f" ({PROTOCOLS})."
@@ -110,6 +129,28 @@ def answer_error(function: str, answer: Answer, *, now: float) -> AdaptorError |
     return Unexpected(f"Moodle answers {function} with status {answer.status}.", **about)
 
 
+def web_page(function: str, status: int) -> WebPage:
+    """Return the error for a page in the place of an answer, of which nothing is told."""
+    return WebPage(
+        "Moodle's address answers with a web page at the moment (maintenance, a firewall or a login page).",
+        system="Moodle",
+        operation=function,
+        status=status,
+        remedy="If this stays, check MOODLE_URL.",
+    )
+
+
+def page_of_one(function: str, status: int | None) -> WebPage:
+    """Return the error for a page in the place of one function's answer, where Moodle answers others."""
+    return WebPage(
+        f"Moodle answers {function} with a web page instead of data (an error message, or a firewall's).",
+        system="Moodle",
+        operation=function,
+        status=status,
+        remedy="If this stays, let whoever runs Moodle look into its logs.",
+    )
+
+
 def exception_error(function: str, data: Mapping[str, Any]) -> AdaptorError:
     """Return the error for an answer with the key `exception`.
 
@@ -117,8 +158,8 @@ def exception_error(function: str, data: Mapping[str, Any]) -> AdaptorError:
     """
     code = _code(data.get("errorcode"))
     about: dict[str, Any] = {"system": "Moodle", "operation": function, "status": 200, "code": code}
-    if code == "sitemaintenance":
-        return Maintenance("Moodle is in maintenance.", **about)
+    if code in _CLOSED:
+        return Maintenance(_CLOSED[code], **about)
     if code in _PASSING:
         return NoAnswer(f"Moodle has trouble with its database ({code}).", **about)
     if code in _ABOUT_ONE_PERSON:
@@ -138,8 +179,8 @@ def login_error(code: str) -> AdaptorError:
     """Return the error for a refusal of `login/token.php`, which has a shape of its own."""
     code = _code(code)
     about: dict[str, Any] = {"system": "Moodle", "operation": "login/token.php", "status": 200, "code": code}
-    if code == "sitemaintenance":
-        return Maintenance("Moodle is in maintenance.", **about)
+    if code in _CLOSED:
+        return Maintenance(_CLOSED[code], **about)
     if code in _PASSING:
         return NoAnswer(f"Moodle has trouble with its database ({code}).", **about)
     if code in _DENIED:
@@ -151,8 +192,8 @@ def file_error(operation: str, status: int, code: str) -> AdaptorError:
     """Return the error for an answer of `webservice/pluginfile.php` that is no file but JSON, mostly with 200."""
     code = _code(code)
     about: dict[str, Any] = {"system": "Moodle", "operation": operation, "status": status, "code": code}
-    if code == "sitemaintenance":
-        return Maintenance("Moodle is in maintenance.", **about)
+    if code in _CLOSED:
+        return Maintenance(_CLOSED[code], **about)
     if code in _PASSING:
         return NoAnswer(f"Moodle has trouble with its files or its database ({code}).", **about)
     if code == "filenotfound":

@@ -85,7 +85,7 @@ class GradeReader:
                 raise results[-1]
             return results, asked
 
-        return await self._client.retried(once)
+        return await self._client.retried(once, GRADES)
 
     async def _singly(self, course_id: int, people: Sequence[int], parts: GradeParts) -> dict[int, Grades]:
         async def one(person: int) -> dict[int, Grades]:

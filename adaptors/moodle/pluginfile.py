@@ -80,14 +80,15 @@ async def open_file(
     elif sha1:
         headers["If-None-Match"] = f'"{sha1}"'
     async with client.stream(FILES, file_path(client.url, url), headers) as answer:
-        yield await _arriving(answer, offset, now)
+        yield await _arriving(answer, offset, now, known=client.is_known)
 
 
-async def _arriving(answer: Streamed, offset: int, now: float) -> Arriving:
+async def _arriving(answer: Streamed, offset: int, now: float, *, known: bool) -> Arriving:
     head = answer.headers
     is_json = head.get("Content-Type", "").startswith("application/json") and "Content-Disposition" not in head
     maybe_error = is_json or (answer.status == 404 and "Content-Disposition" not in head)
-    if maybe_error and (code := _error_code(await _short(answer))):
+    body = await _short(answer) if maybe_error or answer.status == 403 else b""
+    if maybe_error and (code := _error_code(body)):
         raise file_error(FILES, answer.status, code)
     found = head.get("Etag", "").removeprefix("W/").strip('"')
     sha1 = found if _HASH.fullmatch(found) else ""
@@ -96,7 +97,7 @@ async def _arriving(answer: Streamed, offset: int, now: float) -> Arriving:
     if answer.status == 416 and offset:  # the file has become shorter than what is here
         return Arriving(0, None, sha1, False, _nothing())
     if answer.status not in (200, 206):
-        error = answer_error(FILES, Answer(answer.status, head, b""), now=now)
+        error = answer_error(FILES, Answer(answer.status, head, body), now=now, known=known)
         raise error if error is not None else _odd(answer.status)
     if "Content-Disposition" not in head:  # a web page, a login form
         raise Unexpected("Moodle sends a page in place of a file.", system="Moodle", operation=FILES, status=200)

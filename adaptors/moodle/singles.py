@@ -53,7 +53,7 @@ class SingleCalls:
                 raise results[-1]
             return results
 
-        return await self._client.retried(once)
+        return await self._client.retried(once, function)
 
     async def _singly(self, function: str, queue: Sequence[tuple[int, Arguments]]) -> list[Any]:
         """Ask one by one, as many at a time as the pace of the client lets through."""

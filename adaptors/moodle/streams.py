@@ -275,7 +275,7 @@ class MoodleReader:
             size.learn(len(reply.data) if isinstance(reply.data, list) else 0, reply.seconds)
             return asked, reply.data
 
-        return await self.client.retried(once)
+        return await self.client.retried(once, function)
 
 
 def _may_be_empty(path: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flows.result import Result, RunState
-from flows.words import numbered
+from flows.words import courses_named, numbered
 from mappings.engine import Guards
 
 LIST = "`moodle-commcare problems list` says which and what to do."
@@ -14,12 +14,12 @@ def judge(result: Result, guards: Guards) -> None:
 
     Many are more than `problems_failed` and more than `problems_failed_percent` of the run's records.
     """
-    failed = [str(number) for number, course in sorted(result.courses.items()) if course.state == "failed"]
+    failed = [number for number, course in result.courses.items() if course.state == "failed"]
     if failed:
         reasons = {course.reason for course in result.courses.values() if course.state == "failed"}
         result.worse(
             RunState.DEGRADED,
-            f"Not read: course{'s' * (len(failed) > 1)} {', '.join(failed)}. {' '.join(sorted(reasons))}",
+            f"Not read: {courses_named(failed)}. {' '.join(sorted(reasons))}",
         )
     records = sum(_looked_at(counts) for counts in map(vars, result.cases.values()))
     most = max(guards.problems_failed, records * guards.problems_failed_percent / 100)
