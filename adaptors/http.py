@@ -97,7 +97,10 @@ def _usual() -> ssl.SSLContext:
 
 
 class Http:
-    """Requests to one system at `base_url`; `operation` names a request in errors, never its content."""
+    """Requests to one system at `base_url`; `operation` names a request in errors, never its content.
+
+    `setting` is the name of the setting with the address, `when_moved` what else to do once it is another one.
+    """
 
     def __init__(
         self,
@@ -109,11 +112,13 @@ class Http:
         timeout: float = 120.0,
         headers: Mapping[str, str] | None = None,
         setting: str = "",
+        when_moved: str = "",
     ) -> None:
         self.system = system
         self.base_url = base_url.rstrip("/")
         self._clock = clock
         self._setting = setting
+        self._when_moved = when_moved
         self._client = httpx.AsyncClient(
             transport=transport or network(),
             timeout=httpx.Timeout(timeout, connect=15.0),
@@ -214,7 +219,8 @@ class Http:
                 system=self.system,
                 operation=operation,
                 status=answer.status,
-                remedy=f"Put the final address, usually with https://, into {self._setting or 'the settings'}.",
+                remedy=f"Put the final address, usually with https://, into {self._setting or 'the settings'}. "
+                f"{self._when_moved}".rstrip(),
             )
         return answer
 

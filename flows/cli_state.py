@@ -96,6 +96,33 @@ def state_move(
         tell(done.messages, as_json, done.found)
 
 
+@state_app.command("moved-moodle")
+def state_moved_moodle(
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    env_file: EnvFile = ENV_FILE,
+    as_json: AsJson = False,
+) -> None:
+    """Go on with the same Moodle at another address, the one that is in MOODLE_URL now; it is compared first."""
+    from flows.clock import SystemClock
+    from flows.errors import UsageError
+    from flows.moved_moodle import find_move, go_along
+
+    with plain_endings(as_json):
+        settings = read_settings(env_file)
+        move = find_move(settings)
+        if move.is_needed and not yes:
+            if not sys.stdin.isatty():
+                raise UsageError(
+                    f"{move.found} Give --yes when it is the Moodle that was at {move.old}, and no copy."
+                )
+            say(move.found)
+            if not typer.confirm(f"Is it the Moodle that was at {move.old}, and no copy of it?", err=True):
+                say("Nothing was changed.")
+                raise typer.Exit(1)
+        done = go_along(settings, move, SystemClock().now())
+        tell(done.messages, as_json, done.found)
+
+
 @state_app.command("rotate-key")
 def state_rotate_key(
     lost: Annotated[bool, typer.Option("--lost", help="The old key file is gone for good.")] = False,

@@ -96,8 +96,11 @@ def open_project(settings: Settings) -> Project:
     return load_project(Path(settings.mappings_dir), field_catalogue())
 
 
-def open_store(settings: Settings) -> Store:
-    """Open the books and make sure that they do not belong to other systems; a first run binds new ones."""
+def open_store(settings: Settings, *, any_moodle: bool = False) -> Store:
+    """Open the books and make sure that they do not belong to other systems; a first run binds new ones.
+
+    `any_moodle`: only those of CommCare have to be the same.
+    """
     path = Path(settings.state_key_file)
     keys = read_or_make_keys(path)
     store = Store.open(settings.state_url, key=keys, begun=_begun(settings.state_url, path))
@@ -105,7 +108,8 @@ def open_store(settings: Settings) -> Store:
         store.close()
         store = Store.open(settings.state_url, key=now)
     try:
-        store.check_target(*target(settings))
+        moodle_url, *commcare = target(settings)
+        store.check_target(None if any_moodle else moodle_url, *commcare)
     except StateError:
         store.close()
         raise

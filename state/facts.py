@@ -15,6 +15,11 @@ from state.errors import StateError
 from state.tables import FACT, meta
 
 TARGET = {"@moodle_url": "MOODLE_URL", "@commcare_url": "COMMCARE_URL", "@domain": "COMMCARE_DOMAIN"}
+SAME_MOODLE = (
+    "If it is the same Moodle at another address, run `moodle-commcare state moved-moodle`. If it is another one, "
+    "give it its own STATE_URL, or correct the setting."
+)
+"""What to do about books whose Moodle has another address, where nothing else differs."""
 READS = "reads:{name}"
 """Fact: {stream: start of the last run that read it completely for a mapping}; "{}" has the next run read it."""
 NEVER_READ = "{}"
@@ -123,11 +128,24 @@ class Facts(Books):
                     self._put(connection, name, given[name])
         self._compare(known, given)
 
-    def check_target(self, moodle_url: str, commcare_url: str, domain: str) -> None:
-        """Raise StateError when these books are about something else; new books may become about anything."""
+    def check_target(
+        self, moodle_url: str | None, commcare_url: str, domain: str, remedy: str = SAME_MOODLE
+    ) -> None:
+        """Raise StateError when these books are about something else; new books may become about anything.
+
+        Without a Moodle it may be any; `remedy` is what to do where only its address differs.
+        """
         with self._database.reading() as connection:
             known = self._known_target(connection)
-        self._compare(known, _target(moodle_url, commcare_url, domain))
+        given = _target(known.get("@moodle_url", "") if moodle_url is None else moodle_url, commcare_url, domain)
+        self._compare(known, given, remedy)
+
+    def move_moodle(self, old_url: str, new_url: str) -> None:
+        """Let these books be about the same Moodle at another address; StateError when they are not about it."""
+        with self._database.writing() as connection:
+            if self._locked_fact(connection, "@moodle_url") != _address(old_url):
+                raise StateError("These books are about another Moodle by now. Look with `state check`.")
+            self._put(connection, "@moodle_url", _address(new_url))
 
     def knows_moodle(self, moodle_url: str) -> bool:
         """Say whether an earlier run of these books had good answers from the Moodle at this address."""
@@ -137,18 +155,16 @@ class Facts(Books):
     def _known_target(connection: Connection) -> dict[str, str]:
         return dict(connection.execute(GET_ALL, {"names": [*TARGET]}).tuples().all())
 
-    def _compare(self, known: dict[str, str], given: dict[str, str]) -> None:
+    def _compare(self, known: dict[str, str], given: dict[str, str], remedy: str = SAME_MOODLE) -> None:
+        """Raise StateError when what is known is not what is given, and say what to do about it."""
         differing = [name for name in TARGET if known.get(name, given[name]) != given[name]]
         if differing:
-            raise StateError(self._other_target(known, given, differing))
-
-    def _other_target(self, known: dict[str, str], given: dict[str, str], differing: list[str]) -> str:
-        """Say what differs and what to do about it."""
-        parts = [f"{TARGET[name]} is {given[name]}, but the state has {known[name]}" for name in differing]
-        return (
-            f"The state in {self._database.place} belongs to another target: {'; '.join(parts)}. "
-            "Give each target its own STATE_URL, or correct the setting."
-        )
+            parts = [f"{TARGET[name]} is {given[name]}, but the state has {known[name]}" for name in differing]
+            other = "Give each target its own STATE_URL, or correct the setting."
+            raise StateError(
+                f"The state in {self._database.place} belongs to another target: {'; '.join(parts)}. "
+                f"{remedy if differing == ['@moodle_url'] else other}"
+            )
 
     def _put(self, connection: Connection, name: str, value: str) -> None:
         """Write a fact inside a transaction."""

@@ -19,6 +19,10 @@ LEASE_S = 600.0
 Target = tuple[str, str, str]
 Carry = Callable[[Store, Store], None]
 """Takes over from the books that give way, the first ones, what must not be lost of them."""
+EARLIER_ADDRESS = (
+    "If the same Moodle had that address then: put it into MOODLE_URL, restore, put the present one back, and run "
+    "`moodle-commcare state moved-moodle`. If it is another Moodle, this is no backup of these books."
+)
 OTHER_KEY = (
     "The keys in STATE_KEY_FILE are not those of {what}, and only those tell who was erased ({people}). Put the "
     "old key file back. If it is lost for good, give --lost too: those who were erased come back then unless they "
@@ -144,7 +148,7 @@ def _prepared(fresh: Path, keys: Keys, target: Target, before: Store | None, now
     """Check the copy and make it ready to be the books; return what is to be said of it."""
     try:
         with Store.open(f"sqlite:///{fresh}", key=keys, is_copy=True) as store:
-            store.check_target(*target)
+            store.check_target(*target, EARLIER_ADDRESS)
             forgotten = _forget_erased(store, lost=lost)
             store.take_key()
             store.mark_restored(now)

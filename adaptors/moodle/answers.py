@@ -28,6 +28,7 @@ class SiteInfo(_Answer):
     userid: int
     username: str = ""
     siteurl: str = ""
+    sitename: str = ""
     release: str = ""
     functions: tuple[Function, ...] = ()
     userissiteadmin: bool = False

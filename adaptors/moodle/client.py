@@ -26,6 +26,7 @@ BATCH_FUNCTION = "tool_mobile_call_external_functions"
 EASY_FUNCTION = "core_webservice_get_site_info"
 AT_FIRST, AT_ONCE = 2, 6  # requests in flight: Moodle usually is a small PHP server
 PAUSE = 5.0  # seconds without requests after one that failed
+WHEN_MOVED = "If runs were made with this address, run `moodle-commcare state moved-moodle` then."
 
 T = TypeVar("T")
 
@@ -80,7 +81,15 @@ class MoodleClient:
         at_once = limits.at_once or AT_ONCE
         limits, slots = replace(limits, at_once=at_once), Slots(start=AT_FIRST, ceiling=at_once)
         self._pace = Pace("Moodle", clock, limits, slots, pause=PAUSE, alive=self._is_alive)
-        self._http = Http("Moodle", url, clock=clock, transport=transport, timeout=timeout, setting="MOODLE_URL")
+        self._http = Http(
+            "Moodle",
+            url,
+            clock=clock,
+            transport=transport,
+            timeout=timeout,
+            setting="MOODLE_URL",
+            when_moved=WHEN_MOVED,
+        )
 
     @property
     def most_parts(self) -> int | None:
@@ -264,7 +273,7 @@ class MoodleClient:
             return parsed(answer.body)
         except (ValueError, RecursionError):
             pass
-        # From a Moodle that nobody knows yet, a web page is a wrong address; anything else (half an answer) may pass.
+        # Of a Moodle that nobody knows yet a web page is a wrong address; anything else (half an answer) may pass.
         is_page = answer.body.lstrip()[:1] == b"<"
         if is_page and self.is_known:  # maintenance, a firewall, a login page, a PHP warning before the JSON
             raise web_page(function, answer.status)

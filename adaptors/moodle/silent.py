@@ -1,7 +1,7 @@
 """Functions to which Moodle gives no answer while it answers others: too slow for them, most often.
 
-Each question to such a function takes as long as we wait, and Moodle goes on working at it. So after a read without
-an answer the next ones are not repeated, and after eight nothing is asked of it any more, until the next run.
+Each question to such a function takes as long as we wait, and Moodle goes on working at it. So after a read
+without an answer the next ones are not repeated, and after eight it is not asked any more, until the next run.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ class Silent:
         """Return the error in the place of a question."""
         slow = SLOW.get(function)
         return NotAsked(
-            f"Moodle answers, but not {function}: after {GIVEN_UP} reads in a row without an answer it was not asked "
-            "any more.",
+            f"Moodle answers, but not {function}: after {GIVEN_UP} reads in a row without an answer it was not "
+            "asked any more.",
             system="Moodle",
             operation=function,
             remedy=f"The next run tries again. If this stays, let whoever runs Moodle look at its load"
