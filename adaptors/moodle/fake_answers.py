@@ -13,6 +13,7 @@ import httpx
 from adaptors.moodle.fake_form import Refusal, moodle_error
 
 MAINTENANCE = "The site is undergoing maintenance and is currently not available"
+UPGRADE = "Site is being upgraded, please retry later."  # from code, not measured
 _NO_CACHE = {
     "Server": "nginx/1.22.1",
     "Cache-Control": "private, must-revalidate, pre-check=0, post-check=0, max-age=0",
@@ -117,7 +118,9 @@ MAINTENANCE_PAGE = _page(503, "Example Moodle under maintenance", **{"Retry-Afte
 # What `fail_next` can do: an answer instead of Moodle's, an exception of the transport, an error of Moodle's own,
 # or (None) a change to the true answer.
 FAILURES: dict[str, Callable[[], httpx.Response | Exception] | None] = {
+    "200_html": _page(200, "We will be back soon"),
     "403_empty": FORBIDDEN,
+    "403_html": _page(403, "403 Forbidden"),
     "500_empty": _page(500),
     "502_html": _page(502, "502 Bad Gateway"),
     "503": MAINTENANCE_PAGE,
@@ -126,6 +129,7 @@ FAILURES: dict[str, Callable[[], httpx.Response | Exception] | None] = {
     "refused": lambda: httpx.ConnectError("connection refused"),
     "dropped": lambda: httpx.RemoteProtocolError("server disconnected without sending a response"),
     "sitemaintenance": lambda: moodle_error("sitemaintenance", MAINTENANCE),
+    "upgraderunning": lambda: moodle_error("upgraderunning", UPGRADE),
     "dml": lambda: Refusal("dml_read_exception", "dmlreadexception", "Error reading from database"),
     "database_down": lambda: Refusal("dml_connection_exception", "dbconnectionfailed", _DATABASE_DOWN),
     "accessexception": no_access,

@@ -56,6 +56,7 @@ def test_flatten() -> None:
     ("kind", "family"),
     [
         ("sitemaintenance", Maintenance),
+        ("upgraderunning", Maintenance),
         ("503", Retriable),
         ("500_empty", Retriable),
         ("502_html", Retriable),
