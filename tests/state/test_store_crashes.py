@@ -83,6 +83,7 @@ OPERATIONS: dict[str, Callable[[Store], Any]] = {
     "void_values": lambda store: store.void_values({ROW: ["@name"]}, 20.0),
     "put": lambda store: store.put("fact", "other"),
     "bind_target": lambda store: store.bind_target("https://moodle.example.org", "https://hq.example.org", "demo"),
+    "move_moodle": lambda store: store.move_moodle("https://moodle.example.org", "https://new.example.org"),
     "begin_erasure": lambda store: store.begin_erasure(1, 20.0),
     "finish_erasure": lambda store: store.finish_erasure(1),
     "forget_old": lambda store: store.forget_old(20.0 + 100 * 86_400.0),
@@ -119,6 +120,7 @@ def books(url: str) -> Iterator[Store]:
         store.inbox_add([Hint("moodle", "e", b"1" * 16), Hint("moodle", "e", b"2" * 16)], 13.0)
         store.link([link(LINKED, 4)])
         store.put_all({"fact": "one", "fact:student": "one", "holder:key": "student"})
+        store.put("@moodle_url", "https://moodle.example.org")
         store.take_key()
         yield store
 

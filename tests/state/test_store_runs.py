@@ -156,3 +156,35 @@ def test_another_target_is_refused(store: Store, changed: tuple[str, str, str], 
     settings = [name for name in ("MOODLE_URL", "COMMCARE_URL", "COMMCARE_DOMAIN") if name in str(caught.value)]
     assert [named] == settings
     assert all(part in str(caught.value) for part in (*different, "STATE_URL"))
+    assert ("MOODLE_URL" == named) == ("`moodle-commcare state moved-moodle`" in str(caught.value))
+
+
+def test_the_same_moodle_at_another_address(store: Store) -> None:
+    """The books go on with the new address, whatever case and slashes; the old one is another target then."""
+    assert not store.knows_moodle(TARGET[0])
+    store.bind_target(*TARGET)
+    assert store.knows_moodle("HTTPS://Moodle.Example.org/m/")
+    store.check_target(None, *TARGET[1:])
+    store.move_moodle("https://moodle.example.org/m/", "https://Learn.example.org/")
+    assert (True, False) == (store.knows_moodle("https://learn.example.org"), store.knows_moodle(TARGET[0]))
+    store.check_target("https://learn.example.org", *TARGET[1:])
+    with pytest.raises(StateError, match="MOODLE_URL is"):
+        store.bind_target(*TARGET)
+
+
+def test_books_about_another_moodle_are_not_moved(store: Store) -> None:
+    """Somebody moved them meanwhile, or no run ever read: nothing is changed."""
+    for bound in (False, True):
+        if bound:
+            store.bind_target(*TARGET)
+        with pytest.raises(StateError, match="another Moodle by now"):
+            store.move_moodle("https://other.example.org", "https://learn.example.org")
+        assert (TARGET[0] if bound else None) == store.get("@moodle_url")
+
+
+def test_any_moodle_is_not_any_project_space(store: Store) -> None:
+    """Without a Moodle to compare, CommCare is compared all the same."""
+    store.check_target(None, *TARGET[1:])
+    store.bind_target(*TARGET)
+    with pytest.raises(StateError, match="COMMCARE_DOMAIN is real"):
+        store.check_target(None, TARGET[1], "real")
