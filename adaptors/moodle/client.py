@@ -129,14 +129,15 @@ class MoodleClient:
         """
         if function and self._silent.is_given_up(function):
             raise self._silent.error(function)
+        heard_of = self._silent.heard_of
         try:
             repeats = Unrepeated(self._silent, function, self._pace.retries)
             found = await retried(read, attempts=self._attempts, budget=repeats)
         except WebPage as error:
-            await self._came_to_nothing(function, error)
+            await self._came_to_nothing(function, error, heard_of)
             raise await self._of_pages(function, error) from None
         except Retriable as error:
-            await self._came_to_nothing(function, error)
+            await self._came_to_nothing(function, error, heard_of)
             raise
         except AdaptorError:
             self._silent.answered(function)
@@ -144,9 +145,9 @@ class MoodleClient:
         self._silent.answered(function)
         return found
 
-    async def _came_to_nothing(self, function: str, error: Retriable) -> None:
+    async def _came_to_nothing(self, function: str, error: Retriable, heard_of: int) -> None:
         """Note a read without an answer; raises CircuitOpen when that is so of all others as well."""
-        self._silent.failed(function, error)
+        self._silent.failed(function, error, heard_of)
         if function and self._silent.is_given_up(function):
             await self._pace.open()
 
@@ -254,6 +255,7 @@ class MoodleClient:
                 raise error
         else:
             self.is_known = True
+        self._silent.heard(function)
         return answer, data
 
     async def _is_alive(self) -> bool:

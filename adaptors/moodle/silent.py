@@ -1,7 +1,8 @@
 """Functions to which Moodle gives no answer while it answers others: too slow for them, most often.
 
 Each question to such a function takes as long as we wait, and Moodle goes on working at it. So after a read
-without an answer the next ones are not repeated, and after eight it is not asked any more, until the next run.
+without an answer, when Moodle has answered something else since, the next ones are not repeated; and after eight
+in a row it is not asked any more, until the next run.
 """
 
 from __future__ import annotations
@@ -22,23 +23,40 @@ class Silent:
 
     def __init__(self) -> None:
         self._reads: Counter[str] = Counter()
+        self._alone = set[str]()
+        """Those of them during or after which Moodle answered something else: it is not down."""
+        self.heard_of = 0
+        """How many answers there were in all."""
 
     def forget(self) -> None:
         """Begin anew: everything is asked again."""
         self._reads.clear()
+        self._alone.clear()
+
+    def heard(self, function: str) -> None:
+        """Note that Moodle is up: it answered something."""
+        self.heard_of += 1
+        self._alone |= self._reads.keys() - {function}
 
     def answered(self, function: str) -> None:
         """Note an answer, be it a refusal."""
         self._reads.pop(function, None)
+        self._alone.discard(function)
 
-    def failed(self, function: str, error: Retriable) -> None:
-        """Note a read that came to nothing; one that Moodle never saw, or refused for now, does not count."""
-        if function and not isinstance(error, Maintenance | NotSent | NotAsked) and error.status != 429:
-            self._reads[function] += 1
+    def failed(self, function: str, error: Retriable, heard_of: int) -> None:
+        """Note a read that came to nothing; `heard_of` is how many answers there had been when it began.
+
+        One that Moodle never saw, or refused for now, does not count.
+        """
+        if not function or isinstance(error, Maintenance | NotSent | NotAsked) or error.status == 429:
+            return
+        self._reads[function] += 1
+        if self.heard_of > heard_of:
+            self._alone.add(function)
 
     def is_doubtful(self, function: str) -> bool:
-        """Say whether the last read got no answer: then none is repeated."""
-        return self._reads[function] > 0
+        """Say whether the last read got no answer, though Moodle is up: then none is repeated."""
+        return function in self._alone
 
     def is_given_up(self, function: str) -> bool:
         """Say whether a function is not asked any more."""

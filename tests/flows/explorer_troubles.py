@@ -20,6 +20,7 @@ RIGHTS = (
     "mod/assign:view",
 )
 MOODLE_FAULTS = ("500_empty", "502_html", "503", "timeout", "dropped", "dml", "truncated_json", "403_empty")
+MOODLE_FAULTS += ("200_html", "403_html", "upgraderunning")
 COMMCARE_FAULTS = ("429", "429_no_header", "503", "500_html", "504_html", "timeout", "refused")
 REFUSALS = ("There are multiple cases with external_id {}", "no idea {}", "{} 5 not of type")
 
