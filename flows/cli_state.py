@@ -120,7 +120,8 @@ def state_moved_moodle(
                 say("Nothing was changed.")
                 raise typer.Exit(1)
         done = go_along(settings, move, SystemClock().now())
-        tell(done.messages, as_json, done.found)
+        seen = [move.found] if move.is_needed and yes else []
+        tell([*seen, *done.messages], as_json, done.found)
 
 
 @state_app.command("rotate-key")

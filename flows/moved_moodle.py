@@ -25,6 +25,7 @@ from mappings.engine import MappingError
 from state import Store
 
 LOOKED_INTO = 3  # courses whose people are compared
+NAME = 80  # characters of a site's name that are shown
 MOODLE = "@moodle_url"
 
 Members = dict[int, frozenset[int]]
@@ -109,7 +110,8 @@ async def _look(settings: Settings, old: str, known: Mapping[int, frozenset[int]
                 people_there += len(known[number].intersection(await read_ids(client, number)))
     finally:
         await client.close()
-    return Move(old, settings.moodle_url, site.sitename, len(known), len(there), people, people_there)
+    name = "".join(character for character in site.sitename if character.isprintable())[:NAME]
+    return Move(old, settings.moodle_url, name, len(known), len(there), people, people_there)
 
 
 def go_along(settings: Settings, move: Move, now: float) -> Done:
@@ -118,8 +120,8 @@ def go_along(settings: Settings, move: Move, now: float) -> Done:
         with open_store(settings, any_moodle=True) as store, leased(store, now, settings.lease_ttl_s):
             store.move_moodle(move.old, move.new)
         said = [
-            f"{move.found} The books are about {move.new} now, and no more about {move.old}. The next run goes on "
-            "where the last one ended."
+            f"The books are about {move.new} now, and no more about {move.old}. The next run goes on where the last "
+            "one ended."
         ]
     else:
         said = [f"The books are about {move.new} already: nothing is to be done."]
