@@ -120,8 +120,8 @@ def go_along(settings: Settings, move: Move, now: float) -> Done:
         with open_store(settings, any_moodle=True) as store, leased(store, now, settings.lease_ttl_s):
             store.move_moodle(move.old, move.new)
         said = [
-            f"The books are about {move.new} now, and no more about {move.old}. The next run goes on where the last "
-            "one ended."
+            f"The books are about {move.new} now, and no more about {move.old}. "
+            "The next run goes on where the last one ended."
         ]
     else:
         said = [f"The books are about {move.new} already: nothing is to be done."]
