@@ -28,7 +28,7 @@ class Unshown:
         self._fields = frozenset(fields)
         self._context = context
         reads = {name: value_paths(spec) for name, spec in mapping.spec.properties.items()}
-        self._paths = {name: paths for name, paths in reads.items() if not self._fields.isdisjoint(_of_person(paths))}
+        self._paths = {name: paths for name, paths in reads.items() if self._fields & {*_of_person(paths)}}
         self._records: dict[str, Record] = {}
 
     def note(self, draft: Draft, record: Record) -> None:

@@ -42,8 +42,8 @@ async def test_groups_that_are_not_shown_stay(make_lab: MakeLab) -> None:
         result = await lab.sync()
         assert ("completed", {}, before) == (result.state, written(result), held(lab))
     assert [
-        f"Moodle does not show the groups of course {course}: what comes from them stays as it is in CommCare. Give "
-        f"the role of the account '{RIGHT}' (`moodle-commcare check`)."
+        f"Moodle does not show the groups of course {course}: what comes from them stays as it is in CommCare. "
+        f"Give the role of the account '{RIGHT}' (`moodle-commcare check`)."
     ] == result.messages
     lab.site.update_user(learners[0], firstname="Zawadi")
     assert {"updated": 1} == written(await lab.sync())
@@ -79,7 +79,7 @@ async def test_an_empty_list_is_no_group(make_lab: MakeLab) -> None:
 
 
 async def test_no_groups_at_all_in_a_newer_moodle(make_lab: MakeLab) -> None:
-    """From 4.3 on who is in no group has no key: a course without groups is an ordinary one, with or without right."""
+    """From 4.3 on who is in no group has no key: a course without groups is ordinary, whatever the right."""
     lab, course, learners = in_groups(make_lab, "4.5.6 (Build: 20250811)")
     await lab.sync()
     for learner in learners:

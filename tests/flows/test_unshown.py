@@ -1,4 +1,4 @@
-"""The last one who has a value in an optional field empties it: Moodle then shows it on nobody, as if it were hidden."""
+"""The last one who has a value in an optional field empties it: Moodle shows it on nobody, as if it was hidden."""
 
 from __future__ import annotations
 
@@ -77,9 +77,9 @@ async def test_what_is_asked_in_words(make_lab: MakeLab) -> None:
         result = await lab.sync()
     assert [
         "Nobody's profile shows profile.badge any more: emptied by all of them, or hidden from the account. "
-        "1 case keeps its badge (mapping student). If it was emptied: `moodle-commcare confirm-blanks student badge "
-        "--count 1`, or in Prefect `approve`: kind blanks, mapping student, property badge, count 1. If it is "
-        "hidden, show it again (`moodle-commcare check`)."
+        "1 case keeps its badge (mapping student). If it was emptied: `moodle-commcare confirm-blanks student "
+        "badge --count 1`, or in Prefect `approve`: kind blanks, mapping student, property badge, count 1. If it "
+        "is hidden, show it again (`moodle-commcare check`)."
     ] == result.messages
     assert result.messages == [one.message for one in needs(lab.store)]
     confirm_blanks(lab.store, "student", "badge", 1)
@@ -89,7 +89,7 @@ async def test_what_is_asked_in_words(make_lab: MakeLab) -> None:
 
 
 async def test_a_lost_right_empties_nothing(make_lab: MakeLab) -> None:
-    """Phones that are hidden from all of a sudden are asked about, stay, and the question ends when they are back."""
+    """Phones that are suddenly hidden are asked about and stay; the question ends when they are shown again."""
     lab, person = await alone(make_lab, phones=True)
     rights = set(lab.moodle.capabilities)
     lab.moodle.revoke("moodle/site:viewuseridentity")
@@ -144,7 +144,9 @@ async def test_a_run_for_one_course_asks_nothing(make_lab: MakeLab) -> None:
     lab.site.add_course("Other", "Another course")
     lab.site.update_user(person, profile={"badge": ""})
     for _ in range(3):
-        assert ("completed", {}) == ((found := await lab.sync(courses=(course,))).state, asked(lab)), found.messages
+        assert ("completed", {}) == ((found := await lab.sync(courses=(course,))).state, asked(lab)), (
+            found.messages
+        )
     await lab.sync()
     await lab.sync()
     assert {"student badge": 1} == asked(lab)
