@@ -56,6 +56,8 @@ ASKS_FOR: dict[Kind, tuple[str, ...]] = {
 }
 """Kind -> the fields of the form that its answer needs."""
 
+HIDDEN = "If it is hidden: show it again (`moodle-commcare check`), or give the property `when_not_sent: keep`."
+
 THEN = {
     "left": "be marked as left",
     "closed": "be closed",
@@ -294,7 +296,7 @@ def blanks(what: str, people: int, unshown: str = "") -> Need:
         property_name=name,
         count=people,
         if_so="If it was emptied" if unshown else "If that is right",
-        or_else="If it is hidden, show it again (`moodle-commcare check`)." if unshown else "",
+        or_else=HIDDEN if unshown else "",
     )
 
 

@@ -27,7 +27,9 @@ class Unshown:
         self._mapping = mapping
         self._fields = frozenset(fields)
         self._context = context
-        reads = {name: value_paths(spec) for name, spec in mapping.spec.properties.items()}
+        # Who says `when_not_sent: keep` has answered already.
+        asked = {name: spec for name, spec in mapping.spec.properties.items() if spec.when_not_sent is None}
+        reads = {name: value_paths(spec) for name, spec in asked.items()}
         self._paths = {name: paths for name, paths in reads.items() if self._fields & {*_of_person(paths)}}
         self._records: dict[str, Record] = {}
 
@@ -40,9 +42,7 @@ class Unshown:
         """Let go of the records, by far the largest part of what was read."""
         self._records.clear()
 
-    def kept(
-        self, draft: Draft, case: CaseRow | None, digest: Callable[[str, str, str], bytes]
-    ) -> frozenset[str]:
+    def kept(self, draft: Draft, case: CaseRow | None, digest: Callable[[str, str, str], bytes]) -> frozenset[str]:
         """Return the properties that a case has a value in, and would have none if all had emptied the fields."""
         record = self._records.get(draft.key)
         if record is None or case is None or not case.case_id or case.digests is None or case.status in AWAY:

@@ -79,13 +79,26 @@ async def test_what_is_asked_in_words(make_lab: MakeLab) -> None:
         "Nobody's profile shows profile.badge any more: emptied by all of them, or hidden from the account. "
         "1 case keeps its badge (mapping student). If it was emptied: `moodle-commcare confirm-blanks student "
         "badge --count 1`, or in Prefect `approve`: kind blanks, mapping student, property badge, count 1. If it "
-        "is hidden, show it again (`moodle-commcare check`)."
+        "is hidden: show it again (`moodle-commcare check`), or give the property `when_not_sent: keep`."
     ] == result.messages
     assert result.messages == [one.message for one in needs(lab.store)]
     confirm_blanks(lab.store, "student", "badge", 1)
     await lab.sync()
     await lab.sync()
     assert [{}, {}, {}, {}] == [json.loads(lab.store.get(name) or "{}") for name in FACTS]
+
+
+async def test_who_says_keep_is_not_asked(make_lab: MakeLab) -> None:
+    """A field that is hidden on purpose is no question any more once the mapping says so."""
+    lab, person = await alone(make_lab, profile={"badge": "B7"})
+    lab.site.update_user(person, profile={"badge": ""})
+    for _ in range(2):
+        result = await lab.sync()
+    assert "waiting" == result.state
+    lab.edit("student", "badge: {source: profile.badge,", "badge: {source: profile.badge, when_not_sent: keep,")
+    result = await lab.sync()
+    assert ("completed", {}, {}) == (result.state, written(result), asked(lab))
+    assert "B7" == of_student(lab, person)["badge"]
 
 
 async def test_a_lost_right_empties_nothing(make_lab: MakeLab) -> None:
