@@ -18,6 +18,7 @@ from adaptors.moodle.screens import ROLES
 from adaptors.moodle.streams import ENROLLED, GRADES, PROFILES
 from flows.check_activities import check_activities
 from flows.probe import Finding, Probe, fail, note, ok
+from flows.steps.groups import RIGHT, hidden_in
 from flows.steps.pull import People
 from flows.steps.withheld import REMEDY, count_withheld
 from flows.words import courses_named, numbered, spread
@@ -62,6 +63,10 @@ async def _rosters(probe: Probe) -> AsyncIterator[Finding]:
             raise problem
     for (message, remedy), numbers in errors.items():
         yield fail("People", f"{courses_named(numbers)}: {message}", remedy)
+    if hidden := hidden_in(probe.rosters):
+        yield fail(
+            "People", f"the groups of {courses_named(hidden)} are not shown", f"Give its role '{RIGHT}' ({ROLES})."
+        )
     people = {person for roster in probe.rosters.values() for person in roster.ids}
     if people:
         yield ok("People", f"{numbered(len(people), 'person', 'people')} in {probe.where}")

@@ -25,6 +25,7 @@ OTHER_KEYS = "other_keys_asked"  # mapping -> {"cases": under the old keys, "the
 REFUSED_LEAVERS = "refused_leavers"  # course (0: the site) -> mapping -> people
 REFUSED_WITHDRAWN = "refused_withdrawn"  # course (0: the site) -> mapping -> people
 REFUSED_BLANKS = "refused_blanks"  # "mapping property" -> course (0: the site) -> people
+UNSHOWN_BLANKS = "unshown_blanks"  # "mapping property" -> the fields that nobody's profile shows any more
 NEW_TERMS = "new_terms_asked"  # course -> its new start
 # and what a person answered, until a run has taken it in.
 APPROVED = "approved_first_runs"  # mapping -> what was asked
@@ -54,6 +55,8 @@ ASKS_FOR: dict[Kind, tuple[str, ...]] = {
     "matches": (),
 }
 """Kind -> the fields of the form that its answer needs."""
+
+HIDDEN = "If it is hidden: show it again (`moodle-commcare check`), or give the property `when_not_sent: keep`."
 
 THEN = {
     "left": "be marked as left",
@@ -125,7 +128,7 @@ def needs(store: Store, mappings: Collection[str] | None = None) -> list[Need]:
     firsts = _unanswered(store, FIRST_RUNS, APPROVED)
     existing = _unanswered(store, EXISTING, STAY_BESIDE, lambda asked: asked["cases"])
     keys = _unanswered(store, OTHER_KEYS, CONFIRMED_KEYS, lambda asked: asked["keys"])
-    terms = _fact(store, NEW_TERMS)
+    terms, fields = _fact(store, NEW_TERMS), _fact(store, UNSHOWN_BLANKS)
     answered = {course: answer[0] for course, answer in _fact(store, ANSWERED_TERMS).items()}
     return [
         *(existing_cases(name, one["case_type"], one["cases"]) for name, one in sorted(existing.items())),
@@ -135,7 +138,10 @@ def needs(store: Store, mappings: Collection[str] | None = None) -> list[Need]:
         *(new_term(int(course)) for course in sorted(terms, key=int) if answered.get(course) != terms[course]),
         *(leavers(*one) for one in _places(_of_people(store, REFUSED_LEAVERS, CONFIRMED_LEAVERS))),
         *(withdrawn(*one) for one in _places(_of_people(store, REFUSED_WITHDRAWN, CONFIRMED_WITHDRAWN))),
-        *(blanks(*one) for one in sorted(_of_people(store, REFUSED_BLANKS, CONFIRMED_BLANKS).items())),
+        *(
+            blanks(what, people, fields.get(what, ""))
+            for what, people in sorted(_of_people(store, REFUSED_BLANKS, CONFIRMED_BLANKS).items())
+        ),
     ]
 
 
@@ -266,17 +272,31 @@ def withdrawn(course: int, people: int) -> Need:
     )
 
 
-def blanks(what: str, people: int) -> Need:
-    """Return the question whether many people really lost a property; `what` is "mapping property"."""
+def blanks(what: str, people: int, unshown: str = "") -> Need:
+    """Return the question whether people really lost a property; `what` is "mapping property".
+
+    It is about many people, or about a field that nobody's profile shows any more: `unshown` is its name.
+    """
     mapping, _, name = what.partition(" ")
+    sentence = (
+        f"{numbered(people, 'person', 'people')} would lose their {name} (mapping {mapping}), more than is usual; "
+        "nothing was emptied."
+    )
+    if unshown:
+        keep = "keeps its" if people == 1 else "keep their"
+        sentence = (
+            f"Nobody's profile shows {unshown} any more: emptied by all of them, or hidden from the account. "
+            f"{numbered(people, 'case')} {keep} {name} (mapping {mapping})."
+        )
     return Need(
         "blanks",
-        f"{numbered(people, 'person', 'people')} would lose their {name} (mapping {mapping}), more than is usual; "
-        "nothing was emptied.",
+        sentence,
         f"moodle-commcare confirm-blanks {mapping} {name} --count {people}",
         mapping=mapping,
         property_name=name,
         count=people,
+        if_so="If it was emptied" if unshown else "If that is right",
+        or_else=HIDDEN if unshown else "",
     )
 
 

@@ -100,7 +100,7 @@ class Person(BaseModel):
     lastcourseaccess: int | None = None
     customfields: tuple[CustomField, ...] = ()
     roles: tuple[Role, ...] = ()
-    groups: tuple[Group, ...] = ()
+    groups: tuple[Group, ...] | None = None
 
 
 class PersonId(_Answer):

@@ -97,11 +97,7 @@ def _row(caller: Caller, user: User, member: Member, asked: Options) -> dict[str
         return {"id": user.id, "fullname": user.fullname}
     row = caller.shown.fields(user, has_role=bool(member.roles), in_course=True)
     row["lastcourseaccess"] = member.lastcourseaccess
-    hidden_too = caller.may("moodle/course:viewhiddengroups")
-    groups = [caller.site.groups[number] for number in member.groups]
-    visible = sorted((g for g in groups if hidden_too or g.visibility == 0), key=lambda group: group.sort_key)
-    if visible:
-        row["groups"] = [group.member_row(caller.displayed(group.name)) for group in visible]
+    row |= _groups(caller, member)
     row["roles"] = role_rows(member.roles)
     if (not wanted or "enrolledcourses" in wanted) and (courses := courses_of(caller, user.id)):
         row["enrolledcourses"] = courses
@@ -109,6 +105,22 @@ def _row(caller: Caller, user: User, member: Member, asked: Options) -> dict[str
         return row
     shown = (wanted | {"id", "fullname"}) - set(PROFILE_KEYS)
     return {key: value for key, value in row.items() if key in shown}
+
+
+def _groups(caller: Caller, member: Member) -> dict[str, Any]:
+    """Return `groups` as it stands in a row, if it does.
+
+    Before 4.3 it is in every row, empty or not, for an account with accessallgroups in the course, and in none for
+    another; hidden groups came with 4.3.
+    """
+    is_old = caller.site.release < (4, 3)
+    if is_old and not caller.may("moodle/site:accessallgroups"):
+        return {}
+    hidden_too = is_old or caller.may("moodle/course:viewhiddengroups")
+    groups = [caller.site.groups[number] for number in member.groups]
+    visible = sorted((g for g in groups if hidden_too or g.visibility == 0), key=lambda group: group.sort_key)
+    rows = [group.member_row(caller.displayed(group.name)) for group in visible]
+    return {"groups": rows} if rows or is_old else {}
 
 
 def courses_of(caller: Caller, user: int) -> list[dict[str, Any]]:

@@ -62,6 +62,12 @@ class FakeSite:
             self.add_category("Category 1")
         self._last += Counter(user=max(self.users), course=max(self.courses))
 
+    @property
+    def release(self) -> tuple[int, int]:
+        """Return major and minor of the release that it says it is; set `info["release"]` for an older one."""
+        major, minor = self.info["release"].split(".")[:2]
+        return int(major), int(minor)
+
     @classmethod
     def from_recording(cls, calls: Sequence[Mapping[str, Any]]) -> FakeSite:
         """Build a site from recorded calls, a list of {function, params, status, response}."""

@@ -21,6 +21,11 @@ FIELDS = (
 # Moodle leaves these out both when they are empty and when the account may not see them. The others are there even
 # when they are empty, so that one which is missing is hidden, maybe for this person only (an e-mail address).
 MAYBE_EMPTY = frozenset({"idnumber", "phone1", "phone2", "city", "country", "address", "institution"})
+# For these 'moodle/user:viewalldetails' is enough, and it is what Moodle asks for to show the login name, which is
+# never empty. Each of the others can be hidden alone, by a setting or a right of its own.
+WITH_ALL_DETAILS = frozenset({"idnumber", "institution"})
+GROUPS_WITHOUT_RIGHT = (4, 3)
+"""The first release whose rows lack `groups` for who is in none; before, they were there or the right was not."""
 _TIMES = {"firstaccess", "lastaccess"}
 _DELETED_NAME = re.compile(r"\.\d{9,}$")
 _HASH = re.compile(r"[0-9a-f]{32}")
@@ -52,6 +57,15 @@ class Visible:
         """Return the short names of the custom profile fields seen."""
         return [name.removeprefix("profile.") for name in self.seen if name.startswith("profile.")]
 
+    def lacking(self, wanted: Iterable[str]) -> frozenset[str]:
+        """Return those of the wanted fields that nobody carried, though Moodle leaves them out where empty."""
+        return frozenset(name for name in wanted if may_be_empty(name) and name not in self.seen)
+
+
+def may_be_empty(name: str) -> bool:
+    """Say whether Moodle leaves a field out when it is empty."""
+    return name in MAYBE_EMPTY or name.startswith("profile.")
+
 
 def user_fields(person: Person, visible: Visible) -> dict[str, Any]:
     """Return the record of a person: id, names, contact fields, `profile`."""
@@ -61,7 +75,7 @@ def user_fields(person: Person, visible: Visible) -> dict[str, Any]:
         if name in sent:
             value = getattr(person, name)
             record[name] = (value or None) if name in _TIMES else value
-        elif name in MAYBE_EMPTY and name in visible.seen:
+        elif name in MAYBE_EMPTY and (name in visible.seen or (name in WITH_ALL_DETAILS and "username" in sent)):
             record[name] = None
     record["profile"] = dict.fromkeys(visible.custom) | custom_fields(person.customfields)
     return record
@@ -108,8 +122,21 @@ def role_names(person: Person) -> tuple[str, ...]:
 
 
 def group_names(person: Person) -> tuple[str, ...]:
-    """Return group names, ordered by group id."""
-    return tuple(group.name for group in sorted(person.groups, key=lambda group: group.id))
+    """Return the group names of a row, ordered by group id."""
+    return tuple(group.name for group in sorted(person.groups or (), key=lambda group: group.id))
+
+
+def hides_groups(person: Person, release: str) -> bool:
+    """Say whether Moodle keeps somebody's groups in a course back, so that his row says nothing about them.
+
+    Before Moodle 4.3 each row has `groups`, be they empty, for an account with 'moodle/site:accessallgroups' in
+    the course, and none has them for another. Since then those who are in no group lack them, and an empty list is
+    of somebody who is only in groups that the account may not see.
+    """
+    found = re.match(r"(\d+)\.(\d+)", release)
+    if found is not None and (int(found[1]), int(found[2])) < GROUPS_WITHOUT_RIGHT:
+        return person.groups is None
+    return person.groups == ()
 
 
 def course_record(course: Course, visible_custom: Iterable[str] = ()) -> dict[str, Any]:

@@ -68,7 +68,7 @@ RIGHTS: Final = {
             "moodle/site:accessallgroups",
             "course",
             "see all groups of a course that keeps its groups apart",
-            "such courses look empty",
+            "such courses look empty; before Moodle 4.3 no groups are shown in any course",
         ),
         Right("moodle/grade:viewall", "course", "see everybody's grades", "grades are refused"),
         Right("gradereport/user:view", "course", "open the grade report of people", "grades are refused"),

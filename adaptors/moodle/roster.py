@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,28 +26,28 @@ class Combinations:
     """Each distinct pair of roles and groups once, so that a person in a course costs a few bytes."""
 
     def __init__(self) -> None:
-        self._numbers: dict[tuple[Names, Names], int] = {}
-        self._pairs: list[tuple[Names, Names]] = []
+        self._numbers: dict[tuple[Names, Names | None], int] = {}
+        self._pairs: list[tuple[Names, Names | None]] = []
 
-    def number(self, roles: Names, groups: Names) -> int:
+    def number(self, roles: Names, groups: Names | None) -> int:
         """Return the number of a pair, making one when it is new."""
         number = self._numbers.setdefault((roles, groups), len(self._pairs))
         if number == len(self._pairs):
             self._pairs.append((roles, groups))
         return number
 
-    def pair(self, number: int) -> tuple[Names, Names]:
-        """Return roles and groups."""
+    def pair(self, number: int) -> tuple[Names, Names | None]:
+        """Return roles and groups, None for groups that Moodle does not show."""
         return self._pairs[number]
 
 
 @dataclass(frozen=True)
 class Member:
-    """One person in one course."""
+    """One person in one course; `groups` is None when Moodle does not show them."""
 
     id: int
     roles: Names
-    groups: Names
+    groups: Names | None
     status: str
     lastcourseaccess: int | None
 
@@ -61,21 +61,29 @@ class Roster:
     suspended: frozenset[int] = frozenset()
     teachers: tuple[str, ...] = ()
     users: dict[int, dict[str, Any]] = field(default_factory=dict, repr=False)
+    unshown: frozenset[str] = frozenset()
+    """Fields of people that nobody's row carried, though Moodle leaves them out where they are empty."""
     _ids: array[int] = field(default_factory=lambda: array("q"), repr=False)
     _pairs: array[int] = field(default_factory=lambda: array("l"), repr=False)
     _access: array[int] = field(default_factory=lambda: array("q"), repr=False)
 
     @classmethod
     def of(
-        cls, course_id: int, people: Iterable[Person], suspended: frozenset[int], combinations: Combinations
+        cls,
+        course_id: int,
+        people: Iterable[Person],
+        suspended: frozenset[int],
+        combinations: Combinations,
+        hides: Callable[[Person], bool] = lambda _: False,
     ) -> Roster:
-        """Build a roster from the rows of a course, in order of their ids."""
+        """Build a roster from the rows of a course, in order of their ids; `hides`: whose groups are kept back."""
         roster = cls(course_id, combinations, suspended)
         teachers = []
         for person in sorted(people, key=lambda person: person.id):
             roles = role_names(person)
             roster._ids.append(person.id)
-            roster._pairs.append(combinations.number(roles, group_names(person)))
+            groups = None if hides(person) else group_names(person)
+            roster._pairs.append(combinations.number(roles, groups))
             roster._access.append(person.lastcourseaccess or 0)
             if person.username and TEACHERS.intersection(roles):
                 teachers.append(person.username)
@@ -96,6 +104,11 @@ class Roster:
         """Return the ids of everybody in the course, in order."""
         return list(self._ids)
 
+    @property
+    def hides_groups(self) -> bool:
+        """Whether Moodle keeps back the groups of anybody here."""
+        return any(self.combinations.pair(pair)[1] is None for pair in {*self._pairs})
+
     def pairs(self) -> Iterator[tuple[int, int]]:
         """Yield each person's id with the number of his or her roles and groups."""
         return zip(self._ids, self._pairs, strict=True)
@@ -104,7 +117,7 @@ class Roster:
         """Return the parts of a source record that the roster itself knows."""
         return {
             "roles": list(member.roles),
-            "groups": list(member.groups),
+            **({} if member.groups is None else {"groups": list(member.groups)}),
             "teachers": list(self.teachers),
             "status": member.status,
             "lastcourseaccess": member.lastcourseaccess,

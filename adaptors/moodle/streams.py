@@ -27,7 +27,7 @@ from adaptors.moodle.client import BATCH_FUNCTION, MoodleClient, options
 from adaptors.moodle.completion import CompletionReader
 from adaptors.moodle.grades import GRADES as GRADES
 from adaptors.moodle.grades import GradeReader
-from adaptors.moodle.normalise import MAYBE_EMPTY, Visible, looks_deleted, user_fields
+from adaptors.moodle.normalise import Visible, hides_groups, looks_deleted, user_fields
 from adaptors.moodle.records import PROFILE_ONLY
 from adaptors.moodle.roster import ENROLLED as ENROLLED
 from adaptors.moodle.roster import Combinations, Roster, read_ids
@@ -90,17 +90,20 @@ class MoodleReader:
         self.completion = CompletionReader(client, self._sizes)
         self.assignments = AssignmentReader(client, self._sizes)
         self._me = 0
+        self._release = ""
         self._lost_batches = 0
         self.left_out: Container[int] = frozenset()
         """People who are never read: they were erased."""
         self.lost_profiles: set[int] = set()
         self.trouble_with_profiles = ""
         self.witnesses: dict[str, int] = {}
+        self.unshown: frozenset[str] = frozenset()
+        """Wanted fields that no profile has carried so far, though Moodle leaves them out where they are empty."""
 
     async def site(self) -> SiteInfo:
         """Read who we are and what the service can do (`core_webservice_get_site_info`)."""
         site = checked(SiteInfo, SITE_INFO, await self.client.call(SITE_INFO))
-        self._me = site.userid
+        self._me, self._release = site.userid, site.release
         self._grades.batching = self.completion.calls.batching = BATCH_FUNCTION in site.function_names
         return site
 
@@ -119,13 +122,19 @@ class MoodleReader:
         ids = [number for number in await read_ids(self.client, course_id) if number not in self.left_out]
         suspended = frozenset(await read_ids(self.client, course_id, onlysuspended=1)) if ids else frozenset()
         people = await self._rows(course_id, ids) if ids else {}
-        roster = Roster.of(course_id, people.values(), suspended & set(ids), self._combinations)
+        roster = Roster.of(
+            course_id, people.values(), suspended & set(ids), self._combinations, self._hides_groups
+        )
         visible = Visible()
         visible.learn(people.values(), self._me)
+        roster.unshown = visible.lacking(self._wanted.row_fields)
         if self._wanted.row_fields and len(people) <= self._room_for_rows:
             self._room_for_rows -= len(people)
             roster.users = {person.id: user_fields(person, visible) for person in people.values()}
         return roster
+
+    def _hides_groups(self, person: Person) -> bool:
+        return self._wanted.groups and hides_groups(person, self._release)
 
     async def _rows(self, course_id: int, ids: Collection[int]) -> dict[int, Person]:
         """Read the chosen fields of everybody in `ids`, but those who leave meanwhile.
@@ -177,8 +186,8 @@ class MoodleReader:
         read of people then is not complete. A batch that fails loses its own people only. Records wait, up to
         1,000 of them, until each wanted field was seen on somebody: only then is a missing field blank and not
         just hidden. `first` are people known to have such fields; reading them first ends the wait at once
-        (afterwards, `witnesses` names such people). Those in `beside` are read for that alone: there is no record
-        of them, and none is missed.
+        (afterwards, `witnesses` names such people, and `unshown` the fields that nobody has). Those in `beside`
+        are read for that alone: there is no record of them, and none is missed.
         """
         everybody = set(ids)
         leading = [person_id for person_id in dict.fromkeys(first) if person_id in everybody]
@@ -194,6 +203,7 @@ class MoodleReader:
             waiting += [person for person in people if person.id not in others]
             if self._all_seen(visible) or len(waiting) >= UNSETTLED_PROFILES or not queue:
                 self.witnesses = {name: visible.seen[name] for name in self._wanted.profile & visible.seen.keys()}
+                self.unshown = visible.lacking(self._wanted.profile)
                 yield [user_fields(person, visible) for person in waiting]
                 waiting = []
 
@@ -218,7 +228,7 @@ class MoodleReader:
         return len(wanted), people
 
     def _all_seen(self, visible: Visible) -> bool:
-        return not {name for name in self._wanted.profile if _may_be_empty(name)} - visible.seen.keys()
+        return not visible.lacking(self._wanted.profile)
 
     async def enrolments(
         self, course: Mapping[str, Any], roster: Roster, graded: Callable[[Mapping[str, Any]], bool]
@@ -251,6 +261,7 @@ class MoodleReader:
             if not users:
                 rows, visible = await self._rows(roster.course_id, roster.ids), Visible()
                 visible.learn(rows.values(), self._me)  # a right may be gone since these people were read
+                roster.unshown = visible.lacking(self._wanted.row_fields)
                 users = {person.id: user_fields(person, visible) for person in rows.values()}
                 left = {*roster.ids} - users.keys()
         if self._wanted.profile_in_course:
@@ -276,10 +287,6 @@ class MoodleReader:
             return asked, reply.data
 
         return await self.client.retried(once, function)
-
-
-def _may_be_empty(path: str) -> bool:
-    return path in MAYBE_EMPTY or path.startswith("profile.")
 
 
 def _incomplete(what: str, function: str) -> Unexpected:

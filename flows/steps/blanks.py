@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from flows.needs import ALLOWED_BLANKS, CONFIRMED_BLANKS, REFUSED_BLANKS, blanks, people_in
+from flows.needs import ALLOWED_BLANKS, CONFIRMED_BLANKS, REFUSED_BLANKS, UNSHOWN_BLANKS, blanks, people_in
 from flows.questions import UNKNOWN, Parts, Questions, ask, end, part_of, parted, take
 from flows.result import Result, RunState
 from flows.steps.held import Reading, cases_of, held
@@ -38,6 +38,8 @@ class BlankGuard:
         self._going: dict[str, dict[str, Any]] | None = None
         """What earlier runs allowed: what this one does concerns none of the cases that it has yet to look at."""
         self._looked_at: set[Place] = set()
+        self._unshown: dict[str, str] = {}
+        """Of what was refused: the fields that nobody's profile shows any more."""
         self._widely: dict[str, bool] = {}
         """By mapping: whether elements vanish in many courses at once."""
 
@@ -55,9 +57,12 @@ class BlankGuard:
             vanished = frozenset()
         refused: dict[str, set[str]] = {}
         for name, keys in _by_name(rows, partial(_emptied, scope), allowed).items():
-            many = name in vanished or self._are_many(keys, scope)
+            unshown = any(name in row.unshown for row in rows if row.row.key in keys)
+            many = unshown or name in vanished or self._are_many(keys, scope)
             if many and not await self._may_empty(scope, name, keys):
                 refused[name] = keys
+                if unshown and scope.unshown is not None:
+                    self._unshown[_what(scope, name)] = scope.unshown.fields_of(name)
                 _add(self._refused, _what(scope, name), str(scope.number), len(keys))
         without = ((row, {name for name, keys in refused.items() if row.row.key in keys}) for row in rows)
         return [kept for row, names in without if (kept := _without(row, names)) is not None]
@@ -157,11 +162,13 @@ class BlankGuard:
 
     def told(self) -> dict[str, Any]:
         """Return what a shard found, as JSON, for the end of its round."""
-        return {"refused": self._refused, "looked_at": sorted(self._looked_at), "used": self._used}
+        looked_at = sorted(self._looked_at)
+        return {"refused": self._refused, "looked_at": looked_at, "used": self._used, "unshown": self._unshown}
 
     def take_over(self, told: Mapping[str, Any]) -> None:
         """Take in what a shard found, and used of what had been agreed to."""
         self._looked_at.update((name, scope) for name, scope in told["looked_at"])
+        self._unshown |= told.get("unshown", {})
         for what, place, people in _each(told["refused"]):
             _add(self._refused, what, place, people)
         for what, place, people in _each(told["used"]):
@@ -176,11 +183,12 @@ class BlankGuard:
         told = self._refused
         if not self._result.preview:
             left = await self.agreed()
-            change = partial(_told, frozenset(self._looked_at), self._refused, left, reach)
-            names = (REFUSED_BLANKS, CONFIRMED_BLANKS)
+            change = partial(_told, frozenset(self._looked_at), (self._refused, self._unshown), left, reach)
+            names = (REFUSED_BLANKS, CONFIRMED_BLANKS, UNSHOWN_BLANKS)
             told = await self._world.books.do(self._world.books.store.change_facts, names, change)
         for what, found in sorted(told.items()):
-            self._result.worse(RunState.WAITING, blanks(what, people_in(REFUSED_BLANKS, found)).message)
+            need = blanks(what, people_in(REFUSED_BLANKS, found), self._unshown.get(what, ""))
+            self._result.worse(RunState.WAITING, need.message)
 
 
 class SharedBlankGuard(BlankGuard):
@@ -227,9 +235,18 @@ def _forget(place: str, over: Mapping[str, Collection[str]], facts: Objects) -> 
             facts[ALLOWED_BLANKS].pop(what, None)
 
 
-def _told(looked_at: Set[Place], refused: Questions, left: Questions, reach: Reach, facts: Objects) -> Questions:
-    """Take in what a run refused, and end what is left of the words that it had; return what it has to tell."""
-    asked, given = facts[REFUSED_BLANKS], facts[CONFIRMED_BLANKS]
+def _told(
+    looked_at: Set[Place],
+    found: tuple[Questions, Mapping[str, str]],
+    left: Questions,
+    reach: Reach,
+    facts: Objects,
+) -> Questions:
+    """Take in what a run refused, and end what is left of the words that it had; return what it has to tell.
+
+    `found` are the questions, and the fields that nobody shows, where that is why something is asked.
+    """
+    asked, given, (refused, unshown) = facts[REFUSED_BLANKS], facts[CONFIRMED_BLANKS], found
 
     def is_over(over: Callable[[Place, Set[Place]], bool], what: str, place: str) -> bool:
         mapping = what.split(" ", 1)[0]
@@ -239,7 +256,10 @@ def _told(looked_at: Set[Place], refused: Questions, left: Questions, reach: Rea
 
     end(asked, partial(is_over, reach.is_settled))
     end(given, partial(is_over, reach.is_over), only=left)
-    return ask(asked, given, refused, lambda _, place: reach.is_in_part(int(place)))
+    told = ask(asked, given, refused, lambda _, place: reach.is_in_part(int(place)))
+    fields = {what: one for what, one in facts[UNSHOWN_BLANKS].items() if what in asked and what not in refused}
+    facts[UNSHOWN_BLANKS] = fields | {what: one for what, one in unshown.items() if what in asked}
+    return told
 
 
 def _add(questions: Questions, what: str, place: str, people: int) -> None:
@@ -276,8 +296,9 @@ def _may_be_emptied(scope: Scope, blank: Mapping[RowId, Collection[str]], row: P
 
 
 def _emptied(scope: Scope, row: Planned) -> set[str]:
-    """Return the properties that a row empties and that are personal, or whose elements vanished together."""
-    return {name for name in row.emptied if name in row.doubtful or scope.mapping.is_personal(name)}
+    """Return what a row empties that is personal, whose elements vanished together, or that nobody shows."""
+    asked = row.doubtful | row.unshown
+    return {name for name in row.emptied if name in asked or scope.mapping.is_personal(name)}
 
 
 def _without(row: Planned, names: Collection[str]) -> Planned | None:

@@ -37,6 +37,8 @@ class Ready:
     """Properties that were taken out of the mapping: cases may hold them still."""
     elements: frozenset[str] = frozenset()
     """Properties that a dirty case holds for elements, but for those in `kept`."""
+    unshown: frozenset[str] = frozenset()
+    """Properties that the case holds a value in, though nobody's profile shows their field any more."""
     parted: bool = False
     """Whether somebody took back that its person was merged: the case may say so, also where the books forgot."""
 
@@ -87,12 +89,14 @@ class Comparison:
         held = known.digests or {}
         emptied = frozenset(name for name in blank & held.keys() if held[name] != digests[name])
         doubtful, vanished = emptied & self._doubtful(), emptied & self.ready.vanished
+        unshown = emptied & self.ready.unshown
         sent = kept | {name: digests[name] for name in changed}
         owner = known.owner_id
         row = Planned(self.row, draft.case_type, self.user_id, write, sent, "update", owner_held=owner)
         if known.digests is None:
             row = replace(row, whole=True, blank=blank, unsent=self._unsent(changed))
-        return replace(row, reasons=reasons, emptied=emptied, doubtful=doubtful, vanished=vanished)
+        row = replace(row, reasons=reasons, emptied=emptied, doubtful=doubtful, vanished=vanished)
+        return replace(row, unshown=unshown)
 
     def _properties(self) -> dict[str, str]:
         """Return the properties that a case is to have; what others wrote into theirs is not emptied."""
@@ -142,7 +146,7 @@ class Comparison:
             lapsed &= known.digests.keys()
         if self.ready.parted and (known.status in AWAY or known.digests is None):
             lapsed |= {MERGED_INTO}
-        return (lapsed | self.ready.vanished) - properties.keys()
+        return (lapsed | self.ready.vanished | self.ready.unshown) - properties.keys()
 
     def _said_before(self) -> set[str]:
         """Return what a case holds of ours that no property makes or made: the mapping set it on leaving, once."""

@@ -63,7 +63,13 @@ async def _sync_course(
         reader, submissions = run.reader.assignments, run.wanted.submissions
         assignments = await reader.course(course.id, len(roster), submissions=submissions)
     scopes = [
-        map_records(mapping, course.id, course_records(mapping.source, enrolments, assignments), run.context)
+        map_records(
+            mapping,
+            course.id,
+            course_records(mapping.source, enrolments, assignments),
+            run.context,
+            roster.unshown,
+        )
         for mapping in mappings
     ]
     people = len(roster)

@@ -111,7 +111,8 @@ def _is_learner(run: Run, member: Member, mappings: list[CompiledMapping]) -> bo
     """Tell whether a mapping asks for what this person is in this course, and the enrolment is active."""
     if member.status != "active":
         return False
-    here = {"user": {"id": member.id}, "roles": list(member.roles), "groups": list(member.groups)}
+    here = {"user": {"id": member.id}, "roles": list(member.roles)}
+    here |= {} if member.groups is None else {"groups": list(member.groups)}
     everywhere = run.people.record({"id": member.id}) | {"user": {"id": member.id}}
     return any(not mapping.excludes(here) and not mapping.excludes(everywhere) for mapping in mappings)
 

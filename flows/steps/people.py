@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,8 @@ from flows.result import RunState
 from flows.steps.engagement import ENGAGEMENT, is_complete, read_engagement
 from flows.steps.planned import IN_PART, SITE_SCOPE, Problem, Scope
 from flows.steps.pull import map_records, needs_all_courses
+from flows.steps.witnesses import WITNESSES as WITNESSES
+from flows.steps.witnesses import Witnesses
 from flows.steps.work import Work
 from mappings.engine import CompiledMapping
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 REMEDY = "If this stays: give the Moodle role 'moodle/user:viewdetails'."
 PATIENCE_S = 86_400.0
 """How long after its last complete read a course that fails is waited for."""
-WITNESSES = "witnesses"  # fact in the books: field name -> id of a person whose profile carried it
 
 
 async def sync_people(run: Run, courses: list[Course]) -> None:
@@ -59,8 +59,10 @@ async def _sync_profiles(
     """Read, map and push profiles batch by batch; only ids, keys and problems are kept over the whole read."""
     whole = {mapping.name: Scope(mapping, SITE_SCOPE) for mapping in mappings}
     ids, complete = run.person_ids, is_complete(engagement)
-    witnesses = [*(await _witnesses(run)).values()]
-    beside = [] if run.whole_site else witnesses  # what nobody in a few courses has is blank there, not hidden
+    witnesses = await Witnesses.of(run)
+    beside = (
+        [] if run.whole_site else witnesses.people
+    )  # what nobody in a few courses has is blank there, not hidden
     read = 0
 
     async def done(work: Work) -> None:
@@ -68,11 +70,12 @@ async def _sync_profiles(
             run.tell(scope)
             whole[scope.mapping.name].problems += scope.problems
 
-    async for profiles in run.reader.profiles(ids, witnesses, beside):
+    async for profiles in run.reader.profiles(ids, witnesses.people, beside):
         await run.lease.hold()
         records = [run.people.record(profile) for profile in profiles]
+        unshown = witnesses.unshown
         scopes = [
-            map_records(mapping, SITE_SCOPE, _records(mapping.source, records, engagement), run.context)
+            map_records(mapping, SITE_SCOPE, _records(mapping.source, records, engagement), run.context, unshown)
             for mapping in mappings
         ]
         for scope in scopes:
@@ -89,13 +92,7 @@ async def _sync_profiles(
     if not run.preview:
         swept = {name for name, scope in whole.items() if scope.mapping.source != ENGAGEMENT or complete}
         await _finish(run, list(whole.values()), courses, swept)
-
-
-async def _witnesses(run: Run) -> dict[str, int]:
-    """Return by field a person of whom it is known that his or her profile carries it."""
-    text = await run.world.books.do(run.world.books.store.get, WITNESSES)
-    found: dict[str, int] = json.loads(text or "{}")
-    return found
+        await witnesses.remember(complete=_all_read(run, courses))
 
 
 async def _leave_newcomers(run: Run, scope: Scope) -> None:
@@ -131,11 +128,6 @@ def _records(
 async def _finish(run: Run, scopes: list[Scope], courses: list[Course], swept: set[str]) -> None:
     """Write down what the read of the people showed; look for leavers only after a complete one."""
     store = run.world.books.store
-    if run.reader.witnesses:
-        known = await _witnesses(run)
-        before = {} if run.whole_site else known  # of fields that this run may not have wanted
-        if known != (now := before | run.reader.witnesses):
-            await run.world.books.do(store.put, WITNESSES, json.dumps(now))
     if run.reader.lost_profiles:
         reason = run.reader.trouble_with_profiles
         run.result.worse(
@@ -143,7 +135,7 @@ async def _finish(run: Run, scopes: list[Scope], courses: list[Course], swept: s
             f"Moodle did not give the profiles of {len(run.reader.lost_profiles)} people, so nobody was looked "
             f"for as having left. {reason or REMEDY}",
         )
-    complete = not run.reader.lost_profiles and all(course.id in run.rosters for course in courses)
+    complete = _all_read(run, courses)
     for scope in scopes:
         await run.planner.outsiders.save(scope, complete=run.whole_site and complete)
     if not run.whole_site:
@@ -158,6 +150,11 @@ async def _finish(run: Run, scopes: list[Scope], courses: list[Course], swept: s
             await run.sweep.note(scope, protected=elsewhere)
     at = run.world.clock.now()
     await run.world.books.do(store.checkpoint, SITE_SCOPE, run.result.run_id, at, run.person_ids)
+
+
+def _all_read(run: Run, courses: list[Course]) -> bool:
+    """Say whether everybody in these courses was read."""
+    return not run.reader.lost_profiles and all(course.id in run.rosters for course in courses)
 
 
 async def members_elsewhere(run: Run, courses: list[Course]) -> set[int]:

@@ -13,6 +13,7 @@ from flows.result import Result
 from flows.steps.blanks import BlankGuard
 from flows.steps.compare import Comparison, Ready
 from flows.steps.firsts import FirstLook
+from flows.steps.groups import GROUPS_NOT_SHOWN
 from flows.steps.held import Reading
 from flows.steps.linked import Links, Look, is_matched
 from flows.steps.merged import parted
@@ -106,6 +107,8 @@ class Planner:
             await books.do(store.settle, {r: s for r, s in reading.back.items() if r not in reading.renewed})
         await self._links.remember(scope.mapping, look)
         passed = await self.blanks.passed(Reading(scope, known, is_strange), changes)
+        if scope.unshown is not None:
+            scope.unshown.forget()
         self._result.of(scope.mapping.case_type).unchanged += reading.compared - len(passed)
         self._count_retired(scope.mapping, passed)
         if self.look is not None:
@@ -145,7 +148,8 @@ class Planner:
         user_id = scope.users.get(key, 0)
         is_parted = user_id in await self._taken_back()
         ready = replace(ready, kept=kept.texts, elements=kept.names, linked=linked, removed=removed)
-        ready = replace(ready, parted=is_parted)
+        unshown = scope.unshown.kept(draft, case, self._digest) if scope.unshown is not None else frozenset[str]()
+        ready = replace(ready, parted=is_parted, unshown=unshown)
         reading.compared += 1
         change = Comparison(scope.mapping, row, user_id, draft, case, ready, self._digest).planned()
         if change is not None and (is_theirs or _is_another(reading.known.get(key), case)):
@@ -259,6 +263,9 @@ class Planner:
                 reason = WAITS if reference.when_parent_unknown == "wait" else "parent_unknown"
                 reading.scope.hold_back(Problem(draft.key, f"@index:{reference.name}", reason))
                 return None
+        if draft.key in reading.scope.groups_hidden and draft.owner.not_sent and (not known or not known.case_id):
+            reading.scope.hold_back(Problem(draft.key, "@owner", GROUPS_NOT_SHOWN))
+            return None
         owner = await self._owners.of(reading.scope, draft, known, by_type)
         vanished = reading.vanished.get(draft.key, frozenset())
         return None if owner is None else Ready(tuple(indices), owner, vanished)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from adaptors.commcare.cases import CaseWrite
+from flows.steps.unshown import Unshown
 from mappings.engine import CompiledMapping, Draft
 from state import RowId
 
@@ -39,6 +40,8 @@ class Planned:
     """Emptied properties of elements that vanished together: a lost right looks the same."""
     vanished: frozenset[str] = frozenset()
     """Emptied properties of elements that vanished, together or alone."""
+    unshown: frozenset[str] = frozenset()
+    """Emptied properties that nobody's profile shows any more: a field that is hidden looks the same."""
     unsent: frozenset[str] = frozenset()
     """Of a row whose case nobody knows: properties of ours that it may hold, and that are left as they are."""
     owner_before: str = ""
@@ -133,6 +136,10 @@ class Scope:
     held_back: int = 0
     waiting: int = 0
     """Those of the held back that only wait: for their parent, a person's word, or a run of all courses."""
+    unshown: Unshown | None = None
+    """What to look up while it is planned, where nobody shows a field any more."""
+    groups_hidden: set[str] = field(default_factory=set)
+    """Keys of whom Moodle does not show the groups, by which their owner may go."""
 
     def hold_back(self, *problems: Problem) -> None:
         """Note that a record is not sent, and why."""

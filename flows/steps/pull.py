@@ -5,14 +5,16 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from adaptors.moodle.assignments import CourseAssignments
 from adaptors.moodle.normalise import grade_item_records
 from adaptors.moodle.roster import Combinations, Roster
 from adaptors.moodle.streams import Wanted
+from flows.steps.groups import goes_by_groups
 from flows.steps.planned import Problem, Scope
+from flows.steps.unshown import Unshown
 from mappings.engine import CompiledMapping, Context, Excluded, HeldBack
 
 IN_COURSE = ("enrolments", "grade_items", "assignments")
@@ -48,10 +50,18 @@ def wanted_by(mappings: Iterable[CompiledMapping]) -> Wanted:
 
 
 def map_records(
-    mapping: CompiledMapping, number: int, records: Iterable[Mapping[str, Any]], context: Context
+    mapping: CompiledMapping,
+    number: int,
+    records: Iterable[Mapping[str, Any]],
+    context: Context,
+    unshown: Collection[str] = (),
 ) -> Scope:
-    """Map the records of one scope; a record with the key of another one is held back, never sent twice."""
-    scope = Scope(mapping, number)
+    """Map the records of one scope; a record with the key of another one is held back, never sent twice.
+
+    `unshown` are fields of people that nobody shows any more, though Moodle leaves them out where they are empty.
+    """
+    scope = Scope(mapping, number, unshown=Unshown(mapping, unshown, context) if unshown else None)
+    needs_groups = goes_by_groups(mapping)
     for record in records:
         outcome = mapping.draft(record, context)
         if outcome.key:
@@ -71,6 +81,10 @@ def map_records(
             scope.problems += found
             scope.drafts[outcome.key] = outcome
             scope.users[outcome.key] = user_id(mapping.source, record)
+            if scope.unshown is not None:
+                scope.unshown.note(outcome, record)
+            if needs_groups and "groups" not in record:
+                scope.groups_hidden.add(outcome.key)
     return scope
 
 
@@ -124,6 +138,7 @@ class People:
     def record(self, profile: Mapping[str, Any]) -> dict[str, Any]:
         """Return the record of source `users`: the profile, with roles and groups over all courses read.
 
+        Groups are absent where Moodle keeps those of one course back.
         In the order of the alphabet: that of the courses depends on which ones a run reads, and on others in them.
         """
         person = int(profile["id"])
@@ -132,6 +147,7 @@ class People:
         pairs = (
             [self._combinations.pair(key & mask) for key in self._keys[start:end]] if self._combinations else []
         )
-        roles = {role for roles, _ in pairs for role in roles}
-        groups = {group for _, groups in pairs for group in groups}
-        return {**profile, "roles": sorted(roles), "groups": sorted(groups)}
+        record = {**profile, "roles": sorted({role for roles, _ in pairs for role in roles})}
+        groups = {group for _, groups in pairs for group in groups or ()}
+        is_shown = all(groups is not None for _, groups in pairs)
+        return record | ({"groups": sorted(groups)} if is_shown else {})

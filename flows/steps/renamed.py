@@ -29,6 +29,7 @@ from flows.needs import (
     REFUSED_LEAVERS,
     REFUSED_WITHDRAWN,
     STAY_BESIDE,
+    UNSHOWN_BLANKS,
 )
 from flows.steps.approvals import WRITTEN
 from flows.steps.blanks import SHARED_BLANKS
@@ -64,7 +65,7 @@ BY_COURSE = (
     *(REFUSED_WITHDRAWN, CONFIRMED_WITHDRAWN, ALLOWED_WITHDRAWN),
 )
 """Facts that are objects: course -> mapping -> something."""
-BY_PROPERTY = (REFUSED_BLANKS, CONFIRMED_BLANKS, ALLOWED_BLANKS, SHARED_BLANKS)
+BY_PROPERTY = (REFUSED_BLANKS, CONFIRMED_BLANKS, ALLOWED_BLANKS, SHARED_BLANKS, UNSHOWN_BLANKS)
 """Facts that are objects: "mapping property" -> something."""
 
 log = logging.getLogger(__name__)

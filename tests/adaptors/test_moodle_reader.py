@@ -203,6 +203,37 @@ async def test_blank_is_not_absent() -> None:
     assert "phone2" not in people[learners[1]]
 
 
+async def test_the_login_name_tells_who_has_no_id_number() -> None:
+    """Where it is shown, an ID number and an institution would be as well; a field of its own right is absent."""
+    wanted = Wanted(profile=frozenset({"idnumber", "institution", "city"}))
+    for right, blank in (("moodle/user:viewdetails", {"idnumber", "institution"}), ("", set[str]())):
+        site, _, learners = small_site()
+        world = World(site, wanted)
+        if not right:
+            world.fake.revoke("moodle/user:viewalldetails")
+        assert [blank] * 3 == [
+            {"idnumber", "institution", "city"} & one.keys() for one in await world.profiles(learners)
+        ]
+        assert {"idnumber", "institution", "city"} == world.reader.unshown
+
+
+@pytest.mark.parametrize(
+    ("release", "shown", "hidden"),
+    [("4.1.2 (Build: 20230313)", [["North"], []], True), ("4.3", [["North"], []], False)],
+)
+async def test_groups_by_release(release: str, shown: list[list[str]], hidden: bool) -> None:
+    """Before 4.3 groups need a right and are listed when there are none; later both are otherwise."""
+    site, course, learners = small_site(2)
+    site.info["release"] = release
+    site.set_group(course, learners[0], "North")
+    world = World(site)
+    assert shown == [record["groups"] for record in await world.enrolments(course)]
+    world.fake.revoke("moodle/site:accessallgroups")
+    records = await world.enrolments(course)
+    assert ([None, None] if hidden else shown) == [record.get("groups") for record in records]
+    assert hidden == (await world.reader.roster(course)).hides_groups
+
+
 async def test_hidden_phones_are_absent() -> None:
     """Without the capability phones are absent for everybody, never blank."""
     site, _, learners = small_site(3, phone1="0722 000 111")

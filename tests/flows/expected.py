@@ -12,6 +12,7 @@ from adaptors.moodle.fake_people import Member, User
 from adaptors.moodle.sizes import Sizes
 from flows.run import context_of
 from mappings.engine import CompiledMapping, Draft, Excluded
+from mappings.engine.reads import value_paths
 from tests.flows.worlds import Lab
 
 PARKING = "Parking"
@@ -19,6 +20,7 @@ LEFT, OVER, WITHDRAWN = "left", "course over", "withdrawn"
 BY_AN_APP = "by an app"
 """Stands in properties of others, which are not for us to empty, whatever they are called."""
 TEXTS = ("username", "firstname", "lastname", "email", "country", "lang", "timezone", "auth", "fullname")
+WITH_LOGIN_NAME = ("idnumber", "institution")
 MAYBE_BLANK = ("idnumber", "phone1", "phone2", "city", "address", "institution")
 
 
@@ -61,8 +63,10 @@ class Expected:
     # --- records, as the catalogue describes them ---------------------------------------------------------
 
     def _visible(self) -> set[str]:
+        """Return the fields that are blank where they are empty: somebody has them, or a login name tells."""
         people = {person for members in self.members.values() for person in members}
-        return {name for name in MAYBE_BLANK if any(getattr(self._lab.site.users[p], name) for p in people)}
+        shown = {name for name in MAYBE_BLANK if any(getattr(self._lab.site.users[p], name) for p in people)}
+        return shown | (set(WITH_LOGIN_NAME) if "moodle/user:viewalldetails" in self._rights else set())
 
     def _records(self, source: str) -> Iterator[dict[str, Any]]:
         if source == "users":
@@ -138,7 +142,7 @@ class Expected:
         if draft is None:
             return "nobody wants this case"
         for name, value in properties.items():
-            lapsed = value == "" and self._may_lapse(draft, name)
+            lapsed = value == "" and (self._may_lapse(draft, name) or self._is_unshown(draft, name))
             if value != draft.properties.get(name) and not lapsed:
                 return f"{name} was sent as {value!r}, it is {draft.properties.get(name)!r}"
         return "" if row.get("case_name", draft.name) == draft.name else "the name is another"
@@ -151,6 +155,12 @@ class Expected:
                 return f"{name} was sent as {value!r} and its person is kept out"
         name = row.get("case_name", key)
         return "" if name == key else "the name of somebody kept out was sent"
+
+    def _is_unshown(self, draft: Draft, name: str) -> bool:
+        """Say whether a property comes from fields that nobody has: a person may have said that it is emptied."""
+        spec = self.mapping_of(draft.key).spec.properties.get(name)
+        paths = {path.removeprefix("user.") for path in value_paths(spec)} if spec is not None else set[str]()
+        return bool(paths) and name not in draft.properties and paths <= {*MAYBE_BLANK} - self._blank_or_not
 
     def _may_lapse(self, draft: Draft, name: str) -> bool:
         """Say whether a property may be emptied that the draft has no more: of a deleted activity, say."""

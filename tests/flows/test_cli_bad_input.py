@@ -41,6 +41,12 @@ def separate_groups(terminal: Terminal) -> None:
     terminal.box.site.courses[terminal.box.courses["CHW-102"]]["groupmode"] = 1
 
 
+def old_moodle(terminal: Terminal) -> None:
+    """Let Moodle be of a release that shows groups only to those with a right, and take it from the account."""
+    terminal.box.moodle.revoke("moodle/site:accessallgroups")
+    terminal.box.site.info["release"] = "4.1.2 (Build: 20230313)"
+
+
 # What is spoilt, and for `sync --yes` and `check` the exit code and a piece of what is said.
 SPOILT: dict[str, tuple[Spoil, int, str, int, str]] = {
     "a wrong token": (
@@ -130,6 +136,13 @@ SPOILT: dict[str, tuple[Spoil, int, str, int, str]] = {
         1,
         "FAIL People course 3: The course separates groups and the Moodle account is in none of them. → Give its"
         " role 'moodle/site:accessallgroups'.",
+    ),
+    "no capability for groups in an old Moodle": (
+        old_moodle,
+        0,
+        "Moodle does not show the groups of courses 2, 3, 4: what comes from them stays as it is in CommCare.",
+        1,
+        "FAIL People the groups of courses 2, 3, 4 are not shown → Give its role 'moodle/site:accessallgroups'",
     ),
     "a course that is not there": (
         edit("project.yaml", 'shortname_like: "CHW-*"', "ids: [2, 99]"),

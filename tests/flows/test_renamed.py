@@ -188,6 +188,21 @@ async def test_problems_and_refusals_go_along(make_lab: MakeLab) -> None:
     assert [] == [*list_problems(lab.store)]
 
 
+async def test_a_field_that_nobody_shows_under_another_name(make_lab: MakeLab) -> None:
+    """What was asked about it is asked about the new name, with the field, and the old name is forgotten."""
+    lab, _, learners = await pupils(make_lab)
+    for learner in learners:
+        lab.site.update_user(learner, city="")
+    for _ in range(2):
+        await lab.sync()
+    rename(lab)
+    await lab.sync(courses=(2,))
+    (need,) = needs(lab.store)
+    assert ("learner", "city") == (need.mapping, need.property_name)
+    assert "Nobody's profile shows city any more" in need.sentence
+    assert "pupil" not in words_of_books(lab)
+
+
 async def test_renamed_and_edited(make_lab: MakeLab) -> None:
     """What was edited with the name is told and sent as any other edit; the rest is not."""
     lab, _, _ = await pupils(make_lab)

@@ -240,6 +240,29 @@ def test_what_is_agreed_to_is_shared(shop: Open) -> None:
     assert ["completed", "waiting", "completed", "completed"] == [str(one.state) for one in results]
 
 
+def test_a_field_that_nobody_shows_is_one_question(shop: Open) -> None:
+    """What was asked about in several shards is asked once, names the field, and is emptied after one word."""
+
+    async def story(shop: Shop, shards: int) -> list[Result | None]:
+        city = "  town: {source: user.city, personal: true}\n"
+        shop.lab.edit("enrolment", "\nproperties:\n", f"\nproperties:\n{city}")
+        results = [await run(shop, shards)]
+        for person in list(shop.lab.site.users):
+            shop.lab.site.update_user(person, city="")
+        for _ in range(2):
+            results.append(await run(shop, shards))
+            for what, people in people_asked(shop.store, REFUSED_BLANKS).items():
+                confirm_blanks(shop.store, *what.split(" "), people)
+        return [*results, await run(shop, shards), await run(shop, shards)]
+
+    results = same(shop, story)
+    assert ["completed", "waiting", "waiting", "completed", "completed"] == [str(one.state) for one in results]
+    for result, name in ((results[1], "town (mapping enrolment)"), (results[2], "city (mapping student)")):
+        (message,) = result.messages
+        assert "Nobody's profile shows city any more" in message
+        assert name in message
+
+
 def test_edits_and_intervals(shop: Open) -> None:
     """An edit is told once and read for; what was read a short while ago is not read again."""
 

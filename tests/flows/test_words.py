@@ -339,6 +339,8 @@ async def test_an_answer_that_was_lost_hides_nobody(make_lab: MakeLab) -> None:
 async def test_what_a_look_costs(make_lab: MakeLab, people: int, asked: int | None) -> None:
     """A few blanks cost nothing, and many one request; who never had a value loses none."""
     site, _, learners = site_of(20)
+    for learner in learners:
+        site.update_user(learner, idnumber=f"N{learner}")
     for learner in learners[people:]:
         site.update_user(learner, city="Kisumu")
     lab = make_lab(site)

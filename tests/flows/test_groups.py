@@ -1,0 +1,97 @@
+"""Groups that Moodle does not show: before 4.3 to an account without 'moodle/site:accessallgroups'."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tests.flows.test_sync import site_of
+from tests.flows.worlds import Lab, written
+
+MakeLab = Callable[..., Lab]
+RIGHT = "moodle/site:accessallgroups"
+OLD = "4.1.2 (Build: 20230313)"
+RULE = "first_of: [{group: groups}]\n  otherwise: project"
+
+
+def in_groups(make_lab: MakeLab, release: str = OLD) -> tuple[Lab, int, list[int]]:
+    """Return a lab on a Moodle of a release, its course, and ten learners of it in two groups."""
+    site, (course,), learners = site_of(10)
+    site.info["release"] = release
+    for number, learner in enumerate(learners):
+        site.set_group(course, learner, "Siaya" if number % 2 else "Bondo")
+    lab = make_lab(site)
+    for name in ("Siaya", "Bondo"):
+        lab.project.add_group(name)
+    return lab, course, learners
+
+
+def held(lab: Lab) -> dict[str, tuple[str, str]]:
+    """Return owner and group of each case."""
+    cases = lab.project.cases.values()
+    return {case.external_id: (case.owner_id, case.properties.get("group_name", "")) for case in cases}
+
+
+async def test_groups_that_are_not_shown_stay(make_lab: MakeLab) -> None:
+    """Without the right nothing that comes from groups is sent, the run says so, and with it all goes on."""
+    lab, course, learners = in_groups(make_lab)
+    lab.edit("student", "otherwise: project\n  write: once", RULE)
+    await lab.sync()
+    before, rights = held(lab), set(lab.moodle.capabilities)
+    lab.moodle.revoke(RIGHT)
+    for _ in range(2):
+        result = await lab.sync()
+        assert ("completed", {}, before) == (result.state, written(result), held(lab))
+    assert [
+        f"Moodle does not show the groups of course {course}: what comes from them stays as it is in CommCare. "
+        f"Give the role of the account '{RIGHT}' (`moodle-commcare check`)."
+    ] == result.messages
+    lab.site.update_user(learners[0], firstname="Zawadi")
+    assert {"updated": 1} == written(await lab.sync())
+    assert before == held(lab)
+    lab.moodle.capabilities = rights
+    result = await lab.sync()
+    assert ({}, []) == (written(result), result.messages)
+
+
+async def test_nobody_new_gets_an_owner_without_groups(make_lab: MakeLab) -> None:
+    """Whose owner goes by groups waits until they are shown; the default owner is for who is in none."""
+    lab, course, _ = in_groups(make_lab)
+    lab.edit("student", "otherwise: project\n  write: once", RULE)
+    await lab.sync()
+    lab.moodle.revoke(RIGHT)
+    person = lab.site.add_user("New", "Comer")
+    lab.site.enrol(course, person)
+    result = await lab.sync()
+    assert {"held_back": 2} == written(result)
+    assert {"groups_not_shown": 1, "waits_for_parent": 1} == dict(result.reasons)
+    lab.moodle.capabilities = {*lab.moodle.capabilities, RIGHT}
+    assert {"created": 2} == written(await lab.sync())
+
+
+async def test_an_empty_list_is_no_group(make_lab: MakeLab) -> None:
+    """With the right an old Moodle says of everybody which groups; none is none, also when nobody is in any."""
+    lab, course, learners = in_groups(make_lab)
+    await lab.sync()
+    for learner in learners:
+        lab.site.members[course][learner].groups = ()
+    assert {"updated": 10} == written(await lab.sync())
+    assert {""} == {group for _, group in held(lab).values()}
+
+
+async def test_no_groups_at_all_in_a_newer_moodle(make_lab: MakeLab) -> None:
+    """From 4.3 on who is in no group has no key: a course without groups is ordinary, whatever the right."""
+    lab, course, learners = in_groups(make_lab, "4.5.6 (Build: 20250811)")
+    await lab.sync()
+    for learner in learners:
+        lab.site.members[course][learner].groups = ()
+    lab.moodle.revoke(RIGHT)
+    result = await lab.sync()
+    assert ("completed", {"updated": 10}, []) == (result.state, written(result), result.messages)
+    assert {""} == {group for _, group in held(lab).values()}
+
+
+async def test_mappings_that_need_no_groups(make_lab: MakeLab) -> None:
+    """Nobody is told of groups that no mapping reads: they are not asked for."""
+    lab, _, _ = in_groups(make_lab)
+    lab.moodle.revoke(RIGHT)
+    assert [] == (await lab.sync(mappings=("student",))).messages
