@@ -102,7 +102,7 @@ class Planner:
         changes = [change for key in scope.drafts if (change := await self._planned(reading, key)) is not None]
         self.withdrawals.take_in(await self._old_keys.kept_out(scope, self.withdrawals.rows))
         if not self._result.preview:
-            await books.do(store.renew, reading.renewed, self._world.clock.now())
+            await books.do(store.renew, [*reading.renewed], self._world.clock.now())
             await books.do(store.settle, {r: s for r, s in reading.back.items() if r not in reading.renewed})
         await self._links.remember(scope.mapping, look)
         passed = await self.blanks.passed(Reading(scope, known, is_strange), changes)
@@ -135,7 +135,8 @@ class Planner:
             case = await self._alive(reading, row, case)
             linked = self._links.of(draft, case, reading.look)
             is_theirs = linked is not None and linked.first
-            kept = await self._vanished.kept(scope.mapping, draft, case, removed) if not is_theirs else NOTHING
+            is_empty = is_theirs or self._is_new(reading, row)
+            kept = NOTHING if is_empty else await self._vanished.kept(scope.mapping, draft, case, removed)
         except Refused as error:  # two cases have this key: a person has to settle that, for this record only
             scope.hold_back(Problem(key, "", error.code or "refused"))
             return None
@@ -157,6 +158,13 @@ class Planner:
         if change is not None and is_strange and closes(scope.mapping):
             return replace(change, ours_if_closed=True)
         return change
+
+    def _is_new(self, reading: _Reading, row: RowId) -> bool:
+        """Say whether a row has a new case whose number was given just now: nothing of it was ever sent.
+
+        Books that were lost or put back may give a number that was used before.
+        """
+        return reading.renewed.get(row, False) and row.mapping not in self.strangers | self.lost
 
     def _rests(self, reading: _Reading, row: RowId) -> bool:
         """Say whether a write of a row is in doubt, or one that a mapping of another name made under its key."""
@@ -215,7 +223,8 @@ class Planner:
         """Return the case, or a new generation of it when we closed it: no API can open a case again."""
         if case is None or case.status not in CLOSED | MAYBE_CLOSED:
             return case
-        if case.status not in CLOSED:  # maybe sent, without an answer: CommCare knows whether it is closed
+        is_known = case.status in CLOSED
+        if not is_known:  # maybe sent, without an answer: CommCare knows whether it is closed
             is_closing, mapping = await is_closing_unheard(self._world, row, case), reading.scope.mapping
             if not is_closing and (case.digests is not None or not closes(mapping)):
                 return case
@@ -224,7 +233,8 @@ class Planner:
                 return case
             if is_closing and (later := await self._unknown.later(mapping, row, case)) is not None:
                 return later
-        reading.renewed.append(row)
+            is_known = is_closing  # nothing that followed it is there
+        reading.renewed[row] = is_known and not case.linked
         generation = case.generation + 1
         return replace(case, case_id="", digests=None, status="active", generation=generation, linked=False)
 
@@ -337,7 +347,8 @@ class _Reading:
     under_way: Set[str] = frozenset()
     """Keys of writes in doubt that a mapping made which is switched off by now, or gone."""
     compared: int = 0
-    renewed: list[RowId] = field(default_factory=list)
+    renewed: dict[RowId, bool] = field(default_factory=dict)
+    """Cases that are followed by a new one from now on, and whether CommCare can have nothing of that."""
     back: dict[RowId, str] = field(default_factory=dict)
     """Cases that came back: active when they hold all they should, returning while they are to be sent."""
 
