@@ -153,11 +153,28 @@ class Planner:
             change = replace(change, another=True)
         if change is None and case is not None and case.status in AWAY:
             reading.back[row] = "active"
+        if change is not None and self._has_next_host(reading, draft, case, change):
+            reading.back.setdefault(row, "closing")  # now: the answer that says so may be lost
+            return replace(change, ours_if_closed=True)
         # A case of which the books know nothing was closed by us, maybe: they may be older, or were lost once.
         is_strange = case is None or (case.digests is None and scope.mapping.name in self.strangers)
         if change is not None and is_strange and closes(scope.mapping):
             return replace(change, ours_if_closed=True)
         return change
+
+    def _has_next_host(self, reading: _Reading, draft: Draft, case: CaseRow | None, change: Planned) -> bool:
+        """Say whether a case goes over to the one that followed its host: CommCare may have closed it with that.
+
+        Some project spaces close what is an extension of a case that is closed.
+        """
+        if case is None or not case.case_id or case.digests is None:
+            return False
+        hosts = (
+            reading.parents.get(self._parent_row(reading.scope, reference))
+            for reference in draft.indices
+            if reference.relationship == "extension" and f"@index:{reference.name}" in change.reasons
+        )
+        return any(host is not None and host.generation > 1 and not host.linked for host in hosts)
 
     def _is_new(self, reading: _Reading, row: RowId) -> bool:
         """Say whether a row has a new case whose number was given just now: nothing of it was ever sent.
