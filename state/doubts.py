@@ -5,7 +5,9 @@ A row that was voided is sent again and its announcement begins anew; what the l
 
 from __future__ import annotations
 
-from sqlalchemy import and_, func, select
+from collections.abc import Mapping
+
+from sqlalchemy import and_, bindparam, func, select
 
 from state.books import Books
 from state.log import ANSWERS, WRITTEN
@@ -23,6 +25,19 @@ LOGGED = (
     .outerjoin(run, run.c.id == occasion.c.run)
 )
 EARLIER = select(*ADDRESS, change.c.answer, BEGUN).select_from(LOGGED).order_by(change.c.occasion)
+
+GIVEN_UP = (
+    select(change.c.key, change.c.answer, change.c.generation, occasion.c.run, occasion.c.batch)
+    .select_from(change.join(occasion, occasion.c.id == change.c.occasion))
+    .where(
+        change.c.mapping == bindparam("mapping"),
+        change.c.scope == bindparam("scope"),
+        change.c.key.in_(bindparam("keys", expanding=True)),
+        change.c.answer.in_((UNKNOWN, *HEARD)),
+    )
+    .order_by(change.c.occasion)
+)
+AT_ONCE = 500  # keys in one IN
 
 
 class Doubts(Books):
@@ -51,3 +66,22 @@ class Doubts(Books):
         for one in self.doubts():
             found.setdefault(one.row.mapping, []).append(one.first_at)
         return [DoubtCount(mapping, len(times), min(times)) for mapping, times in sorted(found.items())]
+
+    def unheard(
+        self, mapping: str, scope: int, generations: Mapping[str, int]
+    ) -> dict[str, frozenset[tuple[str, int]]]:
+        """Return by key the requests (run, number) that had a case of a scope and were given up without an answer.
+
+        Those since the last answer about it; `generations` are the keys with the number of their present case.
+        """
+        found = dict[str, set[tuple[str, int]]]()
+        keys = sorted(generations)
+        with self._database.reading() as connection:
+            for start in range(0, len(keys), AT_ONCE):
+                at = {"mapping": mapping, "scope": scope, "keys": keys[start : start + AT_ONCE]}
+                for row in connection.execute(GIVEN_UP, at):
+                    if row.answer != UNKNOWN:
+                        found.pop(row.key, None)
+                    elif row.generation == generations[row.key]:
+                        found.setdefault(row.key, set()).add((row.run, row.batch))
+        return {key: frozenset(requests) for key, requests in found.items()}

@@ -219,7 +219,7 @@ class Planner:
         dirty = [one for one in known if one.digests is None and one.status not in CLOSED and not one.linked]
         asks_for_all = mapping.has_elements or closes(mapping) or parks(mapping)
         asked = [one for one in dirty if asks_for_all or (keeps(mapping) and not one.case_id)]
-        await self._there.look_for(mapping, asked)
+        await self._there.look_for(mapping, scope.number, asked)
 
     async def _look_outside(self, reading: _Reading) -> None:
         """Take in which records of a scope are kept out, and which of its parents were when last read."""

@@ -25,7 +25,8 @@ async def heed_silence(world: World, result: Result) -> None:
     if not (waits or result.answered_writes):
         return
     store = world.books.store
-    known = json.loads(await world.books.do(store.get, SILENT) or "{}")
+    text = await world.books.do(store.get, SILENT)
+    known = json.loads(text or "{}")
     doubts = await _doubts(world) if waits else []
     if result.answered_writes:
         if known:
@@ -57,8 +58,8 @@ async def _tell_silent(world: World, result: Result, known: dict[str, float], do
     if fact.get("asked", 0) >= TOLD_FROM:
         what = f"none of {numbered(result.unanswered_writes, 'write request')}"
         if known:
-            since = datetime.fromtimestamp(known["since"], world.project.time_zone)
-            what = f"no write since {since:%Y-%m-%d %H:%M}"
+            begun_at = datetime.fromtimestamp(known["since"], world.project.time_zone)
+            what = f"no write since {begun_at:%Y-%m-%d %H:%M}"
         rows = f"{numbered(len(doubts), 'record')} {'waits and is' if len(doubts) == 1 else 'wait and are'}"
         result.worse(
             RunState.DEGRADED,

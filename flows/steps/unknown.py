@@ -18,6 +18,9 @@ from flows.world import World
 from mappings.engine import CompiledMapping
 from state import CaseRow, RowId
 
+QUESTIONS = 8
+"""About so many requests take the cases under one key, each by itself."""
+
 
 class UnknownCases:
     """Finds them by their keys, and has the books know them from then on; a preview tells the books nothing."""
@@ -76,7 +79,7 @@ class UnknownCases:
         if len(begin) > few:
             found = await last_of_each(self._world, begin, await self._taken(mapping))
             replies = [case for case, _ in found.values()]  # those with doubles are asked for one by one
-            doubled = await self._there.doubles.among(mapping, replies)
+            doubled = await self._there.doubles.among(mapping, replies, each=QUESTIONS)
             self._newest = {key: found.get(key, (None, 1)) for key in begin if key not in doubled}
 
     async def of(self, mapping: CompiledMapping, row: RowId, user_id: int, *, expected: bool) -> CaseRow | None:

@@ -102,7 +102,7 @@ async def test_what_came_of_it_before_counts_no_more(make_lab: MakeLab) -> None:
 
 
 async def test_records_that_others_pass_by_are_told(make_lab: MakeLab) -> None:
-    """A record that breaks its requests while others arrive: the third time its neighbours are told, once found not."""
+    """A record that breaks its requests while others arrive: told the third time, until it is found."""
     site, _, learners = site_of(12)
     lab = make_lab(site)
     lab.commcare.break_over(f"test-user-{learners[5]}")

@@ -379,7 +379,7 @@ async def test_a_term_that_begins_while_a_mapping_is_off(make_lab: MakeLab, off:
 
 @pytest.mark.parametrize("how", ["known", "put back"])
 async def test_a_new_term_asks_for_no_case_that_was_never_made(make_lab: MakeLab, how: str) -> None:
-    """Of a case that gets its number now CommCare has nothing: 200 questions before, none now; after a restore few."""
+    """Of a case that gets its number now CommCare has nothing: 200 questions before, none now."""
     site, courses, _ = site_of(100, 100, shared=True)
     for course in courses:
         site.courses[course]["startdate"] = int(site.now) - 30 * DAY

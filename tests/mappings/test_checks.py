@@ -128,7 +128,7 @@ def test_names_that_elements_could_make_too(tmp_path: Path, expected: int, name:
 def test_what_is_closed_with_its_host(
     tmp_path: Path, expected: int, host: str, child: str, relationship: str
 ) -> None:
-    """Some project spaces close extensions with the case above them: a mapping that closes is warned of such ones."""
+    """Some project spaces close extensions with the case above them: whoever closes that is warned."""
     left = "when_left: {{set: {{x: left}}{}}}\n"
     below = CHILD.replace("relationship: extension", f"relationship: {relationship}")
     found = told(
@@ -138,7 +138,6 @@ def test_what_is_closed_with_its_host(
     )
     warned = [line for line in found if "CommCare may close the cases of enrolment.yaml with these" in line]
     assert (expected, True) == (len(warned), all(line.startswith("warning student.yaml:") for line in warned))
-
 
 
 def test_a_slip_in_one_file_is_told_once(tmp_path: Path) -> None:
