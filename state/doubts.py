@@ -1,4 +1,4 @@
-"""Rows in doubt as the log tells of them: since when, and how often in a row, CommCare has not answered their writes.
+"""Rows in doubt as the log tells of them: since when, and how often in a row, their writes were not answered.
 
 A row that was voided is sent again and its announcement begins anew; what the log says of it goes on.
 """

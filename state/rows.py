@@ -233,7 +233,10 @@ class OpenCount:
 
 @dataclass(frozen=True, slots=True)
 class DoubtRow:
-    """A row in doubt: how often in a row it was sent without an answer, when first (or its run began), when last."""
+    """A row in doubt: how often in a row it was sent without an answer, when first and when last (epoch).
+
+    First is when its run began.
+    """
 
     row: RowId
     times: int

@@ -15,7 +15,6 @@ from flows.steps.retype import types_of
 from flows.world import World
 from mappings.engine import CompiledMapping
 
-
 MANY = 200
 """So many questions are more than any list takes: a type of a million cases is listed with fewer."""
 
@@ -49,7 +48,7 @@ class Doubles:
         return await self.of(mapping) | {base_key(one) for one in others}
 
     async def _is_listed_sooner(self, mapping: CompiledMapping, questions: int) -> bool:
-        """Say whether listing the cases of a mapping takes fewer requests than so many; counting is one as well."""
+        """Say whether listing the cases of a mapping takes fewer requests than so many; counting is one too."""
         types = await self._types(mapping)
         if mapping.name in self._found or questions > MANY:
             return True

@@ -1,4 +1,4 @@
-"""Writes that CommCare does not answer, run after run: each rests and is sent again, and meanwhile nothing arrives.
+"""Writes that CommCare does not answer, run after run: each rests, is sent again, and meanwhile nothing arrives.
 
 One lost answer is everyday life where the network comes and goes, and the next run repairs it: nobody is told.
 """
@@ -20,7 +20,7 @@ STUBBORN = 3  # times in a row that a record was sent in vain while CommCare too
 
 
 async def heed_silence(world: World, result: Result) -> None:
-    """Say at the end of a run when CommCare answers no write, and since when; the first answer is the end of it."""
+    """Say at the end of a run that CommCare answers no write, and since when; the first answer ends it."""
     waits = bool(result.unanswered_writes) or any(counts.in_doubt for counts in result.cases.values())
     if not (waits or result.answered_writes):
         return
@@ -63,8 +63,8 @@ async def _tell_silent(world: World, result: Result, known: dict[str, float], do
         rows = f"{numbered(len(doubts), 'record')} {'waits and is' if len(doubts) == 1 else 'wait and are'}"
         result.worse(
             RunState.DEGRADED,
-            f"CommCare answered {what}; {rows} sent again by the next runs. If CommCare opens in a browser all the "
-            "same, tell those who run it.",
+            f"CommCare answered {what}; {rows} sent again by the next runs. If CommCare opens in a browser all "
+            "the same, tell those who run it.",
         )
 
 
@@ -74,7 +74,7 @@ def _tell_stubborn(result: Result, doubts: list[DoubtRow]) -> None:
     if often:
         result.worse(
             RunState.DEGRADED,
-            f"CommCare did not answer {numbered(often, 'record')} {STUBBORN} times or more, though it took others. "
-            "The next runs send what is left again, after an error 500 in ever smaller requests; a record that is "
-            "at fault comes into `moodle-commcare problems list`.",
+            f"CommCare did not answer {numbered(often, 'record')} {STUBBORN} times or more, though it took "
+            "others. The next runs try again, after an error 500 in ever smaller requests; a record that is at "
+            "fault comes into `moodle-commcare problems list`.",
         )

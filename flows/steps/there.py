@@ -19,7 +19,7 @@ from mappings.engine import CompiledMapping
 from state import CaseRow
 
 FEW = 5
-"""So many are asked for one by one; of what nobody knows the id twice as many, since a fetch may show another's."""
+"""So many are asked for one by one; twice as many without an id: a fetch may show somebody else's case."""
 
 
 class There:
@@ -67,18 +67,20 @@ class There:
             mine, name = requests.get(key, frozenset()), external_id(key, generation)
             if not mine or mine & taken:
                 continue  # the search is behind, maybe
-            if not mine <= not_taken and not await self._is_nowhere(name):
+            if mine <= not_taken:
+                self._found[name] = None
+            elif await self._is_there(name):
                 taken |= mine
-                continue
-            not_taken |= mine
-            self._found[name] = None
+            else:
+                not_taken |= mine
 
-    async def _is_nowhere(self, name: str) -> bool:
-        """Say whether no case has an external id, past any lag of the search."""
+    async def _is_there(self, name: str) -> bool:
+        """Say whether a case has an external id, past any lag of the search."""
         try:
-            return await self._world.commcare.case_by_external_id(name) is None
-        except Refused:  # two cases have it
-            return False
+            self._found[name] = await self._world.commcare.case_by_external_id(name)
+        except Refused:  # two cases have it: whoever asks for it is told
+            return True
+        return self._found[name] is not None
 
     def take(self, case: CaseReply) -> None:
         """Take in a case that was found elsewhere just now."""

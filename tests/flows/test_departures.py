@@ -549,7 +549,7 @@ async def test_a_case_that_a_person_closed_stays_closed(make_lab: MakeLab) -> No
 
 
 def close_extensions(lab: Lab) -> None:
-    """Have CommCare close what is an extension of a case that is closed, as project spaces with that setting do."""
+    """Have CommCare close what is an extension of a case that is closed, as some project spaces do."""
 
     def cascade(host: Case) -> None:
         for case in [*lab.project.cases.values()] if host.closed else ():
@@ -577,7 +577,7 @@ async def host_closed(make_lab: MakeLab) -> tuple[Lab, int]:
 
 @pytest.mark.parametrize("lost", [0, 1, 2, 3])
 async def test_what_was_closed_with_its_host_follows_it(make_lab: MakeLab, lost: int) -> None:
-    """Somebody comes back: where CommCare closed the enrolment too, there is a new one, whichever answer is lost."""
+    """Where CommCare closed the enrolment too, whoever comes back has a new one, whichever answer is lost."""
     lab, learner = await host_closed(make_lab)
     for number in range(1, 6):
         if number == lost:

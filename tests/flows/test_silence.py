@@ -1,4 +1,4 @@
-"""Writes that CommCare does not answer: one is everyday life, but no day passes in which nothing arrives unsaid."""
+"""Writes that CommCare does not answer: one is everyday life, but no day without any is passed over in silence."""
 
 from __future__ import annotations
 
