@@ -92,6 +92,7 @@ class Planner:
         # A file that was given another name makes the same keys: CommCare may still be at work on the first one's.
         reading.under_way = {one.key for one in reading.resting if one.mapping not in self._mappings}
         if is_strange:
+            reading.nowhere = await self._unknown.nowhere(scope.mapping)
             found = await self._unknown.kept_out(scope, known, self._keys_kept_out(reading))
             reading.known = known = {**known, **found}
         self.withdrawals.note(scope, known, has_children=name in self._have_children)
@@ -105,6 +106,8 @@ class Planner:
             await books.do(store.renew, [*reading.renewed], self._world.clock.now())
             await books.do(store.settle, {r: s for r, s in reading.back.items() if r not in reading.renewed})
         await self._links.remember(scope.mapping, look)
+        if is_strange:
+            await self._unknown.remember(scope.mapping, reading.missed - reading.nowhere)
         passed = await self.blanks.passed(Reading(scope, known, is_strange), changes)
         self._result.of(scope.mapping.case_type).unchanged += reading.compared - len(passed)
         self._count_retired(scope.mapping, passed)
@@ -142,7 +145,11 @@ class Planner:
             return None
         ready = await self._ready(reading, draft, case)
         if ready is None:
+            reading.missed |= {key} if case is None else set()
             return None
+        if case is None and key in reading.nowhere:  # to be sent now: once more, as it may be long since
+            reading.nowhere.discard(key)
+            return await self._planned(reading, key)
         user_id = scope.users.get(key, 0)
         is_parted = user_id in await self._taken_back()
         ready = replace(ready, kept=kept.texts, elements=kept.names, linked=linked, removed=removed)
@@ -214,11 +221,14 @@ class Planner:
         self._there.begin()
         is_strange = mapping.name in self.strangers | self.lost
         few = FEW if mapping.name in self.strangers else 0  # of who was away the search has long known
-        await self._unknown.look_for(mapping, keys - reading.known.keys() if is_strange else (), few)
+        new = keys - reading.known.keys() - reading.nowhere
+        await self._unknown.look_for(mapping, new if is_strange else (), few)
         known = [reading.known[key] for key in keys & reading.known.keys()]
         dirty = [one for one in known if one.digests is None and one.status not in CLOSED and not one.linked]
         asks_for_all = mapping.has_elements or closes(mapping) or parks(mapping)
         asked = [one for one in dirty if asks_for_all or (keeps(mapping) and not one.case_id)]
+        drafts, parked = scope.drafts, [one for one in known if self._owners.seems_parked(one)]
+        asked += [one for one in parked if drafts[one.key].owner.write_once or drafts[one.key].owner.not_sent]
         await self._there.look_for(mapping, scope.number, asked)
 
     async def _look_outside(self, reading: _Reading) -> None:
@@ -309,7 +319,8 @@ class Planner:
         known, mapping = reading.known.get(row.key), reading.scope.mapping
         keeps = draft.owner.write_once or draft.once
         if known is None:
-            user, is_strange = reading.scope.users.get(row.key, 0), mapping.name in self.strangers | self.lost
+            is_strange = mapping.name in self.strangers | self.lost and row.key not in reading.nowhere
+            user = reading.scope.users.get(row.key, 0)
             return await self._unknown.of(mapping, row, user, expected=is_strange)
         if known.case_id or not keeps:
             return known
@@ -363,6 +374,10 @@ class _Reading:
     """Keys that get no case until a person has said whether there is one already."""
     under_way: Set[str] = frozenset()
     """Keys of writes in doubt that a mapping made which is switched off by now, or gone."""
+    nowhere: set[str] = field(default_factory=set)
+    """Keys under which an earlier run found no case: while their records are held back nobody looks again."""
+    missed: set[str] = field(default_factory=set)
+    """Keys of records that are held back, and of which there is no case."""
     compared: int = 0
     renewed: dict[RowId, bool] = field(default_factory=dict)
     """Cases that are followed by a new one from now on, and whether CommCare can have nothing of that."""

@@ -38,6 +38,15 @@ class UnknownCases:
         unknown = (scope.drafts.keys() | scope.excluded.keys()).difference(known)
         return not unknown <= (await looked_for(self._world, scope.mapping.name)).keys()
 
+    async def nowhere(self, mapping: CompiledMapping) -> set[str]:
+        """Return the keys under which somebody looked and found no case."""
+        return {key for key, begin in (await looked_for(self._world, mapping.name)).items() if begin == 1}
+
+    async def remember(self, mapping: CompiledMapping, keys: Collection[str]) -> None:
+        """Write down that no case is under keys whose records are held back: nobody looks again meanwhile."""
+        if not self._result.preview:
+            await remember_looked_for(self._world, mapping.name, dict.fromkeys(keys, 1))
+
     async def kept_out(
         self, scope: Scope, known: Mapping[str, CaseRow], keys: Collection[str]
     ) -> Mapping[str, CaseRow]:

@@ -368,6 +368,36 @@ async def test_a_parked_case_that_was_given_away_is_left_there(make_lab: MakeLab
     )
 
 
+async def test_many_are_parked_and_come_back_with_few_requests(make_lab: MakeLab) -> None:
+    """Whose they are is asked of all at once, both ways; supervisors' choices count, also past the search."""
+    site, courses, learners = site_of(50)
+    lab = make_lab(site, project=PARKING)
+    parked = lab.project.add_group("Parking")
+    lab.edit("student", LEFT, "when_left: {set: {moodle_status: left}, park: true}")
+    await lab.sync()
+    cases = [lab.case(f"test-user-{learner}") for learner in learners]
+    for number, case in enumerate(cases):
+        lab.project.move_owner(case.case_id, f"choice-{number}")
+    lab.project.search.remove(cases[1].case_id)
+    gone, asked = learners[:20], list[int]()
+    for learner in gone:
+        site.unenrol(courses[0], learner)
+    for _ in range(2):
+        await lab.sync()
+    for course in (courses[0], 0):
+        confirm(lab.store, course, 20)
+        asked.append((await lab.sync()).requests["commcare"].get("get", 0))
+    assert ([0, 1 + 1], {parked}) == (asked, {case.owner_id for case in cases[:20]})
+    lab.project.move_owner(cases[2].case_id, "taken-out")
+    lab.project.search.remove(cases[1].case_id)
+    for learner in gone:
+        site.enrol(courses[0], learner)
+    result = await lab.sync()
+    expected = [f"choice-{number}" if number != 2 else "taken-out" for number in range(20)]
+    assert (1 + 1, expected) == (result.requests["commcare"]["get"], [case.owner_id for case in cases[:20]])
+    assert {} == written(await lab.sync())
+
+
 async def test_an_unknown_parked_owner_is_told(make_lab: MakeLab) -> None:
     """The run says whom CommCare does not know; the case is marked all the same and keeps its owner."""
     lab, learner, _ = await parking(make_lab, group=False)
