@@ -70,7 +70,7 @@ class _Told(Collector):
             for state, count in counts.items():
                 cases.add_metric([case_type, state], count)
         doubt = _family("in_doubt", "Records that were sent and wait to be confirmed.", "mapping")
-        since = _family("in_doubt_oldest_timestamp_seconds", "When the oldest of them was sent.", "mapping")
+        since = _family("in_doubt_oldest_timestamp_seconds", "When the oldest of them was first sent.", "mapping")
         for one in status.in_doubt:
             doubt.add_metric([one.mapping], one.count)
             since.add_metric([one.mapping], one.oldest_at)

@@ -83,6 +83,10 @@ class Result:
     """Records held back for another reason than a parent that is still to come, or a person's word."""
     undecided: int = 0
     """People who get no case until somebody has said whether there is one already."""
+    answered_writes: int = 0
+    """Write requests that CommCare took or clearly refused."""
+    unanswered_writes: int = 0
+    """Write requests of which nobody knows what came."""
     overlapped: bool = False
     """Whether another run had the lease, so that nothing was begun: that says nothing about the two systems."""
 
@@ -119,6 +123,8 @@ class Result:
         self.refused_rows += other.refused_rows
         self.worrying += other.worrying
         self.undecided += other.undecided
+        self.answered_writes += other.answered_writes
+        self.unanswered_writes += other.unanswered_writes
         self.worse(other.state)
         self.messages += [message for message in other.messages if message not in self.messages]
 

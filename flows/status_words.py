@@ -162,7 +162,7 @@ def doubt_lines(status: Status) -> Iterator[str]:
     """Yield what waits to be confirmed, a mapping a line."""
     for one in status.in_doubt:
         rows = numbered(one.count, f"record of {one.mapping}", f"records of {one.mapping}")
-        yield f"{rows}, the oldest sent {ago(one.oldest_at, status.now)}"
+        yield f"{rows}, the oldest first sent {ago(one.oldest_at, status.now)}"
 
 
 def undelivered_words(status: Status) -> str:

@@ -40,6 +40,7 @@ from flows.steps.renamed import take_over_names
 from flows.steps.retype import retype_the_rest
 from flows.steps.rosters import read_people
 from flows.steps.select import Selection, fields_of, only_these, remember_selection, select_courses
+from flows.steps.silence import heed_silence
 from flows.steps.tables import are_open, sync_tables
 from flows.steps.terms import new_terms
 from flows.steps.verdict import judge
@@ -273,6 +274,7 @@ async def _close(world: World, result: Result, lease: Lease, options: Options) -
     if not options.preview:
         try:
             try:
+                await heed_silence(world, result)
                 await world.books.do(store.finish_run, result.run_id, now, str(result.state), result.as_json())
             finally:
                 await lease.release()

@@ -6,15 +6,15 @@ from typing import Any
 
 from sqlalchemy import Select, and_, case, exists, func, or_, select
 
-from state.books import Books
+from state.doubts import Doubts
 from state.lease import LEASE_TTL, NAME, at_work
-from state.rows import DoubtCount, ProblemCount, RowCount, RunRow
+from state.rows import ProblemCount, RowCount, RunRow
 from state.runs import read_counts
-from state.tables import case_row, intent, lease, problem, refusal, run
+from state.tables import case_row, lease, problem, refusal, run
 
 
-class Counts(Books):
-    """Counts of rows, problems and writes in doubt; the last runs; who is at work."""
+class Counts(Doubts):
+    """Counts of rows and problems; the last runs; who is at work."""
 
     @property
     def place(self) -> str:
@@ -50,12 +50,6 @@ class Counts(Books):
         found = [ProblemCount(*row) for row in self._rows(of_read)]
         found += [ProblemCount(row[0], "", *row[1:]) for row in self._rows(refused)]
         return sorted(found, key=lambda one: (one.mapping, one.property, one.reason))
-
-    def count_in_doubt(self) -> list[DoubtCount]:
-        """Return the rows that were sent and not answered yet, by mapping, and since when the oldest waits."""
-        query = select(intent.c.mapping, func.count(), func.min(intent.c.last_sent_at))
-        query = query.group_by(intent.c.mapping).order_by(intent.c.mapping)
-        return [DoubtCount(*row) for row in self._rows(query)]
 
     def last_runs(self, most: int) -> list[RunRow]:
         """Return the runs that started last, the newest first; `finished_at` None while one is at work."""

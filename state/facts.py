@@ -26,7 +26,7 @@ NEVER_READ = "{}"
 KEYS_KEPT_OUT = "kept_out:{name}:{scope}"
 """Fact: the keys that a mapping kept out of a scope when it was last read, as a JSON list."""
 LOOKED_FOR = "looked_for:{name}"
-"""Fact: key of who is kept out -> the generation from which on CommCare has no case: nobody asks for it again."""
+"""Fact: key of who is kept out, or held back -> generation from which on CommCare has no case."""
 T = TypeVar("T")
 Objects = dict[str, Any]
 """Facts that are JSON objects or lists, by name."""

@@ -232,8 +232,24 @@ class OpenCount:
 
 
 @dataclass(frozen=True, slots=True)
+class DoubtRow:
+    """A row in doubt: how often in a row it was sent without an answer, when first and when last (epoch).
+
+    First is when its run began.
+    """
+
+    row: RowId
+    times: int
+    first_at: float
+    last_at: float
+
+
+@dataclass(frozen=True, slots=True)
 class DoubtCount:
-    """How many rows of a mapping wait for an answer of unknown outcome, and when the oldest was sent."""
+    """How many rows of a mapping wait for an answer of unknown outcome, and since when the oldest does.
+
+    That is when it was first sent without one, however often it was sent again.
+    """
 
     mapping: str
     count: int

@@ -68,8 +68,8 @@ ENDPOINTS: Final = (
         "case/v2/ext/<external id>/",
         r"GET case/v2/ext/.*",
         "a case by its external id, past any delay of the search",
-        "only before a case is sent again whose answer was lost, for new cases on a server without upserts, and "
-        "in `audit --recreate`",
+        "only before a case is sent again whose answer was lost (of many: one for each lost request), for "
+        "new cases on a server without upserts, and in `audit --recreate`",
         "none",
     ),
     Endpoint(
@@ -79,8 +79,8 @@ ENDPOINTS: Final = (
         "case/v2/bulk-fetch/",
         r"POST case/v2/bulk-fetch/",
         "cases by CommCare's ids",
-        "one for 500 cases: matched cases before the first write or when one is in doubt; when many may lose a "
-        "value and it is not known what their cases hold; `feedback`",
+        "one for 500 cases: matched cases before the first write or when one is in doubt; when many are in doubt, "
+        "parked or back; when many may lose a value and it is not known what their cases hold; `feedback`",
         "`case_ids`",
     ),
     Endpoint(
@@ -90,7 +90,8 @@ ENDPOINTS: Final = (
         "case/v2/?limit=1",
         r"GET case/v2/\?(?=.*\blimit=1\b).*",
         "how many cases of a type there are",
-        "once for each case type before its first run, and in `check` and `audit`",
+        "once for each case type before its first run, when many in doubt are found again, and in `check` and "
+        "`audit`",
         "`case_type`, `limit` (1), `fields`",
     ),
     Endpoint(

@@ -19,6 +19,7 @@ from flows.steps.linked import case_there, theirs_in
 from flows.steps.owners import find_parked, is_parked, remember_parked
 from flows.steps.planned import RETYPE, TYPE, Planned, external_id
 from flows.steps.recover import is_closing_unheard
+from flows.steps.there import FEW
 from flows.steps.ways import closed_by_us, set_by_departures
 from flows.world import World
 from mappings.engine import CompiledMapping
@@ -40,6 +41,7 @@ class Departures:
         self._digest = world.books.store.digest
         self._removed = removed
         self._stuck: dict[RowId, str] = {}
+        self._there: Mapping[str, CaseReply] = {}
 
     async def rows(self, leaving: Iterable[Leaving]) -> list[Planned]:
         """Return the rows to send; a case whose last write is still in doubt is left for a later run."""
@@ -53,6 +55,7 @@ class Departures:
             self._stuck = await self._earlier.look_for(
                 ((one.mapping, one.row, one.case) for one in emptied), self._removed
             )
+        await self._look_for(one for one in leaving if one.row not in resting)
         rows, silent, owners = list[Planned](), dict[RowId, str](), dict[RowId, str]()
         for one in leaving:
             known = await self._known(one) if one.row not in resting else None
@@ -87,9 +90,8 @@ class Departures:
 
     async def _known(self, one: Leaving) -> Leaving | None:
         """Return the case; one that the books know too little of is asked for, None when it is not certain."""
-        nameless = one.private and one.case.digests is None
-        parks = one.departure is not None and one.departure.park and one.mapping.spec.owner.write == "once"
-        if one.case.case_id and not nameless and not parks and not may_be_closed(one):
+        parks = _parks(one)
+        if _is_told(one) and not parks:
             return await self._spared(one)
         try:
             found = await self._ask(one)
@@ -145,7 +147,14 @@ class Departures:
         theirs = await theirs_in(self._world, one.mapping.name, one.row.key, one.case, names, there)
         return replace(one, theirs=theirs)
 
+    async def _look_for(self, leaving: Iterable[Leaving]) -> None:
+        """Look up who has the cases that are to be parked, where they are many; what is missing is asked for."""
+        ids = {one.case.case_id for one in leaving if _is_told(one) and _parks(one)}
+        self._there = await self._world.commcare.cases_by_id(ids) if len(ids) > FEW else {}
+
     async def _ask(self, one: Leaving) -> CaseReply | None:
+        if one.case.case_id in self._there:
+            return self._there[one.case.case_id]
         return await case_there(self._world, one.row.key, one.case)
 
     async def _row(self, one: Leaving) -> Planned | None:
@@ -222,3 +231,14 @@ class Departures:
                 "with their owner.",
             )
         return found.owner_id
+
+
+def _is_told(one: Leaving) -> bool:
+    """Say whether the books know enough of a case that goes away, but for who has it by now."""
+    nameless = one.private and one.case.digests is None
+    return bool(one.case.case_id) and not nameless and not may_be_closed(one)
+
+
+def _parks(one: Leaving) -> bool:
+    """Say whether a case is given to the owner of parked ones, and a supervisor may have given it to somebody."""
+    return one.departure is not None and one.departure.park and one.mapping.spec.owner.write == "once"

@@ -115,6 +115,8 @@ def _told(result: Result) -> dict[str, Any]:
         "refused_rows": result.refused_rows,
         "worrying": result.worrying,
         "undecided": result.undecided,
+        "answered_writes": result.answered_writes,
+        "unanswered_writes": result.unanswered_writes,
     }
 
 
@@ -150,4 +152,6 @@ def read_result(told: Mapping[str, Any]) -> Result:
         refused_rows=told["refused_rows"],
         worrying=told["worrying"],
         undecided=told["undecided"],
+        answered_writes=told["answered_writes"],
+        unanswered_writes=told["unanswered_writes"],
     )

@@ -57,7 +57,7 @@ class Owners:
         """
         sent = (known.digests or {}).get("@owner")
         if known.digests is not None:
-            if known.status not in AWAY or sent in (None, self._digest(known.key, "@owner", known.owner_id)):
+            if not self.seems_parked(known):
                 return ""
         elif not await self._may_be_parked(mapping, known):  # asks CommCare, so only for those
             return ""
@@ -69,6 +69,11 @@ class Owners:
         if sent is None and not await is_parked(self._world, found.owner_id):
             return ""
         return known.owner_id if known.owner_id not in ("", found.owner_id) else None
+
+    def seems_parked(self, known: CaseRow) -> bool:
+        """Say whether a case that went away was given to somebody else than the books have it from."""
+        sent = (known.digests or {}).get("@owner")
+        return known.status in AWAY and sent not in (None, self._digest(known.key, "@owner", known.owner_id))
 
     async def _may_be_parked(self, mapping: CompiledMapping, known: CaseRow) -> bool:
         """Say whether a case may be parked: its mapping parks cases, or it was away and cases were parked once."""

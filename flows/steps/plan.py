@@ -93,6 +93,7 @@ class Planner:
         # A file that was given another name makes the same keys: CommCare may still be at work on the first one's.
         reading.under_way = {one.key for one in reading.resting if one.mapping not in self._mappings}
         if is_strange:
+            reading.nowhere = await self._unknown.nowhere(scope.mapping)
             found = await self._unknown.kept_out(scope, known, self._keys_kept_out(reading))
             reading.known = known = {**known, **found}
         self.withdrawals.note(scope, known, has_children=name in self._have_children)
@@ -103,9 +104,11 @@ class Planner:
         changes = [change for key in scope.drafts if (change := await self._planned(reading, key)) is not None]
         self.withdrawals.take_in(await self._old_keys.kept_out(scope, self.withdrawals.rows))
         if not self._result.preview:
-            await books.do(store.renew, reading.renewed, self._world.clock.now())
+            await books.do(store.renew, [*reading.renewed], self._world.clock.now())
             await books.do(store.settle, {r: s for r, s in reading.back.items() if r not in reading.renewed})
         await self._links.remember(scope.mapping, look)
+        if is_strange:
+            await self._unknown.remember(scope.mapping, reading.missed - reading.nowhere)
         passed = await self.blanks.passed(Reading(scope, known, is_strange), changes)
         if scope.unshown is not None:
             scope.unshown.forget()
@@ -138,13 +141,18 @@ class Planner:
             case = await self._alive(reading, row, case)
             linked = self._links.of(draft, case, reading.look)
             is_theirs = linked is not None and linked.first
-            kept = await self._vanished.kept(scope.mapping, draft, case, removed) if not is_theirs else NOTHING
+            is_empty = is_theirs or self._is_new(reading, row)
+            kept = NOTHING if is_empty else await self._vanished.kept(scope.mapping, draft, case, removed)
         except Refused as error:  # two cases have this key: a person has to settle that, for this record only
             scope.hold_back(Problem(key, "", error.code or "refused"))
             return None
         ready = await self._ready(reading, draft, case)
         if ready is None:
+            reading.missed |= {key} if case is None else set()
             return None
+        if case is None and key in reading.nowhere:  # to be sent now: once more, as it may be long since
+            reading.nowhere.discard(key)
+            return await self._planned(reading, key)
         user_id = scope.users.get(key, 0)
         is_parted = user_id in await self._taken_back()
         ready = replace(ready, kept=kept.texts, elements=kept.names, linked=linked, removed=removed)
@@ -156,11 +164,35 @@ class Planner:
             change = replace(change, another=True)
         if change is None and case is not None and case.status in AWAY:
             reading.back[row] = "active"
+        if change is not None and self._has_next_host(reading, draft, case, change):
+            reading.back.setdefault(row, "closing")  # now: the answer that says so may be lost
+            return replace(change, ours_if_closed=True)
         # A case of which the books know nothing was closed by us, maybe: they may be older, or were lost once.
         is_strange = case is None or (case.digests is None and scope.mapping.name in self.strangers)
         if change is not None and is_strange and closes(scope.mapping):
             return replace(change, ours_if_closed=True)
         return change
+
+    def _has_next_host(self, reading: _Reading, draft: Draft, case: CaseRow | None, change: Planned) -> bool:
+        """Say whether a case goes over to the one that followed its host: CommCare may have closed it with that.
+
+        Some project spaces close what is an extension of a case that is closed.
+        """
+        if case is None or not case.case_id or case.digests is None:
+            return False
+        hosts = (
+            reading.parents.get(self._parent_row(reading.scope, reference))
+            for reference in draft.indices
+            if reference.relationship == "extension" and f"@index:{reference.name}" in change.reasons
+        )
+        return any(host is not None and host.generation > 1 and not host.linked for host in hosts)
+
+    def _is_new(self, reading: _Reading, row: RowId) -> bool:
+        """Say whether a row has a new case whose number was given just now: nothing of it was ever sent.
+
+        Books that were lost or put back may give a number that was used before.
+        """
+        return reading.renewed.get(row, False) and row.mapping not in self.strangers | self.lost
 
     def _rests(self, reading: _Reading, row: RowId) -> bool:
         """Say whether a write of a row is in doubt, or one that a mapping of another name made under its key."""
@@ -193,12 +225,15 @@ class Planner:
         self._there.begin()
         is_strange = mapping.name in self.strangers | self.lost
         few = FEW if mapping.name in self.strangers else 0  # of who was away the search has long known
-        await self._unknown.look_for(mapping, keys - reading.known.keys() if is_strange else (), few)
+        new = keys - reading.known.keys() - reading.nowhere
+        await self._unknown.look_for(mapping, new if is_strange else (), few)
         known = [reading.known[key] for key in keys & reading.known.keys()]
         dirty = [one for one in known if one.digests is None and one.status not in CLOSED and not one.linked]
         asks_for_all = mapping.has_elements or closes(mapping) or parks(mapping)
         asked = [one for one in dirty if asks_for_all or (keeps(mapping) and not one.case_id)]
-        await self._there.look_for(mapping, asked)
+        drafts, parked = scope.drafts, [one for one in known if self._owners.seems_parked(one)]
+        asked += [one for one in parked if drafts[one.key].owner.write_once or drafts[one.key].owner.not_sent]
+        await self._there.look_for(mapping, scope.number, asked)
 
     async def _look_outside(self, reading: _Reading) -> None:
         """Take in which records of a scope are kept out, and which of its parents were when last read."""
@@ -219,7 +254,8 @@ class Planner:
         """Return the case, or a new generation of it when we closed it: no API can open a case again."""
         if case is None or case.status not in CLOSED | MAYBE_CLOSED:
             return case
-        if case.status not in CLOSED:  # maybe sent, without an answer: CommCare knows whether it is closed
+        is_known = case.status in CLOSED
+        if not is_known:  # maybe sent, without an answer: CommCare knows whether it is closed
             is_closing, mapping = await is_closing_unheard(self._world, row, case), reading.scope.mapping
             if not is_closing and (case.digests is not None or not closes(mapping)):
                 return case
@@ -228,7 +264,8 @@ class Planner:
                 return case
             if is_closing and (later := await self._unknown.later(mapping, row, case)) is not None:
                 return later
-        reading.renewed.append(row)
+            is_known = is_closing  # nothing that followed it is there
+        reading.renewed[row] = is_known and not case.linked
         generation = case.generation + 1
         return replace(case, case_id="", digests=None, status="active", generation=generation, linked=False)
 
@@ -289,7 +326,8 @@ class Planner:
         known, mapping = reading.known.get(row.key), reading.scope.mapping
         keeps = draft.owner.write_once or draft.once
         if known is None:
-            user, is_strange = reading.scope.users.get(row.key, 0), mapping.name in self.strangers | self.lost
+            is_strange = mapping.name in self.strangers | self.lost and row.key not in reading.nowhere
+            user = reading.scope.users.get(row.key, 0)
             return await self._unknown.of(mapping, row, user, expected=is_strange)
         if known.case_id or not keeps:
             return known
@@ -343,8 +381,13 @@ class _Reading:
     """Keys that get no case until a person has said whether there is one already."""
     under_way: Set[str] = frozenset()
     """Keys of writes in doubt that a mapping made which is switched off by now, or gone."""
+    nowhere: set[str] = field(default_factory=set)
+    """Keys under which an earlier run found no case: while their records are held back nobody looks again."""
+    missed: set[str] = field(default_factory=set)
+    """Keys of records that are held back, and of which there is no case."""
     compared: int = 0
-    renewed: list[RowId] = field(default_factory=list)
+    renewed: dict[RowId, bool] = field(default_factory=dict)
+    """Cases that are followed by a new one from now on, and whether CommCare can have nothing of that."""
     back: dict[RowId, str] = field(default_factory=dict)
     """Cases that came back: active when they hold all they should, returning while they are to be sent."""
 

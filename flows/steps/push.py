@@ -179,11 +179,14 @@ class Pusher:
         try:
             replies = await self._announced(rows, batch)
         except InDoubt as doubt:
+            self._result.unanswered_writes += 1
             blamed = await self._suspects.note(ids, doubt)
             return dict.fromkeys(ids, POISON if blamed else "in_doubt")
         except RowsRefused:
+            self._result.answered_writes += 1
             await self._world.books.do(self._world.books.store.release, ids, batch)
             raise
+        self._result.answered_writes += 1
         acks = [_ack(row, reply) for row, reply in zip(rows, replies, strict=True) if reply is not None]
         self._tell_closed(rows, replies)
         self._note_moved(rows, replies)

@@ -162,7 +162,7 @@ async def strangers(world: World) -> frozenset[str]:
 
 
 async def looked_for(world: World, name: str) -> dict[str, int]:
-    """Return the keys of who is kept out and was looked for, with the generation from which on nothing is."""
+    """Return keys of who is kept out or held back and was looked for: the generation from which on nothing is."""
     text = await world.books.do(world.books.store.get, LOOKED_FOR.format(name=name))
     found: dict[str, int] = json.loads(text or "{}")
     return found

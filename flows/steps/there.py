@@ -1,14 +1,16 @@
 """Cases as CommCare has them while a scope is planned: many are looked up at once, few one by one.
 
 One by one is past any lag of the search, and each costs a request. Many are asked about only when the books know
-little, after a restore or a lost key: then CommCare was left alone for a while, and its search has caught up.
+little: after a restore, a lost key or lost answers. CommCare was left alone for a while then, and its search has
+caught up; what it lacks all the same is asked for, one case of each request that was not answered.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from adaptors.commcare.cases import CaseReply
+from adaptors.errors import Refused
 from flows.steps.doubles import Doubles
 from flows.steps.linked import base_key, case_there
 from flows.steps.planned import external_id
@@ -17,7 +19,7 @@ from mappings.engine import CompiledMapping
 from state import CaseRow
 
 FEW = 5
-"""So many are asked for one by one."""
+"""So many are asked for one by one; twice as many without an id: a fetch may show somebody else's case."""
 
 
 class There:
@@ -32,20 +34,53 @@ class There:
         """Forget what was found: another scope is planned."""
         self._found.clear()
 
-    async def look_for(self, mapping: CompiledMapping, cases: Collection[CaseRow]) -> None:
-        """Look up cases that will be asked for, where they are many.
+    async def look_for(self, mapping: CompiledMapping, scope: int, cases: Collection[CaseRow]) -> None:
+        """Look up cases of a scope that will be asked for, where they are many.
 
         Those that the search lacks are asked for, and so are those whose external id several cases have.
         """
-        if len(cases) <= FEW:
-            return
         ids = {case.case_id for case in cases if case.case_id}
-        names = {_name(case) for case in cases if not case.case_id}
-        self._found |= await self._world.commcare.cases_by_id(ids) if ids else {}
-        if names:
+        if len(cases) > FEW and ids:
+            self._found |= await self._world.commcare.cases_by_id(ids)
+        names = {_name(case): case for case in cases if not case.case_id}
+        if len(names) > 2 * FEW:  # a list of all cases, to find doubles, takes a while
             found = await self._world.commcare.cases_by_external_id(names)
             doubled = await self.doubles.among(mapping, found.values())
             self._found |= {name: case for name, case in found.items() if base_key(name) not in doubled}
+            lacking = {one.key: one.generation for name, one in names.items() if name not in found}
+            there = {one.key: one.generation for name, one in names.items() if name in found}
+            await self._believe(mapping.name, scope, there, lacking)
+
+    async def _believe(
+        self, mapping: str, scope: int, there: Mapping[str, int], lacking: Mapping[str, int]
+    ) -> None:
+        """Take in that CommCare lacks cases which its search lacks, as it lacks another one of the same request.
+
+        A request is taken in whole or not at all, and all of them have rested; `there` and `lacking` are the keys,
+        with their generations, of what the search has and has not. One case of each request is asked for.
+        """
+        store = self._world.books.store
+        requests = await self._world.books.do(store.unheard, mapping, scope, {**there, **lacking})
+        taken = {one for key in there for one in requests.get(key, ())}
+        not_taken = set[tuple[str, int]]()
+        for key, generation in lacking.items():
+            mine, name = requests.get(key, frozenset()), external_id(key, generation)
+            if not mine or mine & taken:
+                continue  # the search is behind, maybe
+            if mine <= not_taken:
+                self._found[name] = None
+            elif await self._is_there(name):
+                taken |= mine
+            else:
+                not_taken |= mine
+
+    async def _is_there(self, name: str) -> bool:
+        """Say whether a case has an external id, past any lag of the search."""
+        try:
+            self._found[name] = await self._world.commcare.case_by_external_id(name)
+        except Refused:  # two cases have it: whoever asks for it is told
+            return True
+        return self._found[name] is not None
 
     def take(self, case: CaseReply) -> None:
         """Take in a case that was found elsewhere just now."""
@@ -59,7 +94,10 @@ class There:
         name = case.case_id or _name(case)
         if name not in self._found:
             self._found[name] = await case_there(self._world, case.key, case)
-        return self._found[name]
+        found = self._found[name]
+        if found is not None:
+            self.take(found)  # its id is known from now on, and it may be asked for by that
+        return found
 
 
 def _name(case: CaseRow) -> str:

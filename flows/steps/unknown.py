@@ -18,6 +18,9 @@ from flows.world import World
 from mappings.engine import CompiledMapping
 from state import CaseRow, RowId
 
+QUESTIONS = 8
+"""About so many requests take the cases under one key, each by itself."""
+
 
 class UnknownCases:
     """Finds them by their keys, and has the books know them from then on; a preview tells the books nothing."""
@@ -34,6 +37,15 @@ class UnknownCases:
         """Say whether a scope has keys that the books do not know, and that nobody looked for."""
         unknown = (scope.drafts.keys() | scope.excluded.keys()).difference(known)
         return not unknown <= (await looked_for(self._world, scope.mapping.name)).keys()
+
+    async def nowhere(self, mapping: CompiledMapping) -> set[str]:
+        """Return the keys under which somebody looked and found no case."""
+        return {key for key, begin in (await looked_for(self._world, mapping.name)).items() if begin == 1}
+
+    async def remember(self, mapping: CompiledMapping, keys: Collection[str]) -> None:
+        """Write down that no case is under keys whose records are held back: nobody looks again meanwhile."""
+        if not self._result.preview:
+            await remember_looked_for(self._world, mapping.name, dict.fromkeys(keys, 1))
 
     async def kept_out(
         self, scope: Scope, known: Mapping[str, CaseRow], keys: Collection[str]
@@ -76,7 +88,7 @@ class UnknownCases:
         if len(begin) > few:
             found = await last_of_each(self._world, begin, await self._taken(mapping))
             replies = [case for case, _ in found.values()]  # those with doubles are asked for one by one
-            doubled = await self._there.doubles.among(mapping, replies)
+            doubled = await self._there.doubles.among(mapping, replies, each=QUESTIONS)
             self._newest = {key: found.get(key, (None, 1)) for key in begin if key not in doubled}
 
     async def of(self, mapping: CompiledMapping, row: RowId, user_id: int, *, expected: bool) -> CaseRow | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from mappings.engine.catalogue import absolute
 from mappings.engine.compile import IndexRule, Place
-from mappings.engine.problems import Problem, quoted, suggestion
+from mappings.engine.problems import Problem, Severity, quoted, suggestion
 from mappings.engine.reading import Document, Loc
 from mappings.engine.spec import IndexSpec, MappingSpec
 from mappings.engine.templates import TemplateError, skeleton
@@ -40,9 +40,17 @@ class MappingFile:
         """Whether nothing but warnings was found."""
         return self.spec is not None and all(problem.severity == "warning" for problem in self.problems)
 
-    def tell(self, loc: Loc, sentence: str, remedy: str, *, key: bool = False) -> None:
+    def tell(
+        self, loc: Loc, sentence: str, remedy: str, *, key: bool = False, severity: Severity = "error"
+    ) -> None:
         """Note a finding at a place of this file."""
-        self.problems.append(self.document.problem(self.document.mark(loc, key=key), sentence, remedy))
+        mark = self.document.mark(loc, key=key)
+        self.problems.append(self.document.problem(mark, sentence, remedy, severity=severity))
+
+    @property
+    def closes_who_left(self) -> bool:
+        """Whether it closes the cases of people who left."""
+        return self.spec is not None and self.spec.when_left is not None and self.spec.when_left.close
 
 
 def places(files: Sequence[MappingFile]) -> dict[str, Place]:
@@ -58,9 +66,23 @@ def places(files: Sequence[MappingFile]) -> dict[str, Place]:
             remedy = "a case cannot be above and below another: take the index out of one of these mappings"
             file.tell(("indices", index.name), sentence, remedy, key=True)
             parents[file.name] = ()
+    _check_hosts(files, parents)
     for name in parents:
         _level(name, parents, levels)
     return {name: Place(levels[name], rules) for name, rules in parents.items()}
+
+
+def _check_hosts(files: Sequence[MappingFile], parents: Mapping[str, tuple[IndexRule, ...]]) -> None:
+    """Warn of mappings that close cases above extensions which do not: some project spaces close these as well."""
+    by_name = {file.name: file for file in files}
+    for child in files:
+        for rule in parents.get(child.name, ()):
+            host = by_name[rule.mapping]
+            both_on = host.enabled and child.enabled
+            if both_on and rule.relationship == "extension" and host.closes_who_left > child.closes_who_left:
+                sentence = f"CommCare may close the cases of {child.name}.yaml with these, as they are extensions"
+                remedy = f"write 'close: true' in 'when_left' of {child.name}.yaml too, or take it out here"
+                host.tell(("when_left", "close"), sentence, remedy, key=True, severity="warning")
 
 
 def _parents(file: MappingFile, files: Sequence[MappingFile]) -> tuple[IndexRule, ...]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from adaptors.commcare.fake_project import LocationType
+from adaptors.commcare.fake_project import Case, LocationType
 from flows.confirm import confirm, confirm_withdrawn
 from flows.errors import UsageError
 from flows.problems import list_problems
@@ -368,6 +368,36 @@ async def test_a_parked_case_that_was_given_away_is_left_there(make_lab: MakeLab
     )
 
 
+async def test_many_are_parked_and_come_back_with_few_requests(make_lab: MakeLab) -> None:
+    """Whose they are is asked of all at once, both ways; supervisors' choices count, also past the search."""
+    site, courses, learners = site_of(50)
+    lab = make_lab(site, project=PARKING)
+    parked = lab.project.add_group("Parking")
+    lab.edit("student", LEFT, "when_left: {set: {moodle_status: left}, park: true}")
+    await lab.sync()
+    cases = [lab.case(f"test-user-{learner}") for learner in learners]
+    for number, case in enumerate(cases):
+        lab.project.move_owner(case.case_id, f"choice-{number}")
+    lab.project.search.remove(cases[1].case_id)
+    gone, asked = learners[:20], list[int]()
+    for learner in gone:
+        site.unenrol(courses[0], learner)
+    for _ in range(2):
+        await lab.sync()
+    for course in (courses[0], 0):
+        confirm(lab.store, course, 20)
+        asked.append((await lab.sync()).requests["commcare"].get("get", 0))
+    assert ([0, 1 + 1], {parked}) == (asked, {case.owner_id for case in cases[:20]})
+    lab.project.move_owner(cases[2].case_id, "taken-out")
+    lab.project.search.remove(cases[1].case_id)
+    for learner in gone:
+        site.enrol(courses[0], learner)
+    result = await lab.sync()
+    expected = [f"choice-{number}" if number != 2 else "taken-out" for number in range(20)]
+    assert (1 + 1, expected) == (result.requests["commcare"]["get"], [case.owner_id for case in cases[:20]])
+    assert {} == written(await lab.sync())
+
+
 async def test_an_unknown_parked_owner_is_told(make_lab: MakeLab) -> None:
     """The run says whom CommCare does not know; the case is marked all the same and keeps its owner."""
     lab, learner, _ = await parking(make_lab, group=False)
@@ -546,6 +576,84 @@ async def test_a_case_that_a_person_closed_stays_closed(make_lab: MakeLab) -> No
         len(lab.project.of_type("student")),
         student.closed,
     )
+
+
+def close_extensions(lab: Lab) -> None:
+    """Have CommCare close what is an extension of a case that is closed, as some project spaces do."""
+
+    def cascade(host: Case) -> None:
+        for case in [*lab.project.cases.values()] if host.closed else ():
+            below = (index["case_id"] for index in case.indices.values() if index["relationship"] == "extension")
+            if not case.closed and host.case_id in below:
+                lab.project.close_case(case.case_id)
+
+    lab.project.watchers.append(cascade)
+
+
+async def host_closed(make_lab: MakeLab) -> tuple[Lab, int]:
+    """Return a lab in which a student's case was closed, and with it the enrolment's; the learner is back."""
+    site, courses, learners = site_of(8)
+    lab = make_lab(site)
+    lab.edit("student", LEFT, "when_left: {set: {moodle_status: left}, close: true}")
+    close_extensions(lab)
+    await lab.sync()
+    site.unenrol(courses[0], learners[0])
+    for _ in range(2):
+        await lab.sync()
+    assert lab.case(f"test-enrol-2-{learners[0]}").closed
+    site.enrol(courses[0], learners[0])
+    return lab, learners[0]
+
+
+@pytest.mark.parametrize("lost", [0, 1, 2, 3])
+async def test_what_was_closed_with_its_host_follows_it(make_lab: MakeLab, lost: int) -> None:
+    """Where CommCare closed the enrolment too, whoever comes back has a new one, whichever answer is lost."""
+    lab, learner = await host_closed(make_lab)
+    for number in range(1, 6):
+        if number == lost:
+            lab.commcare.drop_reply_after_commit()
+        await lab.sync()
+    host, child = lab.case(f"test-user-{learner}~2"), lab.case(f"test-enrol-2-{learner}~2")
+    assert (False, False, host.case_id) == (host.closed, child.closed, child.indices["student"]["case_id"])
+    result = await lab.sync()
+    assert ({}, {}, 18) == (written(result), result.requests["commcare"], len(lab.project.cases))
+
+
+async def test_a_second_answer_that_is_lost_follows_it_too(make_lab: MakeLab) -> None:
+    """The answer that would have said that the enrolment is closed is lost itself."""
+    lab, learner = await host_closed(make_lab)
+    await lab.sync(mappings=("student",))
+    lab.commcare.drop_reply_after_commit()
+    for _ in range(4):
+        await lab.sync()
+    child = lab.case(f"test-enrol-2-{learner}~2")
+    assert (False, "active", {}) == (child.closed, child.properties["enrolment_status"], written(await lab.sync()))
+
+
+async def test_what_stays_open_goes_over_to_the_next_host(make_lab: MakeLab) -> None:
+    """Where CommCare closes nothing by itself the enrolment goes on, with no question to CommCare."""
+    lab, learner = await host_closed(make_lab)
+    lab.case(f"test-enrol-2-{learner}").closed = False
+    result = await lab.sync()
+    child = lab.case(f"test-enrol-2-{learner}")
+    assert (lab.case(f"test-user-{learner}~2").case_id, 0) == (
+        child.indices["student"]["case_id"],
+        result.requests["commcare"].get("get", 0),
+    )
+    assert ({}, 17) == (written(await lab.sync()), len(lab.project.cases))
+
+
+async def test_a_child_that_a_person_closed_stays_closed(make_lab: MakeLab) -> None:
+    """Its host lives on: nothing follows it."""
+    site, courses, learners = site_of(8)
+    lab = make_lab(site)
+    await lab.sync()
+    item = site.set_grade_item(courses[0], "Quiz")
+    lab.project.close_case(lab.case(f"test-enrol-2-{learners[0]}").case_id)
+    site.grade(item, learners[0], 50)
+    for _ in range(3):
+        await lab.sync()
+    assert ([], 16) == (lab.project.by_external_id(f"test-enrol-2-{learners[0]}~2"), len(lab.project.cases))
 
 
 # --- courses that are over --------------------------------------------------------------------------------

@@ -102,7 +102,7 @@ def test_everything_is_on_it(status: Status) -> None:
         "4 courses; read longest ago: course 3, 5 hours ago",
         "Not chosen any more, or over: 5.",
         "to be sent again",
-        "1 record of enrolment, the oldest sent 15 minutes ago",
+        "1 record of enrolment, the oldest first sent 15 minutes ago",
         "2 × student: phone is not a telephone number",
         "→ Correct the number in Moodle",
         "The last 3 runs, 18 Nov 08:59 to 18 Nov 10:59",

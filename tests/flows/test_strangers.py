@@ -415,3 +415,31 @@ async def test_a_newcomer_beside_cases_of_others_is_not_looked_for(make_lab: Mak
     site.enrol(course, site.add_user("New", "Comer"))
     result = await lab.sync()
     assert ({"created": 2}, {"owners": 1, "write": 2}) == (written(result), result.requests["commcare"])
+
+
+async def test_a_record_that_stays_held_back_is_looked_for_once(make_lab: MakeLab) -> None:
+    """Nobody can own it for as long as a name is misspelt: no run lists or asks anew until it is to be sent."""
+    site, _, learners = campus_of(9)
+    for learner in learners:
+        site.update_user(learner, city="typo" if learner == learners[0] else "east")
+    lab = make_lab(site)
+    owner = (lab.mappings / "student.yaml").read_text().partition("\nowner:")[2].partition("\n\n")[0]
+    lab.edit("student", f"\nowner:{owner}\n\n", "\nowner:\n  first_of:\n    - {user: city}\n  write: once\n\n")
+    lab.project.add_user("east")
+    await lab.sync()
+    lab.lose_books()
+    for name in ("student", "enrolment"):
+        lab.edit(name, f"case_type: {name}", f"case_type: {name}\nexisting_cases: ignore")
+    first = await lab.sync()
+    assert (True, 1) == (first.requests["commcare"]["get"] > 0, first.worrying)
+    for _ in range(2):
+        result = await lab.sync()
+        assert ({"held_back": 2}, {"owners"}) == (written(result), result.requests["commcare"].keys())
+    assert is_expected(lab)
+    lab.project.add_case("student", "Made since", external_id=f"test-user-{learners[0]}", owner_id="x")
+    site.update_user(learners[0], city="east")
+    result = await lab.sync()
+    assert (1, "x") == (result.of("student").updated, lab.case(f"test-user-{learners[0]}").owner_id)
+    for _ in range(2):
+        await lab.sync()
+    assert ({}, False) == ((await lab.sync()).requests["commcare"], is_expected(lab))

@@ -375,3 +375,30 @@ async def test_a_term_that_begins_while_a_mapping_is_off(make_lab: MakeLab, off:
     grades = sorted(case.properties["grade_percent"] for case in lab.project.of_type(name))
     assert (["40"] * 3 + ["80"] * 3, []) == (grades, needs(lab.store))
     assert (6, {}) == (len(lab.project.of_type("enrolment")), written(await lab.sync()))
+
+
+@pytest.mark.parametrize("how", ["known", "put back"])
+async def test_a_new_term_asks_for_no_case_that_was_never_made(make_lab: MakeLab, how: str) -> None:
+    """Of a case that gets its number now CommCare has nothing: 200 questions before, none now."""
+    site, courses, _ = site_of(100, 100, shared=True)
+    for course in courses:
+        site.courses[course]["startdate"] = int(site.now) - 30 * DAY
+        item = site.set_grade_item(course, "Quiz")
+        for learner in site.members_of(course):
+            site.grade(item, learner, 80)
+    lab = make_lab(site)
+    await lab.sync()
+    if how == "put back":
+        lab.in_a_file()
+        backup = lab.store.back_up(lab.clock.now())
+        assert backup is not None
+        lab.restore(backup)
+    for course in courses:
+        site.courses[course]["startdate"] += 180 * DAY
+    await lab.sync()
+    for course in courses:
+        confirm_term(lab.store, course, same=False)
+    result = await lab.sync()
+    asked = result.requests["commcare"].get("get", 0)
+    assert (how == "put back", {"created": 200}) == (asked > 0, written(result))
+    assert ({}, 500, []) == (written(await lab.sync()), len(lab.project.cases), doubles(lab))

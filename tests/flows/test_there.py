@@ -8,6 +8,7 @@ import pytest
 
 from flows.steps.there import FEW
 from tests.flows.test_edits import delete_item
+from tests.flows.test_push import doubles
 from tests.flows.test_sync import site_of
 from tests.flows.worlds import PROJECT, Lab, written
 
@@ -107,6 +108,70 @@ async def test_what_the_search_lacks_keeps_its_owner(make_lab: MakeLab) -> None:
     for _ in range(3):
         await lab.sync()
     assert ("somebody-else", PEOPLE) == (moved.owner_id, len(lab.project.of_type("student")))
+
+
+async def test_what_never_arrived_costs_a_question_for_each_request(make_lab: MakeLab) -> None:
+    """Three requests that CommCare did not take: one case of each is asked for, and not all 250."""
+    site, _, _ = site_of(250)
+    lab = make_lab(site)
+    lab.commcare.fail_next("503", times=3)
+    await lab.sync(mappings=("student",))
+    result = await lab.sync(mappings=("student",))
+    assert (1 + 3, 250) == (result.requests["commcare"]["get"], result.of("student").created)
+    assert ([], 250) == (doubles(lab), len(lab.project.of_type("student")))
+
+
+@pytest.mark.parametrize("seen", [0, 1])
+async def test_what_arrived_and_the_search_lacks_keeps_its_owner(make_lab: MakeLab, seen: int) -> None:
+    """Of three requests one arrived, and the search shows none or one of it: no owner is set anew."""
+    site, _, _ = site_of(250)
+    lab = make_lab(site)
+    lab.commcare.fail_next("503")
+    lab.commcare.drop_reply_after_commit()
+    lab.commcare.fail_next("503")
+    await lab.sync(mappings=("student",))
+    arrived = [*lab.project.cases.values()]
+    for case in arrived:
+        lab.project.move_owner(case.case_id, "somebody-else")
+    for case in arrived[seen:]:
+        lab.project.search.remove(case.case_id)
+    result = await lab.sync(mappings=("student",))
+    assert ({"somebody-else"}, []) == ({case.owner_id for case in arrived}, doubles(lab))
+    assert (50, 250, True) == (
+        len(arrived),
+        len(lab.project.of_type("student")),
+        result.requests["commcare"]["get"] <= 1 + 2 + 50,
+    )
+
+
+@pytest.mark.parametrize(("page", "listed", "asked"), [(5000, 2, 1), (10, 1, 1 + 15)])
+async def test_a_type_is_listed_where_that_takes_fewer_requests(
+    make_lab: MakeLab, monkeypatch: pytest.MonkeyPatch, page: int, listed: int, asked: int
+) -> None:
+    """Fifteen whose answer was lost: asked for one by one where their type has more pages than that."""
+    lab, _, _ = await many(make_lab)
+    monkeypatch.setattr("flows.steps.doubles.PAGE", page)
+    for number in range(200):
+        lab.project.add_case("student", f"Theirs {number}", owner_id="x", external_id=f"other-{number}")
+    for number in range(15):
+        lab.site.enrol(2, lab.site.add_user("New", f"Comer{number}"))
+    lab.commcare.drop_reply_after_commit()
+    await lab.sync(mappings=("student",))
+    result = await lab.sync(mappings=("student",))
+    found = result.requests["commcare"]
+    asked += 1  # what they hold, before anything of them is emptied
+    assert (listed, asked, []) == (found.get("list", 0), found["get"], doubles(lab))
+
+
+async def test_a_few_newcomers_are_asked_for_one_by_one(make_lab: MakeLab) -> None:
+    """Eight whose answer was lost: nothing is listed for them."""
+    lab, _, _ = await many(make_lab)
+    for number in range(8):
+        lab.site.enrol(2, lab.site.add_user("New", f"Comer{number}"))
+    lab.commcare.drop_reply_after_commit()
+    await lab.sync(mappings=("student",))
+    found = (await lab.sync(mappings=("student",))).requests["commcare"]
+    assert (0, 8 + 1, []) == (found.get("list", 0), found["get"], doubles(lab))
 
 
 @pytest.mark.parametrize("how", ["lost", "in doubt", "kept out"])

@@ -115,6 +115,31 @@ def test_names_that_elements_could_make_too(tmp_path: Path, expected: int, name:
 # --- parents ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("expected", "host", "child", "relationship"),
+    [
+        (1, "close: true", "close: false", "extension"),
+        (1, "close: true", "", "extension"),
+        (0, "close: true", "close: true", "extension"),
+        (0, "close: true", "", "child"),
+        (0, "park: true", "", "extension"),
+    ],
+)
+def test_what_is_closed_with_its_host(
+    tmp_path: Path, expected: int, host: str, child: str, relationship: str
+) -> None:
+    """Some project spaces close extensions with the case above them: whoever closes that is warned."""
+    left = "when_left: {{set: {{x: left}}{}}}\n"
+    below = CHILD.replace("relationship: extension", f"relationship: {relationship}")
+    found = told(
+        tmp_path,
+        student=STUDENT + left.format(f", {host}"),
+        enrolment=below + left.format(f", {child}" if child else ""),
+    )
+    warned = [line for line in found if "CommCare may close the cases of enrolment.yaml with these" in line]
+    assert (expected, True) == (len(warned), all(line.startswith("warning student.yaml:") for line in warned))
+
+
 def test_a_slip_in_one_file_is_told_once(tmp_path: Path) -> None:
     """A mapping is not blamed for a parent whose file cannot be read."""
     assert 1 == len(told(tmp_path, student=STUDENT.replace("{x: department}", "{x: department"), enrolment=CHILD))
