@@ -9,8 +9,9 @@ from datetime import datetime
 
 from flows.result import Result, RunState
 from flows.steps.edits import Edit
+from flows.steps.left_open import TRIES, put_right
 from flows.world import World
-from mappings.engine import CompiledMapping
+from mappings.engine import CompiledMapping, Project
 from mappings.engine.reads import value_paths
 from mappings.engine.spec import PropertySpec
 from mappings.engine.templates import template_paths
@@ -25,12 +26,15 @@ STREAMS = {
     "engagement": "engagement",
     "assignments": "assignments",
 }
+LIVED_ON = frozenset(STREAMS.values())
 USUAL_HOURS = {"engagement": 24.0}
-NEARLY = 0.95  # of an interval: a schedule that comes round a little early must not skip every other run
-HOUR = 3600.0
-TRIES = 3
-"""Runs in a row that read again at once what could not all be read; from then on its interval counts again."""
-TRIED = "unread_runs"  # fact in the books: mapping -> runs in a row in which not all of it could be read
+HOUR, DAY = 3600.0, 86_400.0
+SLACK, LONGEST_SLACK_S = 0.05, 600.0
+"""How much of an interval a run may come too early: a schedule is never quite on time."""
+SINCE = "{stream} since"
+"""In a fact of reads: what the next interval counts from, where that is not the start of the last read."""
+TRIED = "unread_runs"
+"""Fact in the books: mapping -> {course (0: the site): runs in a row in which it could not be read for it}."""
 CHOICE = "courses_chosen:{name}"  # fact in the books: what `courses:` said when a mapping was read last
 
 
@@ -44,26 +48,43 @@ class Due:
     facts: dict[str, str] = field(default_factory=dict)
     """What the books said at the beginning of when the mappings were read, and of what was chosen then."""
 
+    def reads(self, name: str) -> dict[str, float]:
+        """Return when the streams of a mapping were read completely."""
+        found: dict[str, float] = json.loads(self.facts.get(READS.format(name=name), NEVER_READ))
+        return found
+
+    def read_at(self, name: str) -> float:
+        """Return when the last read began of that stream of a mapping which was not read for longest."""
+        reads = self.reads(name)
+        return min((read for stream, read in reads.items() if stream in LIVED_ON), default=0.0)
+
 
 async def find_due(
-    world: World, mappings: Sequence[CompiledMapping], edits: Mapping[str, Edit], unsettled: Collection[str]
+    world: World,
+    mappings: Sequence[CompiledMapping],
+    edits: Mapping[str, Edit],
+    unsettled: Collection[str],
 ) -> Due:
     """Choose the mappings whose streams are due; for those in `unsettled`, and edited ones, no interval counts.
 
     Another choice of courses is an edit of all mappings.
     """
     names = [fact.format(name=mapping.name) for mapping in mappings for fact in (READS, CHOICE)]
-    due = Due(facts=await world.books.do(world.books.store.get_all, names))
+    due, streams = Due(facts=await world.books.do(world.books.store.get_all, names)), dict[str, set[str]]()
     for mapping in mappings:
-        streams = set(streams_of(mapping))
         others = due.facts.get(CHOICE.format(name=mapping.name)) not in (None, _choice(world))
         edited = others or (mapping.name in edits and edits[mapping.name].is_any)
         if mapping.name not in unsettled and not edited:
-            last = due.facts.get(READS.format(name=mapping.name), NEVER_READ)
-            streams = _due_streams(world, mapping, streams, json.loads(last))
-        if streams:
+            streams[mapping.name] = due_streams(world, mapping, due.reads(mapping.name))
+        else:
+            streams[mapping.name] = {*streams_of(mapping)}
+    resting = [mapping for mapping in mappings if not streams[mapping.name]]
+    at_once = await put_right(world, resting, due.read_at)
+    for mapping in mappings:
+        found = {*streams_of(mapping)} if mapping.name in at_once else streams[mapping.name]
+        if found:
             due.mappings.append(mapping)
-            due.grades = due.grades or GRADES in streams or needs_grades(mapping)
+            due.grades = due.grades or GRADES in found or needs_grades(mapping)
         else:
             due.waiting.append(mapping.name)
     return due
@@ -74,20 +95,48 @@ def _choice(world: World) -> str:
     return json.dumps(asdict(world.project.courses), sort_keys=True)
 
 
-def _due_streams(
-    world: World, mapping: CompiledMapping, streams: Collection[str], last: Mapping[str, float]
-) -> set[str]:
-    """Return the streams of a mapping whose last complete read is an interval ago, or was on another day."""
+def due_streams(world: World, mapping: CompiledMapping, last: Mapping[str, float]) -> set[str]:
+    """Return the streams of a mapping whose last complete read is an interval ago, or was on another day.
+
+    `last` is when each was read.
+    """
     now, zone = world.clock.now(), world.project.time_zone
     today = datetime.fromtimestamp(now, zone).date()
     found = set()
-    for stream in streams:
-        hours = world.project.intervals.get(stream, USUAL_HOURS.get(stream, 0.0))
+    for stream in streams_of(mapping):
         read = last.get(stream)
-        recent = read is not None and 0 <= now - read < hours * HOUR * NEARLY
+        recent = read is not None and read <= now and _late(world, stream, last, now) < 0
         if not recent or (mapping.recheck_daily and today != datetime.fromtimestamp(read or now, zone).date()):
             found.add(stream)
     return found
+
+
+def hours_of(project: Project, stream: str) -> float:
+    """Return the hours between two reads of a stream, 0.0 for each run."""
+    return project.intervals.get(stream, USUAL_HOURS.get(stream, 0.0))
+
+
+def may_wait(project: Project, mapping: CompiledMapping) -> bool:
+    """Say whether a run may leave a mapping unread, since each of its streams has an interval."""
+    return all(hours_of(project, stream) > 0 for stream in streams_of(mapping))
+
+
+def _late(world: World, stream: str, last: Mapping[str, float], now: float) -> float:
+    """Return by how many seconds the next read of a stream is late; below 0 before a run may read it.
+
+    Days are counted as the clock on the wall shows them: in spring one of them has 23 hours.
+    """
+    interval, since = hours_of(world.project, stream) * HOUR, last.get(SINCE.format(stream=stream), last[stream])
+    elapsed = now - since
+    if interval >= DAY:
+        elapsed += _ahead(world, now) - _ahead(world, since)
+    return elapsed - interval + min(interval * SLACK, LONGEST_SLACK_S)
+
+
+def _ahead(world: World, now: float) -> float:
+    """Return by how many seconds the project's clocks are ahead of UTC."""
+    ahead = datetime.fromtimestamp(now, world.project.time_zone).utcoffset()
+    return ahead.total_seconds() if ahead is not None else 0.0
 
 
 def tell_waiting(result: Result, due: Due) -> None:
@@ -109,30 +158,68 @@ async def remember_reads(world: World, due: Due, started: float, unsettled: Coll
     """
     now = dict[str, str]()
     for mapping in due.mappings:
-        name = READS.format(name=mapping.name)
-        known: dict[str, float] = json.loads(due.facts.get(name, NEVER_READ))
+        known = due.reads(mapping.name)
         streams = {stream for stream in streams_of(mapping) if stream != GRADES or due.grades}
-        read = {} if mapping.name in unsettled else known | dict.fromkeys(streams, started)
-        now[name] = json.dumps(read, sort_keys=True)
+        read = {} if mapping.name in unsettled else _read(world, known, streams, started)
+        now[READS.format(name=mapping.name)] = json.dumps(read, sort_keys=True)
         now[CHOICE.format(name=mapping.name)] = _choice(world)
     before = {name: due.facts.get(name) for name in now}
     if differing := {name: text for name, text in now.items() if text != (before[name] or NEVER_READ)}:
         await world.books.do(world.books.store.put_where_unchanged, before, differing)
 
 
-async def read_again(world: World, read: Iterable[CompiledMapping], unread: Collection[str]) -> set[str]:
-    """Count the runs in which mappings could not all be read; return those that the next run reads again at once.
+def _read(world: World, known: Mapping[str, float], streams: Collection[str], started: float) -> dict[str, float]:
+    """Return what is known of the reads of a mapping after another one of some streams.
+
+    A read in its interval, or not much later, leaves the next one at the hour of the last: else a schedule would
+    wander through the day, and one run that was late would have the next one come too early.
+    """
+    read = {**known}
+    for stream in streams:
+        interval, since = hours_of(world.project, stream) * HOUR, started
+        if interval and stream in known:
+            late = _late(world, stream, known, started)
+            if 0 <= late < interval / 2:
+                since = started - late + min(interval * SLACK, LONGEST_SLACK_S)
+        read.pop(SINCE.format(stream=stream), None)
+        read |= {stream: started} | ({SINCE.format(stream=stream): since} if since != started else {})
+    return read
+
+
+@dataclass(frozen=True)
+class Unread:
+    """Which courses (0: the site) a run could not read for which mappings, of those that it was to read for them.
+
+    `looked_at` are the courses that it was to read, None for all there are.
+    """
+
+    mappings: Collection[str]
+    courses: Mapping[str, Collection[int]]
+    looked_at: Collection[int] | None
+
+
+async def read_again(world: World, unread: Unread) -> set[str]:
+    """Count the runs in which a course could not be read; return the mappings that the next run reads at once.
 
     What fails for good (a course that lost its rights) must not have Moodle asked each hour for what is daily.
     """
     store = world.books.store
     text = await world.books.do(store.get, TRIED)
-    known: dict[str, int] = json.loads(text or "{}")
-    counts = {name: tries for name, tries in known.items() if name not in {mapping.name for mapping in read}}
-    counts |= {name: known.get(name, 0) + 1 for name in unread}
+    known = {name: tries for name, tries in json.loads(text or "{}").items() if isinstance(tries, dict)}
+    counts, again = {**known}, set[str]()
+    for name in unread.mappings:
+        failed = {str(course) for course in unread.courses.get(name, ())}
+        before: dict[str, int] = known.get(name, {})
+        looked_at = before.keys() if unread.looked_at is None else {str(course) for course in unread.looked_at}
+        now = {course: tries for course, tries in before.items() if course not in looked_at or course in failed}
+        now |= {course: before.get(course, 0) + 1 for course in failed}
+        counts[name] = now
+        if any(now[course] <= TRIES for course in failed):
+            again.add(name)
+    counts = {name: tries for name, tries in counts.items() if tries}
     if counts != known:
         await world.books.do(store.put, TRIED, json.dumps(counts, sort_keys=True))
-    return {name for name in unread if counts[name] <= TRIES}
+    return again
 
 
 def streams_of(mapping: CompiledMapping) -> Iterator[str]:
