@@ -154,7 +154,7 @@ async def _run(
         due.mappings = [*run.mappings]
         resting = {mapping.name for mapping in run.mappings if may_wait(world.project, mapping)}
         await remember_owners(run, resting - unsettled)
-        await remember_reads(world, due, started, unsettled)
+        await remember_reads(world, due, started, unsettled, anew=options.full)
         others = unsettled - {mapping.name for mapping in run.mappings}
         await world.books.do(world.books.store.read_anew, others)
     elif not options.preview:  # what this run leaves is for the next one of the whole site, whatever is due then

@@ -26,13 +26,13 @@ STREAMS = {
     "engagement": "engagement",
     "assignments": "assignments",
 }
-LIVED_ON = frozenset(STREAMS.values())
 USUAL_HOURS = {"engagement": 24.0}
 HOUR, DAY = 3600.0, 86_400.0
 SLACK, LONGEST_SLACK_S = 0.05, 600.0
 """How much of an interval a run may come too early: a schedule is never quite on time."""
-SINCE = "{stream} since"
-"""In a fact of reads: what the next interval counts from, where that is not the start of the last read."""
+HOURS = "read_since"
+"""Fact in the books: mapping -> {stream: what its intervals count from, one after the other}: the first read, or
+that of a run with `full`. So what is read once a day keeps its hour, whatever is read late, or in between."""
 TRIED = "unread_runs"
 """Fact in the books: mapping -> {course (0: the site): runs in a row in which it could not be read for it}."""
 CHOICE = "courses_chosen:{name}"  # fact in the books: what `courses:` said when a mapping was read last
@@ -53,10 +53,15 @@ class Due:
         found: dict[str, float] = json.loads(self.facts.get(READS.format(name=name), NEVER_READ))
         return found
 
+    @property
+    def hours(self) -> dict[str, dict[str, float]]:
+        """Return what the intervals of the streams count from, by mapping."""
+        found: dict[str, dict[str, float]] = json.loads(self.facts.get(HOURS, "{}"))
+        return found
+
     def read_at(self, name: str) -> float:
         """Return when the last read began of that stream of a mapping which was not read for longest."""
-        reads = self.reads(name)
-        return min((read for stream, read in reads.items() if stream in LIVED_ON), default=0.0)
+        return min(self.reads(name).values(), default=0.0)
 
 
 async def find_due(
@@ -69,13 +74,15 @@ async def find_due(
 
     Another choice of courses is an edit of all mappings.
     """
-    names = [fact.format(name=mapping.name) for mapping in mappings for fact in (READS, CHOICE)]
+    names = [HOURS, *(fact.format(name=mapping.name) for mapping in mappings for fact in (READS, CHOICE))]
     due, streams = Due(facts=await world.books.do(world.books.store.get_all, names)), dict[str, set[str]]()
     for mapping in mappings:
         others = due.facts.get(CHOICE.format(name=mapping.name)) not in (None, _choice(world))
         edited = others or (mapping.name in edits and edits[mapping.name].is_any)
         if mapping.name not in unsettled and not edited:
-            streams[mapping.name] = due_streams(world, mapping, due.reads(mapping.name))
+            streams[mapping.name] = due_streams(
+                world, mapping, due.reads(mapping.name), due.hours.get(mapping.name, {})
+            )
         else:
             streams[mapping.name] = {*streams_of(mapping)}
     resting = [mapping for mapping in mappings if not streams[mapping.name]]
@@ -95,17 +102,19 @@ def _choice(world: World) -> str:
     return json.dumps(asdict(world.project.courses), sort_keys=True)
 
 
-def due_streams(world: World, mapping: CompiledMapping, last: Mapping[str, float]) -> set[str]:
+def due_streams(
+    world: World, mapping: CompiledMapping, last: Mapping[str, float], since: Mapping[str, float]
+) -> set[str]:
     """Return the streams of a mapping whose last complete read is an interval ago, or was on another day.
 
-    `last` is when each was read.
+    `last` is when each was read, `since` what its intervals count from, where that is another moment.
     """
     now, zone = world.clock.now(), world.project.time_zone
     today = datetime.fromtimestamp(now, zone).date()
     found = set()
     for stream in streams_of(mapping):
         read = last.get(stream)
-        recent = read is not None and read <= now and _late(world, stream, last, now) < 0
+        recent = read is not None and not _is_over(world, stream, read, since.get(stream, read))
         if not recent or (mapping.recheck_daily and today != datetime.fromtimestamp(read or now, zone).date()):
             found.add(stream)
     return found
@@ -121,16 +130,23 @@ def may_wait(project: Project, mapping: CompiledMapping) -> bool:
     return all(hours_of(project, stream) > 0 for stream in streams_of(mapping))
 
 
-def _late(world: World, stream: str, last: Mapping[str, float], now: float) -> float:
-    """Return by how many seconds the next read of a stream is late; below 0 before a run may read it.
+def _is_over(world: World, stream: str, read: float, since: float) -> bool:
+    """Say whether an interval of a stream has ended after a read.
 
     Days are counted as the clock on the wall shows them: in spring one of them has 23 hours.
     """
-    interval, since = hours_of(world.project, stream) * HOUR, last.get(SINCE.format(stream=stream), last[stream])
-    elapsed = now - since
-    if interval >= DAY:
-        elapsed += _ahead(world, now) - _ahead(world, since)
-    return elapsed - interval + min(interval * SLACK, LONGEST_SLACK_S)
+    interval, now = hours_of(world.project, stream) * HOUR, world.clock.now()
+    if not interval or read > now:
+        return True
+    slack = slack_of(interval)
+    ahead = _ahead(world, since) if interval >= DAY else 0.0
+    elapsed = [at - since + (_ahead(world, at) - ahead if interval >= DAY else 0.0) for at in (now, read)]
+    return elapsed[1] + slack < (elapsed[0] + slack) // interval * interval
+
+
+def slack_of(interval: float) -> float:
+    """Return how many seconds before the end of an interval a run counts as one at its end."""
+    return min(interval * SLACK, LONGEST_SLACK_S)
 
 
 def _ahead(world: World, now: float) -> float:
@@ -151,39 +167,27 @@ def tell_waiting(result: Result, due: Due) -> None:
         )
 
 
-async def remember_reads(world: World, due: Due, started: float, unsettled: Collection[str]) -> None:
+async def remember_reads(
+    world: World, due: Due, started: float, unsettled: Collection[str], *, anew: bool = False
+) -> None:
     """Write down what a run read completely; of those in `unsettled` nothing: the next run reads again.
 
-    Neither of those for which somebody asked meanwhile, by a word about what waits, that they be read.
+    Neither of those for which somebody asked meanwhile, by a word about what waits, that they be read. With `anew`
+    all intervals count from this read on.
     """
-    now = dict[str, str]()
+    now, hours = dict[str, str](), due.hours
     for mapping in due.mappings:
-        known = due.reads(mapping.name)
+        known, since = due.reads(mapping.name), hours.get(mapping.name, {})
         streams = {stream for stream in streams_of(mapping) if stream != GRADES or due.grades}
-        read = {} if mapping.name in unsettled else _read(world, known, streams, started)
+        read = {} if mapping.name in unsettled else known | dict.fromkeys(streams, started)
         now[READS.format(name=mapping.name)] = json.dumps(read, sort_keys=True)
         now[CHOICE.format(name=mapping.name)] = _choice(world)
+        begun = {stream for stream in streams if anew or stream not in since}
+        hours[mapping.name] = since | {one: started if anew else known.get(one, started) for one in begun}
+    now[HOURS] = json.dumps(hours, sort_keys=True)
     before = {name: due.facts.get(name) for name in now}
     if differing := {name: text for name, text in now.items() if text != (before[name] or NEVER_READ)}:
         await world.books.do(world.books.store.put_where_unchanged, before, differing)
-
-
-def _read(world: World, known: Mapping[str, float], streams: Collection[str], started: float) -> dict[str, float]:
-    """Return what is known of the reads of a mapping after another one of some streams.
-
-    A read in its interval, or not much later, leaves the next one at the hour of the last: else a schedule would
-    wander through the day, and one run that was late would have the next one come too early.
-    """
-    read = {**known}
-    for stream in streams:
-        interval, since = hours_of(world.project, stream) * HOUR, started
-        if interval and stream in known:
-            late = _late(world, stream, known, started)
-            if 0 <= late < interval / 2:
-                since = started - late + min(interval * SLACK, LONGEST_SLACK_S)
-        read.pop(SINCE.format(stream=stream), None)
-        read |= {stream: started} | ({SINCE.format(stream=stream): since} if since != started else {})
-    return read
 
 
 @dataclass(frozen=True)

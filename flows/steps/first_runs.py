@@ -41,7 +41,7 @@ async def unapproved(world: World, mappings: Sequence[CompiledMapping]) -> tuple
         return frozenset(), ""
     if 0 < last["tries"] <= TRIES:  # what could not be read may be there by now; for good nobody waits for it
         return frozenset(), ""
-    if any(due_streams(world, one, dict.fromkeys(streams_of(one), last["at"])) for one in waiting):
+    if any(due_streams(world, one, dict.fromkeys(streams_of(one), last["at"]), {}) for one in waiting):
         return frozenset(), ""
     agreed, asked, existing = (
         await approved(world, waiting),

@@ -156,10 +156,9 @@ async def _alone(world: World, mappings: Mapping[str, CompiledMapping], rows: It
     for (name, scope), keys in sorted(held.items()):
         cases = await world.books.do(world.books.store.cases, name, scope, keys)
         blank = CaseRow("", "", "", None, "active", 0, 0)
-        few = keys if len(keys) <= FEW else ()
-        alone = [key for key in few if not await _is_doubled(world, key, cases.get(key, blank))]
-        # Another case of the row may be the one that is there twice; of many the list tells all.
-        if (alone or not few) and {*(alone or keys)} - await doubles.of(mappings[name]):
+        some = keys if len(keys) <= FEW else sorted({*keys} - await doubles.of(mappings[name]))[:FEW]
+        alone = {key for key in some if not await _is_doubled(world, key, cases.get(key, blank))}
+        if alone and alone - await doubles.of(mappings[name]):  # the list has later cases of a key as well
             found.add(name)
     return found
 
