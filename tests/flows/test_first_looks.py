@@ -36,7 +36,7 @@ async def looks(lab: Lab, runs: int) -> list[bool]:
     for _ in range(runs):
         result = await scheduled(lab)
         assert ("waiting", {}) == (result.state, written(result) if not result.plan else {})
-        assert all(need.message in " ".join(result.messages) for need in needs(lab.store))
+        assert all(need.command in " ".join(result.messages) for need in needs(lab.store))
         found.append(bool(result.requests["moodle"]))
     return found
 
