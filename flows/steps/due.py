@@ -60,15 +60,12 @@ class Due:
         return found
 
     def read_at(self, name: str) -> float:
-        """Return when the last read began of that stream of a mapping which was not read for longest."""
-        return min(self.reads(name).values(), default=0.0)
+        """Return when the last complete read began for a mapping, for whichever of its streams."""
+        return max(self.reads(name).values(), default=0.0)
 
 
 async def find_due(
-    world: World,
-    mappings: Sequence[CompiledMapping],
-    edits: Mapping[str, Edit],
-    unsettled: Collection[str],
+    world: World, mappings: Sequence[CompiledMapping], edits: Mapping[str, Edit], unsettled: Collection[str]
 ) -> Due:
     """Choose the mappings whose streams are due; for those in `unsettled`, and edited ones, no interval counts.
 

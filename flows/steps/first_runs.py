@@ -43,11 +43,8 @@ async def unapproved(world: World, mappings: Sequence[CompiledMapping]) -> tuple
         return frozenset(), ""
     if any(due_streams(world, one, dict.fromkeys(streams_of(one), last["at"]), {}) for one in waiting):
         return frozenset(), ""
-    agreed, asked, existing = (
-        await approved(world, waiting),
-        await fact(world, FIRST_RUNS),
-        await fact(world, EXISTING),
-    )
+    agreed = await approved(world, waiting)
+    asked, existing = await fact(world, FIRST_RUNS), await fact(world, EXISTING)
     stops = {one.name: await in_the_way(world, one) for one in waiting if one.name in existing}
     if not all(stops.get(name, name not in agreed and name in asked) for name in new):
         return frozenset(), ""
