@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -207,6 +208,7 @@ def sync(
     from flows.sync import Options
 
     options = Options(tuple(course or ()), tuple(mapping or ()), full=full, yes=yes, rekey=tuple(rekey or ()))
+    options = replace(options, attended=not as_json and sys.stdin.isatty())
     stopped = "Stopped. What was not finished is found again by the next run."
     with plain_endings(as_json, stopped=stopped):
         settings = read_settings(env_file)

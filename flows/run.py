@@ -14,6 +14,7 @@ from flows.steps.depart import Departures
 from flows.steps.due import Due
 from flows.steps.earlier import EarlierCases
 from flows.steps.lease import Lease
+from flows.steps.left_open import left_open
 from flows.steps.plan import Planner
 from flows.steps.planned import Planned, Scope
 from flows.steps.pull import People, wanted_by
@@ -24,12 +25,6 @@ from flows.steps.ways import below, owned_like
 from flows.world import Progress, World
 from mappings.engine import CompiledMapping, Context, Project
 from state import RowId
-
-PATIENT = frozenset({"engagement"})
-"""Sources too costly to be read again each hour because the parent of one record is held back."""
-
-OUTSIDE = frozenset({"owner_unresolved", "owner_unknown", "duplicate_external_id"})
-"""Why a record is held back though Moodle has all of it: somebody puts that right in CommCare, at any time."""
 
 
 @dataclass
@@ -61,6 +56,8 @@ class Run:
     """The custom fields that any course carries which project.yaml chooses: one without them has them blank."""
     between_terms: set[int] = field(default_factory=set)
     """Courses of which nothing is sent until a person has said whether a new term began."""
+    asked_terms: set[int] = field(default_factory=set)
+    """Those of them of which a person is asked, and has not answered."""
     withheld: set[int] = field(default_factory=set)
     """Courses whose totals Moodle does not show."""
     unseen: frozenset[int] = frozenset()
@@ -79,8 +76,10 @@ class Run:
     """Mappings of which records were held back: whether CommCare has cases of those nobody has looked."""
     unread: set[str] = field(default_factory=set)
     """Mappings of which not all could be read, though every course was."""
+    open: set[RowId] = field(default_factory=set)
+    """Records that were held back, and not for values of their own: for a parent, an owner, a person's word."""
     unsettled: set[str] = field(default_factory=set)
-    """Mappings of which something waits for a parent, or for CommCare: their next read waits for no interval."""
+    """Mappings of which something is under way: their next read waits for no interval."""
 
     @classmethod
     def begin(
@@ -146,9 +145,7 @@ class Run:
 
     def tell(self, scope: Scope) -> None:
         """Add what happened to a scope's records to the result."""
-        outside = any(problem.holds and problem.reason in OUTSIDE for problem in scope.problems)
-        if (scope.waiting or outside) and scope.mapping.source not in PATIENT:
-            self.unsettled.add(scope.mapping.name)
+        self.open |= left_open(scope)
         if scope.held_back:
             self.partly.add(scope.mapping.name)
         of_values = sum(1 for problem in scope.problems if problem.property and not problem.holds)
@@ -158,8 +155,8 @@ class Run:
         self.result.reasons.update(problem.reason for problem in scope.problems)
 
     @property
-    def left_open(self) -> set[str]:
-        """Return the mappings of which something is open: the next run of the whole site is to read them.
+    def under_way(self) -> set[str]:
+        """Return the mappings of which something is under way: the next run of the whole site is to read them.
 
         Also those whose cases follow the owner of others that were moved, or belong to others that were made
         anew, where this run did not read all of them.

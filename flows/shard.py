@@ -22,6 +22,7 @@ from flows.steps.edits import find_edits
 from flows.steps.gate import require_functions
 from flows.steps.handover import Handover, told
 from flows.steps.lease import Lease, ShardLease
+from flows.steps.left_open import newly_open
 from flows.steps.lost import lost
 from flows.steps.merged import left_out
 from flows.steps.recover import recover_courses, strangers
@@ -200,6 +201,7 @@ def _require_account(here: int, there: int) -> None:
 async def _finish(run: Run, lease: ShardLease, *, well: bool) -> None:
     """Hand over what the shard has to tell."""
     try:
+        run.unsettled |= await newly_open(run)
         await lease.finish({**told(run), "well": well})
     except StateError as error:
         run.result.worse(RunState.FAILED, str(error))

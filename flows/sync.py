@@ -24,17 +24,20 @@ from flows.run import Run, choose_mappings
 from flows.state_care import care_for
 from flows.steps.approvals import asked_about
 from flows.steps.courses import sync_courses
-from flows.steps.due import Due, find_due, read_again, remember_reads, tell_waiting
+from flows.steps.due import Due, Unread, find_due, may_wait, read_again, remember_reads, tell_waiting
 from flows.steps.edits import find_edits, remember_prints, tell_edits
-from flows.steps.first_runs import ask_before_first_runs
+from flows.steps.first_runs import ask_before_first_runs, unapproved
 from flows.steps.firsts import FirstLook
 from flows.steps.gate import first_run_plan, refuse_existing_cases, require_functions
 from flows.steps.holders import heed_other_names
 from flows.steps.lease import Lease, NotGivenBack
 from flows.steps.leave import leave, settle
+from flows.steps.left_open import newly_open, remember_owners
 from flows.steps.lost import lost
 from flows.steps.new_books import let_rest
 from flows.steps.people import sync_people
+from flows.steps.planned import SITE_SCOPE
+from flows.steps.pull import IN_COURSE
 from flows.steps.recover import heed_clock, know_them_all, recover, strangers
 from flows.steps.renamed import take_over_names
 from flows.steps.retype import retype_the_rest
@@ -60,7 +63,8 @@ class Options:
     """What a run is asked for: some courses, some mappings, everything anew, approved, or only a look.
 
     `rekey` names the mappings that may make all their cases anew, under other keys. `hinted`: nobody asked, a
-    webhook told that something happened in these courses; those that are not selected are passed over.
+    webhook told that something happened in these courses; those that are not selected are passed over. `attended`:
+    somebody sits there, so that the plan of a first run is made again however new the last one is.
     """
 
     courses: tuple[int, ...] = ()
@@ -70,6 +74,7 @@ class Options:
     preview: bool = False
     rekey: tuple[str, ...] = ()
     hinted: bool = False
+    attended: bool = False
 
     @property
     def asks_for_more(self) -> bool:
@@ -131,11 +136,15 @@ async def _run(
     started, mappings = world.clock.now(), choose_mappings(world, options.mappings)
     edits = await find_edits(world, mappings)
     unsettled |= {mapping.name for mapping in mappings} if options.asks_for_more else await asked_about(world)
-    due = await find_due(world, mappings, edits, unsettled)
+    looks = options.yes or options.attended or options.asks_for_more
+    asked, told = (frozenset[str](), "") if looks else await unapproved(world, mappings)
+    due = await find_due(world, [mapping for mapping in mappings if mapping.name not in asked], edits, unsettled)
     tell_edits(result, edits)
     tell_waiting(result, due)
+    if told:
+        result.worse(RunState.WAITING, told)
     if mappings and not due.mappings:
-        if await are_open(world):
+        if len(asked) < len(mappings) and await are_open(world):
             await _only_tables(Run.begin(world, result, lease, due, preview=False, progress=progress))
         return
     run = Run.begin(world, result, lease, due, preview=options.preview, progress=progress)
@@ -145,7 +154,9 @@ async def _run(
     if run.whole_site and not options.preview:
         await remember_prints(world, run.mappings, edits)
         due.mappings = [*run.mappings]
-        await remember_reads(world, due, started, unsettled)
+        resting = {mapping.name for mapping in run.mappings if may_wait(world.project, mapping)}
+        await remember_owners(run, resting - unsettled)
+        await remember_reads(world, due, started, unsettled, anew=options.full)
         others = unsettled - {mapping.name for mapping in run.mappings}
         await world.books.do(world.books.store.read_anew, others)
     elif not options.preview:  # what this run leaves is for the next one of the whole site, whatever is due then
@@ -215,12 +226,22 @@ def _asked_for(run: Run, options: Options, selected: list[Course]) -> list[Cours
 
 async def _unsettled(run: Run) -> set[str]:
     """Return the mappings whose next read must not wait: something failed, is in doubt or waits."""
-    failed = any(course.state == "failed" for number, course in run.result.courses.items() if number in run.read)
-    unread = {mapping.name for mapping in run.mappings} if failed or run.reader.lost_profiles else run.unread
-    if run.whole_site and not run.preview:
-        unread = await read_again(run.world, run.mappings, unread)
+    unread = set[str]() if run.preview else await read_again(run.world, _unread(run))
+    opened = set[str]() if run.preview else await newly_open(run)
     resting = await run.world.books.do(run.world.books.store.intents)
-    return unread | run.left_open | {row.mapping for row in resting}
+    return unread | opened | run.under_way | {row.mapping for row in resting}
+
+
+def _unread(run: Run) -> Unread:
+    """Return which of the courses that this run was to read it could not read, by mapping; 0 for the people."""
+    failed = {number for number, course in run.result.courses.items() if course.state == "failed"} & run.read
+    courses = {mapping.name: {*failed} for mapping in run.mappings}
+    for mapping in run.mappings:
+        if run.reader.lost_profiles or mapping.name in run.unread:
+            courses[mapping.name].add(SITE_SCOPE)
+        if mapping.source in IN_COURSE:
+            courses[mapping.name] |= run.asked_terms
+    return Unread([*courses], courses, None if run.whole_site else run.read)
 
 
 async def _read_and_push(

@@ -88,6 +88,12 @@ class Problems(Books):
             rows = connection.execute(query).all()
         return [ProblemRow(RowId(*row[:3]), *row[3:]) for row in rows]
 
+    def problems_for(self, mappings: Collection[str], reasons: Collection[str]) -> list[ProblemRow]:
+        """Return the problems of some mappings that have one of some reasons, in no order."""
+        query = select(problem).where(problem.c.mapping.in_([*mappings]), problem.c.reason.in_([*reasons]))
+        with self._database.reading() as connection:
+            return [ProblemRow(RowId(*row[:3]), *row[3:]) for row in connection.execute(query)]
+
 
 def _insert(connection: Connection, mapping: str, scope: int, found: Found, now: float) -> None:
     """Write problems that are new."""

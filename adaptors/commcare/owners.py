@@ -7,6 +7,7 @@ So names are looked up here, and what is unknown, deactivated or not shared is s
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -165,6 +166,15 @@ class OwnerBook:
         if found is None and kind == "user":
             found = (await self._known("deactivated user")).get(name)
         return found or UNKNOWN
+
+    async def content(self, kind: str) -> str:
+        """Return all that `resolve` goes by for one kind, as one text: whoever compares it sees that it changed.
+
+        Raises AccessDenied as `resolve` does.
+        """
+        kinds = (kind, "deactivated user") if kind == "user" else (kind,)
+        listed = [{name: vars(owner) for name, owner in (await self._known(each)).items()} for each in kinds]
+        return json.dumps(listed, sort_keys=True)
 
     async def workers(self) -> list[Worker]:
         """Return all mobile workers, deactivated ones included, in lists of 1,000; raises AccessDenied."""

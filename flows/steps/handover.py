@@ -90,7 +90,7 @@ def told(run: Run) -> dict[str, Any]:
         "sweep": run.sweep.told(),
         "withdrawals": run.planner.withdrawals.told(),
         "blanks": run.planner.blanks.told(),
-        "unsettled": sorted(run.left_open),
+        "unsettled": sorted(run.under_way),
         "partly": sorted(run.partly),
         "lost_profiles": bool(run.reader.lost_profiles),
     }

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 
 from adaptors.commcare.owners import Owner
-from flows.steps.planned import Problem, Scope
+from flows.steps.planned import PARENT, Problem, Scope
 from flows.steps.there import There
 from flows.steps.ways import parks
 from flows.world import World
@@ -39,7 +39,9 @@ class Owners:
             owner = by_type.get(rule.same_as)
             if owner:
                 return owner
-            scope.hold_back(Problem(draft.key, "@owner", "owner_unknown", f"same_as {rule.same_as}"))
+            parent = next((index.key for index in draft.indices if index.case_type == rule.same_as), "")
+            detail = f"{PARENT}{parent}" if parent else f"same_as {rule.same_as}"
+            scope.hold_back(Problem(draft.key, "@owner", "owner_unknown", detail))
             return None
         states = []
         for candidate in rule.candidates:

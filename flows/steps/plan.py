@@ -20,7 +20,7 @@ from flows.steps.merged import parted
 from flows.steps.old_keys import OldKeys
 from flows.steps.outsiders import Outsiders
 from flows.steps.owners import Owners, is_parked
-from flows.steps.planned import UNDECIDED, WAITS, Planned, Problem, Scope, scope_number
+from flows.steps.planned import PARENT, UNDECIDED, WAITS, Planned, Problem, Scope, scope_number
 from flows.steps.reach import Place
 from flows.steps.recover import is_closing_unheard
 from flows.steps.there import FEW, There
@@ -298,7 +298,8 @@ class Planner:
                 )
             elif reference.when_parent_unknown != "skip":
                 reason = WAITS if reference.when_parent_unknown == "wait" else "parent_unknown"
-                reading.scope.hold_back(Problem(draft.key, f"@index:{reference.name}", reason))
+                detail = f"{PARENT}{reference.key}"
+                reading.scope.hold_back(Problem(draft.key, f"@index:{reference.name}", reason, detail))
                 return None
         if draft.key in reading.scope.groups_hidden and draft.owner.not_sent and (not known or not known.case_id):
             reading.scope.hold_back(Problem(draft.key, "@owner", GROUPS_NOT_SHOWN))

@@ -33,10 +33,11 @@ from flows.needs import (
 )
 from flows.steps.approvals import WRITTEN
 from flows.steps.blanks import SHARED_BLANKS
-from flows.steps.due import CHOICE, TRIED
+from flows.steps.due import CHOICE, HOURS, TRIED
 from flows.steps.edits import PRINTS
 from flows.steps.gate import MATCHED
 from flows.steps.holders import HOLDER, form_of
+from flows.steps.left_open import OWNERS
 from flows.steps.lost import LOST
 from flows.steps.recover import STRANGERS
 from flows.steps.retype import TYPES
@@ -57,7 +58,7 @@ FORMS = (
 """Facts about one mapping each, by their names."""
 BY_MAPPING = (
     *(FIRST_RUNS, EXISTING, OTHER_KEYS, APPROVED, STAY_BESIDE, CONFIRMED_KEYS),
-    *(TRIED, FEEDBACK_APPROVED, MADE_AS),
+    *(TRIED, HOURS, OWNERS, FEEDBACK_APPROVED, MADE_AS),
 )
 """Facts that are objects: mapping -> something."""
 BY_COURSE = (

@@ -225,12 +225,12 @@ def _tell(run: Run, waiting: Iterable[int], asked: Mapping[str, Any]) -> None:
     for number in sorted(waiting):
         if str(number) not in asked:
             reason = UNSURE
+            run.unsettled |= {mapping.name for mapping in run.mappings if mapping.source in IN_COURSE}
         else:
+            run.asked_terms.add(number)
             reason = new_term(number).message
             run.result.worse(RunState.WAITING, reason)
         run.result.courses[number] = CourseResult("waiting", reason=reason)
-    if waiting:
-        run.unsettled |= {mapping.name for mapping in run.mappings if mapping.source in IN_COURSE}
 
 
 def _take_in(starts: Mapping[str, int], asked: Mapping[str, int], used: Mapping[str, Any], facts: Objects) -> None:

@@ -67,7 +67,7 @@ class GuardsSpec(Strict):
 
 
 class IntervalsSpec(Strict):
-    """Hours between two reads of a stream."""
+    """Hours between two reads of a stream, counted from the first one, or from the last `sync --full`."""
 
     people: Number | None = Field(None, description="Hours between two readings of people.")
     enrolments: Number | None = Field(None, description="Hours between two readings of enrolments.")

@@ -123,6 +123,22 @@ async def test_another_kind_is_an_error_of_ours() -> None:
         await new_world().client.owners.resolve("web user", "x")
 
 
+async def test_what_changes_in_a_list_shows_in_its_content() -> None:
+    """Who is made, deactivated, or shares cases from now on: the text is another one, and else the same."""
+    world = new_world()
+    world.project.add_user("ama")
+    texts = []
+    for change in (
+        lambda: None,
+        lambda: None,
+        lambda: world.project.add_user("kofi"),
+        lambda: world.project.deactivate_user("ama"),
+    ):
+        change()
+        texts.append(await client_of(world.fake).owners.content("user"))
+    assert (texts[0], 3) == (texts[1], len({*texts}))
+
+
 async def test_each_list_is_read_once() -> None:
     """Many names at the same time cost one reading of a list."""
     world = new_world()

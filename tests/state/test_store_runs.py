@@ -92,6 +92,16 @@ def test_problems_of_other_scopes_and_mappings_stay(store: Store) -> None:
     assert (1, 2) == (len(store.problems("enrolment")), len(store.problems()))
 
 
+def test_problems_of_some_mappings_and_reasons(store: Store) -> None:
+    """Of all scopes, and of nothing else; of no mapping there are none."""
+    for mapping, scope in (("enrolment", 1), ("enrolment", 2), ("student", 0), ("grade_item", 1)):
+        store.set_problems(mapping, scope, [PHONE, CODE], now=10.0)
+    found = store.problems_for(["enrolment", "student"], [PHONE[2]])
+    rows = {RowId("enrolment", 1, PHONE[0]), RowId("enrolment", 2, PHONE[0]), RowId("student", 0, PHONE[0])}
+    assert (3, rows) == (len(found), {one.row for one in found})
+    assert [] == store.problems_for([], [PHONE[2]])
+
+
 def test_cases_that_cannot_go_away_are_no_part_of_a_read(store: Store) -> None:
     """They keep their first time, count each try, and go once they went, are for another reason, or came back."""
     rows = {name: RowId("student", 0, name) for name in ("tried", "other", "back", "lacked")}
