@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from adaptors.errors import AccessDenied, AdaptorError, Maintenance
 from flows.result import RunState
+from flows.steps.planned import SITE_SCOPE
 from flows.steps.rosters import ACCOUNT_CODES
 from flows.words import numbered
 from state.facts import DELETED_ACCOUNTS
@@ -34,11 +35,9 @@ async def find_deleted(run: Run, elsewhere: Set[int]) -> set[int]:
     store, now = run.world.books.store, run.world.clock.now()
     facts = await run.world.books.do(store.get_all, (DELETED_ACCOUNTS, UNSEEN))
     known = {int(number): answers for number, answers in json.loads(facts.get(DELETED_ACCOUNTS, "{}")).items()}
-    if not elsewhere and not known:
-        return set()
+    before = {"at": 0.0, "people": 0} | json.loads(facts.get(UNSEEN, "{}"))
     there = set[int]().union(*(roster.ids for roster in run.rosters.values()))
-    before = json.loads(facts.get(UNSEEN, "{}"))
-    is_due = not 0 <= now - before.get("at", 0.0) < ASK_AGAIN_S
+    is_due = not 0 <= now - before["at"] < ASK_AGAIN_S
     if is_due:
         asked = await _only_elsewhere(run, elsewhere, there)
     else:
@@ -46,14 +45,14 @@ async def find_deleted(run: Run, elsewhere: Set[int]) -> set[int]:
     found = await _ask(run, asked) if asked else set()
     kept = {} if is_due else {number: answers for number, answers in known.items() if answers >= SURE}
     deleted = kept | {number: min(known.get(number, 0) + 1, SURE) for number in found}
-    told = {str(number): answers for number, answers in sorted(deleted.items()) if number not in there}
-    news = {DELETED_ACCOUNTS: json.dumps(told, sort_keys=True)}
-    if is_due:
-        news[UNSEEN] = json.dumps({"at": now, "people": len(asked - found)})
-        _tell(run, len(asked - found), before.get("people", 0))
-    if is_due or deleted != known:
-        await run.world.books.do(store.put_all, news)
-    return {int(number) for number in told}
+    after = {"at": now if asked else before["at"], "people": len(asked - found)} if is_due else before
+    if after["people"] > before["people"]:
+        _tell(run, int(after["people"]))
+    if (deleted, after) != (known, before):
+        told = {str(number): answers for number, answers in deleted.items()}
+        news = {DELETED_ACCOUNTS: told, UNSEEN: after}
+        await run.world.books.do(store.put_all, {name: json.dumps(fact) for name, fact in news.items()})
+    return deleted.keys() - there
 
 
 async def _ask(run: Run, people: Set[int]) -> set[int]:
@@ -71,17 +70,19 @@ async def _only_elsewhere(run: Run, elsewhere: Set[int], there: Set[int]) -> set
     """Return whose cases are not marked as left, of those whom no course that was read has."""
     names = {mapping.name for mapping in run.world.project.mappings if mapping.when_left is not None}
     store = run.world.books.store
+    unread = (await run.world.books.do(store.courses)).keys() - run.rosters.keys() - {SITE_SCOPE}
+    if not unread:
+        return set()
     of_site, of_courses = await run.world.books.do(store.unmarked_people, names, run.rosters.keys())
     people = (of_site & elsewhere) | of_courses
     return {number for number in people - there if number not in run.reader.left_out}
 
 
-def _tell(run: Run, people: int, before: int) -> None:
+def _tell(run: Run, people: int) -> None:
     """Say how many stay as they are, once more of them do than a day ago."""
-    if people > before:
-        who, their = ("was", "the case stays") if people == 1 else ("were", "their cases stay")
-        run.result.worse(
-            RunState.COMPLETED,
-            f"{numbered(people, 'person', 'people')} {who} last seen only in courses that are not read; {their} "
-            "as before (`moodle-commcare status` names the courses).",
-        )
+    who, their = ("was", "the case stays") if people == 1 else ("were", "their cases stay")
+    run.result.worse(
+        RunState.COMPLETED,
+        f"{numbered(people, 'person', 'people')} {who} last seen only in courses that are not read; {their} "
+        "as before (`moodle-commcare status` names the courses).",
+    )
