@@ -195,16 +195,19 @@ class Sweep:
         It may be read more rarely: once two reads lacked it, nobody is asked about the same people again.
         """
         found, store = set[RowId](), self.world.books.store
-        due = {gone.place for gone in self.found}
+        due, people = {gone.place for gone in self.found}, defaultdict[int, set[int]](set)
         for gone in agreed:
-            people = {person for person in gone.persons if isinstance(person, int)}
-            for mapping in self.world.project.mappings:
-                place = mapping.name, scope_number(mapping, gone.scope)
-                if place in due or place[1] != gone.scope or mapping.when_left is None:
-                    continue
-                rows = await self.world.books.do(store.cases_of, mapping.name, people)
-                here = {row: case for row, case in rows.items() if row.scope == gone.scope}
-                found |= {row for row, case in here.items() if case.case_id and case.status in LIVING}
+            people[gone.scope] |= {person for person in gone.persons if isinstance(person, int)}
+        for mapping in self.world.project.mappings if people else ():
+            scopes = {scope for scope in people if scope_number(mapping, scope) == scope}
+            scopes = {scope for scope in scopes if (mapping.name, scope) not in due}
+            if not scopes or mapping.when_left is None:
+                continue
+            them = set[int]().union(*(people[scope] for scope in scopes))
+            rows = await self.world.books.do(store.cases_of, mapping.name, them)
+            here = {row: case for row, case in rows.items() if row.scope in scopes}
+            here = {row: case for row, case in here.items() if case.user_id in people[row.scope]}
+            found |= {row for row, case in here.items() if case.case_id and case.status in LIVING}
         return found
 
     def _parents(self, gone: Gone) -> list[Place]:
