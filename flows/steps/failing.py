@@ -45,7 +45,8 @@ async def find_failing(run: Run, courses: Collection[int]) -> Failing:
     store, now = run.world.books.store, run.world.clock.now()
     text = await run.world.books.do(store.get, FAILING)
     before: dict[str, float] = json.loads(text or "{}")
-    since = {str(number): before.get(str(number), now) for number in sorted({*courses} - run.rosters.keys())}
+    unread = map(str, sorted({*courses} - run.rosters.keys()))
+    since = {number: min(before.get(number, now), now) for number in unread}  # a clock may have been ahead
     if since != before:
         await run.world.books.do(store.put, FAILING, json.dumps(since))
     for_long = {number for number, first in since.items() if now - first >= PATIENCE_S}
