@@ -176,6 +176,36 @@ class Cases(Log):
                     (there if status in GONE else staying).add(user_id)
         return there - staying
 
+    def unmarked_people(self, mappings: Collection[str], read: Collection[int]) -> tuple[set[int], set[int]]:
+        """Return who has cases of some mappings that are not marked as left for certain: a walk through all rows.
+
+        First those with such a case of the site, then those with one in a course that is not among the `read`.
+        """
+        query = select(case_row.c.scope, case_row.c.user_id).where(
+            case_row.c.mapping.in_(sorted(mappings)),
+            case_row.c.status.in_((*LIVING, *UNSETTLED)),
+            case_row.c.user_id != 0,
+        )
+        of_site, of_courses, known = set[int](), set[int](), frozenset(read)
+        with self._database.reading() as connection:
+            for scope, user_id in connection.execute(query.execution_options(yield_per=CHUNK)):
+                if not scope:
+                    of_site.add(user_id)
+                elif scope not in known:
+                    of_courses.add(user_id)
+        return of_site, of_courses
+
+    def count_active_people(self, mappings: Collection[str]) -> int:
+        """Return how many people have living cases of some mappings that CommCare is known to have."""
+        query = select(func.count(case_row.c.user_id.distinct())).where(
+            case_row.c.mapping.in_(sorted(mappings)),
+            case_row.c.status.in_(LIVING),
+            case_row.c.case_id != "",
+            case_row.c.user_id != 0,
+        )
+        with self._database.reading() as connection:
+            return connection.scalar(query) or 0
+
     def settle(self, rows: Mapping[RowId, str]) -> None:
         """Give rows a status of which CommCare need not be told; their digests stay as they are."""
         self._put_each("status", rows)

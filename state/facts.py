@@ -27,6 +27,8 @@ KEYS_KEPT_OUT = "kept_out:{name}:{scope}"
 """Fact: the keys that a mapping kept out of a scope when it was last read, as a JSON list."""
 LOOKED_FOR = "looked_for:{name}"
 """Fact: key of who is kept out, or held back -> generation from which on CommCare has no case."""
+DELETED_ACCOUNTS = "deleted_accounts"
+"""Fact: people whom Moodle gives back as deleted accounts, by number -> in how many answers it did so."""
 T = TypeVar("T")
 Objects = dict[str, Any]
 """Facts that are JSON objects or lists, by name."""

@@ -19,7 +19,7 @@ from state.cases import COLUMNS
 from state.courses import Courses, packed_members, read_members
 from state.digest import carried, chained
 from state.errors import StateError
-from state.facts import KEYS_KEPT_OUT, LOOKED_FOR, Facts, Objects, have_read
+from state.facts import DELETED_ACCOUNTS, KEYS_KEPT_OUT, LOOKED_FOR, Facts, Objects, have_read
 from state.history import forget_rows, rows_in_log
 from state.key import Keys
 from state.opened import ANOTHER_KEY
@@ -47,6 +47,8 @@ ERASING = "erasing"
 MARK = "@erased"
 ADMITTED = "admitted"
 """Fact: people who were let in again, by number, and when: CommCare has cases of theirs that the books forgot."""
+OF_PEOPLE = (ADMITTED, DELETED_ACCOUNTS)
+"""Facts that name people by their number."""
 OF_KEYS = tuple(form.partition(":")[0] for form in (KEYS_KEPT_OUT, LOOKED_FOR))
 """Facts that name people by their keys, also people of whom there is no row."""
 ADDRESS = ("mapping", "scope", "key")
@@ -176,7 +178,7 @@ class People(Audits, Courses, Facts):
             forget_rows(connection, rows)
             addresses = [row_parameters(row) for row in sorted(rows)]
             self._forget_hints(connection, user_id)
-            self._forget_admitted(connection, user_id)
+            self._forget_number(connection, user_id)
             self._forget_keys(connection, rows, is_theirs)
             forget_messages(connection, user_id, {row.key for row in rows})
             for table in (case_row, intent, *OF_ROWS) if addresses else ():
@@ -256,10 +258,12 @@ class People(Audits, Courses, Facts):
         """Return the people who were let in again after an erasure."""
         return frozenset(int(number) for number in json.loads(self.get(ADMITTED) or "{}"))
 
-    def _forget_admitted(self, connection: Connection, user_id: int) -> None:
-        people = json.loads(self._locked_fact(connection, ADMITTED) or "{}")
-        if people.pop(str(user_id), None) is not None:
-            self._put(connection, ADMITTED, json.dumps(people, sort_keys=True))
+    def _forget_number(self, connection: Connection, user_id: int) -> None:
+        """Take a person out of the facts that name people."""
+        for name in OF_PEOPLE:
+            people = json.loads(self._locked_fact(connection, name) or "{}")
+            if people.pop(str(user_id), None) is not None:
+                self._put(connection, name, json.dumps(people, sort_keys=True))
 
     def _forget_keys(self, connection: Connection, rows: Collection[RowId], is_theirs: IsTheirs) -> None:
         """Take the keys of some rows, and those that may be theirs, out of the facts that hold keys.

@@ -102,7 +102,8 @@ ENDPOINTS: Final = (
         r"GET case/v2/\?.*",
         "the cases of a type",
         "one for 5,000 cases: `audit` (weekly), `match`, `feedback`, and a run after the books were lost",
-        "`case_type`, `limit` (5000), `fields`, `fields.properties`, `indexed_on.gte`, `indices.NAME`; then `cursor`",
+        "`case_type`, `limit` (5000), `fields`, `fields.properties`, `indexed_on.gte`, `indices.NAME`; then "
+        "`cursor`",
     ),
     Endpoint(
         "user",

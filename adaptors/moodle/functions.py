@@ -85,7 +85,7 @@ FUNCTIONS: Final = (
     MoodleFunction(
         "core_user_get_users_by_field",
         "the profiles of people, with custom profile fields",
-        "one for every 100 to 200 people; about 4 ms a person",
+        "one for every 100 to 200 people; about 4 ms a person; once a day also for those whom no course shows",
         "`field` (id), `values`: 900 ids at most",
         (
             "moodle/user:viewdetails",

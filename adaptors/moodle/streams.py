@@ -208,6 +208,13 @@ class MoodleReader:
                 waiting = []
 
     async def _profile_batch(self, queue: Sequence[int]) -> tuple[int, list[Person]]:
+        wanted, given = await self._given(queue)
+        people = [person for person in given if not looks_deleted(person)]
+        self.lost_profiles |= wanted - {person.id for person in people}
+        return len(wanted), people
+
+    async def _given(self, queue: Sequence[int]) -> tuple[set[int], list[Person]]:
+        """Ask for the first people of a queue; return whom was asked for, and whom Moodle gives."""
         asked, rows = self._sizes.profiles.value, tuple[Person, ...]()
         try:
             asked, answer = await self._sized(
@@ -222,10 +229,19 @@ class MoodleReader:
             if self._lost_batches == LOST_BATCHES:
                 raise
         wanted = set(queue[:asked])
-        found = {person.id: person for person in rows if person.id in wanted}
-        people = [person for person in found.values() if not looks_deleted(person)]
-        self.lost_profiles |= wanted - {person.id for person in people}
-        return len(wanted), people
+        return wanted, [*{person.id: person for person in rows if person.id in wanted}.values()]
+
+    async def deleted(self, ids: Collection[int]) -> set[int]:
+        """Return those of some people whom Moodle gives back as deleted accounts (`core_user_get_users_by_field`).
+
+        Whom it does not give may only be hidden; a batch that fails says nothing of its own people.
+        """
+        queue, found = sorted({*ids}), set[int]()
+        while queue:
+            asked, people = await self._given(queue)
+            found |= {person.id for person in people if looks_deleted(person)}
+            del queue[: len(asked)]
+        return found
 
     def _all_seen(self, visible: Visible) -> bool:
         return not visible.lacking(self._wanted.profile)

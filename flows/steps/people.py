@@ -9,20 +9,21 @@ from adaptors.moodle.answers import Course
 from adaptors.moodle.engagement import Engagement
 from adaptors.moodle.normalise import course_record
 from flows.result import RunState
+from flows.steps.deleted import find_deleted
 from flows.steps.engagement import ENGAGEMENT, is_complete, read_engagement
+from flows.steps.failing import PATIENCE_S, find_failing
 from flows.steps.planned import IN_PART, SITE_SCOPE, Problem, Scope
 from flows.steps.pull import map_records, needs_all_courses
 from flows.steps.witnesses import WITNESSES as WITNESSES
 from flows.steps.witnesses import Witnesses
 from flows.steps.work import Work
+from flows.words import numbered
 from mappings.engine import CompiledMapping
 
 if TYPE_CHECKING:
     from flows.run import Run
 
 REMEDY = "If this stays: give the Moodle role 'moodle/user:viewdetails'."
-PATIENCE_S = 86_400.0
-"""How long after its last complete read a course that fails is waited for."""
 
 
 async def sync_people(run: Run, courses: list[Course]) -> None:
@@ -128,12 +129,13 @@ def _records(
 async def _finish(run: Run, scopes: list[Scope], courses: list[Course], swept: set[str]) -> None:
     """Write down what the read of the people showed; look for leavers only after a complete one."""
     store = run.world.books.store
-    if run.reader.lost_profiles:
-        reason = run.reader.trouble_with_profiles
+    lost = run.reader.lost_profiles
+    if lost:
+        whose = f"{'profile' if len(lost) == 1 else 'profiles'} of {numbered(len(lost), 'person', 'people')}"
         run.result.worse(
             RunState.DEGRADED,
-            f"Moodle did not give the profiles of {len(run.reader.lost_profiles)} people, so nobody was looked "
-            f"for as having left. {reason or REMEDY}",
+            f"Moodle did not give the {whose}; their cases stay as before. "
+            f"{run.reader.trouble_with_profiles or REMEDY}",
         )
     complete = _all_read(run, courses)
     for scope in scopes:
@@ -142,14 +144,29 @@ async def _finish(run: Run, scopes: list[Scope], courses: list[Course], swept: s
         return
     for scope in scopes:
         await _save_problems(run, scope)
-    if not complete:
+    await _look_for_leavers(run, [scope for scope in scopes if scope.mapping.name in swept], courses)
+    if complete:
+        at = run.world.clock.now()
+        await run.world.books.do(store.checkpoint, SITE_SCOPE, run.result.run_id, at, run.person_ids)
+
+
+async def _look_for_leavers(run: Run, scopes: list[Scope], courses: list[Course]) -> None:
+    """Compare the people of the site with the books, but for those of whom this run cannot say whether they left.
+
+    Whose profile Moodle did not give is in a course, as its list of ids shows; nobody is looked for where it gave
+    no profile at all, and as long as a course is waited for whose people could not be read.
+    """
+    failing = await find_failing(run, [course.id for course in courses])
+    if any(scope.mapping.when_left is not None for scope in scopes):
+        failing.tell(run)
+    if failing.waited_for:
         return
-    elsewhere = await members_elsewhere(run, courses)
+    elsewhere = await members_elsewhere(run, [course for course in courses if course.id in run.rosters])
+    run.sweep.deleted, run.sweep.read = await find_deleted(run, elsewhere), frozenset(run.rosters)
+    lost = run.reader.lost_profiles
     for scope in scopes:
-        if scope.mapping.name in swept:
-            await run.sweep.note(scope, protected=elsewhere)
-    at = run.world.clock.now()
-    await run.world.books.do(store.checkpoint, SITE_SCOPE, run.result.run_id, at, run.person_ids)
+        if scope.seen or not lost:
+            await run.sweep.note(scope, protected=(elsewhere - run.sweep.deleted) | lost)
 
 
 def _all_read(run: Run, courses: list[Course]) -> bool:
@@ -158,7 +175,7 @@ def _all_read(run: Run, courses: list[Course]) -> bool:
 
 
 async def members_elsewhere(run: Run, courses: list[Course]) -> set[int]:
-    """Return people last seen in a course that this run does not read: deselected, hidden, ended, deleted."""
+    """Return people last seen in other courses than these: deselected, hidden, ended, deleted, or failing."""
     store = run.world.books.store
     remembered = await run.world.books.do(store.courses)
     found = set[int]()

@@ -63,6 +63,10 @@ class Sweep:
     """Where this run compared which mapping."""
     lacked: set[RowId] = field(default_factory=set)
     """Cases that this read lacked, and the one before did not: what was allowed of them is still to come."""
+    deleted: Set[int] = frozenset()
+    """People whose account is deleted in Moodle: they are in no course any more, be it read or not."""
+    read: Set[int] = frozenset()
+    """The courses whose people this run read."""
     replaced: list[tuple[CompiledMapping, Missing]] = field(default_factory=list)
     """Cases that nobody is asked about: those under keys that their mapping makes no more (`sync --rekey` was the
     word of a person), those that were allowed to go before (CommCare refused to mark them, or did not say), and
@@ -123,6 +127,7 @@ class Sweep:
 
     async def decide(self, reach: Reach) -> list[Leaving]:
         """Return who left; what the guard refuses waits for a person."""
+        reach = replace(reach, everybody=True)  # a place of the site is noted only where that may be said
         confirmed, going = await LEAVERS.given(self.world)
         going |= await self._following()
         self.replaced += [(gone.mapping, m) for gone in self.found for m in gone.rows if m.row in going]
@@ -130,6 +135,7 @@ class Sweep:
         self.found = [gone for gone in parts if gone.rows]
         allowed, refused, agreed = await self._guarded(confirmed) if self.found else ([], {}, set[Place]())
         gone = [(gone.mapping, missing) for gone in allowed for missing in gone.rows]
+        unread = await self._of_deleted({m.case.user_id for _, m in gone if m.row.scope == SITE_SCOPE})
         rows = {m.row for _, m in gone} | {m.row for _, m in self.replaced if m.row in going}
         rows |= (going & self.lacked) | await self._to_come([gone for gone in allowed if gone.place in agreed])
         decided = Decided(refused, sorted(rows), confirmed, self.noted, reach)
@@ -141,7 +147,7 @@ class Sweep:
             if m.case.status not in GOING or m.row in going or m.row.scope not in refused
         ]
         stuck = await self._stuck()
-        return [_leaving(mapping, m, is_stuck=m.row in stuck) for mapping, m in gone]
+        return [_leaving(mapping, m, is_stuck=m.row in stuck) for mapping, m in gone + unread]
 
     async def _stuck(self) -> set[RowId]:
         """Return the cases that CommCare refuses to empty as the mapping says: that keeps nobody from leaving."""
@@ -150,12 +156,37 @@ class Sweep:
 
     async def _following(self) -> set[RowId]:
         """Return the rows of people whose case that is the parent has gone: nobody is asked twice about them."""
-        found, store = set[RowId](), self.world.books.store
+        people, store = defaultdict[Place, set[int]](set), self.world.books.store
         for gone in self.found:
-            people = {m.case.user_id for m in gone.rows if m.case.user_id}
             for parent in self._parents(gone):
-                left = await self.world.books.do(store.gone_people, *parent, people)
-                found |= {m.row for m in gone.rows if m.case.user_id in left}
+                people[parent] |= {m.case.user_id for m in gone.rows}
+        left = {place: await self.world.books.do(store.gone_people, *place, who) for place, who in people.items()}
+        return {
+            m.row
+            for gone in self.found
+            for parent in self._parents(gone)
+            for m in gone.rows
+            if m.case.user_id and m.case.user_id in left[parent]
+        }
+
+    async def _of_deleted(self, going: Set[int]) -> list[tuple[CompiledMapping, Missing]]:
+        """Return the cases of deleted accounts in courses that are not read: they go with those of the site.
+
+        `going` are people whose cases of the site go in this run; those of others may have gone before.
+        """
+        found, store = list[tuple[CompiledMapping, Missing]](), self.world.books.store
+        mappings = [mapping for mapping in self.world.project.mappings if mapping.when_left is not None]
+        people = going & self.deleted
+        for mapping in mappings if self.deleted else ():
+            if mapping.source not in IN_COURSE:
+                people |= await self.world.books.do(store.gone_people, mapping.name, SITE_SCOPE, self.deleted)
+        for mapping in mappings if people else ():
+            if mapping.source in IN_COURSE:
+                rows = await self.world.books.do(store.cases_of, mapping.name, people)
+                living = {row: case for row, case in rows.items() if case.status in (*LIVING, *UNSETTLED)}
+                found += [
+                    (mapping, Missing(row, case)) for row, case in living.items() if row.scope not in self.read
+                ]
         return found
 
     async def _to_come(self, agreed: Sequence[Gone]) -> set[RowId]:
@@ -164,16 +195,19 @@ class Sweep:
         It may be read more rarely: once two reads lacked it, nobody is asked about the same people again.
         """
         found, store = set[RowId](), self.world.books.store
-        due = {gone.place for gone in self.found}
+        due, people = {gone.place for gone in self.found}, defaultdict[int, set[int]](set)
         for gone in agreed:
-            people = {person for person in gone.persons if isinstance(person, int)}
-            for mapping in self.world.project.mappings:
-                place = mapping.name, scope_number(mapping, gone.scope)
-                if place in due or place[1] != gone.scope or mapping.when_left is None:
-                    continue
-                rows = await self.world.books.do(store.cases_of, mapping.name, people)
-                here = {row: case for row, case in rows.items() if row.scope == gone.scope}
-                found |= {row for row, case in here.items() if case.case_id and case.status in LIVING}
+            people[gone.scope] |= {person for person in gone.persons if isinstance(person, int)}
+        for mapping in self.world.project.mappings if people else ():
+            scopes = {scope for scope in people if scope_number(mapping, scope) == scope}
+            scopes = {scope for scope in scopes if (mapping.name, scope) not in due}
+            if not scopes or mapping.when_left is None:
+                continue
+            them = set[int]().union(*(people[scope] for scope in scopes))
+            rows = await self.world.books.do(store.cases_of, mapping.name, them)
+            here = {row: case for row, case in rows.items() if row.scope in scopes}
+            here = {row: case for row, case in here.items() if case.user_id in people[row.scope]}
+            found |= {row for row, case in here.items() if case.case_id and case.status in LIVING}
         return found
 
     def _parents(self, gone: Gone) -> list[Place]:
@@ -196,11 +230,10 @@ class Sweep:
         refused |= self._suspicious(site, agreed)
         parts += site
         asked = [gone for gone in parts if gone.place not in agreed | refused]
-        everything = 0
-        for name in {mapping.name for mapping in self.world.project.mappings}:
-            everything += await self.world.books.do(store.count_active, name)
-        total = sum(len(gone.rows) for gone in asked)
-        if total > max(guards.run_cases, everything * guards.run_percent / 100):
+        names = {mapping.name for mapping in self.world.project.mappings}
+        everybody = await self.world.books.do(store.count_active_people, names)
+        people = set[int | str]().union(*(gone.persons for gone in asked))
+        if len(people) > max(guards.run_cases, everybody * guards.run_percent / 100):
             refused |= {gone.place for gone in asked}
         waiting = _people([gone for gone in parts if gone.place in refused])
         return [gone for gone in parts if gone.place not in refused], waiting, agreed
@@ -236,7 +269,11 @@ class Sweep:
             return site
         cases = await self.world.books.do(self.world.books.store.active_in_courses, swept, people)
         left = {m.row for gone in leaving for m in gone.rows} | {m.row for _, m in self.replaced}
-        staying = {person for row, person in cases.items() if row not in left}
+        staying = {
+            person
+            for row, person in cases.items()
+            if row not in left and (person not in self.deleted or row.scope in self.read)
+        }
         parts = [replace(g, rows=[m for m in g.rows if m.case.user_id not in staying]) for g in site]
         return [gone for gone in parts if gone.rows]
 

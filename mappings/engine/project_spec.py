@@ -52,9 +52,13 @@ class GuardsSpec(Strict):
     )
     leavers_people: Whole = Field(3, description="From how many people of a course on this is looked at.")
     run_percent: Number = Field(
-        5.0, description="In percent, how many cases may disappear in one run before somebody is asked."
+        5.0,
+        description="In percent, how many cases may disappear in one run before somebody is asked; of those who "
+        "leave, how many people.",
     )
-    run_cases: Whole = Field(5, description="How many cases may always disappear in one run.")
+    run_cases: Whole = Field(
+        5, description="How many cases may always disappear in one run; of those who leave, how many people."
+    )
     problems_degraded: Whole = Field(
         0, description="How many records may be refused or held back before the run is called degraded."
     )

@@ -310,6 +310,18 @@ async def test_lost_profiles_are_noted() -> None:
     assert {learners[1]} == world.reader.lost_profiles
 
 
+async def test_deleted_accounts_are_told_from_others() -> None:
+    """In batches; whom Moodle does not know is not among them, and nobody counts as lost."""
+    site, _, learners = small_site(7)
+    for learner in learners[2:4]:
+        site.delete_user(learner)
+    world = World(site, sizes=Sizes.fixed(profiles=3))
+    await world.reader.site()
+    assert {*learners[2:4]} == await world.reader.deleted([*learners, 9_999, learners[0]])
+    assert set() == world.reader.lost_profiles
+    assert 3 == [name for name, _ in world.fake.calls].count("core_user_get_users_by_field")
+
+
 async def test_unenrolled_between_is_absent() -> None:
     """Somebody who leaves between the id list and the grades has no grades, not blank ones."""
     site, course, learners = small_site(60)

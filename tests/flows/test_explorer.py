@@ -110,7 +110,7 @@ MUTANTS: dict[str, tuple[Any, str, Any, int]] = {
     "answers are matched by position": (client, "match_replies", _by_position, 1),
     "a first write in doubt is not looked for": (depart.Departures, "_known", _as_known, 1),
     "the account's own row counts": (normalise.Visible, "learn", _everything_seen, 13),
-    "who is kept out keeps what is personal": (depart, "private_names", lambda *_: [], 8),
+    "who is kept out keeps what is personal": (depart, "private_names", lambda *_: [], 13),
     "a closed case lives again": (plan.Planner, "_alive", _as_it_was, 1),
     "a close in doubt is forgotten": (outcomes, "MARK", {}, 1),
     "who comes back stays parked": (owners.Owners, "_before", _nobody, 1),

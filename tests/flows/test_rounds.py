@@ -196,6 +196,21 @@ def test_a_course_that_fails(shop: Open) -> None:
     assert ["completed", *["degraded"] * 3, *["completed"] * 2] == [str(one.state) for one in results]
 
 
+def test_a_deleted_account_of_a_hidden_course(shop: Open) -> None:
+    """Who opens the round asks Moodle about those whom no course shows: they are marked, there as well."""
+
+    async def story(shop: Shop, shards: int) -> list[Result | None]:
+        results = [await run(shop, shards)]
+        site, hidden = shop.lab.site, courses_of(shop)[0]
+        person = max(site.members_of(hidden))
+        site.courses[hidden]["visible"] = 0
+        site.delete_user(person)
+        return [*results, *[await run(shop, shards) for _ in range(3)]]
+
+    results = same(shop, story)
+    assert [0, 0, 2, 0] == [written(one).get("marked_left", 0) for one in results]
+
+
 def test_people_kept_out(shop: Open) -> None:
     """Who is kept out is withdrawn, with the children in all shards, and comes back whole."""
 

@@ -31,6 +31,7 @@ class End:
         """Heal both systems, come to rest, compare; a further run, a full one and drains must be silent."""
         self.school.heal()
         self._let_be_quiet()
+        await self.doings.sync(DAY)  # once a day Moodle is asked about those whom no course shows
         await self._come_to_rest()
         self.doings.witness.compare()
         await self._stay_silent()

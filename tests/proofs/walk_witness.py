@@ -200,8 +200,13 @@ class Witness:
         return f"({_mark_of(key)}: {case.properties.get(_mark_of(key))}, closed: {case.closed})"
 
     def _stays(self, truth: Truth, key: str) -> bool:
-        """Say whether a person is neither gone nor kept out for certain: a course that is over is not read."""
+        """Say whether a person is neither gone nor kept out for certain: a course that is over is not read.
+
+        Of a deleted account that is certain all the same.
+        """
         is_away = not truth.is_there(key) or key in truth.excluded
+        if self.school.site.users[person_of(key)].deleted:
+            return False
         return not course_of(key) and bool(truth.ended) and is_away
 
 

@@ -143,3 +143,25 @@ def test_courses_that_lack_elements_are_counted(store: Store) -> None:
     for name, scope, keys in (("enrolment", 2, "ab"), ("enrolment", 3, "c"), ("other", 4, "d")):
         store.note_lacking(name, scope, None, {key: ["grade_1", "grade_2"] for key in keys}, "run 1")
     assert {2: 2, 3: 1} == store.lacking_in("enrolment")
+
+
+def test_people_with_cases_that_are_not_marked(store: Store) -> None:
+    """Of the site, and of courses that are not read: whoever lives, or may live still; nobody without a number."""
+    statuses = ("active", "withdrawn", "ended", "closing", "leaving", "emptying", "left", "closed", "replaced")
+    for number, status in enumerate(statuses, 1):
+        store.acknowledge([Ack(RowId("student", 0, f"s-{number}"), f"a{number}", "o", {}, status, number)], 1.0)
+        store.acknowledge([Ack(RowId("enrolment", 2, f"e-{number}"), f"b{number}", "o", {}, status, number)], 1.0)
+    store.acknowledge([Ack(RowId("enrolment", 3, "e-3-20"), "c20", "o", {}, "active", 20)], 1.0)
+    store.acknowledge([Ack(RowId("enrolment", 3, "e-3-0"), "c0", "o", {}, "active", 0)], 1.0)
+    assert ({1, 2, 3, 4, 5, 6}, {20}) == store.unmarked_people(["student", "enrolment"], [2])
+    assert (set(), {1, 2, 3, 4, 5, 6, 20}) == store.unmarked_people(["enrolment"], [])
+    assert (set(), set()) == store.unmarked_people([], [])
+
+
+def test_people_are_counted_once(store: Store) -> None:
+    """Whoever lives in some mapping, however many cases there are."""
+    for number, status in ((7, "active"), (8, "left"), (9, "ended"), (0, "active")):
+        for scope in (2, 3):
+            row = RowId("enrolment", scope, f"test-enrol-{scope}-{number}")
+            store.acknowledge([Ack(row, f"c{scope}{number}", "owner", {}, status, number)], 1.0)
+    assert (2, 0) == (store.count_active_people(["enrolment", "student"]), store.count_active_people(["student"]))

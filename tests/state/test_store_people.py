@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from state import Ack, Intent, Refusal, RowId, Store
-from state.facts import KEYS_KEPT_OUT, LOOKED_FOR
+from state.facts import DELETED_ACCOUNTS, KEYS_KEPT_OUT, LOOKED_FOR
 
 KEY = bytes(range(32))
 STUDENT, ENROLMENT, SENT = (
@@ -82,11 +82,13 @@ def test_no_fact_names_the_person(store: Store) -> None:
     store.put(others, json.dumps([STUDENT.key, "site-visit-7-5"]))
     store.put(looked_for, json.dumps({ENROLMENT.key: 2, SENT.key: 1, "site-enrol-9-5": 1, "site-enrol-9-6": 3}))
     store.put(none, "")
+    store.put(DELETED_ACCOUNTS, json.dumps({"5": 2, "6": 1}))
     store.finish_erasure(5, lambda mapping, key: (mapping, key) in [("enrolment", "site-enrol-9-5")])
     assert ([OTHER.key], [STUDENT.key, "site-visit-7-5"], {"site-enrol-9-6": 3}, "") == (
         *(json.loads(store.get(name) or "") for name in (kept_out, others, looked_for)),
         store.get(none),
     )
+    assert {"6": 1} == json.loads(store.get(DELETED_ACCOUNTS) or "")
 
 
 def test_a_row_that_comes_back_is_being_erased(store: Store) -> None:

@@ -1,0 +1,53 @@
+"""Courses whose people cannot be read, and for how long: nobody waits for one that fails for good."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from flows.result import RunState
+from flows.words import courses_named
+
+if TYPE_CHECKING:
+    from flows.run import Run
+
+FAILING = "failing_since"  # fact in the books: course -> when its people could not be read for the first time
+PATIENCE_S = 86_400.0
+"""How long a course that fails is waited for."""
+
+
+@dataclass(frozen=True)
+class Failing:
+    """The courses whose people a run could not read: those that are waited for, and those that failed for long."""
+
+    waited_for: frozenset[int]
+    for_long: frozenset[int]
+
+    def tell(self, run: Run) -> None:
+        """Say what follows from it for those who left: that a course was not read is said with its reason."""
+        if self.waited_for:
+            run.result.worse(
+                RunState.DEGRADED,
+                f"Until {courses_named(self.waited_for)} can be read, nobody is marked as gone from the site.",
+            )
+        elif self.for_long:
+            run.result.worse(
+                RunState.DEGRADED,
+                f"For more than a day {courses_named(self.for_long)} could not be read: who was last seen there "
+                "stays as before, and others may be marked as gone from the site again.",
+            )
+
+
+async def find_failing(run: Run, courses: Collection[int]) -> Failing:
+    """Return which of the courses of a run were not read, and write down since when."""
+    store, now = run.world.books.store, run.world.clock.now()
+    text = await run.world.books.do(store.get, FAILING)
+    before: dict[str, float] = json.loads(text or "{}")
+    unread = map(str, sorted({*courses} - run.rosters.keys()))
+    since = {number: min(before.get(number, now), now) for number in unread}  # a clock may have been ahead
+    if since != before:
+        await run.world.books.do(store.put, FAILING, json.dumps(since))
+    for_long = {number for number, first in since.items() if now - first >= PATIENCE_S}
+    return Failing(frozenset(map(int, since.keys() - for_long)), frozenset(map(int, for_long)))

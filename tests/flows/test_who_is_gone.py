@@ -1,0 +1,176 @@
+"""Who is protected from being marked as gone, and who is not: one profile, or one course, holds up nobody else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import httpx
+import pytest
+
+from flows.confirm import confirm
+from flows.needs import CONFIRMED_LEAVERS, needs
+from flows.steps.failing import FAILING
+from flows.steps.planned import SITE_SCOPE
+from tests.flows.test_deleted import hide_profile
+from tests.flows.test_sync import site_of
+from tests.flows.worlds import Lab, written
+
+MakeLab = Callable[..., Lab]
+UNTIL = "nobody is marked as gone from the site"
+FOR_LONG = "For more than a day"
+
+
+def moodle_status(lab: Lab, learner: int) -> str:
+    """Return what a person's case says."""
+    return str(lab.case(f"test-user-{learner}").properties["moodle_status"])
+
+
+def unenrol_all(lab: Lab, learners: list[int]) -> None:
+    """Take people out of every course."""
+    for learner in learners:
+        for course in [*lab.site.members]:
+            lab.site.unenrol(course, learner)
+
+
+# --- profiles and courses that fail for good --------------------------------------------------------------
+
+
+async def test_a_profile_that_moodle_does_not_give(make_lab: MakeLab) -> None:
+    """It keeps its own person from leaving, and nobody else."""
+    site, _, learners = site_of(20)
+    lab = make_lab(site)
+    await lab.sync()
+    hide_profile(lab, learners[19])
+    unenrol_all(lab, learners[:1])
+    assert [{}, {"marked_left": 2}, {}] == [written(await lab.sync()) for _ in range(3)]
+    result = await lab.sync()
+    assert ("degraded", "active", "left") == (result.state, *(moodle_status(lab, learners[n]) for n in (19, 0)))
+    assert result.messages[0].startswith(
+        "Moodle did not give the profile of 1 person; their cases stay as before."
+    )
+
+
+async def test_a_word_in_spite_of_a_missing_profile(make_lab: MakeLab) -> None:
+    """It is used once: nobody leaves later by a word that was about others."""
+    site, courses, learners = site_of(12)
+    lab = make_lab(site)
+    await lab.sync()
+    hide_profile(lab, learners[11])
+    unenrol_all(lab, learners[:4])
+    for _ in range(2):
+        await lab.sync()
+    for place in (courses[0], SITE_SCOPE):
+        confirm(lab.store, place, 4)
+        assert {"marked_left": 4} == written(await lab.sync())
+    assert ([], {}) == (needs(lab.store), json.loads(lab.store.get(CONFIRMED_LEAVERS) or "{}"))
+
+
+async def test_no_profile_at_all(make_lab: MakeLab) -> None:
+    """Then nobody is looked for: it is no answer about anybody, and no question either."""
+    site, _, learners = site_of(5)
+    lab = make_lab(site)
+    await lab.sync()
+    unenrol_all(lab, learners[:1])
+    real = lab.moodle
+
+    def to_moodle(request: httpx.Request) -> httpx.Response:
+        is_profiles = b"core_user_get_users_by_field" in request.content
+        return httpx.Response(200, json=[]) if is_profiles else real(request)
+
+    lab._to_moodle = to_moodle  # type: ignore[method-assign]
+    for _ in range(3):
+        await lab.sync()
+    assert ("active", []) == (moodle_status(lab, learners[0]), needs(lab.store))
+
+
+async def test_a_course_that_fails_for_good(make_lab: MakeLab) -> None:
+    """It is waited for a day; then it keeps its own people from leaving, and nobody else."""
+    site, courses, learners = site_of(5, 10)
+    lab = make_lab(site)
+    await lab.sync()
+    lab.denied = {courses[0]}
+    unenrol_all(lab, [learners[4], learners[5]])
+    for _ in range(24):
+        result = await lab.sync()
+        assert (True, False) == tuple(words in " ".join(result.messages) for words in (UNTIL, FOR_LONG))
+    assert ["active"] * 2 == [moodle_status(lab, learners[n]) for n in (4, 5)]
+    for _ in range(3):
+        result = await lab.sync()
+        assert (False, True) == tuple(words in " ".join(result.messages) for words in (UNTIL, FOR_LONG))
+    assert ["active", "left"] == [moodle_status(lab, learners[n]) for n in (4, 5)]
+    lab.denied = set()
+    assert [{}, {"marked_left": 2}] == [written(await lab.sync()) for _ in range(2)]
+    assert {} == json.loads(lab.store.get(FAILING) or "")
+
+
+async def test_a_course_that_fails_now_and_then_is_waited_for(make_lab: MakeLab) -> None:
+    """However long ago its grades were read: its people were, an hour ago, and some may be there since."""
+    site, courses, learners = site_of(5, 10)
+    lab = make_lab(site)
+    await lab.sync()
+    for hours in range(60):
+        lab.denied = {courses[0]} if hours % 12 in (10, 11) else set()
+        if hours == 34:  # goes on in the other course, while that cannot be read
+            site.unenrol(courses[1], learners[5])
+            site.enrol(courses[0], learners[5])
+        await lab.sync()
+        assert "active" == moodle_status(lab, learners[5])
+
+
+async def test_a_new_course_that_fails_is_waited_for(make_lab: MakeLab) -> None:
+    """It was never read, and somebody may have gone there."""
+    site, courses, learners = site_of(10)
+    lab = make_lab(site)
+    await lab.sync(86_400.0)
+    new = site.add_course("C9", "New")
+    lab.denied = {new}
+    site.unenrol(courses[0], learners[0])
+    site.enrol(new, learners[0])
+    for _ in range(23):
+        await lab.sync()
+    assert "active" == moodle_status(lab, learners[0])
+
+
+# --- the guard of a run counts people ---------------------------------------------------------------------
+
+
+async def test_one_leaver_of_many_courses_asks_nothing(make_lab: MakeLab) -> None:
+    """However many cases one person has, it is one person."""
+    site, _, learners = site_of(*[8] * 7, shared=True)
+    lab = make_lab(site)
+    await lab.sync()
+    site.delete_user(learners[0])
+    assert [{}, {"marked_left": 8}] == [written(await lab.sync()) for _ in range(2)]
+    assert [] == needs(lab.store)
+
+
+@pytest.mark.parametrize(("leavers", "marked"), [(5, 15), (6, 0)])
+async def test_the_guard_of_a_run_counts_people(make_lab: MakeLab, leavers: int, marked: int) -> None:
+    """Of forty people in two courses: five may go at once, six are asked about, in each course and on the site."""
+    site, courses, learners = site_of(40, 40, shared=True)
+    lab = make_lab(site)
+    await lab.sync()
+    unenrol_all(lab, learners[:leavers])
+    assert [0, marked] == [written(await lab.sync()).get("marked_left", 0) for _ in range(2)]
+    asked = [] if marked else [(place, leavers) for place in (SITE_SCOPE, *courses)]
+    assert asked == [(need.course, need.count) for need in needs(lab.store)]
+
+
+async def test_the_parents_are_asked_for_once(make_lab: MakeLab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not for each course with leavers anew: it is a walk through all people of the site."""
+    site, courses, learners = site_of(*[10] * 5, shared=True)
+    lab = make_lab(site)
+    await lab.sync()
+    for course in courses:
+        site.unenrol(course, learners[0])
+    await lab.sync()
+    asked, real = [], lab.store.gone_people
+
+    def gone_people(mapping: str, scope: int, people: set[int]) -> set[int]:
+        asked.append((mapping, scope))
+        return real(mapping, scope, people)
+
+    monkeypatch.setattr(lab.store, "gone_people", gone_people)
+    assert {"marked_left": 6} == written(await lab.sync())
+    assert [("student", SITE_SCOPE)] == asked
