@@ -83,6 +83,8 @@ class Result:
     """Records held back for another reason than a parent that is still to come, or a person's word."""
     undecided: int = 0
     """People who get no case until somebody has said whether there is one already."""
+    other_types: dict[str, Counter[str]] = field(default_factory=dict)
+    """Mapping -> case type -> cases of others that have an external id which a first load would create."""
     overlapped: bool = False
     """Whether another run had the lease, so that nothing was begun: that says nothing about the two systems."""
 

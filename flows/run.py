@@ -15,7 +15,7 @@ from flows.steps.due import Due
 from flows.steps.earlier import EarlierCases
 from flows.steps.lease import Lease
 from flows.steps.plan import Planner
-from flows.steps.planned import Planned, Scope
+from flows.steps.planned import OTHER_TYPE, Planned, Scope
 from flows.steps.pull import People, wanted_by
 from flows.steps.push import DryPusher, Pusher
 from flows.steps.reach import Reach
@@ -28,7 +28,7 @@ from state import RowId
 PATIENT = frozenset({"engagement"})
 """Sources too costly to be read again each hour because the parent of one record is held back."""
 
-OUTSIDE = frozenset({"owner_unresolved", "owner_unknown", "duplicate_external_id"})
+OUTSIDE = frozenset({"owner_unresolved", "owner_unknown", "duplicate_external_id", OTHER_TYPE})
 """Why a record is held back though Moodle has all of it: somebody puts that right in CommCare, at any time."""
 
 
