@@ -181,7 +181,7 @@ async def _work(run: Run, options: Options, course_level: CourseLevel | None) ->
         if not options.yes:
             look = partial(_look, run, courses=courses, selected=selected)
             await ask_before_first_runs(run, look, some_courses=bool(options.courses))
-        beside = await refuse_existing_cases(world, run.mappings, options.rekey)
+        beside = await refuse_existing_cases(run, options.rekey)
         await world.books.do(world.books.store.bind_target, *world.target)  # only now that both have answered
         await let_rest(world, beside)
         await remember_selection(world, selected)

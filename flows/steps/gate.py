@@ -15,13 +15,15 @@ from adaptors.moodle.screens import FUNCTIONS_SCREEN
 from adaptors.moodle.streams import COURSES, ENROLLED, GRADES, PROFILES, Wanted
 from flows.errors import UsageError, Waiting
 from flows.needs import CONFIRMED_KEYS, STAY_BESIDE, existing_cases, other_keys
+from flows.result import RunState
 from flows.steps.approvals import WRITTEN, ask_about_existing, ask_about_keys, fact, forget_answered, keys_written
 from flows.steps.first_loads import begun
 from flows.steps.holders import holder_before, keys_of, remember_holders
 from flows.steps.linked import is_matched
 from flows.steps.recover import expect_strangers, is_expecting
 from flows.steps.retype import follow_types, types_of
-from flows.words import numbered
+from flows.steps.ways import below
+from flows.words import listed, numbered
 from flows.world import World
 from mappings.engine import CompiledMapping
 
@@ -60,16 +62,18 @@ def require_functions(site: SiteInfo, wanted: Wanted) -> None:
         )
 
 
-async def refuse_existing_cases(
-    world: World, mappings: Sequence[CompiledMapping], rekey: Collection[str] = ()
-) -> list[CompiledMapping]:
+async def refuse_existing_cases(run: Run, rekey: Collection[str] = ()) -> list[CompiledMapping]:
     """Stop before a mapping's first write when CommCare has more cases of its type than the books know.
 
     Raises Waiting naming the case type and the numbers, and also for a mapping whose keys are of another form
-    than before, unless it is named in `rekey` or was confirmed; afterwards the mapping counts as allowed to write.
+    than before, unless it is named in `rekey` or was confirmed; such a mapping is left out of the run, with those
+    below it, where others can go on. Afterwards the run's mappings count as allowed to write.
     Returns the mappings that may write beside cases which these books did not make.
     """
-    store, written = world.books.store, await keys_written(world, mappings)
+    world, written = run.world, await keys_written(run.world, run.mappings)
+    if not rekey:
+        run.mappings = await _without_other_keys(run, written)
+    mappings, store = run.mappings, world.books.store
     new = [mapping for mapping in mappings if mapping.name not in written]
     others = [one for one in mappings if written.get(one.name, keys_of(world, one)) != keys_of(world, one)]
     if sentences := await ask_what_is_in_the_way(world, new):
@@ -273,7 +277,7 @@ async def _unknown_of_type(world: World, case_type: str, all_types: Mapping[str,
 
 
 async def _expect_of_edited_types(world: World, mappings: Sequence[CompiledMapping]) -> None:
-    """Expect unknown cases of a mapping that takes a type of which there are some: those with its keys are its own.
+    """Expect unknown cases of a mapping that takes a type of which there are some: with its keys they are its own.
 
     Written alone they would be found as well, and lose the owner that is written once.
     """
@@ -299,6 +303,27 @@ async def _are_ours(world: World, mapping: CompiledMapping, types: Collection[st
     return there <= known
 
 
+async def _without_other_keys(run: Run, written: Mapping[str, str]) -> Sequence[CompiledMapping]:
+    """Return the mappings that can go on while it is asked about the keys of others; all when none can."""
+    world, mappings = run.world, run.mappings
+    forms = {one.name: keys_of(world, one) for one in mappings}
+    others = [one for one in mappings if written.get(one.name, forms[one.name]) != forms[one.name]]
+    given = await fact(world, CONFIRMED_KEYS) if others else {}
+    asked = {one.name: one for one in others if given.get(one.name) != forms[one.name]}
+    held, level = {*asked}, {*asked}
+    while level:
+        level = below(world.project.mappings, level) - held
+        held |= level
+    going_on = [one for one in mappings if one.name not in held]
+    if not asked or not going_on:
+        return mappings
+    plan = {name: await _asked_about(world, one) for name, one in asked.items()}
+    await ask_about_keys(world, plan)
+    names = listed([one.name for one in mappings if one.name in held])
+    run.result.worse(RunState.WAITING, _would_be_others(plan, [*asked], f"Nothing of {names} was sent."))
+    return going_on
+
+
 async def _refuse_other_keys(world: World, others: Sequence[CompiledMapping], rekey: Collection[str]) -> None:
     """Raise Waiting with the plan when mappings would make their cases anew: CommCare cannot delete any.
 
@@ -320,14 +345,19 @@ async def _refuse_other_keys(world: World, others: Sequence[CompiledMapping], re
     asked = {mapping.name: await _asked_about(world, mapping) for mapping in others if mapping.name not in agreed}
     if asked:
         await ask_about_keys(world, asked)
-        names = " ".join(f"--rekey {mapping.name}" for mapping in others)
-        plan = [other_keys(name, one) for name, one in asked.items()]
-        forms = " or ".join(one.form_in_words for one in plan)
-        raise Waiting(
-            f"The keys of cases would be others: an external_id, or site in project.yaml, was changed. "
-            f"{' '.join(one.sentence for one in plan)} Nothing was sent. Put the old text back; or, if that is "
-            f"meant, `moodle-commcare sync {names}`, or in Prefect `approve`: {forms}."
-        )
+        raise Waiting(_would_be_others(asked, [mapping.name for mapping in others], "Nothing was sent."))
+
+
+def _would_be_others(asked: Mapping[str, Mapping[str, Any]], names: Sequence[str], sent: str) -> str:
+    """Say whose keys would be others, what was `sent`, and the ways on; the command is about all `names`."""
+    plan = [other_keys(name, one) for name, one in asked.items()]
+    forms = " or ".join(one.form_in_words for one in plan)
+    command = " ".join(f"--rekey {name}" for name in names)
+    return (
+        "The keys of cases would be others: an external_id, or site in project.yaml, was changed. "
+        f"{' '.join(one.sentence for one in plan)} {sent} Put the old text back; or, if that is meant, "
+        f"`moodle-commcare sync {command}`, or in Prefect `approve`: {forms}."
+    )
 
 
 async def under_other_keys(world: World, mappings: Sequence[CompiledMapping]) -> list[str]:
