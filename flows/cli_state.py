@@ -26,7 +26,7 @@ Person = Annotated[int, typer.Argument(metavar="ID", help="The person's number i
 
 @state_app.command("backup")
 def state_backup(env_file: EnvFile = ENV_FILE, as_json: AsJson = False) -> None:
-    """Copy the books now, as every run does before it begins; the newest 7 copies are kept."""
+    """Copy the books now, as every run does before it begins; 7 copies are kept, some of days before."""
     from flows.clock import SystemClock
     from flows.state_care import back_up
 

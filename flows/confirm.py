@@ -102,6 +102,8 @@ def confirm_existing(store: Store, mapping: str, count: int) -> str:
     asked = _asked(store, EXISTING, mapping, "cases", count)
     store.change_entries(STAY_BESIDE, {name: one["cases"] for name, one in asked.items()})
     store.read_anew(asked)
+    if any(one.keys() & {"others", "known_as"} for one in asked.values()):
+        return f"Confirmed. The first run of {listed(sorted(asked))} does with them what was said."
     return f"Confirmed. The first run of {listed(sorted(asked))} makes its cases beside those that are there."
 
 

@@ -98,7 +98,7 @@ async def problems_retry(
 
 @flow(name="backup", persist_result=False, log_prints=False)
 async def backup() -> State[None]:
-    """Copy the books, as each run does before it begins. The newest 7 copies are kept."""
+    """Copy the books, as each run does before it begins. 7 copies are kept, some of days before."""
     log = get_run_logger()
     try:
         settings = settings_here()

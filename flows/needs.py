@@ -20,7 +20,8 @@ Kind = Literal[
 
 # Facts in the books: what runs ask,
 FIRST_RUNS = "first_runs_asked"  # mapping -> {"case_type": word, "creates": cases, "print": text, "unread": those}
-EXISTING = "existing_cases_asked"  # mapping -> {"case_type": word, "cases": of which the books do not know}
+EXISTING = "existing_cases_asked"  # mapping -> {"case_type": word, "cases": all that are meant,
+# "others": those that are of other types and have keys of ours, by type, "known_as": {mapping: cases of it}}
 OTHER_KEYS = "other_keys_asked"  # mapping -> {"cases": under the old keys, "then": word, "keys": the new ones}
 REFUSED_LEAVERS = "refused_leavers"  # course (0: the site) -> mapping -> people
 REFUSED_WITHDRAWN = "refused_withdrawn"  # course (0: the site) -> mapping -> people
@@ -131,7 +132,7 @@ def needs(store: Store, mappings: Collection[str] | None = None) -> list[Need]:
     terms, fields = _fact(store, NEW_TERMS), _fact(store, UNSHOWN_BLANKS)
     answered = {course: answer[0] for course, answer in _fact(store, ANSWERED_TERMS).items()}
     return [
-        *(existing_cases(name, one["case_type"], one["cases"]) for name, one in sorted(existing.items())),
+        *(existing_cases(name, one) for name, one in sorted(existing.items())),
         *_open_matches(store.count_open(), mappings),
         *([first_run(firsts)] if firsts else []),
         *(other_keys(name, one) for name, one in sorted(keys.items())),
@@ -173,17 +174,46 @@ def not_counted(asked: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return [f"{' and '.join(parts)} could not be read: {their} cases are not in that count."] if parts else []
 
 
-def existing_cases(mapping: str, case_type: str, cases: int, advice: str = "") -> Need:
-    """Return the question about cases that stood in CommCare before the first run of a mapping."""
-    there = f"{numbered(cases, 'case')} of type '{case_type}' that the books do not know"
+def existing_cases(mapping: str, asked: Mapping[str, Any], advice: str = "") -> Need:
+    """Return the question about cases that stood there before a mapping's first run; `asked` as in EXISTING."""
+    others, known = asked.get("others", {}), asked.get("known_as", {})
+    found = sum(known.values())
+    new = asked["cases"] - sum(others.values()) - found
+    said = [_known_as(mapping, asked["case_type"], *one) for one in known.items()]
+    if new:
+        there = f"{numbered(new, 'case')} of type '{asked['case_type']}' that the books do not know"
+        said.append(f"CommCare already has {there}; the first run of {mapping} would set new ones beside them.")
+    said += [_of_another_type(mapping, *one) for one in sorted(others.items())]
+    if_so = (
+        f"If {mapping} is to go on in {'it' if found == 1 else 'them'}" if found else "If the others may be sent"
+    )
     return Need(
         "existing-cases",
-        f"CommCare already has {there}; the first run of {mapping} would set new ones beside them."
-        + (f" {advice}" if advice else ""),
-        f"moodle-commcare confirm-existing {mapping} --count {cases}",
+        " ".join([*said, advice] if advice else said),
+        f"moodle-commcare confirm-existing {mapping} --count {asked['cases']}",
         mapping=mapping,
-        count=cases,
-        if_so="If new cases may stand beside them",
+        count=asked["cases"],
+        if_so="If new cases may stand beside them" if new else if_so,
+    )
+
+
+def _known_as(mapping: str, case_type: str, other: str, cases: int) -> str:
+    """Say what becomes of cases that another mapping with the same keys made, which is switched off."""
+    are, them = ("is", "it") if cases == 1 else ("are", "them")
+    return (
+        f"{numbered(cases, 'case')} of type '{case_type}' {are} known under {other}.yaml, which makes the same "
+        f"keys and is switched off: the first run of {mapping} finds {them} again, and makes none anew."
+    )
+
+
+def _of_another_type(mapping: str, case_type: str, cases: int) -> str:
+    """Say what becomes of cases of another type that have external ids which a mapping makes."""
+    one = cases == 1
+    have = "has an external id" if one else "have external ids"
+    left = "it is left as it is, and its record is" if one else "they are left as they are, and their records are"
+    return (
+        f"{numbered(cases, 'case')} of type '{case_type}' {have} that {mapping} makes: {left} held back. To go on "
+        f"in {'it' if one else 'them'}, write `case_type: {case_type}` in {mapping}.yaml first."
     )
 
 

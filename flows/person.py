@@ -46,9 +46,10 @@ from state.backups import KEPT, UPGRADES_KEPT
 REMAINS = (
     "What remains, and where: earlier versions of the cases in CommCare's form history (only CommCare can delete "
     "them); the cases themselves, without values, under their external ids; phones that have not synced since; "
-    "properties that others than this program wrote; ids and times, without values, in older backups (the next "
-    f"{KEPT - 1} copies push out those beside the books; from before an upgrade the newest {UPGRADES_KEPT} stay) "
-    "and in books set aside, moved or copied elsewhere; files that somebody downloaded; and what Moodle holds."
+    "properties that others than this program wrote; ids and times, without values, in older backups (those "
+    f"beside the books are gone after {KEPT - 1} more days on which a copy is made; from before an upgrade the "
+    f"newest {UPGRADES_KEPT} stay) and in books set aside, moved or copied elsewhere; files that somebody "
+    "downloaded; and what Moodle holds."
 )
 
 UNKNOWN = (

@@ -261,7 +261,7 @@ async def preview(world: World, options: Options, limit: int, progress: Progress
         await found.count_missing(world, mapping, whole=whole)
     found.first = await unwritten(world, chosen)
     new = [mapping for mapping in chosen if mapping.name in found.first]
-    found.stops = [stop for mapping in new if (stop := await in_the_way(world, mapping))]
+    found.stops = [stop for mapping in new if (stop := await in_the_way(world, mapping, found.result.other_types))]
     found.stops += [*await under_other_keys(world, chosen), *await under_taken_types(world, chosen)]
     return found
 

@@ -19,6 +19,8 @@ REASONS: Final[Mapping[str, str]] = {
     "owner_unknown": "held back: CommCare has not told yet who owns the parent case",
     "groups_not_shown": "held back: the owner goes by groups, and Moodle does not show them",
     "owner_unresolved": "held back: nobody who could own the case; `moodle-commcare check` says who is missing",
+    "owner_stays": "sent, and keeps its owner: nobody else was found; `moodle-commcare check` says who is missing",
+    "other_case_type": "held back: CommCare has a case of another type with its external id",
     "same_key_twice": "held back: another record makes the same external id",
     "closed_in_commcare": "somebody closed the case in CommCare: it took the update and stays closed",
     "parked_owner_unknown": "CommCare does not know the owner of parked cases",
@@ -41,6 +43,7 @@ REASONS: Final[Mapping[str, str]] = {
     **FEEDBACK_REASONS,
 }
 
+_ADD_OWNER: Final = "Add the user, group or location in CommCare, or a rule or `otherwise` in the mapping."
 _AGAIN: Final = "then `moodle-commcare problems retry KEY`"
 _ANEW: Final = (
     "Restore the case in CommCare, then `moodle-commcare problems retry KEY`; or have a new one made with "
@@ -53,7 +56,10 @@ REMEDIES: Final[Mapping[str, str]] = {
     "parent_unknown": "Let the parent's mapping take the person in, or say `when_parent_unknown: wait` or `skip`.",
     "owner_unknown": "Nothing: the next run knows.",
     "groups_not_shown": "Give the role of the account in Moodle 'moodle/site:accessallgroups'.",
-    "owner_unresolved": "Add the user, group or location in CommCare, or a rule or `otherwise` in the mapping.",
+    "owner_unresolved": _ADD_OWNER,
+    "owner_stays": _ADD_OWNER,
+    "other_case_type": "To go on in that case, write its type as `case_type` in the mapping first; else "
+    "give it another external id in CommCare. One that is nowhere to be seen was deleted there: restore it first.",
     "same_key_twice": "Make `external_id` of ids that only one record has.",
     "closed_in_commcare": "Nothing, if that was meant; no interface of CommCare opens a case again.",
     "parked_owner_unknown": "Correct `parked_owner` in project.yaml, or add that owner in CommCare.",

@@ -87,6 +87,8 @@ class Result:
     """Write requests that CommCare took or clearly refused."""
     unanswered_writes: int = 0
     """Write requests of which nobody knows what came."""
+    other_types: dict[str, Counter[str]] = field(default_factory=dict)
+    """Mapping -> case type -> cases of others that have an external id which a first load would create."""
     overlapped: bool = False
     """Whether another run had the lease, so that nothing was begun: that says nothing about the two systems."""
 

@@ -19,6 +19,7 @@ from flows.result import Result, RunState
 from flows.run import Run
 from flows.steps.courses import sync_courses
 from flows.steps.edits import find_edits
+from flows.steps.first_loads import never_loaded
 from flows.steps.gate import require_functions
 from flows.steps.handover import Handover, told
 from flows.steps.lease import Lease, ShardLease
@@ -162,6 +163,7 @@ async def _work(run: Run, handover: Handover, numbers: tuple[int, ...], known: R
     edits = await find_edits(world, run.mappings)
     run.planner.removed = {name: edit.taken_out for name, edit in edits.items()}
     run.planner.strangers, run.planner.lost = await strangers(world), await lost(world)
+    run.pusher.firsts.begin(await never_loaded(world, run.mappings), run.planner.strangers)
     site = await run.reader.site()
     _require_account(site.userid, handover.account)
     require_functions(site, run.wanted)

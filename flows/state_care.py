@@ -52,7 +52,7 @@ class _Tended:
 async def care_for(world: World, result: Result, *, copy: bool = True) -> bool:
     """Copy the books and forget what is old, before anything is read; returns whether the run may go on.
 
-    A run that hints asked for makes no copy: one a minute would soon push out those of last night.
+    A run that hints asked for makes no copy: one a minute would soon leave none of an hour ago.
 
     Books that were just put back do not know what was under way when they were lost: a run then rests as long as
     after a write of unknown outcome.

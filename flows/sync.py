@@ -26,6 +26,7 @@ from flows.steps.approvals import asked_about
 from flows.steps.courses import sync_courses
 from flows.steps.due import Due, Unread, find_due, may_wait, read_again, remember_reads, tell_waiting
 from flows.steps.edits import find_edits, remember_prints, tell_edits
+from flows.steps.first_loads import end_first_loads, never_loaded
 from flows.steps.first_runs import ask_before_first_runs, unapproved
 from flows.steps.firsts import FirstLook
 from flows.steps.gate import first_run_plan, refuse_existing_cases, require_functions
@@ -161,6 +162,7 @@ async def _run(
         await world.books.do(world.books.store.read_anew, others)
     elif not options.preview:  # what this run leaves is for the next one of the whole site, whatever is due then
         await world.books.do(world.books.store.read_anew, unsettled)
+    await end_first_loads(run)
     judge(result, world.project.guards)
     if run.read and run.whole_site and not options.preview and result.state == RunState.COMPLETED:
         known = {mapping.name for mapping in run.mappings} - unsettled - run.partly
@@ -192,11 +194,12 @@ async def _work(run: Run, options: Options, course_level: CourseLevel | None) ->
         if not options.yes:
             look = partial(_look, run, courses=courses, selected=selected)
             await ask_before_first_runs(run, look, some_courses=bool(options.courses))
-        beside = await refuse_existing_cases(world, run.mappings, options.rekey)
+        beside = await refuse_existing_cases(run, options.rekey)
         await world.books.do(world.books.store.bind_target, *world.target)  # only now that both have answered
         await let_rest(world, beside)
         await remember_selection(world, selected)
     run.planner.strangers, run.planner.lost = await strangers(world), await lost(world)
+    run.pusher.firsts.begin(await never_loaded(world, run.mappings), run.planner.strangers)
     run.read = {course.id for course in courses}
     try:
         run.between_terms = await new_terms(run, courses, selected)
@@ -267,6 +270,8 @@ async def _look(
     due = Due([*mappings], grades=True)
     look = Run.begin(run.world, result, run.lease, due, preview=True, progress=run.progress)
     look.user, look.planner.look, look.course_fields = run.user, FirstLook(), run.course_fields
+    look.pusher.firsts.begin(frozenset(mapping.name for mapping in mappings))
+    run.pusher.firsts.free = look.pusher.firsts.free
     await look.reader.site()
     await _read_and_push(look, courses, selected)
     await first_run_plan(look)

@@ -6,16 +6,19 @@ import os
 import re
 import sqlite3
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 
 from state.errors import StateError
 
 KEPT = 7
+NEWEST = 3
+"""So many of those that are kept are simply the newest; of the days before them one each is kept, their last."""
 UPGRADES_KEPT = 2
-"""So many copies from before an upgrade are kept, beside the others: those go within hours."""
+"""So many copies from before an upgrade are kept, beside the others: those go within days."""
 PART = ".part"  # ends the name of a copy that is not whole yet
 BESIDE = ("-wal", "-shm")  # what SQLite keeps beside a file
 
@@ -69,13 +72,33 @@ def newest(file: Path) -> Path | None:
 
 
 def prune(file: Path) -> None:
-    """Delete all but the newest backups and the newest copies from before an upgrade.
+    """Delete all backups but those of `spread`, and all but the newest copies from before an upgrade.
 
     What one that was cut off left behind goes too.
     """
-    old = [*backups(file)[:-KEPT], *upgrade_copies(file)[:-UPGRADES_KEPT]]
+    there = backups(file)
+    kept = spread(there)
+    old = [*(path for path in there if path not in kept), *upgrade_copies(file)[:-UPGRADES_KEPT]]
     for path in (*old, *backups(file, PART), *upgrade_copies(file, PART)):
         path.unlink(missing_ok=True)
+
+
+def spread(copies: Sequence[Path]) -> set[Path]:
+    """Return which of some backups (oldest first) are kept.
+
+    The newest ones, and the last one of each day before those: hourly copies would else all be of last night.
+    Where there are not so many days, others fill the places, the newest first.
+    """
+    newest_first = copies[::-1]
+    begin = _day(newest_first[:NEWEST][-1]) if copies else ""
+    last_of = {_day(path): path for path in copies if _day(path) < begin}  # of each day the last one stays
+    order = dict.fromkeys([*newest_first[:NEWEST], *reversed(last_of.values()), *newest_first])
+    return {*islice(order, KEPT)}
+
+
+def _day(path: Path) -> str:
+    """Return the day (UTC) that the name of a backup tells."""
+    return path.stem.rsplit("-", 2)[1][:8]
 
 
 def write_copy(source: sqlite3.Connection, target: Path) -> None:

@@ -78,10 +78,11 @@ ENDPOINTS: Final = (
         "POST",
         "case/v2/bulk-fetch/",
         r"POST case/v2/bulk-fetch/",
-        "cases by CommCare's ids",
-        "one for 500 cases: matched cases before the first write or when one is in doubt; when many are in doubt, "
-        "parked or back; when many may lose a value and it is not known what their cases hold; `feedback`",
-        "`case_ids`",
+        "cases by CommCare's ids, or by external ids",
+        "one for 500 cases: what a first load would create, until a mapping was loaded as a whole; matched cases "
+        "before the first write or when one is in doubt; when many are in doubt, parked or back; when many may "
+        "lose a value and it is not known what their cases hold; `feedback`",
+        "`case_ids`, `external_ids`",
     ),
     Endpoint(
         "count",

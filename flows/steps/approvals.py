@@ -93,10 +93,9 @@ def _ask_first(asked: Mapping[str, Any], facts: Objects) -> None:
     facts[APPROVED] = {name: one for name, one in facts[APPROVED].items() if name not in asked}
 
 
-async def ask_about_existing(world: World, there: Mapping[str, tuple[str, int]]) -> None:
-    """Write down the mappings whose first run would set new cases beside some: case type and their number."""
-    found = {name: {"case_type": case_type, "cases": cases} for name, (case_type, cases) in there.items()}
-    await _ask(world, EXISTING, found)
+async def ask_about_existing(world: World, there: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write down the mappings whose first run would set new cases beside some: what EXISTING holds of each."""
+    await _ask(world, EXISTING, there)
 
 
 async def ask_about_keys(world: World, cases: Mapping[str, Mapping[str, Any]]) -> None:

@@ -82,7 +82,7 @@ async def ask_before_first_runs(run: Run, look: Look, *, some_courses: bool) -> 
         return
     started, seen = run.world.clock.now(), await look(waiting)
     creates: dict[str, int] = seen.plan["new_cases"]
-    stops = await ask_what_is_in_the_way(run.world, waiting)
+    stops = await ask_what_is_in_the_way(run.world, waiting, seen.other_types)
     grown = _grown(run.world, creates, agreed)
     left = [m for m in waiting if m.name not in agreed or m.name in grown or m.name in stops]
     run.mappings = [mapping for mapping in run.mappings if mapping not in left]

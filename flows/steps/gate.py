@@ -15,18 +15,24 @@ from adaptors.moodle.screens import FUNCTIONS_SCREEN
 from adaptors.moodle.streams import COURSES, ENROLLED, GRADES, PROFILES, Wanted
 from flows.errors import UsageError, Waiting
 from flows.needs import CONFIRMED_KEYS, STAY_BESIDE, existing_cases, other_keys
+from flows.result import RunState
 from flows.steps.approvals import WRITTEN, ask_about_existing, ask_about_keys, fact, forget_answered, keys_written
-from flows.steps.holders import keys_of, remember_holders
+from flows.steps.first_loads import begun
+from flows.steps.holders import holder_before, keys_of, remember_holders
 from flows.steps.linked import is_matched
 from flows.steps.recover import expect_strangers, is_expecting
 from flows.steps.retype import follow_types, types_of
-from flows.words import numbered
+from flows.steps.ways import below
+from flows.words import listed, numbered
 from flows.world import World
 from mappings.engine import CompiledMapping
 
 if TYPE_CHECKING:
     from flows.run import Run
 
+OtherTypes = Mapping[str, Mapping[str, int]]
+"""Mapping -> case type -> cases of that type with external ids that the mapping makes."""
+NONE: OtherTypes = {}
 MATCHED = "matched:{name}"  # fact: {"listed": cases of the type when they were matched, "own": those made by us}
 SECONDS_A_WRITE = 2.0  # a bulk of 100 rows, for the estimate of a first run
 
@@ -56,16 +62,18 @@ def require_functions(site: SiteInfo, wanted: Wanted) -> None:
         )
 
 
-async def refuse_existing_cases(
-    world: World, mappings: Sequence[CompiledMapping], rekey: Collection[str] = ()
-) -> list[CompiledMapping]:
+async def refuse_existing_cases(run: Run, rekey: Collection[str] = ()) -> list[CompiledMapping]:
     """Stop before a mapping's first write when CommCare has more cases of its type than the books know.
 
     Raises Waiting naming the case type and the numbers, and also for a mapping whose keys are of another form
-    than before, unless it is named in `rekey` or was confirmed; afterwards the mapping counts as allowed to write.
+    than before, unless it is named in `rekey` or was confirmed; such a mapping is left out of the run, with those
+    below it, where others can go on. Afterwards the run's mappings count as allowed to write.
     Returns the mappings that may write beside cases which these books did not make.
     """
-    store, written = world.books.store, await keys_written(world, mappings)
+    world, written = run.world, await keys_written(run.world, run.mappings)
+    if not rekey:
+        run.mappings = await _without_other_keys(run, written)
+    mappings, store = run.mappings, world.books.store
     new = [mapping for mapping in mappings if mapping.name not in written]
     others = [one for one in mappings if written.get(one.name, keys_of(world, one)) != keys_of(world, one)]
     if sentences := await ask_what_is_in_the_way(world, new):
@@ -75,11 +83,13 @@ async def refuse_existing_cases(
             await expect_strangers(world, [mapping.name])
     await _refuse_other_keys(world, others, rekey)
     await _refuse_taken_types(world, mappings)
+    await _expect_of_edited_types(world, mappings)
     for mapping in others:
         keys = WRITTEN.format(name=mapping.name), keys_of(world, mapping)
+        await world.books.do(store.put_all, begun([mapping]))
         await world.books.do(store.replace_keys, mapping.name, *keys)
     if new:
-        allowed = {WRITTEN.format(name=mapping.name): keys_of(world, mapping) for mapping in new}
+        allowed = {WRITTEN.format(name=mapping.name): keys_of(world, mapping) for mapping in new} | begun(new)
         await world.books.do(store.put_all, allowed)
     await remember_holders(world, mappings)
     await follow_types(world, mappings)
@@ -88,44 +98,65 @@ async def refuse_existing_cases(
     return beside
 
 
-async def ask_what_is_in_the_way(world: World, mappings: Sequence[CompiledMapping]) -> dict[str, str]:
-    """Write down which existing cases stop the first run of mappings, and return sentences by mapping."""
-    there, told = dict[str, tuple[str, int]](), dict[str, str]()
+async def ask_what_is_in_the_way(
+    world: World, mappings: Sequence[CompiledMapping], others: OtherTypes = NONE
+) -> dict[str, str]:
+    """Write down which existing cases stop the first run of mappings, and return sentences by mapping.
+
+    `others`: by mapping, cases of other types, by type, that a look found under external ids which it makes.
+    """
+    there, told = dict[str, dict[str, Any]](), dict[str, str]()
     for mapping in mappings:
-        cases, advice = await _unmatched(world, mapping)
-        if cases:
-            there[mapping.name] = mapping.case_type, cases
-            told[mapping.name] = _in_the_way(mapping, cases, advice)
+        asked, advice = await _unmatched(world, mapping, others.get(mapping.name, {}))
+        if asked["cases"]:
+            there[mapping.name] = asked
+            told[mapping.name] = _in_the_way(mapping, asked, advice)
     await ask_about_existing(world, there)
     return told
 
 
-async def in_the_way(world: World, mapping: CompiledMapping) -> str:
+async def in_the_way(world: World, mapping: CompiledMapping, others: OtherTypes = NONE) -> str:
     """Say which cases stop the first run of a mapping, and what to do; "" when there are none."""
-    cases, advice = await _unmatched(world, mapping)
-    return _in_the_way(mapping, cases, advice) if cases else ""
+    asked, advice = await _unmatched(world, mapping, others.get(mapping.name, {}))
+    return _in_the_way(mapping, asked, advice) if asked["cases"] else ""
 
 
-def _in_the_way(mapping: CompiledMapping, cases: int, advice: str) -> str:
-    need = existing_cases(mapping.name, mapping.case_type, cases, advice)
-    return (
-        f"{need.message} It is the same as 'existing_cases: ignore' in {mapping.name}.yaml; "
-        "cases with our own external ids are then found again, not doubled."
-    )
+def _in_the_way(mapping: CompiledMapping, asked: Mapping[str, Any], advice: str) -> str:
+    others = asked.get("others", {})
+    need = existing_cases(mapping.name, asked, advice)
+    again = "; cases with our own external ids are then found again, not doubled"
+    is_own = asked["cases"] > sum(others.values())
+    same = f"It is the same as 'existing_cases: ignore' in {mapping.name}.yaml"
+    return f"{need.message} {same}{again if is_own else ''}."
 
 
-async def _unmatched(world: World, mapping: CompiledMapping) -> tuple[int, str]:
-    """Return how many unknown cases stop a first run, and how to match them; 0 when matched or agreed to."""
+async def _unmatched(
+    world: World, mapping: CompiledMapping, others: Mapping[str, int]
+) -> tuple[dict[str, Any], str]:
+    """Return what is asked about unknown cases, and how to match them; of 0 cases when matched or agreed to."""
+    asked: dict[str, Any] = {"case_type": mapping.case_type, "cases": 0}
     if mapping.existing_cases == "ignore":
-        return 0, ""
+        return asked, ""
     there, known = await _cases_there(world, mapping)
-    agreed = int((await fact(world, STAY_BESIDE)).get(mapping.name, 0))
-    if there - known <= agreed:
-        return 0, ""
-    if not is_matched(mapping):
-        return there - known, ""
-    advice = await _to_match(world, mapping, there)
-    return (there - known if advice else 0), advice
+    agreed, advice = int((await fact(world, STAY_BESIDE)).get(mapping.name, 0)), ""
+    own = max(there - known, 0)
+    known_as = await _known_as(world, mapping, own)
+    if own > sum(known_as.values()) and is_matched(mapping):
+        advice = await _to_match(world, mapping, there)
+        own = own if advice else 0
+    asked |= {"known_as": known_as} if own and known_as else {}
+    asked |= {"others": dict(others)} if others else {}
+    cases = own + sum(others.values())
+    return (asked | {"cases": cases}, advice) if cases > agreed else (asked, "")
+
+
+async def _known_as(world: World, mapping: CompiledMapping, cases: int) -> dict[str, int]:
+    """Return under which other name, that is switched off, the books know some of so many cases; none for none."""
+    other = await holder_before(world, mapping) if cases else ""
+    if not other or other in {one.name for one in world.project.mappings}:
+        return {}
+    known = await world.books.do(world.books.store.count_known, other)
+    return {other: min(known, cases)} if known else {}
 
 
 async def _to_match(world: World, mapping: CompiledMapping, there: int) -> str:
@@ -199,7 +230,9 @@ async def _may_meet_strangers(world: World, mapping: CompiledMapping) -> bool:
 async def _refuse_taken_types(world: World, mappings: Sequence[CompiledMapping]) -> None:
     """Raise Waiting when CommCare has cases of an edited case type of which the books do not know."""
     if taken := await _taken_types(world, mappings):
-        await ask_about_existing(world, {one.name: (one.case_type, cases) for one, cases in taken})
+        await ask_about_existing(
+            world, {one.name: {"case_type": one.case_type, "cases": cases} for one, cases in taken}
+        )
         raise Waiting(f"{' '.join(_taken(*one) for one in taken)} Nothing was sent.")
 
 
@@ -209,7 +242,7 @@ async def under_taken_types(world: World, mappings: Sequence[CompiledMapping]) -
 
 
 def _taken(mapping: CompiledMapping, cases: int) -> str:
-    need = existing_cases(mapping.name, mapping.case_type, cases)
+    need = existing_cases(mapping.name, {"case_type": mapping.case_type, "cases": cases})
     return f"The case type of {mapping.name}.yaml was edited. {need.message}"
 
 
@@ -229,13 +262,31 @@ async def _strangers_of_type(
         return 0
     if await is_expecting(world, mapping.name) and await _are_ours(world, mapping, {*types, case_type}):
         return 0
+    strangers = await _unknown_of_type(world, case_type, all_types)
+    agreed = int((await fact(world, STAY_BESIDE)).get(mapping.name, 0))
+    return strangers if strangers > agreed else 0
+
+
+async def _unknown_of_type(world: World, case_type: str, all_types: Mapping[str, Collection[str]]) -> int:
+    """Return how many cases of a type there are that no mapping made which had that type before."""
     known = 0
     for other in world.project.mappings:
         if other.case_type == case_type and case_type in all_types[other.name]:
             known += await world.books.do(world.books.store.count_known, other.name)
-    strangers = await world.commcare.count_cases(case_type) - known
-    agreed = int((await fact(world, STAY_BESIDE)).get(mapping.name, 0))
-    return strangers if strangers > agreed else 0
+    return await world.commcare.count_cases(case_type) - known
+
+
+async def _expect_of_edited_types(world: World, mappings: Sequence[CompiledMapping]) -> None:
+    """Expect unknown cases of a mapping that takes a type of which there are some: with its keys they are its own.
+
+    Written alone they would be found as well, and lose the owner that is written once.
+    """
+    types = {name: one.names for name, one in (await types_of(world, world.project.mappings)).items()}
+    for mapping in mappings:
+        if mapping.case_type not in types[mapping.name] and (
+            await _unknown_of_type(world, mapping.case_type, types) > 0
+        ):
+            await expect_strangers(world, [mapping.name])
 
 
 async def _are_ours(world: World, mapping: CompiledMapping, types: Collection[str]) -> bool:
@@ -250,6 +301,27 @@ async def _are_ours(world: World, mapping: CompiledMapping, types: Collection[st
     for case_type in types:
         there += await world.commcare.count_cases(case_type)
     return there <= known
+
+
+async def _without_other_keys(run: Run, written: Mapping[str, str]) -> Sequence[CompiledMapping]:
+    """Return the mappings that can go on while it is asked about the keys of others; all when none can."""
+    world, mappings = run.world, run.mappings
+    forms = {one.name: keys_of(world, one) for one in mappings}
+    others = [one for one in mappings if written.get(one.name, forms[one.name]) != forms[one.name]]
+    given = await fact(world, CONFIRMED_KEYS) if others else {}
+    asked = {one.name: one for one in others if given.get(one.name) != forms[one.name]}
+    held, level = {*asked}, {*asked}
+    while level:
+        level = below(world.project.mappings, level) - held
+        held |= level
+    going_on = [one for one in mappings if one.name not in held]
+    if not asked or not going_on:
+        return mappings
+    plan = {name: await _asked_about(world, one) for name, one in asked.items()}
+    await ask_about_keys(world, plan)
+    names = listed([one.name for one in mappings if one.name in held])
+    run.result.worse(RunState.WAITING, _would_be_others(plan, [*asked], f"Nothing of {names} was sent."))
+    return going_on
 
 
 async def _refuse_other_keys(world: World, others: Sequence[CompiledMapping], rekey: Collection[str]) -> None:
@@ -273,14 +345,19 @@ async def _refuse_other_keys(world: World, others: Sequence[CompiledMapping], re
     asked = {mapping.name: await _asked_about(world, mapping) for mapping in others if mapping.name not in agreed}
     if asked:
         await ask_about_keys(world, asked)
-        names = " ".join(f"--rekey {mapping.name}" for mapping in others)
-        plan = [other_keys(name, one) for name, one in asked.items()]
-        forms = " or ".join(one.form_in_words for one in plan)
-        raise Waiting(
-            f"The keys of cases would be others: an external_id, or site in project.yaml, was changed. "
-            f"{' '.join(one.sentence for one in plan)} Nothing was sent. Put the old text back; or, if that is "
-            f"meant, `moodle-commcare sync {names}`, or in Prefect `approve`: {forms}."
-        )
+        raise Waiting(_would_be_others(asked, [mapping.name for mapping in others], "Nothing was sent."))
+
+
+def _would_be_others(asked: Mapping[str, Mapping[str, Any]], names: Sequence[str], sent: str) -> str:
+    """Say whose keys would be others, what was `sent`, and the ways on; the command is about all `names`."""
+    plan = [other_keys(name, one) for name, one in asked.items()]
+    forms = " or ".join(one.form_in_words for one in plan)
+    command = " ".join(f"--rekey {name}" for name in names)
+    return (
+        "The keys of cases would be others: an external_id, or site in project.yaml, was changed. "
+        f"{' '.join(one.sentence for one in plan)} {sent} Put the old text back; or, if that is meant, "
+        f"`moodle-commcare sync {command}`, or in Prefect `approve`: {forms}."
+    )
 
 
 async def under_other_keys(world: World, mappings: Sequence[CompiledMapping]) -> list[str]:
@@ -302,7 +379,7 @@ async def _asked_about(world: World, mapping: CompiledMapping) -> dict[str, Any]
 
 async def first_run_plan(run: Run) -> None:
     """Put the plan of a first run into the result: what would be created, what is in the way, how long."""
-    existing = {}
+    existing, others = {}, run.result.other_types
     for case_type in dict.fromkeys(mapping.case_type for mapping in run.mappings):
         existing[case_type] = await run.world.commcare.count_cases(case_type)
     requests = run.pusher.batches
@@ -315,7 +392,7 @@ async def first_run_plan(run: Run) -> None:
         "held_back": dict(run.result.reasons),
         **(run.planner.look.as_json() if run.planner.look else {}),
         "commcare_requests": requests,
-        "stops": [stop for mapping in run.mappings if (stop := await in_the_way(run.world, mapping))],
+        "stops": [stop for mapping in run.mappings if (stop := await in_the_way(run.world, mapping, others))],
         "expected_minutes": ceil(requests * SECONDS_A_WRITE / 60),
     }
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from flows.steps.recover import expect_strangers
+from flows.steps.retype import inherited_types, types_in, types_told
 from flows.world import World
 from mappings.engine import CompiledMapping, Project
 
@@ -35,8 +36,25 @@ async def heed_other_names(world: World, mappings: Sequence[CompiledMapping]) ->
 
 
 async def remember_holders(world: World, mappings: Sequence[CompiledMapping]) -> None:
-    """Write down that mappings may write from now on."""
+    """Write down that mappings may write from now on; the cases of those before them have the types of those."""
     facts = {HOLDER.format(keys=keys_of(world, mapping)): mapping.name for mapping in mappings}
     found = await world.books.do(world.books.store.get_all, [*facts])
     if differing := {fact: name for fact, name in facts.items() if found.get(fact) != name}:
-        await world.books.do(world.books.store.put_all, differing)
+        before = {name: found[fact] for fact, name in differing.items() if fact in found}
+        types = await inherited_types(world, before)
+        await world.books.do(world.books.store.put_all, differing | types)
+
+
+async def holder_before(world: World, mapping: CompiledMapping) -> str:
+    """Return which other mapping wrote last under the keys of one, "" for none."""
+    found = await world.books.do(world.books.store.get, HOLDER.format(keys=keys_of(world, mapping)))
+    return "" if found in (None, mapping.name) else str(found)
+
+
+async def types_under(world: World, mapping: CompiledMapping) -> frozenset[str]:
+    """Return the types of the cases under a mapping's keys, also of those that another one wrote last."""
+    before = await holder_before(world, mapping)
+    texts = await inherited_types(world, {mapping.name: before}) if before else {}
+    return frozenset(
+        {*await types_in(world, mapping), *(one for text in texts.values() for one in types_told(text))}
+    )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from flows.steps.generations import last_of_each, newest_of_each
 from flows.steps.planned import Scope
+from flows.steps.retype import types_in
 from flows.steps.ways import closes, holds_personal
 from flows.world import World
 from mappings.engine import CompiledMapping
@@ -27,6 +28,8 @@ class Unknown:
 
     cases: dict[str, CaseRow] = field(default_factory=dict)
     followed: dict[RowId, int] = field(default_factory=dict)
+    others: dict[str, int] = field(default_factory=dict)
+    """Keys, with a generation, under which there is a case of another type: whose it is nobody can tell."""
 
 
 async def find_unknown(
@@ -45,7 +48,11 @@ async def find_unknown(
         for key, case in looked_for.items()
         if _is_open(mapping, case)
     }
+    types = await types_in(world, mapping) if begin else ()
     for key, (case, generation) in (await last_of_each(world, begin, taken)).items():
+        if case.case_type not in types:
+            found.others[key] = generation
+            continue
         if key in known:
             found.followed[RowId(mapping.name, scope.number, key)] = generation
             continue

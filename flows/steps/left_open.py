@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from adaptors.errors import AdaptorError, Refused
 from flows.steps.doubles import Doubles
 from flows.steps.linked import case_there
-from flows.steps.planned import IN_PART, PARENT, UNDECIDED, WAITS, Scope, scope_number
+from flows.steps.planned import IN_PART, OTHER_TYPE, PARENT, UNDECIDED, WAITS, Scope, scope_number
 from flows.steps.there import FEW
 from flows.world import World
 from mappings.engine import CompiledMapping
@@ -29,7 +29,7 @@ TRIES = 3
 PATIENT = frozenset({"engagement"})
 """Sources too costly to be read again each hour because the parent of one record is held back."""
 NO_OWNER, OWNER_TO_COME, DOUBLED = "owner_unresolved", "owner_unknown", "duplicate_external_id"
-OPEN = frozenset({WAITS, UNDECIDED, IN_PART, NO_OWNER, OWNER_TO_COME, DOUBLED})
+OPEN = frozenset({WAITS, UNDECIDED, IN_PART, OTHER_TYPE, NO_OWNER, OWNER_TO_COME, DOUBLED})
 """Why a record is held back that waits for something else than for its own values in Moodle."""
 OWNERS = "owners_seen"
 """Fact in the books: mapping -> {kind of owner: digest of CommCare's list when its records found none}."""

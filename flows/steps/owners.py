@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 
 from adaptors.commcare.owners import Owner
 from flows.steps.planned import PARENT, Problem, Scope
@@ -14,6 +15,7 @@ from mappings.engine import CompiledMapping, Draft
 from state import CaseRow
 from state.statuses import AWAY
 
+STAYS = "owner_stays"  # why the owner of a case was not sent
 PARKED = "parked_owners"  # fact in the books: {id of each owner that cases were ever parked with: 1}
 
 
@@ -28,7 +30,7 @@ class Owners:
     async def of(
         self, scope: Scope, draft: Draft, known: CaseRow | None, by_type: Mapping[str, str]
     ) -> str | None:
-        """Return the owner's id, "" to leave the owner as it is, None when nobody can own the case."""
+        """Return the owner's id, "" to leave the owner as it is, None when nobody can own a new case."""
         rule = draft.owner
         # Also when Moodle does not show what the owner goes by: else a lost permission would move everybody.
         if known is not None and known.case_id and (rule.write_once or rule.not_sent):
@@ -41,16 +43,31 @@ class Owners:
                 return owner
             parent = next((index.key for index in draft.indices if index.case_type == rule.same_as), "")
             detail = f"{PARENT}{parent}" if parent else f"same_as {rule.same_as}"
-            scope.hold_back(Problem(draft.key, "@owner", "owner_unknown", detail))
-            return None
+            return await self._unresolved(scope, Problem(draft.key, "@owner", "owner_unknown", detail), known)
         states = []
         for candidate in rule.candidates:
             owner_found = await self._world.commcare.owners.resolve(candidate.kind, candidate.value)
             if owner_found.state == "ok":
                 return owner_found.owner_id
             states.append(f"{candidate.kind} {owner_found.state}")
-        scope.hold_back(Problem(draft.key, "@owner", "owner_unresolved", ", ".join(states) or "no rule applies"))
-        return None
+        problem = Problem(draft.key, "@owner", "owner_unresolved", ", ".join(states) or "no rule applies")
+        return await self._unresolved(scope, problem, known)
+
+    async def _unresolved(self, scope: Scope, problem: Problem, known: CaseRow | None) -> str | None:
+        """Leave a case that is there with the owner it has, and list that; a new one is held back."""
+        if known is None or not await self._can_stay(scope.mapping, known):
+            scope.hold_back(problem)
+            return None
+        scope.problems.append(replace(problem, reason=STAYS))
+        return ""
+
+    async def _can_stay(self, mapping: CompiledMapping, known: CaseRow) -> bool:
+        """Say whether a case has an owner that it can keep: it is there, and was not parked with one."""
+        if not known.case_id:
+            return False
+        if known.digests is None:
+            return not await self._may_be_parked(mapping, known)
+        return not self.seems_parked(known)
 
     async def _before(self, mapping: CompiledMapping, known: CaseRow) -> str | None:
         """Return the owner that a case had before we parked it, "" when nobody but we should touch its owner.

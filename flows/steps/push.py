@@ -16,6 +16,7 @@ from adaptors.errors import AccessDenied, InDoubt, Maintenance, Retriable
 from flows.result import Result, RunState
 from flows.steps.aside import DROPPED, Aside
 from flows.steps.creates import Creates
+from flows.steps.first_loads import FirstLoads
 from flows.steps.isolate import NOT_SORTED_OUT, Isolation
 from flows.steps.lease import Lease
 from flows.steps.planned import Planned
@@ -53,6 +54,7 @@ class Pusher:
         """Mappings of which cases have another owner than before: those below them are to follow."""
         self.succeeded = set[str]()
         """Mappings of which cases were followed by others: those below them are to belong to these."""
+        self.firsts = FirstLoads(world, result)
         self._suspects = Suspects(world)
         self._creates = Creates(world, result)
         self._queues: dict[int, list[tuple[Planned, Settled]]] = defaultdict(list)
@@ -71,10 +73,13 @@ class Pusher:
 
     def enqueue(self, level: int, rows: Iterable[Planned], settled: Settled) -> None:
         """Queue rows of a level; `settled` is told of each once it is known what became of it."""
-        self._queues[level].extend((row, settled) for row in rows)
+        self._queues[level].extend((row, settled) for row in rows if not self.firsts.take(level, row, settled))
 
     async def pump(self) -> None:
         """Send the batches that are full; waits while enough of them are under way."""
+        for level in sorted(self.firsts.levels):
+            while (found := await self.firsts.looked_up(level)) is not None:
+                self._queues[level].extend(found)
         await self._part()
         for level in sorted(self._queues):
             while len(self._queues[level]) >= BATCH:
@@ -87,10 +92,13 @@ class Pusher:
             # A batch that is not full waits for those under way: their children may fill it up.
             await self._wait_for_all()
             levels = {level for level in self._queues if self._queues[level]} | {level for level, _ in self._apart}
+            levels |= self.firsts.levels
             if not levels:
                 return
             level = min(levels)
-            if self._queues[level]:
+            if level in self.firsts.levels:
+                self._queues[level].extend(await self.firsts.looked_up(level, all_of_them=True) or ())
+            elif self._queues[level]:
                 await self._start(self._take(level))
             else:  # after the others: by then it is known whether CommCare takes anything at all
                 await self._start(self._apart.pop(min(at for at in self._apart if at[0] == level)))
@@ -113,6 +121,7 @@ class Pusher:
         """Let the batches under way finish; what was not sent is dropped and found again by the next run."""
         self._queues.clear()
         self._apart.clear()
+        self.firsts.clear()
         if self._sending:
             await asyncio.wait(self._sending)
 

@@ -35,6 +35,7 @@ from flows.steps.approvals import WRITTEN
 from flows.steps.blanks import SHARED_BLANKS
 from flows.steps.due import CHOICE, HOURS, TRIED
 from flows.steps.edits import PRINTS
+from flows.steps.first_loads import FIRST_LOAD
 from flows.steps.gate import MATCHED
 from flows.steps.holders import HOLDER, form_of
 from flows.steps.left_open import OWNERS
@@ -53,6 +54,7 @@ from state.renames import Named
 OF_SCOPES = KEYS_KEPT_OUT.removesuffix(":{scope}")
 FORMS = (
     *(WRITTEN, PRINTS, READS, CHOICE, TYPES, STRANGERS, LOOKED_FOR, LOST, MATCHED, SINCE),
+    FIRST_LOAD,
     OF_SCOPES,
 )
 """Facts about one mapping each, by their names."""

@@ -7,7 +7,7 @@ and those whose course nobody reads. Putting the old text back undoes it.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -47,12 +47,38 @@ async def types_of(world: World, mappings: Sequence[CompiledMapping]) -> dict[st
     return {mapping.name: _read(mapping, texts.get(_fact(mapping))) for mapping in mappings}
 
 
+async def types_in(world: World, mapping: CompiledMapping) -> tuple[str, ...]:
+    """Return the case types that a mapping's cases have, or had, with the one that it makes now."""
+    return (await types_of(world, [mapping]))[mapping.name].follow(mapping.case_type).names
+
+
 async def follow_types(world: World, mappings: Sequence[CompiledMapping]) -> None:
     """Write down which types the cases of mappings have, now that they make cases of their present ones."""
     before = await _texts(world, mappings)
     now = {_fact(m): _told(_read(m, before.get(_fact(m))).follow(m.case_type)) for m in mappings}
     if differing := {fact: text for fact, text in now.items() if text != before.get(fact)}:
         await world.books.do(world.books.store.put_all, differing)
+
+
+async def inherited_types(world: World, before: Mapping[str, str]) -> dict[str, str]:
+    """Return the facts about the types of mappings that take over the cases of others: name -> the other one.
+
+    Theirs are followed by those of the new one, as by an edit.
+    """
+    names = {TYPES.format(name=name) for name in (*before, *before.values())}
+    texts = await world.books.do(world.books.store.get_all, sorted(names))
+    found = dict[str, str]()
+    for name, old in before.items():
+        theirs, own = types_told(texts.get(TYPES.format(name=old))), types_told(texts.get(TYPES.format(name=name)))
+        both = (*(one for one in theirs if one not in own), *own)
+        if theirs:
+            found[TYPES.format(name=name)] = _told(Types(both, is_open=len(both) > 1))
+    return found
+
+
+def types_told(text: str | None) -> tuple[str, ...]:
+    """Return the types that a fact tells, none when there is no such fact."""
+    return () if text is None else tuple(json.loads(text)["types"])
 
 
 def _fact(mapping: CompiledMapping) -> str:

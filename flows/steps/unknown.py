@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Set
 from dataclasses import replace
 
-from adaptors.commcare.cases import CaseReply
+from adaptors.commcare.cases import SYSTEM, CaseReply
+from adaptors.errors import Refused
 from flows.result import Result
 from flows.steps.generations import last_of_each, last_of_ours
 from flows.steps.kept_out import Unknown, find_unknown
 from flows.steps.linked import Links, is_matched
-from flows.steps.planned import Problem, Scope
+from flows.steps.planned import OTHER_TYPE, Problem, Scope, external_id
 from flows.steps.recover import looked_for, remember_looked_for
+from flows.steps.retype import types_in
 from flows.steps.there import FEW, There
 from flows.steps.ways import closes
 from flows.world import World
@@ -20,6 +22,16 @@ from state import CaseRow, RowId
 
 QUESTIONS = 8
 """About so many requests take the cases under one key, each by itself."""
+
+
+def of_another_type() -> Refused:
+    """Return the refusal to take over a case that is of another type than those of a mapping."""
+    return Refused(
+        "CommCare has a case of another type with this external id.",
+        system=SYSTEM,
+        operation="find a case by external id",
+        code=OTHER_TYPE,
+    )
 
 
 class UnknownCases:
@@ -31,6 +43,7 @@ class UnknownCases:
         self._links = links
         self._there = there
         self._newest: dict[str, tuple[CaseReply | None, int]] = {}
+        self._others = frozenset[str]()
         self._admitted: frozenset[int] | None = None
 
     async def may_be_in(self, scope: Scope, known: Collection[str]) -> bool:
@@ -60,6 +73,7 @@ class UnknownCases:
         found = await find_unknown(self._world, scope, known, wanted, await self._taken(scope.mapping))
         if found.cases or found.followed:
             wanted -= self._held_back(scope, found, await self._there.doubles.of(scope.mapping))
+        wanted -= await self._hold_back_others(scope, found.others)
         if self._result.preview:
             return found.cases
         for key, case in found.cases.items():
@@ -82,14 +96,30 @@ class UnknownCases:
             scope.hold_back(Problem(key, "", "duplicate_external_id"))
         return unclear
 
+    async def _hold_back_others(self, scope: Scope, others: Mapping[str, int]) -> set[str]:
+        """List the keys under which a case of another type was found; of a few we see whether ours is there."""
+        for key, generation in sorted(others.items()):
+            reason = OTHER_TYPE
+            try:
+                if len(others) <= FEW:
+                    await self._world.commcare.case_by_external_id(external_id(key, generation))
+            except Refused as error:
+                reason = error.code or reason
+            scope.hold_back(Problem(key, "", reason))
+        return {*others}
+
     async def look_for(self, mapping: CompiledMapping, keys: Collection[str], few: int = FEW) -> None:
         """Look up cases under keys that the books do not know, more than a `few`; forgets those from before."""
-        self._newest, begin = {}, dict.fromkeys(keys, 1)
+        self._newest, self._others, begin = {}, frozenset(), dict.fromkeys(keys, 1)
         if len(begin) > few:
             found = await last_of_each(self._world, begin, await self._taken(mapping))
             replies = [case for case, _ in found.values()]  # those with doubles are asked for one by one
             doubled = await self._there.doubles.among(mapping, replies, each=QUESTIONS)
             self._newest = {key: found.get(key, (None, 1)) for key in begin if key not in doubled}
+            types = await types_in(self._world, mapping)
+            others = {key for key, (case, _) in found.items() if case.case_type not in types}
+            if len(others) > FEW:  # else it is seen whether several cases have the external id
+                self._others = frozenset(others)
 
     async def of(self, mapping: CompiledMapping, row: RowId, user_id: int, *, expected: bool) -> CaseRow | None:
         """Return the case of somebody of whom the books know none.
@@ -133,6 +163,8 @@ class UnknownCases:
         and let in again was emptied, also of what is written once.
         """
         is_let_in = user_id in await self._let_in()
+        if key in self._others:
+            raise of_another_type()
         if key in self._newest and key not in taken and not is_let_in:
             found, generation = self._newest[key]
         else:
@@ -140,6 +172,8 @@ class UnknownCases:
         if found is None and generation == 1:
             return None
         if found is not None:
+            if found.case_type not in await types_in(self._world, mapping):
+                raise of_another_type()
             self._there.take(found)
         case_id, owner_id = (found.case_id, found.owner_id) if found is not None else ("", "")
         status = "returning" if is_let_in else "active"  # of another mapping a person closed it: it takes updates

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flows.result import Result, RunState
+from flows.steps.owners import STAYS
 from flows.words import courses_named, numbered
 from mappings.engine import Guards
 
@@ -23,7 +24,8 @@ def judge(result: Result, guards: Guards) -> None:
         )
     records = sum(_looked_at(counts) for counts in map(vars, result.cases.values()))
     most = max(guards.problems_failed, records * guards.problems_failed_percent / 100)
-    some = result.refused_rows + result.worrying > guards.problems_degraded
+    stay = result.reasons[STAYS]
+    some = result.refused_rows + result.worrying + stay > guards.problems_degraded
     calm = RunState.DEGRADED if some else RunState.COMPLETED
     where = "" if result.preview else f" {LIST}"  # a preview writes no list
     if result.refused_rows:
@@ -40,6 +42,12 @@ def judge(result: Result, guards: Guards) -> None:
         )
     if result.worrying:
         result.worse(calm, f"{numbered(result.worrying, 'record')} {_were(result.worrying)} held back.{where}")
+    if stay:
+        result.worse(
+            calm,
+            f"{numbered(stay, 'case keeps its owner', 'cases keep their owner')}, since nobody who could own "
+            f"{'it' if stay == 1 else 'them'} by the mapping was found; all else was sent.{where}",
+        )
 
 
 def _looked_at(counts: dict[str, int]) -> int:

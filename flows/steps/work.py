@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 
 from flows.steps.plan import Planner
-from flows.steps.planned import Planned, Problem, Scope
+from flows.steps.planned import OTHER_TYPE, Planned, Problem, Scope
 from flows.steps.push import Pusher
 
 
@@ -46,8 +46,10 @@ class Work:
         return rows
 
     async def _settled(self, row: Planned, outcome: str) -> None:
-        if outcome not in ("", "in_doubt"):
-            scope = self._by_row[row.row.mapping, row.row.scope]
+        scope = self._by_row[row.row.mapping, row.row.scope]
+        if outcome == OTHER_TYPE:
+            scope.hold_back(Problem(row.row.key, "", outcome, f"type {self._pusher.firsts.type_of(row.row.key)}"))
+        elif outcome not in ("", "in_doubt"):
             scope.problems.append(Problem(row.row.key, "", outcome, "CommCare refused the row"))
         self._pending -= 1
         if self._pending == 0:

@@ -423,7 +423,7 @@ async def test_before_the_first_run_nothing_is_sent(make_lab: MakeLab) -> None:
 
 
 async def test_no_copy_of_the_books_is_made(make_lab: MakeLab, state_url: str) -> None:
-    """One a minute would soon push out the copies of the nights before; its runs have a name of their own."""
+    """One a minute would soon leave none of an hour ago; its runs have a name of their own."""
     lab, courses, _ = await ready(make_lab, 2)
     lab.in_a_file()
     file = file_of(lab.state_url)

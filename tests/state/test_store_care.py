@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from state import Ack, FeedbackRow, Holder, Intent, MatchRow, Refusal, RowId, StateError, Store, TableRowKnown
-from state.backups import backups
+from state.backups import KEPT, backups, moment, new_name, prune
 from state.care import DAY, RESTORED_AT, WHOLE_RUNS
 from state.restore import restore
 
@@ -52,6 +52,46 @@ def test_the_newest_seven_are_kept(file: Path) -> None:
     with Store.open(f"sqlite:///{file}", key=KEYS) as store:
         made = [store.back_up(NOW + second) for second in (0, 0, 0, 1, 2, 3, 4, 5, 6)]
     assert sorted(str(path) for path in made[2:]) == sorted(map(str, (file.parent / "backups").iterdir()))
+
+
+def copies(file: Path, times: Iterable[float]) -> list[Path]:
+    """Return the copies that are left of those of some times, oldest first."""
+    for now in times:
+        new = new_name(file, now)
+        new.parent.mkdir(parents=True, exist_ok=True)
+        new.touch()
+        prune(file)
+    return backups(file)
+
+
+def test_hourly_copies_leave_some_of_days_before(file: Path) -> None:
+    """The newest three, and the last one of each of four days before: who looks in the morning finds yesterday."""
+    midnight = NOW // DAY * DAY
+    left = copies(file, [midnight + 3600.0 * hour + 420 for hour in range(8 * 24 + 11)])
+    expected = [midnight + DAY * day - 3600 + 420 for day in (5, 6, 7, 8)]
+    expected += [midnight + 8 * DAY + 3600.0 * hour + 420 for hour in (8, 9, 10)]
+    assert [moment(at) for at in expected] == [path.name.split("-")[1] for path in left]
+
+
+def test_daily_copies_are_simply_the_newest_seven(file: Path) -> None:
+    """One a day is a week."""
+    left = copies(file, [NOW + DAY * day for day in range(12)])
+    assert [moment(NOW + DAY * day) for day in range(5, 12)] == [path.name.split("-")[1] for path in left]
+
+
+@pytest.mark.parametrize("begin", [0.0, 1.0, 43_200.0, 86_399.0])
+@pytest.mark.parametrize("every", [3_600.0, 7_000.0, DAY / 2, DAY, DAY + 5_000.0, 3 * DAY])
+def test_what_an_erasure_says_of_older_copies(file: Path, every: float, begin: float) -> None:
+    """All those from before its own copy are gone after six more days on which one is made, however often."""
+    midnight = NOW // DAY * DAY
+    copies(file, [midnight - every * count for count in range(int(9 * DAY / every), 0, -1)])
+    (*old, _own) = copies(file, [midnight + begin])
+    days, later = {midnight // DAY}, midnight + begin
+    while len(days) < KEPT:
+        later += every
+        copies(file, [later])
+        days.add(later // DAY)
+    assert [] == sorted({*old} & {*backups(file)})
 
 
 def test_books_that_share_a_folder_keep_their_own(tmp_path: Path) -> None:

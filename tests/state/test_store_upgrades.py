@@ -46,7 +46,7 @@ def test_new_books_and_those_of_today_are_not_copied(url: str, file: Path) -> No
 
 
 def test_the_copies_of_the_runs_do_not_push_it_out(url: str, file: Path) -> None:
-    """Hourly copies would be through in seven hours."""
+    """Hourly copies would be through in days."""
     old_books(url, "0009")
     with Store.open(url, key=KEY) as store:
         (copy,) = upgrade_copies(file)
