@@ -11,12 +11,13 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from flows.needs import ALLOWED_BLANKS, CONFIRMED_BLANKS, REFUSED_BLANKS, blanks, people_in
-from flows.questions import UNKNOWN, Parts, Questions, ask, end, part_of, parted, take
+from flows.needs import ALLOWED_BLANKS, CONFIRMED_BLANKS, REFUSED_BLANKS, all_blanks
+from flows.questions import UNKNOWN, Parts, Questions, ask, end, part_of, parted, take, unanswered
 from flows.result import Result, RunState
 from flows.steps.held import Reading, cases_of, held
 from flows.steps.planned import Planned, Scope
 from flows.steps.reach import Place, Reach
+from flows.summed import MOST, in_short
 from flows.world import World
 from state import RowId
 from state.facts import Objects
@@ -179,8 +180,8 @@ class BlankGuard:
             change = partial(_told, frozenset(self._looked_at), self._refused, left, reach)
             names = (REFUSED_BLANKS, CONFIRMED_BLANKS)
             told = await self._world.books.do(self._world.books.store.change_facts, names, change)
-        for what, found in sorted(told.items()):
-            self._result.worse(RunState.WAITING, blanks(what, people_in(REFUSED_BLANKS, found)).message)
+        for need in in_short(all_blanks(told)):
+            self._result.worse(RunState.WAITING, need.message)
 
 
 class SharedBlankGuard(BlankGuard):
@@ -228,7 +229,10 @@ def _forget(place: str, over: Mapping[str, Collection[str]], facts: Objects) -> 
 
 
 def _told(looked_at: Set[Place], refused: Questions, left: Questions, reach: Reach, facts: Objects) -> Questions:
-    """Take in what a run refused, and end what is left of the words that it had; return what it has to tell."""
+    """Take in what a run refused, and end what is left of the words that it had; return what it has to tell.
+
+    Where that is much, it is told in one sentence, whose number is that of all which waits.
+    """
     asked, given = facts[REFUSED_BLANKS], facts[CONFIRMED_BLANKS]
 
     def is_over(over: Callable[[Place, Set[Place]], bool], what: str, place: str) -> bool:
@@ -239,7 +243,8 @@ def _told(looked_at: Set[Place], refused: Questions, left: Questions, reach: Rea
 
     end(asked, partial(is_over, reach.is_settled))
     end(given, partial(is_over, reach.is_over), only=left)
-    return ask(asked, given, refused, lambda _, place: reach.is_in_part(int(place)))
+    told = ask(asked, given, refused, lambda _, place: reach.is_in_part(int(place)))
+    return told if len(told) <= MOST else unanswered(parted(asked), parted(given))
 
 
 def _add(questions: Questions, what: str, place: str, people: int) -> None:
