@@ -56,7 +56,7 @@ ASKS_FOR: dict[Kind, tuple[str, ...]] = {
 }
 """Kind -> the fields of the form that its answer needs."""
 
-LOST_RIGHT = "When they are in it, the account of the token has lost a right (`moodle-commcare check` says which)."
+LOST_RIGHT = "when they are in it, the account of the token has lost a right (`moodle-commcare check` says which)."
 """What it means when Moodle shows nobody in a course that is full of people."""
 
 THEN = {

@@ -24,7 +24,7 @@ def in_short(questions: Sequence[Need]) -> list[Need]:
     found = list[Need]()
     for kind, group in groupby(questions, key=lambda need: need.kind):
         alike = [*group]
-        found += alike if len(alike) <= MOST or kind not in SENTENCES else [_summed(kind, alike)]
+        found += alike if len(alike) <= MOST or kind not in SUMS else [_summed(kind, alike)]
     return found
 
 
@@ -32,10 +32,11 @@ def _summed(kind: Kind, questions: Sequence[Need]) -> Need:
     """Return the one question about all of them."""
     count = sum(need.count for need in questions)
     empty = [need for need in questions if need.shows_nobody]
+    sentence, command = SUMS[kind]
     return Need(
         kind,
-        f"{SENTENCES[kind](questions, count)}{_nobody(empty)}",
-        f"moodle-commcare confirm-{kind} --all --count {count}",
+        f"{sentence(questions, count)}{_nobody(empty)}",
+        f"{command} --count {count}",
         count=count,
         if_so="If they have left" if empty else "If that is right",
         everything=True,
@@ -65,12 +66,12 @@ def _blanks(questions: Sequence[Need], values: int) -> str:
     )
 
 
-SENTENCES: dict[Kind, Callable[[Sequence[Need], int], str]] = {
-    "leavers": _leavers,
-    "withdrawn": _withdrawn,
-    "blanks": _blanks,
+SUMS: dict[Kind, tuple[Callable[[Sequence[Need], int], str], str]] = {
+    "leavers": (_leavers, "moodle-commcare confirm-leavers --all"),
+    "withdrawn": (_withdrawn, "moodle-commcare confirm-withdrawn --all"),
+    "blanks": (_blanks, "moodle-commcare confirm-blanks --all"),
 }
-"""Kind -> what says many questions of it at once, given them and their sum."""
+"""Kind -> what says many questions of it at once, given them and their sum, and what answers them."""
 
 
 def _nobody(empty: Sequence[Need]) -> str:
