@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from itertools import groupby
 
 from flows.needs import LOST_RIGHT, Kind, Need
-from flows.words import numbered
+from flows.words import listed, numbered
 
 MOST = 3
 """So many questions of a kind are told one by one."""
@@ -31,7 +31,7 @@ def in_short(questions: Sequence[Need]) -> list[Need]:
 def _summed(kind: Kind, questions: Sequence[Need]) -> Need:
     """Return the one question about all of them."""
     count = sum(need.count for need in questions)
-    empty = [need for need in questions if need.shows_nobody]
+    empty = [need for need in questions if need.shows_nobody and need.course]
     sentence, command = SUMS[kind]
     return Need(
         kind,
@@ -78,8 +78,10 @@ def _nobody(empty: Sequence[Need]) -> str:
     """Return what is to be looked at first when Moodle shows nobody any more in some of the courses."""
     if not empty:
         return ""
-    many = "one of them" if len(empty) == 1 else f"{len(empty):,} of them"
-    return f" In {many} Moodle shows nobody any more who has a case. Look at one in Moodle first: {LOST_RIGHT}"
+    where, look = f"course {empty[0].course}", "it"
+    if len(empty) > 1:
+        where, look = f"{len(empty):,} of them ({listed([_place(need) for need in empty], MOST)})", "one of these"
+    return f" In {where} Moodle shows nobody any more who has a case. Look at {look} in Moodle first: {LOST_RIGHT}"
 
 
 def _places(questions: Sequence[Need]) -> str:
