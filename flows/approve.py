@@ -8,6 +8,7 @@ from typing import Literal
 
 from flows.confirm import (
     confirm,
+    confirm_all_blanks,
     confirm_blanks,
     confirm_existing,
     confirm_first_run,
@@ -27,7 +28,8 @@ AnswerKind = Literal[
 class Answer:
     """What a person filled in; 0, "" and False are fields left as they were.
 
-    `course` 0 with the kinds leavers and withdrawn is the site itself, `everything` stands for all that wait.
+    `course` 0 with the kinds leavers and withdrawn is the site itself, `everything` stands for all of a kind that
+    wait.
     """
 
     kind: str
@@ -60,7 +62,7 @@ TAKES: dict[str, tuple[str, ...]] = {
     "existing-cases": ("mapping", "count"),
     "leavers": ("course", "count", "everything"),
     "withdrawn": ("course", "count", "everything"),
-    "blanks": ("mapping", "property", "count"),
+    "blanks": ("mapping", "property", "count", "everything"),
     "new-term": ("course",),
     "same-term": ("course",),
     "rekey": ("mapping", "count"),
@@ -75,7 +77,7 @@ WRITES: dict[str, Callable[[Store, Answer], str]] = {
     "existing-cases": lambda store, one: confirm_existing(store, one.mapping, one.count),
     "leavers": lambda store, one: confirm(store, one.place, one.count),
     "withdrawn": lambda store, one: confirm_withdrawn(store, one.place, one.count),
-    "blanks": lambda store, one: confirm_blanks(store, one.mapping, one.property_name, one.count),
+    "blanks": lambda store, one: _blanks(store, one),
     "new-term": lambda store, one: confirm_term(store, one.course, False),
     "same-term": lambda store, one: confirm_term(store, one.course, True),
     "rekey": lambda store, one: confirm_rekey(store, one.mapping, one.count),
@@ -101,7 +103,15 @@ def _check_fields(answer: Answer) -> None:
         raise UsageError(
             f"The kind {answer.kind} takes {', '.join(takes)} and nothing else. Leave {foreign[0]} as it was."
         )
-    if missing := [name for name in NEEDS.get(answer.kind, ()) if not filled[name]]:
+    if both := [name for name in ("course", "mapping", "property") if answer.everything and filled[name]]:
+        raise UsageError(f"Fill in the {both[0]}, or everything, not both.")
+    needed = () if answer.everything else NEEDS.get(answer.kind, ())
+    if missing := [name for name in needed if not filled[name]]:
         raise UsageError(f"The kind {answer.kind} needs {' and '.join(missing)}, as the run named it.")
-    if answer.everything and answer.course:
-        raise UsageError("Fill in the course, or everything, not both.")
+
+
+def _blanks(store: Store, answer: Answer) -> str:
+    """Write down an answer about one property, or about all that wait."""
+    if answer.everything:
+        return confirm_all_blanks(store, answer.count)
+    return confirm_blanks(store, answer.mapping, answer.property_name, answer.count)

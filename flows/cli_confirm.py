@@ -100,16 +100,27 @@ def merge_people(
 
 
 def confirm_blanks(
-    mapping: Annotated[str, typer.Argument(help="The mapping, as the run named it.")],
-    name: Annotated[str, typer.Argument(metavar="PROPERTY", help="The property that would be emptied.")],
     count: Count,
+    mapping: Annotated[str | None, typer.Argument(help="The mapping, as the run named it.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="PROPERTY", help="The property that would be emptied.")
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every one that waits; the count is their sum.")] = False,
     env_file: EnvFile = ENV_FILE,
     as_json: AsJson = False,
 ) -> None:
     """Confirm that many people really lost a value; the next run empties it in CommCare."""
+    from flows.confirm import confirm_all_blanks
     from flows.confirm import confirm_blanks as confirm
+    from flows.errors import UsageError
 
-    _take(lambda store: confirm(store, mapping, name, count), env_file, as_json)
+    def word(store: Store) -> str:
+        return confirm_all_blanks(store, count) if every else confirm(store, mapping or "", name or "", count)
+
+    with plain_endings(as_json):
+        if every == (mapping is not None) or (mapping is None) != (name is None):
+            raise UsageError("Name the mapping and the property, or give --all for every property that waits.")
+    _take(word, env_file, as_json)
 
 
 def confirm_existing(

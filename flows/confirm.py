@@ -6,6 +6,7 @@ The next run reads what a word is about, whatever the intervals say.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from flows.errors import UsageError
@@ -24,6 +25,7 @@ from flows.needs import (
     not_counted,
     people_in,
 )
+from flows.questions import Questions, unanswered
 from flows.steps.asked import LEAVERS, WITHDRAWN, Asked
 from flows.steps.planned import SITE_SCOPE
 from flows.steps.terms import NEW, SAME
@@ -67,7 +69,11 @@ def _confirmed(store: Store, course: int | None, count: int, asked: Asked, words
     """Write down a person's word about one place or all, and return how many people it is about."""
     questions = asked_about(store, asked.refused)  # once: a run may ask another one at any moment
     waiting = {int(number): people_in(asked.refused, found) for number, found in questions.items()}
-    chosen = waiting if course is None else {number: waiting[number] for number in [course] if number in waiting}
+    if course is None:
+        left = _unanswered(store, asked.confirmed, questions, sum(waiting.values()), count)
+        chosen = {number: people for number, people in waiting.items() if str(number) in left}
+    else:
+        chosen = {number: waiting[number] for number in [course] if number in waiting}
     if not chosen:
         there = ", ".join(f"{number} ({people} people)" for number, people in sorted(waiting.items()))
         raise UsageError(f"Nothing waits to be confirmed there. Waiting: {there or 'nothing at all'}.")
@@ -80,14 +86,22 @@ def _confirmed(store: Store, course: int | None, count: int, asked: Asked, words
     return people
 
 
+def _unanswered(store: Store, confirmed: str, questions: Questions, everybody: int, count: int) -> Questions:
+    """Return the questions that `--all` is about: those that nobody has answered.
+
+    All of them when the count says so: somebody may have answered one since the run told their sum.
+    """
+    left = unanswered(questions, asked_about(store, confirmed))
+    return questions if not left or count == everybody else left
+
+
 def confirm_blanks(store: Store, mapping: str, name: str, count: int) -> str:
     """Confirm that so many people really lost a property, and return a sentence; raises UsageError as above."""
     questions = asked_about(store, REFUSED_BLANKS)
     waiting = {name: people_in(REFUSED_BLANKS, found) for name, found in questions.items()}
     what = f"{mapping} {name}"
     if what not in waiting:
-        there = ", ".join(f"{found} ({people} people)" for found, people in sorted(waiting.items()))
-        raise UsageError(f"Nothing waits to be emptied there. Waiting: {there or 'nothing at all'}.")
+        raise UsageError(_no_blanks(waiting))
     if waiting[what] != count:
         raise UsageError(
             f"The run found {waiting[what]} people, not {count}. Give the count {waiting[what]} if that is right."
@@ -95,6 +109,30 @@ def confirm_blanks(store: Store, mapping: str, name: str, count: int) -> str:
     store.change_entries(CONFIRMED_BLANKS, {what: questions[what]})
     store.read_anew([mapping])
     return f"Confirmed: {count} people. The next run empties their {name} in CommCare."
+
+
+def confirm_all_blanks(store: Store, count: int) -> str:
+    """Confirm that so many values are lost, of all properties that wait, as `confirm_blanks` does for one."""
+    questions = asked_about(store, REFUSED_BLANKS)
+    waiting = {name: people_in(REFUSED_BLANKS, found) for name, found in questions.items()}
+    chosen = _unanswered(store, CONFIRMED_BLANKS, questions, sum(waiting.values()), count)
+    if not chosen:
+        raise UsageError(_no_blanks(waiting))
+    values = sum(waiting[what] for what in chosen)
+    if values != count:
+        raise UsageError(
+            f"The run found {numbered(values, 'value')} that would be lost, not {count}. "
+            f"Give the count {values} if that is right."
+        )
+    store.change_entries(CONFIRMED_BLANKS, chosen)
+    store.read_anew({what.split(" ", 1)[0] for what in chosen})
+    return f"Confirmed: {numbered(values, 'value')}. The next run empties them in CommCare."
+
+
+def _no_blanks(waiting: Mapping[str, int]) -> str:
+    """Return the refusal of a word about what nobody asked."""
+    there = ", ".join(f"{found} ({people} people)" for found, people in sorted(waiting.items()))
+    return f"Nothing waits to be emptied there. Waiting: {there or 'nothing at all'}."
 
 
 def confirm_existing(store: Store, mapping: str, count: int) -> str:

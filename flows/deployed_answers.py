@@ -26,6 +26,7 @@ from flows.needs import Need, needs
 from flows.open import open_store
 from flows.problems import retry
 from flows.state_care import back_up
+from flows.summed import in_short
 from state import Store
 from state.database import file_of
 
@@ -53,7 +54,7 @@ async def approve(
         mapping: first-run, existing-cases, blanks, rekey: the mapping, as in student. Empty: all that wait.
         property: blanks: the property that would be emptied, as in email.
         count: How many people or cases the run named. Another number is refused.
-        everything: leavers, withdrawn: all places that wait. The count is then their sum.
+        everything: leavers, withdrawn, blanks: all of the kind that wait. The count is then their sum.
         run_now: Start a sync run as soon as the answer is written down.
     """
     answer = Answer(kind, course, mapping, property, count, everything)
@@ -122,7 +123,7 @@ async def _answered(write: Callable[[Store], str], run_now: bool) -> State[None]
         log.error(detail(error))
         return Failed(message=reason(error))
     log.info(told)
-    for need in left:
+    for need in in_short(left):
         log.warning(need.message)
     more = [f"Still waiting for a person: {len(left)}; the log has them."] if left else []
     if run_now:

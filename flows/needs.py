@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from flows.questions import Parts, Total, parted, unanswered
+from flows.questions import Parts, Questions, Total, parted, unanswered
 from flows.words import listed, numbered
 from state import BLOCKING, OpenCount, Store
 
@@ -27,6 +27,7 @@ REFUSED_LEAVERS = "refused_leavers"  # course (0: the site) -> mapping -> people
 REFUSED_WITHDRAWN = "refused_withdrawn"  # course (0: the site) -> mapping -> people
 REFUSED_BLANKS = "refused_blanks"  # "mapping property" -> course (0: the site) -> people
 UNSHOWN_BLANKS = "unshown_blanks"  # "mapping property" -> the fields that nobody's profile shows any more
+EMPTY_LISTS = "refused_leavers_empty"  # of leavers those who are all with a case of their mapping in that course
 NEW_TERMS = "new_terms_asked"  # course -> its new start
 # and what a person answered, until a run has taken it in.
 APPROVED = "approved_first_runs"  # mapping -> what was asked
@@ -58,6 +59,8 @@ ASKS_FOR: dict[Kind, tuple[str, ...]] = {
 """Kind -> the fields of the form that its answer needs."""
 
 HIDDEN = "If it is hidden: show it again (`moodle-commcare check`), or give the property `when_not_sent: keep`."
+LOST_RIGHT = "when they are in it, the account of the token has lost a right (`moodle-commcare check` says which)."
+"""What it means when Moodle shows nobody in a course that is full of people."""
 
 THEN = {
     "left": "be marked as left",
@@ -93,6 +96,10 @@ class Need:
     """The deployment of Prefect whose form takes the answer."""
     everybody: str = ""
     """Of which class everybody is meant, where matches are decided all at once."""
+    everything: bool = False
+    """Whether all questions of the kind are meant that wait, and the count is their sum."""
+    shows_nobody: bool = False
+    """Whether Moodle shows nobody any more there: it may be a lost right."""
 
     @property
     def form(self) -> dict[str, str | int]:
@@ -103,16 +110,17 @@ class Need:
             "course": self.course,
             "mapping": self.mapping,
             "property": self.property_name,
+            "everything": self.everything,
             "count": self.count,
         }
-        return {name: value for name, value in values.items() if name in ASKS_FOR[self.kind] and value != ""}
+        asked = ("kind", "everything", "count") if self.everything else ASKS_FOR[self.kind]
+        return {name: value for name, value in values.items() if name in asked and value != ""}
 
     @property
     def form_in_words(self) -> str:
         """Return how the form is filled in: kind leavers, course 3, count 5."""
-        return (
-            ", ".join(f"{name} {value}" for name, value in self.form.items()) or "a row for each person and case"
-        )
+        filled = [f"{name} on" if value is True else f"{name} {value}" for name, value in self.form.items()]
+        return ", ".join(filled) or "a row for each person and case"
 
     @property
     def message(self) -> str:
@@ -137,12 +145,9 @@ def needs(store: Store, mappings: Collection[str] | None = None) -> list[Need]:
         *([first_run(firsts)] if firsts else []),
         *(other_keys(name, one) for name, one in sorted(keys.items())),
         *(new_term(int(course)) for course in sorted(terms, key=int) if answered.get(course) != terms[course]),
-        *(leavers(*one) for one in _places(_of_people(store, REFUSED_LEAVERS, CONFIRMED_LEAVERS))),
-        *(withdrawn(*one) for one in _places(_of_people(store, REFUSED_WITHDRAWN, CONFIRMED_WITHDRAWN))),
-        *(
-            blanks(what, people, fields.get(what, ""))
-            for what, people in sorted(_of_people(store, REFUSED_BLANKS, CONFIRMED_BLANKS).items())
-        ),
+        *all_leavers(_of_people(store, REFUSED_LEAVERS, CONFIRMED_LEAVERS), asked_about(store, EMPTY_LISTS)),
+        *all_withdrawn(_of_people(store, REFUSED_WITHDRAWN, CONFIRMED_WITHDRAWN)),
+        *all_blanks(_of_people(store, REFUSED_BLANKS, CONFIRMED_BLANKS), fields),
     ]
 
 
@@ -274,17 +279,43 @@ def new_term(course: int) -> Need:
     )
 
 
-def leavers(course: int, people: int) -> Need:
-    """Return the question whether people who are missing have left."""
+def all_leavers(asked: Questions, empty: Questions) -> list[Need]:
+    """Return the questions about people who are missing; of `empty` nobody is left in Moodle."""
+    found = ((int(place), people_in(REFUSED_LEAVERS, parts)) for place, parts in asked.items())
+    return [leavers(place, people, {*empty.get(str(place), ())}) for place, people in sorted(found)]
+
+
+def all_withdrawn(asked: Questions, _: Questions | None = None) -> list[Need]:
+    """Return the questions about people who are kept out: Moodle shows them."""
+    found = ((int(place), people_in(REFUSED_WITHDRAWN, parts)) for place, parts in asked.items())
+    return [withdrawn(place, people) for place, people in sorted(found)]
+
+
+def all_blanks(asked: Questions, fields: Mapping[str, str]) -> list[Need]:
+    """Return the questions about values that would be emptied; `fields` are those that nobody's profile shows."""
+    found = ((what, people_in(REFUSED_BLANKS, parts)) for what, parts in sorted(asked.items()))
+    return [blanks(what, people, fields.get(what, "")) for what, people in found]
+
+
+def leavers(course: int, people: int, empty: Collection[str] = ()) -> Need:
+    """Return the question whether people who are missing have left; of `empty` mappings nobody is there."""
     where = f"course {course}" if course else "the people of the site"
     are = "is" if people == 1 else "are"
+    missing = f"{numbered(people, 'person', 'people')} {are} missing from {where}"
+    if empty:
+        first = f"Look at {'the' if course else 'a'} course in Moodle first: {LOST_RIGHT}"
+        cases = f"Moodle shows nobody there any more who has a case of {listed(sorted(empty))}"
+        sentence = f"{missing}: {cases}. Nobody was marked as left. {first}"
+    else:
+        sentence = f"{missing}, more than is usual; nobody was marked as left there."
     return Need(
         "leavers",
-        f"{numbered(people, 'person', 'people')} {are} missing from {where}, more than is usual; "
-        "nobody was marked as left there.",
+        sentence,
         f"moodle-commcare confirm-leavers {course} --count {people}",
         course=course,
         count=people,
+        if_so="If they have left" if empty else "If that is right",
+        shows_nobody=bool(empty),
     )
 
 
@@ -372,12 +403,6 @@ def people_asked(store: Store, fact: str) -> dict[str, int]:
     return {name: people_in(fact, found) for name, found in asked_about(store, fact).items()}
 
 
-def _of_people(store: Store, asked: str, answered: str) -> dict[str, int]:
-    """Return the questions about people that nobody has answered, with their number."""
-    left = unanswered(asked_about(store, asked), asked_about(store, answered))
-    return {name: people_in(asked, found) for name, found in left.items()}
-
-
-def _places(asked: Mapping[str, int]) -> list[tuple[int, int]]:
-    """Return course (0: the site) and people, in order."""
-    return sorted((int(course), int(people)) for course, people in asked.items())
+def _of_people(store: Store, asked: str, answered: str) -> Questions:
+    """Return the questions about people that nobody has answered, with their parts."""
+    return unanswered(asked_about(store, asked), asked_about(store, answered))

@@ -106,7 +106,7 @@ def _head(status: Status) -> Iterator[str]:
 
 def _needs(status: Status) -> str:
     lines = [
-        f"<li><p>{escape(need.sentence)}</p><p>On the command line <code>{escape(need.command)}</code>, or in "
+        f"<li><p>{_text(need.sentence)}</p><p>On the command line <code>{escape(need.command)}</code>, or in "
         f"Prefect the form <code>{need.deployment}</code> with {escape(need.form_in_words)}.</p></li>"
         for need in status.needs
     ]

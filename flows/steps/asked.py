@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from flows.needs import (
     ALLOWED_LEAVERS,
@@ -18,15 +19,17 @@ from flows.needs import (
     CONFIRMED_LEAVERS,
     CONFIRMED_WITHDRAWN,
     COUNTED,
+    EMPTY_LISTS,
     REFUSED_LEAVERS,
     REFUSED_WITHDRAWN,
     Need,
-    leavers,
-    withdrawn,
+    all_leavers,
+    all_withdrawn,
 )
-from flows.questions import UNKNOWN, Parts, Questions, agreed, ask, end, parted
+from flows.questions import UNKNOWN, Parts, Questions, agreed, ask, end, parted, unanswered
 from flows.result import Result, RunState
 from flows.steps.reach import Place, Reach
+from flows.summed import MOST, in_short
 from flows.world import World
 from state import RowId
 from state.facts import Objects
@@ -49,6 +52,8 @@ class Decided:
     looked_at: Set[Place]
     reach: Reach
     used: Set[Place] = frozenset()
+    empty: Found = field(default_factory=dict)
+    """Of those that wait the ones who are all that had a case of their mapping there."""
 
     def is_over(self, scope: str, mapping: str) -> bool:
         """Say whether a word about a mapping in a scope is over."""
@@ -68,12 +73,16 @@ class Decided:
 
 @dataclass(frozen=True)
 class Asked:
-    """One kind of question: the facts in the books that hold it, and what makes it of a place and its people."""
+    """One kind of question: the facts in the books that hold it, and what makes questions of people by place.
+
+    `empty` names the fact with those of the people who are all that had a case there, "" where there is none.
+    """
 
     refused: str
     confirmed: str
     allowed: str
-    need: Callable[[int, int], Need]
+    needs: Callable[[Questions, Questions], list[Need]]
+    empty: str = ""
 
     def people(self, found: Parts) -> int:
         """Return the number of people that a question about some mappings names."""
@@ -104,12 +113,13 @@ class Asked:
 
         What was agreed to holds for one run; what was not looked at stays, as does what somebody says meanwhile.
         """
-        told = _by_name(decided.refused)
+        told, empty = _by_name(decided.refused), _by_name(decided.empty)
         if not result.preview:
-            names = (self.refused, self.confirmed, self.allowed)
-            told = await world.books.do(world.books.store.change_facts, names, partial(_decide, names, decided))
-        for scope, found in sorted(told.items(), key=lambda one: int(one[0])):
-            result.worse(RunState.WAITING, self.need(int(scope), self.people(found)).message)
+            names = [name for name in (self.refused, self.confirmed, self.allowed, self.empty) if name]
+            change = partial(_decide, self, decided)
+            told, empty = await world.books.do(world.books.store.change_facts, names, change)
+        for need in in_short(self.needs(told, empty)):
+            result.worse(RunState.WAITING, need.message)
 
     async def settle(self, world: World, gone: Collection[RowId]) -> None:
         """Forget rows that might go: CommCare has taken it in that they went."""
@@ -118,14 +128,27 @@ class Asked:
             await world.books.do(world.books.store.change_facts, [self.allowed], change)
 
 
-def _decide(names: tuple[str, str, str], decided: Decided, facts: Objects) -> Questions:
-    """Take what a run decided into the three facts; return the questions that it has to tell."""
-    asked, given, allowed = (facts[name] for name in names)
+def _decide(names: Asked, decided: Decided, facts: Objects) -> tuple[Questions, Questions]:
+    """Take what a run decided into the facts; return the questions that it has to tell, and the empty ones.
+
+    Where it has many to tell, they are told in one sentence, whose number is that of all which wait.
+    """
+    asked, given, allowed = (facts[name] for name in (names.refused, names.confirmed, names.allowed))
+    empty: dict[str, Any] = facts[names.empty] if names.empty else {}
     end(asked, decided.is_settled)
+    end(empty, decided.is_settled)
     end(given, decided.is_over, only=_by_name(decided.given))
     others = {row for row in _rows(allowed) if not decided.is_looked_at(row)}
-    facts[names[-1]] = _by_scope(others.union(decided.allowed))
-    return ask(asked, given, _by_name(decided.refused), lambda scope, _: decided.reach.is_in_part(int(scope)))
+    facts[names.allowed] = _by_scope(others.union(decided.allowed))
+    in_part = partial(_is_in_part, decided.reach)
+    told = ask(asked, given, _by_name(decided.refused), in_part)
+    ask(empty, {}, _by_name(decided.empty), in_part)
+    return (told if len(told) <= MOST else unanswered(parted(asked), parted(given))), parted(empty)
+
+
+def _is_in_part(reach: Reach, scope: str, _: str) -> bool:
+    """Say whether a run read a part of a place only."""
+    return reach.is_in_part(int(scope))
 
 
 def _by_name(found: Found) -> Questions:
@@ -156,5 +179,5 @@ def _by_scope(rows: Collection[RowId]) -> dict[str, dict[str, list[str]]]:
     return found
 
 
-LEAVERS = Asked(REFUSED_LEAVERS, CONFIRMED_LEAVERS, ALLOWED_LEAVERS, leavers)
-WITHDRAWN = Asked(REFUSED_WITHDRAWN, CONFIRMED_WITHDRAWN, ALLOWED_WITHDRAWN, withdrawn)
+LEAVERS = Asked(REFUSED_LEAVERS, CONFIRMED_LEAVERS, ALLOWED_LEAVERS, all_leavers, EMPTY_LISTS)
+WITHDRAWN = Asked(REFUSED_WITHDRAWN, CONFIRMED_WITHDRAWN, ALLOWED_WITHDRAWN, all_withdrawn)

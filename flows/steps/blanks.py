@@ -11,12 +11,13 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from flows.needs import ALLOWED_BLANKS, CONFIRMED_BLANKS, REFUSED_BLANKS, UNSHOWN_BLANKS, blanks, people_in
-from flows.questions import UNKNOWN, Parts, Questions, ask, end, part_of, parted, take
+from flows.needs import ALLOWED_BLANKS, CONFIRMED_BLANKS, REFUSED_BLANKS, UNSHOWN_BLANKS, all_blanks
+from flows.questions import UNKNOWN, Parts, Questions, ask, end, part_of, parted, take, unanswered
 from flows.result import Result, RunState
 from flows.steps.held import Reading, cases_of, held
 from flows.steps.planned import Planned, Scope
 from flows.steps.reach import Place, Reach
+from flows.summed import MOST, in_short
 from flows.world import World
 from state import RowId
 from state.facts import Objects
@@ -186,8 +187,7 @@ class BlankGuard:
             change = partial(_told, frozenset(self._looked_at), (self._refused, self._unshown), left, reach)
             names = (REFUSED_BLANKS, CONFIRMED_BLANKS, UNSHOWN_BLANKS)
             told = await self._world.books.do(self._world.books.store.change_facts, names, change)
-        for what, found in sorted(told.items()):
-            need = blanks(what, people_in(REFUSED_BLANKS, found), self._unshown.get(what, ""))
+        for need in in_short(all_blanks(told, self._unshown)):
             self._result.worse(RunState.WAITING, need.message)
 
 
@@ -244,7 +244,8 @@ def _told(
 ) -> Questions:
     """Take in what a run refused, and end what is left of the words that it had; return what it has to tell.
 
-    `found` are the questions, and the fields that nobody shows, where that is why something is asked.
+    `found` are the questions, and the fields that nobody shows, where that is why something is asked. Where there
+    is much to tell it is told in one sentence, whose number is that of all which waits.
     """
     asked, given, (refused, unshown) = facts[REFUSED_BLANKS], facts[CONFIRMED_BLANKS], found
 
@@ -259,7 +260,7 @@ def _told(
     told = ask(asked, given, refused, lambda _, place: reach.is_in_part(int(place)))
     fields = {what: one for what, one in facts[UNSHOWN_BLANKS].items() if what in asked and what not in refused}
     facts[UNSHOWN_BLANKS] = fields | {what: one for what, one in unshown.items() if what in asked}
-    return told
+    return told if len(told) <= MOST else unanswered(parted(asked), parted(given))
 
 
 def _add(questions: Questions, what: str, place: str, people: int) -> None:

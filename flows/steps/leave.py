@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from adaptors.moodle.answers import Course
 from flows.steps.asked import LEAVERS, WITHDRAWN
+from flows.steps.deserted import look_for_deserted
 from flows.steps.kept_out import follow_closed
 from flows.steps.leaving import Leaving
 from flows.steps.merged import leaving_merged
@@ -37,6 +38,8 @@ async def leave(run: Run, courses: list[Course], ended: Collection[int]) -> list
         withdrawals.looked_at.update(places)
     if not run.preview and run.whole_site:
         await follow_closed(run)
+    if run.preview:
+        await look_for_deserted(run)
     left = await leaving_merged(run) if run.preview else await _left(run)
     complete = run.whole_site and all(course.id in run.rosters for course in courses)
     elsewhere = await _unseen(run, courses, left) if complete and withdrawals.by_courses else set()

@@ -22,6 +22,7 @@ from flows.needs import (
     CONFIRMED_KEYS,
     CONFIRMED_LEAVERS,
     CONFIRMED_WITHDRAWN,
+    EMPTY_LISTS,
     EXISTING,
     FIRST_RUNS,
     OTHER_KEYS,
@@ -64,7 +65,7 @@ BY_MAPPING = (
 )
 """Facts that are objects: mapping -> something."""
 BY_COURSE = (
-    *(REFUSED_LEAVERS, CONFIRMED_LEAVERS, ALLOWED_LEAVERS),
+    *(REFUSED_LEAVERS, CONFIRMED_LEAVERS, ALLOWED_LEAVERS, EMPTY_LISTS),
     *(REFUSED_WITHDRAWN, CONFIRMED_WITHDRAWN, ALLOWED_WITHDRAWN),
 )
 """Facts that are objects: course -> mapping -> something."""

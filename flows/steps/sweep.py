@@ -10,6 +10,8 @@ from typing import Any
 from flows.questions import Parts
 from flows.result import Result
 from flows.steps.asked import LEAVERS, Decided, Found
+from flows.steps.deserted import Deserted
+from flows.steps.everywhere import gone_everywhere
 from flows.steps.leaving import Leaving, again
 from flows.steps.planned import SITE_SCOPE, Scope, scope_number
 from flows.steps.pull import IN_COURSE
@@ -71,6 +73,11 @@ class Sweep:
     """Cases that nobody is asked about: those under keys that their mapping makes no more (`sync --rekey` was the
     word of a person), those that were allowed to go before (CommCare refused to mark them, or did not say), and
     those of people whose case that is the parent has gone."""
+    deserted: Deserted = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Begin to look for courses where nobody is any more."""
+        self.deserted = Deserted(self.world, self.result)
 
     async def note(self, scope: Scope, *, protected: Set[int] = frozenset()) -> None:
         """Compare a complete read with the books; `protected` are people whom nothing of this read is about."""
@@ -81,6 +88,7 @@ class Sweep:
         self.noted.add((mapping.name, scope.number))
         replaced = [m for m in missing if m.case.status == "replaced"]
         missing = [m for m in missing if m.case.status != "replaced"]
+        await self.deserted.note(scope, missing, protected)
         self.replaced += [(mapping, m) for m in replaced if mapping.when_left is not None]
         due = [m for m in missing if m.case.missing_count >= READS]
         self.lacked |= {m.row for m in missing if m.case.missing_count < READS}
@@ -108,13 +116,15 @@ class Sweep:
         ]
         replaced = [[mapping.name, missing.row.scope, missing.row.key] for mapping, missing in self.replaced]
         lacked = sorted(self.lacked)
-        return {"noted": sorted(self.noted), "found": found, "replaced": replaced, "lacked": lacked}
+        told = {"noted": sorted(self.noted), "found": found, "replaced": replaced, "lacked": lacked}
+        return told | {"deserted": self.deserted.told()}
 
     async def take_over(self, told: Mapping[str, Any]) -> None:
         """Take in what a shard found; the rows are read anew."""
         mappings = {mapping.name: mapping for mapping in self.world.project.mappings}
         self.noted.update((name, scope) for name, scope in told["noted"])
         self.lacked.update(RowId(*row) for row in told["lacked"])
+        self.deserted.take_over(told["deserted"])
         for name, scope, keys, active, empty in told["found"]:
             rows = await self._rows(name, scope, keys)
             self.found.append(Gone(mappings[name], scope, rows, active, empty))
@@ -130,6 +140,7 @@ class Sweep:
         reach = replace(reach, everybody=True)  # a place of the site is noted only where that may be said
         confirmed, going = await LEAVERS.given(self.world)
         going |= await self._following()
+        going |= (everywhere := await gone_everywhere(self.world, self._by_word(confirmed, going), going))
         self.replaced += [(gone.mapping, m) for gone in self.found for m in gone.rows if m.row in going]
         parts = [replace(gone, rows=[m for m in gone.rows if m.row not in going]) for gone in self.found]
         self.found = [gone for gone in parts if gone.rows]
@@ -138,7 +149,10 @@ class Sweep:
         unread = await self._of_deleted({m.case.user_id for _, m in gone if m.row.scope == SITE_SCOPE})
         rows = {m.row for _, m in gone} | {m.row for _, m in self.replaced if m.row in going}
         rows |= (going & self.lacked) | await self._to_come([gone for gone in allowed if gone.place in agreed])
-        decided = Decided(refused, sorted(rows), confirmed, self.noted, reach)
+        rows |= {row for row in everywhere if (row.mapping, row.scope) not in self.noted}
+        empty = self.deserted.among(refused)
+        decided = Decided(refused, sorted(rows), confirmed, self.noted, reach, empty=empty)
+        await self.deserted.tell(self.noted, reach, refused.keys(), going)
         await LEAVERS.remember(self.world, self.result, decided)
         # Where so many are missing that a person is asked, nothing that is not certain is said either.
         gone += [
@@ -187,6 +201,17 @@ class Sweep:
                 found += [
                     (mapping, Missing(row, case)) for row, case in living.items() if row.scope not in self.read
                 ]
+        return found
+
+    def _by_word(self, confirmed: Found, going: Set[RowId]) -> dict[int, set[int]]:
+        """Return whom a person said to be gone from courses, with those courses; `going` are agreed to already."""
+        parts = [replace(gone, rows=[m for m in gone.rows if m.row not in going]) for gone in self.found]
+        parts = [gone for gone in parts if gone.rows and gone.scope != SITE_SCOPE]
+        agreed, found = self._agreed(parts, confirmed), defaultdict[int, set[int]](set)
+        for gone in parts:
+            for person in gone.persons if gone.place in agreed else ():
+                if isinstance(person, int):
+                    found[person].add(gone.scope)
         return found
 
     async def _to_come(self, agreed: Sequence[Gone]) -> set[RowId]:

@@ -166,6 +166,23 @@ def test_guards_count_over_all_shards(shop: Open) -> None:
     assert [0, 0, 0, 6 + 1, 0] == [written(one).get("marked_left", 0) for one in results]
 
 
+def test_empty_courses_of_several_shards(shop: Open) -> None:
+    """Nobody is in two courses any more, each of another shard: it is told once, and asked about as ever."""
+
+    async def story(shop: Shop, shards: int) -> list[Result | None]:
+        results = [await run(shop, shards)]
+        for course in courses_of(shop)[:2]:
+            for person in [*shop.lab.site.members_of(course)]:
+                shop.lab.site.unenrol(course, person)
+        return [*results, await run(shop, shards), await run(shop, shards)]
+
+    alone, together = run_virtually(story(shop("one"), 0)), same(shop, story, shards=6)
+    messages = [one.messages for one in alone if one is not None]
+    assert ["completed", "degraded", "waiting"] == [str(one.state) for one in together]
+    assert (messages, [0, 1, 2]) == ([one.messages for one in together], [len(told) for told in messages])
+    assert all("Moodle shows nobody there any more" in message for message in messages[2])
+
+
 def test_a_few_leavers_of_one_course(shop: Open) -> None:
     """Who left one course and is in another stays a person; who left all of them does not."""
 

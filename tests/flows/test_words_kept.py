@@ -254,12 +254,11 @@ async def test_a_word_about_the_parents_is_about_their_children(make_lab: MakeLa
     site, courses, learners = site_of(10)
     lab = make_lab(site)
     lab.edit("engagement", "enabled: false\n", "")
+    lab.edit("enrolment", "source: enrolments\n", "source: enrolments\nenabled: false\n")
     await lab.sync()
     go(lab, courses[0], learners[:5])
     for _ in range(2):
         await lab.sync(full=True)
-    confirm(lab.store, courses[0], 5)
-    await lab.sync(full=True)
     assert [("leavers", 0, 5)] == asked(lab)
     agree(lab, CONFIRMED_LEAVERS, 0, "student", 5)
     result = await lab.sync(full=True)
