@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from flows.questions import Parts, Total, parted, unanswered
+from flows.questions import COURSE, Parts, Total, parted, unanswered
 from flows.words import listed, numbered
 from state import BLOCKING, OpenCount, Store
 
@@ -133,7 +133,7 @@ def needs(store: Store, mappings: Collection[str] | None = None) -> list[Need]:
         *([first_run(firsts)] if firsts else []),
         *(other_keys(name, one) for name, one in sorted(keys.items())),
         *(new_term(int(course)) for course in sorted(terms, key=int) if answered.get(course) != terms[course]),
-        *(leavers(*one) for one in _places(_of_people(store, REFUSED_LEAVERS, CONFIRMED_LEAVERS))),
+        *_leavers(store),
         *(withdrawn(*one) for one in _places(_of_people(store, REFUSED_WITHDRAWN, CONFIRMED_WITHDRAWN))),
         *(blanks(*one) for one in sorted(_of_people(store, REFUSED_BLANKS, CONFIRMED_BLANKS).items())),
     ]
@@ -252,6 +252,20 @@ def leavers(course: int, people: int) -> Need:
     )
 
 
+def unlisted(course: int, people: int) -> Need:
+    """Return the question whether a course was deleted that Moodle does not list any more."""
+    whose = {0: "", 1: " The one person who was last seen in it stays as before."}
+    return Need(
+        "leavers",
+        f"Course {course} is not in Moodle's list any more: it was deleted, or the account may not see it."
+        + whose.get(people, f" The {people:,} people who were last seen in it stay as before."),
+        f"moodle-commcare confirm-leavers {course} --count {people}",
+        course=course,
+        count=people,
+        if_so="If it was deleted",
+    )
+
+
 def withdrawn(course: int, people: int) -> Need:
     """Return the question whether people with a case are rightly kept out now."""
     where = f" of course {course}" if course else ""
@@ -320,6 +334,13 @@ def people_in(fact: str, question: Parts) -> int:
 def people_asked(store: Store, fact: str) -> dict[str, int]:
     """Return the questions about people that a fact holds, answered ones as well, with their number."""
     return {name: people_in(fact, found) for name, found in asked_about(store, fact).items()}
+
+
+def _leavers(store: Store) -> Iterator[Need]:
+    """Yield the questions about people who are missing, and about courses that are."""
+    asked = asked_about(store, REFUSED_LEAVERS)
+    for course, people in _places(_of_people(store, REFUSED_LEAVERS, CONFIRMED_LEAVERS)):
+        yield (unlisted if COURSE in asked[str(course)] else leavers)(course, people)
 
 
 def _of_people(store: Store, asked: str, answered: str) -> dict[str, int]:

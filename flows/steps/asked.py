@@ -22,9 +22,10 @@ from flows.needs import (
     REFUSED_WITHDRAWN,
     Need,
     leavers,
+    unlisted,
     withdrawn,
 )
-from flows.questions import UNKNOWN, Parts, Questions, agreed, ask, end, parted
+from flows.questions import COURSE, UNKNOWN, Parts, Questions, agreed, ask, end, parted
 from flows.result import Result, RunState
 from flows.steps.reach import Place, Reach
 from flows.world import World
@@ -109,7 +110,8 @@ class Asked:
             names = (self.refused, self.confirmed, self.allowed)
             told = await world.books.do(world.books.store.change_facts, names, partial(_decide, names, decided))
         for scope, found in sorted(told.items(), key=lambda one: int(one[0])):
-            result.worse(RunState.WAITING, self.need(int(scope), self.people(found)).message)
+            need = unlisted if COURSE in found else self.need
+            result.worse(RunState.WAITING, need(int(scope), self.people(found)).message)
 
     async def settle(self, world: World, gone: Collection[RowId]) -> None:
         """Forget rows that might go: CommCare has taken it in that they went."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from flows.questions import Parts
+from flows.questions import COURSE, Parts
 from flows.result import Result
 from flows.steps.asked import LEAVERS, Decided, Found
 from flows.steps.leaving import Leaving, again
@@ -67,6 +67,8 @@ class Sweep:
     """Cases that nobody is asked about: those under keys that their mapping makes no more (`sync --rekey` was the
     word of a person), those that were allowed to go before (CommCare refused to mark them, or did not say), and
     those of people whose case that is the parent has gone."""
+    unlisted: dict[int, int] = field(default_factory=dict)
+    """Courses that Moodle lists no more -> people last seen there: a person is asked whether they were deleted."""
 
     async def note(self, scope: Scope, *, protected: Set[int] = frozenset()) -> None:
         """Compare a complete read with the books; `protected` are people whom nothing of this read is about."""
@@ -129,6 +131,8 @@ class Sweep:
         parts = [replace(gone, rows=[m for m in gone.rows if m.row not in going]) for gone in self.found]
         self.found = [gone for gone in parts if gone.rows]
         allowed, refused, agreed = await self._guarded(confirmed) if self.found else ([], {}, set[Place]())
+        for course, people in self.unlisted.items():
+            refused[course] = {**refused.get(course, {}), COURSE: people}
         gone = [(gone.mapping, missing) for gone in allowed for missing in gone.rows]
         rows = {m.row for _, m in gone} | {m.row for _, m in self.replaced if m.row in going}
         rows |= (going & self.lacked) | await self._to_come([gone for gone in allowed if gone.place in agreed])

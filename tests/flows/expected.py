@@ -35,7 +35,8 @@ class Expected:
         self._context = context_of(project, lab.site.url, lab.clock.now())
         self._mappings = {mapping.name: mapping for mapping in project.mappings}
         rows = lab.site.courses
-        self.read = [n for n in lab.site.members if n != 1 and rows[n]["visible"] and not rows[n]["enddate"]]
+        self.ended = {n for n in lab.site.members if n != 1 and rows[n]["enddate"]} - self._going_on()
+        self.read = [n for n in lab.site.members if n != 1 and rows[n]["visible"] and n not in self.ended]
         self.members = {
             course: {
                 person: member for person, member in lab.site.members_of(course).items() if person not in merged
@@ -55,8 +56,18 @@ class Expected:
                     kept_out = any(index.key in self.excluded for index in draft.indices)
                     self.excluded |= {draft.key} if kept_out else set()
                     self.drafts |= {} if kept_out else {draft.key: draft}
-        ended = {n for n in lab.site.members if n != 1 and rows[n]["enddate"]}
-        self.ended = ended
+
+    def _going_on(self) -> set[int]:
+        """Return the courses whose end date was moved into the past, and has been seen there for less than a day."""
+        now, known = self._lab.clock.now(), json.loads(self._lab.store.get(ENDS) or "{}")
+        return {
+            int(number)
+            for number, (end, since) in known.items()
+            if int(number) in self._lab.site.courses
+            and end == self._lab.site.courses[int(number)]["enddate"]
+            and since
+            and now - since < DAY
+        }
 
     # --- records, as the catalogue describes them ---------------------------------------------------------
 
