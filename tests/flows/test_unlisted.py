@@ -71,9 +71,9 @@ async def test_courses_that_drop_out_are_named_once_and_why(make_lab: MakeLab) -
     result = await lab.sync()
     assert ("completed", {}) == (result.state, written(result))
     assert [
-        f"Not read any more: courses {hidden}, {courses[5]} (hidden), course {later} (not begun yet), course {moved} "
-        f"(not chosen any more), course {gone} (not in Moodle's list any more: deleted, or the account may not see "
-        f"it), course {over} (over)."
+        f"Not read any more: courses {hidden}, {courses[5]} (hidden), course {later} (not begun yet), course "
+        f"{moved} (not chosen any more), course {gone} (not in Moodle's list any more: deleted, or the account "
+        f"may not see it), course {over} (over)."
     ] == result.messages
     assert [question(gone, 2)] == (await lab.sync()).messages
 
