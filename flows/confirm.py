@@ -82,7 +82,8 @@ def _confirmed(store: Store, course: int | None, count: int, asked: Asked, words
         raise UsageError(f"The run found {people} people {words.format(count=count, people=people)}.")
     store.change_entries(asked.confirmed, {str(number): questions[str(number)] for number in chosen})
     # Of the site everything: whose case goes, or is emptied, takes those in the courses along.
-    store.read_anew(store.mappings_with_cases() if SITE_SCOPE in chosen else store.mappings_in(chosen))
+    of_courses = set[str]() if SITE_SCOPE in chosen else store.mappings_in(chosen)
+    store.read_anew(of_courses or store.mappings_with_cases())
     return people
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from flows.questions import Parts, Questions, Total, parted, unanswered
+from flows.questions import COURSE, Parts, Questions, Total, parted, unanswered
 from flows.words import listed, numbered
 from state import BLOCKING, OpenCount, Store
 
@@ -280,9 +280,15 @@ def new_term(course: int) -> Need:
 
 
 def all_leavers(asked: Questions, empty: Questions) -> list[Need]:
-    """Return the questions about people who are missing; of `empty` nobody is left in Moodle."""
-    found = ((int(place), people_in(REFUSED_LEAVERS, parts)) for place, parts in asked.items())
-    return [leavers(place, people, {*empty.get(str(place), ())}) for place, people in sorted(found)]
+    """Return the questions about people who are missing, or whose course is; of `empty` nobody is left in Moodle."""
+    found = list[Need]()
+    for place, parts in sorted(asked.items(), key=lambda one: int(one[0])):
+        people = people_in(REFUSED_LEAVERS, parts)
+        is_listed = COURSE not in parts
+        found.append(
+            leavers(int(place), people, {*empty.get(place, ())}) if is_listed else unlisted(int(place), people)
+        )
+    return found
 
 
 def all_withdrawn(asked: Questions, _: Questions | None = None) -> list[Need]:
@@ -316,6 +322,21 @@ def leavers(course: int, people: int, empty: Collection[str] = ()) -> Need:
         count=people,
         if_so="If they have left" if empty else "If that is right",
         shows_nobody=bool(empty),
+    )
+
+
+def unlisted(course: int, people: int) -> Need:
+    """Return the question whether a course was deleted that Moodle does not list any more."""
+    whose = {0: "", 1: " The one person who was last seen in it stays as before."}
+    return Need(
+        "leavers",
+        f"Course {course} is not in Moodle's list any more: it was deleted, or the account may not see it."
+        + whose.get(people, f" The {people:,} people who were last seen in it stay as before."),
+        f"moodle-commcare confirm-leavers {course} --count {people}",
+        course=course,
+        count=people,
+        if_so="If it was deleted",
+        shows_nobody=True,
     )
 
 

@@ -17,6 +17,8 @@ Total = Callable[[Iterable[int]], int]
 
 UNKNOWN = ""
 """The part of a question that books of an older version hold, as one number for all parts."""
+COURSE = "@course"
+"""The part of a question about a course that Moodle does not list any more: who was last seen in it."""
 
 
 def parted(fact: Mapping[str, Any]) -> Questions:

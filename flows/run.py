@@ -9,6 +9,7 @@ from datetime import datetime
 from adaptors.moodle.roster import Roster
 from adaptors.moodle.streams import MoodleReader, Wanted
 from flows.errors import UsageError
+from flows.questions import COURSE
 from flows.result import CourseResult, Result
 from flows.steps.depart import Departures
 from flows.steps.due import Due
@@ -21,6 +22,7 @@ from flows.steps.pull import People, wanted_by
 from flows.steps.push import DryPusher, Pusher
 from flows.steps.reach import Reach
 from flows.steps.sweep import Sweep
+from flows.steps.unlisted import Unlisted
 from flows.steps.ways import below, owned_like
 from flows.world import Progress, World
 from mappings.engine import CompiledMapping, Context, Project
@@ -58,6 +60,8 @@ class Run:
     """Courses of which nothing is sent until a person has said whether a new term began."""
     asked_terms: set[int] = field(default_factory=set)
     """Those of them of which a person is asked, and has not answered."""
+    unlisted: Unlisted = field(default_factory=Unlisted)
+    """The courses that were read before and that Moodle does not list any more."""
     withheld: set[int] = field(default_factory=set)
     """Courses whose totals Moodle does not show."""
     unseen: frozenset[int] = frozenset()
@@ -122,7 +126,7 @@ class Run:
         """Return how far this run reached with what it has read by now."""
         whole = self.whole_site and not self.reader.lost_profiles and self.read <= self.rosters.keys()
         courses = frozenset(self.read) if self.whole_site and self.read else None
-        return Reach(frozenset(mapping.name for mapping in self.world.project.mappings), courses, whole)
+        return Reach(frozenset({COURSE, *(one.name for one in self.world.project.mappings)}), courses, whole)
 
     @property
     def departures(self) -> Departures:

@@ -170,7 +170,7 @@ async def _work(run: Run, handover: Handover, numbers: tuple[int, ...], known: R
     there = {course.id: course for course in await run.reader.courses()}
     for number in numbers:
         if number not in there:
-            run.course_failed(number, "Moodle has no such course any more.")
+            run.course_failed(number, "Moodle has no such course any more, or the account may not see it.")
     run.read = set(numbers)
     run.reader.left_out = await left_out(run)
     run.rosters = {number: known[number] for number in numbers if number in known and number in there}

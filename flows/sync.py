@@ -26,6 +26,7 @@ from flows.steps.approvals import asked_about
 from flows.steps.courses import sync_courses
 from flows.steps.due import Due, Unread, find_due, may_wait, read_again, remember_reads, tell_waiting
 from flows.steps.edits import find_edits, remember_prints, tell_edits
+from flows.steps.ends import Ends, read_ends, remember_ends, tell_ends
 from flows.steps.first_loads import end_first_loads, never_loaded
 from flows.steps.first_runs import ask_before_first_runs, unapproved
 from flows.steps.firsts import FirstLook
@@ -43,15 +44,18 @@ from flows.steps.recover import heed_clock, know_them_all, recover, strangers
 from flows.steps.renamed import take_over_names
 from flows.steps.retype import retype_the_rest
 from flows.steps.rosters import read_people
-from flows.steps.select import Selection, fields_of, only_these, remember_selection, select_courses
+from flows.steps.select import Selection, fields_of, only_these, select_courses
 from flows.steps.silence import heed_silence
 from flows.steps.tables import are_open, sync_tables
 from flows.steps.terms import new_terms
+from flows.steps.unlisted import find_unlisted, heed_list, tell_many
 from flows.steps.verdict import judge
 from flows.world import Progress, World, silent
 from mappings.engine import CompiledMapping
 from state import StateError
 from state.care import DRAIN
+
+NO_SUCH_COURSE = "Moodle has no such course, or the account may not see it; project.yaml names it."
 
 log = logging.getLogger(__name__)
 
@@ -173,7 +177,9 @@ async def _run(
 async def _only_tables(run: Run) -> None:
     """Keep the lookup tables in step where the intervals of the mappings hold up everything else."""
     await run.reader.site()
-    selection = await _selected(run)
+    selection, _ = await _selected(run)
+    run.unlisted = await find_unlisted(run, selection)
+    tell_many(run, len(selection.courses))
     await sync_tables(run, selection.courses)
 
 
@@ -183,7 +189,7 @@ async def _work(run: Run, options: Options, course_level: CourseLevel | None) ->
     site = await run.reader.site()
     require_functions(site, run.wanted)
     run.user = site.userid
-    selection = await _selected(run)
+    selection, ends = await _selected(run)
     selected, run.ended, run.chosen = selection.courses, set(selection.ended), set(selection.chosen)
     run.course_fields = fields_of(selected)
     courses = _asked_for(run, options, selected)
@@ -197,7 +203,8 @@ async def _work(run: Run, options: Options, course_level: CourseLevel | None) ->
         beside = await refuse_existing_cases(run, options.rekey)
         await world.books.do(world.books.store.bind_target, *world.target)  # only now that both have answered
         await let_rest(world, beside)
-        await remember_selection(world, selected)
+        await remember_ends(world, ends, selected)
+    await heed_list(run, selection, whole=len(courses) == len(selected))
     run.planner.strangers, run.planner.lost = await strangers(world), await lost(world)
     run.pusher.firsts.begin(await never_loaded(world, run.mappings), run.planner.strangers)
     run.read = {course.id for course in courses}
@@ -278,20 +285,23 @@ async def _look(
     return result
 
 
-async def _selected(run: Run) -> Selection:
+async def _selected(run: Run) -> tuple[Selection, Ends]:
     """Return the courses that project.yaml chooses; one that it names and Moodle lacks is named as failed."""
     choice = run.world.project.courses
     categories = await run.reader.categories() if choice.categories else ()
-    selection = select_courses(await run.reader.courses(), categories, choice, run.world.clock.now())
+    courses = await run.reader.courses()
+    ends = await read_ends(run.world, courses)
+    selection = select_courses(courses, categories, choice, run.world.clock.now(), ends.going_on)
+    tell_ends(run.world, run.result, ends, selection.courses)
     for number in selection.unknown:
-        run.course_failed(number, "Moodle has no such course; project.yaml names it.")
+        run.course_failed(number, NO_SUCH_COURSE)
     if not selection.courses:
         run.result.worse(
             RunState.COMPLETED if selection.is_out_of_term else RunState.DEGRADED,
             "None of the courses that project.yaml chooses is visible and running, so nothing was read."
             f"{' Each is over, or has not begun.' if selection.is_out_of_term else ''}",
         )
-    return selection
+    return selection, ends
 
 
 async def _close(world: World, result: Result, lease: Lease, options: Options) -> None:

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Collection, Sequence
 from itertools import groupby
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, bindparam, delete, select
 
 from state.books import Books
 from state.rows import CourseRow
@@ -65,6 +65,12 @@ class Courses(Books):
         """Return the Moodle user ids of the last complete read of a course's people; empty when there was none."""
         with self._database.reading() as connection:
             return read_members(connection, course_id) or frozenset()
+
+    def forget_course(self, course_id: int) -> None:
+        """Forget a course that is no more, and who was in it; its cases stay."""
+        with self._database.writing() as connection:
+            for table in (course, course_people):
+                connection.execute(delete(table).where(table.c.course_id == course_id))
 
     def _keep_members(self, connection: Connection, course_id: int, members: Sequence[int]) -> bool:
         """Replace the list of a course's people where it is another one; returns whether it was."""

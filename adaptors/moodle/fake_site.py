@@ -219,6 +219,13 @@ class FakeSite:
         account.username, account.email = f"{account.email.lower()}.{self.now}", digest
         account.idnumber, account.profile, account.deleted = "", {}, True
 
+    def delete_course(self, course: int) -> None:
+        """Delete a course as Moodle does: with all enrolments in it."""
+        for user in [*self.members.get(course, ())]:
+            self.unenrol(course, user)
+        self.members.pop(course, None)
+        del self.courses[course]
+
     def enrol(
         self, course: int, user: int, roles: Sequence[str] = ("student",), groups: Collection[int | str] = ()
     ) -> None:

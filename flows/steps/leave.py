@@ -15,6 +15,7 @@ from flows.steps.merged import leaving_merged
 from flows.steps.people import members_elsewhere
 from flows.steps.planned import Planned
 from flows.steps.pull import IN_COURSE
+from flows.steps.unlisted import ask_about_unlisted
 from flows.steps.unread import never_emptied
 from flows.steps.ways import holds_personal
 from state import RowId
@@ -40,6 +41,7 @@ async def leave(run: Run, courses: list[Course], ended: Collection[int]) -> list
         await follow_closed(run)
     if run.preview:
         await look_for_deserted(run)
+    deleted = [] if run.preview or not run.whole_site else await ask_about_unlisted(run)
     left = await leaving_merged(run) if run.preview else await _left(run)
     complete = run.whole_site and all(course.id in run.rosters for course in courses)
     elsewhere = await _unseen(run, courses, left) if complete and withdrawals.by_courses else set()
@@ -50,7 +52,7 @@ async def leave(run: Run, courses: list[Course], ended: Collection[int]) -> list
     late = [one for one in late if one.row not in {*withdrawals.found, *withdrawals.held_back}]
     over = await _over(run, ended) if run.whole_site else []
     over = [one for one in over if one.row not in withdrawals.set_aside]
-    return await run.departures.rows(_each_once(withdrawn, left, over, late))
+    return await run.departures.rows(_each_once(withdrawn, left, over, late, deleted))
 
 
 async def settle(run: Run) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
+from flows.steps.ends import forget_ends
 from flows.steps.lost import note_lost
 from flows.steps.select import SELECTED
 from flows.world import World
@@ -122,6 +123,7 @@ async def _take_in_restore(world: World) -> None:
     if restored and restored != facts.get(TAKEN_IN):
         names = {mapping.name for mapping in world.project.mappings}
         names |= await books.do(store.mappings_with_cases)
+        await forget_ends(world)
         read = await books.do(store.get, SELECTED)
         await expect_strangers(world, names, json.loads(read or "[]"))
         await books.do(store.put, TAKEN_IN, restored)

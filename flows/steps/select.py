@@ -23,6 +23,7 @@ class Selection:
     """The courses to read, those that are over, and those that project.yaml names but Moodle does not have.
 
     `coming` have not begun. `chosen` are all of them and the ones that are to be read when they are shown.
+    `listed` are all courses that Moodle shows.
     """
 
     courses: list[Course]
@@ -30,6 +31,7 @@ class Selection:
     ended: list[int] = field(default_factory=list)
     chosen: list[int] = field(default_factory=list)
     coming: list[int] = field(default_factory=list)
+    listed: frozenset[int] = frozenset()
 
     @property
     def is_out_of_term(self) -> bool:
@@ -38,11 +40,16 @@ class Selection:
 
 
 def select_courses(
-    courses: Sequence[Course], categories: Iterable[Category], choice: CourseChoice, now: float
+    courses: Sequence[Course],
+    categories: Iterable[Category],
+    choice: CourseChoice,
+    now: float,
+    going_on: Collection[int] = (),
 ) -> Selection:
     """Choose courses as project.yaml says.
 
-    A course past its end date is not read; a hidden one only when its id is named. What is not read is not gone.
+    A course past its end date is not read, but for those `going_on`; a hidden one only when its id is named. What
+    is not read is not gone.
     Raises UsageError when nothing is chosen at all.
     """
     if choice.is_empty:
@@ -54,23 +61,25 @@ def select_courses(
     meant = [course for course in courses if _fits(course, choice, inside)]
     coming = {course.id for course in meant if choice.only_running and (course.startdate or 0) > now}
     fitting = [course for course in meant if course.id not in coming]
-    ended = [course.id for course in fitting if _ended(course, now)]  # hidden or not: it is over
+    # Hidden or not: it is over.
+    ended = [course.id for course in fitting if _ended(course, now) and course.id not in going_on]
+    over = {*ended}
     chosen = [course for course in fitting if course.visible != 0 or course.id in choice.ids]
-    known = {course.id for course in courses}
+    known = frozenset(course.id for course in courses)
     return Selection(
-        [course for course in chosen if not _ended(course, now)],
+        [course for course in chosen if course.id not in over],
         [number for number in choice.ids if number not in known],
         ended,
         [course.id for course in meant],
         sorted(coming),
+        known,
     )
 
 
-async def remember_selection(world: World, courses: Iterable[Course]) -> None:
+async def remember_selection(world: World, before: Collection[int], now: Collection[int]) -> None:
     """Write down which courses are chosen, so that a status tells a course nobody reads from one that fails."""
-    store, fact = world.books.store, json.dumps(sorted(course.id for course in courses))
-    if fact != await world.books.do(store.get, SELECTED):
-        await world.books.do(store.put, SELECTED, fact)
+    if {*now} != {*before}:
+        await world.books.do(world.books.store.put, SELECTED, json.dumps(sorted(now)))
 
 
 def fields_of(courses: Iterable[Course]) -> frozenset[str]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from flows.questions import Parts
+from flows.questions import COURSE, Parts
 from flows.result import Result
 from flows.steps.asked import LEAVERS, Decided, Found
 from flows.steps.deserted import Deserted
@@ -79,6 +79,9 @@ class Sweep:
         """Begin to look for courses where nobody is any more."""
         self.deserted = Deserted(self.world, self.result)
 
+    unlisted: dict[int, int] = field(default_factory=dict)
+    """Courses that Moodle lists no more -> people last seen there: a person is asked whether they were deleted."""
+
     async def note(self, scope: Scope, *, protected: Set[int] = frozenset()) -> None:
         """Compare a complete read with the books; `protected` are people whom nothing of this read is about."""
         store, mapping = self.world.books.store, scope.mapping
@@ -145,6 +148,8 @@ class Sweep:
         parts = [replace(gone, rows=[m for m in gone.rows if m.row not in going]) for gone in self.found]
         self.found = [gone for gone in parts if gone.rows]
         allowed, refused, agreed = await self._guarded(confirmed) if self.found else ([], {}, set[Place]())
+        for course, people in self.unlisted.items():
+            refused[course] = {**refused.get(course, {}), COURSE: people}
         gone = [(gone.mapping, missing) for gone in allowed for missing in gone.rows]
         unread = await self._of_deleted({m.case.user_id for _, m in gone if m.row.scope == SITE_SCOPE})
         rows = {m.row for _, m in gone} | {m.row for _, m in self.replaced if m.row in going}

@@ -137,6 +137,8 @@ class _Keeper:
             key for key, digest in wanted.digests.items() if key not in known or known[key].digest != digest
         ]
         lacked = {key for key in known if key not in wanted.rows and key not in wanted.held_back}
+        if self._run.unlisted.many:  # maybe a right was lost: until that is clear nothing counts as lacked
+            lacked = set()
         gone = {key for key in lacked if known[key].missing_count + 1 >= READS}
         self._tell_held_back(wanted)
         rests = doubt is not None and self._world.clock.now() - doubt < self._world.in_doubt_rest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Container, Iterator, Mapping
 from math import ceil
 from typing import Any
@@ -11,11 +12,14 @@ from adaptors.commcare.fake_writes import stored
 from adaptors.moodle.fake_people import Member, User
 from adaptors.moodle.sizes import Sizes
 from flows.run import context_of
+from flows.steps.ends import ENDS
 from mappings.engine import CompiledMapping, Draft, Excluded
 from mappings.engine.reads import value_paths
+from state import CourseRow
 from tests.flows.worlds import Lab
 
 PARKING = "Parking"
+DAY = 86_400.0
 LEFT, OVER, WITHDRAWN = "left", "course over", "withdrawn"
 BY_AN_APP = "by an app"
 """Stands in properties of others, which are not for us to empty, whatever they are called."""
@@ -37,7 +41,9 @@ class Expected:
         self._context = context_of(project, lab.site.url, lab.clock.now())
         self._mappings = {mapping.name: mapping for mapping in project.mappings}
         rows = lab.site.courses
-        self.read = [n for n in lab.site.members if n != 1 and rows[n]["visible"] and not rows[n]["enddate"]]
+        past = {n for n in lab.site.members if n != 1 and rows[n]["enddate"]}
+        self.ended = past - self._going_on(past)
+        self.read = [n for n in lab.site.members if n != 1 and rows[n]["visible"] and n not in self.ended]
         self.members = {
             course: {
                 person: member for person, member in lab.site.members_of(course).items() if person not in merged
@@ -57,8 +63,25 @@ class Expected:
                     kept_out = any(index.key in self.excluded for index in draft.indices)
                     self.excluded |= {draft.key} if kept_out else set()
                     self.drafts |= {} if kept_out else {draft.key: draft}
-        ended = {n for n in lab.site.members if n != 1 and rows[n]["enddate"]}
-        self.ended = ended
+
+    def _going_on(self, past: Collection[int]) -> set[int]:
+        """Return those of the courses with an end in the past whose end was moved there, less than a day ago."""
+        if not past:
+            return set()
+        known, courses = json.loads(self._lab.store.get(ENDS) or "{}"), self._lab.store.courses()
+        return {
+            number
+            for number in past
+            if str(number) in known and self._is_moved(number, *known[str(number)], courses.get(number))
+        }
+
+    def _is_moved(self, number: int, end: int, since: int, read: CourseRow | None) -> bool:
+        """Say whether an end date that a run knows as `end`, moved into the past then, is to be waited for."""
+        now, present = self._lab.clock.now(), self._lab.site.courses[number]["enddate"]
+        if since:
+            return now - since < DAY
+        was_over = end == present or 0 < end < now
+        return not was_over and (read is None or not read.complete_at or present <= read.complete_at)
 
     # --- records, as the catalogue describes them ---------------------------------------------------------
 

@@ -35,6 +35,7 @@ from flows.nudges import ENDED, EXPIRY, FINISHED, PROBLEMS, RUN, TAG
 from flows.open import open_store
 from flows.result import RunState
 from flows.settings import Settings, load_settings
+from flows.sync import NO_SUCH_COURSE
 from flows.undelivered import UNDELIVERED, Undelivered, undelivered
 from tests.flows.test_deployed import DEPLOYMENTS, Place, marked, place
 
@@ -325,7 +326,7 @@ async def test_a_degraded_run_is_told(place: Place, hook: tuple[Hook, str]) -> N
     with tags(TAG):
         state = await sync(return_state=True)
     got = await webhook.subject("sync ended Degraded")
-    assert "Not read: course 99. Moodle has no such course; project.yaml names it." in got["body"]
+    assert f"Not read: course 99. {NO_SUCH_COURSE}" in got["body"]
     assert str(state.state_details.flow_run_id) in got["body"]
     assert f"{got['subject']}\n\n{got['body']}" == got["text"]
     await remove()

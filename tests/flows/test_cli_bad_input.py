@@ -147,7 +147,7 @@ SPOILT: dict[str, tuple[Spoil, int, str, int, str]] = {
     "a course that is not there": (
         edit("project.yaml", 'shortname_like: "CHW-*"', "ids: [2, 99]"),
         1,
-        "Not read: course 99. Moodle has no such course; project.yaml names it.",
+        "Not read: course 99. Moodle has no such course, or the account may not see it; project.yaml names it.",
         1,
         "FAIL Courses Moodle shows no course 99, which project.yaml names → Correct the id there",
     ),

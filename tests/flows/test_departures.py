@@ -665,7 +665,7 @@ async def over(make_lab: MakeLab, words: str) -> tuple[Lab, list[int], list[int]
     lab = make_lab(site)
     lab.edit("enrolment", ENROL_LEFT, f"{ENROL_LEFT}\nwhen_course_ends: {words}")
     await lab.sync()
-    site.courses[courses[0]]["enddate"] = int(lab.clock.now()) - 1
+    site.courses[courses[0]]["enddate"] = int(lab.clock.now()) + 60
     return lab, courses, learners
 
 
@@ -710,7 +710,7 @@ async def test_not_read_is_not_over(make_lab: MakeLab, kind: str) -> None:
         lab.site.courses[courses[0]]["visible"] = 0
     if kind == "deselected":
         lab.edit("project", 'shortname_like: "*"', f"ids: [{courses[1]}]")
-        lab.site.courses[courses[0]]["enddate"] = int(lab.clock.now()) - 1
+        lab.site.courses[courses[0]]["enddate"] = int(lab.clock.now()) + 60
     for _ in range(3):
         assert 0 == (await lab.sync(**options)).of("enrolment").ended
 

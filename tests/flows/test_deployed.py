@@ -29,7 +29,7 @@ from flows.open import open_store, open_world
 from flows.result import CaseCounts, Result, RunState
 from flows.sandbox import Sandbox, make_sandbox, serving
 from flows.settings import load_settings
-from flows.sync import Options
+from flows.sync import NO_SUCH_COURSE, Options
 from flows.sync import sync as sync_once
 from mappings.engine import MappingError
 from mappings.engine.problems import Problem
@@ -228,7 +228,7 @@ async def test_failed_course_is_named(place: Place) -> None:
     await place.approve()
     project = Path(place.env["MAPPINGS_DIR"]) / "project.yaml"
     project.write_text(project.read_text().replace('shortname_like: "CHW-*"', "ids: [2, 3, 4, 99]"))
-    message = "Not read: course 99. Moodle has no such course; project.yaml names it."
+    message = f"Not read: course 99. {NO_SUCH_COURSE}"
     assert ("FAILED", "Degraded", message) == await ended()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
+from adaptors.moodle.answers import Course
 from adaptors.moodle.client import Login, MoodleClient
 from adaptors.moodle.fake import FakeMoodle
 from adaptors.moodle.fake_site import FakeSite
@@ -34,3 +35,10 @@ async def test_courses_are_chosen_by_a_custom_field(wanted: tuple[str, str]) -> 
     courses = await MoodleReader(client, Wanted()).courses()
     selection = select_courses(courses, (), CourseChoice(custom_field=wanted), now=site.now)
     assert [chosen] == [course.id for course in selection.courses]
+
+
+def test_a_course_that_goes_on_past_its_end_is_read() -> None:
+    """Its end date was moved into the past, and counts a day later; the others past theirs are over."""
+    courses = [Course(id=n, shortname=f"C{n}", fullname=f"Course {n}", enddate=50) for n in (2, 3)]
+    found = select_courses(courses, (), CourseChoice(shortname_like="*"), now=100.0, going_on={2})
+    assert ([2], [3], frozenset({2, 3})) == ([course.id for course in found.courses], found.ended, found.listed)

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from flows.confirm import confirm_term, confirm_withdrawn
+from flows.confirm import confirm, confirm_term, confirm_withdrawn
+from flows.needs import needs
 from flows.round import sync_round
 from flows.steps.recover import STRANGERS, expect_strangers
 from flows.sync import Options
@@ -193,6 +194,11 @@ async def test_quiet_runs_ask_nothing(make_lab: MakeLab, then: str) -> None:
     lab = await campus_put_back(make_lab, then)
     for _ in range(3):
         await lab.sync()
+    if then == "deleted":  # as long as anything waits for a word, cases may be there that the books do not know
+        (need,) = needs(lab.store)
+        confirm(lab.store, need.course, need.count)
+        for _ in range(4):
+            await lab.sync()
     assert ({}, then == "hidden") == ((await lab.sync()).requests["commcare"], is_expected(lab))
 
 

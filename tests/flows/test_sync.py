@@ -350,7 +350,7 @@ async def test_hidden_and_ended_courses_are_not_read(make_lab: MakeLab) -> None:
     lab = make_lab(site)
     await lab.sync()
     site.courses[courses[1]]["visible"] = 0
-    site.courses[courses[2]]["enddate"] = int(lab.clock.now()) - 1
+    site.courses[courses[2]]["enddate"] = int(lab.clock.now()) + 60
     for _ in range(3):
         result = await lab.sync()
         assert ({courses[0]}, {}) == (set(result.courses), written(result))
@@ -375,7 +375,7 @@ async def test_holidays_are_no_alarm(make_lab: MakeLab) -> None:
     site.courses[courses[2]]["startdate"] = (begins := int(lab.clock.now()) + 86_400)
     await lab.sync()
     for course in courses[:2]:
-        site.courses[course]["enddate"] = int(lab.clock.now()) - 1
+        site.courses[course]["enddate"] = int(lab.clock.now()) + 60
     site.courses[courses[0]]["visible"] = 0
     for _ in range(2):
         result = await lab.sync()
@@ -391,7 +391,7 @@ async def test_courses_that_cannot_be_seen_are_an_alarm(make_lab: MakeLab, why: 
     site, courses, _ = site_of(3, 3)
     lab = make_lab(site)
     await lab.sync()
-    site.courses[courses[0]]["enddate"] = int(lab.clock.now()) - 1
+    site.courses[courses[0]]["enddate"] = int(lab.clock.now()) + 60
     if why == "hidden":
         site.courses[courses[1]]["visible"] = 0
     elif why == "deleted":

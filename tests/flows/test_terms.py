@@ -262,7 +262,7 @@ async def test_a_course_that_is_read_no_more_is_not_asked_about(make_lab: MakeLa
     if then == "hidden":
         lab.site.courses[course]["visible"] = 0
     elif then == "over":
-        lab.site.courses[course]["enddate"] = int(lab.clock.now()) - 60
+        lab.site.courses[course]["enddate"] = int(lab.clock.now()) + 60
     elif then == "deleted":
         del lab.site.courses[course]
     else:

@@ -64,7 +64,7 @@ async def test_the_only_course_is_read_no_more(make_lab: MakeLab, how: str, kind
     lab.commcare.fail_next(kind, times=8 if kind == "429" else 1, where="write")
     await lab.sync()
     lab.commcare.faults.clear()
-    lab.site.courses[course] |= {"enddate": int(lab.clock.now()) - 60} if how == "ended" else {"visible": 0}
+    lab.site.courses[course] |= {"enddate": int(lab.clock.now()) + 60} if how == "ended" else {"visible": 0}
     await run(lab, 3)
     assert set() == private_of(lab, person)
 
@@ -269,7 +269,7 @@ async def test_a_child_under_an_old_key(make_lab: MakeLab, how: str) -> None:
     lab, learners, course = await two_courses(make_lab)
     lab.edit("enrolment", "\nproperties:\n", NICK)
     await lab.sync()
-    lab.site.courses[course] |= {"enddate": int(lab.clock.now()) - 60} if how == "ended" else {"visible": 0}
+    lab.site.courses[course] |= {"enddate": int(lab.clock.now()) + 60} if how == "ended" else {"visible": 0}
     await lab.sync()
     lab.edit("enrolment", "{site}-enrol-{course.id}", "{site}-enr-{course.id}")
     await lab.sync(rekey=("enrolment",))

@@ -210,7 +210,7 @@ async def test_a_withdrawal_that_never_arrived_outlives_its_course(make_lab: Mak
     lab.commcare.fail_next("timeout")
     await lab.sync()
     course = courses_of(lab)[0]
-    lab.site.courses[course]["enddate"] = int(lab.clock.now()) - 60
+    lab.site.courses[course]["enddate"] = int(lab.clock.now()) + 60
     await run(lab, 3)
     assert "withdrawn" == lab.case(f"test-enrol-{course}-{learners[0]}").properties["enrolment_status"]
 
@@ -258,7 +258,7 @@ async def test_seen_again_before_the_course_is_over(make_lab: MakeLab) -> None:
     assert "in_doubt" in written(await lab.sync())
     lab.site.enrol(course, person)
     await lab.sync(60.0)
-    lab.site.courses[course]["enddate"] = int(lab.clock.now()) - 60
+    lab.site.courses[course]["enddate"] = int(lab.clock.now()) + 60
     await run(lab, 3)
     assert "course over" == lab.case(f"test-enrol-{course}-{person}").properties["enrolment_status"]
 
@@ -266,12 +266,11 @@ async def test_seen_again_before_the_course_is_over(make_lab: MakeLab) -> None:
 async def test_a_course_that_went_on_without_an_answer_and_is_over(make_lab: MakeLab) -> None:
     """Its cases may say that it runs, so they are told again that it does not."""
     lab, courses, learners = await over(make_lab, "{set: {enrolment_status: course over}}")
-    end = lab.site.courses[courses[0]]["enddate"]
     await lab.sync()
     lab.site.courses[courses[0]]["enddate"] = 0
     lab.commcare.drop_reply_after_commit()
     await lab.sync()
-    lab.site.courses[courses[0]]["enddate"] = end
+    lab.site.courses[courses[0]]["enddate"] = int(lab.clock.now()) + 60
     await run(lab, 3)
     assert "course over" == lab.case(f"test-enrol-{courses[0]}-{learners[0]}").properties["enrolment_status"]
 

@@ -100,6 +100,9 @@ class Seldom(RuleBasedStateMachine):
         if ends and any(row["enddate"] for row in rows):
             return False
         rows[number]["enddate"] = int(self.ground.clock.true() - ENDED) if ends else 0
+        if ends:  # a date that was moved into the past counts when it has stood there for a day
+            self._run()
+            self.ground.clock.advance(86_400.0)
         return True
 
     def _run(self, later: float = 3600.0) -> None:

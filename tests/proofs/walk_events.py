@@ -154,12 +154,15 @@ class Events:
         return True
 
     def end_or_go_on(self, step: Step) -> bool:
-        """Let a course come to its end, or go on; never both at the end."""
+        """Let a course come to its end, or have an end in the past typed in, or go on; never both at the end."""
         row, now = self.site.courses[self._course(step)], self.school.clock.now()
         ends = not row["enddate"]
         if ends and any(self.site.courses[course]["enddate"] for course in self.school.courses):
             return False
-        row["enddate"] = int(now) - ENDED if ends else 0
+        is_slip = bool(step.how % 2)  # it counts when it has stood there for a day
+        row["enddate"] = int(now) + (-ENDED if is_slip else 1) if ends else 0
+        if ends and not is_slip:
+            self.school.clock.advance(2.0)
         return True
 
     def begin_term(self, step: Step) -> bool:

@@ -75,3 +75,14 @@ def test_people_who_were_seen_are_known_at_once(store: Store) -> None:
         store.saw_people(course, [7, 8])
     assert {4: CourseRow(4, 50.0, "run-1", 1, 0), 5: CourseRow(5, 0.0, "", 0, 0)} == store.courses()
     assert [{7, 8}] * 2 == [store.member_ids(course) for course in (4, 5)]
+
+
+def test_a_course_that_is_no_more_is_forgotten(store: Store) -> None:
+    """With its people; others stay, and one that nobody knows is none."""
+    for course in (4, 5):
+        store.checkpoint(course, "run-1", 50.0, [7, 8])
+    for course in (4, 6):
+        store.forget_course(course)
+    assert ([5], frozenset(), {7, 8}) == ([*store.courses()], store.member_ids(4), store.member_ids(5))
+    store.saw_people(4, [9])
+    assert ({9}, 0.0) == (store.member_ids(4), store.courses()[4].complete_at)
