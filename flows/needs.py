@@ -280,7 +280,7 @@ def new_term(course: int) -> Need:
 
 
 def all_leavers(asked: Questions, empty: Questions) -> list[Need]:
-    """Return the questions about people who are missing, or whose course is; of `empty` nobody is left in Moodle."""
+    """Return the questions about people, or courses, that are missing; of `empty` nobody is left in Moodle."""
     found = list[Need]()
     for place, parts in sorted(asked.items(), key=lambda one: int(one[0])):
         people = people_in(REFUSED_LEAVERS, parts)
