@@ -118,9 +118,7 @@ MAINTENANCE_PAGE = _page(503, "Example Moodle under maintenance", **{"Retry-Afte
 # What `fail_next` can do: an answer instead of Moodle's, an exception of the transport, an error of Moodle's own,
 # or (None) a change to the true answer.
 FAILURES: dict[str, Callable[[], httpx.Response | Exception] | None] = {
-    "200_html": _page(200, "We will be back soon"),
     "403_empty": FORBIDDEN,
-    "403_html": _page(403, "403 Forbidden"),
     "500_empty": _page(500),
     "502_html": _page(502, "502 Bad Gateway"),
     "503": MAINTENANCE_PAGE,
@@ -129,7 +127,6 @@ FAILURES: dict[str, Callable[[], httpx.Response | Exception] | None] = {
     "refused": lambda: httpx.ConnectError("connection refused"),
     "dropped": lambda: httpx.RemoteProtocolError("server disconnected without sending a response"),
     "sitemaintenance": lambda: moodle_error("sitemaintenance", MAINTENANCE),
-    "upgraderunning": lambda: moodle_error("upgraderunning", UPGRADE),
     "dml": lambda: Refusal("dml_read_exception", "dmlreadexception", "Error reading from database"),
     "database_down": lambda: Refusal("dml_connection_exception", "dbconnectionfailed", _DATABASE_DOWN),
     "accessexception": no_access,
@@ -140,6 +137,9 @@ FAILURES: dict[str, Callable[[], httpx.Response | Exception] | None] = {
     "php_warning": None,
     "warnings": None,
     "usernotenroled": lambda: moodle_error("usernotenroled", "User is not enrolled in this course"),
+    "200_html": _page(200, "We will be back soon"),
+    "403_html": _page(403, "403 Forbidden"),
+    "upgraderunning": lambda: moodle_error("upgraderunning", UPGRADE),
 }
 
 
