@@ -28,9 +28,8 @@ class Witnesses:
 
     @property
     def people(self) -> list[int]:
-        """Return those who carry the fields that this run reads."""
-        wanted = self._run.wanted.profile
-        return [person for name, person in self._known.items() if name in wanted and person != NOBODY]
+        """Return those who carry fields."""
+        return [person for person in self._known.values() if person != NOBODY]
 
     @property
     def unshown(self) -> frozenset[str]:
