@@ -19,9 +19,10 @@ from flows.result import Result, RunState
 from flows.run import Run, choose_mappings
 from flows.steps.approvals import unwritten
 from flows.steps.courses import OF_ACTIVITIES, sync_courses
-from flows.steps.gate import in_the_way, under_other_keys, under_taken_types
+from flows.steps.gate import in_the_way, under_taken_types
 from flows.steps.people import members_elsewhere
 from flows.steps.planned import SITE_SCOPE, Planned, TablePlan
+from flows.steps.rekey import under_other_keys
 from flows.steps.renamed import as_known, known_names, renamed, will_take_over
 from flows.sync import Options, sync
 from flows.world import Progress, World, silent

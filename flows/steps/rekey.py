@@ -1,0 +1,93 @@
+"""Mappings whose keys are of another form than those of their cases: what is asked, and who waits meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from flows.errors import UsageError, Waiting
+from flows.needs import CONFIRMED_KEYS, other_keys
+from flows.result import RunState
+from flows.steps.approvals import ask_about_keys, fact, keys_written
+from flows.steps.holders import keys_of
+from flows.steps.ways import below
+from flows.words import listed
+from flows.world import World
+from mappings.engine import CompiledMapping
+
+if TYPE_CHECKING:
+    from flows.run import Run
+
+
+async def without_other_keys(run: Run, written: Mapping[str, str]) -> Sequence[CompiledMapping]:
+    """Return the mappings that can go on while it is asked about the keys of others; all when none can."""
+    world, mappings = run.world, run.mappings
+    forms = {one.name: keys_of(world, one) for one in mappings}
+    others = [one for one in mappings if written.get(one.name, forms[one.name]) != forms[one.name]]
+    given = await fact(world, CONFIRMED_KEYS) if others else {}
+    asked = {one.name: one for one in others if given.get(one.name) != forms[one.name]}
+    held, level = {*asked}, {*asked}
+    while level:
+        level = below(world.project.mappings, level) - held
+        held |= level
+    going_on = [one for one in mappings if one.name not in held]
+    if not asked or not going_on:
+        return mappings
+    plan = {name: await _asked_about(world, one) for name, one in asked.items()}
+    await ask_about_keys(world, plan)
+    names = listed([one.name for one in mappings if one.name in held])
+    run.result.worse(RunState.WAITING, _would_be_others(plan, [*asked], f"Nothing of {names} was sent."))
+    return going_on
+
+
+async def refuse_other_keys(world: World, others: Sequence[CompiledMapping], rekey: Collection[str]) -> None:
+    """Raise Waiting with the plan when mappings would make their cases anew: CommCare cannot delete any.
+
+    Raises UsageError for a name in `rekey` whose keys are as they were, unless that was begun: the run that took
+    the word may have been stopped, and the same command is given again.
+    """
+    same = set(rekey) - {mapping.name for mapping in others}
+    store = world.books.store
+    begun = {name for name in same if await world.books.do(store.scopes, name, ("replaced",))}
+    if wrong := sorted(same - begun):
+        raise UsageError(f"{wrong[0]} makes the keys that its cases have: there is nothing to make anew.")
+    if not others:
+        return
+    given = await fact(world, CONFIRMED_KEYS)
+    agreed = {*rekey, *(m.name for m in others if given.get(m.name) == keys_of(world, m))} - begun
+    resting = {row.mapping for row in await world.books.do(store.intents)}
+    if doubtful := sorted(resting & agreed):
+        raise Waiting(f"Writes of {doubtful[0]} are still waiting to be confirmed. Try again in half an hour.")
+    asked = {mapping.name: await _asked_about(world, mapping) for mapping in others if mapping.name not in agreed}
+    if asked:
+        await ask_about_keys(world, asked)
+        raise Waiting(_would_be_others(asked, [mapping.name for mapping in others], "Nothing was sent."))
+
+
+def _would_be_others(asked: Mapping[str, Mapping[str, Any]], names: Sequence[str], sent: str) -> str:
+    """Say whose keys would be others, what was `sent`, and the ways on; the command is about all `names`."""
+    plan = [other_keys(name, one) for name, one in asked.items()]
+    forms = " or ".join(one.form_in_words for one in plan)
+    command = " ".join(f"--rekey {name}" for name in names)
+    return (
+        "The keys of cases would be others: an external_id, or site in project.yaml, was changed. "
+        f"{' '.join(one.sentence for one in plan)} {sent} Put the old text back; or, if that is meant, "
+        f"`moodle-commcare sync {command}`, or in Prefect `approve`: {forms}."
+    )
+
+
+async def under_other_keys(world: World, mappings: Sequence[CompiledMapping]) -> list[str]:
+    """Say of each mapping that makes other keys than its cases have what a run would stop for."""
+    plan, written = [], await keys_written(world, mappings)
+    for mapping in mappings:
+        keys = keys_of(world, mapping)
+        if written.get(mapping.name, keys) != keys:
+            plan.append(other_keys(mapping.name, await _asked_about(world, mapping)).sentence)
+    return plan
+
+
+async def _asked_about(world: World, mapping: CompiledMapping) -> dict[str, Any]:
+    """Return how many cases new keys would concern, and what would become of the old ones."""
+    then = "stay" if mapping.when_left is None else "closed" if mapping.when_left.close else "left"
+    count = await world.books.do(world.books.store.count_active, mapping.name)
+    return {"cases": count, "then": then, "keys": keys_of(world, mapping)}
