@@ -292,7 +292,7 @@ async def _selected(run: Run) -> tuple[Selection, Ends]:
     courses = await run.reader.courses()
     ends = await read_ends(run.world, courses)
     selection = select_courses(courses, categories, choice, run.world.clock.now(), ends.going_on)
-    tell_ends(run.world, run.result, ends, selection.courses)
+    tell_ends(run.world, run.result, ends, selection.chosen)
     for number in selection.unknown:
         run.course_failed(number, NO_SUCH_COURSE)
     if not selection.courses:

@@ -15,7 +15,6 @@ from adaptors.moodle.answers import Course
 from flows.result import Result, RunState
 from flows.words import courses_named
 from flows.world import World
-from state import CourseRow
 
 ENDS = "course_ends"
 """Fact in the books: course -> [its end date, 0 for none; since when that is one moved into the past, else 0]."""
@@ -40,17 +39,18 @@ async def read_ends(world: World, courses: Iterable[Course]) -> Ends:
     if not known:
         return Ends()
     now, rows = world.clock.now(), await world.books.do(world.books.store.courses)
+    last_read = max((row.complete_at for row in rows.values()), default=0.0)
     found, going_on = dict(known), dict[int, float]()
     for course in courses:
         if str(course.id) in known and course.enddate is not None:  # None: an account without 'moodle/course:view'
-            since = _moved_since(course.enddate, known[str(course.id)], rows.get(course.id), now)
+            since = _moved_since(course.enddate, known[str(course.id)], last_read, now)
             found[str(course.id)] = [course.enddate, since]
             if since and now - since < GRACE_S:
                 going_on[course.id] = since + GRACE_S
     return Ends(found, going_on)
 
 
-def _moved_since(end: int, known: list[int], row: CourseRow | None, now: float) -> int:
+def _moved_since(end: int, known: list[int], last_read: float, now: float) -> int:
     """Return since when an end date is one that was moved into the past, 0 when it is none."""
     before, since = known
     if not end or end >= now:
@@ -58,7 +58,7 @@ def _moved_since(end: int, known: list[int], row: CourseRow | None, now: float) 
     if since:
         return since if since <= now else int(now)  # the clock was ahead
     was_over = 0 < before < now
-    passed = row is not None and 0 < row.complete_at < end  # it was still to come when the course was last read
+    passed = 0 < last_read < end  # it was still to come when anything was read last
     return 0 if end == before or was_over or passed else int(now)
 
 
@@ -70,12 +70,12 @@ async def remember_ends(world: World, ends: Ends, courses: Iterable[Course]) -> 
         await world.books.do(world.books.store.put, ENDS, text)
 
 
-def tell_ends(world: World, result: Result, ends: Ends, courses: Iterable[Course]) -> None:
-    """Say which courses that are read go on past their end date, and until when it can be corrected."""
+def tell_ends(world: World, result: Result, ends: Ends, chosen: Iterable[int]) -> None:
+    """Say which of the chosen courses go on past their end date, and until when it can be corrected."""
     later = defaultdict[float, list[int]](list)
-    for course in courses:
-        if course.id in ends.going_on:
-            later[ends.going_on[course.id]].append(course.id)
+    for number in chosen:
+        if number in ends.going_on:
+            later[ends.going_on[number]].append(number)
     is_told = any(mapping.when_course_ends is not None for mapping in world.project.mappings)
     for until, numbers in sorted(later.items()):
         moment = f"{datetime.fromtimestamp(until, world.project.time_zone):%Y-%m-%d at %H:%M}"

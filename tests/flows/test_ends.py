@@ -113,6 +113,18 @@ async def test_a_date_in_the_past_at_the_first_run(make_lab: MakeLab) -> None:
     assert [courses[1]] == [*(await lab.sync()).courses]
 
 
+async def test_a_hidden_course_has_its_day_as_well(make_lab: MakeLab) -> None:
+    """Nobody has read it for long, and a date of the week before last was moved there all the same."""
+    lab, course, _ = await running(make_lab)
+    lab.site.courses[course]["visible"] = 0
+    await lab.sync()
+    await lab.sync(14 * DAY)
+    end(lab, course, -7 * DAY)
+    result = await lab.sync()
+    assert (0, True) == (result.of("enrolment").ended, "moved into the past" in " ".join(result.messages))
+    assert 4 == (await lab.sync(DAY)).of("enrolment").ended
+
+
 async def test_two_slips_are_one_sentence(make_lab: MakeLab) -> None:
     """A category whose dates were all moved."""
     lab, course, _ = await running(make_lab)
