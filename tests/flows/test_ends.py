@@ -10,7 +10,6 @@ from flows.steps.ends import ENDS
 from tests.flows.test_departures import ENROL_LEFT
 from tests.flows.test_sync import site_of
 from tests.flows.worlds import Lab, written
-from tests.postgres import both_books as state_url  # noqa: F401 - a fixture: these tests run on both
 
 MakeLab = Callable[..., Lab]
 HOUR, DAY, YEAR = 3600.0, 86_400.0, 365 * 86_400
