@@ -10,6 +10,7 @@ from typing import Any
 
 from flows.errors import UsageError
 from flows.reasons import problem_words, remedy
+from flows.steps.left_open import OPEN
 from flows.words import listed, numbered
 from state import FeedbackRow, ProblemRow, RefusalRow, RowId, Store
 
@@ -124,8 +125,17 @@ def show_problem(store: Store, key: str) -> list[Listed]:
 def retry(store: Store, now: float, *, key: str = "", reason: str = "", recreate: bool = False) -> str:
     """Have refused rows sent again: those of a key, of a reason, or all; returns a sentence.
 
-    With `recreate` rows whose case was deleted become new cases. Raises UsageError when no row is refused there.
+    With `recreate` rows whose case was deleted become new cases. Where records are only held back there, for a
+    parent or an owner, they are read again. Raises UsageError when no row is refused there either.
     """
+    refused = any(key in ("", one.row.key) and reason in ("", one.reason) for one in store.refusals())
+    held = {} if refused or recreate else _held_back(store, key, reason)
+    if held:
+        store.read_anew(held.values())
+        return (
+            f"{numbered(len(held), 'record')} held back, not refused: the next run reads Moodle for "
+            f"{listed(sorted({*held.values()}))} again, whatever the intervals say."
+        )
     rows = _refused_rows(store, lambda one: key in ("", one.row.key) and reason in ("", one.reason), key, reason)
     if recreate:
         kept = sorted(one.reason for one in rows if one.reason not in DELETED)
@@ -152,6 +162,12 @@ def drop(store: Store, key: str, now: float) -> str:
     return f"{numbered(len(rows), 'record')} dropped: not sent until the record or its mapping changes."
 
 
+def _held_back(store: Store, key: str, reason: str) -> dict[RowId, str]:
+    """Return the records that wait for something else than for their own values, with their mappings."""
+    found = [one for one in store.problems() if one.reason in OPEN]
+    return {one.row: one.row.mapping for one in found if key in ("", one.row.key) and reason in ("", one.reason)}
+
+
 def _refused_rows(
     store: Store, wanted: Callable[[RefusalRow], bool], key: str, reason: str
 ) -> Sequence[RefusalRow]:
@@ -162,7 +178,7 @@ def _refused_rows(
     found = [one for one in list_problems(store) if key in ("", one.row.key) and reason in ("", one.reason)]
     if found:
         raise UsageError(
-            "CommCare refused none of these: every run looks at them anew, so there is nothing to retry or drop. "
+            "CommCare refused none of these: each read looks at them anew, so there is nothing to retry or drop. "
             f"{found[0].remedy}"
         )
     there = listed(sorted({one.reason for one in store.refusals()})) or "none at all"

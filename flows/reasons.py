@@ -113,7 +113,7 @@ def records_reference() -> str:
         "",
         "## Whole records",
         "",
-        "A record that is held back is looked at anew by every run. One that CommCare refused is not sent again "
+        "A record that is held back is looked at anew by each read. One that CommCare refused is not sent again "
         "as it is: it is sent when its content or its mapping changes, or after `moodle-commcare problems retry`. "
         "`problems list`, `show`, `retry` and `drop` have `--json`: one object, with what was found or done.",
         "",

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from flows.confirm import confirm_term
-from flows.problems import list_problems
+from flows.errors import UsageError
+from flows.problems import list_problems, retry
 from flows.steps.due import TRIED
 from flows.steps.left_open import OWNERS
 from tests.flows.rounds import Shop
@@ -228,6 +229,19 @@ async def test_owners_that_cannot_be_looked_up(make_lab: MakeLab) -> None:
     assert ("completed", ["student", "enrolment"]) == (result.state, result.not_due)
     lab.commcare.faults.clear()
     assert {"created": 2} == written(await lab.sync())
+
+
+async def test_a_retry_reads_again_what_is_held_back(make_lab: MakeLab) -> None:
+    """A city was put right in Moodle, and nobody wants to wait for the interval: the next run makes the case."""
+    lab, person = await without_owner(make_lab)
+    lab.site.update_user(person, city="East")
+    told = retry(lab.store, lab.clock.now(), key=f"test-user-{person}")
+    assert told == (
+        "1 record held back, not refused: the next run reads Moodle for student again, whatever the intervals say."
+    )
+    assert [1, 1, 0] == [written(await lab.sync()).get("created", 0) for _ in range(3)]
+    with pytest.raises(UsageError, match="No refused record"):
+        retry(lab.store, lab.clock.now(), reason="owner_unresolved")
 
 
 async def test_an_edit_is_read_for_whatever_was_given_up(make_lab: MakeLab) -> None:
