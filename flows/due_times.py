@@ -40,6 +40,6 @@ def stream_reads(store: Store, project: Project) -> list[StreamRead]:
         known: dict[str, float] = json.loads(store.get(READS.format(name=mapping.name)) or "{}")
         for stream in streams_of(mapping):
             read, hours = known.get(stream, 0.0), hours_of(project, stream)
-            since = begun.get(mapping.name, {}).get(stream, read)
+            since = read if mapping.recheck_daily else begun.get(mapping.name, {}).get(stream, read)
             found.append(StreamRead(mapping.name, stream, read, hours, since))
     return found

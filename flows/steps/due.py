@@ -111,7 +111,8 @@ def due_streams(
     found = set()
     for stream in streams_of(mapping):
         read = last.get(stream)
-        recent = read is not None and not _is_over(world, stream, read, since.get(stream, read))
+        begun = since.get(stream, read) if not mapping.recheck_daily else read  # its days begin at midnight
+        recent = read is not None and begun is not None and not _is_over(world, stream, read, begun)
         if not recent or (mapping.recheck_daily and today != datetime.fromtimestamp(read or now, zone).date()):
             found.add(stream)
     return found
