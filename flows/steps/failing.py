@@ -36,7 +36,7 @@ class Failing:
             run.result.worse(
                 RunState.DEGRADED,
                 f"For more than a day {courses_named(self.for_long)} could not be read: who was last seen there "
-                "stays as before, and others may be marked as gone from the site again.",
+                "stays as before, and of others you are asked before they are marked as gone from the site.",
             )
 
 

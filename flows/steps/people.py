@@ -163,6 +163,7 @@ async def _look_for_leavers(run: Run, scopes: list[Scope], courses: list[Course]
         return
     elsewhere = await members_elsewhere(run, [course for course in courses if course.id in run.rosters])
     run.sweep.deleted, run.sweep.read = await find_deleted(run, elsewhere), frozenset(run.rosters)
+    run.sweep.failing = failing.for_long
     lost = run.reader.lost_profiles
     for scope in scopes:
         if scope.seen or not lost:

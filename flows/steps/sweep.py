@@ -69,6 +69,8 @@ class Sweep:
     """People whose account is deleted in Moodle: they are in no course any more, be it read or not."""
     read: Set[int] = frozenset()
     """The courses whose people this run read."""
+    failing: Set[int] = frozenset()
+    """Courses that nobody waits for any more. Whoever is missing may be in one: a person says who left the site."""
     replaced: list[tuple[CompiledMapping, Missing]] = field(default_factory=list)
     """Cases that nobody is asked about: those under keys that their mapping makes no more (`sync --rekey` was the
     word of a person), those that were allowed to go before (CommCare refused to mark them, or did not say), and
@@ -288,6 +290,7 @@ class Sweep:
         guards = self.world.project.guards
         unasked = [gone for gone in parts if gone.place not in agreed]
         scopes = {g.scope for g in unasked if g.is_suspicious(guards.leavers_people, guards.leavers_percent)}
+        scopes |= {g.scope for g in unasked if g.scope == SITE_SCOPE and self.failing and g.persons - self.deleted}
         return {gone.place for gone in unasked if gone.scope in scopes}
 
     async def _gone_from_courses_too(self, leaving: Sequence[Gone]) -> list[Gone]:

@@ -85,7 +85,7 @@ async def test_no_profile_at_all(make_lab: MakeLab) -> None:
 
 
 async def test_a_course_that_fails_for_good(make_lab: MakeLab) -> None:
-    """It is waited for a day; then it keeps its own people from leaving, and nobody else."""
+    """It is waited for a day; then it keeps its own people, and of others, who may be there, a person is asked."""
     site, courses, learners = site_of(5, 10)
     lab = make_lab(site)
     await lab.sync()
@@ -98,6 +98,10 @@ async def test_a_course_that_fails_for_good(make_lab: MakeLab) -> None:
     for _ in range(3):
         result = await lab.sync()
         assert (False, True) == tuple(words in " ".join(result.messages) for words in (UNTIL, FOR_LONG))
+    assert ["active"] * 2 == [moodle_status(lab, learners[n]) for n in (4, 5)]
+    assert [("leavers", 0, 1)] == [(need.kind, need.course, need.count) for need in needs(lab.store)]
+    confirm(lab.store, 0, 1)
+    assert {"marked_left": 1} == written(await lab.sync())
     assert ["active", "left"] == [moodle_status(lab, learners[n]) for n in (4, 5)]
     lab.denied = set()
     assert [{}, {"marked_left": 2}] == [written(await lab.sync()) for _ in range(2)]
