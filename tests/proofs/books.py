@@ -84,12 +84,14 @@ class Memory(Books):
     def _tried(self, key: tuple[bytes, str, bytes], method: Any, args: Any, kwargs: Any) -> Known:
         """Return what a method would do; the books stay as they are."""
         content, self.faults.quiet = self._content, True
+        there = self._kept[content]
         try:
             self._really(key, method, args, kwargs)
         except StateError:
             pass  # it will say so again
         finally:
             self.faults.quiet, self._content = False, content
+            self._kept[content] = there  # there may have been too many, and all were forgotten
             self.store._names = Names(self.database)  # what was learned is not in the books
         return self._known.get(key, Known(None, 0, content))
 
