@@ -22,7 +22,8 @@ from flows.deployed import detail, reason, settings_here
 from flows.errors import UsageError
 from flows.merge import merge as merge_people
 from flows.merge import unmerge
-from flows.needs import Need, needs
+from flows.need import Need
+from flows.needs import needs
 from flows.open import open_store
 from flows.problems import retry
 from flows.state_care import back_up

@@ -7,16 +7,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
+from flows.need import Need
 from flows.questions import COURSE, Parts, Questions, Total, parted, unanswered
 from flows.words import listed, numbered
 from state import BLOCKING, OpenCount, Store
-
-Kind = Literal[
-    "first-run", "existing-cases", "leavers", "withdrawn", "blanks", "new-term", "rekey", "duplicates", "matches"
-]
 
 # Facts in the books: what runs ask,
 FIRST_RUNS = "first_runs_asked"  # mapping -> {"case_type": word, "creates": cases, "print": text, "unread": those}
@@ -45,19 +41,6 @@ ALLOWED_BLANKS = "allowed_blanks"  # "mapping property" -> course (0: the site) 
 COUNTED: dict[str, Total] = {REFUSED_LEAVERS: max, REFUSED_WITHDRAWN: sum, REFUSED_BLANKS: sum}
 """How the parts of a question are the one number that a person reads and repeats."""
 
-ASKS_FOR: dict[Kind, tuple[str, ...]] = {
-    "first-run": ("kind", "mapping", "count"),
-    "existing-cases": ("kind", "mapping", "count"),
-    "leavers": ("kind", "course", "count"),
-    "withdrawn": ("kind", "course", "count"),
-    "blanks": ("kind", "mapping", "property", "count"),
-    "new-term": ("kind", "course"),
-    "rekey": ("kind", "mapping", "count"),
-    "duplicates": ("everybody", "mapping", "count"),
-    "matches": (),
-}
-"""Kind -> the fields of the form that its answer needs."""
-
 HIDDEN = "If it is hidden: show it again (`moodle-commcare check`), or give the property `when_not_sent: keep`."
 LOST_RIGHT = "when they are in it, the account of the token has lost a right (`moodle-commcare check` says which)."
 """What it means when Moodle shows nobody in a course that is full of people."""
@@ -68,65 +51,6 @@ THEN = {
     "stay": "stay as they are, beside the new ones, because the mapping says nothing about leaving",
 }
 """What becomes of cases under old keys -> in words."""
-
-
-@dataclass(frozen=True)
-class Need:
-    """One question to a person; `count` is the number that the answer has to repeat, 0 where none is asked for.
-
-    `course` 0 with the kinds leavers and withdrawn means the people of the site. `mapping` "" with the kind
-    first-run means all mappings whose first run waits. Matches are decided with another deployment, which takes
-    everybody of a class at once, or a row for each of a few people.
-    """
-
-    kind: Kind
-    sentence: str
-    """What was found and what was not done; ends with a full stop, holds ids and counts only."""
-    command: str
-    """The command that says yes, to be copied."""
-    mapping: str = ""
-    course: int = 0
-    property_name: str = ""
-    count: int = 0
-    if_so: str = "If that is right"
-    """The words before the ways to say yes."""
-    or_else: str = ""
-    """The other answer, where there is one: whole sentences."""
-    deployment: str = "approve"
-    """The deployment of Prefect whose form takes the answer."""
-    everybody: str = ""
-    """Of which class everybody is meant, where matches are decided all at once."""
-    everything: bool = False
-    """Whether all questions of the kind are meant that wait, and the count is their sum."""
-    shows_nobody: bool = False
-    """Whether Moodle shows nobody any more there: it may be a lost right."""
-
-    @property
-    def form(self) -> dict[str, str | int]:
-        """Return the parameters of the deployment that say yes; those left out stay as they are."""
-        values: dict[str, str | int] = {
-            "kind": self.kind,
-            "everybody": self.everybody,
-            "course": self.course,
-            "mapping": self.mapping,
-            "property": self.property_name,
-            "everything": self.everything,
-            "count": self.count,
-        }
-        asked = ("kind", "everything", "count") if self.everything else ASKS_FOR[self.kind]
-        return {name: value for name, value in values.items() if name in asked and value != ""}
-
-    @property
-    def form_in_words(self) -> str:
-        """Return how the form is filled in: kind leavers, course 3, count 5."""
-        filled = [f"{name} on" if value is True else f"{name} {value}" for name, value in self.form.items()]
-        return ", ".join(filled) or "a row for each person and case"
-
-    @property
-    def message(self) -> str:
-        """Return the sentence with both ways to say yes, for the result of a run."""
-        ways = f"{self.if_so}: `{self.command}`, or in Prefect `{self.deployment}`: {self.form_in_words}."
-        return " ".join(part for part in (self.sentence, ways, self.or_else) if part)
 
 
 def needs(store: Store, mappings: Collection[str] | None = None) -> list[Need]:

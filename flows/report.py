@@ -23,7 +23,7 @@ from prefect.artifacts import (
 from prefect.exceptions import ObjectNotFound
 
 from flows.audited import Audit
-from flows.needs import Need
+from flows.need import Need
 from flows.progress import STAGES
 from flows.result import Result
 from flows.run_markdown import (

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from urllib.parse import quote
 
 from flows.audited import Audit
-from flows.needs import Need
+from flows.need import Need
 from flows.reasons import reason_words, remedy
 from flows.result import CaseCounts, CourseResult, Result
 from flows.show import HEADINGS, plan_lines

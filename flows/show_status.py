@@ -33,7 +33,7 @@ from flows.undelivered import COMMAND
 from flows.words import numbered
 
 if TYPE_CHECKING:
-    from flows.needs import Need
+    from flows.need import Need
     from flows.status import Status
 
 COURSES, RUNS, PROBLEMS = 12, 8, 12

@@ -10,7 +10,8 @@ from datetime import UTC, tzinfo
 from pathlib import Path
 
 from flows.due_times import StreamRead, stream_reads
-from flows.needs import Need, needs
+from flows.need import Need
+from flows.needs import needs
 from flows.open import has_books, open_project, open_store
 from flows.reasons import problem_words, remedy
 from flows.schedule import PREFECT_FILE, NextRun, next_runs

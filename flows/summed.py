@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import groupby
 
-from flows.needs import LOST_RIGHT, Kind, Need
+from flows.need import Kind, Need
+from flows.needs import LOST_RIGHT
 from flows.words import listed, numbered
 
 MOST = 3

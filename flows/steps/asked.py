@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from flows.need import Need
 from flows.needs import (
     ALLOWED_LEAVERS,
     ALLOWED_WITHDRAWN,
@@ -22,7 +23,6 @@ from flows.needs import (
     EMPTY_LISTS,
     REFUSED_LEAVERS,
     REFUSED_WITHDRAWN,
-    Need,
     all_leavers,
     all_withdrawn,
 )

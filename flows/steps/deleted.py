@@ -73,7 +73,7 @@ async def _only_elsewhere(run: Run, elsewhere: Set[int], there: Set[int]) -> set
     unread = (await run.world.books.do(store.courses)).keys() - run.rosters.keys() - {SITE_SCOPE}
     if not unread:
         return set()
-    of_site, of_courses = await run.world.books.do(store.unmarked_people, names, run.rosters.keys())
+    of_site, of_courses = await run.world.books.do(store.unmarked_people, names, {*run.rosters})
     people = (of_site & elsewhere) | of_courses
     return {number for number in people - there if number not in run.reader.left_out}
 

@@ -23,7 +23,7 @@ async def gone_everywhere(world: World, people: Mapping[int, Set[int]], going: S
         return set()
     store, mappings = world.books.store, world.project.mappings
     swept = [one.name for one in mappings if one.source in IN_COURSE and one.when_left is not None]
-    cases = await world.books.do(store.active_in_courses, swept, people.keys())
+    cases = await world.books.do(store.active_in_courses, swept, {*people})
     staying = {person for row, person in cases.items() if row.scope not in people[person] and row not in going}
     left = people.keys() - staying
     left -= await _members(world, left)

@@ -70,7 +70,7 @@ class Sweep:
     read: Set[int] = frozenset()
     """The courses whose people this run read."""
     failing: Set[int] = frozenset()
-    """Courses that nobody waits for any more. Whoever is missing may be in one: a person says who left the site."""
+    """Courses that nobody waits for any more. Whoever is missing may be in one: a person says who left."""
     replaced: list[tuple[CompiledMapping, Missing]] = field(default_factory=list)
     """Cases that nobody is asked about: those under keys that their mapping makes no more (`sync --rekey` was the
     word of a person), those that were allowed to go before (CommCare refused to mark them, or did not say), and

@@ -10,7 +10,8 @@ import pytest
 
 from flows.approve import TAKES, WRITES, Answer, AnswerKind, approve
 from flows.errors import UsageError
-from flows.needs import APPROVED, CONFIRMED_BLANKS, EXISTING, FIRST_RUNS, REFUSED_LEAVERS, Need, needs
+from flows.need import Need
+from flows.needs import APPROVED, CONFIRMED_BLANKS, EXISTING, FIRST_RUNS, REFUSED_LEAVERS, needs
 from flows.result import RunState
 from flows.sync import Options, sync
 from state import Store

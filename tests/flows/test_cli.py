@@ -63,7 +63,7 @@ def test_the_second_run_sends_nothing(terminal: Terminal) -> None:
     """Both runs are completed; counts and requests are told."""
     first, second = terminal.run("sync", "--yes"), terminal.run("sync")
     assert (0, 0) == (first.code, second.code)
-    assert "3 courses, 15 requests to Moodle, 5 to CommCare (2 writes)" in first.text
+    assert "3 courses, 15 requests to Moodle, 7 to CommCare (2 writes)" in first.text
     assert "3 courses, 15 requests to Moodle, 0 to CommCare," in second.text
 
 

@@ -139,10 +139,15 @@ async def test_who_stays_is_told_when_there_are_more(make_lab: MakeLab) -> None:
     assert [f"6 people were {UNREAD}; their cases stay as before"] == [text.partition(" (")[0] for text in told]
 
 
+def beside(result: Result) -> list[str]:
+    """Return what a run says, but for who was last seen in courses that are not read."""
+    return [text for text in result.messages if UNREAD not in text]
+
+
 async def test_one_person_is_told_as_one(make_lab: MakeLab) -> None:
     """The sentence is right for one person."""
     lab, *_ = await hidden(make_lab, 1, 5)
-    (text,) = (await lab.sync()).messages
+    (text,) = (text for text in (await lab.sync()).messages if UNREAD in text)
     assert text.startswith(f"1 person was {UNREAD}; the case stays as before")
 
 
@@ -208,7 +213,7 @@ async def test_moodle_does_not_answer_the_question(make_lab: MakeLab) -> None:
     lab.site.update_user(learners[-1], firstname="Another")
     result = await lab.sync()
     assert ("degraded", {"updated": 1}) == (result.state, written(result))
-    assert result.messages[0].startswith("Moodle did not say which accounts are deleted.")
+    assert any(text.startswith("Moodle did not say which accounts are deleted.") for text in result.messages)
     assert "completed" == (await lab.sync()).state
     lab._to_moodle = real  # type: ignore[method-assign]
     assert [{}, {"marked_left": 2}] == [written(await lab.sync(later)) for later in (86_400.0, 3600.0)]

@@ -25,7 +25,7 @@ from pydantic import BaseModel
 from flows.approve import TAKES
 from flows.deployments import OURS, SHIPPED, find_file, read_deployments
 from flows.errors import UsageError
-from flows.needs import ASKS_FOR
+from flows.need import ASKS_FOR
 from flows.served import runner_deployment
 
 HOUSE = Path(__file__).parent.parent.parent

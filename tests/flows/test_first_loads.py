@@ -10,7 +10,8 @@ import pytest
 
 from adaptors.commcare.client import FETCHED
 from flows.approve import Answer, approve
-from flows.needs import Need, needs
+from flows.need import Need
+from flows.needs import needs
 from flows.problems import list_problems
 from flows.round import sync_round
 from flows.steps.first_loads import FIRST_LOAD

@@ -19,8 +19,8 @@ from flows.confirm import (
     confirm_withdrawn,
 )
 from flows.decide import all_of, approve_class, decide
+from flows.need import ASKS_FOR, Kind, Need
 from flows.needs import (
-    ASKS_FOR,
     EXISTING,
     FIRST_RUNS,
     NEW_TERMS,
@@ -28,8 +28,6 @@ from flows.needs import (
     REFUSED_BLANKS,
     REFUSED_LEAVERS,
     REFUSED_WITHDRAWN,
-    Kind,
-    Need,
     blanks,
     leavers,
     needs,

@@ -11,13 +11,13 @@ import pytest
 
 from flows.confirm import confirm, confirm_all_blanks
 from flows.errors import UsageError
+from flows.need import Need
 from flows.needs import (
     CONFIRMED_BLANKS,
     CONFIRMED_LEAVERS,
     REFUSED_BLANKS,
     REFUSED_LEAVERS,
     REFUSED_WITHDRAWN,
-    Need,
     leavers,
     needs,
 )
