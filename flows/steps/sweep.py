@@ -145,7 +145,8 @@ class Sweep:
         reach = replace(reach, everybody=True)  # a place of the site is noted only where that may be said
         confirmed, going = await LEAVERS.given(self.world)
         going |= await self._following()
-        going |= (everywhere := await gone_everywhere(self.world, self._by_word(confirmed, going), going))
+        by_word = {} if self.failing else self._by_word(confirmed, going)  # they may have moved to what fails
+        going |= (everywhere := await gone_everywhere(self.world, by_word, going))
         self.replaced += [(gone.mapping, m) for gone in self.found for m in gone.rows if m.row in going]
         parts = [replace(gone, rows=[m for m in gone.rows if m.row not in going]) for gone in self.found]
         self.found = [gone for gone in parts if gone.rows]

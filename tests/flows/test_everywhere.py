@@ -146,3 +146,17 @@ async def test_people_that_are_read_more_rarely(make_lab: MakeLab) -> None:
         assert [] == asked(lab)
     assert people[1:] == left(lab, people)
     assert {} == json.loads(lab.store.get(ALLOWED_LEAVERS) or "{}")
+
+
+async def test_a_course_that_fails_for_good_may_have_them(make_lab: MakeLab) -> None:
+    """They may have moved into it since it was read last: a person is asked about the site all the same."""
+    site, courses, learners = site_of(12, 3)
+    lab = make_lab(site)
+    await lab.sync()
+    lab.denied = {courses[1]}
+    go(lab, courses[0], learners[:6])
+    for later in (3600.0, 25 * 3600.0, 3600.0):
+        await lab.sync(later)
+    confirm(lab.store, courses[0], 6)
+    assert (6, 0) == marked(await lab.sync())
+    assert ([], [0]) == (left(lab, learners[:6]), asked(lab))
