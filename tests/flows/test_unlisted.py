@@ -17,7 +17,6 @@ from tests.flows.test_departures import ENROL_LEFT
 from tests.flows.test_sync import site_of
 from tests.flows.test_tables import FILES, TAG, course_ids, names
 from tests.flows.worlds import PROJECT, SHIPPED, Lab, written
-from tests.postgres import both_books as state_url  # noqa: F401 - a fixture: these tests run on both
 
 MakeLab = Callable[..., Lab]
 DAY = 86_400.0
