@@ -40,14 +40,16 @@ def confirm(store: Store, course: int | None, count: int) -> str:
     """
     words = "missing there, not {count}. Give the count {people} if they left"
     people = _confirmed(store, course, count, LEAVERS, words)
-    return f"Confirmed: {people} people. The next run marks them as left, if it still misses the same number."
+    who = numbered(people, "person", "people")
+    return f"Confirmed: {who}. The next run marks who left, if it still misses the same number."
 
 
 def confirm_withdrawn(store: Store, course: int | None, count: int) -> str:
     """Confirm that so many people of a course are kept out rightly, as `confirm` does for leavers."""
     words = "kept out there, not {count}. Give the count {people} if that is right"
     people = _confirmed(store, course, count, WITHDRAWN, words)
-    return f"Confirmed: {people} people. The next run empties what is personal, if it still finds that number."
+    who = numbered(people, "person", "people")
+    return f"Confirmed: {who}. The next run empties what is personal, if it still finds that number."
 
 
 def confirm_term(store: Store, course: int, same: bool) -> str:
@@ -109,7 +111,7 @@ def confirm_blanks(store: Store, mapping: str, name: str, count: int) -> str:
         )
     store.change_entries(CONFIRMED_BLANKS, {what: questions[what]})
     store.read_anew([mapping])
-    return f"Confirmed: {count} people. The next run empties their {name} in CommCare."
+    return f"Confirmed: {numbered(count, 'person', 'people')}. The next run empties {name} in CommCare."
 
 
 def confirm_all_blanks(store: Store, count: int) -> str:

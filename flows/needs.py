@@ -260,6 +260,7 @@ def unlisted(course: int, people: int) -> Need:
         course=course,
         count=people,
         if_so="If it was deleted",
+        or_else="If it is only hidden: give the account's role 'moodle/course:viewhiddencourses', or show it.",
         shows_nobody=True,
     )
 

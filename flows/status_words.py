@@ -205,7 +205,11 @@ def care_lines(status: Status) -> Iterator[str]:
 def unread(status: Status) -> str:
     """Return which courses nobody reads any more, "" for none."""
     courses = [f"{one.course}" for one in status.courses if not one.chosen]
-    return f"Not chosen any more, or over: {listed(courses, 20)}." if courses else ""
+    return (
+        f"Not read any more (over, hidden, not chosen, or not in Moodle): {listed(courses, 20)}."
+        if courses
+        else ""
+    )
 
 
 def _until(status: Status) -> str:

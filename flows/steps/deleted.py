@@ -80,9 +80,9 @@ async def _only_elsewhere(run: Run, elsewhere: Set[int], there: Set[int]) -> set
 
 def _tell(run: Run, people: int) -> None:
     """Say how many stay as they are, once more of them do than a day ago."""
-    who, their = ("was", "the case stays") if people == 1 else ("were", "their cases stay")
+    who, their = ("was", "the case is") if people == 1 else ("were", "their cases are")
     run.result.worse(
         RunState.COMPLETED,
         f"{numbered(people, 'person', 'people')} {who} last seen only in courses that are not read; {their} "
-        "as before (`moodle-commcare status` names the courses).",
+        "not marked as left (`moodle-commcare status` names the courses).",
     )

@@ -136,7 +136,9 @@ async def test_who_stays_is_told_when_there_are_more(make_lab: MakeLab) -> None:
     read_no_more(lab.site, courses[2], "hidden")
     lab.site.unenrol(courses[1], learners[0])
     told = [text for _ in range(7) for text in (await lab.sync(4 * 3600.0)).messages if UNREAD in text]
-    assert [f"6 people were {UNREAD}; their cases stay as before"] == [text.partition(" (")[0] for text in told]
+    assert [f"6 people were {UNREAD}; their cases are not marked as left"] == [
+        text.partition(" (")[0] for text in told
+    ]
 
 
 def beside(result: Result) -> list[str]:
@@ -148,7 +150,7 @@ async def test_one_person_is_told_as_one(make_lab: MakeLab) -> None:
     """The sentence is right for one person."""
     lab, *_ = await hidden(make_lab, 1, 5)
     (text,) = (text for text in (await lab.sync()).messages if UNREAD in text)
-    assert text.startswith(f"1 person was {UNREAD}; the case stays as before")
+    assert text.startswith(f"1 person was {UNREAD}; the case is not marked as left")
 
 
 async def test_many_deleted_accounts_wait_for_a_person(make_lab: MakeLab) -> None:

@@ -100,7 +100,7 @@ def test_everything_is_on_it(status: Status) -> None:
         "moodle-commcare confirm-leavers 3 --count 12",
         "kind leavers, course 3, count 12",
         "4 courses; read longest ago: course 3, 5 hours ago",
-        "Not chosen any more, or over: 5.",
+        "Not read any more (over, hidden, not chosen, or not in Moodle): 5.",
         "to be sent again",
         "1 record of enrolment, the oldest first sent 15 minutes ago",
         "2 × student: phone is not a telephone number",

@@ -48,7 +48,8 @@ def question(course: int, people: int) -> str:
     return (
         f"Course {course} is not in Moodle's list any more: it was deleted, or the account may not see it. {who} "
         f"as before. If it was deleted: `moodle-commcare confirm-leavers {course} --count {people}`, or in "
-        f"Prefect `approve`: kind leavers, course {course}, count {people}."
+        f"Prefect `approve`: kind leavers, course {course}, count {people}. If it is only hidden: give the "
+        "account's role 'moodle/course:viewhiddencourses', or show it."
     )
 
 
@@ -323,7 +324,7 @@ async def test_many_at_once_keep_their_rows(make_lab: MakeLab) -> None:
         "the account may not see them (`moodle-commcare check`). No row of a lookup table is taken away until "
         "that is clear."
     )
-    asks = " The next run asks whether they were deleted."
+    asks = " The next run asks about what was deleted."
     assert ("degraded", [said + asks], {}) == (first.state, beside(first), first.tables)
     for _ in range(3):
         result = await lab.sync()
