@@ -11,6 +11,9 @@ from adaptors.moodle.fake_functions import Caller, Function, named_values
 from adaptors.moodle.fake_people import PROFILE_KEYS, ROW_KEYS, Member, User, role_rows
 from adaptors.moodle.fake_site import SITE_COURSE
 
+HIDDEN = 3
+"""Visibility of a group that nobody sees without 'moodle/course:viewhiddengroups'."""
+
 _SORTS: dict[str, Callable[[User], Any]] = {
     "id": lambda user: user.id,
     "firstname": lambda user: user.sort_key[1],
@@ -111,14 +114,14 @@ def _groups(caller: Caller, member: Member) -> dict[str, Any]:
     """Return `groups` as it stands in a row, if it does.
 
     Before 4.3 it is in every row, empty or not, for an account with accessallgroups in the course, and in none for
-    another; hidden groups came with 4.3.
+    another; hidden groups came with 4.3, and of these only the level "Hidden" is left out of a row.
     """
     is_old = caller.site.release < (4, 3)
     if is_old and not caller.may("moodle/site:accessallgroups"):
         return {}
     hidden_too = is_old or caller.may("moodle/course:viewhiddengroups")
     groups = [caller.site.groups[number] for number in member.groups]
-    visible = sorted((g for g in groups if hidden_too or g.visibility == 0), key=lambda group: group.sort_key)
+    visible = sorted((g for g in groups if hidden_too or g.visibility != HIDDEN), key=lambda group: group.sort_key)
     rows = [group.member_row(caller.displayed(group.name)) for group in visible]
     return {"groups": rows} if rows or is_old else {}
 

@@ -131,7 +131,8 @@ def hides_groups(person: Person, release: str) -> bool:
 
     Before Moodle 4.3 each row has `groups`, be they empty, for an account with 'moodle/site:accessallgroups' in
     the course, and none has them for another. Since then those who are in no group lack them, and an empty list is
-    of somebody who is only in groups that the account may not see.
+    what an account without that right gets in a course with separate groups. Who is only in groups that are set
+    to "Hidden" lacks them too, like somebody in none, unless the account has 'moodle/course:viewhiddengroups'.
     """
     found = re.match(r"(\d+)\.(\d+)", release)
     if found is not None and (int(found[1]), int(found[2])) < GROUPS_WITHOUT_RIGHT:
