@@ -218,6 +218,6 @@ def tell_many(run: Run, read: int) -> None:
     run.result.worse(
         RunState.DEGRADED,
         f"{len(vanished)} of {numbered(read + len(vanished), 'course')} {are} not in Moodle's list any more "
-        f"({names}): deleted, or the account may not see {them} (`moodle-commcare check`)."
+        f"({names}): deleted, or the account may not see {them} ('moodle/course:viewhiddencourses')."
         f"{tables}{later}",
     )

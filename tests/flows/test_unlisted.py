@@ -321,8 +321,8 @@ async def test_many_at_once_keep_their_rows(make_lab: MakeLab) -> None:
     first = await lab.sync()
     said = (
         f"7 of 10 courses are not in Moodle's list any more ({', '.join(map(str, sorted(away)))}): deleted, or "
-        "the account may not see them (`moodle-commcare check`). No row of a lookup table is taken away until "
-        "that is clear."
+        "the account may not see them ('moodle/course:viewhiddencourses'). No row of a lookup table is taken "
+        "away until that is clear."
     )
     asks = " The next run asks about what was deleted."
     assert ("degraded", [said + asks], {}) == (first.state, beside(first), first.tables)
