@@ -23,7 +23,6 @@ from mappings.engine.texts import ABSENT
 PHONE, EMAIL, GROUP, OWNER = KINDS = ("phone", "e-mail", "group", "owner")
 FIELDS = {"phone1": PHONE, "phone2": PHONE, "email": EMAIL, "groups": GROUP}
 INVALID = {"invalid_phone": PHONE, "invalid_email": EMAIL}
-OF_PEOPLE = ("users", "engagement")  # sources with one record a person
 NOT_ENTERED = frozenset({"id", "roles", "lastaccess", "firstaccess", "suspended", "confirmed", "auth", "lang"})
 FRAME = frozenset(
     {"id", "user.id", "course.id"} | {f"{at}{part}name" for at in ("", "user.") for part in ("first", "last")}

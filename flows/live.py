@@ -21,10 +21,10 @@ from flows.progress import shown_progress
 from flows.result import Result, RunState
 from flows.run import context_of
 from flows.settings import Settings
-from flows.steps.people import WITNESSES
 from flows.steps.pull import wanted_by
 from flows.steps.select import only_these, select_courses
 from flows.steps.tables import records_of
+from flows.steps.witnesses import WITNESSES
 from flows.sync import Options, sync
 from flows.world import Progress, World, silent
 from mappings.engine import CompiledMapping, Context, Draft, Excluded, HeldBack, Project

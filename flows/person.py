@@ -31,13 +31,13 @@ from flows.steps.lease import Lease
 from flows.steps.linked import case_there
 from flows.steps.merged import forget as forget_merge
 from flows.steps.merged import merged, who_became
-from flows.steps.people import WITNESSES
 from flows.steps.planned import Planned, external_id
 from flows.steps.push import Pusher
 from flows.steps.recover import heed_clock, recover, rest_left, strangers
 from flows.steps.renamed import take_over_names
 from flows.steps.unfound import take_in_unfound
 from flows.steps.whose import keys_of, noted_of
+from flows.steps.witnesses import WITNESSES
 from flows.words import listed, numbered
 from flows.world import World
 from state import Held, PersonRows, RowId, StateError

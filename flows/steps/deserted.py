@@ -19,7 +19,7 @@ from state.statuses import LIVING
 if TYPE_CHECKING:
     from flows.run import Run
 
-OF_PEOPLE = frozenset({"users", "enrolments"})
+SHOW_EVERYBODY = frozenset({"users", "enrolments"})
 """Sources that have a record of everybody who is there."""
 
 
@@ -36,7 +36,7 @@ class Deserted:
         """Take in what a complete read lacked; while people are in a course, no grades say nothing about it."""
         living = [m for m in missing if m.case.case_id and m.case.status in LIVING]
         source = scope.mapping.source
-        if not living or source == "engagement" or (protected and source not in OF_PEOPLE):
+        if not living or source == "engagement" or (protected and source not in SHOW_EVERYBODY):
             return
         if len(living) >= await self.world.books.do(
             self.world.books.store.count_active, scope.mapping.name, scope.number
@@ -66,9 +66,8 @@ class Deserted:
         """Say whether no mapping has anybody there: the only teacher may go, and the learners stay."""
         books, sources = self.world.books, {one.name: one.source for one in self.world.project.mappings}
         others = [name for name, there in noted - self._first.keys() if there == number]
-        counts = [
-            await books.do(books.store.count_active, name, number) for name in others if sources[name] in OF_PEOPLE
-        ]
+        others = [name for name in others if sources[name] in SHOW_EVERYBODY]
+        counts = [await books.do(books.store.count_active, name, number) for name in others]
         return not any(counts)
 
     def told(self) -> list[Any]:

@@ -14,7 +14,6 @@ from flows.steps.engagement import ENGAGEMENT, is_complete, read_engagement
 from flows.steps.failing import PATIENCE_S, find_failing
 from flows.steps.planned import IN_PART, SITE_SCOPE, Problem, Scope
 from flows.steps.pull import map_records, needs_all_courses
-from flows.steps.witnesses import WITNESSES as WITNESSES
 from flows.steps.witnesses import Witnesses
 from flows.steps.work import Work
 from flows.words import numbered
@@ -61,9 +60,8 @@ async def _sync_profiles(
     whole = {mapping.name: Scope(mapping, SITE_SCOPE) for mapping in mappings}
     ids, complete = run.person_ids, is_complete(engagement)
     witnesses = await Witnesses.of(run)
-    beside = (
-        [] if run.whole_site else witnesses.people
-    )  # what nobody in a few courses has is blank there, not hidden
+    # What nobody in a few courses has is blank there, not hidden.
+    beside = [] if run.whole_site else witnesses.people
     read = 0
 
     async def done(work: Work) -> None:

@@ -75,14 +75,13 @@ class Sweep:
     """Cases that nobody is asked about: those under keys that their mapping makes no more (`sync --rekey` was the
     word of a person), those that were allowed to go before (CommCare refused to mark them, or did not say), and
     those of people whose case that is the parent has gone."""
+    unlisted: dict[int, int] = field(default_factory=dict)
+    """Courses that Moodle lists no more -> people last seen there: a person is asked whether they were deleted."""
     deserted: Deserted = field(init=False)
 
     def __post_init__(self) -> None:
         """Begin to look for courses where nobody is any more."""
         self.deserted = Deserted(self.world, self.result)
-
-    unlisted: dict[int, int] = field(default_factory=dict)
-    """Courses that Moodle lists no more -> people last seen there: a person is asked whether they were deleted."""
 
     async def note(self, scope: Scope, *, protected: Set[int] = frozenset()) -> None:
         """Compare a complete read with the books; `protected` are people whom nothing of this read is about."""
