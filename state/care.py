@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import and_, delete, exists, func, or_, select, update
+from sqlalchemy import and_, bindparam, delete, exists, func, or_, select, update
 
 from state.backups import backups, new_name, prune, upgrade_copies
 from state.facts import Facts, have_read
@@ -45,6 +45,22 @@ WHOLE_RUNS = 100
 HINTS_KEPT = 7 * DAY
 DRAIN = "drain-"
 """Runs whose id begins so were asked for by hints: maybe one a minute, and kept as long as hints."""
+_FOR_HINTS = and_(
+    run.c.id.startswith(DRAIN),
+    run.c.started_at < bindparam("hints_since"),
+    ~exists(select(occasion.c.id).where(occasion.c.run == run.c.id)),
+)
+OLD = {
+    problem: problem.c.last_at < bindparam("problems_since"),
+    refusal: refusal.c.last_at < bindparam("problems_since"),
+    inbox: inbox.c.done_at < bindparam("hints_since"),
+    run: and_(
+        or_(run.c.started_at < bindparam("runs_since"), _FOR_HINTS),
+        run.c.started_at < select(func.max(run.c.started_at)).scalar_subquery(),
+    ),
+}
+"""What is old in a table, as `forget_old` says."""
+HAS_OLD = select(or_(*(exists().where(old) for old in OLD.values())))
 RESTORED_AT = "@restored_at"
 """Fact: when the books were put back from a backup (epoch): what they do not know of may be under way still."""
 BEGUN_AT = "@begun_at"
@@ -92,26 +108,16 @@ class Care(Facts):
         back, the runs are kept too. Hints that are done go after 7 days, and with them the runs that hints asked
         for and that the log does not know. Of runs before the newest 100 the courses are summed up.
         """
-        logged = exists(select(occasion.c.id).where(occasion.c.run == run.c.id))
-        for_hints = and_(run.c.id.startswith(DRAIN), run.c.started_at < now - HINTS_KEPT, ~logged)
-        newest = select(func.max(run.c.started_at)).scalar_subquery()
-        old = {
-            problem: [problem.c.last_at < now - PROBLEMS_KEPT],
-            refusal: [refusal.c.last_at < now - PROBLEMS_KEPT],
-            inbox: [inbox.c.done_at < now - HINTS_KEPT],
-            run: [
-                or_(run.c.started_at < now - max(RUNS_KEPT, log_kept + DAY), for_hints),
-                run.c.started_at < newest,
-            ],
-        }
+        since = {"problems_since": now - PROBLEMS_KEPT, "hints_since": now - HINTS_KEPT}
+        since["runs_since"] = now - max(RUNS_KEPT, log_kept + DAY)
         with self._database.reading() as connection:
-            due = [table for table in old if connection.scalar(select(exists().where(*old[table])))]
+            is_old = connection.scalar(HAS_OLD, since)
             is_long = is_due(connection, now - log_kept - DAY, now)
             wide = find_wide(connection, WHOLE_RUNS)
-        if due or is_long or wide:  # most runs find nothing, and write nothing
+        if is_old or is_long or wide:  # most runs find nothing, and write nothing
             with self._database.writing() as connection:
-                for table in due:
-                    connection.execute(delete(table).where(*old[table]))
+                for table, old in OLD.items():
+                    connection.execute(delete(table).where(old), since)
                 if is_long:
                     forget_before(connection, now - log_kept, now)
                 sum_up(connection, wide)

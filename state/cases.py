@@ -43,6 +43,20 @@ _SCOPE = and_(case_row.c.mapping == bindparam("mapping"), case_row.c.scope == bi
 # Made once: making a statement takes longer than running it.
 READ_SCOPE = select(*COLUMNS).where(_SCOPE)
 READ_KEYS = READ_SCOPE.where(case_row.c.key.in_(bindparam("keys", expanding=True)))
+SCOPES = (
+    select(case_row.c.scope)
+    .distinct()
+    .where(
+        case_row.c.mapping == bindparam("mapping"),
+        case_row.c.status.in_(bindparam("statuses", expanding=True)),
+    )
+)
+COUNT_LIVING = (
+    select(func.count())
+    .select_from(case_row)
+    .where(case_row.c.case_id != "", case_row.c.mapping == bindparam("mapping"), case_row.c.status.in_(LIVING))
+)
+COUNT_LIVING_IN = COUNT_LIVING.where(case_row.c.scope == bindparam("scope"))
 NOTED = ("key", "status", "missing_count", "missing_run", "user_id")
 READ_NOTED = select(*(case_row.c[name] for name in NOTED)).where(_SCOPE).execution_options(yield_per=CHUNK)
 
@@ -99,10 +113,10 @@ class Cases(Log):
 
     def count_active(self, mapping: str, scope: int | None = None) -> int:
         """Return how many cases with a case id are living, in one scope or in all."""
-        where = [case_row.c.mapping == mapping, case_row.c.status.in_(LIVING)]
-        if scope is not None:
-            where.append(case_row.c.scope == scope)
-        return self._count(*where)
+        with self._database.reading() as connection:
+            if scope is None:
+                return connection.scalar(COUNT_LIVING, {"mapping": mapping}) or 0
+            return connection.scalar(COUNT_LIVING_IN, {"mapping": mapping, "scope": scope}) or 0
 
     def active_keys(self, mapping: str, scope: int) -> dict[str, int]:
         """Return the keys of the active cases of a scope that CommCare is known to have, with their person."""
@@ -113,10 +127,8 @@ class Cases(Log):
 
     def scopes(self, mapping: str, statuses: Collection[str]) -> set[int]:
         """Return the scopes that hold rows of a mapping with one of these statuses."""
-        query = select(case_row.c.scope).distinct()
-        query = query.where(case_row.c.mapping == mapping, case_row.c.status.in_(sorted(statuses)))
         with self._database.reading() as connection:
-            return set(connection.scalars(query))
+            return set(connection.scalars(SCOPES, {"mapping": mapping, "statuses": sorted(statuses)}))
 
     def note_read(
         self, mapping: str, scope: int, seen: Collection[str], run_id: str, protected: Set[int] = frozenset()

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Select, and_, case, exists, func, or_, select
 
 from state.doubts import Doubts
-from state.lease import LEASE_TTL, NAME, at_work
+from state.lease import AT_WORK, LEASE_TTL, NAME, at_work
 from state.rows import ProblemCount, RowCount, RunRow
 from state.runs import read_counts
 from state.tables import case_row, lease, problem, refusal, run
@@ -64,8 +64,8 @@ class Counts(Doubts):
 
         One that holds for much longer than `ttl` seconds was taken when the clock was ahead, and holds nobody up.
         """
-        query = select(lease.c.holder, lease.c.expires_at).where(lease.c.name == NAME, at_work(now, ttl))
-        found = self._rows(query)
+        query = select(lease.c.holder, lease.c.expires_at).where(lease.c.name == NAME, AT_WORK)
+        found = self._rows(query.params(**at_work(now, ttl)))
         return (found[0].holder, found[0].expires_at) if found else None
 
     def _rows(self, query: Select[Any]) -> list[Any]:

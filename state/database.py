@@ -51,6 +51,7 @@ class Database:
         self._inode = _inode(self.file)
         self.engine = _engine(self.url)
         self._reader = self.engine
+        self._kept: Connection | None = None  # SQLite's, while nobody works with it
         if self.is_postgresql:
             self._reader = self.engine.execution_options(isolation_level="REPEATABLE READ")
 
@@ -91,16 +92,29 @@ class Database:
         """Give a connection in a transaction; SQLite is told how to begin it.
 
         Past SQLAlchemy, which takes longer than SQLite, and without an event of its engine: each costs them all.
+        For the same reason SQLite's connection is kept, unless something failed: then the pool rolls it back.
         """
-        with engine.connect() as connection:
-            if not self.is_postgresql:
-                raw = cast(sqlite3.Connection, connection.connection.driver_connection)
-                try:
-                    raw.execute(statement)
-                except sqlite3.Error as error:
-                    raise exc.OperationalError(statement, {}, error) from None
+        if self.is_postgresql:
+            with engine.begin() as connection:
+                yield connection
+            return
+        kept, self._kept = self._kept, None
+        connection = kept or engine.connect()
+        try:
+            raw = cast(sqlite3.Connection, connection.connection.driver_connection)
+            try:
+                raw.execute(statement)
+            except sqlite3.Error as error:
+                raise exc.OperationalError(statement, {}, error) from None
             with connection.begin():
                 yield connection
+        except BaseException:
+            connection.close()
+            raise
+        if self._kept is None:
+            self._kept = connection
+        else:  # one transaction was inside another one
+            connection.close()
 
     def insert(self, table: Table) -> sqlite.Insert:
         """Return an INSERT that has on_conflict_do_update, in the dialect of this database."""
@@ -148,6 +162,9 @@ class Database:
 
     def close(self) -> None:
         """Close the connections."""
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            kept.close()
         self.engine.dispose()
 
     @contextmanager

@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 
-from sqlalchemy import and_, delete, distinct, func, insert, select
+from sqlalchemy import and_, bindparam, delete, distinct, func, insert, select
 
 from state.books import Books
 from state.tables import lacking
+
+HERE = and_(lacking.c.mapping == bindparam("of_mapping"), lacking.c.scope == bindparam("in_scope"))
+LACKING = select(lacking.c.key, lacking.c.property, lacking.c.run).where(HERE)
+BACK = delete(lacking).where(
+    HERE, lacking.c.key == bindparam("of_key"), lacking.c.property == bindparam("of_property")
+)
 
 
 class Elements(Books):
@@ -26,18 +32,15 @@ class Elements(Books):
 
         `lacked` and the answer hold property names by key. What is there again is forgotten.
         """
-        here = and_(lacking.c.mapping == mapping, lacking.c.scope == scope)
-        query = select(lacking.c.key, lacking.c.property, lacking.c.run).where(here)
+        here = {"of_mapping": mapping, "in_scope": scope}
         with self._database.reading() as connection:
-            found = connection.execute(query).all()
+            found = connection.execute(LACKING, here).all()
         known = {(row.key, row.property): row.run for row in found if read is None or row.key in read}
         now = {(key, name) for key, names in lacked.items() for name in names}
         if now != known.keys():
             with self._database.writing() as connection:
                 for key, name in sorted(known.keys() - now):
-                    connection.execute(
-                        delete(lacking).where(here, lacking.c.key == key, lacking.c.property == name)
-                    )
+                    connection.execute(BACK, {**here, "of_key": key, "of_property": name})
                 rows = [
                     {"mapping": mapping, "scope": scope, "key": key, "property": name, "run": run_id}
                     for key, name in sorted(now - known.keys())

@@ -22,6 +22,7 @@ COLUMNS = (
     *(occasion.c[name] for name in ("at", "run", "batch", "form_id")),
     func.coalesce(run.c.revision, "").label("revision"),
 )
+OLDEST = select(occasion.c.at).order_by(occasion.c.id).limit(1)
 JOINED = change.join(occasion, occasion.c.id == change.c.occasion).outerjoin(run, run.c.id == occasion.c.run)
 
 
@@ -176,7 +177,7 @@ def forget_rows(connection: Connection, rows: Iterable[RowId]) -> None:
 
 def is_due(connection: Connection, moment: float, now: float) -> bool:
     """Say whether the oldest occasion of the log is from before a moment."""
-    oldest = connection.scalar(select(occasion.c.at).order_by(occasion.c.id).limit(1))
+    oldest = connection.scalar(OLDEST)
     return oldest is not None and not moment <= oldest <= now + AHEAD
 
 

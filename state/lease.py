@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from sqlalchemy import Connection, and_, bindparam, delete, func, or_, select, update
-from sqlalchemy.sql.elements import ColumnElement
 
 from state.errors import StateError
 from state.opened import Opened
@@ -26,6 +25,32 @@ So one that is behind sees a lease that was just taken hold for longer than it c
 """
 EPOCH = select(lease.c.epoch).where(lease.c.name == bindparam("name"))
 LOCK = EPOCH.with_for_update()
+HOLDER_S = and_(
+    lease.c.name == bindparam("at_name"),
+    lease.c.holder == bindparam("by_holder"),
+    lease.c.epoch == bindparam("of_epoch"),
+)
+"""The condition that a lease is a holder's, of an epoch."""
+RENEW = update(lease).where(HOLDER_S).values(expires_at=bindparam("until"))
+EXPIRES = select(lease.c.expires_at).where(HOLDER_S)
+REQUIRE = select(lease.c.epoch).where(HOLDER_S).with_for_update(read=True)
+GIVE_BACK = update(lease).where(HOLDER_S).values(holder="", expires_at=0.0)
+TAKE = (
+    update(lease)
+    .where(
+        lease.c.name == bindparam("at_name"),
+        or_(
+            lease.c.expires_at <= bindparam("now"),
+            lease.c.expires_at > bindparam("ahead"),
+            lease.c.holder.in_(["", bindparam("by_holder")]),
+        ),
+    )
+    .values(holder=bindparam("by_holder"), epoch=lease.c.epoch + 1, expires_at=bindparam("until"))
+)
+AT_WORK = and_(
+    lease.c.holder != "", lease.c.expires_at > bindparam("now"), lease.c.expires_at <= bindparam("ahead")
+)
+COUNT_AT_WORK = select(func.count()).select_from(lease).where(lease.c.name != NAME, AT_WORK)
 END_SHARDS = update(lease).where(lease.c.name != NAME).values(holder="", expires_at=0.0)
 FORGET_ROUND = [delete(table) for table in (shard_course, shard, round_)]
 LOST = (
@@ -66,14 +91,14 @@ class Lease(Opened):
         self._require_in_place()
         with self._database.writing() as connection:
             self._lock(connection)
-            kept = connection.execute(update(lease).where(held(name, holder, epoch)).values(expires_at=now + ttl))
+            kept = connection.execute(RENEW, {**held(name, holder, epoch), "until": now + ttl})
         if kept.rowcount != 1:
             raise StateError(LOST)
 
     def lease_left(self, holder: str, epoch: int, now: float, name: str = NAME) -> float:
         """Return how many seconds a lease still holds; 0 or less when it is lost or has expired."""
         with self._database.reading() as connection:
-            expires_at = connection.scalar(select(lease.c.expires_at).where(held(name, holder, epoch)))
+            expires_at = connection.scalar(EXPIRES, held(name, holder, epoch))
         return 0.0 if expires_at is None else expires_at - now
 
     def release_lease(self, holder: str, epoch: int) -> None:
@@ -96,40 +121,34 @@ class Lease(Opened):
         """Take one lease if it is free; the row of the run's lease is locked."""
         free = {"name": name, "holder": "", "epoch": 0, "expires_at": 0.0}
         connection.execute(self._database.insert_new(lease), free)
-        ahead = lease.c.expires_at > now + ttl + CLOCKS_APART
-        may = or_(lease.c.expires_at <= now, ahead, lease.c.holder.in_(["", holder]))
-        take = update(lease).where(lease.c.name == name, may)
-        taken = connection.execute(take.values(holder=holder, epoch=lease.c.epoch + 1, expires_at=now + ttl))
-        return taken.rowcount == 1
+        ours = {"at_name": name, "by_holder": holder, "until": now + ttl}
+        return connection.execute(TAKE, ours | at_work(now, ttl)).rowcount == 1
 
 
-def held(name: str, holder: str, epoch: int) -> ColumnElement[bool]:
-    """Return the condition that a lease is this holder's, of this epoch."""
-    return and_(lease.c.name == name, lease.c.holder == holder, lease.c.epoch == epoch)
+def held(name: str, holder: str, epoch: int) -> dict[str, str | int]:
+    """Return the parameters of `HOLDER_S`."""
+    return {"at_name": name, "by_holder": holder, "of_epoch": epoch}
 
 
-def at_work(now: float, ttl: float) -> ColumnElement[bool]:
-    """Return the condition that somebody holds a lease now."""
-    return and_(lease.c.holder != "", lease.c.expires_at > now, lease.c.expires_at <= now + ttl + CLOCKS_APART)
+def at_work(now: float, ttl: float) -> dict[str, float]:
+    """Return the parameters of `AT_WORK`."""
+    return {"now": now, "ahead": now + ttl + CLOCKS_APART}
 
 
 def require_held(connection: Connection, ours: Held) -> None:
     """Raise StateError unless a lease is still the caller's; nobody takes it before the transaction has ended."""
-    query = select(lease.c.epoch).where(held(*ours)).with_for_update(read=True)
-    if connection.scalar(query) is None:
+    if connection.scalar(REQUIRE, held(*ours)) is None:
         raise StateError(LOST)
 
 
 def count_at_work(connection: Connection, now: float, ttl: float) -> int:
     """Return how many shards are at work."""
-    shards = select(func.count()).select_from(lease).where(lease.c.name != NAME, at_work(now, ttl))
-    return connection.scalar(shards) or 0
+    return connection.scalar(COUNT_AT_WORK, at_work(now, ttl)) or 0
 
 
 def give_back(connection: Connection, name: str, holder: str, epoch: int) -> bool:
     """Free a lease; False when it is not this holder's any more."""
-    free = update(lease).where(held(name, holder, epoch)).values(holder="", expires_at=0.0)
-    return connection.execute(free).rowcount == 1
+    return connection.execute(GIVE_BACK, held(name, holder, epoch)).rowcount == 1
 
 
 def end_round(connection: Connection) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, case, delete, exists, func, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, delete, exists, func, select, update
 
 from state.cases import CHUNK, Cases
 from state.log import Entry, Origin
@@ -19,6 +19,23 @@ from state.tables import at_row, case_row, intent, match_row, problem, refusal, 
 BLOCKING = ("duplicate", "unverified", "conflict")
 """Kinds that a person has to decide before a case is made for somebody."""
 IN_DOUBT = "in_doubt"
+_HAS_CASE = exists().where(
+    case_row.c.mapping == match_row.c.mapping,
+    case_row.c.scope == 0,  # people have no course; without it the key is looked for in every one
+    case_row.c.key == match_row.c.key,
+    case_row.c.case_id != "",
+)
+"""The condition that the books know a case of a match's person."""
+OPEN_KEYS = (
+    select(match_row.c.key)
+    .distinct()
+    .where(
+        match_row.c.mapping == bindparam("mapping"),
+        match_row.c.decision == "",
+        match_row.c.kind.in_(BLOCKING),
+        ~_HAS_CASE,
+    )
+)
 _FRESH: dict[str, Any] = {"digests": None, "missing_count": 0, "missing_run": ""}
 _FIELDS = tuple(MatchRow.__dataclass_fields__)
 
@@ -87,15 +104,12 @@ class Matches(Cases):
 
     def open_keys(self, mapping: str) -> frozenset[str]:
         """Return the keys without a case of which a person has to say whose case there is already."""
-        query = select(match_row.c.key).distinct()
-        query = query.where(match_row.c.mapping == mapping, match_row.c.decision == "")
-        query = query.where(match_row.c.kind.in_(BLOCKING), ~_has_case())
         with self._database.reading() as connection:
-            return frozenset(connection.scalars(query))
+            return frozenset(connection.scalars(OPEN_KEYS, {"mapping": mapping}))
 
     def count_open(self) -> list[OpenCount]:
         """Return how many people nobody has decided about, by mapping, kind and whether their case is known."""
-        there = case((_has_case(), 1), else_=0).label("there")
+        there = case((_HAS_CASE, 1), else_=0).label("there")
         query = select(match_row.c.mapping, match_row.c.kind, there, match_row.c.key)
         found = query.where(match_row.c.decision == "").distinct().subquery()
         by = (found.c.mapping, found.c.kind, found.c.there)
@@ -284,16 +298,6 @@ def _values(one: MatchRow) -> dict[str, Any]:
 
 def _of_key(mapping: str, key: str) -> ColumnElement[bool]:
     return and_(match_row.c.mapping == mapping, match_row.c.key == key)
-
-
-def _has_case() -> ColumnElement[bool]:
-    """Return the condition that the books know a case of a match's person."""
-    return exists().where(
-        case_row.c.mapping == match_row.c.mapping,
-        case_row.c.scope == 0,  # people have no course; without it the key is looked for in every one
-        case_row.c.key == match_row.c.key,
-        case_row.c.case_id != "",
-    )
 
 
 def _holders(connection: Connection, links: Sequence[Link]) -> dict[tuple[str, str], list[RowId]]:

@@ -18,6 +18,12 @@ GOING = "@departure"
 STILL = (*TO_BE_EMPTIED, LEAVING)
 """Statuses of cases that are still to go away, beside those that reads lack."""
 
+_OF_READS = and_(
+    problem.c.mapping == bindparam("of_mapping"),
+    problem.c.scope == bindparam("in_scope"),
+    problem.c.property != GOING,
+)
+IN_SCOPE = select(problem.c.key, problem.c.property, problem.c.reason).where(_OF_READS)
 _PLACE = (problem.c.mapping, problem.c.scope, problem.c.key)
 STUCK = select(*_PLACE, problem.c.reason).where(problem.c.property == GOING)
 STILL_TO_GO = (
@@ -39,14 +45,14 @@ class Problems(Books):
         `set_stuck` wrote is no part of them.
         """
         details: Found = {(key, name, reason): detail for key, name, reason, detail in found}
-        where = and_(problem.c.mapping == mapping, problem.c.scope == scope, problem.c.property != GOING)
-        query = select(problem.c.key, problem.c.property, problem.c.reason).where(where)
+        here = {"of_mapping": mapping, "in_scope": scope}
         if not found:
             with self._database.reading() as connection:
-                if connection.execute(query).first() is None:  # as in most scopes: nothing is written
+                if connection.execute(IN_SCOPE, here).first() is None:  # as in most scopes: nothing is written
                     return
+        where = and_(problem.c.mapping == mapping, problem.c.scope == scope, problem.c.property != GOING)
         with self._database.writing() as connection:
-            before = {(row.key, row.property, row.reason) for row in connection.execute(query)}
+            before = {(row.key, row.property, row.reason) for row in connection.execute(IN_SCOPE, here)}
             _insert(connection, mapping, scope, _only(details, details.keys() - before), now)
             _continue(connection, where, _only(details, details.keys() & before), now)
             gone = [_at(address) for address in sorted(before - details.keys())]

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, func, insert, select, update
 
 from state.errors import StateError
 from state.facts import Facts
-from state.lease import NAME, Lease, at_work, count_at_work, end_round, give_back, held
+from state.lease import AT_WORK, HOLDER_S, NAME, Lease, at_work, count_at_work, end_round, give_back, held
 from state.tables import lease, round_, shard, shard_course
 
 WAITING, RUNNING, ENDED = "waiting", "running", "ended"
@@ -94,8 +94,8 @@ class Rounds(Lease, Facts):
             self._require_same(connection)
             here = select(shard.c.state).where(shard.c.round == round_id, shard.c.number == number)
             state = connection.scalar(here)
-            under = lease.c.name == NAME, lease.c.holder == round_id, at_work(now, ttl)
-            if state is None or not connection.scalar(select(func.count()).where(*under)):
+            under = select(func.count()).where(lease.c.name == NAME, lease.c.holder == round_id, AT_WORK)
+            if state is None or not connection.scalar(under, at_work(now, ttl)):
                 return Taken(OVER)
             if state == ENDED:
                 return Taken(DONE)
@@ -166,7 +166,7 @@ def lease_of(number: int) -> str:
 
 def _require(connection: Connection, round_id: str, epoch: int) -> None:
     """Raise StateError unless this is the holder of the run's lease."""
-    if not connection.scalar(select(func.count()).where(held(NAME, round_id, epoch))):
+    if not connection.scalar(select(func.count()).where(HOLDER_S), held(NAME, round_id, epoch)):
         raise StateError("The lease was lost: another run took over. The next one catches up.")
 
 
@@ -176,7 +176,7 @@ def _set(connection: Connection, round_id: str, number: int, values: Mapping[str
 
 
 def _shards(connection: Connection, round_id: str, now: float, ttl: float) -> list[ShardRow]:
-    busy = set(connection.scalars(select(lease.c.name).where(at_work(now, ttl))))
+    busy = set(connection.scalars(select(lease.c.name).where(AT_WORK), at_work(now, ttl)))
     rows = connection.execute(select(shard).where(shard.c.round == round_id).order_by(shard.c.number)).all()
     return [
         ShardRow(

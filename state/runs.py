@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, insert, or_, select, update
 
 from state.books import Books
 from state.tables import lease, run
@@ -18,6 +18,17 @@ PER_COURSE = '"courses": {"'
 ERASED = "(erased)"
 """Stands in what runs told for the key of somebody who was erased."""
 AT_ONCE = 500  # runs that are summed up together: about a second, in which nobody else writes
+_ALIVE = select(lease.c.holder).where(lease.c.expires_at > bindparam("now"))
+CRASHED = update(run).where(run.c.state == "running", run.c.id.not_in(_ALIVE)).values(state="crashed")
+NEW = insert(run)
+FINISH = (
+    update(run)
+    .where(run.c.id == bindparam("run_id"))
+    .values(finished_at=bindparam("now"), state=bindparam("ended_as"), counts=bindparam("counted"))
+)
+_BY_AGE = select(run.c.started_at).order_by(run.c.started_at.desc())
+_EDGE = _BY_AGE.limit(1).offset(bindparam("newest")).scalar_subquery()
+WIDE = select(run.c.id).where(run.c.started_at < _EDGE, run.c.counts.contains(PER_COURSE)).limit(AT_ONCE)
 
 
 class Runs(Books):
@@ -25,18 +36,16 @@ class Runs(Books):
 
     def start_run(self, run_id: str, now: float, revision: str) -> None:
         """Open a run; earlier ones that never finished and hold no lease any more are marked crashed."""
-        alive = select(lease.c.holder).where(lease.c.expires_at > now)
-        crashed = update(run).where(run.c.state == "running", run.c.id.not_in(alive)).values(state="crashed")
         new = {"id": run_id, "started_at": now, "state": "running", "revision": revision, "counts": "{}"}
         with self._database.writing() as connection:
-            connection.execute(crashed)
-            connection.execute(insert(run), new)
+            connection.execute(CRASHED, {"now": now})
+            connection.execute(NEW, new)
 
     def finish_run(self, run_id: str, now: float, state: str, counts: Mapping[str, Any]) -> None:
         """Close a run with its state and its counts (numbers and codes that JSON can hold)."""
-        values = {"finished_at": now, "state": state, "counts": json.dumps(counts, sort_keys=True)}
+        told = {"run_id": run_id, "now": now, "ended_as": state, "counted": json.dumps(counts, sort_keys=True)}
         with self._database.writing() as connection:
-            connection.execute(update(run).where(run.c.id == run_id).values(**values))
+            connection.execute(FINISH, told)
 
     def last_run(self) -> tuple[str, str, float] | None:
         """Return id, state and time (finished, else started) of the run that started last."""
@@ -72,9 +81,7 @@ def forget_messages(connection: Connection, user_id: int, keys: Collection[str])
 
 def find_wide(connection: Connection, newest: int) -> list[str]:
     """Return runs before so many newest ones that still hold what each course counted, some at a time."""
-    edge = select(run.c.started_at).order_by(run.c.started_at.desc()).limit(1).offset(newest - 1).scalar_subquery()
-    query = select(run.c.id).where(run.c.started_at < edge, run.c.counts.contains(PER_COURSE)).limit(AT_ONCE)
-    return list(connection.scalars(query))
+    return list(connection.scalars(WIDE, {"newest": newest - 1}))
 
 
 def sum_up(connection: Connection, runs: Sequence[str]) -> None:
