@@ -33,6 +33,8 @@ NO_BOOKS = (
 AGES = ((2 * HOUR, "under 2 hours"), (6 * HOUR, "2 to 6 hours"), (DAY, "6 to 24 hours"), (3 * DAY, "1 to 3 days"))
 OLDER, NEVER = "over 3 days", "never"
 OLD = (AGES[-1][1], OLDER)
+NO_PLURALS = {"engagement": ("what learners have done is", "it as it is")}
+"""Streams whose name is no plural -> what is read of them, and how it is left."""
 
 
 def moment(at: float, status: Status) -> str:
@@ -184,8 +186,10 @@ def next_lines(status: Status) -> Iterator[str]:
         yield "not known here: no schedule in a prefect.yaml of this folder; whatever starts the runs knows"
     for read in status.reads:
         if read.due_at > status.now:
-            what = f"{read.mapping}: {read.stream} are read again {ahead(read.due_at, status)}"
-            yield f"{what}, every {duration(read.hours * HOUR)}; until then runs leave them as they are"
+            every = "hour" if read.hours == 1 else f"{read.hours:g} hours"
+            when = f"read again {ahead(read.due_at, status)}, every {every}"
+            what, rest = NO_PLURALS.get(read.stream, (f"{read.stream} are", "them as they are"))
+            yield f"{read.mapping}: {what} {when}; until then runs leave {rest}"
 
 
 def care_lines(status: Status) -> Iterator[str]:

@@ -195,6 +195,15 @@ def test_intervals_are_told(terminal: Terminal) -> None:
     assert "grades are read again in 23 hours" in terminal.run("status").text
 
 
+def test_a_daily_read_of_what_learners_have_done(terminal: Terminal) -> None:
+    """It is told in a sentence of its own: engagement is no plural."""
+    terminal.edit("engagement.yaml", "enabled: false", "enabled: true")
+    terminal.run("sync", "--yes")
+    line = " ".join(terminal.run("status").out.split())
+    assert "engagement: what learners have done is read again in 23 hours (" in line
+    assert "), every 24 hours; until then runs leave it as it is" in line
+
+
 def test_schedule_of_this_folder(terminal: Terminal, tmp_path: Path) -> None:
     """The next run is that of prefect.yaml, in the project's time zone."""
     file = tmp_path / "prefect.yaml"
