@@ -251,11 +251,11 @@ def leavers(course: int, people: int, empty: Collection[str] = ()) -> Need:
 
 def unlisted(course: int, people: int) -> Need:
     """Return the question whether a course was deleted that Moodle does not list any more."""
-    whose = {0: "", 1: " The one person who was last seen in it stays as before."}
+    whose = {0: "", 1: " The one person who would be marked as left stays as before."}
     return Need(
         "leavers",
         f"Course {course} is not in Moodle's list any more: it was deleted, or the account may not see it."
-        + whose.get(people, f" The {people:,} people who were last seen in it stay as before."),
+        + whose.get(people, f" The {people:,} people who would be marked as left stay as before."),
         f"moodle-commcare confirm-leavers {course} --count {people}",
         course=course,
         count=people,

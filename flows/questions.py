@@ -18,7 +18,7 @@ Total = Callable[[Iterable[int]], int]
 UNKNOWN = ""
 """The part of a question that books of an older version hold, as one number for all parts."""
 COURSE = "@course"
-"""The part of a question about a course that Moodle does not list any more: who was last seen in it."""
+"""The part of a question about a course that Moodle does not list any more: who would be marked as left."""
 
 
 def parted(fact: Mapping[str, Any]) -> Questions:

@@ -76,7 +76,7 @@ class Sweep:
     word of a person), those that were allowed to go before (CommCare refused to mark them, or did not say), and
     those of people whose case that is the parent has gone."""
     unlisted: dict[int, int] = field(default_factory=dict)
-    """Courses that Moodle lists no more -> people last seen there: a person is asked whether they were deleted."""
+    """Courses that Moodle lists no more -> people it would mark: a person is asked whether they were deleted."""
     deserted: Deserted = field(init=False)
 
     def __post_init__(self) -> None:

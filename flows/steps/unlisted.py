@@ -7,7 +7,7 @@ then its people stay as they are, and when many courses are lacking at once, so 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Set
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from flows.result import RunState
 from flows.steps.leaving import Leaving
 from flows.steps.planned import SITE_SCOPE
 from flows.steps.pull import IN_COURSE
+from flows.steps.rosters import OF_PEOPLE
 from flows.steps.select import SELECTED, Selection, remember_selection
 from flows.steps.sweep import READS, Gone
 from flows.words import courses_named, listed, numbered
@@ -46,7 +47,7 @@ OVER, HIDDEN, NOT_BEGUN, NOT_CHOSEN, NOT_LISTED = (
 class Unlisted:
     """The courses that Moodle's list lacks, as the fact has them, and those that were `known` before as such.
 
-    `asked` are those of which a person is asked, with the number of people who were last seen there. With `many`
+    `asked` are those of which a person is asked, with the number of people whom his word would let go. With `many`
     at once no row of a lookup table is taken away.
     """
 
@@ -99,11 +100,10 @@ async def find_unlisted(run: Run, selection: Selection) -> Unlisted:
     if not lacking:
         return Unlisted(known=known)
     words = parted(json.loads(facts.get(CONFIRMED_LEAVERS) or "{}"))
-    people = {number: len(await books.do(store.member_ids, number)) for number in lacking}
-    found = {
-        number: _once_more(known.get(number), number in chosen, words.get(str(number), {}).get(COURSE) == count)
-        for number, count in people.items()
-    }
+    people = {number: await books.do(store.member_ids, number) for number in lacking}
+    going = await _count_going(run, {number: people[number] for number in lacking & known.keys()}, lacking)
+    agreed = {number for number, count in going.items() if words.get(str(number), {}).get(COURSE) == count}
+    found = {number: _once_more(known.get(number), number in chosen, number in agreed) for number in lacking}
     places = await _places(run)
     all_ = Unlisted(found)
     percent = run.world.project.guards.leavers_percent
@@ -113,8 +113,36 @@ async def find_unlisted(run: Run, selection: Selection) -> Unlisted:
         for number, one in found.items()
         if people[number] or number in places or (number in all_.vanished and (many or one["reads"] < READS))
     }
-    asked = {number: people[number] for number in Unlisted(kept).due if not kept[number]["said"]}
+    asked = {number: going[number] for number in Unlisted(kept).due if not kept[number]["said"]}
     return Unlisted(kept, known, asked, many)
+
+
+async def _count_going(run: Run, people: Mapping[int, Set[int]], lacking: Set[int]) -> dict[int, int]:
+    """Return how many people each course would let go: with a case in it, or one of the site and no other course.
+
+    `people` are those who were last seen in each. Teachers without a case, and who has left already, do not count.
+    """
+    books, store = run.world.books, run.world.books.store
+    there = {number: await _living_in(run, number) for number in people}
+    others = set[int]().union(*(found - there[number] for number, found in people.items()))
+    of_site = set[int]()
+    for mapping in run.world.project.mappings if others else ():
+        if mapping.source in OF_PEOPLE and mapping.when_left is not None:
+            cases = (await books.do(store.cases_of, mapping.name, others)).values()
+            of_site |= {case.user_id for case in cases if case.status in LIVING}
+    courses = await books.do(store.courses_of, of_site) if of_site else {}
+    alone = {person for person, seen_in in courses.items() if seen_in <= lacking}
+    return {number: len(there[number] | (found & alone)) for number, found in people.items()}
+
+
+async def _living_in(run: Run, number: int) -> set[int | str]:
+    """Return who has a case in a course that would be marked with it, by number or else by key."""
+    books, found = run.world.books, set[int | str]()
+    for mapping in _leaving_courses(run):
+        cases = await books.do(books.store.cases, mapping.name, number)
+        living = ((key, one) for key, one in cases.items() if one.status in LIVING and one.status != "ended")
+        found |= {one.user_id or key for key, one in living}
+    return found
 
 
 def _once_more(known: dict[str, Any] | None, is_chosen: bool, is_said: bool) -> dict[str, Any]:

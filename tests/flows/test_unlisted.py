@@ -41,9 +41,9 @@ def take_away(lab: Lab, *courses: int) -> dict[int, dict[str, object]]:
 def question(course: int, people: int) -> str:
     """Return the question about a course that is not listed any more."""
     who = (
-        "The one person who was last seen in it stays"
+        "The one person who would be marked as left stays"
         if people == 1
-        else f"The {people} people who were last seen in it stay"
+        else f"The {people} people who would be marked as left stay"
     )
     return (
         f"Course {course} is not in Moodle's list any more: it was deleted, or the account may not see it. {who} "
@@ -147,6 +147,48 @@ async def test_one_person_alone_is_asked_about_as_well(make_lab: MakeLab) -> Non
     for _ in range(5):
         result = await lab.sync(DAY)
     assert ([question(courses[0], 1)], "active") == (result.messages, status(lab, courses[0], learners[0]))
+
+
+async def test_the_count_is_of_those_who_are_marked(make_lab: MakeLab) -> None:
+    """A teacher without a case and an account that was deleted are no part of it; who was just missing is."""
+    site, courses, learners = site_of(5, 20, 2, 2, 2, 2)
+    site.enrol(courses[0], site.add_user("Tea", "Cher"), ("editingteacher",))
+    lab = make_lab(site)
+    await lab.sync()
+    site.unenrol(courses[0], learners[0])
+    await lab.sync()
+    away = take_away(lab, courses[0])
+    for _ in range(2):
+        result = await lab.sync()
+    assert [question(courses[0], 5)] == result.messages
+    site.courses.update(away)
+    site.delete_user(learners[1])
+    away = take_away(lab, courses[0])
+    for _ in range(4):
+        result = await lab.sync(DAY)
+    assert ("left", [question(courses[0], 4)]) == (status(lab, courses[0], learners[1]), result.messages)
+    with pytest.raises(UsageError):
+        confirm(lab.store, courses[0], 5)
+    confirm(lab.store, courses[0], 4)
+    # The fifth is the case of the site of the one who was missing: he is in no other course.
+    assert {"marked_left": 4 + 1} == written(await lab.sync())
+    assert ({"left"}, []) == ({status(lab, courses[0], learner) for learner in learners[:5]}, needs(lab.store))
+
+
+async def test_who_is_elsewhere_as_well_is_marked_only_here(make_lab: MakeLab) -> None:
+    """Somebody with a case of the site alone counts where the course is all that keeps it, and not otherwise."""
+    site, courses, learners = site_of(4, 20, 20, 2, 2, 2, 2, 2)
+    site.enrol(courses[0], learners[4], ("editingteacher",))  # a learner of the second course who teaches here
+    lab = make_lab(site)
+    await lab.sync()
+    for course in (courses[0], courses[2]):
+        site.delete_course(course)
+    for _ in range(2):
+        await lab.sync()
+    assert [(courses[0], 4), (courses[2], 20)] == [(need.course, need.count) for need in needs(lab.store)]
+    confirm(lab.store, courses[0], 4)
+    assert {"marked_left": 4} == written(await lab.sync())
+    assert "active" == status(lab, courses[1], learners[4])
 
 
 async def test_a_course_that_comes_back_takes_its_question_along(make_lab: MakeLab) -> None:
