@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from adaptors.moodle.screens import PROFILE_FIELDS
 from flows.catalogue import field_catalogue
 from flows.check import guarded
 from flows.check_commcare import KINDS, SCREENS, STATES
@@ -26,7 +27,6 @@ from flows.words import listed, numbered
 from mappings.engine import CompiledMapping, OwnerReference, Problem, load_project
 from mappings.engine.problems import nearest
 
-PROFILE_SCREEN = "Site administration > Users > User profile fields"
 COURSE_SCREEN = "Site administration > Courses > Course custom fields"
 MOST_OWNERS = 2000  # different owners of a lookup that are asked for
 
@@ -170,7 +170,7 @@ class _Look:
 
 
 def _compare(is_course: bool) -> str:
-    return f"compare its short name with {COURSE_SCREEN if is_course else PROFILE_SCREEN}"
+    return f"compare its short name with {COURSE_SCREEN if is_course else PROFILE_FIELDS}"
 
 
 def _compare_owner(owner: OwnerReference) -> str:

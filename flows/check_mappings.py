@@ -1,28 +1,19 @@
-"""What `check` finds out by mapping the sample: roles nobody has, fields nobody shows, people left out."""
+"""What `check` finds out by mapping the sample: roles nobody has, people left out and held back."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from adaptors.moodle.normalise import course_record, grade_item_records
-from adaptors.moodle.screens import IDENTITY, ROLES
+from flows.check_shown import check_fields, check_groups
 from flows.probe import Finding, Probe, fail, note, ok
 from flows.run import context_of
 from flows.words import listed, numbered
 from mappings.engine import REASONS, CompiledMapping, Draft, Excluded, HeldBack, ValueProblem
 
-# What the account is shown of people: fields, how people call them, and what brings them to light.
-SHOWN = f"Tick them under {IDENTITY}, and give the role 'moodle/site:viewuseridentity'."
-DETAILS = f"Give the role 'moodle/user:viewalldetails' ({ROLES})."
 PARTS = {"@include": "'include'", "@owner": "'owner'", "@key": "'external_id'", "@name": "'case_name'"}
-FIELDS = (
-    ("phone numbers", ("phone1", "phone2"), SHOWN),
-    ("e-mail addresses", ("email",), SHOWN),
-    ("login names", ("username",), DETAILS),
-    ("languages", ("lang",), DETAILS),
-)
 
 
 def check_mappings(probe: Probe) -> Iterator[Finding]:
@@ -33,15 +24,17 @@ def check_mappings(probe: Probe) -> Iterator[Finding]:
     seen = Counter(role for roster in probe.rosters.values() for member in roster for role in member.roles)
     if seen:
         yield ok("Roles", ", ".join(f"{role} ({count})" for role, count in seen.most_common()))
-    yield from _fields(probe, project.mappings)
+    yield from check_fields(probe, project.mappings)
     context = context_of(project, project.site_url or probe.settings.moodle_url, probe.clock.now())
     for mapping in project.mappings:
-        found = [mapping.draft(record, context) for record in _records(probe, mapping.source)]
+        records = _records(probe, mapping.source)
+        found = [mapping.draft(record, context) for record in records]
         probe.drafts[mapping.name] = [outcome for outcome in found if isinstance(outcome, Draft)]
         roles = list(_roles(probe, mapping, frozenset(seen)))
         yield from roles
         if not any(finding.level == "fail" for finding in roles):
             yield from _outcomes(probe, mapping, found)
+            yield from check_groups(probe, mapping, list(zip(records, found, strict=True)))
 
 
 def _roles(probe: Probe, mapping: CompiledMapping, seen: frozenset[str]) -> Iterator[Finding]:
@@ -61,29 +54,7 @@ def named_roles(mapping: CompiledMapping) -> tuple[frozenset[str], frozenset[str
     return mapping.included.get("roles", none), mapping.excluded.get("roles", none)
 
 
-def _fields(probe: Probe, mappings: Iterable[CompiledMapping]) -> Iterator[Finding]:
-    """Say of the fields that may be hidden whether any person looked at shows them."""
-    if not probe.people:
-        return
-    read = {path for mapping in mappings if mapping.source == "users" for path in mapping.reads}
-    looked_at = numbered(len(probe.people), "person", "people")
-    seen = {name for person in probe.people for name, value in person.items() if value not in (None, "")}
-    asked = [(words, names, remedy) for words, names, remedy in FIELDS if read.intersection(names)]
-    if shown := [words for words, names, _ in asked if seen.intersection(names)]:
-        yield ok("Profiles", f"shown: {', '.join(shown)}")
-    for remedy in (SHOWN, DETAILS):
-        if words := [each for each, names, way in asked if way == remedy and not seen.intersection(names)]:
-            what = f"no {' and no '.join(words)} among {looked_at}: nobody has any, or they are hidden"
-            yield note("Profiles", what, remedy)
-    custom = {name for person in probe.people for name in person.get("profile", ())}
-    for path in sorted(read):
-        name = path.removeprefix("profile.")
-        if name != path and name not in custom:
-            remedy = "Compare its short name and who sees it: Site administration > Users > User profile fields."
-            yield note("Profiles", f"nobody of {looked_at} shows the custom profile field '{name}'", remedy)
-
-
-def _records(probe: Probe, source: str) -> Iterable[Mapping[str, Any]]:
+def _records(probe: Probe, source: str) -> Sequence[Mapping[str, Any]]:
     """Return the sample as records of a source; without grades an enrolment stands for its grade items."""
     if source == "users":
         return probe.people

@@ -24,6 +24,7 @@ _PHONES: Final = {"phone1", "phone2"}
 _COMMANDS: Final = (("assignments", "assignments", MARKING), ("feedback", "assignments feedback", FEEDBACK))
 _BY_NAME_LOGIN: Final = "moodle/webservice:createtoken"
 _HIDDEN_GRADES: Final = "moodle/grade:viewhidden"
+_HIDDEN_GROUPS: Final = "moodle/course:viewhiddengroups"
 
 
 @dataclass(frozen=True)
@@ -65,11 +66,12 @@ def uses_of(
             if functions.get(name, ("",)):  # not what every run calls anyway
                 functions[name] = (*functions.get(name, ()), command)
     wanted = wanted_by(project.mappings)
+    more = {_HIDDEN_GRADES: wanted.hidden_grades, _HIDDEN_GROUPS: wanted.groups, _BY_NAME_LOGIN: by_name}
     return Uses(
         project,
         tuple(feature for feature in FEATURES if feature in features),
         {name: functions[name] for name in BY_NAME if name in functions},
-        _rights(functions, _HIDDEN_GRADES if wanted.hidden_grades else "", _BY_NAME_LOGIN if by_name else ""),
+        _rights(functions, [name for name, is_wanted in more.items() if is_wanted]),
         phones=bool(_PHONES & (wanted.profile | wanted.user)),
         engagement=wanted.completion,
         by_name=by_name,
@@ -77,14 +79,14 @@ def uses_of(
     )
 
 
-def _rights(functions: Mapping[str, tuple[str, ...]], *more: str) -> dict[str, tuple[str, ...]]:
+def _rights(functions: Mapping[str, tuple[str, ...]], more: Collection[str]) -> dict[str, tuple[str, ...]]:
     """Return the rights of functions, those that every run needs first; conditional ones only where named."""
     found: dict[str, tuple[str, ...]] = dict.fromkeys(EVERY_RUN, ())
     for name, who in functions.items():
         for capability in BY_NAME[name].capabilities:
             if capability not in EVERY_RUN and (not right_of(capability).only or capability in more):
                 found[capability] = tuple(dict.fromkeys((*found.get(capability, ()), *who)))
-    return found | {capability: () for capability in more if capability and capability not in found}
+    return found | {capability: () for capability in more if capability not in found}
 
 
 def only_if(uses: Uses) -> list[str]:

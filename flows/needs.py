@@ -41,7 +41,10 @@ ALLOWED_BLANKS = "allowed_blanks"  # "mapping property" -> course (0: the site) 
 COUNTED: dict[str, Total] = {REFUSED_LEAVERS: max, REFUSED_WITHDRAWN: sum, REFUSED_BLANKS: sum}
 """How the parts of a question are the one number that a person reads and repeats."""
 
-HIDDEN = "If it is hidden: show it again (`moodle-commcare check`), or give the property `when_not_sent: keep`."
+HIDDEN = (
+    "If it is hidden: show it again (`moodle-commcare check` names it, and says how), or give the property "
+    "`when_not_sent: keep`."
+)
 LOST_RIGHT = "when they are in it, the account of the token has lost a right (`moodle-commcare check` says which)."
 """What it means when Moodle shows nobody in a course that is full of people."""
 

@@ -104,6 +104,8 @@ def _row(caller: Caller, user: User, member: Member, asked: Options) -> dict[str
     row["roles"] = role_rows(member.roles)
     if (not wanted or "enrolledcourses" in wanted) and (courses := courses_of(caller, user.id)):
         row["enrolledcourses"] = courses
+    for name in caller.shown.withheld(in_course=True) & {"lastcourseaccess", "enrolledcourses"}:
+        row.pop(name, None)
     if not wanted:
         return row
     shown = (wanted | {"id", "fullname"}) - set(PROFILE_KEYS)

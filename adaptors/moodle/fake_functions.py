@@ -80,7 +80,8 @@ class Caller:
         """Return the rules by which people are shown to this account."""
         site = self.site
         picture = site.info["userpictureurl"].rpartition("/")[0]
-        return Shown(self.id, self.capabilities, site.showuseridentity, site.profile_fields.values(), picture)
+        fields = site.profile_fields.values()
+        return Shown(self.id, self.capabilities, site.showuseridentity, fields, picture, site.hiddenuserfields)
 
     def need_person(self, user: int) -> None:
         """Refuse a person about whom nothing is told: nobody, deleted, or an account that is not confirmed."""

@@ -11,6 +11,13 @@ from typing import Any
 # The recorded service account lived three hours east of Greenwich; dates are displayed in its time zone.
 _ACCOUNT_ZONE = timezone(timedelta(hours=3))
 ROLES = {"manager": 1, "coursecreator": 2, "editingteacher": 3, "teacher": 4, "student": 5, "guest": 6, "user": 7}
+HIDES = {
+    "description": ("description", "descriptionformat"),
+    "lastaccess": ("lastaccess", "lastcourseaccess"),
+    "mycourses": ("enrolledcourses",),
+    "groups": (),  # Moodle hides these on its pages only
+}
+"""What the site may hide of people under a name -> the keys of it; of others it is the key of that name."""
 PROFILE_KEYS = ("auth", "suspended", "confirmed", "lang", "theme", "timezone", "mailformat", "trackforums")
 ROW_KEYS = frozenset({
     "id", "username", "fullname", "firstname", "lastname", "email", "address", "phone1", "phone2", "department",
@@ -136,13 +143,14 @@ class Group:
 
 @dataclass(frozen=True)
 class Shown:
-    """What an account is shown of people: its capabilities, and the fields in the site's showuseridentity."""
+    """What an account is shown of people: its capabilities, the site's showuseridentity and hiddenuserfields."""
 
     self_id: int
     capabilities: Collection[str]
     identity: Collection[str]
     profile_fields: Iterable[ProfileField]
     picture: str
+    hidden: Collection[str] = ()
 
     def has(self, capability: str) -> bool:
         """Tell whether the account holds a capability."""
@@ -173,10 +181,21 @@ class Shown:
         row |= {"profileimageurlsmall": f"{self.picture}/f2", "profileimageurl": f"{self.picture}/f1"}
         if custom := self._custom_fields(user, all_details, displayed=not in_course):
             row["customfields"] = custom
+        for name in self.withheld(in_course=in_course) - {"email"}:
+            row.pop(name, None)
         return row
 
+    def withheld(self, *, in_course: bool) -> frozenset[str]:
+        """Return the keys that the site hides from the account: in profiles and in courses by a right each."""
+        right = "moodle/course:viewhiddenuserfields" if in_course else "moodle/user:viewhiddendetails"
+        if not self.hidden or self.has(right):
+            return frozenset()
+        return frozenset(key for name in self.hidden for key in HIDES.get(name, (name,)))
+
     def _email_shown(self, user: User, identity: bool, in_course: bool) -> bool:
-        return identity or user.maildisplay == 1 or (in_course and self.has("moodle/course:useremail"))
+        if identity or "email" in self.withheld(in_course=in_course):
+            return identity
+        return user.maildisplay == 1 or (in_course and self.has("moodle/course:useremail"))
 
     @staticmethod
     def _account_fields(user: User, all_details: bool) -> dict[str, Any]:

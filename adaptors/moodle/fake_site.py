@@ -24,6 +24,7 @@ class FakeSite:
     """Courses, people, enrolments, groups and gradebooks; `now` (epoch seconds) stamps every edit.
 
     `maintenance` is "", "web" or "cli"; `showuseridentity` the fields shown to accounts with viewuseridentity.
+    `hiddenuserfields` are hidden from accounts without the right to see them.
     """
 
     url: str = "https://moodle.example.org"
@@ -31,6 +32,7 @@ class FakeSite:
     maintenance: str = ""
     web_services: bool = True
     showuseridentity: tuple[str, ...] = ("email", "phone1", "phone2")
+    hiddenuserfields: tuple[str, ...] = ()
     info: dict[str, Any] = field(default_factory=lambda: dict(SITE_INFO))
     categories: dict[int, dict[str, Any]] = field(default_factory=dict)
     courses: dict[int, dict[str, Any]] = field(default_factory=dict)

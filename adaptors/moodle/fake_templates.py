@@ -17,6 +17,7 @@ CAPABILITIES = frozenset({
     "moodle/course:ignoreavailabilityrestrictions",
     "moodle/course:update", "moodle/course:useremail", "moodle/course:view",
     "moodle/course:viewhiddenactivities", "moodle/course:viewhiddencourses", "moodle/course:viewhiddengroups",
+    "moodle/course:viewhiddenuserfields",
     "moodle/course:viewparticipants", "moodle/grade:viewall", "moodle/grade:viewhidden", "moodle/role:review",
     "moodle/site:accessallgroups", "moodle/site:viewparticipants", "moodle/site:viewuseridentity",
     "moodle/user:viewalldetails", "moodle/user:viewdetails", "moodle/user:viewhiddendetails",

@@ -134,10 +134,13 @@ def hides_groups(person: Person, release: str) -> bool:
     what an account without that right gets in a course with separate groups. Who is only in groups that are set
     to "Hidden" lacks them too, like somebody in none, unless the account has 'moodle/course:viewhiddengroups'.
     """
+    return person.groups == () if can_hide_groups(release) else person.groups is None
+
+
+def can_hide_groups(release: str) -> bool:
+    """Say whether groups can be set to "Hidden" in a Moodle: from 4.3 on, and maybe in one of unknown version."""
     found = re.match(r"(\d+)\.(\d+)", release)
-    if found is not None and (int(found[1]), int(found[2])) < GROUPS_WITHOUT_RIGHT:
-        return person.groups is None
-    return person.groups == ()
+    return found is None or (int(found[1]), int(found[2])) >= GROUPS_WITHOUT_RIGHT
 
 
 def course_record(course: Course, visible_custom: Iterable[str] = ()) -> dict[str, Any]:

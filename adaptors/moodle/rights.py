@@ -70,6 +70,19 @@ RIGHTS: Final = {
             "see all groups of a course that keeps its groups apart",
             "such courses look empty; before Moodle 4.3 no groups are shown in any course",
         ),
+        Right(
+            "moodle/course:viewhiddencourses",
+            "course",
+            "tell hidden courses from deleted ones; they are read only where project.yaml names their id",
+            "a course that is hidden looks deleted, and a person is asked which it is",
+        ),
+        Right(
+            "moodle/course:viewhiddengroups",
+            "course",
+            "see groups whose visibility is 'Hidden'; Moodle has them, and this right, from 4.3 on",
+            "who is only in such a group looks like somebody in none, without a word",
+            "when a mapping reads groups",
+        ),
         Right("moodle/grade:viewall", "course", "see everybody's grades", "grades are refused"),
         Right("gradereport/user:view", "course", "open the grade report of people", "grades are refused"),
         Right(
@@ -106,13 +119,6 @@ RIGHTS: Final = {
             "when the list of feedback for a blindly marked assignment names people",
         ),
         Right(
-            "moodle/course:viewhiddencourses",
-            "course",
-            "read hidden courses",
-            "hidden courses are not there",
-            "when project.yaml names the id of a hidden course",
-        ),
-        Right(
             "moodle/course:viewhiddenactivities",
             "activity",
             "see hidden activities",
@@ -136,9 +142,16 @@ RIGHTS: Final = {
         Right(
             "moodle/user:viewhiddendetails",
             "person",
-            "see the fields that the site hides from learners",
+            "see in profiles the fields that the site hides from learners",
             "these fields are missing without a word",
             "when 'Hide user fields' under Users > Permissions > User policies names one that a mapping reads",
+        ),
+        Right(
+            "moodle/course:viewhiddenuserfields",
+            "course",
+            "see these fields in the lists of who is in a course, too",
+            "they are missing there without a word",
+            "when 'Hide user fields' names one that a mapping of enrolments, grades or assignments reads",
         ),
         Right(
             "moodle/webservice:createtoken",
@@ -192,6 +205,7 @@ EVERY_RUN: Final = (
     "moodle/site:viewuseridentity",
     "moodle/course:enrolreview",
     "moodle/site:accessallgroups",
+    "moodle/course:viewhiddencourses",
 )
 """What the role needs whatever is read."""
 

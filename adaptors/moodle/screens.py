@@ -15,6 +15,8 @@ NEW_ACCOUNT: Final = f"{_ADMIN} > Users > Accounts > Add a new user"
 ROLES: Final = f"{_ADMIN} > Users > Permissions > Define roles"
 SITE_ROLES: Final = f"{_ADMIN} > Users > Permissions > Assign system roles"
 IDENTITY: Final = f"{_ADMIN} > Users > Permissions > User policies > Show user identity"
+HIDDEN_FIELDS: Final = f"{_ADMIN} > Users > Permissions > User policies > Hide user fields"
+PROFILE_FIELDS: Final = f"{_ADMIN} > Users > User profile fields"
 WEBHOOKS: Final = f"{_ADMIN} > Server > Webhooks"
 HIDDEN_TOTALS: Final = (
     "the course's Grades > Course grade settings > User report > Hide totals if they contain hidden items"

@@ -43,6 +43,21 @@ def test_phones_need_the_site_setting_and_the_capability(world: World) -> None:
     assert "phone1" not in world.people()[1]
 
 
+def test_what_the_site_hides_takes_a_right_in_profiles_and_one_in_courses(world: World) -> None:
+    """City and last access go from both without them; an e-mail address is an identity field and stays."""
+    world.site.hiddenuserfields = ("city", "lastaccess", "email")
+    hidden = {"city", "lastaccess", "lastcourseaccess"}
+    assert hidden <= world.people()[2].keys()
+    world.fake.revoke("moodle/course:viewhiddenuserfields")
+    row = world.people()[2]
+    assert (set(), True) == (hidden & row.keys(), "email" in row)
+    (shown,) = ask(world.fake, PROFILES, field="id", values=[world.bruno])
+    assert {"city", "lastaccess"} <= shown.keys()
+    world.fake.revoke("moodle/user:viewhiddendetails")
+    (shown,) = ask(world.fake, PROFILES, field="id", values=[world.bruno])
+    assert set() == hidden & shown.keys()
+
+
 def test_invisible_people_drop_out_of_pages(world: World) -> None:
     """Without viewdetails only course contacts are seen, and an empty page is not the end."""
     late = world.site.add_user("Zoe", "Zewde")

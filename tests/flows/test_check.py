@@ -86,16 +86,97 @@ def test_hidden_phones(terminal: Terminal) -> None:
     ended = terminal.run("check")
     assert OK == ended.code
     assert (
-        "note Profiles no phone numbers among 13 people: nobody has any, or they are hidden → Tick them under Site"
-        " administration > Users > Permissions > User policies > Show user identity" in ended.text
+        "note Profiles no phone numbers (phone1, phone2) among 13 people: nobody has any, or they are hidden → "
+        "Tick them under Site administration > Users > Permissions > User policies > Show user identity"
+        in ended.text
     )
 
 
 def test_hidden_details(terminal: Terminal) -> None:
     """What one capability hides is one note."""
     terminal.box.moodle.revoke("moodle/user:viewalldetails")
-    what = "no login names and no languages among 13 people: nobody has any, or they are hidden"
+    what = "no login names (username) and no languages (lang) among 13 people: nobody has any, or they are hidden"
     assert [f"note Profiles {what}"] == not_well(terminal)
+
+
+def test_fields_that_the_site_hides(terminal: Terminal) -> None:
+    """They are named with the setting that hides them, and with the rights that show them all the same."""
+    terminal.box.site.hiddenuserfields = ("city", "country", "lastaccess")
+    assert [] == not_well(terminal)
+    terminal.box.moodle.revoke("moodle/user:viewhiddendetails")
+    what = "no towns (city) and no countries (country) and no last visits (lastaccess) among 13 people"
+    assert [f"note Profiles {what}: nobody has any, or they are hidden"] == not_well(terminal)
+    assert (
+        "→ Take them out of the list Site administration > Users > Permissions > User policies > Hide user "
+        "fields, or give the role 'moodle/user:viewhiddendetails' and 'moodle/course:viewhiddenuserfields' (Site "
+        "administration > Users > Permissions > Define roles)." in terminal.run("check").text
+    )
+
+
+def test_fields_that_the_site_hides_in_courses_only(terminal: Terminal) -> None:
+    """Another right shows them there than in profiles."""
+    terminal.edit(
+        "enrolment.yaml", "\nproperties:\n", "\nproperties:\n  town: {source: user.city, personal: true}\n"
+    )
+    terminal.box.site.hiddenuserfields = ("city",)
+    terminal.box.moodle.revoke("moodle/course:viewhiddenuserfields")
+    what = "no towns (city) among 13 people: nobody has any, or they are hidden"
+    assert [f"note Profiles {what}"] == not_well(terminal)
+    terminal.box.moodle.capabilities = {*terminal.box.moodle.capabilities, "moodle/course:viewhiddenuserfields"}
+    assert [] == not_well(terminal)
+
+
+@pytest.mark.parametrize(
+    ("field", "kind", "way"),
+    [("city", "towns", "Hide user fields"), ("phone2", "phone numbers", "Show user identity")],
+)
+def test_what_a_run_asks_about_is_named(terminal: Terminal, field: str, kind: str, way: str) -> None:
+    """A field that no profile shows any more: as the question names it, and what brings it back."""
+    site, everybody = terminal.box.site, ("email", "phone1", "phone2")
+    terminal.edit("student.yaml", "\nproperties:\n", "\nproperties:\n  mobile: {source: phone2, personal: true}\n")
+    site.update_user(terminal.box.learners[0], phone2="0722 111 222")
+    assert OK == terminal.run("sync", "--yes").code
+    terminal.box.moodle.revoke("moodle/user:viewhiddendetails")
+    site.showuseridentity = tuple(name for name in everybody if name != field)
+    site.hiddenuserfields = tuple({field} & {"city"})
+    for _ in range(3):
+        asked = terminal.run("sync")
+    assert f"Nobody's profile shows {field} any more" in asked.text
+    assert "show it again (`moodle-commcare check` names it, and says how)" in asked.text
+    what = f"no {kind} ({field}) among 13 people: nobody has any, or they are hidden"
+    assert f"note Profiles {what}" in not_well(terminal)
+    assert f"User policies > {way}" in terminal.run("check").text
+    site.hiddenuserfields, site.showuseridentity = (), everybody
+    assert (OK, []) == (terminal.run("sync").code, not_well(terminal))
+
+
+def hide_groups(terminal: Terminal, *names: str) -> None:
+    """Set groups to 'Hidden', and take the right to see them from the account."""
+    for group in terminal.box.site.groups.values():
+        group.visibility = 3 if group.name in names else 0
+    terminal.box.moodle.revoke("moodle/course:viewhiddengroups")
+
+
+def test_groups_that_are_hidden(terminal: Terminal) -> None:
+    """Where a mapping reads groups and nobody shows one the right is named; in an older Moodle there is none."""
+    hide_groups(terminal, "Morning", "Evening")
+    what = "enrolment.yaml reads groups, and none of the 24 records looked at shows one"
+    assert [f"note Groups {what}"] == not_well(terminal)
+    assert "→ If there are some, give the role 'moodle/course:viewhiddengroups'" in terminal.run("check").text
+    terminal.box.site.info["release"] = "4.1.2 (Build: 20230313)"
+    assert [] == not_well(terminal)
+
+
+def test_some_groups_are_hidden(terminal: Terminal) -> None:
+    """Where they find the owner, who has none is told; where only a value comes from them, that is ordinary."""
+    terminal.box.project.add_group("Morning")
+    hide_groups(terminal, "Evening")
+    assert [] == not_well(terminal)
+    terminal.edit("student.yaml", OWNER, "owner:\n  first_of: [{group: groups}]")
+    what = "student.yaml finds owners by groups, and only 6 of the 12 records looked at show one"
+    assert [f"note Groups {what}"] == not_well(terminal)
+    terminal.box.moodle.capabilities = {*terminal.box.moodle.capabilities, "moodle/course:viewhiddengroups"}
+    assert [] == not_well(terminal)
 
 
 def test_hidden_grade_items(terminal: Terminal) -> None:

@@ -98,6 +98,20 @@ def test_hidden_grades_need_a_mapping(terminal: Terminal) -> None:
     assert "moodle/grade:viewhidden" in capabilities(terminal)
 
 
+def test_hidden_groups_need_a_mapping(terminal: Terminal) -> None:
+    """The right to see them is asked for where a mapping reads groups, be it only for the owner."""
+    right = "moodle/course:viewhiddengroups"
+    assert right in capabilities(terminal)
+    assert (
+        f"{right} see groups whose visibility is 'Hidden'; Moodle has them" in terminal.run("setup", "moodle").text
+    )
+    terminal.edit("enrolment.yaml", "language: 1", "language: 1\nenabled: false")
+    assert right not in capabilities(terminal)
+    assert f"{right} see groups whose" in terminal.run("setup", "moodle").text  # stays out of it, unless
+    terminal.edit("student.yaml", OWNER, "owner:\n  first_of: [{group: groups}]")
+    assert right in capabilities(terminal)
+
+
 def test_webhooks_are_seen_in_the_settings(terminal: Terminal) -> None:
     """Who has set the secret of webhooks is told how Moodle comes to send them."""
     assert "local_webhooks" not in terminal.run("setup", "moodle").text

@@ -79,7 +79,8 @@ async def test_what_is_asked_in_words(make_lab: MakeLab) -> None:
         "Nobody's profile shows profile.badge any more: emptied by all of them, or hidden from the account. "
         "1 case keeps its badge (mapping student). If it was emptied: `moodle-commcare confirm-blanks student "
         "badge --count 1`, or in Prefect `approve`: kind blanks, mapping student, property badge, count 1. If it "
-        "is hidden: show it again (`moodle-commcare check`), or give the property `when_not_sent: keep`."
+        "is hidden: show it again (`moodle-commcare check` names it, and says how), or give the property "
+        "`when_not_sent: keep`."
     ] == result.messages
     assert result.messages == [one.message for one in needs(lab.store)]
     confirm_blanks(lab.store, "student", "badge", 1)
