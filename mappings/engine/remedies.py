@@ -8,7 +8,8 @@ from typing import Final
 REMEDIES: Final[Mapping[str, str]] = {
     "blank": "Fill the field in Moodle, or take `required` (or `when_blank: reject`) out of the mapping.",
     "not_sent": "Show the field to the service account: telephone numbers need the site setting *Show user "
-    "identity*, other fields a right of its role (`moodle-commcare check` says which). Or say `when_not_sent: keep`.",
+    "identity*, other fields a right of its role (`moodle-commcare check` says which). Or say "
+    "`when_not_sent: keep`.",
     "too_long": "Shorten what `case_name` or `external_id` are made of.",
     "invalid_phone": "Correct the number in Moodle; a number of another country needs its country code.",
     "invalid_email": "Correct the address in Moodle.",
