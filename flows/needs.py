@@ -254,7 +254,10 @@ def leavers(course: int, people: int, empty: Collection[str] = ()) -> Need:
 
 def unlisted(course: int, people: int) -> Need:
     """Return the question whether a course was deleted that Moodle does not list any more."""
-    whose = {0: "", 1: " The one person who would be marked as left stays as before."}
+    whose = {
+        0: " Nobody would be marked as left.",
+        1: " The one person who would be marked as left stays as before.",
+    }
     return Need(
         "leavers",
         f"Course {course} is not in Moodle's list any more: it was deleted, or the account may not see it."

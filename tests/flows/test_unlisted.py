@@ -423,7 +423,7 @@ async def test_courses_without_people_are_asked_about_when_many_vanish(make_lab:
     for _ in range(2):
         await lab.sync()
     assert [(course, 0) for course in empty] == [(need.course, need.count) for need in needs(lab.store)]
-    assert "see it. If it was deleted: " in needs(lab.store)[0].message
+    assert "see it. Nobody would be marked as left. If it was deleted: " in needs(lab.store)[0].message
     confirm(lab.store, None, 0)
     for _ in range(2):
         result = await lab.sync()
