@@ -128,24 +128,37 @@ def test_fields_that_the_site_hides_in_courses_only(terminal: Terminal) -> None:
 
 @pytest.mark.parametrize(
     ("field", "kind", "way"),
-    [("city", "towns", "Hide user fields"), ("phone2", "phone numbers", "Show user identity")],
+    [
+        (
+            "city",
+            "towns",
+            "→ Take them out of the list Site administration > Users > Permissions > User policies > ",
+        ),
+        (
+            "phone2",
+            "phone numbers",
+            "→ Tick them under Site administration > Users > Permissions > User policies > ",
+        ),
+        ("address", "addresses", "→ In a Moodle older than 4.5, give the role 'moodle/user:viewhiddendetails'"),
+    ],
 )
 def test_what_a_run_asks_about_is_named(terminal: Terminal, field: str, kind: str, way: str) -> None:
     """A field that no profile shows any more: as the question names it, and what brings it back."""
     site, everybody = terminal.box.site, ("email", "phone1", "phone2")
-    terminal.edit("student.yaml", "\nproperties:\n", "\nproperties:\n  mobile: {source: phone2, personal: true}\n")
-    site.update_user(terminal.box.learners[0], phone2="0722 111 222")
+    more = "  mobile: {source: phone2, personal: true}\n  home: {source: address, personal: true}\n"
+    terminal.edit("student.yaml", "\nproperties:\n", f"\nproperties:\n{more}")
+    site.update_user(terminal.box.learners[0], phone2="0722 111 222", address="Box 7")
     assert OK == terminal.run("sync", "--yes").code
     terminal.box.moodle.revoke("moodle/user:viewhiddendetails")
     site.showuseridentity = tuple(name for name in everybody if name != field)
-    site.hiddenuserfields = tuple({field} & {"city"})
+    site.hiddenuserfields = tuple({field} & {"city", "address"})
     for _ in range(3):
         asked = terminal.run("sync")
     assert f"Nobody's profile shows {field} any more" in asked.text
     assert "show it again (`moodle-commcare check` names it, and says how)" in asked.text
     what = f"no {kind} ({field}) among 13 people: nobody has any, or they are hidden"
     assert f"note Profiles {what}" in not_well(terminal)
-    assert f"User policies > {way}" in terminal.run("check").text
+    assert way in terminal.run("check").text
     site.hiddenuserfields, site.showuseridentity = (), everybody
     assert (OK, []) == (terminal.run("sync").code, not_well(terminal))
 
