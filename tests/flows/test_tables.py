@@ -375,7 +375,7 @@ async def test_a_row_that_commcare_cannot_take_holds_up_no_other(make_lab: MakeL
     lab.site.delete_course(deleted := course_ids(lab)[0])
     for _ in range(3):
         await lab.sync(full=True)
-    # One of three is many: the row stays until somebody has said that it was deleted. Its learner is elsewhere too.
+    # One of three is many: the row stays until somebody has said that it was deleted. Its learner is elsewhere.
     confirm(lab.store, deleted, 0)
     assert ["Course 0 & more", "Nutrition"] == names(lab)
     for _ in range(2):
