@@ -25,7 +25,7 @@ UNSURE = {"left": LEAVING, "withdrawn": "withdrawing", "ended": "active"}
 BACK = {"left": "active", "ended": "active", "withdrawn": "returning"}
 """What a case is whose return nobody knows to have arrived; who is kept out, or gone, since then is so anew."""
 STAYING = frozenset(LIVING) - {"withdrawing", "returning"}  # what is to be emptied, or was let in since, stays so
-GONE = dict.fromkeys((*STAYING, "left"), LEAVING)
+GONE = dict.fromkeys((*STAYING - {"closing"}, "left"), LEAVING)  # a close is remembered, whatever was sent since
 SEEN = {"active": "active", "ended": "active", "withdrawn": "withdrawing", "left": LEAVING}
 """The same of somebody whom a read has shown since: he is not gone, but CommCare may have been told so."""
 CLOSING = dict.fromkeys((*STAYING, LEAVING, "left"), "closing")

@@ -58,6 +58,8 @@ class Explorer:
         """What was true at the start of the run, and after the one edit that was made while it ran."""
         self.lacked: Counter[str] = Counter()
         """Cases whose person was not there, or not to be seen: in how many runs in a row by now."""
+        self.told_left: set[str] = set()
+        """Cases of which CommCare was told last that their person left: without an answer it is told again."""
 
     def _choose_words(self) -> None:
         """Let cases that go away be marked, parked or closed, and courses that are over be told or not."""
@@ -139,9 +141,16 @@ class Explorer:
         """Hold the rows of a run against its moments."""
         for row in (row for form in sent for row in form.rows):
             key = base(row.get("external_id") or self.lab.project.cases[row["case_id"]].external_id or "")
-            wrong = [moment.sent_wrongly(key, row) for moment in self.moments]
+            wrong = [self._sent_wrongly(moment, key, row) for moment in self.moments]
             assert not all(wrong), f"{key}: {wrong}"
             assert not _is_left(row) or self.lacked[key] > 1, f"{key}: marked as left after one read"
+            (self.told_left.add if _is_left(row) else self.told_left.discard)(key)
+
+    def _sent_wrongly(self, moment: Expected, key: str, row: Mapping[str, Any]) -> str:
+        """Return what is wrong with a row; that somebody is back is not known to an account that sees nobody."""
+        if _is_left(row) and key in self.told_left and not moment.sees_everybody:
+            return ""
+        return moment.sent_wrongly(key, row)
 
     async def come_to_rest(self) -> None:
         """Run until two runs in a row sent nothing, agreeing to what waits for a person."""

@@ -552,6 +552,23 @@ async def test_closing_in_doubt_and_back(make_lab: MakeLab, arrived: bool) -> No
     assert {} == written(await lab.sync())
 
 
+async def test_a_close_in_doubt_is_remembered(make_lab: MakeLab) -> None:
+    """The close arrived, and neither it nor the row that followed was answered: who is back gets the next case."""
+    lab, learner = await closing(make_lab)
+    for _ in range(2):
+        lab.commcare.drop_reply_after_commit()
+        await lab.sync()
+    lab.site.enrol(2, learner)
+    for _ in range(3):
+        await lab.sync()
+    assert (False, "active", 9) == (
+        lab.case(f"test-user-{learner}~2").closed,
+        lab.case(f"test-user-{learner}~2").properties["moodle_status"],
+        len(lab.project.of_type("student")),
+    )
+    assert {} == written(await lab.sync())
+
+
 async def test_a_new_case_in_doubt_is_not_doubled(make_lab: MakeLab) -> None:
     """The first write of the new case is lost on its way back: it is found under its own external id."""
     lab, learner = await closing(make_lab)
