@@ -177,3 +177,29 @@ async def test_the_parents_are_asked_for_once(make_lab: MakeLab, monkeypatch: py
     monkeypatch.setattr(lab.store, "gone_people", gone_people)
     assert {"marked_left": 6} == written(await lab.sync())
     assert [("student", SITE_SCOPE)] == asked
+
+
+async def test_a_parent_that_is_back_takes_nobody_along(make_lab: MakeLab) -> None:
+    """A child says before its parent that its person is back; then nobody is seen any more: a person is asked."""
+    site, courses, learners = site_of(12)
+    lab = make_lab(site)
+    lab.edit("grade_item", "enabled: false", "enabled: true")
+    site.grade(site.set_grade_item(courses[0], "Quiz"), learners[0], 80)
+    await lab.sync()
+    site.unenrol(courses[0], learners[0])
+    assert {"marked_left": 3} == [written(await lab.sync()) for _ in range(2)][1]
+    site.enrol(courses[0], learners[0])
+    lab.commcare.fail_next("timeout")  # the student's, so that the enrolment waits
+    grade = next(key for key in lab.store.cases("grade_item", courses[0]) if key.endswith(f"-{learners[0]}"))
+    await lab.sync(60.0)
+    told = {"enrolment": "left", "grade_item": "active"}
+    assert told == {
+        name: next(
+            case.status for case in lab.store.cases(name, courses[0]).values() if case.user_id == learners[0]
+        )
+        for name in told
+    }
+    lab.moodle.revoke("moodle/user:viewdetails")
+    for _ in range(3):
+        assert "marked_left" not in written(await lab.sync(60.0))
+    assert "left" != lab.case(grade).properties["grade_status"]
