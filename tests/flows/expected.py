@@ -160,7 +160,7 @@ class Expected:
         if OVER in properties.values():
             return "" if self._course(key) in self.ended else "the course is not over"
         if key in self.excluded:
-            return self._withdrawn_wrongly(key, row)
+            return self.withdrawn_wrongly(key, row)
         draft = self.drafts.get(key)
         if draft is None:
             return "nobody wants this case"
@@ -170,7 +170,8 @@ class Expected:
                 return f"{name} was sent as {value!r}, it is {draft.properties.get(name)!r}"
         return "" if row.get("case_name", draft.name) == draft.name else "the name is another"
 
-    def _withdrawn_wrongly(self, key: str, row: Mapping[str, Any]) -> str:
+    def withdrawn_wrongly(self, key: str, row: Mapping[str, Any]) -> str:
+        """Return what is wrong with a row of somebody who is kept out, "" when it is right."""
         mapping = self.mapping_of(key)
         said = mapping.when_excluded.set if mapping.when_excluded is not None else {}
         for name, value in row.get("properties", {}).items():

@@ -59,7 +59,8 @@ class Explorer:
         self.lacked: Counter[str] = Counter()
         """Cases whose person was not there, or not to be seen: in how many runs in a row by now."""
         self.told_left: set[str] = set()
-        """Cases of which CommCare was told last that their person left: without an answer it is told again."""
+        self.told_kept_out: set[str] = set()
+        """Cases of which CommCare was told so last: without an answer it is told again, whatever is seen then."""
 
     def _choose_words(self) -> None:
         """Let cases that go away be marked, parked or closed, and courses that are over be told or not."""
@@ -145,11 +146,14 @@ class Explorer:
             assert not all(wrong), f"{key}: {wrong}"
             assert not _is_left(row) or self.lacked[key] > 1, f"{key}: marked as left after one read"
             (self.told_left.add if _is_left(row) else self.told_left.discard)(key)
+            (self.told_kept_out.add if _is_kept_out(row) else self.told_kept_out.discard)(key)
 
     def _sent_wrongly(self, moment: Expected, key: str, row: Mapping[str, Any]) -> str:
-        """Return what is wrong with a row; that somebody is back is not known to an account that sees nobody."""
+        """Return what is wrong with a row; what somebody out of sight has become nobody knows."""
         if _is_left(row) and key in self.told_left and not moment.sees_everybody:
             return ""
+        if _is_kept_out(row) and key in self.told_kept_out and key not in moment.drafts:
+            return moment.withdrawn_wrongly(key, row)
         return moment.sent_wrongly(key, row)
 
     async def come_to_rest(self) -> None:
@@ -236,3 +240,7 @@ def _site(chance: random.Random) -> tuple[FakeSite, list[int]]:
 
 def _is_left(row: Mapping[str, Any]) -> bool:
     return LEFT in row.get("properties", {}).values()
+
+
+def _is_kept_out(row: Mapping[str, Any]) -> bool:
+    return WITHDRAWN in row.get("properties", {}).values()

@@ -343,7 +343,7 @@ class Ground(WatchedLab):
         """Say whether a row does what was begun: it empties somebody gone since, or tells of a merge alone."""
         properties = row.get("properties", {})
         begun = key in self.kept_out or self._name_of(row) in self.emptied
-        empties = begun and not moment._withdrawn_wrongly(key, row)
+        empties = begun and not moment.withdrawn_wrongly(key, row)
         return empties or (self._is_merged(key) and {"merged_into"} == properties.keys())
 
     def _cities(self, moment: Expected) -> dict[str, str]:
