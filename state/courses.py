@@ -7,12 +7,13 @@ import zlib
 from collections.abc import Collection, Sequence
 from itertools import groupby
 
-from sqlalchemy import Connection, bindparam, delete, select
+from sqlalchemy import Connection, bindparam, delete, select, update
 
 from state.books import Books
 from state.rows import CourseRow
 from state.tables import course, course_people
 
+CHECK_OFF = update(course).where(course.c.course_id == bindparam("number"))
 MEMBERS = select(course_people.c.members).where(course_people.c.course_id == bindparam("course_id"))
 
 
@@ -23,9 +24,9 @@ class Courses(Books):
         """Write down that a course was read completely and every row of it is settled."""
         members = [member for member, _ in groupby(sorted(member_ids))]  # a set would take eight times the room
         values = {"complete_at": now, "run_id": run_id, "people": len(members), "failures": 0}
-        statement = self._database.upsert(course, *values)
         with self._database.writing() as connection:
-            connection.execute(statement, {"course_id": course_id, **values})
+            if connection.execute(CHECK_OFF, {"number": course_id, **values}).rowcount == 0:
+                connection.execute(self._database.upsert(course, *values), {"course_id": course_id, **values})
             self._keep_members(connection, course_id, members)
 
     def saw_people(self, course_id: int, member_ids: Collection[int]) -> None:

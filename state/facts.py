@@ -33,6 +33,7 @@ T = TypeVar("T")
 Objects = dict[str, Any]
 """Facts that are JSON objects or lists, by name."""
 LOCK = FACT.with_for_update()
+PUT = update(meta).where(meta.c.name == bindparam("at_name")).values(value=bindparam("new_value"))
 GET_ALL = select(meta.c.name, meta.c.value).where(meta.c.name.in_(bindparam("names", expanding=True)))
 
 
@@ -115,8 +116,11 @@ class Facts(Books):
 
     def _locked_fact(self, connection: Connection, name: str) -> str | None:
         """Read a fact that nobody else changes until this transaction ends."""
-        connection.execute(self._database.insert_new(meta), {"name": name, "value": "{}"})
-        return connection.scalar(LOCK, {"name": name})
+        found: str | None = connection.scalar(LOCK, {"name": name})
+        if found is None:
+            connection.execute(self._database.insert_new(meta), {"name": name, "value": "{}"})
+            found = connection.scalar(LOCK, {"name": name})
+        return found
 
     def bind_target(self, moodle_url: str, commcare_url: str, domain: str) -> None:
         """Remember what these books are about on first use; later, StateError when it is something else."""
@@ -180,7 +184,9 @@ def have_read(database: Database, connection: Connection, mappings: Iterable[str
 
 
 def _put(database: Database, connection: Connection, name: str, value: str) -> None:
-    connection.execute(database.upsert(meta, "value"), {"name": name, "value": value})
+    """Write a fact: most are there, and SQLAlchemy puts an upsert together anew each time."""
+    if connection.execute(PUT, {"at_name": name, "new_value": value}).rowcount == 0:
+        connection.execute(database.upsert(meta, "value"), {"name": name, "value": value})
 
 
 def _changed(texts: Mapping[str, str | None], change: Callable[[Objects], T]) -> tuple[dict[str, str], T]:

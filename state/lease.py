@@ -23,6 +23,7 @@ CLOCKS_APART = 120.0
 
 So one that is behind sees a lease that was just taken hold for longer than it can, and it holds all the same.
 """
+FREE = {"holder": "", "epoch": 0, "expires_at": 0.0}
 EPOCH = select(lease.c.epoch).where(lease.c.name == bindparam("name"))
 LOCK = EPOCH.with_for_update()
 HOLDER_S = and_(
@@ -113,16 +114,17 @@ class Lease(Opened):
 
     def _lock(self, connection: Connection) -> None:
         """Make all who change leases do it one after the other (SQLite's writers always do)."""
-        free = {"name": NAME, "holder": "", "epoch": 0, "expires_at": 0.0}
-        connection.execute(self._database.insert_new(lease), free)
-        connection.execute(LOCK, {"name": NAME})
+        if connection.scalar(LOCK, {"name": NAME}) is None:
+            connection.execute(self._database.insert_new(lease), {**FREE, "name": NAME})
+            connection.execute(LOCK, {"name": NAME})
 
     def _take(self, connection: Connection, name: str, holder: str, now: float, ttl: float) -> bool:
         """Take one lease if it is free; the row of the run's lease is locked."""
-        free = {"name": name, "holder": "", "epoch": 0, "expires_at": 0.0}
-        connection.execute(self._database.insert_new(lease), free)
-        ours = {"at_name": name, "by_holder": holder, "until": now + ttl}
-        return connection.execute(TAKE, ours | at_work(now, ttl)).rowcount == 1
+        ours = {"at_name": name, "by_holder": holder, "until": now + ttl} | at_work(now, ttl)
+        if connection.execute(TAKE, ours).rowcount == 1:
+            return True
+        connection.execute(self._database.insert_new(lease), {**FREE, "name": name})
+        return connection.execute(TAKE, ours).rowcount == 1
 
 
 def held(name: str, holder: str, epoch: int) -> dict[str, str | int]:
