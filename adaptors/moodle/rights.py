@@ -151,7 +151,7 @@ RIGHTS: Final = {
             "course",
             "see these fields in the lists of who is in a course, too",
             "they are missing there without a word",
-            "when 'Hide user fields' names one that a mapping of enrolments, grades or assignments reads",
+            "when 'Hide user fields' names one that a mapping reads in a course, such as `user.city`",
         ),
         Right(
             "moodle/webservice:createtoken",
