@@ -40,6 +40,7 @@ ROW_STATES = {
     "returning": "let in again, to be confirmed",
     "left": "left",
     "leaving": "left, to be confirmed",
+    "rejoining": "back, to be confirmed",
     "closing": "closed, to be confirmed",
     "closed": "closed",
     "emptying": "closed, to be emptied",

@@ -179,17 +179,13 @@ class Cases(Log):
             return {RowId(mapping, row.scope, row.key): self._case(connection, row[2:]) for row in found}
 
     def gone_people(self, mapping: str, scope: int, people: Collection[int]) -> set[int]:
-        """Return those of some people who have cases in a scope that are all gone: left, or closed by us.
-
-        A case that the last read showed is not: its person is back, be it that CommCare was not told so yet.
-        """
-        query = select(case_row.c.user_id, case_row.c.status, case_row.c.missing_count)
-        query = query.where(_in_scope(mapping, scope))
+        """Return those of some people who have cases in a scope that are all gone: left, or closed by us."""
+        query = select(case_row.c.user_id, case_row.c.status).where(_in_scope(mapping, scope))
         wanted, there, staying = frozenset(people), set[int](), set[int]()
         with self._database.reading() as connection:
-            for user_id, status, missing in connection.execute(query.execution_options(yield_per=CHUNK)):
+            for user_id, status in connection.execute(query.execution_options(yield_per=CHUNK)):
                 if user_id in wanted:
-                    (there if status in GONE and missing else staying).add(user_id)
+                    (there if status in GONE else staying).add(user_id)
         return there - staying
 
     def unmarked_people(self, mappings: Collection[str], read: Collection[int]) -> tuple[set[int], set[int]]:

@@ -7,6 +7,7 @@ returning    the same of somebody who was let in again
 ended        its course is over
 left         its person is gone
 leaving      the same, and nobody knows whether CommCare has it so
+rejoining    left, and its record is there again; CommCare has not taken that in yet
 closing      a close was sent, and nobody knows whether CommCare has it so
 closed       closed by us, in whatever way its person went
 emptying     closed by us, else as withdrawing
@@ -23,7 +24,7 @@ LEAVING: Final = "leaving"
 EMPTYING: Final = "emptying"
 CLEARING: Final = "clearing"
 
-LIVING: Final = ("active", "withdrawn", "ended", "withdrawing", "returning", "closing")
+LIVING: Final = ("active", "withdrawn", "ended", "withdrawing", "returning", "rejoining", "closing")
 """Weighs with the guards, and may leave."""
 UNSETTLED: Final = (LEAVING, EMPTYING, CLEARING)
 """Does not, and is looked for all the same: CommCare may not have been told."""
@@ -39,7 +40,7 @@ KEPT_OUT: Final = frozenset({"withdrawn", "withdrawing", CLEARING})
 """Its children are kept out as well."""
 EMPTIED: Final = KEPT_OUT | {"returning"}
 """Lost its personal values, or may have lost them."""
-AWAY: Final = EMPTIED | {"left", LEAVING, "ended", "closing"}
+AWAY: Final = EMPTIED | {"left", LEAVING, "rejoining", "ended", "closing"}
 """Comes back when its record is there."""
 GOING: Final = TO_BE_EMPTIED | {LEAVING, "closing"}
 """Was allowed to go, and nobody knows whether it did: nobody is asked again."""

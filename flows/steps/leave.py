@@ -23,7 +23,7 @@ from state import RowId
 if TYPE_CHECKING:
     from flows.run import Run
 
-HEARS = frozenset({"active", "returning", "closing", "replaced"})
+HEARS = frozenset({"active", "returning", "rejoining", "closing", "replaced"})
 """What a case is that is told of the end of its course."""
 
 

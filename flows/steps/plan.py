@@ -124,8 +124,10 @@ class Planner:
         removed = self.removed.get(scope.mapping.name, frozenset())
         row = RowId(scope.mapping.name, scope.number, key)
         parent = self._kept_out(reading, draft)
-        if parent is None and key in reading.known and reading.known[key].status in KEPT_OUT:
-            reading.back[row] = "returning"  # now: CommCare may take nothing of it today
+        if parent is None and key in reading.known:  # now: CommCare may take nothing of it today
+            status = reading.known[key].status
+            reading.back |= {row: "returning"} if status in KEPT_OUT else {}
+            reading.back |= {row: "rejoining"} if status == "left" else {}  # whoever is missing again leaves anew
         if self._rests(reading, row):
             self._result.count(scope.mapping.case_type, scope.number, "in_doubt")
             return None
@@ -165,7 +167,8 @@ class Planner:
         if change is None and case is not None and case.status in AWAY:
             reading.back[row] = "active"
         if change is not None and self._has_next_host(reading, draft, case, change):
-            reading.back.setdefault(row, "closing")  # now: the answer that says so may be lost
+            if reading.back.get(row) != "returning":
+                reading.back[row] = "closing"  # now: the answer that says so may be lost
             return replace(change, ours_if_closed=True)
         # A case of which the books know nothing was closed by us, maybe: they may be older, or were lost once.
         is_strange = case is None or (case.digests is None and scope.mapping.name in self.strangers)

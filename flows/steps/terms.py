@@ -38,7 +38,7 @@ NEW, SAME = "new", "same"
 LATER = 28 * 86_400
 """Seconds by which a start has to move before it means another term: teachers correct it by days."""
 STAYS = PASSING | {"closed"}
-ENDS = frozenset({"active", "returning", "closing", "withdrawn"})
+ENDS = frozenset({"active", "returning", "rejoining", "closing", "withdrawn"})
 """What a case is that hears of the end of its term; of closing ones nobody knows whether they did. Who is kept out
 may be let in again, and has a case in the new term then."""
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from flows.run import Run
 
 STAYS = PASSING - {"replaced"} | TO_BE_EMPTIED | {"withdrawn"}
+LET_IN = ("active", "returning", "rejoining")
 SHELLS = frozenset(GONE)
 """What a case is that says already that somebody is gone: only what is personal in it matters, and it stays so."""
 
@@ -72,7 +73,9 @@ async def _but_let_in(run: Run, found: list[Leaving], ended: Collection[int]) ->
     let_in = set[tuple[str, int, int]]()
     for name in {rule.mapping for one in children for rule in one.mapping.parents} if people else ():
         rows = await run.world.books.do(run.world.books.store.cases_of, name, people)
-        let_in |= {(name, r.scope, c.user_id) for r, c in rows.items() if c.status in ("active", "returning")}
+        let_in |= {
+            (name, r.scope, c.user_id) for r, c in rows.items() if c.status in ("active", "returning", "rejoining")
+        }
     staying = list[Leaving]()
     for one in found:
         if _parents(one.mapping, one.row, one.case).isdisjoint(let_in):

@@ -192,7 +192,7 @@ async def test_a_parent_that_is_back_takes_nobody_along(make_lab: MakeLab) -> No
     lab.commcare.fail_next("timeout")  # the student's, so that the enrolment waits
     grade = next(key for key in lab.store.cases("grade_item", courses[0]) if key.endswith(f"-{learners[0]}"))
     await lab.sync(60.0)
-    told = {"enrolment": "left", "grade_item": "active"}
+    told = {"enrolment": "rejoining", "grade_item": "active"}
     assert told == {
         name: next(
             case.status for case in lab.store.cases(name, courses[0]).values() if case.user_id == learners[0]
@@ -203,3 +203,21 @@ async def test_a_parent_that_is_back_takes_nobody_along(make_lab: MakeLab) -> No
     for _ in range(3):
         assert "marked_left" not in written(await lab.sync(60.0))
     assert "left" != lab.case(grade).properties["grade_status"]
+
+
+async def test_who_is_back_in_a_course_is_not_gone_from_the_site(make_lab: MakeLab) -> None:
+    """The enrolment was not told of it yet, and the course looks empty by then: its person is asked about there."""
+    site, courses, learners = site_of(6, 12)
+    lab = make_lab(site)
+    await lab.sync()
+    site.unenrol(courses[0], learners[0])
+    assert {"marked_left": 2} == [written(await lab.sync()) for _ in range(2)][1]
+    site.enrol(courses[0], learners[0])
+    assert {"updated": 1} == written(await lab.sync(60.0, mappings=("student",)))
+    lab.commcare.fail_next("timeout")
+    assert {"in_doubt": 1} == written(await lab.sync(60.0))
+    site.courses[courses[0]]["groupmode"] = 1
+    lab.moodle.revoke("moodle/site:accessallgroups")
+    for _ in range(3):
+        assert "marked_left" not in written(await lab.sync(60.0))
+    assert "left" != moodle_status(lab, learners[0])
