@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import stat
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -51,7 +52,7 @@ class Database:
         self._inode = _inode(self.file)
         self.engine = _engine(self.url)
         self._reader = self.engine
-        self._kept: Connection | None = None  # SQLite's, while nobody works with it
+        self._idle = deque[Connection]()  # SQLite's, while nobody works with them
         if self.is_postgresql:
             self._reader = self.engine.execution_options(isolation_level="REPEATABLE READ")
 
@@ -98,8 +99,10 @@ class Database:
             with engine.begin() as connection:
                 yield connection
             return
-        kept, self._kept = self._kept, None
-        connection = kept or engine.connect()
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            connection = engine.connect()
         try:
             raw = cast(sqlite3.Connection, connection.connection.driver_connection)
             try:
@@ -111,10 +114,7 @@ class Database:
         except BaseException:
             connection.close()
             raise
-        if self._kept is None:
-            self._kept = connection
-        else:  # one transaction was inside another one
-            connection.close()
+        self._idle.append(connection)
 
     def insert(self, table: Table) -> sqlite.Insert:
         """Return an INSERT that has on_conflict_do_update, in the dialect of this database."""
@@ -162,9 +162,8 @@ class Database:
 
     def close(self) -> None:
         """Close the connections."""
-        kept, self._kept = self._kept, None
-        if kept is not None:
-            kept.close()
+        while self._idle:
+            self._idle.pop().close()
         self.engine.dispose()
 
     @contextmanager
