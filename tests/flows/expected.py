@@ -13,8 +13,10 @@ from adaptors.moodle.fake_people import Member, User
 from adaptors.moodle.sizes import Sizes
 from flows.run import context_of
 from flows.steps.ends import ENDS
+from flows.steps.recover import TAKEN_IN
 from mappings.engine import CompiledMapping, Draft, Excluded
 from mappings.engine.reads import value_paths
+from state.care import RESTORED_AT
 from tests.flows.worlds import Lab
 
 PARKING = "Parking"
@@ -67,13 +69,20 @@ class Expected:
         """Return those of the courses with an end in the past whose end was moved there, less than a day ago."""
         if not past:
             return set()
-        known = json.loads(self._lab.store.get(ENDS) or "{}")
+        known = self._known_ends()
         last_read = max((row.complete_at for row in self._lab.store.courses().values()), default=0.0)
         return {
             number
             for number in past
             if str(number) in known and self._is_moved(number, *known[str(number)], last_read)
         }
+
+    def _known_ends(self) -> dict[str, list[int]]:
+        """Return the end dates that the next run compares with: of books that were put back, those that wait."""
+        facts = self._lab.store.get_all((ENDS, RESTORED_AT, TAKEN_IN))
+        known: dict[str, list[int]] = json.loads(facts.get(ENDS, "{}"))
+        is_restored = facts.get(RESTORED_AT, "") != facts.get(TAKEN_IN, "")
+        return {number: one for number, one in known.items() if one[1] or not is_restored}
 
     def _is_moved(self, number: int, end: int, since: int, last_read: float) -> bool:
         """Say whether an end date that a run knows as `end`, moved into the past then, is to be waited for."""

@@ -206,7 +206,7 @@ async def test_a_parent_that_is_back_takes_nobody_along(make_lab: MakeLab) -> No
 
 
 async def test_who_is_back_in_a_course_is_not_gone_from_the_site(make_lab: MakeLab) -> None:
-    """The enrolment was not told of it yet, and the course looks empty by then: its person is asked about there."""
+    """Its enrolment was not told so yet, and the course looks empty by then: the person is asked about there."""
     site, courses, learners = site_of(6, 12)
     lab = make_lab(site)
     await lab.sync()
