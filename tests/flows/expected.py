@@ -156,6 +156,10 @@ class Expected:
         course = self._course(key)
         return course in self.members and person in self.members[course]
 
+    def is_over(self, key: str) -> bool:
+        """Say whether the course of a key is over; the people of the site are in none."""
+        return key.split("-")[1] != "user" and self._course(key) in self.ended
+
     def _course(self, key: str) -> int:
         kind, number = key.split("-")[1], int(key.split("-")[2])
         return self._lab.site._course_of_item[number] if kind == "grade" else number

@@ -121,6 +121,7 @@ class Explorer:
         assert asyncio.all_tasks() <= others, "something is still at work after the run"
         self._count_lacked(complete=bool(result and result.state == "completed" and not options))
         self._look_at([form for form in lab.project.forms[forms:] if form.received_on >= started])
+        self._look_at_announced()
         return result
 
     def _count_lacked(self, *, complete: bool) -> None:
@@ -147,6 +148,16 @@ class Explorer:
             assert not _is_left(row) or self.lacked[key] > 1, f"{key}: marked as left after one read"
             (self.told_left.add if _is_left(row) else self.told_left.discard)(key)
             (self.told_kept_out.add if _is_kept_out(row) else self.told_kept_out.discard)(key)
+
+    def _look_at_announced(self) -> None:
+        """Hold what was decided, and did not arrive, against the moments as well: it goes on without an answer."""
+        ways = {row: one.op for row, one in self.lab.store.intents().items() if one.op in ("left", "closed")}
+        for key, op in ((row.key, op) for row, op in ways.items() if row.key not in self.told_left):
+            if op == "closed" and any(moment.is_over(key) for moment in self.moments):
+                continue
+            assert self.lacked[key] > 1, f"{key}: to be marked as left after one read"
+            assert not all(moment.is_there(key) for moment in self.moments), f"{key}: to be marked as left"
+            self.told_left.add(key)
 
     def _sent_wrongly(self, moment: Expected, key: str, row: Mapping[str, Any]) -> str:
         """Return what is wrong with a row; what somebody out of sight has become nobody knows."""
