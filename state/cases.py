@@ -69,11 +69,12 @@ class _Noted:
     gone: list[str] = field(default_factory=list)
     news: list[str] = field(default_factory=list)
     active: list[str] = field(default_factory=list)
+    there: list[str] = field(default_factory=list)
 
     @property
     def is_news(self) -> bool:
         """Whether any row is to be written."""
-        return bool(self.back or self.news or self.active)
+        return bool(self.back or self.news or self.active or self.there)
 
 
 class _Read:
@@ -92,7 +93,7 @@ class _Read:
                 (noted.active if key in self._seen else noted.gone).append(key)
             elif key in self._seen or (user_id and user_id in self._protected):
                 noted.back += [key] if missing_count else []
-                noted.active += [key] if status == LEAVING and key in self._seen else []
+                noted.there += [key] if status == LEAVING and key in self._seen else []
             elif status in LIVING or status in UNSETTLED:
                 noted.gone.append(key)
                 noted.news += [key] if missing_run != self._run_id else []
@@ -139,7 +140,7 @@ class Cases(Log):
 
         A lacked row counts one more complete read without it, once per run however often it is noted; a seen
         row, and one of a `protected` person, starts again at 0. Rows for which neither is news are not written.
-        A seen row of which nobody knows whether it is marked as left is active: it is dirty, and sent whole.
+        A seen row of which nobody knows whether it is marked as left is there again: it is dirty, and sent whole.
         Replaced rows that were not seen are returned too, uncounted; one that was seen is active again.
         """
         at, read = {"mapping": mapping, "scope": scope}, _Read(seen, protected, run_id)
@@ -151,6 +152,7 @@ class Cases(Log):
                 noted = read.compared(connection.execute(READ_NOTED, at))
                 scoped = (connection, mapping, scope)
                 self._set(*scoped, noted.active, status="active")
+                self._set(*scoped, noted.there, status="rejoining")
                 self._set(*scoped, noted.back, missing_count=0, missing_run="")
                 self._set(*scoped, noted.news, missing_count=case_row.c.missing_count + 1, missing_run=run_id)
                 found = self._cases(*scoped, noted.gone)

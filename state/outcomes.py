@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, and_, case, delete, literal_column, select, update
 
 from state.cases import Cases
+from state.digest import NO_VALUE
 from state.lease import Held, require_held
 from state.log import Entry, Origin, origin
 from state.opened import Opened
@@ -20,15 +21,17 @@ from state.rows import Ack, CaseRow, Intent, IntentRow, RowId
 from state.statuses import LEAVING, LIVING
 from state.tables import at_row, case_row, intent, lookup_table, refusal, row_parameters
 
-UNSURE = {"left": LEAVING, "withdrawn": "withdrawing", "ended": "active"}
+UNSURE = {"left": LEAVING, "withdrawn": "withdrawing", "ended": "rejoining"}
 """What a case is of which books that were put back say how it went away: it may have come back since."""
-BACK = {"left": "active", "ended": "active", "withdrawn": "returning"}
+BACK = {"left": "rejoining", "ended": "rejoining", "withdrawn": "returning"}
 """What a case is whose return nobody knows to have arrived; who is kept out, or gone, since then is so anew."""
 STAYING = frozenset(LIVING) - {"withdrawing", "returning"}  # what is to be emptied, or was let in since, stays so
 GONE = dict.fromkeys((*STAYING - {"closing"}, "left"), LEAVING)  # a close is remembered, whatever was sent since
-SEEN = {"active": "active", "ended": "active", "withdrawn": "withdrawing", "left": LEAVING}
+SEEN = {"active": "rejoining", "ended": "rejoining", "withdrawn": "withdrawing", "left": LEAVING}
 """The same of somebody whom a read has shown since: he is not gone, but CommCare may have been told so."""
 CLOSING = dict.fromkeys((*STAYING, LEAVING, "left"), "closing")
+OVER = {"active": "rejoining"}
+"""What a case is of which nobody knows whether it says that its course is over, and maybe has another owner."""
 
 
 def becomes(statuses: Mapping[str, str]) -> ColumnElement[str]:
@@ -40,7 +43,8 @@ LEFT = case((case_row.c.missing_count > 0, becomes(GONE)), else_=becomes(SEEN))
 MARK = {
     op: update(case_row).where(at_row(case_row)).values(status=status)
     for op, status in {
-        "create": becomes(BACK), "update": becomes(BACK), "left": LEFT, "closed": becomes(CLOSING),
+        "create": becomes(BACK), "update": becomes(BACK), "left": LEFT, "ended": becomes(OVER),
+        "closed": becomes(CLOSING),
     }.items()
 }  # fmt: skip
 """Op of a write of unknown outcome -> the statement that gives its row a status which says so.
@@ -68,8 +72,8 @@ class _Sent(NamedTuple):
 
 
 NEVER = _Sent(0, "", "")
-RETYPE = "retype"
-"""Op of a write of nothing but the case type: without an answer the case is known as before, and differs still."""
+RETYPE, TYPE = "retype", "@type"
+"""Op of a write of nothing but the case type, and how digests name that: without an answer all else stays."""
 INTENTS = select(intent).order_by(intent.c.mapping, intent.c.scope, intent.c.key)
 
 
@@ -181,11 +185,22 @@ class Outcomes(Cases, Opened):
             self._note_unknown(connection, {row: sent[row] for row in rows if row in sent}, now)
             if values:
                 self._upsert(connection, values, ("digests",))
+            self._doubt_types(connection, [row for row in rows if sent.get(row, NEVER).op == RETYPE])
             for op, statement in MARK.items():
                 marked = [row_parameters(row) for row in rows if sent.get(row, NEVER).op == op]
                 if marked:
                     connection.execute(statement, marked)
             _forget(connection, rows)
+
+    def _doubt_types(self, connection: Connection, rows: Sequence[RowId]) -> None:
+        """Take in that nobody knows which type cases have, also when their mapping makes the old one again."""
+        known = self._known(connection, rows)
+        held = {row: case.digests for row, case in known.items() if TYPE in (case.digests or {})}
+        numbers = self._names.numbers(connection, {name for digests in held.values() for name in digests or ()})
+        for row, digests in held.items():
+            packed = self._names.pack({**(digests or {}), TYPE: NO_VALUE}, numbers)
+            here = update(case_row).where(at_row(case_row)).values(digests=packed)
+            connection.execute(here, row_parameters(row))
 
     def _note_unknown(self, connection: Connection, rows: Mapping[RowId, _Sent], now: float) -> None:
         """Log that no answer came, each batch by itself."""

@@ -7,7 +7,7 @@ returning    the same of somebody who was let in again
 ended        its course is over
 left         its person is gone
 leaving      the same, and nobody knows whether CommCare has it so
-rejoining    left, and its record is there again; CommCare has not taken that in yet
+rejoining    away, or maybe, and its record is there again; CommCare has not taken that in yet
 closing      a close was sent, and nobody knows whether CommCare has it so
 closed       closed by us, in whatever way its person went
 emptying     closed by us, else as withdrawing

@@ -12,7 +12,7 @@ from flows.steps.compare import MERGED_INTO
 from flows.steps.leaving import NOTHING, Leaving
 from state import Held, Store
 from state.facts import Objects
-from state.statuses import CLOSED, LIVING, PASSING
+from state.statuses import CLOSED, LIVING, PASSING, TO_BE_EMPTIED
 
 if TYPE_CHECKING:
     from flows.run import Run
@@ -129,7 +129,7 @@ def _take_out(done: Collection[int], facts: Objects) -> None:
 def _leaving(mapping: CompiledMapping, held: Held, new: int) -> Leaving:
     departure = mapping.when_left or NOTHING
     said = {**departure.set, MERGED_INTO: str(new)}
-    is_private = held.case.status == "withdrawing"  # it was to be emptied, and may not have been
+    is_private = held.case.status in TO_BE_EMPTIED  # it was to be emptied, and may not have been
     return Leaving(mapping, held.row, held.case, replace(departure, set=said), "left", is_private)
 
 

@@ -65,7 +65,7 @@ class Owners:
         """Say whether a case has an owner that it can keep: it is there, and was not parked with one."""
         if not known.case_id:
             return False
-        if known.digests is None:
+        if not _tells_owner(known):
             return not await self._may_be_parked(mapping, known)
         return not self.seems_parked(known)
 
@@ -75,7 +75,7 @@ class Owners:
         None when it is parked and the books do not know who had it: it gets an owner as a new case does.
         """
         sent = (known.digests or {}).get("@owner")
-        if known.digests is not None:
+        if _tells_owner(known):
             if not self.seems_parked(known):
                 return ""
         elif not await self._may_be_parked(mapping, known):  # asks CommCare, so only for those
@@ -103,6 +103,11 @@ class Owners:
         """Return the owner of parked cases, "" for a mapping that parks none."""
         owner = await find_parked(self._world) if parks(mapping) else None
         return "" if owner is None else owner.owner_id
+
+
+def _tells_owner(known: CaseRow) -> bool:
+    """Say whether the books know which owner a case was given last; of one that is not away it does not matter."""
+    return known.digests is not None and ("@owner" in known.digests or known.status not in AWAY)
 
 
 async def find_parked(world: World) -> Owner | None:

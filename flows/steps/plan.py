@@ -158,6 +158,7 @@ class Planner:
         user_id = scope.users.get(key, 0)
         is_parted = user_id in await self._taken_back()
         ready = replace(ready, kept=kept.texts, elements=kept.names, linked=linked, removed=removed)
+        ready = replace(ready, emptied=await self._emptied(scope.mapping, draft, case))
         unshown = scope.unshown.kept(draft, case, self._digest) if scope.unshown is not None else frozenset[str]()
         ready = replace(ready, parted=is_parted, unshown=unshown)
         reading.compared += 1
@@ -175,6 +176,14 @@ class Planner:
         if change is not None and is_strange and closes(scope.mapping):
             return replace(change, ours_if_closed=True)
         return change
+
+    async def _emptied(self, mapping: CompiledMapping, draft: Draft, case: CaseRow | None) -> frozenset[str]:
+        """Return what is personal, written once, and blank in a dirty case that was away."""
+        once = {name for name in draft.once if mapping.is_personal(name)}
+        if not once or case is None or not case.case_id or case.digests is not None or case.status not in AWAY:
+            return frozenset()
+        found = await self._there.of(case)
+        return frozenset(name for name in once if found is not None and not found.properties.get(name))
 
     def _has_next_host(self, reading: _Reading, draft: Draft, case: CaseRow | None, change: Planned) -> bool:
         """Say whether a case goes over to the one that followed its host: CommCare may have closed it with that.
@@ -234,6 +243,8 @@ class Planner:
         dirty = [one for one in known if one.digests is None and one.status not in CLOSED and not one.linked]
         asks_for_all = mapping.has_elements or closes(mapping) or parks(mapping)
         asked = [one for one in dirty if asks_for_all or (keeps(mapping) and not one.case_id)]
+        once = {name for key in keys for name in scope.drafts[key].once if mapping.is_personal(name)}
+        asked += [one for one in dirty if once and one.case_id and one.status in AWAY and not asks_for_all]
         drafts, parked = scope.drafts, [one for one in known if self._owners.seems_parked(one)]
         asked += [one for one in parked if drafts[one.key].owner.write_once or drafts[one.key].owner.not_sent]
         await self._there.look_for(mapping, scope.number, asked)

@@ -73,9 +73,7 @@ async def _but_let_in(run: Run, found: list[Leaving], ended: Collection[int]) ->
     let_in = set[tuple[str, int, int]]()
     for name in {rule.mapping for one in children for rule in one.mapping.parents} if people else ():
         rows = await run.world.books.do(run.world.books.store.cases_of, name, people)
-        let_in |= {
-            (name, r.scope, c.user_id) for r, c in rows.items() if c.status in ("active", "returning", "rejoining")
-        }
+        let_in |= {(name, row.scope, case.user_id) for row, case in rows.items() if case.status in LET_IN}
     staying = list[Leaving]()
     for one in found:
         if _parents(one.mapping, one.row, one.case).isdisjoint(let_in):

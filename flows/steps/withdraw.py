@@ -13,7 +13,7 @@ from typing import Any
 from flows.questions import Parts
 from flows.result import Result, RunState
 from flows.steps.asked import WITHDRAWN, Decided
-from flows.steps.leaving import Leaving, holds_any, withdrawn
+from flows.steps.leaving import Leaving, holds_any, private_names, withdrawn
 from flows.steps.planned import SITE_SCOPE, Scope
 from flows.steps.reach import Place, Reach
 from flows.steps.unread import children_of
@@ -86,13 +86,21 @@ class Withdrawals:
         return {one.row for one in self._found if one.case.status == "replaced"}
 
     def _add(self, one: KeptOut) -> None:
-        if one.case.status == "withdrawn" or (one.case.status == "closed" and not self._holds_any(one)):
+        if one.case.status == "withdrawn" and not self._holds_value(one):
+            return
+        if one.case.status == "closed" and not self._holds_any(one):
             return
         self._found.append(one)
 
     def _holds_any(self, one: KeptOut) -> bool:
         """Say whether a closed case still holds something personal: only that is of any use then."""
         return holds_any(self._leaving(one), self.world.books.store.digest)
+
+    def _holds_value(self, one: KeptOut) -> bool:
+        """Say whether a case that was emptied is known to hold what its mapping calls personal only now."""
+        held, digest = one.case.digests or {}, self.world.books.store.digest
+        names = private_names(self._leaving(one)) if held else []
+        return any(held.get(name) not in (None, digest(one.row.key, name, "")) for name in names)
 
     @staticmethod
     def _leaving(one: KeptOut) -> Leaving:
@@ -217,7 +225,11 @@ class Withdrawals:
 
 def _was_allowed(case: CaseRow) -> bool:
     """Say whether a case was to be emptied before, or may have been: a dirty one that we closed lives no more."""
-    return case.status in TO_BE_EMPTIED or (case.status in CLOSED and case.digests is None)
+    return (
+        case.status in TO_BE_EMPTIED
+        or case.status == "withdrawn"
+        or (case.status in CLOSED and case.digests is None)
+    )
 
 
 def _people(own: Sequence[KeptOut]) -> dict[int, Parts]:

@@ -108,12 +108,13 @@ def test_a_part_of_a_dirty_row_leaves_it_dirty(store: Store) -> None:
 @pytest.mark.parametrize(
     ("before", "op", "missed", "after"),
     [
-        ("left", "update", 2, "active"), ("ended", "update", 0, "active"), ("withdrawn", "update", 0, "returning"),
+        ("left", "update", 2, "rejoining"), ("ended", "update", 0, "rejoining"),
+        ("withdrawn", "update", 0, "returning"),
         ("withdrawing", "update", 0, "withdrawing"), ("closed", "create", 2, "closed"),
-        ("active", "left", 2, "leaving"), ("active", "left", 0, "active"), ("left", "left", 0, "leaving"),
+        ("active", "left", 2, "leaving"), ("active", "left", 0, "rejoining"), ("left", "left", 0, "leaving"),
         ("withdrawn", "left", 2, "leaving"), ("withdrawn", "left", 0, "withdrawing"),
-        ("withdrawing", "left", 2, "withdrawing"), ("ended", "left", 0, "active"),
-        ("active", "ended", 0, "active"),
+        ("withdrawing", "left", 2, "withdrawing"), ("ended", "left", 0, "rejoining"),
+        ("active", "ended", 0, "rejoining"), ("returning", "ended", 0, "returning"),
         ("active", "closed", 2, "closing"), ("left", "closed", 2, "closing"), ("closing", "left", 3, "closing"),
         ("rejoining", "update", 0, "rejoining"), ("rejoining", "left", 2, "leaving"),
         ("withdrawing", "closed", 0, "withdrawing"), ("returning", "closed", 0, "returning"),
@@ -144,12 +145,12 @@ def test_who_is_seen_is_not_leaving(store: Store) -> None:
     store.note_read(*ROW[:2], {ROW.key}, "run")
     found = case(store)
     assert found is not None
-    assert ("active", None) == (found.status, found.digests)
+    assert ("rejoining", None) == (found.status, found.digests)
 
 
 @pytest.mark.parametrize(
     ("before", "after"),
-    [("left", "leaving"), ("withdrawn", "withdrawing"), ("ended", "active"), ("active", "active")],
+    [("left", "leaving"), ("withdrawn", "withdrawing"), ("ended", "rejoining"), ("active", "active")],
 )
 def test_books_put_back_do_not_know_who_went_away(store: Store, before: str, after: str) -> None:
     """Who was away in the backup may have come back since, and gone again."""
