@@ -32,7 +32,7 @@ GONE: Final = ("left", LEAVING, "closed", EMPTYING, CLEARING)
 """Lives no more, be it that CommCare has not taken that in."""
 CLOSED: Final = frozenset({"closed", EMPTYING})
 """Closed by us: who comes back gets the next case."""
-MAYBE_CLOSED: Final = frozenset({"closing", "withdrawing", "returning", CLEARING})
+MAYBE_CLOSED: Final = frozenset({"closing", "withdrawing", "returning", CLEARING, "replaced"})
 """May be closed by us: CommCare knows."""
 TO_BE_EMPTIED: Final = frozenset({"withdrawing", EMPTYING, CLEARING})
 """Is to be emptied, and nobody knows whether it is."""

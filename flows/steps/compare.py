@@ -40,7 +40,7 @@ class Ready:
     unshown: frozenset[str] = frozenset()
     """Properties that the case holds a value in, though nobody's profile shows their field any more."""
     emptied: frozenset[str] = frozenset()
-    """What is personal, written once, and blank in a dirty case that was away: it lost its value, maybe."""
+    """What is personal, written once, and blank in a case that was away: it lost its value, maybe."""
     parted: bool = False
     """Whether somebody took back that its person was merged: the case may say so, also where the books forgot."""
 
@@ -179,8 +179,10 @@ class Comparison:
         """Say whether a personal property lost its value with its person; of a dirty row that may be so."""
         if not self.mapping.is_personal(name):
             return False
+        if name in self.ready.emptied:
+            return True
         if known.digests is None:
-            return known.status in EMPTIED or name in self.ready.emptied
+            return known.status in EMPTIED
         return known.status in AWAY and known.digests.get(name) == self.digest(self.draft.key, name, "")
 
     def _ignored(self, changed: Iterable[str]) -> frozenset[str]:

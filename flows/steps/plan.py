@@ -178,12 +178,10 @@ class Planner:
         return change
 
     async def _emptied(self, mapping: CompiledMapping, draft: Draft, case: CaseRow | None) -> frozenset[str]:
-        """Return what is personal, written once, and blank in a dirty case that was away."""
-        once = {name for name in draft.once if mapping.is_personal(name)}
-        if not once or case is None or not case.case_id or case.digests is not None or case.status not in AWAY:
-            return frozenset()
-        found = await self._there.of(case)
-        return frozenset(name for name in once if found is not None and not found.properties.get(name))
+        """Return what a case that was away lost with its person, as CommCare has it."""
+        names = _maybe_emptied(mapping, draft, case)
+        found = await self._there.of(case) if names and case is not None else None
+        return frozenset(name for name in names if found is not None and not found.properties.get(name))
 
     def _has_next_host(self, reading: _Reading, draft: Draft, case: CaseRow | None, change: Planned) -> bool:
         """Say whether a case goes over to the one that followed its host: CommCare may have closed it with that.
@@ -243,8 +241,7 @@ class Planner:
         dirty = [one for one in known if one.digests is None and one.status not in CLOSED and not one.linked]
         asks_for_all = mapping.has_elements or closes(mapping) or parks(mapping)
         asked = [one for one in dirty if asks_for_all or (keeps(mapping) and not one.case_id)]
-        once = {name for key in keys for name in scope.drafts[key].once if mapping.is_personal(name)}
-        asked += [one for one in dirty if once and one.case_id and one.status in AWAY and not asks_for_all]
+        asked += [one for one in known if one not in asked and _maybe_emptied(mapping, scope.drafts[one.key], one)]
         drafts, parked = scope.drafts, [one for one in known if self._owners.seems_parked(one)]
         asked += [one for one in parked if drafts[one.key].owner.write_once or drafts[one.key].owner.not_sent]
         await self._there.look_for(mapping, scope.number, asked)
@@ -365,6 +362,13 @@ def _is_another(before: CaseRow | None, case: CaseRow | None) -> bool:
     """Say whether a case is a later one of its key, of which the books know nothing yet."""
     is_known = before is not None and before.case_id and case is not None and case.case_id
     return case is not None and case.generation > 1 and not is_known
+
+
+def _maybe_emptied(mapping: CompiledMapping, draft: Draft, case: CaseRow | None) -> set[str]:
+    """Return what is personal and written once in a case that was away, where the books know nothing of it."""
+    if case is None or not case.case_id or case.status not in AWAY:
+        return set()
+    return {name for name in draft.once - (case.digests or {}).keys() if mapping.is_personal(name)}
 
 
 def _over(case: CaseRow) -> CaseRow:

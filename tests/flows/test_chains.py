@@ -9,9 +9,10 @@ import pytest
 
 from flows.merge import merge
 from state import RowId
-from tests.flows.test_back_whole import LEFT_CLOSES, ONCE, OUT, consent
+from tests.flows.test_back_whole import LEFT_CLOSES, ONCE, OUT, consent, refused_for_now
 from tests.flows.test_departures import CONSENT, ENROL_LEFT, LEFT, PARKING, closing, consenting, parking
-from tests.flows.test_edits import rename_type
+from tests.flows.test_earlier import lose_write
+from tests.flows.test_edits import pupils, rename_type
 from tests.flows.test_sync import site_of
 from tests.flows.test_unsure import come_back, leave, private_of, run, status_of
 from tests.flows.worlds import Lab, written
@@ -103,6 +104,35 @@ async def test_closed_as_the_answer_said_and_kept_out(make_lab: MakeLab, *, lost
     assert "active" == status_of(lab, f"{person}~2")
 
 
+@pytest.mark.parametrize("closes", [True, False])
+async def test_closed_unheard_under_old_keys_that_are_made_again(
+    make_lab: MakeLab, monkeypatch: pytest.MonkeyPatch, *, closes: bool
+) -> None:
+    """Cases under the keys of before were closed, and nobody heard of it: with those keys there are next ones."""
+    site, _, (person, *_) = site_of(3)
+    lab = make_lab(site)
+    for name in ("student", "enrolment"):
+        text = (lab.mappings / f"{name}.yaml").read_text()
+        (lab.mappings / f"{name}.yaml").write_text(text.partition("\ntests:")[0] + "\n")
+    lab.edit("student", LEFT, LEFT_CLOSES)
+    await lab.sync()
+    pupils(lab)
+    with monkeypatch.context() as patch:
+        lose_write(patch, lab, 2, arrives=True)
+        await lab.sync(rekey=("student",))
+    assert (True, "replaced") == (
+        lab.case(f"test-user-{person}").closed,
+        lab.store.cases("student", 0)[f"test-user-{person}"].status,
+    )
+    for name in ("student", "enrolment", "engagement"):
+        lab.edit(name, "{site}-pupil-{", "{site}-user-{")
+    if not closes:
+        lab.edit("student", ", close: true", "")
+    await lab.sync(rekey=("student",))
+    await run(lab, 3)
+    assert ("active", False) == (status_of(lab, f"{person}~2"), lab.case(f"test-user-{person}~2").closed)
+
+
 # --- values -----------------------------------------------------------------------------------------------
 
 
@@ -150,6 +180,25 @@ async def test_what_is_called_personal_after_it_was_emptied(make_lab: MakeLab) -
     assert ("completed", {}, {}, sent) == (
         result.state, written(result), result.requests["commcare"], len(lab.project.forms),
     )  # fmt: skip
+
+
+async def test_emptied_and_let_in_unheard_and_left(make_lab: MakeLab) -> None:
+    """Let in while CommCare took nothing, and marked as left: what is written once is missing, and comes back."""
+    lab, (person, *_) = await consenting(make_lab)
+    lab.edit("student", *ONCE)
+    await lab.sync()
+    consent(lab, person, "no")
+    lab.commcare.drop_reply_after_commit()
+    await lab.sync()
+    assert set() == private_of(lab, person)
+    consent(lab, person, "yes")
+    await refused_for_now(lab)
+    leave(lab, person)
+    await run(lab, 3)
+    assert "left" == status_of(lab, person)
+    come_back(lab, person)
+    await run(lab, 3)
+    assert "Kisumu" == lab.case(f"test-user-{person}").properties["city"]
 
 
 @pytest.mark.parametrize("arrived", [True, False])
