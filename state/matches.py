@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, delete, exists, func, select, update
 
 from state.cases import CHUNK, Cases
-from state.log import Entry, Origin
+from state.log import ANSWERS, Entry, Origin
 from state.rows import CaseRow, MatchRow, OpenCount, RowId
-from state.tables import at_row, case_row, intent, match_row, problem, refusal, row_parameters
+from state.tables import at_row, case_row, change, intent, match_row, problem, refusal, row_parameters
 
 BLOCKING = ("duplicate", "unverified", "conflict")
 """Kinds that a person has to decide before a case is made for somebody."""
@@ -35,6 +35,15 @@ OPEN_KEYS = (
         match_row.c.kind.in_(BLOCKING),
         ~_HAS_CASE,
     )
+)
+UNHEARD = (
+    select(change.c.key)
+    .where(
+        at_row(change),
+        change.c.generation == bindparam("of_generation"),
+        change.c.answer == ANSWERS.index("unknown"),
+    )
+    .limit(1)
 )
 _FRESH: dict[str, Any] = {"digests": None, "missing_count": 0, "missing_run": ""}
 _FIELDS = tuple(MatchRow.__dataclass_fields__)
@@ -275,11 +284,20 @@ class Matches(Cases):
             "pushed_at": 0.0,
         }
         if known is not None and case.linked:
-            values["generation"] = known.generation + bool(known.case_id)
+            values["generation"] = known.generation + _may_be_there(connection, row, known)
         overwrite = (name for name in values if name not in row._fields)
         connection.execute(self._database.upsert(case_row, *overwrite), values)
         _settle(connection, row)
         return replace(case, generation=values["generation"])
+
+
+def _may_be_there(connection: Connection, row: RowId, known: CaseRow) -> bool:
+    """Say whether CommCare has the case that a row is about, or may have it: a write was given up unheard."""
+    return (
+        bool(known.case_id)
+        or connection.execute(UNHEARD, row_parameters(row) | {"of_generation": known.generation}).first()
+        is not None
+    )
 
 
 def _entry(row: RowId, case: CaseRow, op: str, by: str) -> Entry:

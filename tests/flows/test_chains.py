@@ -9,6 +9,8 @@ import pytest
 
 from flows.merge import merge
 from state import RowId
+from tests.flows.match_lab import by_hand, declare, link, matched, sent
+from tests.flows.match_lab import site_of as people_of
 from tests.flows.test_back_whole import LEFT_CLOSES, ONCE, OUT, consent, refused_for_now
 from tests.flows.test_departures import CONSENT, ENROL_LEFT, LEFT, PARKING, closing, consenting, parking
 from tests.flows.test_earlier import lose_write
@@ -227,6 +229,39 @@ async def test_to_be_emptied_after_leaving_and_merged(make_lab: MakeLab, *, arri
     merge(lab.store, person, other, lab.clock.now())
     await run(lab, 4)
     assert ("", set()) == (lab.case(key).properties["town"], private_of(lab, person))
+
+
+@pytest.mark.parametrize("heard", [True, False])
+async def test_linked_after_a_case_was_made_unheard_and_kept_out(make_lab: MakeLab, *, heard: bool) -> None:
+    """Who has a case of ours and is linked to one of others is emptied in both, also where we heard of one only."""
+    site, (amina, *_) = people_of("Amina", "Brian", "Chebet", "David")
+    site.add_profile_field("consent")
+    yes, no = ({"dni": "ID-0001", "consent": answer} for answer in ("yes", "no"))
+    site.update_user(amina, city="Gem", profile=yes)
+    lab = make_lab(site)
+    declare(lab)
+    lab.edit("student", "  - {source: roles, any_of: [student]}\n", CONSENT)
+    text = (lab.mappings / "student.yaml").read_text().partition("\ntests:")[0]
+    (lab.mappings / "student.yaml").write_text(text)
+    await matched(lab)
+    if not heard:
+        lab.commcare.drop_reply_after_commit()
+    await sent(lab)
+    case = by_hand(lab, "Amina", national_id="ID-0001")
+    if not heard:
+        lab.commcare.fail_next("429", times=8)
+        await sent(lab)
+        lab.commcare.faults.clear()
+    await matched(lab)
+    link(lab, amina, case.case_id)
+    for _ in range(2):
+        await sent(lab)
+    own = lab.case(f"test-user-{amina}")
+    assert ("Amina", "Amina") == (case.properties["first_name"], own.properties["first_name"])
+    site.update_user(amina, profile=no)
+    for _ in range(2):
+        await sent(lab)
+    assert ("", "") == (case.properties["first_name"], lab.case(own.external_id).properties["first_name"])
 
 
 # --- owners -----------------------------------------------------------------------------------------------
