@@ -233,7 +233,7 @@ async def test_to_be_emptied_after_leaving_and_merged(make_lab: MakeLab, *, arri
 
 @pytest.mark.parametrize("heard", [True, False])
 async def test_linked_after_a_case_was_made_unheard_and_kept_out(make_lab: MakeLab, *, heard: bool) -> None:
-    """Who has a case of ours and is linked to one of others is emptied in both, also where we heard of one only."""
+    """Who has a case of ours and is linked to one of others is emptied in both, also if we heard of one only."""
     site, (amina, *_) = people_of("Amina", "Brian", "Chebet", "David")
     site.add_profile_field("consent")
     yes, no = ({"dni": "ID-0001", "consent": answer} for answer in ("yes", "no"))
