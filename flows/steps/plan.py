@@ -168,8 +168,7 @@ class Planner:
         if change is None and case is not None and case.status in AWAY:
             reading.back[row] = "active"
         if change is not None and self._has_next_host(reading, draft, case, change):
-            if reading.back.get(row) != "returning":
-                reading.back[row] = "closing"  # now: the answer that says so may be lost
+            reading.back[row] = "closing"  # now: the answer that says so may be lost
             return replace(change, ours_if_closed=True)
         # A case of which the books know nothing was closed by us, maybe: they may be older, or were lost once.
         is_strange = case is None or (case.digests is None and scope.mapping.name in self.strangers)
@@ -186,9 +185,10 @@ class Planner:
     def _has_next_host(self, reading: _Reading, draft: Draft, case: CaseRow | None, change: Planned) -> bool:
         """Say whether a case goes over to the one that followed its host: CommCare may have closed it with that.
 
-        Some project spaces close what is an extension of a case that is closed.
+        Some project spaces close what is an extension of a case that is closed. Of a dirty one it is not known
+        which host it has; where it was away, it went with the one before.
         """
-        if case is None or not case.case_id or case.digests is None:
+        if case is None or not case.case_id or (case.digests is None and case.status not in AWAY):
             return False
         hosts = (
             reading.parents.get(self._parent_row(reading.scope, reference))

@@ -12,7 +12,16 @@ from state import RowId
 from tests.flows.match_lab import by_hand, declare, link, matched, sent
 from tests.flows.match_lab import site_of as people_of
 from tests.flows.test_back_whole import LEFT_CLOSES, ONCE, OUT, consent, refused_for_now
-from tests.flows.test_departures import CONSENT, ENROL_LEFT, LEFT, PARKING, closing, consenting, parking
+from tests.flows.test_departures import (
+    CONSENT,
+    ENROL_LEFT,
+    LEFT,
+    PARKING,
+    close_extensions,
+    closing,
+    consenting,
+    parking,
+)
 from tests.flows.test_earlier import lose_write
 from tests.flows.test_edits import pupils, rename_type
 from tests.flows.test_sync import site_of
@@ -133,6 +142,50 @@ async def test_closed_unheard_under_old_keys_that_are_made_again(
     await lab.sync(rekey=("student",))
     await run(lab, 3)
     assert ("active", False) == (status_of(lab, f"{person}~2"), lab.case(f"test-user-{person}~2").closed)
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+async def test_closed_with_its_host_while_kept_out_and_let_in_unheard(
+    make_lab: MakeLab, monkeypatch: pytest.MonkeyPatch, lost: int
+) -> None:
+    """CommCare closed the enrolment of somebody whose case we closed: there is a next one, whatever is lost."""
+    lab, (person, *_) = await consenting(make_lab, extra=f"{OUT[:-1]}, close: true}}")
+    close_extensions(lab)
+    consent(lab, person, "no")
+    await run(lab, 1)
+    assert lab.case(f"test-enrol-2-{person}").closed
+    consent(lab, person, "yes")
+    with monkeypatch.context() as patch:
+        lose_write(patch, lab, lost, arrives=True)
+        await lab.sync()
+    await run(lab, 4)
+    host, child = lab.case(f"test-user-{person}~2"), lab.case(f"test-enrol-2-{person}~2")
+    assert (False, False, host.case_id) == (host.closed, child.closed, child.indices["student"]["case_id"])
+
+
+@pytest.mark.parametrize("lost", [None, 0, 1])
+async def test_closed_with_its_host_unheard(
+    make_lab: MakeLab, monkeypatch: pytest.MonkeyPatch, lost: int | None
+) -> None:
+    """The same where nobody heard that both had left; an answer is lost to who comes back as well."""
+    site, (course,), (person, *_) = site_of(8)
+    lab = make_lab(site)
+    lab.edit("student", LEFT, LEFT_CLOSES)
+    close_extensions(lab)
+    await lab.sync()
+    site.unenrol(course, person)
+    await lab.sync()
+    lab.commcare.drop_reply_after_commit()
+    await lab.sync()
+    assert lab.case(f"test-enrol-{course}-{person}").closed
+    site.enrol(course, person)
+    with monkeypatch.context() as patch:
+        if lost is not None:
+            lose_write(patch, lab, lost, arrives=True)
+        await lab.sync()
+    await run(lab, 4)
+    host, child = lab.case(f"test-user-{person}~2"), lab.case(f"test-enrol-{course}-{person}~2")
+    assert (False, False, host.case_id) == (host.closed, child.closed, child.indices["student"]["case_id"])
 
 
 # --- values -----------------------------------------------------------------------------------------------
