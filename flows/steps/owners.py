@@ -94,6 +94,11 @@ class Owners:
         sent = (known.digests or {}).get("@owner")
         return known.status in AWAY and sent not in (None, self._digest(known.key, "@owner", known.owner_id))
 
+    def may_be_asked_for(self, mapping: CompiledMapping, known: CaseRow) -> bool:
+        """Say whether it is to be seen who has a case that the books know something of."""
+        is_open = parks(mapping) and known.digests is not None and not _tells_owner(known)
+        return is_open or self.seems_parked(known)
+
     async def _may_be_parked(self, mapping: CompiledMapping, known: CaseRow) -> bool:
         """Say whether a case may be parked: its mapping parks cases, or it was away and cases were parked once."""
         has_parked = known.status in AWAY and bool(await self._world.books.do(self._world.books.store.get, PARKED))

@@ -241,10 +241,10 @@ class Planner:
         dirty = [one for one in known if one.digests is None and one.status not in CLOSED and not one.linked]
         asks_for_all = mapping.has_elements or closes(mapping) or parks(mapping)
         asked = [one for one in dirty if asks_for_all or (keeps(mapping) and not one.case_id)]
-        asked += [one for one in known if one not in asked and _maybe_emptied(mapping, scope.drafts[one.key], one)]
-        drafts, parked = scope.drafts, [one for one in known if self._owners.seems_parked(one)]
+        drafts, parked = scope.drafts, [one for one in known if self._owners.may_be_asked_for(mapping, one)]
         asked += [one for one in parked if drafts[one.key].owner.write_once or drafts[one.key].owner.not_sent]
-        await self._there.look_for(mapping, scope.number, asked)
+        asked += [one for one in known if _maybe_emptied(mapping, drafts[one.key], one)]
+        await self._there.look_for(mapping, scope.number, [*{one.key: one for one in asked}.values()])
 
     async def _look_outside(self, reading: _Reading) -> None:
         """Take in which records of a scope are kept out, and which of its parents were when last read."""
