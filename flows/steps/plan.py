@@ -23,7 +23,7 @@ from flows.steps.owners import Owners, is_parked
 from flows.steps.planned import PARENT, UNDECIDED, WAITS, Planned, Problem, Scope, scope_number
 from flows.steps.reach import Place
 from flows.steps.recover import is_closing_unheard
-from flows.steps.there import FEW, There
+from flows.steps.there import FEW, There, maybe_emptied
 from flows.steps.unknown import UnknownCases
 from flows.steps.vanished import NOTHING, Vanished
 from flows.steps.ways import closed_by_us, closes, keeps, parks
@@ -145,6 +145,7 @@ class Planner:
             is_theirs = linked is not None and linked.first
             is_empty = is_theirs or self._is_new(reading, row)
             kept = NOTHING if is_empty else await self._vanished.kept(scope.mapping, draft, case, removed)
+            emptied = await self._there.emptied(scope.mapping, draft, case)
         except Refused as error:  # two cases have this key: a person has to settle that, for this record only
             scope.hold_back(Problem(key, "", error.code or "refused"))
             return None
@@ -158,9 +159,8 @@ class Planner:
         user_id = scope.users.get(key, 0)
         is_parted = user_id in await self._taken_back()
         ready = replace(ready, kept=kept.texts, elements=kept.names, linked=linked, removed=removed)
-        ready = replace(ready, emptied=await self._emptied(scope.mapping, draft, case))
         unshown = scope.unshown.kept(draft, case, self._digest) if scope.unshown is not None else frozenset[str]()
-        ready = replace(ready, parted=is_parted, unshown=unshown)
+        ready = replace(ready, parted=is_parted, unshown=unshown, emptied=emptied)
         reading.compared += 1
         change = Comparison(scope.mapping, row, user_id, draft, case, ready, self._digest).planned()
         if change is not None and (is_theirs or _is_another(reading.known.get(key), case)):
@@ -176,18 +176,9 @@ class Planner:
             return replace(change, ours_if_closed=True)
         return change
 
-    async def _emptied(self, mapping: CompiledMapping, draft: Draft, case: CaseRow | None) -> frozenset[str]:
-        """Return what a case that was away lost with its person, as CommCare has it."""
-        names = _maybe_emptied(mapping, draft, case)
-        found = await self._there.of(case) if names and case is not None else None
-        return frozenset(name for name in names if found is not None and not found.properties.get(name))
-
     def _has_next_host(self, reading: _Reading, draft: Draft, case: CaseRow | None, change: Planned) -> bool:
-        """Say whether a case goes over to the one that followed its host: CommCare may have closed it with that.
-
-        Some project spaces close what is an extension of a case that is closed. Of a dirty one it is not known
-        which host it has; where it was away, it went with the one before.
-        """
+        """Say whether a case goes over to the next host: some spaces close extensions with the one before."""
+        # Of a dirty case it is not known which host it has; one that was away had the one before.
         if case is None or not case.case_id or (case.digests is None and case.status not in AWAY):
             return False
         hosts = (
@@ -243,7 +234,7 @@ class Planner:
         asked = [one for one in dirty if asks_for_all or (keeps(mapping) and not one.case_id)]
         drafts, parked = scope.drafts, [one for one in known if self._owners.may_be_asked_for(mapping, one)]
         asked += [one for one in parked if drafts[one.key].owner.write_once or drafts[one.key].owner.not_sent]
-        asked += [one for one in known if _maybe_emptied(mapping, drafts[one.key], one)]
+        asked += [one for one in known if maybe_emptied(mapping, drafts[one.key], one)]
         await self._there.look_for(mapping, scope.number, [*{one.key: one for one in asked}.values()])
 
     async def _look_outside(self, reading: _Reading) -> None:
@@ -362,13 +353,6 @@ def _is_another(before: CaseRow | None, case: CaseRow | None) -> bool:
     """Say whether a case is a later one of its key, of which the books know nothing yet."""
     is_known = before is not None and before.case_id and case is not None and case.case_id
     return case is not None and case.generation > 1 and not is_known
-
-
-def _maybe_emptied(mapping: CompiledMapping, draft: Draft, case: CaseRow | None) -> set[str]:
-    """Return what is personal and written once in a case that was away, where the books know nothing of it."""
-    if case is None or not case.case_id or case.status not in AWAY:
-        return set()
-    return {name for name in draft.once - (case.digests or {}).keys() if mapping.is_personal(name)}
 
 
 def _over(case: CaseRow) -> CaseRow:

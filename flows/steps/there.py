@@ -15,8 +15,9 @@ from flows.steps.doubles import Doubles
 from flows.steps.linked import base_key, case_there
 from flows.steps.planned import external_id
 from flows.world import World
-from mappings.engine import CompiledMapping
+from mappings.engine import CompiledMapping, Draft
 from state import CaseRow
+from state.statuses import AWAY
 
 FEW = 5
 """So many are asked for one by one; twice as many without an id: a fetch may show somebody else's case."""
@@ -98,6 +99,19 @@ class There:
         if found is not None:
             self.take(found)  # its id is known from now on, and it may be asked for by that
         return found
+
+    async def emptied(self, mapping: CompiledMapping, draft: Draft, case: CaseRow | None) -> frozenset[str]:
+        """Return what a case that was away lost with its person; raises Refused as `of` does."""
+        names = maybe_emptied(mapping, draft, case) if case is not None else set[str]()
+        found = await self.of(case) if names and case is not None else None
+        return frozenset(name for name in names if found is not None and not found.properties.get(name))
+
+
+def maybe_emptied(mapping: CompiledMapping, draft: Draft, case: CaseRow) -> set[str]:
+    """Return what is personal and written once in a case that was away, where the books know nothing of it."""
+    if not case.case_id or case.status not in AWAY:
+        return set()
+    return {name for name in draft.once - (case.digests or {}).keys() if mapping.is_personal(name)}
 
 
 def _name(case: CaseRow) -> str:

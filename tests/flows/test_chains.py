@@ -217,6 +217,28 @@ async def test_emptied_and_left_and_back_unheard(make_lab: MakeLab, then: str) -
     assert ("Kisumu", "active") == (lab.case(f"test-user-{person}").properties["city"], status_of(lab, person))
 
 
+async def test_emptied_and_back_unheard_where_the_key_is_there_twice(make_lab: MakeLab) -> None:
+    """Nobody can say what the case holds: the record is held back, and the run goes on with the others."""
+    lab, (person, other, *_) = await consenting(make_lab)
+    lab.edit("student", *ONCE)
+    await lab.sync()
+    consent(lab, person, "no")
+    await run(lab, 1)
+    leave(lab, person)
+    await run(lab, 2)
+    consent(lab, person, "yes")
+    come_back(lab, person)
+    lab.commcare.fail_next("timeout")
+    await lab.sync()
+    lab.project.add_case("student", "Twin", external_id=f"test-user-{person}")
+    lab.site.update_user(other, country="KE")
+    result = await lab.sync()
+    assert (1, "KE") == (
+        result.reasons["duplicate_external_id"],
+        lab.case(f"test-user-{other}").properties["country"],
+    )
+
+
 async def test_what_is_called_personal_after_it_was_emptied(make_lab: MakeLab) -> None:
     """Of who is kept out that goes as well, once, and nobody is asked again about people who were agreed to."""
     lab, learners = await consenting(make_lab)
