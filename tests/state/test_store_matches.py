@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from state import Ack, CaseRow, Intent, Link, MatchRow, OpenCount, RowId, Store
 
 ROW = RowId("student", 0, "s-user-3")
@@ -64,6 +66,22 @@ def test_open_matches_are_counted(store: Store) -> None:
     assert [OpenCount("student", "duplicate", False, 1), OpenCount("student", "duplicate", True, 1)] == (
         store.count_open()
     )
+
+
+@pytest.mark.parametrize(("heard", "generation"), [(None, 1), (True, 2), (False, 2)])
+def test_a_link_leaves_room_for_a_case_that_may_be_there(
+    store: Store, heard: bool | None, generation: int
+) -> None:
+    """A case of our own before it counts, be it that no answer told of it; one that was only to be made does not."""
+    if heard is None:
+        store.adopt(ROW, CaseRow(ROW.key, "", "", None, "active", 0, 3), 1.0)
+    elif heard:
+        store.acknowledge([Ack(ROW, "case-9", "owner", {}, "active", 3)], 1.0)
+    else:
+        store.stamp("run-1", [Intent(ROW, 3, "create")], 1.0)
+        store.void([ROW], 99.0)
+    assert [] == store.link([link()])
+    assert generation == store.cases("student", 0)[ROW.key].generation
 
 
 def test_a_link_makes_a_dirty_row(store: Store) -> None:

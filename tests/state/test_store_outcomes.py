@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from state import Ack, CaseRow, Intent, IntentRow, RowId, Store
+from state import NO_VALUE, Ack, CaseRow, Intent, IntentRow, RowId, Store
 
 ROW = RowId("enrolment", 12, "site-enrol-12-5")
 OTHER = RowId("enrolment", 12, "site-enrol-12-6")
@@ -103,6 +103,22 @@ def test_a_part_of_a_dirty_row_leaves_it_dirty(store: Store) -> None:
     found = case(store)
     assert found is not None
     assert found.digests is None
+
+
+@pytest.mark.parametrize(("held", "after"), [({"@type": ONE}, {"@type": NO_VALUE}), ({}, {})])
+def test_a_new_type_without_an_answer_is_doubted(
+    store: Store, held: dict[str, bytes], after: dict[str, bytes]
+) -> None:
+    """All else that is known of the case stays, and what is dirty stays dirty."""
+    store.acknowledge([replace(ACK, digests={"grade": TWO, **held}, status="left")], now=11.0)
+    store.acknowledge([replace(ACK, row=OTHER)], now=11.0)
+    store.void([OTHER], 11.5)
+    store.stamp("b", [Intent(ROW, 5, "retype"), Intent(OTHER, 6, "retype")], 12.0)
+    store.void([ROW, OTHER], 99.0)
+    found, other = case(store), case(store, OTHER)
+    assert found is not None
+    assert other is not None
+    assert ("left", {"grade": TWO, **after}, None) == (found.status, found.digests, other.digests)
 
 
 @pytest.mark.parametrize(
