@@ -32,8 +32,7 @@ class Owners:
     ) -> str | None:
         """Return the owner's id, "" to leave the owner as it is, None when nobody can own a new case."""
         rule = draft.owner
-        # Also when Moodle does not show what the owner goes by: else a lost permission would move everybody.
-        if known is not None and known.case_id and (rule.write_once or rule.not_sent):
+        if known is not None and _stays(draft, known):
             before = await self._before(scope.mapping, known)
             if before is not None or rule.not_sent:
                 return before or ""
@@ -53,6 +52,11 @@ class Owners:
         problem = Problem(draft.key, "@owner", "owner_unresolved", ", ".join(states) or "no rule applies")
         return await self._unresolved(scope, problem, known)
 
+    async def look(self, mapping: CompiledMapping, draft: Draft, known: CaseRow | None) -> None:
+        """Ask for a case whose owner stays; raises Refused when two cases have its external id."""
+        if known is not None and _stays(draft, known):
+            await self._before(mapping, known)
+
     async def _unresolved(self, scope: Scope, problem: Problem, known: CaseRow | None) -> str | None:
         """Leave a case that is there with the owner it has, and list that; a new one is held back."""
         if known is None or not await self._can_stay(scope.mapping, known):
@@ -65,7 +69,7 @@ class Owners:
         """Say whether a case has an owner that it can keep: it is there, and was not parked with one."""
         if not known.case_id:
             return False
-        if not _tells_owner(known):
+        if known.digests is None:
             return not await self._may_be_parked(mapping, known)
         return not self.seems_parked(known)
 
@@ -108,6 +112,14 @@ class Owners:
         """Return the owner of parked cases, "" for a mapping that parks none."""
         owner = await find_parked(self._world) if parks(mapping) else None
         return "" if owner is None else owner.owner_id
+
+
+def _stays(draft: Draft, known: CaseRow) -> bool:
+    """Say whether a case keeps its owner, or gets back the one it had.
+
+    Also when Moodle does not show what the owner goes by: else a lost permission would move everybody.
+    """
+    return bool(known.case_id) and (draft.owner.write_once or draft.owner.not_sent)
 
 
 def _tells_owner(known: CaseRow) -> bool:

@@ -146,6 +146,7 @@ class Planner:
             is_empty = is_theirs or self._is_new(reading, row)
             kept = NOTHING if is_empty else await self._vanished.kept(scope.mapping, draft, case, removed)
             emptied = await self._there.emptied(scope.mapping, draft, case)
+            await self._owners.look(scope.mapping, draft, case)
         except Refused as error:  # two cases have this key: a person has to settle that, for this record only
             scope.hold_back(Problem(key, "", error.code or "refused"))
             return None

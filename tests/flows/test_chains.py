@@ -364,6 +364,21 @@ async def test_parked_and_sent_a_new_type_while_the_books_know_little(make_lab: 
     assert before == lab.case(f"test-user-{learner}").owner_id
 
 
+async def test_parked_and_back_where_the_key_is_there_twice(make_lab: MakeLab) -> None:
+    """Nobody can say who has the case: the record is held back, and the run goes on with the others."""
+    lab, learner, _ = await parked(make_lab)
+    lab.project.add_case("student", "Twin", external_id=f"test-user-{learner}")
+    come_back(lab, learner)
+    keys = {case.external_id for case in lab.project.cases.values()}
+    other = next(one for one in lab.site.users if one != learner and f"test-user-{one}" in keys)
+    lab.site.update_user(other, country="KE")
+    result = await lab.sync()
+    assert (1, "KE") == (
+        result.reasons["duplicate_external_id"],
+        lab.case(f"test-user-{other}").properties["country"],
+    )
+
+
 @pytest.mark.parametrize("heard", [True, False])
 async def test_parked_and_back_unheard_where_nothing_parks(make_lab: MakeLab, *, heard: bool) -> None:
     """Two answers are lost, of parking and of what gave the case back, and then the mapping parks no more."""

@@ -72,7 +72,7 @@ def test_open_matches_are_counted(store: Store) -> None:
 def test_a_link_leaves_room_for_a_case_that_may_be_there(
     store: Store, heard: bool | None, generation: int
 ) -> None:
-    """A case of our own before it counts, be it that no answer told of it; one that was only to be made does not."""
+    """A case of our own before it counts, be it that no answer told of it; one that was never sent does not."""
     if heard is None:
         store.adopt(ROW, CaseRow(ROW.key, "", "", None, "active", 0, 3), 1.0)
     elif heard:
