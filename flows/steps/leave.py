@@ -65,6 +65,7 @@ async def settle(run: Run) -> None:
 async def _left(run: Run) -> list[Leaving]:
     """Return who left, and the cases of people who were merged into others."""
     merged = await leaving_merged(run)
+    run.sweep.rosters = run.rosters
     return _each_once(merged, await run.sweep.decide(run.reach))
 
 
