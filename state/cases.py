@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -167,6 +167,15 @@ class Cases(Log):
         if noted.back or noted.active or noted.again:
             with self._database.writing() as connection:
                 self._bring_back(connection, mapping, scope, read.compared(connection.execute(READ_NOTED, at)))
+
+    def note_members(self, mapping: str, scope: int, people: Set[int], is_ours: Callable[[str], bool]) -> None:
+        """Take in who is in a course of which no records were read: their rows, under keys of now, are there."""
+        with self._database.reading() as connection:
+            rows = connection.execute(READ_NOTED, {"mapping": mapping, "scope": scope})
+            found = [
+                row.key for row in rows if row.user_id in people and _says_gone(row.status, row.missing_count)
+            ]
+        self.note_seen(mapping, scope, [key for key in found if is_ours(key)])
 
     def _bring_back(self, connection: Connection, mapping: str, scope: int, noted: _Noted) -> None:
         """Write down who was seen."""
@@ -336,6 +345,11 @@ class Cases(Log):
         if keys:
             statement = update(case_row).where(_in_scope(mapping, scope), case_row.c.key == bindparam("at_key"))
             connection.execute(statement.values(**values), [{"at_key": key} for key in keys])
+
+
+def _says_gone(status: str, missing_count: int) -> bool:
+    """Say whether a row says that its person is gone, or was lacking."""
+    return status in ("left", LEAVING) or (missing_count > 0 and status in LIVING)
 
 
 def _in_scope(mapping: str, scope: int) -> ColumnElement[bool]:

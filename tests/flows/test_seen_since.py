@@ -123,6 +123,25 @@ async def test_an_enrolment_that_is_held_back_keeps_its_person(make_lab: MakeLab
     assert "active" == moodle_status(lab, person)
 
 
+@pytest.mark.parametrize("why", ["an interval", "grades that fail"])
+async def test_an_enrolment_that_is_not_read_keeps_its_person(make_lab: MakeLab, why: str) -> None:
+    """The list of people says that he is in the course again; only his enrolment was not read since."""
+    interval = "intervals: {enrolments: 24, grades: 24}\n" if why == "an interval" else ""
+    lab, course, person = await a_leaver(make_lab, interval)
+    await lab.sync(DAY)
+    real = lab.moodle
+
+    def without_grades(request: httpx.Request) -> httpx.Response:
+        is_grades = why != "an interval" and b"gradereport" in request.content
+        return httpx.Response(200, json={"exception": "x", "errorcode": "x"}) if is_grades else real(request)
+
+    lab._to_moodle = without_grades  # type: ignore[method-assign]
+    await come_back(lab, course, person)
+    assert "left" == enrolment_status(lab, course, person)
+    await go_blind(lab)
+    assert "active" == moodle_status(lab, person)
+
+
 async def test_an_enrolment_that_was_never_answered_keeps_its_person(make_lab: MakeLab) -> None:
     """Nobody heard whether CommCare has it; its person was seen in the course all the same."""
     lab, course, _ = await a_leaver(make_lab)
