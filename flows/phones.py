@@ -169,7 +169,7 @@ def _is_parked(mapping: CompiledMapping | None, status: str) -> bool:
     if mapping is None:
         return False
     departures = {
-        **dict.fromkeys(("left", "leaving", "clearing"), mapping.when_left),
+        **dict.fromkeys(("left", "leaving", "clearing", "rejoining"), mapping.when_left),
         "ended": mapping.when_course_ends,
         **dict.fromkeys(("withdrawn", "withdrawing", "erasing"), mapping.when_excluded),
     }

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, case, func, or_, select, update
 
 from state.log import Entry, Log
 from state.rows import CaseRow, Missing, RowId
@@ -57,6 +57,7 @@ COUNT_LIVING = (
     .where(case_row.c.case_id != "", case_row.c.mapping == bindparam("mapping"), case_row.c.status.in_(LIVING))
 )
 COUNT_LIVING_IN = COUNT_LIVING.where(case_row.c.scope == bindparam("scope"))
+BECOMES = bindparam("becomes", type_=case_row.c.status.type)
 NOTED = ("key", "status", "missing_count", "missing_run", "user_id")
 READ_NOTED = select(*(case_row.c[name] for name in NOTED)).where(_SCOPE).execution_options(yield_per=CHUNK)
 
@@ -69,12 +70,12 @@ class _Noted:
     gone: list[str] = field(default_factory=list)
     news: list[str] = field(default_factory=list)
     active: list[str] = field(default_factory=list)
-    there: list[str] = field(default_factory=list)
+    again: list[str] = field(default_factory=list)
 
     @property
     def is_news(self) -> bool:
         """Whether any row is to be written."""
-        return bool(self.back or self.news or self.active or self.there)
+        return bool(self.back or self.news or self.active or self.again)
 
 
 class _Read:
@@ -93,7 +94,7 @@ class _Read:
                 (noted.active if key in self._seen else noted.gone).append(key)
             elif key in self._seen or (user_id and user_id in self._protected):
                 noted.back += [key] if missing_count else []
-                noted.there += [key] if status == LEAVING and key in self._seen else []
+                noted.again += [key] if status in ("left", LEAVING) and key in self._seen else []
             elif status in LIVING or status in UNSETTLED:
                 noted.gone.append(key)
                 noted.news += [key] if missing_run != self._run_id else []
@@ -140,7 +141,7 @@ class Cases(Log):
 
         A lacked row counts one more complete read without it, once per run however often it is noted; a seen
         row, and one of a `protected` person, starts again at 0. Rows for which neither is news are not written.
-        A seen row of which nobody knows whether it is marked as left is there again: it is dirty, and sent whole.
+        A seen row that is marked as left, or maybe, joins again, whatever keeps CommCare from being told.
         Replaced rows that were not seen are returned too, uncounted; one that was seen is active again.
         """
         at, read = {"mapping": mapping, "scope": scope}, _Read(seen, protected, run_id)
@@ -151,20 +152,44 @@ class Cases(Log):
             with self._database.writing() as connection:
                 noted = read.compared(connection.execute(READ_NOTED, at))
                 scoped = (connection, mapping, scope)
-                self._set(*scoped, noted.active, status="active")
-                self._set(*scoped, noted.there, status="rejoining")
-                self._set(*scoped, noted.back, missing_count=0, missing_run="")
+                self._bring_back(*scoped, noted)
                 self._set(*scoped, noted.news, missing_count=case_row.c.missing_count + 1, missing_run=run_id)
                 found = self._cases(*scoped, noted.gone)
         return [Missing(RowId(mapping, scope, key), found[key]) for key in sorted(found)]
 
+    def note_seen(self, mapping: str, scope: int, seen: Collection[str]) -> None:
+        """Take in the keys that a read of a part of a scope showed; what it lacked is as it was."""
+        at, read = {"mapping": mapping, "scope": scope}, _Read(seen, frozenset(), "")
+        with self._database.reading() as connection:
+            noted = read.compared(connection.execute(READ_NOTED, at))
+        if noted.back or noted.active or noted.again:
+            with self._database.writing() as connection:
+                self._bring_back(connection, mapping, scope, read.compared(connection.execute(READ_NOTED, at)))
+
+    def note_members(self, mapping: str, scope: int, people: Set[int], is_ours: Callable[[str], bool]) -> None:
+        """Take in who is in a course of which no records were read: their rows, under keys of now, are there."""
+        with self._database.reading() as connection:
+            rows = connection.execute(READ_NOTED, {"mapping": mapping, "scope": scope})
+            found = [
+                row.key for row in rows if row.user_id in people and _says_gone(row.status, row.missing_count)
+            ]
+        self.note_seen(mapping, scope, [key for key in found if is_ours(key)])
+
+    def _bring_back(self, connection: Connection, mapping: str, scope: int, noted: _Noted) -> None:
+        """Write down who was seen."""
+        self._set(connection, mapping, scope, noted.active, status="active")
+        self._set(connection, mapping, scope, noted.again, status="rejoining")
+        self._set(connection, mapping, scope, noted.back, missing_count=0, missing_run="")
+
     def active_in_courses(self, mappings: Collection[str], people: Collection[int]) -> dict[RowId, int]:
-        """Return the living cases that people have in courses, with their person: a walk through all rows."""
+        """Return the living cases that people have in courses, with their person: a walk through all rows.
+
+        Also those that CommCare was not heard to have: their people were seen there.
+        """
         query = select(case_row.c.mapping, case_row.c.scope, case_row.c.key, case_row.c.user_id).where(
             case_row.c.mapping.in_(sorted(mappings)),
             case_row.c.scope != 0,
             case_row.c.status.in_(LIVING),
-            case_row.c.case_id != "",
         )
         wanted = frozenset(people)
         with self._database.reading() as connection:
@@ -221,21 +246,29 @@ class Cases(Log):
             return connection.scalar(query) or 0
 
     def settle(self, rows: Mapping[RowId, str]) -> None:
-        """Give rows a status of which CommCare need not be told; their digests stay as they are."""
-        self._put_each("status", rows)
+        """Give rows a status of which CommCare need not be told; their digests stay as they are.
+
+        Whoever joins again is missing from no read: it takes two to be gone once more.
+        """
+        is_back = BECOMES == "rejoining"
+        counted = {"missing_count": case((is_back, 0), else_=case_row.c.missing_count)}
+        counted |= {"missing_run": case((is_back, ""), else_=case_row.c.missing_run)}
+        self._put_each("status", rows, counted)
 
     def keep_owners(self, rows: Mapping[RowId, str]) -> None:
         """Remember whose cases they are, before they are given to somebody else for a while."""
         self._put_each("owner_id", rows)
 
-    def _put_each(self, column: str, rows: Mapping[RowId, str]) -> None:
-        """Set one column of each row to a value of its own."""
+    def _put_each(
+        self, column: str, rows: Mapping[RowId, str], besides: Mapping[str, ColumnElement[Any]] | None = None
+    ) -> None:
+        """Set one column of each row to a value of its own, and others to what follows from that."""
         if not rows:
             return
-        statement = update(case_row).where(at_row(case_row)).values({column: bindparam("becomes")})
+        statement = update(case_row).where(at_row(case_row)).values({column: BECOMES, **(besides or {})})
         with self._database.writing() as connection:
             connection.execute(
-                statement, [row_parameters(row) | {"becomes": value} for row, value in rows.items()]
+                statement, [row_parameters(row) | {"becomes": value} for row, value in sorted(rows.items())]
             )
 
     def renew(self, rows: Sequence[RowId], now: float) -> None:
@@ -310,6 +343,11 @@ class Cases(Log):
         if keys:
             statement = update(case_row).where(_in_scope(mapping, scope), case_row.c.key == bindparam("at_key"))
             connection.execute(statement.values(**values), [{"at_key": key} for key in keys])
+
+
+def _says_gone(status: str, missing_count: int) -> bool:
+    """Say whether a row says that its person is gone, or was lacking."""
+    return status in ("left", LEAVING) or (missing_count > 0 and status in LIVING)
 
 
 def _in_scope(mapping: str, scope: int) -> ColumnElement[bool]:

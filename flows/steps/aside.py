@@ -67,13 +67,17 @@ class Aside:
             await books.do(books.store.note_refusals, refused, now, run)
 
     async def settle(self, scope: Scope) -> None:
-        """Forget refusals of records that a complete read showed, and of which nothing has to be sent any more."""
+        """Forget refusals of records that a complete read showed, and of which nothing has to be sent any more.
+
+        What was to say that somebody is gone is not: he is there, whatever holds his record back.
+        """
         name, number = scope.mapping.name, scope.number
         held = {problem.key for problem in scope.problems if problem.holds}
         gone = [
             row.key
-            for row in (await self._load()).keys() - self._met.keys()
-            if (row.mapping, row.scope) == (name, number) and row.key in scope.seen and row.key not in held
+            for row, one in (await self._load()).items()
+            if (row.mapping, row.scope) == (name, number) and row not in self._met
+            if row.key in scope.seen and (row.key not in held or one.op == "left")
         ]
         if gone and not self._result.preview:
             books = self._world.books

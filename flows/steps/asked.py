@@ -54,6 +54,8 @@ class Decided:
     used: Set[Place] = frozenset()
     empty: Found = field(default_factory=dict)
     """Of those that wait the ones who are all that had a case of their mapping there."""
+    back: Collection[RowId] = ()
+    """Rows that were allowed to go, and whose people are there again."""
 
     def is_over(self, scope: str, mapping: str) -> bool:
         """Say whether a word about a mapping in a scope is over."""
@@ -139,7 +141,7 @@ def _decide(names: Asked, decided: Decided, facts: Objects) -> tuple[Questions, 
     end(empty, decided.is_settled)
     end(given, decided.is_over, only=_by_name(decided.given))
     others = {row for row in _rows(allowed) if not decided.is_looked_at(row)}
-    facts[names.allowed] = _by_scope(others.union(decided.allowed))
+    facts[names.allowed] = _by_scope(others.union(decided.allowed).difference(decided.back))
     in_part = partial(_is_in_part, decided.reach)
     told = ask(asked, given, _by_name(decided.refused), in_part)
     ask(empty, {}, _by_name(decided.empty), in_part)

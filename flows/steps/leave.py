@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -65,7 +66,19 @@ async def settle(run: Run) -> None:
 async def _left(run: Run) -> list[Leaving]:
     """Return who left, and the cases of people who were merged into others."""
     merged = await leaving_merged(run)
+    run.sweep.rosters = run.rosters
+    await _note_members(run)
     return _each_once(merged, await run.sweep.decide(run.reach))
+
+
+async def _note_members(run: Run) -> None:
+    """Have the books know who is in courses of which no enrolments were compared: grades fail, or none are due."""
+    books, site = run.world.books, run.world.project.site
+    for mapping in run.world.project.mappings:
+        for number, roster in run.rosters.items() if mapping.source == "enrolments" else ():
+            if (mapping.name, number) not in run.sweep.noted and number not in run.between_terms:
+                is_ours = partial(mapping.makes_key, site=site)
+                await books.do(books.store.note_members, mapping.name, number, {*roster.ids}, is_ours)
 
 
 def _each_once(*parts: Sequence[Leaving]) -> list[Leaving]:

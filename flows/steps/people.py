@@ -138,6 +138,8 @@ async def _finish(run: Run, scopes: list[Scope], courses: list[Course], swept: s
     complete = _all_read(run, courses)
     for scope in scopes:
         await run.planner.outsiders.save(scope, complete=run.whole_site and complete)
+        if not complete or not run.whole_site:  # maybe nobody is compared, and who is there is there
+            await run.world.books.do(store.note_seen, scope.mapping.name, scope.number, scope.seen)
     if not run.whole_site:
         return
     for scope in scopes:

@@ -23,6 +23,7 @@ from flows.steps.owners import Owners, is_parked
 from flows.steps.planned import PARENT, UNDECIDED, WAITS, Planned, Problem, Scope, scope_number
 from flows.steps.reach import Place
 from flows.steps.recover import is_closing_unheard
+from flows.steps.seen_again import parents_seen_again, seen_again
 from flows.steps.there import FEW, There, maybe_emptied
 from flows.steps.unknown import UnknownCases
 from flows.steps.vanished import NOTHING, Vanished
@@ -122,12 +123,12 @@ class Planner:
         """Return the row of one draft when it has to be sent; otherwise count why not."""
         scope, draft = reading.scope, reading.scope.drafts[key]
         removed = self.removed.get(scope.mapping.name, frozenset())
-        row = RowId(scope.mapping.name, scope.number, key)
+        row, user_id = RowId(scope.mapping.name, scope.number, key), scope.users.get(key, 0)
         parent = self._kept_out(reading, draft)
         if parent is None and key in reading.known:  # now: CommCare may take nothing of it today
-            status = reading.known[key].status
-            reading.back |= {row: "returning"} if status in KEPT_OUT else {}
-            reading.back |= {row: "rejoining"} if status == "left" else {}  # whoever is missing again leaves anew
+            reading.back |= seen_again(row, reading.known[key])
+        above = (self._parent_row(scope, reference) for reference in draft.indices)
+        reading.back |= parents_seen_again(reading.parents, above, user_id)
         if self._rests(reading, row):
             self._result.count(scope.mapping.case_type, scope.number, "in_doubt")
             return None
@@ -157,7 +158,6 @@ class Planner:
         if case is None and key in reading.nowhere:  # to be sent now: once more, as it may be long since
             reading.nowhere.discard(key)
             return await self._planned(reading, key)
-        user_id = scope.users.get(key, 0)
         is_parted = user_id in await self._taken_back()
         ready = replace(ready, kept=kept.texts, elements=kept.names, linked=linked, removed=removed)
         unshown = scope.unshown.kept(draft, case, self._digest) if scope.unshown is not None else frozenset[str]()

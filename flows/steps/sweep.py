@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from adaptors.moodle.roster import Roster
 from flows.questions import COURSE, Parts
 from flows.result import Result
 from flows.steps.asked import LEAVERS, Decided, Found
@@ -22,6 +23,8 @@ from state import Missing, RowId
 from state.statuses import GOING, LIVING, TO_BE_EMPTIED, UNSETTLED
 
 READS = 2
+UNDER_WAY = GOING - {"closing"}
+"""What a case is that was allowed to go, and was not seen since; of a close that is not certain either."""
 
 
 @dataclass
@@ -69,6 +72,8 @@ class Sweep:
     """People whose account is deleted in Moodle: they are in no course any more, be it read or not."""
     read: Set[int] = frozenset()
     """The courses whose people this run read."""
+    rosters: Mapping[int, Roster] = field(default_factory=dict)
+    """The people of the courses that this run read, be it for some mappings or some courses only."""
     failing: Set[int] = frozenset()
     """Courses that nobody waits for any more. Whoever is missing may be in one: a person says who left."""
     replaced: list[tuple[CompiledMapping, Missing]] = field(default_factory=list)
@@ -97,7 +102,7 @@ class Sweep:
         due = [m for m in missing if m.case.missing_count >= READS]
         self.lacked |= {m.row for m in missing if m.case.missing_count < READS}
         stuck = await self._stuck()
-        unsure = {m.row for m in due if m.case.status in GOING and m.row not in stuck}
+        unsure = {m.row for m in due if m.case.status in UNDER_WAY and m.row not in stuck}
         unsure |= {m.row for m in due if not mapping.makes_key(m.row.key, self.world.project.site)}
         self.replaced += [(mapping, m) for m in due if m.row in unsure]
         due = [m for m in due if m.row not in unsure]
@@ -143,6 +148,8 @@ class Sweep:
         """Return who left; what the guard refuses waits for a person."""
         reach = replace(reach, everybody=True)  # a place of the site is noted only where that may be said
         confirmed, going = await LEAVERS.given(self.world)
+        back = await self._back(going)
+        going -= back | self._maybe_moved()
         going |= await self._following()
         by_word = {} if self.failing else self._by_word(confirmed, going)  # they may have moved to what fails
         going |= (everywhere := await gone_everywhere(self.world, by_word, going))
@@ -158,15 +165,16 @@ class Sweep:
         rows |= (going & self.lacked) | await self._to_come([gone for gone in allowed if gone.place in agreed])
         rows |= {row for row in everywhere if (row.mapping, row.scope) not in self.noted}
         empty = self.deserted.among(refused)
-        decided = Decided(refused, sorted(rows), confirmed, self.noted, reach, empty=empty)
+        decided = Decided(refused, sorted(rows), confirmed, self.noted, reach, empty=empty, back=back)
         await self.deserted.tell(self.noted, reach, refused.keys(), going)
         await LEAVERS.remember(self.world, self.result, decided)
-        # Where so many are missing that a person is asked, nothing that is not certain is said either.
-        gone += [
-            (mapping, m)
-            for mapping, m in self.replaced
-            if m.case.status not in GOING or m.row in going or m.row.scope not in refused
-        ]
+        # Where so many are missing that a person is asked, nothing that is not certain is said either, nor on the
+        # site of who is missing there.
+        unsure = [(mapping, m) for mapping, m in self.replaced if m.case.status in GOING and m.row not in going]
+        there = {m.case.user_id for _, m in unsure if m.row.scope in refused} - {0}
+        kept = {m.row for _, m in unsure if m.row.scope in refused}
+        kept |= {m.row for _, m in unsure if m.row.scope == SITE_SCOPE and m.case.user_id in there}
+        gone += [(mapping, m) for mapping, m in self.replaced if m.row not in kept]
         stuck = await self._stuck()
         return [_leaving(mapping, m, is_stuck=m.row in stuck) for mapping, m in gone + unread]
 
@@ -174,6 +182,26 @@ class Sweep:
         """Return the cases that CommCare refuses to empty as the mapping says: that keeps nobody from leaving."""
         refusals = await self.world.books.do(self.world.books.store.refusals)
         return {one.row for one in refusals if one.op == "withdrawn"}
+
+    async def _back(self, allowed: Set[RowId]) -> set[RowId]:
+        """Return those of the cases that may go whose people are there again: theirs may be read more rarely."""
+        places, found = defaultdict[Place, list[str]](list), set[RowId]()
+        for row in allowed:
+            places[row.mapping, row.scope].append(row.key)
+        for (name, scope), keys in places.items():
+            read = [one for course, one in self.rosters.items() if scope in (SITE_SCOPE, course)]
+            people = set[int]().union(*(roster.ids for roster in read))
+            cases = await self.world.books.do(self.world.books.store.cases, name, scope, keys)
+            found |= {RowId(name, scope, key) for key, case in cases.items() if case.user_id in people}
+        return found
+
+    def _maybe_moved(self) -> set[RowId]:
+        """Return the cases of people of the site who may be in a course that cannot be read, whatever was said.
+
+        A word about the courses that they left is older: until one fails for good it is waited for.
+        """
+        site = [gone for gone in self.found if gone.scope == SITE_SCOPE and self.failing]
+        return {m.row for gone in site for m in gone.rows if m.case.user_id not in self.deleted}
 
     async def _following(self) -> set[RowId]:
         """Return the rows of people whose case that is the parent has gone: nobody is asked twice about them."""

@@ -99,6 +99,10 @@ async def test_closed_and_parked_cases_are_on_no_phone(make_lab: MakeLab) -> Non
     (phone,) = found.phones
     assert {"student": 29, "enrolment": 29} == phone.load.cases
     assert {parking: Counter(student=1)} == {one.owner_id: one.load.cases for one in found.unsynced}
+    site.enrol(courses[0], learners[0])
+    await lab.sync(mappings=("enrolment",))  # the student is known to be back, and CommCare was not told yet
+    assert parking == lab.case(f"test-user-{learners[0]}").owner_id
+    assert {parking: Counter(student=1)} == {one.owner_id: one.load.cases for one in (await on(lab)).unsynced}
 
 
 async def test_locations_are_counted_apart(make_lab: MakeLab) -> None:

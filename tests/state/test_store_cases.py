@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
 
-from state import Ack, CaseRow, RowId, Store
+from state import Ack, CaseRow, Intent, RowId, Store
 
 DIGEST = b"0123456789abcdef"
 
@@ -112,6 +112,35 @@ def test_rows_that_left_are_not_missed(store: Store) -> None:
     """Who is marked as left is not lacking from a read."""
     known(store, ["a"], status="left")
     assert [] == store.note_read("student", 0, set(), "run-1")
+
+
+def test_a_row_that_left_and_is_seen_joins_again(store: Store) -> None:
+    """From then on it lives, and is missed like others; who is only protected is as he was."""
+    known(store, ["a", "b"], status="left")
+    assert [] == store.note_read("student", 0, {"a"}, "run-1", {7})
+    assert {"a": "rejoining", "b": "left"} == {key: row.status for key, row in store.cases("student", 0).items()}
+    assert ["a"] == [missing.row.key for missing in store.note_read("student", 0, set(), "run-2")]
+
+
+def test_who_joins_again_is_missing_from_no_read(store: Store) -> None:
+    """What reads lacked before counts no more; any other status leaves it as it is."""
+    known(store, ["a", "b"])
+    for run in ("run-1", "run-2"):
+        store.note_read("student", 0, set(), run)
+    store.settle({RowId("student", 0, "a"): "rejoining", RowId("student", 0, "b"): "closing"})
+    assert {"a": 0, "b": 2} == counts(store)
+    store.note_read("student", 0, {"b"}, "run-2")
+    assert {"a": 1, "b": 0} == counts(store)
+
+
+def test_living_cases_in_courses_are_those_nobody_heard_of_too(store: Store) -> None:
+    """Whether CommCare has a case or not, its person was seen there."""
+    known(store, ["a"], scope=3)
+    known(store, ["b"], scope=3, status="left")
+    row = RowId("student", 3, "c")
+    store.stamp("batch", [Intent(row, 8, "create")], 99.0)
+    store.void([row], 100.0)
+    assert {RowId("student", 3, "a"): 7, row: 8} == store.active_in_courses(["student"], [7, 8])
 
 
 def test_other_scopes_are_not_missed(store: Store) -> None:
