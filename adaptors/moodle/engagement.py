@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from adaptors.moodle.completion import Done
+from adaptors.moodle.roster import NOT_SHOWN
 
 Attention = tuple[int, int, int, int]
 """Minus the overdue activities, last visit, course, activities left: the smallest needs most attention."""
@@ -28,12 +29,17 @@ class Tally:
     overdue: int = 0
     next_due: int = 0
     visited: int = 0
+    hides_visits: bool = False
     attention: Attention | None = None
 
-    def add(self, course_id: int, visited: int, done: Done | None) -> None:
-        """Add a course in which the learner is active; `done` is None where nothing is tracked."""
+    def add(self, course_id: int, visited: int | None, done: Done | None) -> None:
+        """Add a course in which the learner is active.
+
+        `visited` is None where Moodle hides it, 0 for never; `done` is None where nothing is tracked.
+        """
         self.courses.append(course_id)
-        self.visited = max(self.visited, visited)
+        self.hides_visits |= visited is None
+        self.visited = max(self.visited, visited or 0)
         if done is not None:
             self.tracked += 1
             self.done, self.left = self.done + done.done, self.left + done.left
@@ -41,7 +47,7 @@ class Tally:
             self.next_due = min(filter(None, (self.next_due, done.next_due)), default=0)
         if done is None or done.left:
             left, overdue = (done.left, done.overdue) if done else (-1, 0)
-            candidate = (-overdue, visited, course_id, left)
+            candidate = (-overdue, NOT_SHOWN if visited is None else visited, course_id, left)
             self.attention = min(self.attention or candidate, candidate)
 
 
@@ -61,7 +67,7 @@ class Engagement:
 
     def add(self, person: int, course_id: int, visited: int | None, done: Done | None) -> None:
         """Add a course in which a learner is active."""
-        self.tallies.setdefault(person, Tally()).add(course_id, visited or 0, done)
+        self.tallies.setdefault(person, Tally()).add(course_id, visited, done)
 
     def leave_alone(self, people: Iterable[int]) -> None:
         """Note people whose record would be wrong in this run."""
@@ -70,13 +76,15 @@ class Engagement:
     def record(self, person: Mapping[str, Any]) -> dict[str, Any]:
         """Return the record of a learner, from his or her record of source `users`.
 
-        Without any active course the numbers are blank; where no course tracks completion they are absent.
+        Without any active course the numbers are blank; where no course tracks completion they are absent, as is
+        the last visit to a course where Moodle hides it.
         """
         user = {name: value for name, value in person.items() if name not in ("roles", "groups")}
         shared = ("roles", "groups", "profile", "lastaccess")
         record = {"user": user} | {name: person[name] for name in shared if name in person}
         tally = self.tallies.get(person["id"], Tally())
-        record |= {"courses_active": len(tally.courses), "lastcourseaccess": tally.visited or None}
+        record["courses_active"] = len(tally.courses)
+        record |= {} if tally.hides_visits else {"lastcourseaccess": tally.visited or None}
         if self._completion:
             record |= self._activities(tally) | self._attention(tally)
         return record | self._completed(person["id"], tally)
@@ -85,9 +93,9 @@ class Engagement:
         if not tally.courses:
             return {"activities": None, "progress": None} | ({"next_due": None} if self._dates else {})
         if not tally.tracked:
-            return {}
+            return {"activities": {"courses": 0}}
         total = tally.done + tally.left
-        activities = {"done": tally.done, "left": tally.left}
+        activities = {"courses": tally.tracked, "done": tally.done, "left": tally.left}
         record: dict[str, Any] = {
             "activities": activities,
             "progress": tally.done * 100 / total if total else None,
@@ -104,9 +112,9 @@ class Engagement:
         if tally.attention is None:
             return {"needs_attention": None}
         overdue, visited, course_id, left = tally.attention
-        found = {"course": self._courses[course_id], "lastcourseaccess": visited or None}
+        shown = {} if visited == NOT_SHOWN else {"lastcourseaccess": visited or None}
         tracked = {"overdue": -overdue, "left": left} if left >= 0 else {}
-        return {"needs_attention": found | tracked}
+        return {"needs_attention": {"course": self._courses[course_id]} | shown | tracked}
 
     def _completed(self, person: int, tally: Tally) -> dict[str, Any]:
         """Say how many courses are completed; absent when Moodle does not tell it of one of them."""

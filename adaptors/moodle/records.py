@@ -203,6 +203,12 @@ class AssignmentRecord(_InCourse):
 class Activities(Record):
     """How many of the activities with completion tracking are done, over all active courses."""
 
+    courses: int | None = _told(
+        "In how many active courses completion is tracked; where it is 0 nothing is known of the others.",
+        "number",
+        function=_COMPLETION,
+        cost=_EACH,
+    )
     done: int | None = _told("Activities done.", "number", function=_COMPLETION, cost=_EACH)
     left: int | None = _told("Activities still to do.", "number", function=_COMPLETION, cost=_EACH)
     overdue: int | None = _told(

@@ -14,6 +14,8 @@ from adaptors.moodle.normalise import TEACHERS, group_names, role_names
 ENROLLED = "core_enrol_get_enrolled_users"
 
 Names = tuple[str, ...]
+NOT_SHOWN = -1
+"""The last access to a course where Moodle hides it."""
 
 
 async def read_ids(client: MoodleClient, course_id: int, **chosen: int) -> list[int]:
@@ -43,7 +45,10 @@ class Combinations:
 
 @dataclass(frozen=True)
 class Member:
-    """One person in one course; `groups` is None when Moodle does not show them."""
+    """One person in one course; `groups` and `lastcourseaccess` are None when Moodle does not show them.
+
+    Who never was in the course has the last access 0.
+    """
 
     id: int
     roles: Names
@@ -84,7 +89,8 @@ class Roster:
             roster._ids.append(person.id)
             groups = None if hides(person) else group_names(person)
             roster._pairs.append(combinations.number(roles, groups))
-            roster._access.append(person.lastcourseaccess or 0)
+            access = (person.lastcourseaccess or 0) if "lastcourseaccess" in person.model_fields_set else NOT_SHOWN
+            roster._access.append(access)
             if person.username and TEACHERS.intersection(roles):
                 teachers.append(person.username)
         roster.teachers = tuple(teachers)
@@ -97,7 +103,7 @@ class Roster:
         for person_id, pair, access in zip(self._ids, self._pairs, self._access, strict=True):
             roles, groups = self.combinations.pair(pair)
             status = "suspended" if person_id in self.suspended else "active"
-            yield Member(person_id, roles, groups, status, access or None)
+            yield Member(person_id, roles, groups, status, None if access == NOT_SHOWN else access)
 
     @property
     def ids(self) -> list[int]:
@@ -120,5 +126,5 @@ class Roster:
             **({} if member.groups is None else {"groups": list(member.groups)}),
             "teachers": list(self.teachers),
             "status": member.status,
-            "lastcourseaccess": member.lastcourseaccess,
+            **({} if member.lastcourseaccess is None else {"lastcourseaccess": member.lastcourseaccess or None}),
         }

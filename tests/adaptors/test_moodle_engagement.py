@@ -23,6 +23,7 @@ from tests.adaptors.moodle_world import recorded_site
 from tests.clocks import VirtualClock
 
 DAY = 86_400
+VISITS = ({2: 0}, {2: None, 3: None}, {2: 100, 3: None})
 COURSES = {number: {"id": number, "fullname": f"Course {number}"} for number in (2, 3, 4, 5)}
 
 
@@ -222,7 +223,7 @@ async def test_completed_courses() -> None:
 # --- the record ---------------------------------------------------------------------------------------------
 
 
-def record(*courses: tuple[int, int, Done | None], wanted: bool = True) -> dict[str, Any]:
+def record(*courses: tuple[int, int | None, Done | None], wanted: bool = True) -> dict[str, Any]:
     """Return the record of person 7 who is active in these courses: number, last visit, what is done."""
     engagement = Engagement(COURSES, completion=wanted, dates=wanted)
     for course_id, visited, done in courses:
@@ -235,7 +236,7 @@ def record(*courses: tuple[int, int, Done | None], wanted: bool = True) -> dict[
 def test_sums_over_courses() -> None:
     """Numbers add up, the earliest due date counts, the last visit is the latest."""
     made = record((2, 100, Done(3, 1, 0, 900)), (3, 200, Done(1, 3, 2, 800)), (4, 50, None))
-    assert {"done": 4, "left": 4, "overdue": 2} == made["activities"]
+    assert {"courses": 2, "done": 4, "left": 4, "overdue": 2} == made["activities"]
     assert (3, 200, 800, 50.0) == (
         made["courses_active"],
         made["lastcourseaccess"],
@@ -275,9 +276,9 @@ def test_nothing_to_attend_to() -> None:
 
 
 def test_no_tracking_is_absent_and_no_course_is_blank() -> None:
-    """Where no course tracks anything the numbers are absent; without an active course they are blank."""
+    """Where no course tracks anything only that is told; without an active course the numbers are blank."""
     untracked, nowhere = record((2, 1, None)), record()
-    assert not {"activities", "progress", "next_due"} & untracked.keys()
+    assert ({"courses": 0}, set()) == (untracked["activities"], {"progress", "next_due"} & untracked.keys())
     assert {"id": 2, "fullname": "Course 2"} == untracked["needs_attention"]["course"]
     assert not {"left", "overdue"} & untracked["needs_attention"].keys()
     assert (0, None, None, None) == (
@@ -286,6 +287,15 @@ def test_no_tracking_is_absent_and_no_course_is_blank() -> None:
         nowhere["next_due"],
         nowhere["needs_attention"],
     )
+
+
+def test_a_visit_that_moodle_hides_is_absent_and_no_visit_is_blank() -> None:
+    """Where one course hides it, nobody knows the latest of all; in another one it is known."""
+    never, hidden, some = (record(*((n, at, None) for n, at in one.items())) for one in VISITS)
+    assert (None, None) == (never["lastcourseaccess"], never["needs_attention"]["lastcourseaccess"])
+    for made, number in ((hidden, 2), (some, 3)):
+        assert "lastcourseaccess" not in made.keys() | made["needs_attention"].keys()
+        assert COURSES[number] == made["needs_attention"]["course"]
 
 
 def test_what_was_not_asked_is_absent() -> None:

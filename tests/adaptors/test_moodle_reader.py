@@ -242,6 +242,16 @@ async def test_hidden_phones_are_absent() -> None:
     assert not [record for record in await world.profiles(learners) if "phone1" in record]
 
 
+async def test_a_hidden_visit_to_a_course_is_absent() -> None:
+    """Whoever never was there has a blank; where Moodle hides it, nobody has anything."""
+    site, course, _ = small_site()
+    world = World(site)
+    assert [None] * 3 == [record["lastcourseaccess"] for record in await world.enrolments(course)]
+    site.hiddenuserfields = ("lastaccess",)
+    world.fake.revoke("moodle/course:viewhiddenuserfields")
+    assert not any("lastcourseaccess" in record for record in await world.enrolments(course))
+
+
 async def test_late_witness_counts_for_early_batches() -> None:
     """A field first seen in the last batch makes it blank, not absent, in the first one."""
     site, _, learners = small_site(30)

@@ -227,6 +227,28 @@ async def test_people_of_a_course_without_roster_are_left_alone(make_lab: MakeLa
     assert ["0", "1"] == [properties(lab, person)["activities_done"] for person in (first, second)]
 
 
+async def test_what_moodle_hides_makes_nobody_a_newcomer(make_lab: MakeLab) -> None:
+    """Hidden last visits and suspended accounts: bands stay, new cases have none, and nothing is sent to these."""
+    site, courses, (quiet, newcomer) = site_of(2)
+    site.update_user(newcomer, lastaccess=0)
+    lab = engaged(make_lab, site)
+    await lab.sync()
+    bands = ("active", "never_started")
+    assert bands == tuple(properties(lab, person)["activity_band"] for person in (quiet, newcomer))
+    site.hiddenuserfields = ("lastaccess", "suspended")
+    lab.moodle.revoke("moodle/user:viewhiddendetails")
+    late = site.add_user("Zawadi", "Kamau", lastaccess=site.now, suspended=True)
+    site.enrol(courses[0], late)
+    await lab.sync(full=True)
+    assert bands == tuple(properties(lab, person)["activity_band"] for person in (quiet, newcomer))
+    assert "yes" == properties(lab, quiet)["send_sms"]
+    assert "1" == properties(lab, late)["courses_active"]
+    assert not {"activity_band", "send_sms"} & properties(lab, late).keys()
+    site.hiddenuserfields = ()
+    await lab.sync(full=True)
+    assert ("active", "no") == tuple(properties(lab, late)[name] for name in ("activity_band", "send_sms"))
+
+
 async def test_missing_right_is_told_once(make_lab: MakeLab) -> None:
     """Without report/progress:view no engagement is sent, everything else is, and one sentence says why."""
     lab = engaged(make_lab, site_of(2)[0])

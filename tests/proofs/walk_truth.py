@@ -56,7 +56,8 @@ class Truth(Expected):
             return record | dict.fromkeys(nothing)
         counts = {course: self._counted(course, person) for course in courses}
         total = {name: sum(count[name] for count in counts.values()) for name in ("done", "left", "overdue")}
-        record["activities"], record["progress"] = total, total["done"] * 100 / (total["done"] + total["left"])
+        record["activities"] = {"courses": len(counts)} | total
+        record["progress"] = total["done"] * 100 / (total["done"] + total["left"])
         record["next_due"] = min((count["due"] for count in counts.values() if count["due"]), default=None)
         return record | {"needs_attention": self._attention(counts)}
 
