@@ -6,7 +6,8 @@ Moodle leaves both out without a word. A run that asks about a field names it; s
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass
 from typing import Any
 
 from adaptors.moodle.normalise import can_hide_groups
@@ -21,8 +22,12 @@ from mappings.engine import CompiledMapping, Draft, Excluded, HeldBack
 # What the account is shown of people: fields, how people call them, and what brings them to light.
 SHOWN = f"Tick them under {IDENTITY}, and give the role 'moodle/site:viewuseridentity'."
 DETAILS = f"Give the role 'moodle/user:viewalldetails' ({ROLES})."
-RIGHTS = f"give the role 'moodle/user:viewhiddendetails' and 'moodle/course:viewhiddenuserfields' ({ROLES})."
+RIGHTS = (
+    "give the role 'moodle/user:viewhiddendetails' (for profiles) and 'moodle/course:viewhiddenuserfields' (for "
+    f"the people of courses; {ROLES})."
+)
 HIDDEN = f"Take them out of the list {HIDDEN_FIELDS}, or {RIGHTS}"
+EMAILS = f"{SHOWN} If 'Email address' is in the list {HIDDEN_FIELDS}, take it out there too, or {RIGHTS}"
 ADDRESSES = f"In a Moodle older than 4.5, {RIGHTS}"
 CUSTOM = (
     f"Compare its short name, and 'Who is this field visible to?' ({PROFILE_FIELDS}), or give the role "
@@ -30,7 +35,7 @@ CUSTOM = (
 )
 FIELDS = (
     ("phone numbers", ("phone1", "phone2"), SHOWN),
-    ("e-mail addresses", ("email",), SHOWN),
+    ("e-mail addresses", ("email",), EMAILS),
     ("login names", ("username",), DETAILS),
     ("languages", ("lang",), DETAILS),
     ("ID numbers", ("idnumber",), DETAILS),
@@ -41,11 +46,20 @@ FIELDS = (
     ("time zones", ("timezone",), HIDDEN),
     ("first visits", ("firstaccess",), HIDDEN),
     ("last visits", ("lastaccess",), HIDDEN),
+    ("marks 'Suspended account'", ("suspended",), HIDDEN),
 )
 SELDOM = {"idnumber", "institution", "address"}
 """Fields that often nobody has: that nobody shows one is told only while a run asks about it."""
 BLANK = {"firstaccess", "lastaccess"}
 """Fields that people show although they have none."""
+ALWAYS = BLANK | {"suspended"}
+"""Fields that everybody shows unless they are hidden."""
+PLACES = (
+    "among {people}: nobody has any, or they are hidden",
+    "in the profiles of {people}, though lists of the people of courses show some: they are hidden there",
+    "in the lists of the people of courses, though profiles show some: they are hidden there",
+)
+"""Where no field of a kind is shown: anywhere, in profiles only, in courses only."""
 GROUPS = (
     f"If there are some, give the role 'moodle/course:viewhiddengroups' ({ROLES}): without it Moodle shows no "
     "group whose visibility is 'Hidden'."
@@ -57,25 +71,64 @@ def check_fields(probe: Probe, mappings: Sequence[CompiledMapping]) -> Iterator[
     if not probe.people:
         return
     people = numbered(len(probe.people), "person", "people")
-    of_profiles = _read_of_people(mappings, ("users", "engagement"))
-    of_rows = _read_of_people(mappings, IN_COURSE)
-    lacking = of_profiles - _seen(probe.people)
-    lacking |= of_rows - _seen([record["user"] for record in probe.enrolments]) if probe.enrolments else set()
-    read, asked = of_profiles | of_rows, _asked_about(probe)
+    found = _find_fields(probe, mappings)
+    read, lacking, asked = found.read, found.lacking, _asked_about(probe)
     told = {words: _to_tell(read.intersection(names), lacking, asked) for words, names, _ in FIELDS}
     if shown := [words for words, names, _ in FIELDS if (read.intersection(names) - lacking) and not told[words]]:
         yield ok("Profiles", f"shown: {', '.join(shown)}")
-    for remedy in (SHOWN, DETAILS, HIDDEN, ADDRESSES):
-        hidden = [
-            f"{words} ({', '.join(told[words])})" for words, _, way in FIELDS if way == remedy and told[words]
-        ]
-        if hidden:
-            what = f"no {' and no '.join(hidden)} among {people}: nobody has any, or they are hidden"
-            yield note("Profiles", what, remedy)
+    kinds = dict[tuple[str, str], dict[str, list[str]]]()
+    for words, _, remedy in FIELDS:
+        if names := told[words]:
+            kinds.setdefault((remedy, found.place_of(names)), {})[words] = names
+    for (remedy, place), fields in kinds.items():
+        hidden = " and no ".join(f"{words} ({', '.join(names)})" for words, names in fields.items())
+        why = place.format(people=people)
+        if ALWAYS.issuperset(name for names in fields.values() for name in names):
+            why = why.replace("nobody has any, or they", "they")
+        yield note("Profiles", f"no {hidden} {why}", remedy)
     for path in sorted(lacking):
         name = path.removeprefix("profile.")
         if name not in (path, "*"):
             yield note("Profiles", f"nobody of {people} shows the custom profile field '{name}'", CUSTOM)
+
+
+@dataclass(frozen=True)
+class _Fields:
+    """The fields that mappings read of profiles and of the people of courses, and which nobody shows there."""
+
+    of_profiles: frozenset[str]
+    of_courses: frozenset[str]
+    lacking_in_profiles: frozenset[str]
+    lacking_in_courses: frozenset[str]
+    seen: frozenset[str]
+    """What anybody shows, in profiles or of the same people in courses."""
+
+    @property
+    def read(self) -> frozenset[str]:
+        return self.of_profiles | self.of_courses
+
+    @property
+    def lacking(self) -> frozenset[str]:
+        return self.lacking_in_profiles | self.lacking_in_courses
+
+    def place_of(self, names: Collection[str]) -> str:
+        """Return in words where fields that are lacking are not shown."""
+        anywhere, profiles, courses = PLACES
+        if self.seen.intersection(names):
+            return profiles if self.lacking_in_profiles.intersection(names) else courses
+        return anywhere
+
+
+def _find_fields(probe: Probe, mappings: Sequence[CompiledMapping]) -> _Fields:
+    """Return what the mappings read of people, and what of it is shown."""
+    of_profiles = frozenset(_read_of_people(mappings, ("users", "engagement")))
+    of_courses = frozenset(_read_of_people(mappings, IN_COURSE) if probe.enrolments else ())
+    rows = [record["user"] for record in probe.enrolments]
+    looked_at = {person["id"] for person in probe.people}
+    in_profiles, in_courses = _seen(probe.people), _seen(rows)
+    of_the_same = _seen(row for row in rows if row.get("id") in looked_at)
+    lacking = of_profiles - in_profiles, of_courses - in_courses
+    return _Fields(of_profiles, of_courses, *lacking, frozenset(in_profiles | of_the_same))
 
 
 def _read_of_people(mappings: Iterable[CompiledMapping], sources: Collection[str]) -> set[str]:
@@ -101,7 +154,7 @@ def _asked_about(probe: Probe) -> set[str]:
     return {name for names in asked.values() for name in names.split(", ")}
 
 
-def _to_tell(read: set[str], lacking: set[str], asked: set[str]) -> list[str]:
+def _to_tell(read: Set[str], lacking: Set[str], asked: Set[str]) -> list[str]:
     """Return those of the fields of one kind to tell of: nobody shows any, or a run asks about the one."""
     nobody = read <= lacking
     return sorted(name for name in read & lacking if name in asked or (nobody and name not in SELDOM))
@@ -110,16 +163,20 @@ def _to_tell(read: set[str], lacking: set[str], asked: set[str]) -> list[str]:
 def check_groups(
     probe: Probe, mapping: CompiledMapping, found: Sequence[tuple[Mapping[str, Any], Draft | Excluded | HeldBack]]
 ) -> Iterator[Finding]:
-    """Note records without a group where a mapping reads groups: from Moodle 4.3 on some may be hidden."""
+    """Say where a mapping reads groups and some show none: from Moodle 4.3 on these may be hidden.
+
+    Whoever is in no group looks like somebody in hidden ones, so a right is named only where nobody shows any.
+    """
     if "groups" not in mapping.reads or probe.site is None or not can_hide_groups(probe.site.release):
         return
     made = [record for record, outcome in found if isinstance(outcome, Draft)]
-    without = sum(not record.get("groups") for record in made)
-    if not without or not (without == len(made) or goes_by_groups(mapping)):
-        return
-    reads = "finds owners by groups" if goes_by_groups(mapping) else "reads groups"
-    have = len(made) - without
-    count = f"only {have:,}" if have else "none"
-    show = "show" if have > 1 else "shows"
-    what = f"{mapping.name}.yaml {reads}, and {count} of the {numbered(len(made), 'record')} looked at {show} one"
-    yield note("Groups", what, GROUPS)
+    have = sum(bool(record.get("groups")) for record in made)
+    records = f"of the {numbered(len(made), 'record')} looked at"
+    by_groups = goes_by_groups(mapping)
+    if made and not have:
+        reads = "finds owners by groups" if by_groups else "reads groups"
+        yield note("Groups", f"{mapping.name}.yaml {reads}, and none {records} shows one", GROUPS)
+    elif have < len(made) and by_groups:
+        rest = "the owner of the others is found by other rules, or they are held back"
+        show = "shows" if have == 1 else "show"
+        yield ok("Groups", f"{mapping.name}.yaml finds owners by groups: {have:,} {records} {show} one; {rest}")

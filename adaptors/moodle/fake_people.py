@@ -162,6 +162,7 @@ class Shown:
         is_self = user.id == self.self_id
         all_details = is_self or self.has("moodle/user:viewalldetails")
         identity = self.identity if is_self or self.has("moodle/site:viewuseridentity") else ()
+        identity = {*identity} - self.withheld(in_course=in_course)
         if all_details:
             row["username"] = user.username
         row |= {"firstname": user.firstname, "lastname": user.lastname, "fullname": user.fullname}
@@ -193,7 +194,7 @@ class Shown:
         return frozenset(key for name in self.hidden for key in HIDES.get(name, (name,)))
 
     def _email_shown(self, user: User, identity: bool, in_course: bool) -> bool:
-        if identity or "email" in self.withheld(in_course=in_course):
+        if identity or "email" in self.withheld(in_course=in_course):  # then it is no identity field either
             return identity
         return user.maildisplay == 1 or (in_course and self.has("moodle/course:useremail"))
 

@@ -108,8 +108,9 @@ def test_fields_that_the_site_hides(terminal: Terminal) -> None:
     assert [f"note Profiles {what}: nobody has any, or they are hidden"] == not_well(terminal)
     assert (
         "→ Take them out of the list Site administration > Users > Permissions > User policies > Hide user "
-        "fields, or give the role 'moodle/user:viewhiddendetails' and 'moodle/course:viewhiddenuserfields' (Site "
-        "administration > Users > Permissions > Define roles)." in terminal.run("check").text
+        "fields, or give the role 'moodle/user:viewhiddendetails' (for profiles) and "
+        "'moodle/course:viewhiddenuserfields' (for the people of courses; Site administration > Users > Permissions "
+        "> Define roles)." in terminal.run("check").text
     )
 
 
@@ -120,9 +121,42 @@ def test_fields_that_the_site_hides_in_courses_only(terminal: Terminal) -> None:
     )
     terminal.box.site.hiddenuserfields = ("city",)
     terminal.box.moodle.revoke("moodle/course:viewhiddenuserfields")
+    what = (
+        "no towns (city) in the lists of the people of courses, though profiles show some: they are hidden there"
+    )
+    assert [f"note Profiles {what}"] == not_well(terminal)
+    terminal.box.moodle.revoke("moodle/user:viewhiddendetails")
     what = "no towns (city) among 13 people: nobody has any, or they are hidden"
     assert [f"note Profiles {what}"] == not_well(terminal)
+    terminal.box.moodle.capabilities = {*terminal.box.moodle.capabilities, "moodle/user:viewhiddendetails"}
     terminal.box.moodle.capabilities = {*terminal.box.moodle.capabilities, "moodle/course:viewhiddenuserfields"}
+    assert [] == not_well(terminal)
+
+
+def test_suspended_accounts_that_the_site_hides(terminal: Terminal) -> None:
+    """Everybody shows whether he is suspended, so where nobody does it is hidden."""
+    terminal.box.site.hiddenuserfields = ("suspended",)
+    assert any("marks 'Suspended account'" in line for line in findings(terminal) if "shown: " in line)
+    terminal.box.moodle.revoke("moodle/user:viewhiddendetails")
+    what = "no marks 'Suspended account' (suspended) among 13 people: they are hidden"
+    assert [f"note Profiles {what}"] == not_well(terminal)
+    assert "→ Take them out of the list Site administration > Users" in terminal.run("check").text
+
+
+def test_e_mail_addresses_that_the_site_hides(terminal: Terminal) -> None:
+    """Ticked as identity they are hidden all the same: the list that hides them and the rights are named, too."""
+    terminal.box.site.hiddenuserfields = ("email",)
+    terminal.box.moodle.revoke("moodle/user:viewhiddendetails")
+    terminal.box.site.update_user(terminal.box.learners[0], maildisplay=1)
+    what = "no e-mail addresses (email) among 13 people: nobody has any, or they are hidden"
+    assert [f"note Profiles {what}"] == not_well(terminal)
+    text = terminal.run("check").text
+    assert (
+        "→ Tick them under Site administration > Users > Permissions > User policies > Show user identity" in text
+    )
+    assert "If 'Email address' is in the list Site administration > Users > Permissions > User policies > " in text
+    assert "take it out there too, or give the role 'moodle/user:viewhiddendetails' (for profiles)" in text
+    terminal.box.moodle.capabilities = {*terminal.box.moodle.capabilities, "moodle/user:viewhiddendetails"}
     assert [] == not_well(terminal)
 
 
@@ -181,15 +215,20 @@ def test_groups_that_are_hidden(terminal: Terminal) -> None:
 
 
 def test_some_groups_are_hidden(terminal: Terminal) -> None:
-    """Where they find the owner, who has none is told; where only a value comes from them, that is ordinary."""
+    """Who shows none may be in none: how many do is told where they find the owner, and no right is asked for."""
     terminal.box.project.add_group("Morning")
     hide_groups(terminal, "Evening")
     assert [] == not_well(terminal)
     terminal.edit("student.yaml", OWNER, "owner:\n  first_of: [{group: groups}]")
-    what = "student.yaml finds owners by groups, and only 6 of the 12 records looked at show one"
-    assert [f"note Groups {what}"] == not_well(terminal)
-    terminal.box.moodle.capabilities = {*terminal.box.moodle.capabilities, "moodle/course:viewhiddengroups"}
+    what = (
+        "student.yaml finds owners by groups: 6 of the 12 records looked at show one; the owner of the others is "
+        "found by other rules, or they are held back"
+    )
+    assert f"ok Groups {what}" in findings(terminal)
     assert [] == not_well(terminal)
+    terminal.box.moodle.capabilities = {*terminal.box.moodle.capabilities, "moodle/course:viewhiddengroups"}
+    terminal.box.project.add_group("Evening")
+    assert not any("Groups" in line for line in findings(terminal))
 
 
 def test_hidden_grade_items(terminal: Terminal) -> None:
