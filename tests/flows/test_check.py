@@ -109,8 +109,8 @@ def test_fields_that_the_site_hides(terminal: Terminal) -> None:
     assert (
         "→ Take them out of the list Site administration > Users > Permissions > User policies > Hide user "
         "fields, or give the role 'moodle/user:viewhiddendetails' (for profiles) and "
-        "'moodle/course:viewhiddenuserfields' (for the people of courses; Site administration > Users > Permissions "
-        "> Define roles)." in terminal.run("check").text
+        "'moodle/course:viewhiddenuserfields' (for the people of courses; Site administration > Users > "
+        "Permissions > Define roles)." in terminal.run("check").text
     )
 
 
@@ -121,14 +121,17 @@ def test_fields_that_the_site_hides_in_courses_only(terminal: Terminal) -> None:
     )
     terminal.box.site.hiddenuserfields = ("city",)
     terminal.box.moodle.revoke("moodle/course:viewhiddenuserfields")
-    what = (
-        "no towns (city) in the lists of the people of courses, though profiles show some: they are hidden there"
-    )
-    assert [f"note Profiles {what}"] == not_well(terminal)
+    what = "no towns (city) in the lists of the people of courses, though profiles show some"
+    assert [f"note Profiles {what}: they are hidden there"] == not_well(terminal)
     terminal.box.moodle.revoke("moodle/user:viewhiddendetails")
     what = "no towns (city) among 13 people: nobody has any, or they are hidden"
     assert [f"note Profiles {what}"] == not_well(terminal)
+    terminal.box.moodle.capabilities = {*terminal.box.moodle.capabilities, "moodle/course:viewhiddenuserfields"}
+    what = "no towns (city) in the profiles of 13 people, though lists of the people of courses show some"
+    assert [f"note Profiles {what}: they are hidden there"] == not_well(terminal)
     terminal.box.moodle.capabilities = {*terminal.box.moodle.capabilities, "moodle/user:viewhiddendetails"}
+    terminal.box.moodle.revoke("moodle/course:viewhiddenuserfields")
+    assert 1 == len(not_well(terminal))
     terminal.box.moodle.capabilities = {*terminal.box.moodle.capabilities, "moodle/course:viewhiddenuserfields"}
     assert [] == not_well(terminal)
 
