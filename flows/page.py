@@ -19,6 +19,7 @@ from flows.status_words import (
     doubt_lines,
     freshness,
     headline,
+    last_messages,
     moment,
     next_lines,
     problem_words,
@@ -97,7 +98,8 @@ def _head(status: Status) -> Iterator[str]:
     yield f"<p class=dim>Made on {escape(moment(status.now, status) + zone)}. Ages are as of then.</p></header>\n"
     state = status.runs[0].state if status.runs else ""
     sign = f"<span class=sign aria-hidden=true>{SIGNS.get(state, '?')}</span> " if state else ""
-    messages = _list(status.runs[0].messages) if status.runs and status.runs[0].messages else ""
+    told = last_messages(status)
+    messages = _list(told) if told else ""
     note = f"<p>{_text(status.note)}</p>" if status.note else ""
     kind = escape(state.replace(" ", "-"))
     yield f'<section class="card {kind}"><p class=lead>{sign}{_text(headline(status))}</p>'
@@ -106,8 +108,9 @@ def _head(status: Status) -> Iterator[str]:
 
 def _needs(status: Status) -> str:
     lines = [
-        f"<li><p>{_text(need.sentence)}</p><p>On the command line <code>{escape(need.command)}</code>, or in "
-        f"Prefect the form <code>{need.deployment}</code> with {escape(need.form_in_words)}.</p></li>"
+        f"<li><p>{_text(need.sentence)}</p><p>{_text(need.if_so)}: on the command line "
+        f"<code>{escape(need.command)}</code>, or in Prefect the form <code>{need.deployment}</code> with "
+        f"{escape(need.form_in_words)}.</p>{f'<p>{_text(need.or_else)}</p>' if need.or_else else ''}</li>"
         for need in status.needs
     ]
     if told := undelivered_words(status):

@@ -169,11 +169,13 @@ def _needs(needs: Sequence[Need], forms: Mapping[str, str]) -> Iterator[str]:
     for number, need in enumerate(needs, 1):
         yield f"## {number}. {need.kind.replace('-', ' ')}"
         yield marked(need.sentence)
+        yield f"{marked(need.if_so)}:"
         yield f"```sh\n{need.command}\n```"
         rows = [[f"`{name}`", f"`{value}`"] for name, value in need.form.items()]
         yield _table([need.deployment, "value"], rows or [["`decisions`", need.form_in_words]], {1})
         if address := forms.get(need.deployment):
             yield _form_link(need, address)
+        yield marked(need.or_else)
 
 
 def _form_link(need: Need, address: str) -> str:

@@ -20,6 +20,7 @@ from flows.status_words import (
     doubt_lines,
     freshness,
     headline,
+    last_messages,
     moment,
     next_lines,
     problem_words,
@@ -50,7 +51,7 @@ def show_status(status: Status) -> None:
     _say(headline(status))
     if status.note:
         _say(status.note)
-    for message in status.runs[0].messages if status.runs else ():
+    for message in last_messages(status):
         console.print(Text(laid_out(message, first="- ", then="  ")))
     if not status.books:
         _lines("Next run", next_lines(status))
@@ -74,10 +75,13 @@ def _needs(needs: Sequence[Need], undelivered: str) -> None:
     for need in needs:
         console = _console()
         console.print(Text(laid_out(need.sentence, first="- ", then="  ")))
+        console.print(Text(laid_out(f"{need.if_so}:", first="  ", then="  ")))
         console.print(Text(laid_out(f"→ `{need.command}`", first="  ", then="    "), "yellow"))
         console.print(
             Text(laid_out(f"or in Prefect `{need.deployment}`: {need.form_in_words}", first="    ", then="    "))
         )
+        if need.or_else:
+            console.print(Text(laid_out(need.or_else, first="  ", then="  ")))
     if undelivered:
         _console().print(Text(laid_out(undelivered, first="- ", then="  ")))
         _console().print(Text(laid_out(f"→ `{COMMAND}`", first="  ", then="    "), "yellow"))

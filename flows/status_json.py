@@ -16,8 +16,8 @@ def status_json(status: Status) -> dict[str, Any]:
         "about": dict(zip(("moodle", "commcare", "project_space"), status.about, strict=False)),
         "note": status.note,
         "needs": [
-            {"kind": one.kind, "count": one.count, "sentence": one.sentence, "command": one.command}
-            | {"deployment": one.deployment, "form": one.form}
+            {"kind": one.kind, "count": one.count, "sentence": one.sentence, "if_so": one.if_so}
+            | {"command": one.command, "deployment": one.deployment, "form": one.form, "or_else": one.or_else}
             for one in status.needs
         ],
         "undelivered_nudges": _undelivered(status),

@@ -66,6 +66,12 @@ def headline(status: Status) -> str:
     return f"The last run was {run.state}, {when}: {run_words(run)}."
 
 
+def last_messages(status: Status) -> list[str]:
+    """Return what the last run said, without the questions that wait: they stand where they are answered."""
+    asked = {need.message for need in status.needs}
+    return [message for message in (status.runs[0].messages if status.runs else ()) if message not in asked]
+
+
 def run_words(run: RunStatus) -> str:
     """Return what a run did: 3 records sent, 1 not sent, 2 courses not read, 42 s."""
     parts = [f"{numbered(run.sent, 'record')} sent" if run.sent else "nothing sent"]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from flows.needs import REFUSED_LEAVERS
+from flows.needs import REFUSED_BLANKS, REFUSED_LEAVERS, UNSHOWN_BLANKS, needs
+from flows.questions import COURSE
 from flows.schedule import NextRun
 from flows.status import Status, read_status
 from flows.steps.select import SELECTED
@@ -33,6 +34,16 @@ def made_status(store: Store, **given: Any) -> Status:
     fill(store)
     upcoming = [NextRun("sync", NOW + 54 * MINUTE), NextRun("audit", NOW + 4 * DAY)]
     return read_status(store, None, NOW, **{"about": ABOUT, "upcoming": upcoming, **given})
+
+
+def ask_with_condition(store: Store) -> None:
+    """Write books in which a course that is not listed and a field that nobody shows are asked about by a run."""
+    store.put(REFUSED_LEAVERS, json.dumps({"20": {COURSE: 3}}))
+    store.put(REFUSED_BLANKS, json.dumps({"student city": {"0": 2}}))
+    store.put(UNSHOWN_BLANKS, json.dumps({"student city": "city"}))
+    messages = [*(need.message for need in needs(store)), "Something else."]
+    store.start_run("run-1", NOW - HOUR, "r1")
+    store.finish_run("run-1", NOW - HOUR + 9, "waiting", {"messages": messages})
 
 
 def _rows(store: Store) -> None:

@@ -15,10 +15,10 @@ import pytest
 
 from flows.charts import SVG, Chart, Series, as_picture, drawn
 from flows.page import page, write_alone
-from flows.status import Status
+from flows.status import Status, read_status
 from flows.status_charts import age_chart, length_chart, runs_picture
 from state import Store
-from tests.flows.status_world import ABOUT, NOW, made_status
+from tests.flows.status_world import ABOUT, NOW, ask_with_condition, made_status
 from tests.flows.terminal import Terminal
 
 EMPTY = {"meta", "link", "br", "hr", "img", "input", "rect", "path"}
@@ -110,6 +110,19 @@ def test_everything_is_on_it(status: Status) -> None:
         "sync: in 54 minutes",
     ):
         assert told in words
+
+
+def test_questions_with_their_condition(store: Store) -> None:
+    """The command stands behind what has to be so first, and the other answer below it; once."""
+    ask_with_condition(store)
+    words = Outline(page(read_status(store, None, NOW))).words
+    for told in (
+        "If it was deleted: on the command line",
+        "If it is only hidden: give the account's role 'moodle/course:viewhiddencourses', or show it.",
+        "If it was emptied: on the command line",
+        "If it is hidden: show it again (",
+    ):
+        assert 1 == words.count(told)
 
 
 def test_charts_speak(status: Status) -> None:

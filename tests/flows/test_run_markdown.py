@@ -12,7 +12,7 @@ from urllib.parse import parse_qs
 import pytest
 
 from flows.audited import Audit, Finding, conclude
-from flows.needs import blanks, duplicates, leavers, matches, new_term
+from flows.needs import blanks, duplicates, leavers, matches, new_term, unlisted
 from flows.result import CaseCounts, CourseResult, Result, RunState
 from flows.run_markdown import (
     audit_markdown,
@@ -99,7 +99,9 @@ def audited() -> Audit:
             needs_markdown(
                 [
                     leavers(3, 12),
+                    unlisted(20, 3),
                     blanks("student contact_phone", 4),
+                    blanks("student city", 2, "city"),
                     new_term(5),
                     duplicates("student", 7),
                     matches("student", 1),

@@ -18,7 +18,7 @@ from flows.status_json import status_json
 from flows.words import ago, duration
 from state import Store
 from tests.flows.bench_world import golden
-from tests.flows.status_world import DAY, HOUR, MINUTE, NOW, fill, made_status
+from tests.flows.status_world import DAY, HOUR, MINUTE, NOW, ask_with_condition, fill, made_status
 from tests.flows.terminal import Terminal
 
 
@@ -95,6 +95,24 @@ def test_on_a_terminal(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     assert golden("status", printed(status, monkeypatch)) == printed(status, monkeypatch)
 
 
+def test_questions_with_their_condition(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command stands below what has to be so first, the other answer below it, and all of it once."""
+    ask_with_condition(store)
+    status = read_status(store, None, NOW)
+    text = " ".join(printed(status, monkeypatch).split())
+    assert (
+        "If it was deleted: → `moodle-commcare confirm-leavers 20 --count 3` or in Prefect `approve`: kind leavers, "
+        "course 20, count 3 If it is only hidden: give the account's role 'moodle/course:viewhiddencourses', or "
+        "show it." in text
+    )
+    assert "If it was emptied: → `moodle-commcare confirm-blanks student city --count 2` or in Prefect" in text
+    assert "kind blanks, mapping student, property city, count 2 If it is hidden: show it again (`" in text
+    assert (1, 1) == (text.count("If it was deleted"), text.count("Nobody's profile shows city"))
+    assert "- Something else." in text
+    found = status_json(status)["needs"][0]
+    assert ("If it was deleted", "If it is only hidden") == (found["if_so"], found["or_else"].partition(":")[0])
+
+
 def test_many_courses_and_reasons(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tables end somewhere, and say how much more there is."""
     fill(store)
@@ -114,6 +132,7 @@ def test_as_json(store: Store) -> None:
     need = found["needs"][0]
     assert ("leavers", 12, "approve") == (need["kind"], need["count"], need["deployment"])
     assert {"kind": "leavers", "course": 3, "count": 12} == need["form"]
+    assert ("If that is right", "") == (need["if_so"], need["or_else"])
     assert {
         "course": 7,
         "complete_at": None,
