@@ -47,8 +47,10 @@ OVER, HIDDEN, NOT_BEGUN, NOT_CHOSEN, NOT_LISTED = (
 class Unlisted:
     """The courses that Moodle's list lacks, as the fact has them, and those that were `known` before as such.
 
-    `asked` are those of which a person is asked, with the number of people whom his word would let go. With `many`
-    at once no row of a lookup table is taken away.
+    `asked` are those of which a person is asked, with the number of people whom his word would let go. Where it
+    would let nobody go, it is enough that a run said once that the course is not read any more: from then on it
+    counts as not chosen. With `many` at once no row of a lookup table is taken away, and where there are tables
+    those courses are asked about as well.
     """
 
     courses: Mapping[int, dict[str, Any]] = field(default_factory=dict)
@@ -106,15 +108,24 @@ async def find_unlisted(run: Run, selection: Selection) -> Unlisted:
     found = {number: _once_more(known.get(number), number in chosen, number in agreed) for number in lacking}
     places = await _places(run)
     all_ = Unlisted(found)
-    percent = run.world.project.guards.leavers_percent
-    many = len(all_.vanished) * 100 > percent * len({course.id for course in selection.courses} | {*all_.vanished})
+    many = _are_many(run, selection, all_)
     kept = {
         number: one
         for number, one in found.items()
         if people[number] or number in places or (number in all_.vanished and (many or one["reads"] < READS))
     }
-    asked = {number: going[number] for number in Unlisted(kept).due if not kept[number]["said"]}
-    return Unlisted(kept, known, asked, many)
+    open_ = [number for number in Unlisted(kept).due if not kept[number]["said"]]
+    waits = many and bool(run.world.project.tables)  # the rows of lookup tables wait for the answer
+    asked = {number: going[number] for number in open_ if going[number] or (waits and kept[number]["chosen"])}
+    quiet = {number: {**kept[number], "chosen": False} for number in open_ if number not in asked}
+    return Unlisted(kept | quiet, known, asked, many and _are_many(run, selection, Unlisted(kept | quiet)))
+
+
+def _are_many(run: Run, selection: Selection, unlisted: Unlisted) -> bool:
+    """Say whether so many of the courses to be read have vanished that it may be a right that was lost."""
+    vanished = unlisted.vanished
+    percent = run.world.project.guards.leavers_percent
+    return len(vanished) * 100 > percent * len({course.id for course in selection.courses} | {*vanished})
 
 
 async def _count_going(run: Run, people: Mapping[int, Set[int]], lacking: Set[int]) -> dict[int, int]:

@@ -101,9 +101,9 @@ def test_questions_with_their_condition(store: Store, monkeypatch: pytest.Monkey
     status = read_status(store, None, NOW)
     text = " ".join(printed(status, monkeypatch).split())
     assert (
-        "If it was deleted: → `moodle-commcare confirm-leavers 20 --count 3` or in Prefect `approve`: kind leavers, "
-        "course 20, count 3 If it is only hidden: give the account's role 'moodle/course:viewhiddencourses', or "
-        "show it." in text
+        "If it was deleted: → `moodle-commcare confirm-leavers 20 --count 3` or in Prefect `approve`: kind "
+        "leavers, course 20, count 3 If it is only hidden: give the account's role "
+        "'moodle/course:viewhiddencourses', or show it." in text
     )
     assert "If it was emptied: → `moodle-commcare confirm-blanks student city --count 2` or in Prefect" in text
     assert "kind blanks, mapping student, property city, count 2 If it is hidden: show it again (`" in text

@@ -430,6 +430,36 @@ async def test_courses_without_people_are_asked_about_when_many_vanish(make_lab:
     assert ("completed", 3, {}) == (result.state, len(names(lab)), remembered(lab))
 
 
+@pytest.mark.parametrize("courses", [3, 9])
+async def test_a_course_where_nobody_has_a_case_is_no_question(make_lab: MakeLab, courses: int) -> None:
+    """Only a teacher was in it, be it one of few or of many: the run says once that it is not read any more."""
+    site, numbers, learners = site_of(*[3] * courses)
+    teacher, alone = site.add_user("Grace", "Wekesa"), site.add_course("T1", "Teachers only")
+    site.enrol(alone, teacher, ("editingteacher",))
+    lab = make_lab(site)
+    await lab.sync()
+    took = take_away(lab, alone)
+    first = await lab.sync()
+    assert any("not in Moodle's list any more" in message for message in first.messages)
+    for _ in range(3):
+        result = await lab.sync()
+        assert ("completed", [], [], {}) == (result.state, result.messages, needs(lab.store), written(result))
+    assert frozenset({teacher}) == lab.store.member_ids(alone)
+    # Where somebody with a case is left alone in it, a person is asked as ever.
+    site.courses.update(took)
+    site.enrol(alone, learners[0])
+    lab.edit("enrolment", "language: 1\n", "language: 1\nenabled: false\n")
+    await lab.sync()
+    take_away(lab, alone)
+    for _ in range(2):
+        await lab.sync()
+    assert [] == needs(lab.store)
+    site.unenrol(numbers[0], learners[0])
+    for _ in range(2):
+        await lab.sync()
+    assert [(alone, 1)] == [(need.course, need.count) for need in needs(lab.store)]
+
+
 async def test_tables_alone_heed_the_list_as_well(make_lab: MakeLab) -> None:
     """Where intervals hold up everything else, a run that only keeps an edited table takes no row away either."""
     lab = campus(make_lab, 10)
