@@ -115,15 +115,18 @@ def _moodle(ask: Ask, present: Values) -> Changes:
     way = settled(
         ask,
         "Sign in to Moodle with a token, or with user name and password? (token/login)",
-        answers.one_of("token", "login"),
+        answers.way_to_sign_in,
         default="login" if "MOODLE_USERNAME" in present else "token",
     )
-    return {"MOODLE_URL": url, **(_token(ask, present) if way == "token" else _login(ask, present))}
+    return {"MOODLE_URL": url, **(_login(ask, present) if way == "login" else _token(ask, present, way))}
 
 
-def _token(ask: Ask, present: Values) -> Changes:
-    """Ask for the token of the service account."""
-    changes = _secret(ask, "Token of the service account", MOODLE_TOKEN, present, _key)
+def _token(ask: Ask, present: Values, way: str) -> Changes:
+    """Ask for the token of the service account, unless the way to sign in was answered with it."""
+    if way == "token":
+        changes = _secret(ask, "Token of the service account", MOODLE_TOKEN, present, _key)
+    else:
+        changes = {**dict.fromkeys(MOODLE_TOKEN), MOODLE_TOKEN[0]: way}
     return {**changes, **dict.fromkeys(MOODLE_LOGIN)}
 
 

@@ -104,6 +104,21 @@ def test_nothing_is_written_before_the_last_answer(tmp_path: Path) -> None:
     assert [] == list(tmp_path.iterdir())
 
 
+def test_a_token_that_is_pasted_too_early_is_taken(tmp_path: Path) -> None:
+    """In the place of the word `token`; it is not asked for again, nor shown."""
+    token = "0123456789abcdef" * 2
+    early = [CONNECT[0], ("token, or with user name", f" {token} "), *CONNECT[3:]]
+    script = Script(*early, *PROJECT)
+    run_init(script, tmp_path)
+    found = load_settings({}, tmp_path / ".env")
+    assert (token, "") == (found.moodle_token.get_secret_value(), found.moodle_username)
+    assert token not in "".join(script.shown)
+    half = [CONNECT[0], ("token, or with user name", token[:-1]), ("That is none of the choices", "token")]
+    script = Script(*half, *CONNECT[2:], *PROJECT)
+    run_init(script, tmp_path / "other")
+    assert token[:-1] not in "".join(script.shown)
+
+
 def test_a_login_is_asked_for_instead_of_a_token(tmp_path: Path) -> None:
     """User name, password and service; a password keeps its spaces and quotes."""
     login = [
