@@ -8,7 +8,7 @@ class UsageError(Exception):
 
 
 class Waiting(Exception):
-    """The run stops before writing, because a person has to decide something first."""
+    """The run stops before writing, since a person has to decide something first: a message for each question."""
 
 
 class Resting(Exception):

@@ -29,7 +29,8 @@ async def outcome(world: World, result: Result) -> AsyncIterator[None]:
     except Resting as error:
         result.worse(RunState.POSTPONED, str(error))
     except Waiting as error:
-        result.worse(RunState.WAITING, str(error))
+        for message in error.args:
+            result.worse(RunState.WAITING, message)
     except Unfinished as error:
         result.worse(RunState(error.state), str(error))
     except Retriable as error:

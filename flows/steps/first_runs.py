@@ -94,13 +94,14 @@ async def ask_before_first_runs(run: Run, look: Look, *, some_courses: bool) -> 
     ]  # the others only wait for existing cases
     asked = await ask(run.world, seen.plan, unseen) if unseen and not some_courses else {}
     approve = first_run(asked).message if asked else _OF_SOME
-    message = " ".join([*stops.values(), *grown.values(), *([approve] if unseen else [])])
+    messages = [*stops.values(), *([" ".join([*grown.values(), approve])] if unseen else [])]
     if not some_courses and left == waiting:
         await _remember_look(run.world, started, waiting, seen)
     if not run.mappings:
         _show(run.result, seen)
-        raise Waiting(message)
-    run.result.worse(RunState.WAITING, message)
+        raise Waiting(*messages)
+    for message in messages:
+        run.result.worse(RunState.WAITING, message)
 
 
 _OF_SOME = (

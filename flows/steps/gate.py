@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
@@ -76,7 +76,7 @@ async def refuse_existing_cases(run: Run, rekey: Collection[str] = ()) -> list[C
     new = [mapping for mapping in mappings if mapping.name not in written]
     others = [one for one in mappings if written.get(one.name, keys_of(world, one)) != keys_of(world, one)]
     if sentences := await ask_what_is_in_the_way(world, new):
-        raise Waiting(f"{' '.join(sentences.values())} Nothing was sent.")
+        raise Waiting(*_with_nothing_sent(sentences.values()))
     for mapping in new:
         if await _may_meet_strangers(world, mapping):
             await expect_strangers(world, [mapping.name])
@@ -95,6 +95,11 @@ async def refuse_existing_cases(run: Run, rekey: Collection[str] = ()) -> list[C
     beside = await _beside(world)
     await forget_answered(world, {mapping.name for mapping in mappings})
     return beside
+
+
+def _with_nothing_sent(messages: Iterable[str]) -> list[str]:
+    *others, last = messages
+    return [*others, f"{last} Nothing was sent."]
 
 
 async def ask_what_is_in_the_way(
@@ -232,7 +237,7 @@ async def _refuse_taken_types(world: World, mappings: Sequence[CompiledMapping])
         await ask_about_existing(
             world, {one.name: {"case_type": one.case_type, "cases": cases} for one, cases in taken}
         )
-        raise Waiting(f"{' '.join(_taken(*one) for one in taken)} Nothing was sent.")
+        raise Waiting(*_with_nothing_sent(_taken(*one) for one in taken))
 
 
 async def under_taken_types(world: World, mappings: Sequence[CompiledMapping]) -> list[str]:
