@@ -15,6 +15,9 @@ from mappings.engine.reading import Loc
 from mappings.engine.reads import value_paths
 from mappings.engine.spec import CaseSpec, ElementKeySpec, ElementsSpec, PropertySpec
 
+VISITS = frozenset({"firstaccess", "lastaccess", "lastcourseaccess"})
+"""Fields that are blank for who was never there, and missing for everybody while Moodle hides them."""
+
 
 def check_properties(findings: Findings) -> None:
     """Check every property of a mapping."""
@@ -81,6 +84,18 @@ def _check_nothing(findings: Findings, loc: Loc, spec: PropertySpec) -> None:
     elif spec.default is not None and spec.when_blank is not None and spec.when_not_sent is not None:
         sentence = "'when_blank' and 'when_not_sent' leave nothing for 'default' to do"
         findings.tell((*loc, "default"), sentence, "take one of them out", key=True)
+    elif spec.default is not None and spec.when_not_sent is None and _visit(spec):
+        sentence = (
+            f"while Moodle hides {quoted(_visit(spec))}, everybody gets this default, not only who never came"
+        )
+        remedy = "add when_not_sent: keep"
+        findings.tell((*loc, "default"), sentence, remedy, key=True, severity="warning")
+
+
+def _visit(spec: PropertySpec) -> str:
+    """Return the field of a visit that a property is made of, "" when there is none."""
+    paths = [spec.source] if spec.source is not None else spec.first_of or ()
+    return next((path for path in paths if path.rpartition(".")[2] in VISITS), "")
 
 
 def _check_value(findings: Findings, loc: Loc, spec: PropertySpec) -> None:

@@ -62,7 +62,11 @@ properties:
   gender: {source: profile.gender, transform: [{code_list: gender}], default: unknown, data_type: select}
   skills: {source: profile.skills, transform: [{split: ","}, {code_list: skills}, {join: " "}], when_blank: keep}
   district: {source: profile.district, when_not_sent: clear, write: once}
-  quiet: {source: lastaccess, transform: [days_ago, {bands: {active: 7, otherwise: lost}}], default: never}
+  quiet:
+    source: lastaccess
+    transform: [days_ago, {bands: {active: 7, otherwise: lost}}]
+    default: never
+    when_not_sent: keep
   link: {template: "{site_url}/user/profile.php?id={id}", description: {en: The profile., fr: Le profil.}}
   status:
     cases:

@@ -105,8 +105,8 @@ _SOURCES = {
         (
             _within("user.", _PERSON),
             "profile.*:text! roles:list groups:list lastaccess:time lastcourseaccess:time courses_active:number",
-            "activities.courses:number activities.done:number activities.left:number activities.overdue:number progress:number",
-            "next_due:time courses_completed:number completed:flag",
+            "activities.courses:number activities.done:number activities.left:number activities.overdue:number",
+            "progress:number next_due:time courses_completed:number completed:flag",
             _within("needs_attention.course.", _COURSE),
             "needs_attention.lastcourseaccess:time needs_attention.left:number needs_attention.overdue:number",
         )
