@@ -252,7 +252,8 @@ def tell_many(run: Run, read: int) -> None:
         return
     are, them = ("is", "it") if len(vanished) == 1 else ("are", "them")
     tables = " No row of a lookup table is taken away until that is clear." if run.world.project.tables else ""
-    later = " The next run asks about what was deleted." if {*vanished} - {*run.unlisted.due} else ""
+    asks = "what was deleted" if tables else f"{them}, where somebody has a case"
+    later = f" The next run asks about {asks}." if {*vanished} - {*run.unlisted.due} else ""
     names = listed([str(number) for number in vanished])
     run.result.worse(
         RunState.DEGRADED,

@@ -441,6 +441,8 @@ async def test_a_course_where_nobody_has_a_case_is_no_question(make_lab: MakeLab
     took = take_away(lab, alone)
     first = await lab.sync()
     assert any("not in Moodle's list any more" in message for message in first.messages)
+    asks = "The next run asks about it, where somebody has a case."
+    assert (courses == 3) == any(message.endswith(asks) for message in first.messages)
     for _ in range(3):
         result = await lab.sync()
         assert ("completed", [], [], {}) == (result.state, result.messages, needs(lab.store), written(result))
