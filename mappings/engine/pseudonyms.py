@@ -21,7 +21,7 @@ from mappings.engine.texts import Invalid, to_text
 from mappings.engine.yaml_text import Bare
 
 FIRST_NAMES: Final = ("Amina", "Baraka", "Neema", "Joseph", "Zawadi", "Grace", "Musa", "Esther")
-LAST_NAMES: Final = ("Otieno", "Mwangi", "Achieng", "Kamau", "Wanjiru", "Abdi", "Njoroge", "Chebet")
+LAST_NAMES: Final = ("Abdi", "Mwangi", "Achieng", "Kamau", "Wanjiru", "Otieno", "Njoroge", "Chebet")
 PLACE: Final = "Bondo"
 FIRST_ID: Final = 1001
 DAY: Final = 86_400
