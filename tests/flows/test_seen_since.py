@@ -257,6 +257,7 @@ async def test_a_word_about_a_course_is_none_about_one_that_fails(make_lab: Make
 async def test_books_put_back_mark_nobody_whose_course_is_asked_about(make_lab: MakeLab) -> None:
     """He came back after the backup; the account does not see the course any more by then."""
     lab, course, person = await a_leaver(make_lab)
+    lab.in_a_file()
     await lab.sync()
     backup = lab.store.back_up(lab.clock.now())
     assert backup is not None
