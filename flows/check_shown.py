@@ -55,7 +55,7 @@ BLANK = {"firstaccess", "lastaccess"}
 ALWAYS = BLANK | {"suspended"}
 """Fields that everybody shows unless they are hidden."""
 PLACES = (
-    "among {people}: nobody has any, or they are hidden",
+    "among {people}: {why}",
     "in the profiles of {people}, though lists of the people of courses show some: they are hidden there",
     "in the lists of the people of courses, though profiles show some: they are hidden there",
 )
@@ -82,10 +82,9 @@ def check_fields(probe: Probe, mappings: Sequence[CompiledMapping]) -> Iterator[
             kinds.setdefault((remedy, found.place_of(names)), {})[words] = names
     for (remedy, place), fields in kinds.items():
         hidden = " and no ".join(f"{words} ({', '.join(names)})" for words, names in fields.items())
-        why = place.format(people=people)
-        if ALWAYS.issuperset(name for names in fields.values() for name in names):
-            why = why.replace("nobody has any, or they", "they")
-        yield note("Profiles", f"no {hidden} {why}", remedy)
+        is_hidden = ALWAYS.issuperset(name for names in fields.values() for name in names)
+        why = "they are hidden" if is_hidden else "nobody has any, or they are hidden"
+        yield note("Profiles", f"no {hidden} {place.format(people=people, why=why)}", remedy)
     for path in sorted(lacking):
         name = path.removeprefix("profile.")
         if name not in (path, "*"):

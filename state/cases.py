@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, case, fu
 
 from state.log import Entry, Log
 from state.rows import CaseRow, Missing, RowId
-from state.statuses import CLOSED, GONE, LEAVING, LIVING, MAYBE_CLOSED, UNSETTLED
+from state.statuses import CLOSED, GONE, LIVING, MARKED, MAYBE_CLOSED, UNSETTLED
 from state.tables import at_row, case_row, row_parameters
 
 CHUNK = 500  # keys in one IN
@@ -94,7 +94,7 @@ class _Read:
                 (noted.active if key in self._seen else noted.gone).append(key)
             elif key in self._seen or (user_id and user_id in self._protected):
                 noted.back += [key] if missing_count else []
-                noted.again += [key] if status in ("left", LEAVING) and key in self._seen else []
+                noted.again += [key] if status in MARKED and key in self._seen else []
             elif status in LIVING or status in UNSETTLED:
                 noted.gone.append(key)
                 noted.news += [key] if missing_run != self._run_id else []
@@ -347,7 +347,7 @@ class Cases(Log):
 
 def _says_gone(status: str, missing_count: int) -> bool:
     """Say whether a row says that its person is gone, or was lacking."""
-    return status in ("left", LEAVING) or (missing_count > 0 and status in LIVING)
+    return status in MARKED or (missing_count > 0 and status in LIVING)
 
 
 def _in_scope(mapping: str, scope: int) -> ColumnElement[bool]:

@@ -26,16 +26,16 @@ So one that is behind sees a lease that was just taken hold for longer than it c
 FREE = {"holder": "", "epoch": 0, "expires_at": 0.0}
 EPOCH = select(lease.c.epoch).where(lease.c.name == bindparam("name"))
 LOCK = EPOCH.with_for_update()
-HOLDER_S = and_(
+HELD = and_(
     lease.c.name == bindparam("at_name"),
     lease.c.holder == bindparam("by_holder"),
     lease.c.epoch == bindparam("of_epoch"),
 )
 """The condition that a lease is a holder's, of an epoch."""
-RENEW = update(lease).where(HOLDER_S).values(expires_at=bindparam("until"))
-EXPIRES = select(lease.c.expires_at).where(HOLDER_S)
-REQUIRE = select(lease.c.epoch).where(HOLDER_S).with_for_update(read=True)
-GIVE_BACK = update(lease).where(HOLDER_S).values(holder="", expires_at=0.0)
+RENEW = update(lease).where(HELD).values(expires_at=bindparam("until"))
+EXPIRES = select(lease.c.expires_at).where(HELD)
+REQUIRE = select(lease.c.epoch).where(HELD).with_for_update(read=True)
+GIVE_BACK = update(lease).where(HELD).values(holder="", expires_at=0.0)
 TAKE = (
     update(lease)
     .where(
@@ -128,7 +128,7 @@ class Lease(Opened):
 
 
 def held(name: str, holder: str, epoch: int) -> dict[str, str | int]:
-    """Return the parameters of `HOLDER_S`."""
+    """Return the parameters of `HELD`."""
     return {"at_name": name, "by_holder": holder, "of_epoch": epoch}
 
 

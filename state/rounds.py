@@ -16,7 +16,7 @@ from sqlalchemy import Connection, func, insert, select, update
 
 from state.errors import StateError
 from state.facts import Facts
-from state.lease import AT_WORK, HOLDER_S, NAME, Lease, at_work, count_at_work, end_round, give_back, held
+from state.lease import AT_WORK, HELD, NAME, Lease, at_work, count_at_work, end_round, give_back, held
 from state.tables import lease, round_, shard, shard_course
 
 WAITING, RUNNING, ENDED = "waiting", "running", "ended"
@@ -166,7 +166,7 @@ def lease_of(number: int) -> str:
 
 def _require(connection: Connection, round_id: str, epoch: int) -> None:
     """Raise StateError unless this is the holder of the run's lease."""
-    if not connection.scalar(select(func.count()).where(HOLDER_S), held(NAME, round_id, epoch)):
+    if not connection.scalar(select(func.count()).where(HELD), held(NAME, round_id, epoch)):
         raise StateError("The lease was lost: another run took over. The next one catches up.")
 
 

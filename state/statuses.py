@@ -26,6 +26,8 @@ CLEARING: Final = "clearing"
 
 LIVING: Final = ("active", "withdrawn", "ended", "withdrawing", "returning", "rejoining", "closing")
 """Weighs with the guards, and may leave."""
+MARKED: Final = frozenset({"left", LEAVING})
+"""Says that its person is gone, or may say so."""
 UNSETTLED: Final = (LEAVING, EMPTYING, CLEARING)
 """Does not, and is looked for all the same: CommCare may not have been told."""
 GONE: Final = ("left", LEAVING, "closed", EMPTYING, CLEARING)
@@ -43,7 +45,9 @@ EMPTIED: Final = KEPT_OUT | {"returning"}
 AWAY: Final = EMPTIED | {"left", LEAVING, "rejoining", "ended", "closing"}
 """Comes back when its record is there."""
 GOING: Final = TO_BE_EMPTIED | {LEAVING, "closing"}
-"""Was allowed to go, and nobody knows whether it did: nobody is asked again."""
+"""Was allowed to go, and nobody knows whether it did."""
+UNDER_WAY: Final = GOING - {"closing"}
+"""The same, and was not seen since, which of a close is not certain: nobody is asked again."""
 PASSING: Final = frozenset({"replaced", "erasing"})
 """Goes its own way, whatever becomes of its record."""
 ALL: Final = frozenset(LIVING) | {*GONE} | PASSING

@@ -17,13 +17,14 @@ from flows.steps.generations import newest_of_ours
 from flows.steps.leaving import NOTHING, Leaving, may_be_closed, private_names, status_after, to_be_emptied
 from flows.steps.linked import case_there, theirs_in
 from flows.steps.owners import find_parked, is_parked, remember_parked
-from flows.steps.planned import RETYPE, TYPE, Planned, external_id
+from flows.steps.planned import Planned, external_id
 from flows.steps.recover import is_closing_unheard
 from flows.steps.there import FEW
 from flows.steps.ways import closed_by_us, set_by_departures
 from flows.world import World
 from mappings.engine import CompiledMapping
 from state import CaseRow, RowId
+from state.outcomes import RETYPE, TYPE
 from state.statuses import AWAY, CLOSED, TO_BE_EMPTIED
 
 PARKED_UNKNOWN = "parked_owner_unknown"

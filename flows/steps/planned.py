@@ -9,14 +9,13 @@ from adaptors.commcare.cases import CaseWrite
 from flows.steps.unshown import Unshown
 from mappings.engine import CompiledMapping, Draft
 from state import RowId
+from state.outcomes import RETYPE, TYPE
 
 WAITS = "waits_for_parent"
 UNDECIDED = "match_undecided"
 IN_PART = "other_courses_unread"
 PARENT = "parent "  # the detail of a problem about a parent: this, and the parent's key
 OTHER_TYPE = "other_case_type"
-TYPE = "@type"  # how digests name the case type
-RETYPE = "retype"  # op of a write of nothing but the case type
 SITE_SCOPE = 0  # the scope of sources without a course
 SITE_SOURCES = frozenset({"users", "courses", "engagement"})
 

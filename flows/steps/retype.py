@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from adaptors.commcare.cases import CaseWrite
-from flows.steps.planned import RETYPE, TYPE, Planned, external_id
+from flows.steps.planned import Planned, external_id
 from flows.steps.ways import closes, holds_personal
 from flows.world import World
 from mappings.engine import CompiledMapping
 from state import CaseRow, RowId
+from state.outcomes import RETYPE, TYPE
 from state.statuses import CLOSED, PASSING
 
 if TYPE_CHECKING:

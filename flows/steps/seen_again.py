@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from state import CaseRow, RowId
-from state.statuses import KEPT_OUT, LEAVING
-
-MARKED = frozenset({"left", LEAVING})
-"""What a case is that says that its person is gone, or may say so."""
+from state.statuses import KEPT_OUT, MARKED
 
 
 def seen_again(row: RowId, case: CaseRow) -> dict[RowId, str]:

@@ -20,11 +20,9 @@ from flows.steps.reach import Place, Reach
 from flows.world import World
 from mappings.engine import CompiledMapping
 from state import Missing, RowId
-from state.statuses import GOING, LIVING, TO_BE_EMPTIED, UNSETTLED
+from state.statuses import GOING, LIVING, TO_BE_EMPTIED, UNDER_WAY, UNSETTLED
 
 READS = 2
-UNDER_WAY = GOING - {"closing"}
-"""What a case is that was allowed to go, and was not seen since; of a close that is not certain either."""
 
 
 @dataclass

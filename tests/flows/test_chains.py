@@ -191,11 +191,8 @@ async def test_closed_with_its_host_unheard(
 # --- values -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("then", ["arrived", "never arrived", "books put back"])
-async def test_emptied_and_left_and_back_unheard(make_lab: MakeLab, then: str) -> None:
-    """What is written once comes back also where the books do not know any more that it was emptied."""
-    lab, (person, *_) = await consenting(make_lab)
-    lab.in_a_file()
+async def emptied_and_back(lab: Lab, person: int) -> None:
+    """Have somebody's case emptied, who leaves then; let him or her be back, and no run know of it yet."""
     lab.edit("student", *ONCE)
     await lab.sync()
     consent(lab, person, "no")
@@ -204,6 +201,14 @@ async def test_emptied_and_left_and_back_unheard(make_lab: MakeLab, then: str) -
     await run(lab, 2)
     consent(lab, person, "yes")
     come_back(lab, person)
+
+
+@pytest.mark.parametrize("then", ["arrived", "never arrived", "books put back"])
+async def test_emptied_and_left_and_back_unheard(make_lab: MakeLab, then: str) -> None:
+    """What is written once comes back also where the books do not know any more that it was emptied."""
+    lab, (person, *_) = await consenting(make_lab)
+    lab.in_a_file()
+    await emptied_and_back(lab, person)
     if then == "books put back":
         backup = lab.store.back_up(lab.clock.now())
         assert backup is not None
@@ -220,14 +225,7 @@ async def test_emptied_and_left_and_back_unheard(make_lab: MakeLab, then: str) -
 async def test_emptied_and_back_unheard_where_the_key_is_there_twice(make_lab: MakeLab) -> None:
     """Nobody can say what the case holds: the record is held back, and the run goes on with the others."""
     lab, (person, other, *_) = await consenting(make_lab)
-    lab.edit("student", *ONCE)
-    await lab.sync()
-    consent(lab, person, "no")
-    await run(lab, 1)
-    leave(lab, person)
-    await run(lab, 2)
-    consent(lab, person, "yes")
-    come_back(lab, person)
+    await emptied_and_back(lab, person)
     lab.commcare.fail_next("timeout")
     await lab.sync()
     lab.project.add_case("student", "Twin", external_id=f"test-user-{person}")

@@ -48,6 +48,16 @@ async def go_blind(lab: Lab) -> None:
         await lab.sync()
 
 
+async def gone_again(lab: Lab, course: int, person: int) -> list[str]:
+    """Take somebody out of a course, and return what the case says after each of two runs."""
+    lab.site.unenrol(course, person)
+    told = []
+    for _ in range(2):
+        await lab.sync()
+        told.append(moodle_status(lab, person))
+    return told
+
+
 def book_status(lab: Lab, mapping: str, course: int, person: int) -> tuple[str, int]:
     """Return what the books say of somebody's case, and how many reads lacked it."""
     cases = lab.store.cases(mapping, course).values()
@@ -162,12 +172,7 @@ async def test_who_is_back_is_gone_after_two_reads_only(make_lab: MakeLab) -> No
     assert "left" == moodle_status(lab, person)
     lab.commcare.drop_reply_after_commit()
     await come_back(lab, course, person, courses=(course,))  # people of the site are not compared in such a run
-    lab.site.unenrol(course, person)
-    told = []
-    for _ in range(2):
-        await lab.sync()
-        told.append(moodle_status(lab, person))
-    assert ["active", "left"] == told
+    assert ["active", "left"] == await gone_again(lab, course, person)
 
 
 # --- what was allowed, or sent, before ----------------------------------------------------------------------
@@ -277,9 +282,4 @@ async def test_who_was_seen_in_between_is_not_missing_twice_in_a_row(make_lab: M
     lab.denied = {other} if how == "while another fails" else set()
     await come_back(lab, course, person, courses=(course,) if how == "for one course" else ())
     lab.denied = set()
-    lab.site.unenrol(course, person)
-    told = []
-    for _ in range(2):
-        await lab.sync()
-        told.append(moodle_status(lab, person))
-    assert ["active", "left"] == told
+    assert ["active", "left"] == await gone_again(lab, course, person)
