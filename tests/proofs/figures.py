@@ -12,6 +12,8 @@ from pathlib import Path
 HOUSE = Path(__file__).parent.parent.parent
 ENGINE = ("adaptors", "flows/steps", "mappings/engine", "state", "tests/proofs")
 ALONE = ("flows/sync.py", "flows/run.py")
+PAGE = "guarantees.py"
+"""Tells of the proofs, and proves nothing."""
 FOLDER = HOUSE / "var" / "proofs"
 
 
@@ -28,7 +30,7 @@ def code_digest(house: Path) -> str:
     """
     found = hashlib.sha256()
     files = [house / name for name in ALONE] + [file for name in ENGINE for file in (house / name).rglob("*.py")]
-    for file in sorted(file for file in files if not file.name.startswith("test_")):
+    for file in sorted(file for file in files if not file.name.startswith("test_") and file.name != PAGE):
         found.update(f"{file.relative_to(house)}\n{_done(file)}\n".encode())
     return found.hexdigest()[:12]
 

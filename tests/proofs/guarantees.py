@@ -1,10 +1,14 @@
-"""Writes docs/guarantees.md from the figures of the proofs, and from the words in guarantees.txt: `make soak`."""
+"""Writes docs/guarantees.md from the figures of the proofs, and from the words in guarantees.txt: `make soak`.
+
+The figures themselves are kept beside the page, so that proofs of several days and machines come together in it.
+"""
 
 from __future__ import annotations
 
 import json
 import sys
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 
 from tests.proofs.figures import FOLDER, Figures
@@ -12,6 +16,7 @@ from tests.proofs.mutants import MUTANTS
 
 WORDS = Path(__file__).with_suffix(".txt")
 PAGE = Path(__file__).parent.parent.parent / "docs" / "guarantees.md"
+RECORD = PAGE.with_suffix(".json")
 TITLES = {
     "faults-single": "Fault explorer: every single fault",
     "faults-pairs": "Fault explorer: pairs of faults",
@@ -73,16 +78,34 @@ def _noticed(by_name: dict[str, Figures], name: str) -> str:
 
 
 def found(folder: Path = FOLDER) -> list[Figures]:
-    """Read the figures of all proofs that were run."""
+    """Read the figures of all proofs that were run here."""
     return [Figures(**json.loads(file.read_text("utf-8"))) for file in sorted(folder.glob("*.json"))]
 
 
+def recorded(record: Path = RECORD) -> list[Figures]:
+    """Read the figures that the page was last made of."""
+    return [Figures(**one) for one in json.loads(record.read_text("utf-8"))] if record.exists() else []
+
+
+def together(before: Iterable[Figures], now: Iterable[Figures]) -> list[Figures]:
+    """Return the figures of the page: those of now replace earlier ones, unless these tried more of the same code."""
+    newest = {one.name: one for one in before}
+    for one in now:
+        known = newest.get(one.name)
+        if known is None or known.code != one.code or known.tried <= one.tried:
+            newest[one.name] = one
+    shown = {*TITLES, *(mutant_file(mutant.name) for mutant in MUTANTS)}
+    return [newest[name] for name in sorted(newest.keys() & shown)]
+
+
 def main() -> int:
-    """Write the page; 1 when there are no figures to make it of."""
-    figures = found()
+    """Write the page and its record; 1 when there are no figures to make them of."""
+    figures = together(recorded(), found())
     if not figures:
         sys.stderr.write("No proof was run yet: `make soak` runs them all.\n")
         return 1
+    told = ",\n".join(json.dumps(asdict(one), sort_keys=True) for one in figures)
+    RECORD.write_text(f"[\n{told}\n]\n", "utf-8")
     PAGE.write_text(page(figures), "utf-8")
     return 0
 
