@@ -88,7 +88,7 @@ def recorded(record: Path = RECORD) -> list[Figures]:
 
 
 def together(before: Iterable[Figures], now: Iterable[Figures]) -> list[Figures]:
-    """Return the figures of the page: those of now replace earlier ones, unless these tried more of the same code."""
+    """Return the figures of the page: those of now, unless earlier ones tried more of the same code."""
     newest = {one.name: one for one in before}
     for one in now:
         known = newest.get(one.name)
