@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PY := .venv/bin/python
 
-.PHONY: help setup demo test types pytest e2e postgresql bench soak docs lock clean
+.PHONY: help setup demo test types pytest stories e2e postgresql bench soak docs lock clean
 
 help:  ## what can be made
 	@grep -E '^[a-z0-9]+:.*##' Makefile | awk -F':.*## *' '{printf "%-10s %s\n", $$1, $$2}'
@@ -21,9 +21,9 @@ demo: setup  ## run the main job against a local Moodle and CommCare
 	@$(PY) -m flows demo
 
 # Compiled tests and modules are kept, whatever the environment says: three workers and all processes load them.
-test pytest e2e postgresql: export PYTHONDONTWRITEBYTECODE :=
+test pytest stories e2e postgresql: export PYTHONDONTWRITEBYTECODE :=
 
-test: setup  ## check style and types, run all tests
+test: setup  ## check style and types, run the tests and a part of each proof (minutes)
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
 	@$(MAKE) --no-print-directory --jobs 2 types pytest
@@ -31,15 +31,18 @@ test: setup  ## check style and types, run all tests
 types: setup  ## check types only
 	@$(PY) -m mypy
 
-pytest: setup  ## run all tests only
+pytest: setup  ## run the tests only
 	@$(PY) -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+
+stories: setup  ## run what happens to cases over many runs, with trouble on the way (minutes)
+	@$(PY) -m pytest -m story --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 e2e: setup  ## run whole installations: in a browser, killed in the middle, on several machines (minutes)
 	@$(PY) -m pytest -m e2e -rs --numprocesses 2 --dist loadfile $(ONLY)
 	@$(if $(ONLY),,$(MAKE) --no-print-directory postgresql)
 
-postgresql: setup  ## run the tests of the engine with their books on a private PostgreSQL server (part of e2e)
-	@$(PY) -m pytest tests/flows --postgresql -rs --numprocesses 2 --dist loadfile
+postgresql: setup  ## run the tests and stories of the engine with their books on a private PostgreSQL server
+	@$(PY) -m pytest $(or $(ONLY),tests/flows) --postgresql -m "not e2e" -rs --numprocesses 2 --dist loadfile
 
 bench: setup  ## measure: many courses, memory; mappings by hand; what Prefect costs
 	@$(PY) -m bench.courses
@@ -48,7 +51,7 @@ bench: setup  ## measure: many courses, memory; mappings by hand; what Prefect c
 
 soak: setup  ## the proofs without a limit of time (hours; goes on where it was stopped), and docs/guarantees.md
 	@$(PY) -m tests.proofs.soak
-	@$(PY) -m pytest tests/proofs/test_mutants.py
+	@$(PY) -m pytest -m "" tests/proofs/test_mutants.py tests/proofs/test_kill.py
 	@$(PY) -m tests.proofs.lives
 	@$(PY) -m tests.proofs.walks
 	@$(PY) -m tests.proofs.kills --kills 1000

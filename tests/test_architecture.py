@@ -339,10 +339,18 @@ def declared(requirements: list[str]) -> set[str]:
     return {re.split(r"[\s<>=!~;\[]", requirement)[0].lower() for requirement in requirements}
 
 
+IMPORTED = re.compile(r"^ *(?:from|import) (\w+)", re.MULTILINE)
+"""Read like this hundreds of files take no time; a line of a text that looks so is one of a test's own."""
+
+
 def imported(paths: Iterator[Module] | list[Module]) -> set[str]:
     """Return the names of the packages that modules import and that are neither ours nor Python's."""
-    tops = {name.split(".")[0] for module in paths for _, name in module.imports}
-    tops -= {*sys.stdlib_module_names, *ROOMS, "tests", "bench"}
+    return packages({name.split(".")[0] for module in paths for _, name in module.imports})
+
+
+def packages(tops: set[str]) -> set[str]:
+    """Return the names of the packages that such names belong to, without ours and Python's."""
+    tops = tops - {*sys.stdlib_module_names, *ROOMS, "tests", "bench"}
     places = packages_distributions()
     names = {places.get(top, [f"an unknown package: {top}"])[0].lower() for top in tops}
     return {PART_OF.get(name, name) for name in names}
@@ -355,12 +363,8 @@ def test_dependencies_are_those_that_are_imported() -> None:
 
 def test_development_dependencies_are_used() -> None:
     """What tests and benches import is declared, and the tools of `make test` are there."""
-    others = [
-        Module(path.relative_to(HOUSE).as_posix())
-        for folder in ("tests", "bench")
-        for path in sorted((HOUSE / folder).rglob("*.py"))
-    ]
-    needed = imported(others)
+    files = [path for folder in ("tests", "bench") for path in (HOUSE / folder).rglob("*.py")]
+    needed = packages({top for path in files for top in IMPORTED.findall(path.read_text("utf-8"))})
     extra = declared(PROJECT["optional-dependencies"]["dev"])
     assert set() == needed - extra - declared(PROJECT["dependencies"])
     unused = ((name, "is not used") for name in extra - needed - TOOLS.keys())

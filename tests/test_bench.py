@@ -21,6 +21,7 @@ from bench.slow import SlowMoodle
 pytest_plugins = ["tests.prefect_server"]
 
 
+@pytest.mark.e2e
 def test_the_bench_runs(capsys: pytest.CaptureFixture[str]) -> None:
     """A first load writes every case, the next run none, the third what was changed."""
     main(["--courses", "2", "--people", "5", "--grades", "2", "--json"])
@@ -29,6 +30,7 @@ def test_the_bench_runs(capsys: pytest.CaptureFixture[str]) -> None:
     assert expected == [(run["run"], run["state"], run["written"]) for run in runs]
 
 
+@pytest.mark.e2e
 def test_the_audit_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
     """5,000 cases a request, one more because a full last page has a next one; one case in 1,000 drifted."""
     audit.main(["--cases", "10000"])
@@ -38,6 +40,7 @@ def test_the_audit_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
     }
 
 
+@pytest.mark.e2e
 def test_the_receiver_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
     """Every post is taken in; beside it stands what the same server does that only answers."""
     receiver.main(["--posts", "200", "--repeat", "1"])

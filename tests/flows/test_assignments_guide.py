@@ -11,7 +11,7 @@ from flows.assignments import Desk
 from tests.marking_guide import FILES, GUIDE, SIZES, counts, with_parts
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", [SIZES[0], *(pytest.param(size, marks=pytest.mark.e2e) for size in SIZES[1:])])
 def test_requests_do_not_grow_with_people_one_by_one(size: int) -> None:
     """Each number is what the sizes of pages and batches make of it."""
     pages, saves, reads = -(-(size + 1) // 500), -(-size // 50), -(-size // 50)

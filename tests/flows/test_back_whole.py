@@ -16,6 +16,8 @@ from tests.flows.test_sync import site_of
 from tests.flows.test_unsure import come_back, courses_of, leave, run, status_of
 from tests.flows.worlds import Lab, written
 
+pytestmark = pytest.mark.story
+
 MakeLab = Callable[..., Lab]
 OUT = "when_excluded: {set: {moodle_status: out}}"
 LEFT_CLOSES = f"{LEFT[:-1]}, close: true}}"

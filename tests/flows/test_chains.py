@@ -28,6 +28,8 @@ from tests.flows.test_sync import site_of
 from tests.flows.test_unsure import come_back, leave, private_of, run, status_of
 from tests.flows.worlds import Lab, written
 
+pytestmark = pytest.mark.story
+
 MakeLab = Callable[..., Lab]
 PARK = ", park: true"
 

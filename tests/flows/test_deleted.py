@@ -20,6 +20,8 @@ from state.facts import DELETED_ACCOUNTS
 from tests.flows.test_sync import site_of
 from tests.flows.worlds import PROJECT, Lab, written
 
+pytestmark = pytest.mark.story
+
 MakeLab = Callable[..., Lab]
 CHOSEN = PROJECT.replace('"*"', '"C*"')
 UNREAD = "last seen only in courses that are not read"

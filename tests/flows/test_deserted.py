@@ -14,6 +14,8 @@ from tests.flows.test_sync import site_of
 from tests.flows.test_words import go
 from tests.flows.worlds import Lab, written
 
+pytestmark = pytest.mark.story
+
 MakeLab = Callable[..., Lab]
 
 RIGHT = "moodle/user:viewdetails"

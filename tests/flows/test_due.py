@@ -23,6 +23,8 @@ from tests.flows.test_engagement import site_of as engaged_site
 from tests.flows.test_sync import ENROLLED, PROFILES, site_of
 from tests.flows.worlds import PROJECT, Lab, written
 
+pytestmark = pytest.mark.story
+
 MakeLab = Callable[..., Lab]
 HOUR = 3600.0
 DAY = 24 * HOUR

@@ -23,6 +23,8 @@ from tests.flows.test_terms import reset
 from tests.flows.test_unsure import PRIVATE, come_back, leave, run
 from tests.flows.worlds import Lab, written
 
+pytestmark = pytest.mark.story
+
 MakeLab = Callable[..., Lab]
 LEFT_CLOSES = f"{LEFT[:-1]}, close: true}}"
 OUT = "when_excluded: {set: {moodle_status: out}}"

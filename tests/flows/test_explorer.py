@@ -55,11 +55,13 @@ def test_walks(walk: Walk, capsys: pytest.CaptureFixture[str]) -> None:
     assert runs >= WALKS * ROUNDS
 
 
+@pytest.mark.e2e
 def test_walks_repeat(walk: Walk) -> None:
     """The same seed goes the same way, so that what it finds can be looked at."""
     assert walk(1) == walk(1)
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("seed", range(2))
 def test_walks_are_the_same_on_a_server(walk: Walk, postgres: Server, seed: int) -> None:
     """With the books in PostgreSQL every step and every run ends as it does with SQLite."""
@@ -130,6 +132,7 @@ def _is_noticed(walk: Walk, first: int, **changes: float) -> bool:
     return False
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_broken_rule_is_noticed(name: str, walk: Walk, monkeypatch: pytest.MonkeyPatch) -> None:
     """A walk fails when one rule of the engine is broken; with all rules whole these walks pass."""
@@ -138,6 +141,7 @@ def test_a_broken_rule_is_noticed(name: str, walk: Walk, monkeypatch: pytest.Mon
     assert _is_noticed(walk, first)
 
 
+@pytest.mark.e2e
 def test_writing_again_at_once_is_noticed(walk: Walk) -> None:
     """A walk fails when rows in doubt do not rest: the late write and the second one make two cases."""
     assert _is_noticed(walk, 15, rest=0.0)

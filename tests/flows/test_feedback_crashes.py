@@ -36,7 +36,7 @@ async def killed_while(folder: Path, steps: int, after: bool) -> tuple[Class, Dy
     return room, books
 
 
-@pytest.mark.parametrize(("after", "changed"), [(False, True), (True, False)])
+@pytest.mark.parametrize(("after", "changed"), [(False, True), pytest.param(True, False, marks=pytest.mark.e2e)])
 async def test_a_stop_at_every_step_is_made_good(tmp_path: Path, after: bool, changed: bool) -> None:
     """Whatever was under way is known as ours: no conflict with ourselves, no second save of the same."""
     steps, died = 0, True

@@ -17,6 +17,8 @@ from tests.flows.test_there import forget
 from tests.flows.worlds import PROJECT, Lab, written
 from tests.virtual_loop import run_virtually
 
+pytestmark = pytest.mark.story
+
 MakeLab = Callable[..., Lab]
 HOUR = 3600.0
 DAY = 24 * HOUR

@@ -348,7 +348,7 @@ class DyingBooks(MortalBooks):
             raise Killed
 
 
-@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("after", [False, pytest.param(True, marks=pytest.mark.e2e)])
 async def test_a_stop_at_every_step_is_made_good(tmp_path: Path, after: bool) -> None:
     """Wherever the process dies, a run in between sends no value, and the same command finishes the work."""
     steps, student = 0, (SHIPPED / "student.yaml").read_text()

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import pytest
 
 from bench.posting import post_all
 from flows.drain import drain
@@ -100,6 +101,7 @@ def in_the_inbox(lab: Lab) -> int:
         return sum(store.inbox_state(0).waiting.values())
 
 
+@pytest.mark.e2e
 async def test_a_kill_loses_nothing_that_was_answered(tmp_path: Path, state_url: str) -> None:  # noqa: F811
     """The killed receiver's posts are there, the next one takes the rest, and one drain makes few runs of all."""
     site, courses, _ = class_of(3, 2, 2)

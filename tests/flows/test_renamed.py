@@ -26,6 +26,8 @@ from tests.flows.test_preview_counts import counted_alike, seen
 from tests.flows.test_sync import site_of
 from tests.flows.worlds import PROJECT, SHIPPED, Lab, written
 
+pytestmark = pytest.mark.story
+
 MakeLab = Callable[..., Lab]
 STUDENT, ENROLMENT = ((SHIPPED / f"{name}.yaml").read_text("utf-8") for name in ("student", "enrolment"))
 SAME = "makes the same keys, and pupil.yaml is there no more"

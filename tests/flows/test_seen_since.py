@@ -17,6 +17,8 @@ from tests.flows.test_sync import site_of
 from tests.flows.test_who_is_gone import moodle_status, unenrol_all
 from tests.flows.worlds import PROJECT, Lab, written
 
+pytestmark = pytest.mark.story
+
 MakeLab = Callable[..., Lab]
 DAY = 86_400.0
 GROUPS = "moodle/site:accessallgroups"

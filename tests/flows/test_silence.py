@@ -17,6 +17,8 @@ from tests.flows.test_push import doubles, settle
 from tests.flows.test_sync import site_of
 from tests.flows.worlds import Lab, written
 
+pytestmark = pytest.mark.story
+
 MakeLab = Callable[..., Lab]
 HOUR, DAY = 3600.0, 86_400.0
 FOREVER = 10**6

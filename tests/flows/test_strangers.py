@@ -22,6 +22,8 @@ from tests.flows.test_edits import rename_type
 from tests.flows.test_sync import site_of as campus_of
 from tests.flows.worlds import PROJECT, Lab, written
 
+pytestmark = pytest.mark.story
+
 MakeLab = Callable[..., Lab]
 AMINA_AND_BRIAN = 2
 """Cases of students: one of each."""

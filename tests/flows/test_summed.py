@@ -32,6 +32,8 @@ from tests.flows.test_words import go
 from tests.flows.worlds import Lab
 from tests.test_docs import wrong_commands
 
+pytestmark = pytest.mark.story
+
 MakeLab = Callable[..., Lab]
 
 MANY = {

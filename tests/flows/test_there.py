@@ -12,6 +12,8 @@ from tests.flows.test_push import doubles
 from tests.flows.test_sync import site_of
 from tests.flows.worlds import PROJECT, Lab, written
 
+pytestmark = pytest.mark.story
+
 MakeLab = Callable[..., Lab]
 PEOPLE = FEW + 10
 PARKED = '\nparked_owner: {group: "Gone"}\n'

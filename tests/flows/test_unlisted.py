@@ -18,6 +18,8 @@ from tests.flows.test_sync import site_of
 from tests.flows.test_tables import FILES, TAG, course_ids, names
 from tests.flows.worlds import PROJECT, SHIPPED, Lab, written
 
+pytestmark = pytest.mark.story
+
 MakeLab = Callable[..., Lab]
 DAY = 86_400.0
 

@@ -12,6 +12,8 @@ from tests.flows.test_departures import consenting
 from tests.flows.test_unsure import courses_of, leave, private_of, run, status_of
 from tests.flows.worlds import Lab
 
+pytestmark = pytest.mark.story
+
 MakeLab = Callable[..., Lab]
 ENROL_OUT = "when_excluded: {set: {enrolment_status: withdrawn}}"
 GRADE_OUT = "when_excluded: {set: {grade_status: withdrawn}}"

@@ -13,6 +13,8 @@ from tests.flows.test_person import CANARY, erased, held, two_courses
 from tests.flows.test_sync import site_of
 from tests.flows.worlds import PROJECT, Lab, written
 
+pytestmark = pytest.mark.story
+
 MakeLab = Callable[..., Lab]
 PRIVATE = ("first_name", "last_name", "username", "email", "contact_phone_number", "city")
 

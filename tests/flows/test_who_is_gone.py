@@ -16,6 +16,8 @@ from tests.flows.test_deleted import hide_profile
 from tests.flows.test_sync import site_of
 from tests.flows.worlds import Lab, written
 
+pytestmark = pytest.mark.story
+
 MakeLab = Callable[..., Lab]
 UNTIL = "nobody is marked as gone from the site"
 FOR_LONG = "For more than a day"

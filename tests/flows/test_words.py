@@ -27,6 +27,8 @@ from tests.flows.test_person import erased
 from tests.flows.test_sync import site_of
 from tests.flows.worlds import Lab, written
 
+pytestmark = pytest.mark.story
+
 MakeLab = Callable[..., Lab]
 
 TROUBLES: dict[str, Callable[[Lab], None]] = {

@@ -15,6 +15,8 @@ from tests.flows.test_unsure import courses_of
 from tests.flows.test_words import go, in_kisumu, left, lose, without
 from tests.flows.worlds import PROJECT, Lab, written
 
+pytestmark = pytest.mark.story
+
 MakeLab = Callable[..., Lab]
 DAY = 24 * 3600.0
 

@@ -11,7 +11,7 @@ from mappings.engine.load import mapping_files
 from tests.mappings.fuzz import PYTHON, edited
 from tests.mappings.workbench import CATALOGUE, HEAD, SHIPPED, folder
 
-EDITS = 1500
+EDITS = 600
 PROJECT = """\
 # yaml-language-server: $schema=schema/project.schema.json
 language: 1

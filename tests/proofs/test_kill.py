@@ -39,12 +39,14 @@ def hold(found: Found, kills: int, capsys: pytest.CaptureFixture[str]) -> None:
     assert found.entities > 5 * kills, "too little was written for the kills to matter"
 
 
+@pytest.mark.e2e
 def test_writing_again_at_once_is_noticed() -> None:
     """Without the rest, a late write and its repetition make two cases, and the soak sees them."""
     with soak(rest=0.001) as made:
         assert made.go(MOST, until_double=True).duplicates
 
 
+@pytest.mark.e2e
 def test_unannounced_writes_are_noticed() -> None:
     """Without the announcement, the next process knows nothing of the write under way, and makes a second case."""
     with soak(seed=2, broken=("no-intent",)) as made:

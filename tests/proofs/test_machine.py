@@ -18,7 +18,7 @@ from tests.proofs.machine import FEW, Machine, prove, run_examples
 from tests.proofs.seldom import THEMES, Seldom
 from tests.proofs.test_found import LIVES
 
-EXAMPLES = 14
+EXAMPLES = 10
 NOTICED = 4  # examples within which a broken rule must fall
 
 
