@@ -208,6 +208,10 @@ def _load_old(folder: Path, since: str) -> Project:
         return load_project(folder, field_catalogue())
     except MappingError as error:
         found = [replace(each, path=f"{since}:{Path(each.path).name}") for each in error.problems]
+        then = (
+            f"this is how it was in {since}: commit what is right now, or compare with another version (--since)"
+        )
+        found[-1] = replace(found[-1], remedy="; ".join(filter(None, (found[-1].remedy, then))))
         raise MappingError(found) from None
 
 

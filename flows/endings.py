@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import re
+import shlex
 import shutil
 import signal
 import sys
@@ -162,4 +163,4 @@ def command() -> str:
     beside = Path(sys.executable).with_name(NAME)
     if not beside.exists():
         return f"{Path(sys.executable).name} -m flows"
-    return str(beside.relative_to(Path.cwd())) if beside.is_relative_to(Path.cwd()) else str(beside)
+    return shlex.quote(str(beside.relative_to(Path.cwd()) if beside.is_relative_to(Path.cwd()) else beside))

@@ -56,6 +56,7 @@ def run_init(ask: Ask, folder: Path, *, probe: Probe | None = None, env_name: st
     project = _project_text(ask, after, offer) if with_project else None
     if with_env:
         _write_env(env_path, before, after)
+        _keep_out_of_git(env_path.with_name(".gitignore"))
     if project is not None:
         _write_project(project_path, project)
     choices = {env_path: with_env, project_path: with_project}
@@ -254,6 +255,12 @@ def _write_env(path: Path, before: Values, after: Values) -> None:
     write_private(
         path, changed(text, {name: after.get(name) for name in names if before.get(name) != after.get(name)})
     )
+
+
+def _keep_out_of_git(path: Path) -> None:
+    """Let git take neither the settings nor the books with their key; a file that is there is somebody's own."""
+    if not path.exists():
+        path.write_text("*.env\nvar/\n", encoding="utf-8")
 
 
 def _write_project(path: Path, text: str) -> None:

@@ -22,6 +22,7 @@ from mappings.engine import Project, load_project
 from state import StateError, Store
 from state.care import AFTER_OTHERS, BEGUN_AT, DAY, FIRST, NEW_BOOKS
 from state.database import file_of
+from state.key import SIZE as KEY_SIZE
 from state.key import read_or_make_keys
 
 JUST_MADE = 60.0  # seconds
@@ -96,12 +97,15 @@ def open_project(settings: Settings) -> Project:
     return load_project(Path(settings.mappings_dir), field_catalogue())
 
 
-def open_store(settings: Settings, *, any_moodle: bool = False) -> Store:
+def open_store(settings: Settings, *, any_moodle: bool = False, lost_key: bool = False) -> Store:
     """Open the books and make sure that they do not belong to other systems; a first run binds new ones.
 
-    `any_moodle`: only those of CommCare have to be the same.
+    `any_moodle`: only those of CommCare have to be the same. `lost_key`: books whose key file is not there get a
+    new one; otherwise StateError, since with it everything would be sent once more without anybody's word.
     """
     path = Path(settings.state_key_file)
+    if not (lost_key or path.exists()):
+        _refuse_without_key(settings)
     keys = read_or_make_keys(path)
     store = Store.open(settings.state_url, key=keys, begun=_begun(settings.state_url, path))
     if not store.has_known_key and keys != (now := read_or_make_keys(path)):  # rotated between both
@@ -114,6 +118,19 @@ def open_store(settings: Settings, *, any_moodle: bool = False) -> Store:
         store.close()
         raise
     return store
+
+
+def _refuse_without_key(settings: Settings) -> None:
+    """Raise StateError when the books that are there were made with a key."""
+    if not Store.exists(settings.state_url):
+        return
+    with Store.open(settings.state_url, key=bytes(KEY_SIZE)) as store:
+        if store.has_other_key:
+            raise StateError(
+                f"The key file {settings.state_key_file} is not there, and the books were made with it. Put it "
+                "back from where its copy is. When it is lost for good: `moodle-commcare state rotate-key --lost`; "
+                "the next run sends every case once more then."
+            )
 
 
 def _begun(url: str, key_file: Path) -> dict[str, str]:

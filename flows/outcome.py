@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from adaptors.errors import AdaptorError, Maintenance, Retriable
-from flows.errors import Resting, Unfinished, Waiting
+from flows.errors import Resting, Unfinished, UsageError, Waiting
 from flows.result import Result, RunState
 from flows.world import World
 from state import StateError
@@ -38,6 +38,9 @@ async def outcome(world: World, result: Result) -> AsyncIterator[None]:
         result.worse(state, f"{error} The next run catches up.")
     except (AdaptorError, StateError) as error:
         result.worse(RunState.FAILED, str(error))
+    except UsageError as error:  # raised again; who looks at the run later needs its words as well
+        result.worse(RunState.FAILED, str(error))
+        raise
     except BaseException:
         result.worse(RunState.FAILED, "The run was stopped. The next one catches up.")
         raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 import subprocess
 import tarfile
 import tempfile
@@ -14,6 +15,7 @@ from flows.errors import UsageError
 
 LONGEST = 60.0  # seconds git may take
 LARGEST = 50_000_000  # bytes of one revision
+PROJECT = "project.yaml"
 
 
 @contextmanager
@@ -39,7 +41,14 @@ def old_folder(folder: Path, revision: str) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="moodle-commcare-") as place:  # made with mode 0700
         with tarfile.open(fileobj=io.BytesIO(packed)) as files:
             files.extractall(place, filter="data")
+        _lay_beside(folder / PROJECT, Path(place) / PROJECT)
         yield Path(place)
+
+
+def _lay_beside(now: Path, then: Path) -> None:
+    """Let a project file that git was never given count for then as well: it says whose mappings these are."""
+    if now.exists() and not then.exists():
+        shutil.copyfile(now, then)
 
 
 def _git(folder: Path, *words: str, otherwise: str) -> bytes:
@@ -63,8 +72,9 @@ def _git(folder: Path, *words: str, otherwise: str) -> bytes:
 
 def _no_repository(folder: Path) -> str:
     return (
-        f"The folder {folder} is not under git, so there is no earlier version to compare with. "
-        f"Begin with: git init && git add . && git commit. `moodle-commcare preview` shows what a run would send."
+        f"The folder {folder} is not under git, so there is no earlier version to compare with. Begin with (in "
+        "that folder): git init && git add . && git commit -m start. `moodle-commcare preview` shows what a run "
+        "would send."
     )
 
 

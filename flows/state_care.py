@@ -276,7 +276,7 @@ def rotate_key(settings: Settings, now: float, *, lost: bool = False) -> str:
     one that is there fits.
     """
     path = Path(settings.state_key_file)
-    with open_store(settings) as store, leased(store, now, settings.lease_ttl_s):
+    with open_store(settings, lost_key=lost) as store, leased(store, now, settings.lease_ttl_s):
         if lost and store.has_known_key:
             raise UsageError(f"{path} is the key of the books: it is not lost. For a new one leave --lost out.")
         people = store.forget_erased() if lost else 0

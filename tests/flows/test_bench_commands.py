@@ -311,6 +311,15 @@ def test_diff_says_what_is_written_once(terminal: Terminal) -> None:
     assert "Written once: owner; only new cases get this" in ended.text
 
 
+def test_diff_where_git_has_no_project_file(terminal: Terminal) -> None:
+    """A clone ignores the one that `init` writes: today's counts for then as well."""
+    (terminal.mappings / ".gitignore").write_text("project.yaml\n")
+    commit(terminal)
+    terminal.edit("student.yaml", CITY, CITY.replace("city", "town", 1))
+    ended = terminal.run("mappings", "diff")
+    assert (0, True) == (ended.code, "town" in ended.text), ended.text
+
+
 def test_diff_without_git(terminal: Terminal) -> None:
     """A folder without history, a revision that is not there, one that looks like an option: a sentence each."""
     assert "is not under git" in terminal.run("mappings", "diff").text
@@ -327,6 +336,7 @@ def test_an_old_version_with_a_mistake_is_named(terminal: Terminal) -> None:
     ended = terminal.run("mappings", "diff")
     assert (1, True) == (ended.code, "HEAD:student.yaml:" in ended.text)
     assert ":24: source 'users' has no field 'fristname'" in ended.text
+    assert "this is how it was in HEAD: commit what is right now" in " ".join(ended.text.split())
 
 
 def test_the_old_version_is_kept_private(terminal: Terminal) -> None:

@@ -258,6 +258,14 @@ def test_what_the_command_names_is_not_there(terminal: Terminal, words: tuple[st
     assert (2, True) == (ended.code, NAMED[words] in ended.text), ended.text
 
 
+def test_a_run_of_a_course_that_is_not_there_is_remembered_as_that(terminal: Terminal) -> None:
+    """Who looks at the runs later reads why it failed, and not that somebody stopped it."""
+    terminal.run("sync", "--course", "99")
+    ended = terminal.run("status")
+    assert "Course 99 is not among the selected courses." in ended.text.replace("\n", " ")
+    assert "The run was stopped" not in ended.text
+
+
 def test_no_settings_at_all(terminal: Terminal) -> None:
     """In an empty folder the command says what is missing and how to be asked for it."""
     terminal.env = {}

@@ -83,7 +83,16 @@ def test_the_env_file_is_ours_alone(tmp_path: Path) -> None:
     """0600, and nothing else is left behind."""
     run_init(Script(*CONNECT, *PROJECT), tmp_path)
     assert 0o600 == stat.S_IMODE((tmp_path / ".env").stat().st_mode)
-    assert [".env", "mappings"] == sorted(path.name for path in tmp_path.iterdir())
+    assert [".env", ".gitignore", "mappings"] == sorted(path.name for path in tmp_path.iterdir())
+
+
+def test_git_takes_neither_the_settings_nor_the_books(tmp_path: Path) -> None:
+    """Who puts the folder under git commits no token and no key; a .gitignore that is there stays as it is."""
+    run_init(Script(*CONNECT, *PROJECT), tmp_path)
+    assert "*.env\nvar/\n" == (tmp_path / ".gitignore").read_text()
+    (tmp_path / ".gitignore").write_text("notes.txt\n")
+    run_init(Script(("already. Change it", "y"), ("already. Change it", "n"), *CONNECT), tmp_path)
+    assert "notes.txt\n" == (tmp_path / ".gitignore").read_text()
 
 
 def test_no_secret_is_shown(tmp_path: Path) -> None:
@@ -261,7 +270,7 @@ def test_another_mappings_folder_is_respected(tmp_path: Path) -> None:
 def test_a_second_site_has_its_own_settings_file(tmp_path: Path) -> None:
     """The usual `.env` is not touched."""
     run_init(Script(*CONNECT, *PROJECT), tmp_path, env_name="second.env")
-    assert ["mappings", "second.env"] == sorted(path.name for path in tmp_path.iterdir())
+    assert [".gitignore", "mappings", "second.env"] == sorted(path.name for path in tmp_path.iterdir())
 
 
 def test_a_typo_in_the_env_file_is_said_at_once(tmp_path: Path) -> None:

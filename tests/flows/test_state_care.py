@@ -304,6 +304,25 @@ def test_a_lost_key_needs_a_word(synced: Terminal) -> None:
     assert 0 == synced.run("sync").code
 
 
+def test_a_key_that_is_gone_is_not_replaced_in_silence(synced: Terminal) -> None:
+    """Everything would be sent once more: that takes a word, and nothing makes a new key before it."""
+    file = synced.folder / "state.key"
+    old = file.read_text()
+    file.unlink()
+    for words in (("sync",), ("check",), ("preview",), ("status",), ("state", "check")):
+        ended = synced.run(*words)
+        assert (1, True) == (ended.code, "state.key is not there, and the books were made with it" in ended.text)
+        assert not file.exists(), words
+    file.write_text(old)
+    file.chmod(0o600)
+    ended = synced.run("sync", "--json")
+    assert (0, set()) == (ended.code, {one["updated"] for one in ended.json["cases"].values()} - {0})
+    file.unlink()
+    assert 0 == synced.run("state", "rotate-key", "--lost").code
+    ended = synced.run("sync", "--json")
+    assert (0, False) == (ended.code, 0 in {one["updated"] for one in ended.json["cases"].values()})
+
+
 def test_another_key_is_found_by_the_check(synced: Terminal) -> None:
     """The books look whole with it, and no run works, or every case is sent once more."""
     assert 0 == synced.run("person", "erase", "99999", "--yes").code
