@@ -128,8 +128,8 @@ def _refuse_without_key(settings: Settings) -> None:
         if store.has_other_key:
             raise StateError(
                 f"The key file {settings.state_key_file} is not there, and the books were made with it. Put it "
-                "back from where its copy is. When it is lost for good: `moodle-commcare state rotate-key --lost`; "
-                "the next run sends every case once more then."
+                "back from where its copy is. Lost for good: `moodle-commcare state rotate-key --lost`; the next "
+                "run sends every case once more then."
             )
 
 

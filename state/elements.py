@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping
+from typing import NamedTuple
 
 from sqlalchemy import and_, bindparam, delete, distinct, func, insert, select
 
@@ -15,6 +16,13 @@ LACKING = select(lacking.c.key, lacking.c.property, lacking.c.run).where(HERE)
 BACK = delete(lacking).where(
     HERE, lacking.c.key == bindparam("of_key"), lacking.c.property == bindparam("of_property")
 )
+
+
+class Lacking(NamedTuple):
+    """What waits for a second look in a scope: of how many rows, and which properties."""
+
+    rows: int
+    properties: frozenset[str]
 
 
 class Elements(Books):
@@ -53,9 +61,16 @@ class Elements(Books):
                 due[key].add(name)
         return {key: frozenset(names) for key, names in due.items()}
 
-    def lacking_in(self, mapping: str) -> dict[int, int]:
-        """Return the scopes of a mapping in which elements wait for a second look, with the rows they are of."""
-        rows = func.count(distinct(lacking.c.key))
-        query = select(lacking.c.scope, rows).where(lacking.c.mapping == mapping).group_by(lacking.c.scope)
+    def lacking_in(self, mapping: str) -> dict[int, Lacking]:
+        """Return the scopes of a mapping in which elements wait for a second look."""
+        here, rows = lacking.c.mapping == mapping, func.count(distinct(lacking.c.key))
+        counted = select(lacking.c.scope, rows).where(here).group_by(lacking.c.scope)
+        named = select(lacking.c.scope, lacking.c.property).where(here).distinct()
         with self._database.reading() as connection:
-            return {row[0]: row[1] for row in connection.execute(query)}
+            names = defaultdict[int, set[str]](set)
+            for scope, name in connection.execute(named).tuples():
+                names[scope].add(name)
+            return {
+                scope: Lacking(count, frozenset(names[scope]))
+                for scope, count in connection.execute(counted).tuples()
+            }

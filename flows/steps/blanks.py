@@ -6,6 +6,7 @@ A permission taken away in Moodle can look like that; so can a clean-up that som
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from dataclasses import replace
 from functools import partial
@@ -22,7 +23,7 @@ from flows.world import World
 from state import RowId
 from state.facts import Objects
 
-COURSES = 3  # from so many courses on that lack activities at once, no teacher deleted them
+ELEMENTS = 2  # so many activities that are gone at once may be hidden from the account: one is somebody's deletion
 SHARED_BLANKS = "shared_blanks"  # fact: what is left, for the shards of a round, of what a person agreed to
 
 
@@ -42,7 +43,7 @@ class BlankGuard:
         self._unshown: dict[str, str] = {}
         """Of what was refused: the fields that nobody's profile shows any more."""
         self._widely: dict[str, bool] = {}
-        """By mapping: whether elements vanish in many courses at once."""
+        """By mapping: whether several elements vanish at once, from many cases."""
 
     async def passed(self, reading: Reading, rows: Sequence[Planned]) -> list[Planned]:
         """Return the rows with what they may empty; a row that only empties drops out when that is refused."""
@@ -74,16 +75,20 @@ class BlankGuard:
         return count >= guards.leavers_people and count > len(scope.drafts) * guards.leavers_percent / 100
 
     async def _vanish_widely(self, scope: Scope) -> bool:
-        """Say whether elements vanish in many courses at once, from more cases than a run may lose unasked.
+        """Say whether several elements vanish at once, from more cases than a run may lose unasked.
 
-        Then it is no deletion, however few are in each course, or however little of each list is gone.
+        It may be a right that the account lost, however few are in each course, or however little of each list is
+        gone. Where an element has several properties, they are one.
         """
-        name, guards, store = scope.mapping.name, self._world.project.guards, self._world.books.store
+        mapping, guards, store = scope.mapping, self._world.project.guards, self._world.books.store
+        name = mapping.name
         if name not in self._widely:
             lacking = await self._world.books.do(store.lacking_in, name)
             active = await self._world.books.do(store.count_active, name)
             most = max(guards.run_cases, active * guards.run_percent / 100)
-            self._widely[name] = len(lacking) >= COURSES and sum(lacking.values()) > most
+            kinds = Counter(mapping.definition_of(each) for one in lacking.values() for each in one.properties)
+            several = max(kinds.values(), default=0) >= ELEMENTS
+            self._widely[name] = several and sum(one.rows for one in lacking.values()) > most
         return self._widely[name]
 
     async def _looked_up(

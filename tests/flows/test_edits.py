@@ -682,7 +682,7 @@ async def test_activities_that_vanish_together_are_asked_about(make_lab: MakeLab
     assert "80" == lab.case(f"test-enrol-2-{learners[0]}").properties[f"grade_{items[0]}"]
 
 
-@pytest.mark.parametrize(("sizes", "module"), [((2,) * 6, "assign"), ((5, 5, 5), "quiz")])
+@pytest.mark.parametrize(("sizes", "module"), [((2,) * 6, "assign"), ((5, 5, 5), "quiz"), ((6, 6), "quiz")])
 async def test_activities_that_vanish_in_many_courses_are_asked_about(
     make_lab: MakeLab, sizes: tuple[int, ...], module: str
 ) -> None:
@@ -708,6 +708,24 @@ async def test_activities_that_vanish_in_many_courses_are_asked_about(
         await lab.books.do(confirm_blanks, lab.store, "enrolment", name, count)
     assert {"updated": len(grades)} == written(await lab.sync())
     assert {""} == {lab.case(key).properties[name] for key, name in grades}
+
+
+@pytest.mark.parametrize("gone", [1, 2])
+async def test_of_a_large_course_one_activity_is_a_deletion(make_lab: MakeLab, gone: int) -> None:
+    """With two it may be a right that was lost, also where there is only one course and others of it stay."""
+    site, courses, learners = site_of(12)
+    items = [site.set_grade_item(courses[0], name) for name in ("Quiz", "Essay", "Test")]
+    for item in items:
+        for learner in learners:
+            site.grade(item, learner, 80)
+    lab = make_lab(site)
+    await lab.sync()
+    for item in items[:gone]:
+        delete_item(lab, item)
+    await lab.sync()
+    result = await lab.sync()
+    expected = ("completed", {"updated": 12}) if gone == 1 else ("waiting", {})
+    assert expected == (result.state, written(result))
 
 
 async def test_grades_that_are_not_sent_do_not_vanish(make_lab: MakeLab) -> None:
