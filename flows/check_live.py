@@ -27,7 +27,7 @@ from flows.words import listed, numbered
 from mappings.engine import CompiledMapping, OwnerReference, Problem, load_project
 from mappings.engine.problems import nearest
 
-COURSE_SCREEN = "Site administration > Courses > Course custom fields"
+COURSE_SCREEN = "Site administration > Courses > Default settings > Course custom fields"
 MOST_OWNERS = 2000  # different owners of a lookup that are asked for
 
 

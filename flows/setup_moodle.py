@@ -163,7 +163,7 @@ def _identity() -> Step:
     return Step(
         "Telephone numbers are shown",
         IDENTITY,
-        ("Tick 'Phone number' and 'Mobile phone', which mappings read; else they are missing without a word.",),
+        ("Tick 'Phone' and 'Mobile phone', which mappings read; else they are missing without a word.",),
     )
 
 

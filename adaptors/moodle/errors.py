@@ -18,11 +18,12 @@ from adaptors.errors import (
 )
 from adaptors.http import Answer, retry_after
 from adaptors.moodle.functions import BY_NAME
-from adaptors.moodle.screens import EXTERNAL_SERVICES, FEATURES, PROTOCOLS, TOKENS
+from adaptors.moodle.screens import EXTERNAL_SERVICES, FEATURES, PROTOCOLS, TOKENS, USERS
 
 # A shorter wait is a busy proxy; a longer one is `climaintenance`, which says 300.
 MAINTENANCE_WAIT = 60.0
 
+ENTERING = "Give its role 'moodle/course:view' (and 'moodle/course:viewhiddencourses' for hidden courses)."
 # Codes a person has to settle: what is wrong, and the screen to open.
 _DENIED: Mapping[str, tuple[str, str]] = {
     "invalidtoken": (
@@ -30,17 +31,28 @@ _DENIED: Mapping[str, tuple[str, str]] = {
         f"Make a new one under {TOKENS} and put it into MOODLE_TOKEN.",
     ),
     "accessexception": (
-        "Moodle refuses {function}: the function is not in the service, or the token has expired, is bound to "
-        "another network address or its user is not authorised for the service.",
-        f"Look at the service's functions and users under {EXTERNAL_SERVICES}, and at the token.",
+        "Moodle refuses {function}: the service is disabled or lacks the function, the token has expired or is "
+        "bound to another network address, or its user is not authorised for the service or lacks "
+        "'webservice/rest:use'.",
+        f"Look at the service, its functions and users under {EXTERNAL_SERVICES}, at the token and at the role.",
     ),
     "wsaccessusersuspended": (
         "The Moodle account of the token is suspended.",
-        "Activate it under Site administration > Users > Browse list of users.",
+        f"Activate it under {USERS}.",
     ),
+    "wsaccessuserdeleted": (
+        "The Moodle account of the token was deleted.",
+        f"Make another account, and a token of it under {TOKENS}.",
+    ),
+    "wsaccessuserexpired": ("The password of the Moodle account has expired.", "Log in once and change it."),
+    "wsaccessusernologin": (
+        "The Moodle account of the token is one that nobody can log in with ('No login').",
+        f"Choose 'Web services authentication' for it under {USERS}.",
+    ),
+    "wsaccessuserunconfirmed": ("The Moodle account is not confirmed.", f"Confirm it under {USERS}."),
     "passwordisexpired": ("The password of the Moodle account has expired.", "Log in once and change it."),
     "forcepasswordchangenotice": ("The Moodle account must change its password first.", "Log in once."),
-    "usernotconfirmed": ("The Moodle account is not confirmed.", "Confirm it in the list of users."),
+    "usernotconfirmed": ("The Moodle account is not confirmed.", f"Confirm it under {USERS}."),
     "sitepolicynotagreed": (
         "The Moodle account has not agreed to the site policy.",
         "Log in once as that account and agree to it.",
@@ -64,11 +76,11 @@ _DENIED: Mapping[str, tuple[str, str]] = {
     "missingparam": ("Moodle's login needs user name, password and service.", "Fill in all three settings."),
     "errorcoursecontextnotvalid": (
         "The Moodle account may not enter this course.",
-        "Give its role 'moodle/course:view' (and 'moodle/course:viewhiddencourses' for hidden courses).",
+        f"{ENTERING} If it has them, log in once as that account: it may have to change its password.",
     ),
     "requireloginerror": (
         "The Moodle account may not enter this course.",
-        "Give its role 'moodle/course:view' (and 'moodle/course:viewhiddencourses' for hidden courses).",
+        f"{ENTERING} If it has them, log in once as that account: it may have to change its password.",
     ),
     "notingroup": (
         "The course separates groups and the Moodle account is in none of them.",
@@ -89,6 +101,8 @@ _CLOSED: Mapping[str, str] = {
     "sitemaintenance": "Moodle is in maintenance.",
     "upgraderunning": "Moodle is being upgraded.",  # the whole site says so until the upgrade has ended
 }
+_BARRED = {"errorcoursecontextnotvalid", "requireloginerror"}
+_POLICY = re.compile(r"/(?:user|admin/tool)/policy\b")
 _WORD = re.compile(r"[a-z][a-z0-9_]{1,59}")
 _PASSING = {
     "dmlreadexception",
@@ -97,6 +111,7 @@ _PASSING = {
     "dbconnectionfailed",
     "storedfilecannotread",
 }
+_DATABASE = "If this stays, let whoever runs Moodle look at its database."
 # Said of who was asked about; that the account itself is not confirmed is what the login says. "nopermission" is
 # about the work of somebody who is suspended in the course, or not in it.
 _ABOUT_ONE_PERSON = {"invaliduser", "userdeleted", "usernotincourse", "usernotenroled", "suspended"}
@@ -161,9 +176,11 @@ def exception_error(function: str, data: Mapping[str, Any]) -> AdaptorError:
     if code in _CLOSED:
         return Maintenance(_CLOSED[code], **about)
     if code in _PASSING:
-        return NoAnswer(f"Moodle has trouble with its database ({code}).", **about)
+        return NoAnswer(f"Moodle has trouble with its database ({code}).", remedy=_DATABASE, **about)
     if code in _ABOUT_ONE_PERSON:
         return Refused(f"Moodle refuses this person ({code}).", **about)
+    if code in _BARRED and _POLICY.search(str(data.get("message", ""))):
+        code = about["code"] = "sitepolicynotagreed"  # inside of which Moodle says it in the site's language
     if code in _DENIED:
         return _denied(code, about)
     if code == "invalidrecord" and "external_functions" in str(data.get("message", "")):
@@ -182,7 +199,7 @@ def login_error(code: str) -> AdaptorError:
     if code in _CLOSED:
         return Maintenance(_CLOSED[code], **about)
     if code in _PASSING:
-        return NoAnswer(f"Moodle has trouble with its database ({code}).", **about)
+        return NoAnswer(f"Moodle has trouble with its database ({code}).", remedy=_DATABASE, **about)
     if code in _DENIED:
         return _denied(code, about)
     return Unexpected(f"Moodle's login answers with the error '{code or 'without a code'}'.", **about)
@@ -195,7 +212,7 @@ def file_error(operation: str, status: int, code: str) -> AdaptorError:
     if code in _CLOSED:
         return Maintenance(_CLOSED[code], **about)
     if code in _PASSING:
-        return NoAnswer(f"Moodle has trouble with its files or its database ({code}).", **about)
+        return NoAnswer(f"Moodle has trouble with its files or its database ({code}).", remedy=_DATABASE, **about)
     if code == "filenotfound":
         return Refused("Moodle has no such file (any more).", **about)
     if code == "accessexception":
