@@ -63,8 +63,13 @@ def confirm_term(store: Store, course: int, same: bool) -> str:
         raise UsageError(f"Nobody has asked about a new term of course {course}. Courses that wait: {there}.")
     store.change_entries(ANSWERED_TERMS, {str(course): [asked[str(course)], SAME if same else NEW]})
     store.read_anew(store.mappings_in([course]))
-    what = "goes on with the cases there are" if same else "ends the old cases and makes new ones"
-    return f"Confirmed. The next run {what} in course {course}."
+    what = (
+        "goes on with the cases there are"
+        if same
+        else "makes new cases, and does with the old ones what `when_course_ends` of their mapping says (without "
+        "it they stay as they are)"
+    )
+    return f"Confirmed. In course {course} the next run {what}."
 
 
 def _confirmed(store: Store, course: int | None, count: int, asked: Asked, words: str) -> int:

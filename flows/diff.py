@@ -27,6 +27,11 @@ from mappings.engine import (
 from mappings.engine.catalogue import find_field
 
 SAMPLES = 3
+OTHER_COURSES = (
+    "project.yaml chooses its courses in another way than then. What is counted here is about those that it "
+    "chooses now. Cases of courses that are left out stay as they are, and are not kept up any more; the next run "
+    "names them."
+)
 Outcome = Draft | Excluded | HeldBack
 FRAME = {"@name": "case_name", "@type": "case_type", "@owner": "owner", "@key": "external_id"}
 
@@ -169,12 +174,16 @@ def run_diff(
     with old_folder(Path(settings.mappings_dir), since) as folder:
         before = _load_old(folder, since)
 
+    notes = list[str]()
+
     def make(project: Project) -> list[CompiledMapping]:
+        if project.courses != before.courses:
+            notes.append(OTHER_COURSES)
         found.update((changes.name, changes) for changes in pairs(before, project))
         return [_watcher(changes, before, found, limit) for changes in found.values() if changes.new]
 
     _, result = look_at(settings, make, courses=courses)
-    return list(found.values()), list(result.messages)
+    return list(found.values()), [*notes, *result.messages]
 
 
 def pairs(old: Project, new: Project) -> Iterator[Changes]:

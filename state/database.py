@@ -6,6 +6,7 @@ first and writes later fails at once when another process wrote in between, what
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import sqlite3
 import stat
@@ -158,7 +159,7 @@ class Database:
     def _restore(self) -> str:
         """Return how damaged books are put back, with the name of the newest backup."""
         found = None if self.file is None else newest(self.file)
-        return RESTORE.format(backup=found or "FILE")
+        return RESTORE.format(backup=shlex.quote(str(found)) if found else "FILE")
 
     def close(self) -> None:
         """Close the connections."""

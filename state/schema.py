@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -86,7 +87,7 @@ def _way_back(database: Database) -> str:
     """Name the newest copy that an upgrade left and this version can read, where there is one."""
     found = [] if database.file is None else upgrades(database.file)
     fit = [copy for copy, schema in found if schema in known()]
-    return f": `moodle-commcare state restore {fit[-1]}`" if fit else ""
+    return f": `moodle-commcare state restore {shlex.quote(str(fit[-1]))}`" if fit else ""
 
 
 def known() -> list[str]:

@@ -105,6 +105,9 @@ def _is_shortname(text: str) -> bool:
 
 def field_remedy(catalogue: Catalogue, source: str, path: str) -> str:
     """Return what to write instead of a path that the source does not have."""
+    inside = next((known for known in catalogue.get(source, {}) if f".{known}".endswith(f".{path}.*")), "")
+    if inside:
+        return f"write the short name of a field behind it, as in '{inside[:-1]}gender'"
     paths = [known for known in catalogue.get(source, {}) if not known.endswith("*")]
     word = path.lower().replace(" ", "_").replace("-", "_")
     meant = _SYNONYMS.get(word) or _SYNONYMS.get(word.rpartition(".")[2], "")

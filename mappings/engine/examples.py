@@ -145,6 +145,10 @@ class Examples:
         for number, name in enumerate(expect.not_sent):
             if name in made.properties:
                 self.tell((*loc, "not_sent", number), f"{test.name}: {name}", "the mapping sends something for it")
+            elif not (name in self.mapping.notes or self.mapping.definition_of(name)):
+                sentence = f"{test.name}: the mapping has no property {quoted(name)}"
+                remedy = suggestion(name, self.mapping.notes, none="take it out: nothing is tried with it")
+                self.tell((*loc, "not_sent", number), sentence, remedy)
 
     def _compare_frame(self, loc: Loc, name: str, expect: ExpectSpec, made: Draft) -> None:
         keys = {index.name: index.key for index in made.indices}

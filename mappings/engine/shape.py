@@ -119,6 +119,8 @@ def _told(document: Document, model: type[BaseModel], found: Any) -> tuple[Loc, 
         example = (_EXAMPLES_INSIDE if len(loc) > 1 else outside).get(name) or _EXAMPLES.get(name, f"{name}: ..")
         return loc, document.problem(mark, f"the key {quoted(name)} is missing", f"add {example}")
     sentence, remedy = _wrong_kind(_name(loc), kind, found)
+    if loc == ("owner",) and "courses" in model.model_fields and isinstance(found["input"], str):
+        remedy = f"write owner: {{group: {found['input']}}}"  # the project's owner is nobody's otherwise
     return loc, document.problem(document.mark(loc), sentence, remedy)
 
 

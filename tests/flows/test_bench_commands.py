@@ -311,6 +311,15 @@ def test_diff_says_what_is_written_once(terminal: Terminal) -> None:
     assert "Written once: owner; only new cases get this" in ended.text
 
 
+def test_diff_says_that_courses_are_chosen_in_another_way(terminal: Terminal) -> None:
+    """The mappings send the same, and still cases are not kept up any more."""
+    commit(terminal)
+    terminal.edit("project.yaml", 'shortname_like: "CHW-*"', "ids: [2, 3]")
+    ended = terminal.run("mappings", "diff")
+    said = "project.yaml chooses its courses in another way than then."
+    assert (0, True) == (ended.code, said in " ".join(ended.text.split())), ended.text
+
+
 def test_diff_where_git_has_no_project_file(terminal: Terminal) -> None:
     """A clone ignores the one that `init` writes: today's counts for then as well."""
     (terminal.mappings / ".gitignore").write_text("project.yaml\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sqlite3
 import stat
 from collections.abc import Callable, Iterable
@@ -273,7 +274,7 @@ def test_a_damaged_file_gives_way(url: str, file: Path) -> None:
     backup = backed_up(url)
     with file.open("r+b") as handle:
         handle.write(bytes(4096))
-    with pytest.raises(StateError, match=f"`moodle-commcare state restore {backup}`"):
+    with pytest.raises(StateError, match=f"state restore {shlex.quote(str(backup))}`"):
         Store.open(url, key=KEYS)
     done = restore(url, backup, KEYS, TARGET, NOW)
     assert (False, bytes(4096)) == (done.knows_erased, done.aside and done.aside.read_bytes()[:4096])
