@@ -105,7 +105,7 @@ def open_store(settings: Settings, *, any_moodle: bool = False, lost_key: bool =
     """
     path = Path(settings.state_key_file)
     if not (lost_key or path.exists()):
-        _refuse_without_key(settings)
+        _refuse_without_key(settings, path)
     keys = read_or_make_keys(path)
     store = Store.open(settings.state_url, key=keys, begun=_begun(settings.state_url, path))
     if not store.has_known_key and keys != (now := read_or_make_keys(path)):  # rotated between both
@@ -120,11 +120,14 @@ def open_store(settings: Settings, *, any_moodle: bool = False, lost_key: bool =
     return store
 
 
-def _refuse_without_key(settings: Settings) -> None:
-    """Raise StateError when the books that are there were made with a key."""
+def _refuse_without_key(settings: Settings, path: Path) -> None:
+    """Raise StateError when the books that are there were made with a key.
+
+    A server is not asked before it is opened, which makes new books: these begin as they would with a key.
+    """
     if not Store.exists(settings.state_url):
         return
-    with Store.open(settings.state_url, key=bytes(KEY_SIZE)) as store:
+    with Store.open(settings.state_url, key=bytes(KEY_SIZE), begun=_begun(settings.state_url, path)) as store:
         if store.has_other_key:
             raise StateError(
                 f"The key file {settings.state_key_file} is not there, and the books were made with it. Put it "
@@ -141,7 +144,8 @@ def _begun(url: str, key_file: Path) -> dict[str, str]:
     """
     now, file = SystemClock().now(), file_of(url)
     beside = file is not None and key_file.absolute().parent == file.absolute().parent
-    others = Store.has_backups(url) or (beside and key_file.stat().st_mtime < now - JUST_MADE)
+    has_old_key = beside and key_file.exists() and key_file.stat().st_mtime < now - JUST_MADE
+    others = Store.has_backups(url) or has_old_key
     return {BEGUN_AT: str(now), NEW_BOOKS: AFTER_OTHERS if others else FIRST}
 
 

@@ -23,7 +23,13 @@ from adaptors.moodle.screens import EXTERNAL_SERVICES, FEATURES, PROTOCOLS, TOKE
 # A shorter wait is a busy proxy; a longer one is `climaintenance`, which says 300.
 MAINTENANCE_WAIT = 60.0
 
-ENTERING = "Give its role 'moodle/course:view' (and 'moodle/course:viewhiddencourses' for hidden courses)."
+_EXPIRED = ("The password of the Moodle account has expired.", "Log in once and change it.")
+_UNCONFIRMED = ("The Moodle account is not confirmed.", f"Confirm it under {USERS}.")
+_NO_ENTRY = (
+    "The Moodle account may not enter this course.",
+    "Give its role 'moodle/course:view' (and 'moodle/course:viewhiddencourses' for hidden courses). If it has "
+    "them, log in once as that account: it may have to change its password.",
+)
 # Codes a person has to settle: what is wrong, and the screen to open.
 _DENIED: Mapping[str, tuple[str, str]] = {
     "invalidtoken": (
@@ -44,15 +50,15 @@ _DENIED: Mapping[str, tuple[str, str]] = {
         "The Moodle account of the token was deleted.",
         f"Make another account, and a token of it under {TOKENS}.",
     ),
-    "wsaccessuserexpired": ("The password of the Moodle account has expired.", "Log in once and change it."),
+    "wsaccessuserexpired": _EXPIRED,
     "wsaccessusernologin": (
         "The Moodle account of the token is one that nobody can log in with ('No login').",
         f"Choose 'Web services authentication' for it under {USERS}.",
     ),
-    "wsaccessuserunconfirmed": ("The Moodle account is not confirmed.", f"Confirm it under {USERS}."),
-    "passwordisexpired": ("The password of the Moodle account has expired.", "Log in once and change it."),
+    "wsaccessuserunconfirmed": _UNCONFIRMED,
+    "passwordisexpired": _EXPIRED,
     "forcepasswordchangenotice": ("The Moodle account must change its password first.", "Log in once."),
-    "usernotconfirmed": ("The Moodle account is not confirmed.", f"Confirm it under {USERS}."),
+    "usernotconfirmed": _UNCONFIRMED,
     "sitepolicynotagreed": (
         "The Moodle account has not agreed to the site policy.",
         "Log in once as that account and agree to it.",
@@ -74,14 +80,8 @@ _DENIED: Mapping[str, tuple[str, str]] = {
         f"Add it under {EXTERNAL_SERVICES} > Authorised users.",
     ),
     "missingparam": ("Moodle's login needs user name, password and service.", "Fill in all three settings."),
-    "errorcoursecontextnotvalid": (
-        "The Moodle account may not enter this course.",
-        f"{ENTERING} If it has them, log in once as that account: it may have to change its password.",
-    ),
-    "requireloginerror": (
-        "The Moodle account may not enter this course.",
-        f"{ENTERING} If it has them, log in once as that account: it may have to change its password.",
-    ),
+    "errorcoursecontextnotvalid": _NO_ENTRY,
+    "requireloginerror": _NO_ENTRY,
     "notingroup": (
         "The course separates groups and the Moodle account is in none of them.",
         "Give its role 'moodle/site:accessallgroups'.",

@@ -231,6 +231,14 @@ def test_what_tells_that_books_were_there(terminal: Terminal, sign: str, kind: s
         assert kind == store.get(NEW_BOOKS)
 
 
+def test_first_books_on_a_server_begin_as_in_a_file(terminal: Terminal, postgres: Server) -> None:
+    """They are made while it is looked up whether others were made with a key that is not there."""
+    with postgres.database() as url:
+        env = {**terminal.env, "STATE_URL": url, "STATE_KEY_FILE": str(terminal.folder / "new" / "state.key")}
+        with open_store(load_settings(env, None)) as store:
+            assert (FIRST, True) == (store.get(NEW_BOOKS), store.get(BEGUN_AT) is not None)
+
+
 async def moved(make_lab: MakeLab) -> tuple[Lab, str]:
     """Return a lab whose first student has been given to somebody else, and the id of that case."""
     site, _, learners = site_of(3)
