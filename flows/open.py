@@ -131,8 +131,8 @@ def _refuse_without_key(settings: Settings, path: Path) -> None:
         if store.has_other_key:
             raise StateError(
                 f"The key file {settings.state_key_file} is not there, and the books were made with it. Put it "
-                "back from where its copy is. Lost for good: `moodle-commcare state rotate-key --lost`; the next "
-                "run sends every case once more then."
+                "back from where its copy is. Lost for good: `moodle-commcare state rotate-key --lost`; then the "
+                "next run sends every case once more, and who was erased has to be erased again."
             )
 
 

@@ -42,7 +42,7 @@ class BlankGuard:
         self._looked_at: set[Place] = set()
         self._unshown: dict[str, str] = {}
         """Of what was refused: the fields that nobody's profile shows any more."""
-        self._widely: dict[str, bool] = {}
+        self._several: dict[str, bool] = {}
         """By mapping: whether several elements vanish at once, from many cases."""
 
     async def passed(self, reading: Reading, rows: Sequence[Planned]) -> list[Planned]:
@@ -53,7 +53,7 @@ class BlankGuard:
         allowed = await self._allowed(reading)
         rows = await self._looked_up(reading, rows, allowed)
         vanished = frozenset[str]().union(*(row.vanished for row in rows))
-        if vanished and await self._vanish_widely(scope):
+        if vanished and await self._several_vanish(scope):
             rows = [replace(row, doubtful=row.doubtful | row.vanished) for row in rows]
         else:
             vanished = frozenset()
@@ -74,7 +74,7 @@ class BlankGuard:
         guards, count = self._world.project.guards, len(keys)
         return count >= guards.leavers_people and count > len(scope.drafts) * guards.leavers_percent / 100
 
-    async def _vanish_widely(self, scope: Scope) -> bool:
+    async def _several_vanish(self, scope: Scope) -> bool:
         """Say whether several elements vanish at once, from more cases than a run may lose unasked.
 
         It may be a right that the account lost, however few are in each course, or however little of each list is
@@ -82,14 +82,14 @@ class BlankGuard:
         """
         mapping, guards, store = scope.mapping, self._world.project.guards, self._world.books.store
         name = mapping.name
-        if name not in self._widely:
+        if name not in self._several:
             lacking = await self._world.books.do(store.lacking_in, name)
             active = await self._world.books.do(store.count_active, name)
             most = max(guards.run_cases, active * guards.run_percent / 100)
             kinds = Counter(mapping.definition_of(each) for one in lacking.values() for each in one.properties)
             several = max(kinds.values(), default=0) >= ELEMENTS
-            self._widely[name] = several and sum(one.rows for one in lacking.values()) > most
-        return self._widely[name]
+            self._several[name] = several and sum(one.rows for one in lacking.values()) > most
+        return self._several[name]
 
     async def _looked_up(
         self, reading: Reading, rows: Sequence[Planned], allowed: Mapping[str, Collection[str]]
