@@ -13,7 +13,7 @@ from tests.proofs.faults import KINDS
 from tests.proofs.small_world import Moment
 from tests.proofs.stories import PASSES, STORIES
 
-PAIRS = 120  # of the pairs that `make soak` tries all of
+PAIRS = 40  # of the pairs that `make soak` tries all of
 
 
 def test_single_faults_and_pairs(capsys: pytest.CaptureFixture[str]) -> None:
