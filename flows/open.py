@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from datetime import tzinfo
 from pathlib import Path
 
@@ -67,8 +68,21 @@ def open_preview(settings: Settings) -> World:
 
 
 def has_books(settings: Settings) -> bool:
-    """Say whether a run has begun books here; raises StateError for a STATE_URL that is none."""
-    return Store.exists(settings.state_url)
+    """Say whether a run has begun books here.
+
+    Raises StateError for a STATE_URL that is none, and where books are gone that backups of them tell of: those of
+    a first run would know nothing of what was sent, of who has left, and of who was erased.
+    """
+    if Store.exists(settings.state_url):
+        return True
+    backup = Store.newest_backup(settings.state_url)
+    if backup:
+        raise StateError(
+            f"The books {file_of(settings.state_url)} are not there, and there are backups of them. Put the "
+            f"newest one back: `moodle-commcare state restore {shlex.quote(str(backup))}`. To begin anew all the "
+            f"same, move the folder {backup.parent} to another place first."
+        )
+    return False
 
 
 def _world(
@@ -102,8 +116,10 @@ def open_store(settings: Settings, *, any_moodle: bool = False, lost_key: bool =
 
     `any_moodle`: only those of CommCare have to be the same. `lost_key`: books whose key file is not there get a
     new one; otherwise StateError, since with it everything would be sent once more without anybody's word.
+    StateError also where the books are gone and their backups are not.
     """
     path = Path(settings.state_key_file)
+    has_books(settings)
     if not (lost_key or path.exists()):
         _refuse_without_key(settings, path)
     keys = read_or_make_keys(path)
@@ -139,14 +155,13 @@ def _refuse_without_key(settings: Settings, path: Path) -> None:
 def _begun(url: str, key_file: Path) -> dict[str, str]:
     """Return what new books begin with: when that is, and whether others were here before them.
 
-    Then a backup of the others is there, or their key beside them. A key that was just made is one for these, and
-    one from elsewhere is no sign: a container's secret is there before any books.
+    Then their key is there beside them. A key that was just made is one for these, and one from elsewhere is no
+    sign: a container's secret is there before any books.
     """
     now, file = SystemClock().now(), file_of(url)
     beside = file is not None and key_file.absolute().parent == file.absolute().parent
     has_old_key = beside and key_file.exists() and key_file.stat().st_mtime < now - JUST_MADE
-    others = Store.has_backups(url) or has_old_key
-    return {BEGUN_AT: str(now), NEW_BOOKS: AFTER_OTHERS if others else FIRST}
+    return {BEGUN_AT: str(now), NEW_BOOKS: AFTER_OTHERS if has_old_key else FIRST}
 
 
 def _in_time(store: Store, clock: Clock) -> Store:

@@ -101,10 +101,10 @@ class Store(
         return tuple(open_rights(file)) if file else ()
 
     @staticmethod
-    def has_backups(url: str) -> bool:
-        """Say whether there are backups of the books at a URL, whether these are there or not."""
+    def newest_backup(url: str) -> Path | None:
+        """Return the newest backup of the books at a URL, whether these are there or not; None without one."""
         file = file_of(url)
-        return file is not None and newest(file) is not None
+        return newest(file) if file else None
 
     @property
     def is_in_place(self) -> bool:

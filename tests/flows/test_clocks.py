@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 from collections.abc import Callable
 
@@ -211,16 +212,15 @@ async def test_cases_of_ours_tell_of_lost_books(make_lab: MakeLab) -> None:
 
 @pytest.mark.parametrize(
     ("sign", "kind"),
-    [("backup", AFTER_OTHERS), ("old key", AFTER_OTHERS), ("key just made", FIRST), ("old key elsewhere", FIRST)],
+    [("old key", AFTER_OTHERS), ("key just made", FIRST), ("old key elsewhere", FIRST)],
 )
 def test_what_tells_that_books_were_there(terminal: Terminal, sign: str, kind: str) -> None:
-    """A backup, or a key beside them that was there before; a container's secret comes from elsewhere."""
+    """A key beside them that was there before; a container's secret comes from elsewhere."""
     assert 0 == terminal.run("sync", "--yes").code
     key = terminal.folder / "state.key"
     for file in terminal.folder.glob("state.db*"):
         file.unlink()
-    if sign != "backup":
-        shutil.rmtree(terminal.folder / "backups")
+    shutil.rmtree(terminal.folder / "backups")
     if sign.startswith("old key"):
         os.utime(key, (1.0, 1.0))
     elsewhere = terminal.folder / "secrets"
@@ -229,6 +229,22 @@ def test_what_tells_that_books_were_there(terminal: Terminal, sign: str, kind: s
         key = key.rename(elsewhere / "state.key")
     with open_store(load_settings({**terminal.env, "STATE_KEY_FILE": str(key)}, None)) as store:
         assert kind == store.get(NEW_BOOKS)
+
+
+@pytest.mark.parametrize(
+    "command", ["sync", "preview", "status", "metrics", "check", "audit", "history site-user-4"]
+)
+def test_books_that_are_gone_are_not_begun_anew_beside_their_backups(terminal: Terminal, command: str) -> None:
+    """Nothing of it goes on as if it were the first time; put back they are as they were."""
+    assert 0 == terminal.run("sync", "--yes").code
+    for file in terminal.folder.glob("state.db*"):
+        file.unlink()
+    asked = terminal.run(*command.split())
+    assert (True, []) == (asked.code > 0, [*terminal.folder.glob("state.db*")])
+    (backup,) = (terminal.folder / "backups").iterdir()
+    assert f"`moodle-commcare state restore {shlex.quote(str(backup))}`" in asked.text
+    assert 0 == terminal.run("state", "restore", str(backup)).code
+    assert terminal.run("status").code == 0
 
 
 def test_first_books_on_a_server_begin_as_in_a_file(terminal: Terminal, postgres: Server) -> None:

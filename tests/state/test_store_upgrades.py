@@ -130,7 +130,7 @@ def test_the_newest_of_both_kinds_is_the_way_back(url: str, file: Path) -> None:
     old_books(url, "0009")
     with Store.open(url, key=KEY) as store:
         (copy,) = upgrade_copies(file)
-        assert (copy, True) == (newest(file), Store.has_backups(url))
+        assert [copy, copy] == [newest(file), Store.newest_backup(url)]
         assert store.back_up(NOW + 1e9) == newest(file)
 
 
