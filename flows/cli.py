@@ -37,11 +37,13 @@ from flows.options import (
     read_settings,
     say_what_wins,
 )
+from flows.usage import Commands
 
 if TYPE_CHECKING:
     from flows.result import Result
 
 app = typer.Typer(
+    cls=Commands,
     help="Keeps Moodle's people, enrolments and grades right in CommCare.",
     epilog="Exit codes: 0 completed · 1 failed, or degraded · 2 wrong usage or settings · 3 postponed · "
     "4 waits for a person.",

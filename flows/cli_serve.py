@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -75,7 +76,7 @@ def _systems(hooks: str, env_file: Path) -> Iterator[Systems]:
         yield settings, dict(os.environ), str(env_file), lambda: None
         return
     from flows.redact import install
-    from flows.sandbox import changes_on_enter, hooked, make_sandbox, serving
+    from flows.sandbox import changes_on_enter, export_lines, hooked, make_sandbox, serving
     from flows.settings import KNOWN, load_settings
 
     box = make_sandbox()
@@ -83,9 +84,12 @@ def _systems(hooks: str, env_file: Path) -> Iterator[Systems]:
         made = {**systems, **hook}
         settings = load_settings(made, None)
         install(settings.secrets())
+        typer.echo(export_lines(made))
+        sys.stdout.flush()
         say(
-            f"A made-up Moodle and CommCare are running; the mappings in {SANDBOX / 'mappings'} are yours to play "
-            "with. Enter changes something in Moodle, which tells the receiver."
+            "A made-up Moodle and CommCare are running; pasted into another terminal in this folder, the lines "
+            f"above let its commands use them too. The mappings in {SANDBOX / 'mappings'} are yours to play with. "
+            "Enter changes something in Moodle, which tells the receiver."
         )
         own = {name: value for name, value in os.environ.items() if name not in KNOWN}
         yield settings, {**own, **made}, "", changes_on_enter(box, say)

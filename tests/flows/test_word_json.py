@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,28 @@ def test_a_refusal_is_one_object(asked: Terminal, words: tuple[str, ...]) -> Non
     assert (plain.code, "failed") == (ended.code, ended.json["state"])
     assert (plain.err, "") == (ended.err, plain.out)
     assert ended.json["messages"] == plain.err.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("preview --course abc", "Invalid value for '--course': It has to be a whole number."),
+        ("preview --limit 1.5", "Invalid value for '--limit': It has to be a whole number."),
+        ("sync --curse 3", "No such option: --curse (Possible options: --course)"),
+        ("merge 5", "Missing argument 'new'."),
+        ("problems lst", "No such command 'lst'. Did you mean 'list'?"),
+        ("lst", "No such command 'lst'."),
+    ],
+)
+def test_a_command_that_was_typed_wrong_is_one_object(terminal: Terminal, words: str, said: str) -> None:
+    """What people read on standard error stands in it; without `--json` nothing is on standard output."""
+    plain, ended = terminal.run(*words.split()), terminal.run(*words.split(), "--json")
+    assert {"state": "failed", "messages": [said]} == ended.json
+    assert (2, 2, "") == (plain.code, ended.code, plain.out)
+    assert (plain.err, said.split(" (")[0]) == (
+        ended.err,
+        " ".join(re.findall(r"│ (.*?) +│", plain.err)).split(" (")[0],
+    )
 
 
 def test_what_a_script_needs_has_a_name(asked: Terminal) -> None:
