@@ -34,6 +34,8 @@ class _Told(Collector):
         yield _one("status_timestamp_seconds", "When the status was read.", status.now)
         if not status.books:
             return
+        right = "Whether the mapping files are right: 1, or 0 when no run can be made."
+        yield _one("mappings_right", right, float(status.mappings_right))
         yield from self._courses()
         yield from self._records()
         yield from self._runs()

@@ -12,6 +12,7 @@ from flows.page_style import PAGE_STYLE
 from flows.status import Status
 from flows.status_charts import age_chart, case_chart, length_chart, problem_chart, sent_chart
 from flows.status_words import (
+    BROKEN_MAPPINGS,
     RUN_HEADINGS,
     SIGNS,
     care_lines,
@@ -113,6 +114,8 @@ def _needs(status: Status) -> str:
         f"{escape(need.form_in_words)}.</p>{f'<p>{_text(need.or_else)}</p>' if need.or_else else ''}</li>"
         for need in status.needs
     ]
+    if not status.mappings_right:
+        lines.insert(0, f"<li><p>{_text(BROKEN_MAPPINGS)}</p></li>")
     if told := undelivered_words(status):
         how = f"On the command line <code>{COMMAND}</code> tells whether it would arrive now."
         lines.append(f"<li><p>{escape(told)}</p><p>{how}</p></li>")

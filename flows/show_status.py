@@ -12,6 +12,7 @@ from rich.text import Text
 
 from flows.show_problems import laid_out
 from flows.status_words import (
+    BROKEN_MAPPINGS,
     COURSE_HEADINGS,
     RUN_HEADINGS,
     care_lines,
@@ -34,7 +35,6 @@ from flows.undelivered import COMMAND
 from flows.words import numbered
 
 if TYPE_CHECKING:
-    from flows.need import Need
     from flows.status import Status
 
 COURSES, RUNS, PROBLEMS = 12, 8, 12
@@ -56,7 +56,7 @@ def show_status(status: Status) -> None:
     if not status.books:
         _lines("Next run", next_lines(status))
         return
-    _needs(status.needs, undelivered_words(status))
+    _needs(status, undelivered_words(status))
     _lines("Next run", next_lines(status))
     _courses(status)
     _cases(status)
@@ -68,11 +68,13 @@ def show_status(status: Status) -> None:
     _lines("Books", [f"They are in {status.place}.", *care_lines(status)])
 
 
-def _needs(needs: Sequence[Need], undelivered: str) -> None:
+def _needs(status: Status, undelivered: str) -> None:
     _heading("Needs a person")
-    if not needs and not undelivered:
+    if status.mappings_right and not status.needs and not undelivered:
         _say("Nothing.")
-    for need in needs:
+    if not status.mappings_right:
+        _console().print(Text(laid_out(BROKEN_MAPPINGS, first="- ", then="  ")))
+    for need in status.needs:
         console = _console()
         console.print(Text(laid_out(need.sentence, first="- ", then="  ")))
         console.print(Text(laid_out(f"{need.if_so}:", first="  ", then="  ")))

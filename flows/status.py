@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 from pathlib import Path
@@ -141,6 +142,8 @@ class Status:
     about: Sequence[str] = ()
     """Moodle's address, CommCare's address, the project space."""
     note: str = ""
+    mappings_right: bool = True
+    """Whether the mapping files can be loaded: without that no run can be made."""
     courses: Sequence[CourseStatus] = ()
     cases: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """By case type: rows by state."""
@@ -182,14 +185,14 @@ def status_of(settings: Settings, now: float, prefect_file: Path = PREFECT_FILE)
     upcoming = next_runs(prefect_file, now)
     if not has_books(settings):
         return Status(now, about=about, next_runs=upcoming)
-    project, note = _project(settings)
+    project = _project(settings)
     with open_store(settings) as store:
         return read_status(
             store,
             project,
             now,
             about=about,
-            note=note,
+            mappings_right=project is not None,
             upcoming=upcoming,
             url=settings.state_url,
             lease_ttl=settings.lease_ttl_s,
@@ -202,7 +205,7 @@ def read_status(
     now: float,
     *,
     about: Sequence[str] = (),
-    note: str = "",
+    mappings_right: bool = True,
     upcoming: Sequence[NextRun] = (),
     url: str = "sqlite://",
     lease_ttl: float = LEASE_TTL,
@@ -217,7 +220,8 @@ def read_status(
         books=True,
         place=store.place,
         about=about,
-        note=" ".join([note, *(will_take_over(store, project) if project else ())]).strip(),
+        mappings_right=mappings_right,
+        note=" ".join(will_take_over(store, project) if project else ()),
         courses=_courses(store),
         cases=_cases(store.count_rows(), types),
         tables=_tables(store.count_tables(), project),
@@ -233,12 +237,11 @@ def read_status(
     )
 
 
-def _project(settings: Settings) -> tuple[Project | None, str]:
-    """Load the mappings; where they are not right, say so: everything else can be told all the same."""
-    try:
-        return open_project(settings), ""
-    except MappingError:
-        return None, "The mappings are not right, so no run can be made: `moodle-commcare mappings check`."
+def _project(settings: Settings) -> Project | None:
+    """Load the mappings, None where they are not right: everything else can be told all the same."""
+    with suppress(MappingError):
+        return open_project(settings)
+    return None
 
 
 def _courses(store: Store) -> list[CourseStatus]:

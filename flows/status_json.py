@@ -15,6 +15,7 @@ def status_json(status: Status) -> dict[str, Any]:
         "books": status.place if status.books else None,
         "about": dict(zip(("moodle", "commcare", "project_space"), status.about, strict=False)),
         "note": status.note,
+        "mappings_right": status.mappings_right,
         "needs": [
             {"kind": one.kind, "count": one.count, "sentence": one.sentence, "if_so": one.if_so}
             | {"command": one.command, "deployment": one.deployment, "form": one.form, "or_else": one.or_else}

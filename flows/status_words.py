@@ -97,6 +97,7 @@ def run_cells(run: RunStatus, status: Status) -> list[str]:
     return [short_moment(run.started_at, status), ended, took(run), _n(run.sent), _n(run.not_sent), *asked]
 
 
+BROKEN_MAPPINGS = "The mappings are not right, so no run can be made: `moodle-commcare mappings check` says why."
 RUN_HEADINGS = ("started", "ended", "took", "sent", "not sent", "to Moodle", "to CommCare")
 
 

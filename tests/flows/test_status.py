@@ -187,12 +187,17 @@ def test_after_a_run(terminal: Terminal) -> None:
 
 
 def test_wrong_mappings_do_not_hide_the_rest(terminal: Terminal) -> None:
-    """Case types go by the mappings' names then, and it says what is wrong."""
+    """Case types go by the mappings' names then; a person is needed, whatever came of the last run."""
     terminal.run("sync", "--yes")
     terminal.edit("student.yaml", "source: users", "source: usrs")
     ended = terminal.run("status")
-    assert (0, True) == (ended.code, "The mappings are not right" in ended.text)
-    assert "student" in ended.out
+    told = (
+        "Needs a person - The mappings are not right, so no run can be made: `moodle-commcare mappings check` says"
+    )
+    assert (0, True, 1) == (ended.code, told in ended.text, ended.text.count("mappings are not right"))
+    assert ("student" in ended.out, "Nothing." in ended.out) == (True, False)
+    assert terminal.run("status", "--json").json["mappings_right"] is False
+    assert "moodle_commcare_mappings_right 0.0" in terminal.run("metrics").out
 
 
 def test_damaged_books(terminal: Terminal) -> None:
