@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 
 from adaptors.errors import AccessDenied
+from adaptors.moodle.answers import Course
 from adaptors.moodle.streams import MoodleReader, Wanted
 from flows.answers import Offer
 from flows.clock import SystemClock
@@ -27,7 +28,7 @@ async def _offer(settings: Settings) -> Offer:
     moodle = open_moodle(settings, SystemClock(), attempts=2)
     reader = MoodleReader(moodle, Wanted())
     try:
-        courses = {course.id: (course.shortname, course.fullname) for course in await reader.courses()}
+        courses = {course.id: (course.shortname, _shown(course)) for course in await reader.courses()}
         try:
             categories = {category.id: category.name for category in await reader.categories()}
         except AccessDenied:
@@ -40,3 +41,10 @@ async def _offer(settings: Settings) -> Offer:
     finally:
         await commcare.close()
     return Offer(categories, courses)
+
+
+def _shown(course: Course) -> str:
+    """Return the full name, and of a hidden course that only its id chooses it."""
+    return (
+        f"{course.fullname} (hidden: read only when its id is chosen)" if course.visible == 0 else course.fullname
+    )

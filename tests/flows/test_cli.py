@@ -153,11 +153,13 @@ def test_init_asks_the_site_and_says_what_comes_next(terminal: Terminal) -> None
     answers = [env["MOODLE_URL"], "", env["MOODLE_TOKEN"], env["COMMCARE_URL"], env["COMMCARE_DOMAIN"]]
     answers += [env["COMMCARE_USERNAME"], env["COMMCARE_API_KEY"], "demo", "Africa/Nairobi", "ke", *courses]
     answers += ["group", "Field coaches"]
+    terminal.box.site.courses[3]["visible"] = 0
     process = start(terminal, "init", "--env-file", "site.env", stdin=subprocess.PIPE)
     ended = finish(terminal, process, "\n".join(answers) + "\n")
-    assert (0, True, True) == (
+    assert (0, True, True, True) == (
         ended.code,
-        "course 2: CHW-101: Community health basics" in ended.text,
+        "course 2: CHW-101: Community health basics course 3:" in ended.text,
+        "(hidden: read only when its id is chosen)" in ended.text,
         "Written: mappings/student.yaml" in ended.text and "check --env-file site.env" in ended.text,
     ), ended.text
     assert 0 == terminal.run("check", "--env-file", "site.env").code
