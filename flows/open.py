@@ -17,7 +17,7 @@ from flows.errors import UsageError
 from flows.expiry import expiries
 from flows.limits import commcare_limits, moodle_limits
 from flows.settings import Settings
-from flows.steps.recover import STEP
+from flows.steps.clocks import STEP
 from flows.world import Books, World
 from mappings.engine import Project, load_project
 from state import StateError, Store

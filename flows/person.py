@@ -25,6 +25,7 @@ from flows.result import Result, RunState
 from flows.state_care import restored_at
 from flows.steps.asked import LEAVERS, WITHDRAWN
 from flows.steps.blanks import forget_rows
+from flows.steps.clocks import heed_clock, rest_left
 from flows.steps.earlier import find_earlier, send_each
 from flows.steps.emptying import Emptying
 from flows.steps.lease import Lease
@@ -33,7 +34,7 @@ from flows.steps.merged import forget as forget_merge
 from flows.steps.merged import merged, who_became
 from flows.steps.planned import Planned, external_id
 from flows.steps.push import Pusher
-from flows.steps.recover import heed_clock, recover, rest_left, strangers
+from flows.steps.recover import recover, strangers
 from flows.steps.renamed import take_over_names
 from flows.steps.unfound import take_in_unfound
 from flows.steps.whose import keys_of, noted_of
@@ -115,9 +116,9 @@ async def erase(world: World, person: int) -> Erasure:
 async def _erase(world: World, done: Erasure, lease: Lease, result: Result) -> None:
     """Do it step by step; each step may be the last one, and is done again the next time."""
     books, store = world.books, world.books.store
-    await heed_clock(world)
+    await heed_clock(world, lease.held)
     done.messages += await take_over_names(world)
-    await recover(world)
+    await recover(world, lease.held)
     if await _is_stranger(world, done.person):
         done.stop(RunState.POSTPONED, STRANGER)
         return

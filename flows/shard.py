@@ -159,7 +159,7 @@ async def _work(run: Run, handover: Handover, numbers: tuple[int, ...], known: R
     """Read the shard's courses and send what differs; a course that Moodle lost meanwhile is named as failed."""
     world = run.world
     handover.prepare(run)
-    await recover_courses(world, numbers)
+    await recover_courses(world, numbers, run.lease.held)
     edits = await find_edits(world, run.mappings)
     run.planner.removed = {name: edit.taken_out for name, edit in edits.items()}
     run.planner.strangers, run.planner.lost = await strangers(world), await lost(world)

@@ -15,8 +15,8 @@ from flows.errors import UsageError
 from flows.open import open_store, target
 from flows.result import Result, RunState
 from flows.settings import Settings
+from flows.steps.clocks import rest_left
 from flows.steps.merged import take_over as take_over_merges
-from flows.steps.recover import rest_left
 from flows.words import listed, numbered
 from flows.world import World
 from state import Condition, StateError, Store

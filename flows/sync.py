@@ -23,6 +23,7 @@ from flows.result import Result, RunState
 from flows.run import Run, choose_mappings
 from flows.state_care import care_for
 from flows.steps.approvals import asked_about
+from flows.steps.clocks import heed_clock, sure_now
 from flows.steps.courses import sync_courses
 from flows.steps.due import Due, Unread, find_due, may_wait, read_again, remember_reads, tell_waiting
 from flows.steps.edits import find_edits, remember_prints, tell_edits
@@ -40,7 +41,7 @@ from flows.steps.new_books import let_rest
 from flows.steps.people import sync_people
 from flows.steps.planned import SITE_SCOPE
 from flows.steps.pull import IN_COURSE
-from flows.steps.recover import heed_clock, know_them_all, recover, strangers
+from flows.steps.recover import know_them_all, recover, strangers
 from flows.steps.renamed import take_over_names
 from flows.steps.retype import retype_the_rest
 from flows.steps.rosters import read_people
@@ -129,13 +130,13 @@ async def _run(
     unsettled = set[str]()
     if not options.preview:
         await world.books.do(world.books.store.start_run, result.run_id, world.clock.now(), world.project.revision)
-        await heed_clock(world)
+        await heed_clock(world, lease.held)
         if not await care_for(world, result, copy=not options.hinted):
             return
         for sentence in await take_over_names(world):
             result.worse(RunState.COMPLETED, sentence)
         unsettled = {row.mapping for row in await world.books.do(world.books.store.intents)}
-        await recover(world)
+        await recover(world, lease.held)
         await heed_other_names(world, world.project.mappings)
     choose_mappings(world, options.rekey)  # a name that is misspelt is told now
     started, mappings = world.clock.now(), choose_mappings(world, options.mappings)
@@ -202,6 +203,7 @@ async def _work(run: Run, options: Options, course_level: CourseLevel | None) ->
             await ask_before_first_runs(run, look, some_courses=bool(options.courses))
         beside = await refuse_existing_cases(run, options.rekey)
         await world.books.do(world.books.store.bind_target, *world.target)  # only now that both have answered
+        await sure_now(world, run.lease.held)
         await let_rest(world, beside)
         await remember_ends(world, ends, selected)
     await heed_list(run, selection, whole=len(courses) == len(selected))

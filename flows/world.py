@@ -99,6 +99,9 @@ class World:
     expiry_days: int = 14
     """So many days before a token or key stops working, each run says so."""
 
+    clock_offset: float | None = field(default=None, init=False)
+    """Wall clock less the clock that never jumps, when this process looked last."""
+
     def __post_init__(self) -> None:
         self.moodle.names = Names(self.project.names.filters, self.project.names.language)
 

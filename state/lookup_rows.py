@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import bindparam, case, delete, exists, func, select
+from sqlalchemy import case, delete, func, select
 
 from state.books import Books
 from state.tables import lookup_row, lookup_table, meta
 
-DOUBT_AFTER = select(exists().where(lookup_table.c.doubt_at > bindparam("moment")))
 WRITTEN = "@table_written:"  # fact: the ID of a table behind it -> when rows of it were written last
 
 
@@ -53,11 +52,6 @@ class LookupRows(Books):
         query = select(lookup_table.c.doubt_at).where(lookup_table.c.tag == tag)
         with self._database.reading() as connection:
             return connection.scalar(query)
-
-    def doubt_after(self, moment: float) -> bool:
-        """Say whether a write in doubt began after a moment; with the present that is one of a clock set wrong."""
-        with self._database.reading() as connection:
-            return bool(connection.scalar(DOUBT_AFTER, {"moment": moment}))
 
     def count_tables(self) -> list[TableCount]:
         """Return the tables that have rows, or had a write, in numbers and by their ID."""

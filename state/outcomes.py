@@ -7,17 +7,17 @@ again whatever Moodle says meanwhile.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, case, delete, literal_column, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, delete, literal_column, select, update
 
 from state.cases import Cases
 from state.digest import NO_VALUE
 from state.lease import Held, require_held
 from state.log import Entry, Origin, origin
 from state.opened import Opened
-from state.rows import Ack, CaseRow, Intent, IntentRow, RowId
+from state.rows import Ack, CaseRow, Intent, IntentRow, Resting, RowId
 from state.statuses import LEAVING, LIVING
 from state.tables import at_row, case_row, intent, lookup_table, refusal, row_parameters
 
@@ -74,6 +74,17 @@ class _Sent(NamedTuple):
 NEVER = _Sent(0, "", "")
 RETYPE, TYPE = "retype", "@type"
 """Op of a write of nothing but the case type, and how digests name that: without an answer all else stays."""
+DOUBTFUL_TABLES = select(lookup_table.c.tag, lookup_table.c.doubt_at).where(lookup_table.c.doubt_at.is_not(None))
+REST = (
+    update(intent)
+    .where(at_row(intent), intent.c.last_sent_at == bindparam("same"))
+    .values(last_sent_at=bindparam("moment"))
+)
+REST_TABLE = (
+    update(lookup_table)
+    .where(lookup_table.c.tag == bindparam("table"), lookup_table.c.doubt_at == bindparam("same"))
+    .values(doubt_at=bindparam("moment"))
+)
 INTENTS = select(intent).order_by(intent.c.mapping, intent.c.scope, intent.c.key)
 
 
@@ -170,27 +181,43 @@ class Outcomes(Cases, Opened):
         A row never heard of gets a place without case id, so that it is known to have been sent once. A case that
         may have gone away, or come back, by now is marked as such.
         """
-        if not rows:
-            return
+        if rows:
+            with self._database.writing() as connection:
+                self._void_rows(connection, rows, now)
+
+    def void_rested(self, rested: Sequence[IntentRow], now: float, ours: Held | None = None) -> None:
+        """Void the rows of intents that are still as they were read.
+
+        One that was announced anew since is under way, whoever did it. Raises StateError when the lease that is
+        `ours` was lost.
+        """
         with self._database.writing() as connection:
-            columns = ("mapping", "scope", "key", "user_id", "op", "batch")
-            query = select(*(intent.c[name] for name in columns))
-            sent = {RowId(*row[:3]): _Sent(*row[3:]) for row in connection.execute(query)}
-            values = [
-                _case_values(Ack(row, "", "", {}, "active", sent.get(row, NEVER).user_id))
-                | {"digests": None, "pushed_at": 0.0}
-                for row in rows
-                if sent.get(row, NEVER).op != RETYPE
-            ]
-            self._note_unknown(connection, {row: sent[row] for row in rows if row in sent}, now)
-            if values:
-                self._upsert(connection, values, ("digests",))
-            self._doubt_types(connection, [row for row in rows if sent.get(row, NEVER).op == RETYPE])
-            for op, statement in MARK.items():
-                marked = [row_parameters(row) for row in rows if sent.get(row, NEVER).op == op]
-                if marked:
-                    connection.execute(statement, marked)
-            _forget(connection, rows)
+            if ours is not None:
+                require_held(connection, ours)
+            still = {(one.row, one.batch, one.last_sent_at) for one in _intents(connection)}
+            rows = [one.row for one in rested if (one.row, one.batch, one.last_sent_at) in still]
+            if rows:
+                self._void_rows(connection, rows, now)
+
+    def _void_rows(self, connection: Connection, rows: Sequence[RowId], now: float) -> None:
+        columns = ("mapping", "scope", "key", "user_id", "op", "batch")
+        query = select(*(intent.c[name] for name in columns))
+        sent = {RowId(*row[:3]): _Sent(*row[3:]) for row in connection.execute(query)}
+        values = [
+            _case_values(Ack(row, "", "", {}, "active", sent.get(row, NEVER).user_id))
+            | {"digests": None, "pushed_at": 0.0}
+            for row in rows
+            if sent.get(row, NEVER).op != RETYPE
+        ]
+        self._note_unknown(connection, {row: sent[row] for row in rows if row in sent}, now)
+        if values:
+            self._upsert(connection, values, ("digests",))
+        self._doubt_types(connection, [row for row in rows if sent.get(row, NEVER).op == RETYPE])
+        for op, statement in MARK.items():
+            marked = [row_parameters(row) for row in rows if sent.get(row, NEVER).op == op]
+            if marked:
+                connection.execute(statement, marked)
+        _forget(connection, rows)
 
     def _doubt_types(self, connection: Connection, rows: Sequence[RowId]) -> None:
         """Take in that nobody knows which type cases have, also when their mapping makes the old one again."""
@@ -211,23 +238,32 @@ class Outcomes(Cases, Opened):
         for batch, entries in batches.items():
             self._note(connection, entries, now, origin(batch))
 
-    def rest_anew(self, now: float) -> None:
-        """Let every write that was not answered rest from now on: how long it has rested is not certain."""
+    def rest_anew(self, resting: Resting, now: float, ours: Held | None = None) -> None:
+        """Let writes that were not answered rest from now on: how long they have rested is not certain.
+
+        Those that were announced anew since they were read stay as they are. Raises StateError when the lease that
+        is `ours` was lost.
+        """
         with self._database.writing() as connection:
-            connection.execute(update(intent).values(last_sent_at=now))
-            connection.execute(
-                update(lookup_table).where(lookup_table.c.doubt_at.is_not(None)).values(doubt_at=now)
-            )
+            if ours is not None:
+                require_held(connection, ours)
+            for statement, same in (
+                (REST, [{**row_parameters(one.row), "same": one.last_sent_at} for one in resting.intents]),
+                (REST_TABLE, [{"table": tag, "same": at} for tag, at in resting.tables.items()]),
+            ):
+                if same:
+                    connection.execute(statement, [{**one, "moment": now} for one in same])
+
+    def resting(self) -> Resting:
+        """Return all that was sent and not answered yet."""
+        with self._database.reading() as connection:
+            tables = {row.tag: row.doubt_at for row in connection.execute(DOUBTFUL_TABLES)}
+            return Resting(tuple(_intents(connection)), tables)
 
     def intents(self) -> dict[RowId, IntentRow]:
         """Return the rows that were sent and not answered yet."""
         with self._database.reading() as connection:
-            rows = connection.execute(INTENTS).all()
-        found = (
-            IntentRow(RowId(row.mapping, row.scope, row.key), row.batch, row.op, row.last_sent_at, row.attempts)
-            for row in rows
-        )
-        return {one.row: one for one in found}
+            return {one.row: one for one in _intents(connection)}
 
     def _upsert(self, connection: Connection, values: list[dict[str, Any]], overwrite: tuple[str, ...]) -> None:
         """Write cases; those that are known take over only the columns of `overwrite`."""
@@ -238,6 +274,11 @@ class Outcomes(Cases, Opened):
             | (COUNTED if "status" in overwrite else {}),
         )
         connection.execute(statement, values)
+
+
+def _intents(connection: Connection) -> Iterator[IntentRow]:
+    for row in connection.execute(INTENTS):
+        yield IntentRow(RowId(row.mapping, row.scope, row.key), row.batch, row.op, row.last_sent_at, row.attempts)
 
 
 def _merged(known: Mapping[RowId, CaseRow], acks: Sequence[Ack]) -> dict[RowId, dict[str, bytes]]:

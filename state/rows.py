@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 
@@ -57,6 +57,19 @@ class IntentRow:
     op: str
     last_sent_at: float
     attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Resting:
+    """What was sent and not yet answered: rows of cases, and tables by since when (epoch seconds)."""
+
+    intents: tuple[IntentRow, ...] = ()
+    tables: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def newest(self) -> float:
+        """Return when the last of it was sent, minus infinity for nothing."""
+        return max((*(one.last_sent_at for one in self.intents), *self.tables.values()), default=float("-inf"))
 
 
 @dataclass(frozen=True, slots=True)

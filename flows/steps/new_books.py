@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from flows.errors import Resting
-from flows.steps.recover import rest_left
+from flows.steps.clocks import rest_left
 from flows.words import numbered
 from flows.world import World
 from mappings.engine import CompiledMapping

@@ -15,6 +15,7 @@ from adaptors.commcare.cases import CaseReply, RowsRefused
 from adaptors.errors import AccessDenied, InDoubt, Maintenance, Retriable
 from flows.result import Result, RunState
 from flows.steps.aside import DROPPED, Aside
+from flows.steps.clocks import sure_now
 from flows.steps.creates import Creates
 from flows.steps.first_loads import FirstLoads
 from flows.steps.isolate import NOT_SORTED_OUT, Isolation
@@ -219,7 +220,8 @@ class Pusher:
             # Anew before every transmission, and only now that it is our turn: the rest is counted from here.
             await self._lease.hold()
             # Bound to the lease: a process that froze since its last look at it announces, and sends, nothing.
-            await world.books.do(store.stamp, batch, intents, world.clock.now(), self._lease.held)
+            held = self._lease.held
+            await world.books.do(store.stamp, batch, intents, await sure_now(world, held), held)
 
         for attempt in range(1, TRIES + 1):
             try:

@@ -1,6 +1,6 @@
 """First of all in every run: writes whose outcome nobody knows, and that have rested long enough.
 
-How long is a question of clocks, which jump, and of books, which may be older than CommCare is.
+The books may be older than CommCare is, or new where others were.
 """
 
 from __future__ import annotations
@@ -8,103 +8,66 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
+from flows.steps.clocks import STEP, heed_clock, sure_now
 from flows.steps.ends import forget_ends
 from flows.steps.lost import note_lost
 from flows.steps.select import SELECTED
 from flows.world import World
-from state import CaseRow, RowId
-from state.care import BEGUN_AT, RESTORED_AT
+from state import CaseRow, IntentRow, RowId
+from state.care import RESTORED_AT
 from state.facts import LOOKED_FOR
+from state.lease import Held
 from state.statuses import MAYBE_CLOSED
 
-CLOCKS = "clocks"  # fact: by start of a machine [wall clock less the clock that never jumps, when that was seen]
-STARTS_KEPT = 16
 TAKEN_IN = "restore_taken_in"  # fact: the last restore after which unknown cases were expected
 STRANGERS = "strangers:{name}"
 """Fact: while CommCare may hold cases of a mapping that the books do not know, {"courses": those that have to be
 read before that is over, maybe none, "newest": of the books that were put back, until one whole run ended well};
 "" when it is over."""
-STEP = 60.0
-"""Seconds by which a clock may be set right without doubt about the rests, which have twice that to spare."""
 
 
-async def recover(world: World) -> int:
+async def recover(world: World, ours: Held | None = None) -> int:
     """Void the digests of rows that rested, so that the ordinary comparison writes them again; returns how many.
 
     CommCare may still be at work on a request long after we gave up on it. Only after the rest is a second write
-    of the same row sure to find the first one. Digests made with a key that is lost are voided with them.
+    of the same row sure to find the first one. Digests made with a key that is lost are voided with them. Raises
+    StateError when the lease that is `ours` was lost: who took it may have announced the same rows since.
     """
-    store, now = world.books.store, world.clock.now()
-    await world.books.do(store.take_key)
+    books, store = world.books, world.books.store
+    await books.do(store.take_key)
     await _take_in_restore(world)
-    intents = await world.books.do(store.intents)
-    ahead = any(intent.last_sent_at > now + STEP for intent in intents.values())
-    if ahead or await world.books.do(store.doubt_after, now + STEP):  # the clock was ahead, or is behind
-        await world.books.do(store.rest_anew, now)
+    resting = await books.do(store.resting)
+    now = await sure_now(world, ours)  # after that: what was announced later is none of what was read
+    if resting.newest > now + STEP:  # the clock was ahead, or is behind
+        await books.do(store.rest_anew, resting, now, ours)
         return 0
-    rested = [row for row, intent in intents.items() if now - intent.last_sent_at >= world.in_doubt_rest]
-    await _void(world, rested)
+    rested = [one for one in resting.intents if now - one.last_sent_at >= world.in_doubt_rest]
+    await _void(world, rested, now, ours)
     return len(rested)
 
 
-async def recover_courses(world: World, courses: Collection[int]) -> None:
+async def recover_courses(world: World, courses: Collection[int], ours: Held | None = None) -> None:
     """Do the same for the rows of some courses, for a shard that another worker may have begun.
 
     It may have begun it on another machine, and this clock may have been set since the round began.
     """
-    await heed_clock(world)
-    store, now = world.books.store, world.clock.now()
-    intents = await world.books.do(store.intents)
+    resting = await world.books.do(world.books.store.resting)
+    await heed_clock(world, ours)
+    now = await sure_now(world, ours)
     rested = [
-        row
-        for row, intent in intents.items()
-        if row.scope in courses and now - intent.last_sent_at >= world.in_doubt_rest
+        one
+        for one in resting.intents
+        if one.row.scope in courses and now - one.last_sent_at >= world.in_doubt_rest
     ]
-    await _void(world, rested)
+    await _void(world, rested, now, ours)
 
 
-async def _void(world: World, rows: Sequence[RowId]) -> None:
+async def _void(world: World, rested: Sequence[IntentRow], now: float, ours: Held | None) -> None:
     """Make rows dirty, and have their mappings read by the next run if this one does not come to it."""
-    if rows:
+    if rested:
         books, store = world.books, world.books.store
-        await books.do(store.read_anew, {row.mapping for row in rows})  # first: a stop in between costs a read
-        await books.do(store.void, rows, world.clock.now())
-
-
-async def heed_clock(world: World) -> bool:
-    """Let everything rest anew when the wall clock was set by more than a minute since the last run.
-
-    Returns whether it was. It is compared with a clock that never jumps and goes on from one process to the next;
-    across a start of the machine there is none, and the wall clock is believed. Machines that take turns are each
-    compared with themselves.
-    """
-    store, now = world.books.store, world.clock.now()
-    offset = now - world.clock.monotonic()
-    text = await world.books.do(store.get, CLOCKS)
-    seen: dict[str, list[float]] = json.loads(text or "{}")
-    before = seen[world.boot][0] if world.boot in seen else None
-    if before is not None and abs(offset - before) > STEP:
-        await world.books.do(store.rest_anew, now)
-        for fact in (RESTORED_AT, BEGUN_AT):
-            await _rest_anew_since(world, fact, now - offset + before)
-    if before is None or abs(offset - before) > 1.0:
-        old = sorted(seen.keys() - {world.boot}, key=lambda boot: seen[boot][1])[: -STARTS_KEPT + 1]
-        await world.books.do(store.change_entries, CLOCKS, {world.boot: [offset, now]}, old)
-    return before is not None and abs(offset - before) > STEP
-
-
-def rest_left(since: float, rest: float, now: float) -> float:
-    """Return how many seconds books that were put back, or new, still rest; 0.0 when not (clocks may jump)."""
-    left = since + rest - now
-    return left if 0 < left <= rest else 0.0
-
-
-async def _rest_anew_since(world: World, fact: str, then: float) -> None:
-    """Let the rest of books put back, or new, begin anew, unless it is over; `then` is now by the old clock."""
-    store = world.books.store
-    since = await world.books.do(store.get, fact)
-    if since and then - float(since) < world.in_doubt_rest:
-        await world.books.do(store.put, fact, str(world.clock.now()))
+        await books.do(store.read_anew, {one.row.mapping for one in rested})  # first: a stop here costs a read
+        await books.do(store.void_rested, rested, now, ours)
 
 
 # --- cases that the books do not know -----------------------------------------------------------------------

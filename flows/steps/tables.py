@@ -21,6 +21,7 @@ from adaptors.moodle.normalise import course_record
 from flows.reasons import problem_words
 from flows.result import RunState
 from flows.steps.approvals import print_of
+from flows.steps.clocks import sure_now
 from flows.steps.planned import TablePlan
 from flows.words import listed, numbered
 from flows.world import World
@@ -131,6 +132,8 @@ class _Keeper:
 
     async def keep(self, wanted: Wanted) -> None:
         """Bring the table in step; raises AdaptorError."""
+        if not self._run.preview:
+            await self._sure_now()
         known = await self._world.books.do(self._store.table_rows, self._tag)
         doubt = self._doubt = await self._world.books.do(self._store.table_in_doubt, self._tag)
         changed = [
@@ -173,9 +176,12 @@ class _Keeper:
         if saved:
             await self._world.books.do(self._store.save_table_rows, self._tag, saved)
 
+    async def _sure_now(self) -> float:
+        return await sure_now(self._world, self._run.lease.held)
+
     async def _write(self, wanted: Wanted, known: Mapping[str, TableRowKnown], gone: Iterable[str]) -> None:
         """List what there is, write what differs, and write down what was answered; raises AdaptorError."""
-        await self._world.books.do(self._store.note_table_write, self._tag, self._world.clock.now())
+        await self._world.books.do(self._store.note_table_write, self._tag, await self._sure_now())
         late = await self._world.books.do(self._store.get, LATE.format(tag=self._tag))
         self._late = late or ""
         try:
