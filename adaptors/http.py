@@ -185,6 +185,7 @@ class Http:
 
     async def _chunks(self, operation: str, response: httpx.Response) -> AsyncIterator[bytes]:
         """Yield a body as it comes; what httpx says of a broken one is not kept."""
+        self._refuse_packed(operation, response)
         body, failure = response.aiter_bytes(), None
         while True:
             try:
@@ -226,15 +227,8 @@ class Http:
 
     async def _read(self, operation: str, response: httpx.Response) -> bytes:
         """Read the body, refusing one that would not fit into memory (counted after decompression)."""
+        self._refuse_packed(operation, response)
         chunks, size = [], 0
-        packed = response.headers.get("Content-Encoding", "").strip().lower()
-        if packed not in ENCODINGS:
-            raise Unexpected(
-                f"{self.system}'s answer to {operation} is packed in a way that was not asked for.",
-                system=self.system,
-                operation=operation,
-                status=response.status_code,
-            )
         async for chunk in response.aiter_bytes():
             size += len(chunk)
             if size > BODY_CAP:
@@ -246,6 +240,16 @@ class Http:
                 )
             chunks.append(chunk)
         return b"".join(chunks)
+
+    def _refuse_packed(self, operation: str, response: httpx.Response) -> None:
+        """Refuse what is packed otherwise than asked for, before a byte of it is unpacked."""
+        if response.headers.get("Content-Encoding", "").strip().lower() not in ENCODINGS:
+            raise Unexpected(
+                f"{self.system}'s answer to {operation} is packed in a way that was not asked for.",
+                system=self.system,
+                operation=operation,
+                status=response.status_code,
+            )
 
 
 def _tell_retry(details: stamina.instrumentation.RetryDetails) -> None:

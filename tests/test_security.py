@@ -22,6 +22,7 @@ from adaptors.commcare.cases import is_sendable
 from adaptors.errors import AccessDenied, AdaptorError, InDoubt, NotSent, Unexpected
 from adaptors.http import BODY_CAP, Http, network, tls
 from adaptors.moodle.client import Login, MoodleClient
+from adaptors.moodle.pluginfile import open_file
 from adaptors.serve import LocalServer
 from flows.redact import install
 from tests.adaptors.commcare_world import API_KEY, client_of, row
@@ -228,6 +229,16 @@ async def test_only_what_was_asked_for_is_unpacked(packing: str) -> None:
     answer = httpx.Response(200, headers={"Content-Encoding": packing}, stream=Endless())
     with pytest.raises(Unexpected, match="packed in a way that was not asked for"):
         await http(lambda _: answer).send("x", "GET", "/")
+
+
+@pytest.mark.parametrize("status", [200, 403, 404])
+async def test_nor_is_it_in_the_place_of_a_file(status: int) -> None:
+    """The error that may stand there is read before anybody knows that it is none."""
+    head = {"Content-Type": "application/json", "Content-Encoding": "gzip, gzip"}
+    client = moodle(lambda _: httpx.Response(status, headers=head, stream=Endless()))
+    with pytest.raises(Unexpected, match="packed in a way that was not asked for"):
+        async with open_file(client, f"{client.url}/webservice/pluginfile.php/1/a.txt", now=0.0):
+            pass
 
 
 async def test_a_write_with_such_an_answer_is_in_doubt() -> None:
