@@ -10,14 +10,17 @@ import logging
 import ssl
 import traceback
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from importlib import import_module
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from adaptors.commcare.answers import CasePage
 from adaptors.commcare.cases import is_sendable
 from adaptors.errors import AccessDenied, AdaptorError, InDoubt, NotSent, Unexpected
 from adaptors.http import BODY_CAP, Http, network, tls
@@ -245,6 +248,43 @@ async def test_a_write_with_such_an_answer_is_in_doubt() -> None:
     """CommCare may have written: a hostile answer is no proof that it did not."""
     with pytest.raises(InDoubt):
         await write_commcare(lambda _: httpx.Response(200, stream=Endless()))
+
+
+def shapes() -> Iterator[tuple[str, Any]]:
+    """Yield whatever an answer or a post is validated against, by its name."""
+    for file in sorted((Path(__file__).parent.parent / "adaptors").rglob("*.py")):
+        if file.stem.startswith("fake") or file.stem in ("__init__", "records"):  # records are our own
+            continue
+        module = import_module(".".join(file.relative_to(Path(__file__).parent.parent).with_suffix("").parts))
+        for name, found in vars(module).items():
+            if isinstance(found, TypeAdapter):
+                yield name, found.core_schema
+            elif isinstance(found, type) and issubclass(found, BaseModel) and found is not BaseModel:
+                yield name, found.__pydantic_core_schema__
+
+
+def unbounded(schema: Any) -> Iterator[str]:
+    """Yield the lists in a schema that go on after a wrong element."""
+    if isinstance(schema, dict):
+        inside = schema.get("items_schema") or schema.get("values_schema") or {"type": "any"}
+        wrong = [one for one in (inside if isinstance(inside, list) else [inside]) if one["type"] != "any"]
+        if schema.get("type") in ("list", "tuple", "set", "frozenset", "dict") and wrong:
+            yield from () if schema.get("fail_fast") else (str(schema["type"]),)
+        for part in schema.values():
+            yield from unbounded(part)
+    elif isinstance(schema, list):
+        for part in schema:
+            yield from unbounded(part)
+
+
+def test_no_list_costs_more_than_one_error() -> None:
+    """An error takes some hundred bytes: one for each of a megabyte of zeros would fill the memory."""
+    found = list(shapes())
+    assert {"CasePage", "PEOPLE", "_Items", "_Short", "WorkList"} <= {name for name, _ in found}
+    assert {} == {name: lists for name, schema in found if (lists := list(unbounded(schema)))}
+    with pytest.raises(ValidationError) as caught:
+        CasePage.model_validate_json(b'{"matching_records": 1, "cases": [' + b"0," * 1000 + b"0]}")
+    assert 1 == caught.value.error_count()
 
 
 def test_what_xml_cannot_hold_is_found() -> None:

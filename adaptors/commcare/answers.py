@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from adaptors.commcare.cases import SYSTEM, CaseReply, CaseWrite, RowsRefused
 from adaptors.errors import AccessDenied, AdaptorError, InDoubt, NoAnswer, Refused, Retriable, Unexpected
 from adaptors.http import Answer, retry_after
+from adaptors.lists import ListOf
 
 
 class _Checked(BaseModel):
@@ -69,7 +70,7 @@ def _epoch(text: str | None) -> float | None:
 class WrittenCases(_Checked):
     """The answer to a bulk write: the state of every changed case after it."""
 
-    cases: list[CaseObject]
+    cases: ListOf[CaseObject]
     form_id: str | None = None
 
 
@@ -88,7 +89,7 @@ class Place(_Checked):
 class CasePage(CaseCount):
     """One page of the list of cases; `next` is an absolute address, or as CommCare's own description has it."""
 
-    cases: list[CaseObject]
+    cases: ListOf[CaseObject]
     next: str | Place | None = None
 
     @property
@@ -108,7 +109,7 @@ class _NoCase(_Checked):
 class FetchedCases(_Checked):
     """The answer to a fetch of several cases."""
 
-    cases: list[CaseObject | _NoCase]
+    cases: ListOf[CaseObject | _NoCase]
 
     def found(self) -> list[CaseReply]:
         """Return the cases that there are."""

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from adaptors.lists import ListOf
 from adaptors.posted import NotUnderstood, Posted, mark_of
 
 SOURCE = "commcare"
@@ -53,13 +54,13 @@ class _Case(_Posted):
     case_id: Id
     user_id: str | None = None
     server_date_modified: Moment
-    xform_ids: list[Id] = []
+    xform_ids: ListOf[Id] = []
 
 
 class _Short(_Posted):
     form_id: Id
     received_on: Moment | None = None
-    case_ids: list[Id]
+    case_ids: ListOf[Id]
 
 
 class _Metadata(_Posted):
