@@ -265,6 +265,7 @@ async def retried(read: Callable[[], Awaitable[T]], *, attempts: int = 5, budget
 
     Only Retriable errors are tried again, and Maintenance is not: it is for the next run. Each repeat is taken
     out of the `budget`, so that an outage does not multiply the requests; when it is used up the error stands.
+    A 429 that says how long to wait is none: the budget counts those seconds.
     """
 
     tries = 0
@@ -274,11 +275,13 @@ async def retried(read: Callable[[], Awaitable[T]], *, attempts: int = 5, budget
         tries += 1
         if not isinstance(error, Retriable) or isinstance(error, Maintenance):
             return False
-        if budget is not None and tries < attempts and not budget.take():
-            log.warning("%s Not tried again: too many requests were repeated already.", error.message)
-            return False
+        asked = None if error.retry_after is None else max(error.retry_after, 2.0 ** (tries - 1))
+        if budget is not None and tries < attempts:
+            if not (budget.take() if asked is None or error.status != 429 else budget.wait(asked)):
+                log.warning("%s Not tried again: too many requests were repeated already.", error.message)
+                return False
         # Beyond a minute it is the pace that waits, as long as the system said, and whoever attends is told.
-        return True if error.retry_after is None else min(60.0, max(error.retry_after, 2.0 ** (tries - 1)))
+        return True if asked is None else min(60.0, asked)
 
     async for attempt in stamina.retry_context(
         on=wait, attempts=attempts, timeout=600.0, wait_initial=1.0, wait_max=60.0, wait_jitter=1.0
