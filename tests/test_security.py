@@ -5,12 +5,14 @@ That no value of a person leaks either is tests/test_canary.py; modes of files a
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import logging
 import ssl
 import traceback
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import nullcontext
 from importlib import import_module
 from io import StringIO
 from pathlib import Path
@@ -22,14 +24,15 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from adaptors.commcare.answers import CasePage
 from adaptors.commcare.cases import is_sendable
-from adaptors.errors import AccessDenied, AdaptorError, InDoubt, NotSent, Unexpected
-from adaptors.http import BODY_CAP, Http, network, tls
+from adaptors.errors import AccessDenied, AdaptorError, InDoubt, NoAnswer, NotSent, Unexpected
+from adaptors.http import BODY_CAP, LONGEST, SLOWEST, Http, network, tls
 from adaptors.moodle.client import Login, MoodleClient
 from adaptors.moodle.pluginfile import open_file
 from adaptors.serve import LocalServer
 from flows.redact import install
 from tests.adaptors.commcare_world import API_KEY, client_of, row
 from tests.clocks import VirtualClock
+from tests.virtual_loop import run_virtually
 
 TOKEN = "c4n4ry0t0k3n"
 Handler = Callable[[httpx.Request], httpx.Response]
@@ -248,6 +251,63 @@ async def test_a_write_with_such_an_answer_is_in_doubt() -> None:
     """CommCare may have written: a hostile answer is no proof that it did not."""
     with pytest.raises(InDoubt):
         await write_commcare(lambda _: httpx.Response(200, stream=Endless()))
+
+
+class Drip(httpx.AsyncByteStream):
+    """A body of so many bytes, some of them every minute: never so slow that reading times out."""
+
+    def __init__(self, size: int, a_minute: int) -> None:
+        self._size, self._a_minute = size, a_minute
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for _ in range(0, self._size, self._a_minute):
+            await asyncio.sleep(60)
+            yield bytes(self._a_minute)
+
+
+async def seconds_of(work: Awaitable[Any], error: type[AdaptorError] | None) -> float:
+    """Return how long something takes in the loop's time, which ends with an error or without."""
+    with pytest.raises(error, match="comes too slowly") if error else nullcontext():
+        await work
+    return asyncio.get_running_loop().time()
+
+
+async def never(_: httpx.Request) -> httpx.Response:
+    """Give no answer, and keep the line open."""
+    await asyncio.sleep(10**6)
+    raise AssertionError
+
+
+def drips(_: httpx.Request) -> httpx.Response:
+    """Answer a byte a minute, for two years."""
+    return httpx.Response(200, stream=Drip(2**20, 1))
+
+
+@pytest.mark.parametrize("answer", [never, drips])
+def test_no_answer_may_take_for_ever(answer: Any) -> None:
+    """Each byte begins the time limit of reading anew; a request has one that nothing begins anew."""
+    sent = http(answer).send("x", "GET", "/")
+    assert LONGEST * 120 == run_virtually(seconds_of(sent, NoAnswer))
+    assert LONGEST * 180 == run_virtually(seconds_of(write_commcare(answer), InDoubt))
+
+
+@pytest.mark.parametrize(
+    ("a_minute", "expected", "seconds"), [(60, NoAnswer, LONGEST * 180), (60 * SLOWEST, None, 16 * 60)]
+)
+def test_a_file_may_take_longer_the_more_of_it_comes(
+    a_minute: int, expected: type[AdaptorError] | None, seconds: float
+) -> None:
+    """A large one over a slow line arrives, one that drips does not."""
+    head = {"Content-Disposition": "attachment"}
+    client = moodle(lambda _: httpx.Response(200, headers=head, stream=Drip(16 * 60 * SLOWEST, a_minute)))
+
+    async def fetch() -> None:
+        async with open_file(client, f"{client.url}/webservice/pluginfile.php/1/a.txt", now=0.0) as file:
+            async for _ in file.chunks:
+                pass
+
+    took = run_virtually(seconds_of(fetch(), expected))
+    assert (True, True) == (seconds <= took, took < seconds + 60)
 
 
 def shapes() -> Iterator[tuple[str, Any]]:
