@@ -29,7 +29,9 @@ from adaptors.http import BODY_CAP, LONGEST, SLOWEST, Http, network, tls
 from adaptors.moodle.client import Login, MoodleClient
 from adaptors.moodle.pluginfile import open_file
 from adaptors.serve import LocalServer
+from flows.open import open_moodle
 from flows.redact import install
+from flows.settings import load_settings
 from tests.adaptors.commcare_world import API_KEY, client_of, row
 from tests.clocks import VirtualClock
 from tests.virtual_loop import run_virtually
@@ -137,6 +139,23 @@ async def test_the_http_client_logs_no_address(monkeypatch: pytest.MonkeyPatch) 
     install([TOKEN])
     await ask_moodle(lambda _: httpx.Response(200, json={}))
     assert "" == stream.getvalue()
+
+
+async def test_a_token_that_was_fetched_is_a_secret_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is in no setting, so that the filter hears of it when it comes, and one installed later as well."""
+    monkeypatch.setattr("flows.redact.LEARNED", set())
+    stream = StringIO()
+    monkeypatch.setattr(logging.root, "handlers", [logging.StreamHandler(stream)])
+    account = {"MOODLE_URL": "https://moodle.example.org", "MOODLE_USERNAME": "u", "MOODLE_PASSWORD": "passw0rd"}
+    commcare = {"COMMCARE_DOMAIN": "d", "COMMCARE_USERNAME": "u@example.org", "COMMCARE_API_KEY": API_KEY}
+    settings = load_settings({**account, "MOODLE_SERVICE": "s", **commcare}, None)
+    install(settings.secrets())
+    answer = httpx.Response(200, json={"token": TOKEN})
+    await open_moodle(settings, VirtualClock(), httpx.MockTransport(lambda _: answer)).call("x")
+    logging.getLogger("library").warning("sent %s", TOKEN)
+    install(settings.secrets())
+    logging.getLogger("library").warning("sent %s", {"form": TOKEN})
+    assert "sent ***\nsent {'form': '***'}\n" == stream.getvalue()
 
 
 @pytest.mark.parametrize("name", ["HTTP_PROXY", "ALL_PROXY", "http_proxy"])
