@@ -22,17 +22,22 @@ import httpx
 import pytest
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from adaptors.commcare.answers import CasePage
+from adaptors.commcare.answers import CaseCount, CasePage, parse
 from adaptors.commcare.cases import is_sendable
+from adaptors.commcare.forwarding import Ourselves, read_forwarded
 from adaptors.errors import AccessDenied, AdaptorError, InDoubt, NoAnswer, NotSent, Unexpected
-from adaptors.http import BODY_CAP, LONGEST, SLOWEST, Http, network, tls
-from adaptors.moodle.client import Login, MoodleClient
+from adaptors.http import BODY_CAP, LONGEST, SLOWEST, Answer, Http, network, tls
+from adaptors.moodle.answers import PEOPLE, checked
+from adaptors.moodle.client import Login, MoodleClient, _entry
+from adaptors.moodle.events import read_event
 from adaptors.moodle.pluginfile import open_file
+from adaptors.posted import NotUnderstood, read_object
 from adaptors.serve import LocalServer
 from flows.open import open_moodle
 from flows.redact import install
 from flows.settings import load_settings
 from tests.adaptors.commcare_world import API_KEY, client_of, row
+from tests.canaries import found_in, links
 from tests.clocks import VirtualClock
 from tests.virtual_loop import run_virtually
 
@@ -90,13 +95,31 @@ async def test_an_error_holds_nothing_of_the_request(ask: Ask, failure: type[htt
 
     with pytest.raises(AdaptorError) as caught:
         await ask(fail)
-    links, error = list[BaseException](), caught.value
-    while error is not None and error not in links:
-        links.append(error)
-        error = error.__cause__ or error.__context__  # type: ignore[assignment]
-    shown = "".join(f"{link!r} {vars(link)}" for link in links) + "".join(traceback.format_exception(caught.value))
-    assert [] == [link for link in links if isinstance(link, httpx.HTTPError)]
+    found = list(links(caught.value))
+    shown = "".join(f"{link!r} {vars(link)}" for link in found) + "".join(traceback.format_exception(caught.value))
+    assert [] == [link for link in found if isinstance(link, httpx.HTTPError)]
     assert (False, False) == (TOKEN in shown, API_KEY in shown)
+
+
+PERSON = "QanaryFirst0"
+OF_A_PERSON: dict[str, Callable[[], Any]] = {
+    "moodle": lambda: checked(PEOPLE, "x", [{"id": PERSON}]),
+    "batch": lambda: _entry("x", {"error": False, "data": f"{PERSON} and no JSON"}),
+    "commcare": lambda: parse(CaseCount, Answer(200, httpx.Headers(), f'["{PERSON}"]'.encode()), "x"),
+    "event": lambda: read_event({"eventname": PERSON, "timecreated": PERSON}),
+    "case": lambda: read_forwarded({"domain": PERSON, "case_id": [PERSON]}, Ourselves("d", "u")),
+    "post": lambda: read_object(f"{PERSON} and no JSON".encode()),
+}
+
+
+@pytest.mark.parametrize("name", OF_A_PERSON)
+def test_an_error_holds_nothing_of_the_answer(name: str) -> None:
+    """What the validation says quotes it: that hangs on no error of ours, not even where nobody is shown it."""
+    with pytest.raises((AdaptorError, NotUnderstood)) as caught:
+        OF_A_PERSON[name]()
+    found = list(links(caught.value))
+    assert [] == found_in("".join(f"{link!r} {vars(link)}" for link in found))
+    assert [] == [link for link in found if isinstance(link, ValidationError)]  # which may hide what it quotes
 
 
 @ASKING

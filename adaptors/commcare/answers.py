@@ -128,12 +128,13 @@ def parse(model: type[M], answer: Answer, operation: str) -> M:
     try:
         return model.model_validate_json(answer.body)
     except ValidationError:
-        raise Unexpected(
-            f"CommCare's answer to {operation} does not have the promised shape.",
-            system=SYSTEM,
-            operation=operation,
-            status=answer.status,
-        ) from None
+        pass  # its text holds values, and as the context of an error it would be kept
+    raise Unexpected(
+        f"CommCare's answer to {operation} does not have the promised shape.",
+        system=SYSTEM,
+        operation=operation,
+        status=answer.status,
+    )
 
 
 def is_whole(body: bytes) -> bool:

@@ -196,12 +196,12 @@ def checked(shape: TypeAdapter[T] | type[T], function: str, data: Any) -> T:
         return adapter.validate_python(data)
     except ValidationError as error:
         where = ".".join(str(part) for part in error.errors(include_input=False)[0]["loc"]) or "the whole answer"
-        raise Unexpected(
-            f"Moodle's answer to {function} does not have the expected shape (at {where}).",
-            system="Moodle",
-            operation=function,
-            status=200,
-        ) from None
+    raise Unexpected(  # only here: what pydantic says holds values, and a context would keep it
+        f"Moodle's answer to {function} does not have the expected shape (at {where}).",
+        system="Moodle",
+        operation=function,
+        status=200,
+    )
 
 
 def no_warnings(function: str, warnings: Sequence[Any]) -> None:

@@ -348,8 +348,10 @@ def _entry(function: str, response: Any) -> Any:
             return parsed(response["data"])
         error = parsed(response["exception"])
     except (KeyError, TypeError, ValueError, RecursionError):
-        raise _misshapen(function, "an entry holds no JSON") from None
-    return exception_error(function, error if isinstance(error, dict) else {})
+        pass  # the text of the entry hangs on what was caught: it is dropped with it
+    else:
+        return exception_error(function, error if isinstance(error, dict) else {})
+    raise _misshapen(function, "an entry holds no JSON")
 
 
 def _misshapen(function: str, what: str) -> Unexpected:
