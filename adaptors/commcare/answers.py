@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from adaptors.commcare.cases import SYSTEM, CaseReply, CaseWrite, RowsRefused
+from adaptors.commcare.cases import MAX_LENGTH, SYSTEM, CaseReply, CaseWrite, RowsRefused
 from adaptors.errors import AccessDenied, AdaptorError, InDoubt, NoAnswer, Refused, Retriable, Unexpected
 from adaptors.http import Answer, retry_after
 from adaptors.lists import ListOf
@@ -27,8 +27,8 @@ class _Checked(BaseModel):
 class CaseObject(_Checked):
     """A case in an answer of the case API."""
 
-    case_id: str = Field(min_length=1)
-    external_id: str | None
+    case_id: str = Field(min_length=1, max_length=MAX_LENGTH)
+    external_id: str | None = Field(max_length=MAX_LENGTH)
     case_type: str
     case_name: str | None
     owner_id: str | None
