@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 FAILURES = 8  # in a row; more than one question is asked in vain, so that one hard question does not open it
 REST = 60.0  # seconds in which a system that gave no answer is left alone
 SHARE, AT_LEAST, AT_MOST = 0.1, 10.0, 30.0  # repeats per request, and the number of them that may be saved up
+WAITS, A_WAIT = 600.0, 10.0  # seconds of waiting that may be asked for, and what each answer gives back of them
 
 Alive = Callable[[], Awaitable[bool]]
 
@@ -81,20 +82,37 @@ class Repeats(Protocol):
         """Take one repeat; False when there is none left."""
         ...
 
+    def wait(self, seconds: float) -> bool:
+        """Take one repeat after a wait that the system asked for; False when there is none left."""
+        ...
+
 
 class RetryBudget:
-    """How often reads may be repeated: a tenth of the requests, and ten times in any case."""
+    """How often reads may be repeated: a tenth of the requests, and ten times in any case.
+
+    A system that refuses for now and says until when is not broken: such waits are counted by their seconds, and
+    only where it asks for more than ten minutes, and ten seconds an answer, are they repeats like others.
+    """
 
     def __init__(self) -> None:
         self._left = AT_LEAST
+        self._waits = WAITS
 
     def earn(self) -> None:
         """Note a request that was answered."""
         self._left = min(self._left + SHARE, AT_MOST)
+        self._waits = min(self._waits + A_WAIT, WAITS)
 
     def take(self) -> bool:
         """Take one repeat out of the budget; False when it is used up."""
         if self._left < 1:
             return False
         self._left -= 1
+        return True
+
+    def wait(self, seconds: float) -> bool:
+        """Take the seconds of a wait that the system asked for, or one repeat; False when both are used up."""
+        if self._waits < seconds:
+            return self.take()
+        self._waits -= seconds
         return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 import ssl
@@ -22,6 +23,8 @@ from adaptors.pace import Clock
 
 BODY_CAP = 64 * 1024 * 1024
 CONNECTIONS = 8
+LONGEST = 4.0  # times its timeout that a request may take in all: the timeout itself is begun anew by each byte
+SLOWEST = 4096  # bytes a second of a file, which may be so large that it takes longer
 ENCODINGS = ("", "identity", "gzip", "deflate")  # one of them at a time: twice packed, a little becomes too much
 RETRY_AFTER_CAP = 15 * 60.0
 NEVER_LEFT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
@@ -99,6 +102,7 @@ def _usual() -> ssl.SSLContext:
 class Http:
     """Requests to one system at `base_url`; `operation` names a request in errors, never its content.
 
+    `timeout` seconds may pass without a byte, and four times as many until the whole answer is there.
     `setting` is the name of the setting with the address, `when_moved` what else to do once it is another one.
     """
 
@@ -119,6 +123,7 @@ class Http:
         self._clock = clock
         self._setting = setting
         self._when_moved = when_moved
+        self._longest = LONGEST * timeout
         self._client = httpx.AsyncClient(
             transport=transport or network(),
             timeout=httpx.Timeout(timeout, connect=15.0),
@@ -149,12 +154,15 @@ class Http:
         """
         started = self._clock.monotonic()
         try:
-            async with self._client.stream(
-                method, self.base_url + path, data=data, json=json, params=params, headers=headers
-            ) as response:
+            async with (
+                asyncio.timeout(self._longest),
+                self._client.stream(
+                    method, self.base_url + path, data=data, json=json, params=params, headers=headers
+                ) as response,
+            ):
                 body = await self._read(operation, response)
                 answer = Answer(response.status_code, response.headers, body, self._clock.monotonic() - started)
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, TimeoutError) as error:
             failure = self._failure(operation, error)
         else:
             return self._arrived(operation, answer)
@@ -166,40 +174,50 @@ class Http:
     ) -> AsyncIterator[Streamed]:
         """Post a form and hand out the answer before its body is read; errors are those of `send`."""
         started, failure = self._clock.monotonic(), None
+        latest = asyncio.get_running_loop().time() + self._longest
         wanted = {"Accept-Encoding": "identity", **headers}
         request = self._client.build_request("POST", self.base_url + path, data=data, headers=wanted)
         try:
             with _UNLOGGED.sending():
-                response = await self._client.send(request, stream=True)
-        except httpx.HTTPError as error:
+                async with asyncio.timeout_at(latest):
+                    response = await self._client.send(request, stream=True)
+        except (httpx.HTTPError, TimeoutError) as error:
             failure = self._failure(operation, error)
         if failure is not None:
             raise failure
         try:
             seconds = self._clock.monotonic() - started
             self._arrived(operation, Answer(response.status_code, response.headers, b"", seconds))
-            chunks = self._chunks(operation, response)
+            chunks = self._chunks(operation, response, latest)
             yield Streamed(response.status_code, response.headers, seconds, chunks)
         finally:
             await response.aclose()
 
-    async def _chunks(self, operation: str, response: httpx.Response) -> AsyncIterator[bytes]:
-        """Yield a body as it comes; what httpx says of a broken one is not kept."""
+    async def _chunks(self, operation: str, response: httpx.Response, latest: float) -> AsyncIterator[bytes]:
+        """Yield a body as it comes, with more time the more has come; what httpx says of a broken one is not kept.
+
+        `latest` is when an empty body has to be there, in seconds of the event loop.
+        """
+        self._refuse_packed(operation, response)
         body, failure = response.aiter_bytes(), None
         while True:
             try:
-                chunk = await anext(body)
+                async with asyncio.timeout_at(latest):
+                    chunk = await anext(body)
             except StopAsyncIteration:
                 return
-            except httpx.HTTPError as error:
+            except (httpx.HTTPError, TimeoutError) as error:
                 failure = self._failure(operation, error)
             if failure is not None:
                 raise failure
+            latest += len(chunk) / SLOWEST
             yield chunk
 
-    def _failure(self, operation: str, error: httpx.HTTPError) -> Retriable:
+    def _failure(self, operation: str, error: httpx.HTTPError | TimeoutError) -> Retriable:
         """Return what a request without an answer means."""
         about: dict[str, Any] = {"system": self.system, "operation": operation}
+        if isinstance(error, TimeoutError):
+            return NoAnswer(f"{self.system}'s answer to {operation} comes too slowly to be waited for.", **about)
         if not isinstance(error, NEVER_LEFT):
             return NoAnswer(f"{self.system} did not answer {operation} ({type(error).__name__}).", **about)
         if "CERTIFICATE_VERIFY_FAILED" in str(error):
@@ -226,15 +244,8 @@ class Http:
 
     async def _read(self, operation: str, response: httpx.Response) -> bytes:
         """Read the body, refusing one that would not fit into memory (counted after decompression)."""
+        self._refuse_packed(operation, response)
         chunks, size = [], 0
-        packed = response.headers.get("Content-Encoding", "").strip().lower()
-        if packed not in ENCODINGS:
-            raise Unexpected(
-                f"{self.system}'s answer to {operation} is packed in a way that was not asked for.",
-                system=self.system,
-                operation=operation,
-                status=response.status_code,
-            )
         async for chunk in response.aiter_bytes():
             size += len(chunk)
             if size > BODY_CAP:
@@ -246,6 +257,16 @@ class Http:
                 )
             chunks.append(chunk)
         return b"".join(chunks)
+
+    def _refuse_packed(self, operation: str, response: httpx.Response) -> None:
+        """Refuse what is packed otherwise than asked for, before a byte of it is unpacked."""
+        if response.headers.get("Content-Encoding", "").strip().lower() not in ENCODINGS:
+            raise Unexpected(
+                f"{self.system}'s answer to {operation} is packed in a way that was not asked for.",
+                system=self.system,
+                operation=operation,
+                status=response.status_code,
+            )
 
 
 def _tell_retry(details: stamina.instrumentation.RetryDetails) -> None:
@@ -261,6 +282,7 @@ async def retried(read: Callable[[], Awaitable[T]], *, attempts: int = 5, budget
 
     Only Retriable errors are tried again, and Maintenance is not: it is for the next run. Each repeat is taken
     out of the `budget`, so that an outage does not multiply the requests; when it is used up the error stands.
+    A 429 that says how long to wait is none: the budget counts those seconds.
     """
 
     tries = 0
@@ -270,11 +292,12 @@ async def retried(read: Callable[[], Awaitable[T]], *, attempts: int = 5, budget
         tries += 1
         if not isinstance(error, Retriable) or isinstance(error, Maintenance):
             return False
-        if budget is not None and tries < attempts and not budget.take():
+        asked = None if error.retry_after is None else max(error.retry_after, 2.0 ** (tries - 1))
+        if budget is not None and tries < attempts and not _take(budget, error.status, asked):
             log.warning("%s Not tried again: too many requests were repeated already.", error.message)
             return False
         # Beyond a minute it is the pace that waits, as long as the system said, and whoever attends is told.
-        return True if error.retry_after is None else min(60.0, max(error.retry_after, 2.0 ** (tries - 1)))
+        return True if asked is None else min(60.0, asked)
 
     async for attempt in stamina.retry_context(
         on=wait, attempts=attempts, timeout=600.0, wait_initial=1.0, wait_max=60.0, wait_jitter=1.0
@@ -282,6 +305,11 @@ async def retried(read: Callable[[], Awaitable[T]], *, attempts: int = 5, budget
         with attempt:
             return await read()
     raise AssertionError("stamina gives up by raising")  # pragma: no cover
+
+
+def _take(budget: Repeats, status: int | None, asked: float | None) -> bool:
+    """Take a repeat out of a budget, or the seconds of a wait that the system `asked` for; False: none is left."""
+    return budget.wait(asked) if status == 429 and asked is not None else budget.take()
 
 
 def retry_after(headers: Mapping[str, str], *, now: float) -> float | None:

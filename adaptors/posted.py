@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 from pydantic_core import from_json
 
 LARGEST = 2**53  # an id or a time beyond this is none
@@ -43,6 +43,12 @@ def read_object(body: bytes) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise NotUnderstood("The body is JSON, but no object.")
     return found
+
+
+def wrong_fields(error: ValidationError) -> str:
+    """Return the names of the fields that are missing or wrong, without what stands in them."""
+    found = error.errors(include_input=False, include_url=False, include_context=False)
+    return ", ".join(sorted({str(one["loc"][0]) for one in found}))
 
 
 def mark_of(*parts: object) -> bytes:

@@ -16,6 +16,7 @@ from flows.clock import SystemClock, boot
 from flows.errors import UsageError
 from flows.expiry import expiries
 from flows.limits import commcare_limits, moodle_limits
+from flows.redact import learn
 from flows.settings import Settings
 from flows.steps.clocks import STEP
 from flows.world import Books, World
@@ -200,6 +201,7 @@ def open_moodle(
         settings.moodle_username,
         settings.moodle_password.get_secret_value(),
         settings.moodle_service,
+        fetched=learn,
     )
     limits = moodle_limits(settings, zone)
     return MoodleClient(

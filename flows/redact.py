@@ -16,6 +16,8 @@ from urllib.parse import quote, quote_plus
 
 SHOWN = "***"
 SHORTEST = 4  # a shorter secret would black out ordinary words
+LEARNED = set[str]()
+"""Secrets of this process that stand in no setting: tokens that were fetched with a password."""
 NOISY = ("httpx", "httpcore")  # they log every address they open
 
 # What follows these words is a secret whoever gave it; the word itself stays, so that the line can be read.
@@ -35,7 +37,14 @@ class RedactingFilter(logging.Filter):
 
     def __init__(self, secrets: Collection[str]) -> None:
         super().__init__()
-        forms = {form for secret in secrets if len(secret) >= SHORTEST for form in _forms(secret)}
+        self._secrets = set[str]()
+        self._registered: re.Pattern[str] | None = None
+        self.register(secrets)
+
+    def register(self, secrets: Collection[str]) -> None:
+        """Replace these secrets as well from now on."""
+        self._secrets |= {*secrets}
+        forms = {form for secret in self._secrets if len(secret) >= SHORTEST for form in _forms(secret)}
         longest_first = sorted(forms, key=lambda form: (-len(form), form))
         self._registered = re.compile("|".join(map(re.escape, longest_first))) if forms else None
 
@@ -92,13 +101,20 @@ def install(secrets: Collection[str]) -> RedactingFilter:
 
     Handlers made later are not covered: call it again after a library has set up its logging.
     """
-    net = RedactingFilter(secrets)
+    net = RedactingFilter({*secrets, *LEARNED})
     for handler in _handlers():
         handler.filters[:] = [one for one in handler.filters if not isinstance(one, RedactingFilter)]
         handler.addFilter(net)
     for name in NOISY:
         logging.getLogger(name).setLevel(logging.WARNING)
     return net
+
+
+def learn(secret: str) -> None:
+    """Register a secret that stands in no setting with the filters that are installed, and with later ones."""
+    LEARNED.add(secret)
+    for net in {one for handler in _handlers() for one in handler.filters if isinstance(one, RedactingFilter)}:
+        net.register({secret})
 
 
 def _handlers() -> Iterator[logging.Handler]:

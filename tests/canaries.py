@@ -102,6 +102,17 @@ def unpacked(store: Store) -> Iterator[bytes]:
                             yield zlib.decompress(value)
 
 
+def links(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and all that it came from, also what `from None` only hides."""
+    known, waiting = set[int](), [error]
+    while waiting:
+        link = waiting.pop()
+        if link is not None and id(link) not in known:
+            known.add(id(link))
+            waiting += [link.__context__, link.__cause__]
+            yield link
+
+
 class Witness:
     """Remembers every log record as it is made, before any filter, and every error of our families.
 
@@ -131,11 +142,15 @@ class Witness:
         logging.setLogRecordFactory(self._make)
 
     def hits(self) -> list[str]:
-        """Return what holds a canary: a log record, an error's text, its fields, the traceback it would show."""
+        """Return what holds a canary: a log record, an error's text, its fields, the traceback it would show.
+
+        Of an error also whatever it came from, shown or not: who holds the error can reach it.
+        """
         seen = list(dict.fromkeys(self._records))  # a statement is logged a thousand times
         for error in self.errors:
-            shown = "".join(traceback.format_exception(error))
-            seen += [str(error), repr(error), repr(vars(error)), shown]
+            seen.append("".join(traceback.format_exception(error)))
+            for link in links(error):
+                seen += [str(link), repr(link), repr(vars(link))]
         assert seen
         return [text for text in seen if found_in(text)]
 

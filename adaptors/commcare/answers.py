@@ -14,9 +14,10 @@ from urllib.parse import urlencode
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from adaptors.commcare.cases import SYSTEM, CaseReply, CaseWrite, RowsRefused
+from adaptors.commcare.cases import MAX_LENGTH, SYSTEM, CaseReply, CaseWrite, RowsRefused
 from adaptors.errors import AccessDenied, AdaptorError, InDoubt, NoAnswer, Refused, Retriable, Unexpected
 from adaptors.http import Answer, retry_after
+from adaptors.lists import ListOf
 
 
 class _Checked(BaseModel):
@@ -26,8 +27,8 @@ class _Checked(BaseModel):
 class CaseObject(_Checked):
     """A case in an answer of the case API."""
 
-    case_id: str = Field(min_length=1)
-    external_id: str | None
+    case_id: str = Field(min_length=1, max_length=MAX_LENGTH)
+    external_id: str | None = Field(max_length=MAX_LENGTH)
     case_type: str
     case_name: str | None
     owner_id: str | None
@@ -69,7 +70,7 @@ def _epoch(text: str | None) -> float | None:
 class WrittenCases(_Checked):
     """The answer to a bulk write: the state of every changed case after it."""
 
-    cases: list[CaseObject]
+    cases: ListOf[CaseObject]
     form_id: str | None = None
 
 
@@ -88,7 +89,7 @@ class Place(_Checked):
 class CasePage(CaseCount):
     """One page of the list of cases; `next` is an absolute address, or as CommCare's own description has it."""
 
-    cases: list[CaseObject]
+    cases: ListOf[CaseObject]
     next: str | Place | None = None
 
     @property
@@ -108,7 +109,7 @@ class _NoCase(_Checked):
 class FetchedCases(_Checked):
     """The answer to a fetch of several cases."""
 
-    cases: list[CaseObject | _NoCase]
+    cases: ListOf[CaseObject | _NoCase]
 
     def found(self) -> list[CaseReply]:
         """Return the cases that there are."""
@@ -127,12 +128,13 @@ def parse(model: type[M], answer: Answer, operation: str) -> M:
     try:
         return model.model_validate_json(answer.body)
     except ValidationError:
-        raise Unexpected(
-            f"CommCare's answer to {operation} does not have the promised shape.",
-            system=SYSTEM,
-            operation=operation,
-            status=answer.status,
-        ) from None
+        pass  # its text holds values, and as the context of an error it would be kept
+    raise Unexpected(
+        f"CommCare's answer to {operation} does not have the promised shape.",
+        system=SYSTEM,
+        operation=operation,
+        status=answer.status,
+    )
 
 
 def is_whole(body: bytes) -> bool:

@@ -14,7 +14,8 @@ from typing import Annotated, Any
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from adaptors.posted import NotUnderstood, Posted, mark_of
+from adaptors.lists import ListOf
+from adaptors.posted import NotUnderstood, Posted, mark_of, wrong_fields
 
 SOURCE = "commcare"
 CASE, FORM = "case", "form"
@@ -53,13 +54,13 @@ class _Case(_Posted):
     case_id: Id
     user_id: str | None = None
     server_date_modified: Moment
-    xform_ids: list[Id] = []
+    xform_ids: ListOf[Id] = []
 
 
 class _Short(_Posted):
     form_id: Id
     received_on: Moment | None = None
-    case_ids: list[Id]
+    case_ids: ListOf[Id]
 
 
 class _Metadata(_Posted):
@@ -90,9 +91,8 @@ def read_forwarded(body: Mapping[str, Any], us: Ourselves) -> list[Posted]:
             return _of_form(_Form.model_validate(body), us)
         return _of_case(_Case.model_validate(body), us)
     except ValidationError as error:
-        fields = sorted({str(found["loc"][0]) for found in error.errors(include_input=False, include_url=False)})
-        told = f"Neither a case nor a form of CommCare: {', '.join(fields)} missing or wrong."
-        raise NotUnderstood(told) from None
+        fields = wrong_fields(error)
+    raise NotUnderstood(f"Neither a case nor a form of CommCare: {fields} missing or wrong.")
 
 
 def _of_case(case: _Case, us: Ourselves) -> list[Posted]:

@@ -19,6 +19,7 @@ from adaptors.commcare.cases import SYSTEM
 from adaptors.commcare.owners import Listed, Page, Read, read_pages
 from adaptors.errors import Unexpected
 from adaptors.http import Answer
+from adaptors.lists import ByName, ListOf
 
 Write = Callable[[str, str, str, Mapping[str, Any] | None], Awaitable[Answer]]
 """Send one change: operation, method, resource, body. Raises InDoubt, Refused, AccessDenied, Retriable."""
@@ -38,11 +39,11 @@ class _Field(BaseModel):
 class _Table(Listed):
     key: str = Field(min_length=1, alias="id")
     tag: str
-    fields: list[_Field] = Field(default_factory=list)
+    fields: ListOf[_Field] = Field(default_factory=list)
 
 
 class _Tables(Page):
-    objects: list[_Table]
+    objects: ListOf[_Table]
 
 
 class _Value(BaseModel):
@@ -54,17 +55,17 @@ class _Value(BaseModel):
 class _Values(BaseModel):
     model_config = ConfigDict(strict=True, extra="ignore")
 
-    field_list: list[_Value] = Field(default_factory=list)
+    field_list: ListOf[_Value] = Field(default_factory=list)
 
 
 class _Item(Listed):
     key: str = Field(min_length=1, alias="id")
     data_type_id: str
-    fields: dict[str, _Values] = Field(default_factory=dict)
+    fields: ByName[_Values] = Field(default_factory=dict)
 
 
 class _Items(Page):
-    objects: list[_Item]
+    objects: ListOf[_Item]
 
 
 class _Made(Listed):

@@ -18,6 +18,7 @@ from adaptors.commcare.answers import parse
 from adaptors.commcare.cases import SYSTEM
 from adaptors.errors import AccessDenied, Refused, Retriable, Unexpected
 from adaptors.http import Answer
+from adaptors.lists import ListOf
 
 PAGE = 1000
 READS = 3  # times that a list which changes meanwhile is read
@@ -76,7 +77,7 @@ class _User(Listed):
 
 
 class _Users(Page):
-    objects: list[_User]
+    objects: ListOf[_User]
 
 
 class _Worker(_User):
@@ -93,7 +94,7 @@ class _Worker(_User):
 
 
 class _Workers(Page):
-    objects: list[_Worker]
+    objects: ListOf[_Worker]
 
 
 class _Location(Listed):
@@ -103,7 +104,7 @@ class _Location(Listed):
 
 
 class _Locations(Page):
-    objects: list[_Location]
+    objects: ListOf[_Location]
 
 
 class _Level(Listed):
@@ -112,7 +113,7 @@ class _Level(Listed):
 
 
 class _Levels(Page):
-    objects: list[_Level]
+    objects: ListOf[_Level]
 
 
 class _Group(Listed):
@@ -122,7 +123,7 @@ class _Group(Listed):
 
 
 class _Groups(Page):
-    objects: list[_Group]
+    objects: ListOf[_Group]
 
 
 _ROLE = "the role of the web user in COMMCARE_USERNAME needs"

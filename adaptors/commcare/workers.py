@@ -15,6 +15,7 @@ from pydantic import Field
 
 from adaptors.commcare.owners import Listed, Page, Read, read_pages
 from adaptors.errors import AccessDenied
+from adaptors.lists import ListOf
 
 KINDS = {"worker": "mobile worker", "group": "case-sharing group", "location": "location"}
 
@@ -22,12 +23,12 @@ KINDS = {"worker": "mobile worker", "group": "case-sharing group", "location": "
 class _User(Listed):
     key: str = Field(min_length=1, alias="id")
     username: str
-    groups: list[str] = Field(default_factory=list)
-    locations: list[str] = Field(default_factory=list)
+    groups: ListOf[str] = Field(default_factory=list)
+    locations: ListOf[str] = Field(default_factory=list)
 
 
 class _Users(Page):
-    objects: list[_User]
+    objects: ListOf[_User]
 
 
 class _Group(Listed):
@@ -37,7 +38,7 @@ class _Group(Listed):
 
 
 class _Groups(Page):
-    objects: list[_Group]
+    objects: ListOf[_Group]
 
 
 class _Location(Listed):
@@ -48,7 +49,7 @@ class _Location(Listed):
 
 
 class _Locations(Page):
-    objects: list[_Location]
+    objects: ListOf[_Location]
 
 
 class _Type(Listed):
@@ -58,7 +59,7 @@ class _Type(Listed):
 
 
 class _Types(Page):
-    objects: list[_Type]
+    objects: ListOf[_Type]
 
 
 @dataclass(frozen=True)

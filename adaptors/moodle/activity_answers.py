@@ -7,6 +7,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from pydantic_core import from_json
 
+from adaptors.lists import TupleOf
+
 # The dates by which something has to be done, as each kind of activity calls them.
 _DUE = ("duedate", "timeclose", "deadline", "submissionend", "timeavailableto")
 
@@ -30,7 +32,7 @@ class Module(_Answer):
 
     id: int
     completion: int = 0
-    dates: tuple[ActivityDate, ...] = ()
+    dates: TupleOf[ActivityDate] = ()
     customdata: str | None = None
 
     def due(self) -> int:
@@ -52,7 +54,7 @@ class Module(_Answer):
 class Section(_Answer):
     """A section of a course."""
 
-    modules: tuple[Module, ...] = ()
+    modules: TupleOf[Module] = ()
 
 
 class ActivityStatus(_Answer):
@@ -76,7 +78,7 @@ class ActivityStatus(_Answer):
 class ActivityStatuses(_Answer):
     """The answer of `core_completion_get_activities_completion_status`."""
 
-    statuses: tuple[ActivityStatus, ...]
+    statuses: TupleOf[ActivityStatus]
     warnings: tuple[Any, ...] = ()
 
 
@@ -117,14 +119,14 @@ class AssignmentsOfCourse(_Answer):
     """The assignments of one course."""
 
     id: int
-    assignments: tuple[Assignment, ...] = ()
+    assignments: TupleOf[Assignment] = ()
 
 
 class AssignmentList(_Answer):
     """The answer of `mod_assign_get_assignments`."""
 
-    courses: tuple[AssignmentsOfCourse, ...]
-    warnings: tuple[Warned, ...] = ()
+    courses: TupleOf[AssignmentsOfCourse]
+    warnings: TupleOf[Warned] = ()
 
 
 class Submission(_Answer):
@@ -144,15 +146,15 @@ class SubmissionsOfAssignment(_Answer):
     """What was handed in for one assignment."""
 
     assignmentid: int
-    submissions: tuple[Submission, ...] = ()
+    submissions: TupleOf[Submission] = ()
 
 
 class SubmissionList(_Answer):
     """The answer of `mod_assign_get_submissions`."""
 
-    assignments: tuple[SubmissionsOfAssignment, ...]
-    warnings: tuple[Warned, ...] = Field(default=())
+    assignments: TupleOf[SubmissionsOfAssignment]
+    warnings: TupleOf[Warned] = Field(default=())
 
 
-SECTIONS = TypeAdapter(tuple[Section, ...])
-COURSES_OF_PERSON = TypeAdapter(tuple[UsersCourse, ...])
+SECTIONS = TypeAdapter(TupleOf[Section])
+COURSES_OF_PERSON = TypeAdapter(TupleOf[UsersCourse])

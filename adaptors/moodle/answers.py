@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, FailFast, Field, TypeAdapter, ValidationError
 
 from adaptors.errors import Unexpected
+from adaptors.lists import TupleOf
 
 T = TypeVar("T")
 
@@ -30,7 +31,7 @@ class SiteInfo(_Answer):
     siteurl: str = ""
     sitename: str = ""
     release: str = ""
-    functions: tuple[Function, ...] = ()
+    functions: TupleOf[Function] = ()
     userissiteadmin: bool = False
     downloadfiles: bool | None = None
 
@@ -98,9 +99,9 @@ class Person(BaseModel):
     firstaccess: int | None = None
     lastaccess: int | None = None
     lastcourseaccess: int | None = None
-    customfields: tuple[CustomField, ...] = ()
-    roles: tuple[Role, ...] = ()
-    groups: tuple[Group, ...] | None = None
+    customfields: TupleOf[CustomField] = ()
+    roles: TupleOf[Role] = ()
+    groups: Annotated[tuple[Group, ...] | None, FailFast()] = None
 
 
 class PersonId(_Answer):
@@ -136,13 +137,13 @@ class Course(BaseModel):
     enddate: int | None = None
     visible: int | None = None
     enablecompletion: int | None = None
-    customfields: tuple[CourseField, ...] = ()
+    customfields: TupleOf[CourseField] = ()
 
 
 class Courses(_Answer):
     """The answer of `core_course_get_courses_by_field`."""
 
-    courses: tuple[Course, ...]
+    courses: TupleOf[Course]
     warnings: tuple[Any, ...] = ()
 
 
@@ -173,19 +174,19 @@ class UserGrades(_Answer):
 
     courseid: int
     userid: int
-    gradeitems: tuple[GradeRow, ...]
+    gradeitems: TupleOf[GradeRow]
 
 
 class GradeReport(_Answer):
     """The answer of `gradereport_user_get_grade_items`."""
 
-    usergrades: tuple[UserGrades, ...]
+    usergrades: TupleOf[UserGrades]
     warnings: tuple[Any, ...] = Field(default=())
 
 
-PEOPLE = TypeAdapter(tuple[Person, ...])
-PERSON_IDS = TypeAdapter(tuple[PersonId, ...])
-CATEGORIES = TypeAdapter(tuple[Category, ...])
+PEOPLE = TypeAdapter(TupleOf[Person])
+PERSON_IDS = TypeAdapter(TupleOf[PersonId])
+CATEGORIES = TypeAdapter(TupleOf[Category])
 
 
 def checked(shape: TypeAdapter[T] | type[T], function: str, data: Any) -> T:
@@ -195,12 +196,12 @@ def checked(shape: TypeAdapter[T] | type[T], function: str, data: Any) -> T:
         return adapter.validate_python(data)
     except ValidationError as error:
         where = ".".join(str(part) for part in error.errors(include_input=False)[0]["loc"]) or "the whole answer"
-        raise Unexpected(
-            f"Moodle's answer to {function} does not have the expected shape (at {where}).",
-            system="Moodle",
-            operation=function,
-            status=200,
-        ) from None
+    raise Unexpected(  # only here: what pydantic says holds values, and a context would keep it
+        f"Moodle's answer to {function} does not have the expected shape (at {where}).",
+        system="Moodle",
+        operation=function,
+        status=200,
+    )
 
 
 def no_warnings(function: str, warnings: Sequence[Any]) -> None:

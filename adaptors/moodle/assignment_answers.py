@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
+from adaptors.lists import TupleOf
 from adaptors.moodle.activity_answers import Assignment, Submission, Warned
 
 
@@ -30,7 +31,7 @@ class MarkedAssignment(Assignment):
     revealidentities: int = 0
     markingworkflow: int = 0
     attemptreopenmethod: str = ""
-    configs: tuple[PluginSetting, ...] = ()
+    configs: TupleOf[PluginSetting] = ()
 
     @property
     def hides_people(self) -> bool:
@@ -52,15 +53,15 @@ class MarkedCourse(_Answer):
     id: int
     fullname: str = ""
     shortname: str = ""
-    assignments: tuple[MarkedAssignment, ...] = ()
+    assignments: TupleOf[MarkedAssignment] = ()
     unseen: int = 0
 
 
 class MarkedCourses(_Answer):
     """The answer of `mod_assign_get_assignments`."""
 
-    courses: tuple[MarkedCourse, ...]
-    warnings: tuple[Warned, ...] = ()
+    courses: TupleOf[MarkedCourse]
+    warnings: TupleOf[Warned] = ()
 
 
 class Participant(_Answer):
@@ -88,14 +89,14 @@ class MappingsOfAssignment(_Answer):
     """The participant numbers of one assignment."""
 
     assignmentid: int
-    mappings: tuple[UserMapping, ...] = ()
+    mappings: TupleOf[UserMapping] = ()
 
 
 class MappingList(_Answer):
     """The answer of `mod_assign_get_user_mappings`."""
 
-    assignments: tuple[MappingsOfAssignment, ...]
-    warnings: tuple[Warned, ...] = ()
+    assignments: TupleOf[MappingsOfAssignment]
+    warnings: TupleOf[Warned] = ()
 
 
 class SubmittedFile(_Answer):
@@ -114,7 +115,7 @@ class FileArea(_Answer):
     """The files of one kind."""
 
     area: str
-    files: tuple[SubmittedFile, ...] = ()
+    files: TupleOf[SubmittedFile] = ()
 
 
 class EditorField(_Answer):
@@ -129,28 +130,28 @@ class Plugin(_Answer):
     """What one kind of submission or feedback holds: `file`, `onlinetext`, `comments`."""
 
     type: str
-    fileareas: tuple[FileArea, ...] = ()
-    editorfields: tuple[EditorField, ...] = ()
+    fileareas: TupleOf[FileArea] = ()
+    editorfields: TupleOf[EditorField] = ()
 
 
 class Work(Submission):
     """One attempt of a person, or with `userid` 0 of a group, with files and texts."""
 
-    plugins: tuple[Plugin, ...] = ()
+    plugins: TupleOf[Plugin] = ()
 
 
 class WorkOfAssignment(_Answer):
     """What was handed in for one assignment."""
 
     assignmentid: int
-    submissions: tuple[Work, ...] = ()
+    submissions: TupleOf[Work] = ()
 
 
 class WorkList(_Answer):
     """The answer of `mod_assign_get_submissions`."""
 
-    assignments: tuple[WorkOfAssignment, ...]
-    warnings: tuple[Warned, ...] = ()
+    assignments: TupleOf[WorkOfAssignment]
+    warnings: TupleOf[Warned] = ()
 
 
 class GivenGrade(_Answer):
@@ -177,14 +178,14 @@ class GradesOfAssignment(_Answer):
     """The grades of one assignment."""
 
     assignmentid: int
-    grades: tuple[GivenGrade, ...] = ()
+    grades: TupleOf[GivenGrade] = ()
 
 
 class GradeList(_Answer):
     """The answer of `mod_assign_get_grades`."""
 
-    assignments: tuple[GradesOfAssignment, ...]
-    warnings: tuple[Warned, ...] = ()
+    assignments: TupleOf[GradesOfAssignment]
+    warnings: TupleOf[Warned] = ()
 
 
 class UserFlags(_Answer):
@@ -198,21 +199,21 @@ class FlagsOfAssignment(_Answer):
     """The flags of one assignment."""
 
     assignmentid: int
-    userflags: tuple[UserFlags, ...] = ()
+    userflags: TupleOf[UserFlags] = ()
 
 
 class FlagList(_Answer):
     """The answer of `mod_assign_get_user_flags`."""
 
-    assignments: tuple[FlagsOfAssignment, ...]
-    warnings: tuple[Warned, ...] = ()
+    assignments: TupleOf[FlagsOfAssignment]
+    warnings: TupleOf[Warned] = ()
 
 
 class Feedback(_Answer):
     """What the student of the latest attempt was told; without a grade row Moodle leaves `plugins` out."""
 
     grade: GivenGrade | None = None
-    plugins: tuple[Plugin, ...] = ()
+    plugins: TupleOf[Plugin] = ()
 
     @property
     def comment(self) -> str | None:
@@ -235,7 +236,7 @@ class SubmissionStatus(_Answer):
     """The answer of `mod_assign_get_submission_status` for one person."""
 
     feedback: Feedback | None = None
-    previousattempts: tuple[PreviousAttempt, ...] = ()
+    previousattempts: TupleOf[PreviousAttempt] = ()
     warnings: tuple[Any, ...] = ()
 
 
@@ -249,8 +250,8 @@ class GradingArea(_Answer):
 class GradingAreas(_Answer):
     """The answer of `core_grading_get_definitions`."""
 
-    areas: tuple[GradingArea, ...]
+    areas: TupleOf[GradingArea]
     warnings: tuple[Any, ...] = ()
 
 
-PARTICIPANTS = TypeAdapter(tuple[Participant, ...])
+PARTICIPANTS = TypeAdapter(TupleOf[Participant])

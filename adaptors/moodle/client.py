@@ -33,12 +33,16 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Login:
-    """How the service account proves itself: a token, or a name and password for `login/token.php`."""
+    """How the service account proves itself: a token, or a name and password for `login/token.php`.
+
+    `fetched` is told the token that these are exchanged for: a secret from then on, which nobody else knows of.
+    """
 
     token: str = field(default="", repr=False)
     username: str = ""
     password: str = field(default="", repr=False)
     service: str = ""
+    fetched: Callable[[str], None] = field(default=lambda _: None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -301,6 +305,7 @@ class MoodleClient:
         _, data = await self._paced("login/token.php", "/login/token.php", form)
         token = data.get("token") if isinstance(data, dict) else None
         if isinstance(token, str) and token:
+            login.fetched(token)
             return token
         raise login_error(data.get("errorcode", "") if isinstance(data, dict) else "")
 
@@ -343,8 +348,10 @@ def _entry(function: str, response: Any) -> Any:
             return parsed(response["data"])
         error = parsed(response["exception"])
     except (KeyError, TypeError, ValueError, RecursionError):
-        raise _misshapen(function, "an entry holds no JSON") from None
-    return exception_error(function, error if isinstance(error, dict) else {})
+        pass  # the text of the entry hangs on what was caught: it is dropped with it
+    else:
+        return exception_error(function, error if isinstance(error, dict) else {})
+    raise _misshapen(function, "an entry holds no JSON")
 
 
 def _misshapen(function: str, what: str) -> Unexpected:

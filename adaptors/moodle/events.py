@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from adaptors.posted import NotUnderstood, Number, Posted, mark_of
+from adaptors.posted import NotUnderstood, Number, Posted, mark_of, wrong_fields
 
 SOURCE = "moodle"
 
@@ -110,10 +110,11 @@ def read_event(body: Mapping[str, Any]) -> Posted | None:
     two posts apart is event, object, time, context, course and both people.
     """
     try:
-        event = _Event.model_validate(body)
+        event: _Event | None = _Event.model_validate(body)
     except ValidationError as error:
-        fields = sorted({str(found["loc"][0]) for found in error.errors(include_input=False, include_url=False)})
-        raise NotUnderstood(f"Not a Moodle event: {', '.join(fields)} missing or wrong.") from None
+        event, fields = None, wrong_fields(error)
+    if event is None:
+        raise NotUnderstood(f"Not a Moodle event: {fields} missing or wrong.")
     found = NAME.fullmatch(event.eventname)
     if found is None:
         raise NotUnderstood("Not a Moodle event: eventname is not the name of an event.")

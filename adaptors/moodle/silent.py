@@ -86,3 +86,7 @@ class Unrepeated:
     def take(self) -> bool:
         """Take one repeat."""
         return not self.silent.is_doubtful(self.function) and self.others.take()
+
+    def wait(self, seconds: float) -> bool:
+        """Take one repeat after a wait that Moodle asked for."""
+        return not self.silent.is_doubtful(self.function) and self.others.wait(seconds)

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adaptors.commcare.answers import CaseObject, match_replies, rows_refused
-from adaptors.commcare.cases import IndexWrite, RowsRefused
+from adaptors.commcare.cases import MAX_LENGTH, IndexWrite, RowsRefused
 from adaptors.errors import AccessDenied, AdaptorError, InDoubt, NoAnswer, NotSent, Refused, Retriable, Unexpected
 from tests.adaptors.commcare_world import API_KEY, PASSWORD, always, case_json, client_of, new_world, row
 
@@ -291,6 +291,20 @@ async def test_another_case_than_the_one_asked_for_is_not_believed() -> None:
 async def test_the_status_of_a_read_decides_its_error(response: httpx.Response, family: type) -> None:
     """Bodies are not looked at before the status."""
     assert family is type(await failure_of_read(response))
+
+
+@pytest.mark.parametrize("name", ["case_id", "external_id"])
+async def test_an_id_is_no_longer_than_commcare_has_room_for(name: str) -> None:
+    """Whoever reads a number out of one need not fear thousands of digits."""
+
+    async def listed(length: int) -> list[str | None]:
+        page = {"matching_records": 1, "cases": [case_json(**{name: "1" * length})], "next": None}
+        client = client_of(always(httpx.Response(200, json=page)))
+        return [getattr(case, name) async for case in client.list_cases("student")]
+
+    assert ["1" * MAX_LENGTH] == await listed(MAX_LENGTH)
+    with pytest.raises(Unexpected, match="does not have the promised shape"):
+        await listed(MAX_LENGTH + 1)
 
 
 # --- secrets --------------------------------------------------------------------------------------------

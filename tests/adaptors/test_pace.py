@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from adaptors.circuit import AT_LEAST, FAILURES, REST, RetryBudget
+from adaptors.circuit import AT_LEAST, FAILURES, REST, WAITS, RetryBudget
 from adaptors.errors import CircuitOpen, QuietTime, Retriable
 from adaptors.http import retried
 from adaptors.limits import Limits, QuietHours
@@ -290,3 +290,40 @@ async def test_repeats_are_a_tenth_of_the_requests() -> None:
     for _ in range(20):
         budget.earn()
     assert [True, True, False] == [budget.take() for _ in range(3)]
+
+
+def throttling(seconds: float) -> Retriable:
+    """Return the refusal of a system that says how long to wait."""
+    return Retriable("Slower.", system="CommCare", operation="x", status=429, retry_after=seconds)
+
+
+async def test_a_wait_that_was_asked_for_is_no_repeat() -> None:
+    """A hundred pages, each refused for a second at first, are all read, and the repeats are there as before."""
+    sent, budget = 0, RetryBudget()
+
+    async def every_second() -> None:
+        nonlocal sent
+        sent += 1
+        if sent % 2:
+            raise throttling(1.0)
+        budget.earn()
+
+    for _ in range(100):
+        await retried(every_second, budget=budget)
+    assert (200, True) == (sent, all(budget.take() for _ in range(int(AT_LEAST))))
+
+
+@pytest.mark.parametrize("seconds", [30.0, WAITS + 1])
+async def test_waits_come_to_an_end(seconds: float) -> None:
+    """Who always refuses is waited for ten minutes in all; from then on such a refusal is like any other."""
+    sent, budget = 0, RetryBudget()
+
+    async def refused() -> None:
+        nonlocal sent
+        sent += 1
+        raise throttling(seconds)
+
+    for _ in range(1000):
+        with pytest.raises(Retriable):
+            await retried(refused, budget=budget)
+    assert 1000 + WAITS // seconds + AT_LEAST == sent
