@@ -75,6 +75,6 @@ def _tell_stubborn(result: Result, doubts: list[DoubtRow]) -> None:
         result.worse(
             RunState.DEGRADED,
             f"CommCare did not answer {numbered(often, 'record')} {STUBBORN} times or more, though it took "
-            "others. The next runs try again, after an error 500 in ever smaller requests; a record that is at "
-            "fault comes into `moodle-commcare problems list`.",
+            "others. The next runs try again, in ever smaller requests; a record that is at fault comes into "
+            "`moodle-commcare problems list`.",
         )

@@ -1,7 +1,9 @@
 """Rows over which CommCare may break down: sent apart, in ever smaller requests, until one alone is to blame.
 
-A request that ended in a 500 is in doubt like any other, and its rows rest. When that happens to them again, the
-next run sends them in halves. Nothing here decides whether a row may be sent; it only says with whom.
+A request that is not answered is in doubt, and its rows rest. A 500 says something about its rows: when that
+happens to them again, the next run sends them in halves. Any other silence may be an outage, a request that is too
+large, or one row all the same: the third time in a row its rows go in halves as well, down to a few, and beyond
+that where CommCare took others meanwhile. Nothing here decides whether a row may be sent; it only says with whom.
 """
 
 from __future__ import annotations
@@ -9,26 +11,43 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from math import ceil
+from typing import NamedTuple
 
 from adaptors.errors import InDoubt
 from flows.world import World
 from state import RowId
 
-SUSPECTS = "suspects"  # fact in the books: mark of a row -> [how often it ended in a 500, with whom it goes, when]
-AGAIN = 2  # times, after which rows are sent in halves
+SUSPECTS = "suspects"  # fact in the books: mark of a row -> what is held against it; "" -> when others were taken
+AGAIN = 2  # times that a request ended in a 500, after which its rows are sent in halves
+UNHEARD = 3  # times in a row that a request was not answered otherwise, after which its rows are sent in halves
+FEW = 12  # rows that stay together in an outage, however long it is: to send each alone would cost a request each
 ALONE = 5  # times, after which a row is to blame although CommCare took no other write meanwhile
 KEPT = 30 * 86_400.0
+TAKEN = ""  # stands in the place of a mark for when CommCare took a write while something was held against others
 
 POISON = "poison"
 
 
+class Held(NamedTuple):
+    """What is held against a row: how often it ended in a 500, with whom it goes, since when, and how often in a
+    row it was not answered.
+    """
+
+    broke: int
+    group: str
+    at: float
+    unheard: int = 0
+
+
 class Suspects:
-    """The rows whose requests ended in a 500 the last time; a keyed mark stands for each, not its key."""
+    """The rows whose requests were not answered the last time; a keyed mark stands for each, not its key."""
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._known: dict[str, tuple[int, str, float]] | None = None
+        self._known: dict[str, Held] | None = None
         self._old = set[str]()
+        self._taken_at = float("-inf")
+        """When CommCare took another write."""
         self.took_others = False
         """Whether CommCare took any write of this run: then it is not broken down as a whole."""
 
@@ -37,43 +56,52 @@ class Suspects:
         if self._known is None:
             books, since = self._world.books, self._world.clock.now() - KEPT
             text = await books.do(books.store.get, SUSPECTS)
-            found = json.loads(text or "{}")
-            self._old = {mark for mark, (_, _, at) in found.items() if at < since}
-            self._known = {mark: (n, group, at) for mark, (n, group, at) in found.items() if at >= since}
+            found = {mark: Held(*held) for mark, held in json.loads(text or "{}").items()}
+            self._taken_at = found.pop(TAKEN, Held(0, "", self._taken_at)).at
+            self._old = {mark for mark, held in found.items() if held.at < since}
+            self._known = {mark: held for mark, held in found.items() if held.at >= since}
 
     def group(self, row: RowId) -> str:
         """Return with whom a row is to be sent, "" for a row that nothing is held against."""
-        return self._known[self._mark(row)][1] if self._known and self._mark(row) in self._known else ""
+        return self._known[self._mark(row)].group if self._known and self._mark(row) in self._known else ""
 
     async def clear(self, rows: Iterable[RowId]) -> None:
         """Take in that CommCare took rows."""
         if not self._known:
             return
         cleared = {self._mark(row) for row in rows} & self._known.keys()
-        if cleared:
-            self._known = {mark: found for mark, found in self._known.items() if mark not in cleared}
-            await self._keep({}, cleared)
+        self._known = {mark: found for mark, found in self._known.items() if mark not in cleared}
+        changed = dict[str, Held]()
+        if self._known and max(held.at for held in self._known.values()) >= self._taken_at:
+            self._taken_at = self._world.clock.now()
+            changed[TAKEN] = Held(0, "", self._taken_at)
+        if cleared or changed:
+            await self._keep(changed, cleared)
 
     async def note(self, rows: Sequence[RowId], doubt: InDoubt) -> bool:
-        """Take in that rows are in doubt; returns whether a row that was sent alone is to blame for it.
-
-        Only a 500 says something about the rows: timeouts, gateways and lost connections do not.
-        """
-        if doubt.status != 500:
-            return False
-        known, now, half = self._known or {}, self._world.clock.now(), ceil(len(rows) / 2)
+        """Take in that rows are in doubt; returns whether a row that was sent alone is to blame for it."""
+        known, now, broke = self._known or {}, self._world.clock.now(), doubt.status == 500
         marks = [self._mark(row) for row in rows]
-        times = [known[mark][0] + 1 if mark in known else 1 for mark in marks]
-        most = max(times)
+        before = [known.get(mark, Held(0, "", now)) for mark in marks]
+        heard = self.took_others or any(held.at <= self._taken_at for held in before)
+        times = max(held.broke for held in before) + 1 if broke else 0
+        silent = max(held.unheard for held in before) + 1
+        parts = times >= AGAIN if broke else silent >= UNHEARD and (heard or len(rows) > FEW)
         # No other row bears the mark of the first one of each half: it names the request to come.
-        groups = [marks[0]] * half + [marks[half % len(marks)]] * (len(rows) - half)
-        entries = zip(times, groups if most >= AGAIN else [""] * len(rows), strict=True)
-        changed = {mark: (*entry, now) for mark, entry in zip(marks, entries, strict=True)}
+        half = ceil(len(rows) / 2)
+        halves = [marks[0]] * half + [marks[half % len(marks)]] * (len(rows) - half)
+        groups = halves if parts else ["" if broke else held.group for held in before]
+        changed = {
+            mark: Held(held.broke + broke, group, now, held.unheard + 1)
+            for mark, held, group in zip(marks, before, groups, strict=True)
+        }
         self._known = known | changed
         await self._keep(changed, set())
-        return len(rows) == 1 and (most >= ALONE or (most >= AGAIN and self.took_others))
+        if len(rows) > 1:
+            return False
+        return times >= ALONE or (self.took_others and times >= AGAIN) or (heard and silent >= ALONE)
 
-    async def _keep(self, changed: Mapping[str, tuple[int, str, float]], gone: set[str]) -> None:
+    async def _keep(self, changed: Mapping[str, Held], gone: set[str]) -> None:
         """Write down what became of some rows; other shards write down what became of theirs."""
         books = self._world.books
         await books.do(books.store.change_entries, SUSPECTS, changed, gone | self._old)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 import pytest
 
+from flows.steps.suspects import FEW
+from tests.flows.test_push import doubles
 from tests.flows.test_sync import site_of
 from tests.flows.worlds import PROJECT, Lab, written
 
@@ -204,13 +208,75 @@ async def test_a_row_with_nobody_beside_it(make_lab: MakeLab) -> None:
 
 
 async def test_timeouts_are_no_poison(make_lab: MakeLab) -> None:
-    """Lost connections, gateways and time-outs say nothing about the rows, however often they come."""
-    site, _, _ = site_of(2)
+    """In an outage lost connections, gateways and time-outs say nothing about the rows, however many they are."""
+    site, _, _ = site_of(FEW)
     lab = make_lab(site)
-    for kind in ("timeout", "504_html", "503", "timeout", "504_html", "503"):
+    for kind in 8 * ("timeout", "504_html", "503"):
         lab.commcare.fail_next(kind)
         await lab.sync(mappings=("student",))
-    assert ([], None) == (lab.store.refusals(), lab.store.get("suspects"))
+    assert [] == lab.store.refusals()
+    before = lab.commcare.requests["write"]
+    await lab.sync(mappings=("student",))
+    assert (1, FEW) == (lab.commcare.requests["write"] - before, students(lab))
+
+
+def key_of(lab: Lab, row: dict[str, Any]) -> str | None:
+    """Return the external id of the case that a row of a request is about."""
+    return row["external_id"] if "external_id" in row else lab.project.cases[row["case_id"]].external_id
+
+
+def unanswered(lab: Lab, is_bad: Callable[[list[dict[str, Any]]], bool], how: str) -> list[int]:
+    """Let writes of some rows never be answered; return how large the requests are, which grows.
+
+    `how`: "slow" does what was asked and answers too late, "reset" and "gateway" do nothing.
+    """
+    take, sizes = lab._to_commcare, list[int]()
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.method == "POST" and request.url.path.endswith("/case/v2/"):
+            rows = json.loads(request.content)
+            sizes.append(len(rows))
+            if is_bad(rows) and how == "gateway":
+                return httpx.Response(502, text="<html>Bad gateway</html>")
+            if is_bad(rows) and how == "reset":
+                raise httpx.WriteError("reset", request=request)
+            if is_bad(rows):
+                take(request)
+                raise httpx.ReadTimeout("slow", request=request)
+        return take(request)
+
+    lab._to_commcare = answer  # type: ignore[method-assign]
+    return sizes
+
+
+@pytest.mark.parametrize("how", ["slow", "reset", "gateway"])
+@pytest.mark.parametrize("people", [120, 200])
+async def test_requests_that_are_too_large_for_commcare_get_smaller(
+    make_lab: MakeLab, how: str, people: int
+) -> None:
+    """A server that answers no more than 50 rows in time is filled all the same, and nobody is blamed."""
+    site, _, _ = site_of(people)
+    lab = make_lab(site)
+    sizes = unanswered(lab, lambda rows: len(rows) > 50, how)
+    for _ in range(16):
+        await lab.sync()
+    assert (people, people) == (students(lab), len(lab.project.cases) - students(lab))
+    assert ([], {}, []) == (lab.store.refusals(), lab.store.intents(), doubles(lab))
+    assert len(sizes) < 40
+
+
+@pytest.mark.parametrize("how", ["slow", "reset", "gateway"])
+async def test_a_row_that_is_never_answered_is_found(make_lab: MakeLab, how: str) -> None:
+    """All others arrive; it is listed, once it was sent alone again and again while CommCare took others."""
+    site, _, learners = site_of(130)
+    lab = make_lab(site)
+    key = f"test-user-{learners[7]}"
+    sizes = unanswered(lab, lambda rows: any(key_of(lab, row) == key for row in rows), how)
+    for _ in range(24):
+        await lab.sync()
+    assert [(key, "poison")] == [(one.row.key, one.reason) for one in lab.store.refusals()]
+    assert (130 - (how != "slow"), []) == (students(lab), doubles(lab))
+    assert len(sizes) < 60
 
 
 async def test_books_hold_no_keys_of_suspects(make_lab: MakeLab) -> None:
