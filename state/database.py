@@ -22,6 +22,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.pool import StaticPool
 
+from state.address import clear_address
 from state.backups import newest, write_copy
 from state.errors import StateError
 
@@ -215,12 +216,25 @@ def _upsert(table: Table, columns: tuple[str, ...], is_postgresql: bool) -> sqli
 
 
 def parsed(url: str) -> URL:
-    """Read a STATE_URL; StateError when it is none or names a database we do not work with."""
+    """Read a STATE_URL; StateError, without it, when it is none or names a database we do not work with."""
+    try:
+        clear_address(url)
+    except ValueError as error:
+        raise StateError(f"STATE_URL {error}.") from None
     try:
         found = make_url(url)
     except exc.ArgumentError:
         found = None
-    if found is None or found.get_backend_name() not in ("sqlite", "postgresql"):
+    except ValueError:  # it quotes what stands there, maybe a password without a server behind it
+        raise StateError(
+            "STATE_URL names a port that is no number. Write it as postgresql://user:password@server:5432/database."
+        ) from None
+    kind = "" if found is None else found.get_backend_name()
+    if (
+        found is None
+        or kind not in ("sqlite", "postgresql")
+        or (kind == "sqlite" and (found.host or found.username))
+    ):
         raise StateError("STATE_URL must begin with sqlite:/// (a file) or postgresql:// (a server).")
     return found
 

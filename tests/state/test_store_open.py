@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import stat
+import traceback
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -225,6 +226,23 @@ def test_an_url_we_do_not_work_with_is_refused(url: str) -> None:
     """The two kinds of address that work are named."""
     with pytest.raises(StateError, match=r"sqlite:///.*postgresql://"):
         Store.open(url, key=KEY)
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("postgresql://books:can@canary@127.0.0.1:1/x", "in two ways"),
+        ("postgresql://books:can@ry:canary@127.0.0.1:1/x", "in two ways"),
+        ("postgresql://127.0.0.1:1/x?password=can@canary", "in two ways"),
+        ("postgresql://books:canary/x", "port that is no number"),
+        ("sqlite://books:canary@127.0.0.1/x", "must begin with sqlite:///"),
+    ],
+)
+def test_no_part_of_a_password_is_said(url: str, words: str) -> None:
+    """An address that is written wrong is never quoted."""
+    with pytest.raises(StateError, match=words) as caught:
+        Store.open(url, key=KEY)
+    assert "canary" not in "".join(traceback.format_exception(caught.value))
 
 
 def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
