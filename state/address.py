@@ -22,7 +22,7 @@ def clear_address(url: str) -> str:
     """
     rest = url.partition("://")[2]
     server = _server(rest)
-    beyond = "" if not server else rest[len(server) :]
+    beyond = "" if rest.startswith("/") else rest[len(server) :]
     if server.count("@") > 1 or "@" in beyond:
         raise ValueError(UNCLEAR)
     return url

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from state import Ack, FeedbackRow, Holder, Intent, MatchRow, Refusal, RowId, StateError, Store, TableRowKnown
-from state.backups import KEPT, backups, moment, new_name, prune
+from state.backups import KEPT, backups, moment, new_name, newest, prune
 from state.care import DAY, RESTORED_AT, WHOLE_RUNS
 from state.restore import restore
 
@@ -55,6 +55,14 @@ def test_the_newest_seven_are_kept(file: Path) -> None:
     assert sorted(str(path) for path in made[2:]) == sorted(map(str, (file.parent / "backups").iterdir()))
 
 
+def test_a_copy_is_not_pushed_out_by_others_of_its_second(file: Path) -> None:
+    """However many there are of one moment, the one that was made last is there and is the newest."""
+    with Store.open(f"sqlite:///{file}", key=KEYS) as store:
+        for _ in range(120):
+            assert (made := store.back_up(NOW)) == newest(file)
+            assert made in backups(file)
+
+
 def copies(file: Path, times: Iterable[float]) -> list[Path]:
     """Return the copies that are left of those of some times, oldest first."""
     for now in times:
@@ -93,6 +101,34 @@ def test_what_an_erasure_says_of_older_copies(file: Path, every: float, begin: f
         copies(file, [later])
         days.add(later // DAY)
     assert [] == sorted({*old} & {*backups(file)})
+
+
+@pytest.mark.parametrize("ahead", [3_600.0, 3 * DAY, 30 * DAY, 365 * DAY])
+def test_a_clock_that_was_ahead_is_set_right(file: Path, ahead: float) -> None:
+    """Each copy made from then on is the newest one, and those of before go as they do otherwise."""
+    copies(file, [NOW + DAY * day for day in range(-9, 0)])
+    copies(file, [NOW + ahead + 7_200.0 * count for count in range(100)])
+    old = {*backups(file)}
+    for count in range(6 * 24 + 1):
+        left = copies(file, [NOW + 3_600.0 * count])
+        assert [moment(NOW + 3_600.0 * count)] * 2 == [
+            path.name.split("-")[1] for path in (left[-1], newest(file) or file)
+        ]
+    assert (set(), KEPT, KEPT - 2) == (
+        old & {*left},
+        len(left),
+        len({path.name.split("-")[1][:8] for path in left}),
+    )
+
+
+def test_copies_of_older_versions_are_older(file: Path) -> None:
+    """They counted within a second only; what is made now comes behind all of them."""
+    for name in ("20280101T000000Z-01", "20280101T000000Z-02", "20290101T000000Z-01"):
+        path = file.parent / "backups" / f"state-{name}.db"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    (*_, made) = copies(file, [NOW])
+    assert (f"state-{moment(NOW)}-03.db", made) == (made.name, newest(file))
 
 
 def test_books_that_share_a_folder_keep_their_own(tmp_path: Path) -> None:

@@ -234,6 +234,7 @@ def test_an_url_we_do_not_work_with_is_refused(url: str) -> None:
         ("postgresql://books:can@canary@127.0.0.1:1/x", "in two ways"),
         ("postgresql://books:can@ry:canary@127.0.0.1:1/x", "in two ways"),
         ("postgresql://127.0.0.1:1/x?password=can@canary", "in two ways"),
+        ("postgresql://?host=127.0.0.1&password=can@canary", "in two ways"),
         ("postgresql://books:canary/x", "port that is no number"),
         ("sqlite://books:canary@127.0.0.1/x", "must begin with sqlite:///"),
     ],
