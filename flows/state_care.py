@@ -133,7 +133,10 @@ def restore(settings: Settings, file: Path | None, now: float, *, lost: bool = F
         there = f"The newest one is {found}." if found else "There is none beside the state file."
         raise UsageError(f"Name the backup to put back. {there}")
     keys = read_or_make_keys(Path(settings.state_key_file))
-    done = put_back(settings.state_url, file, keys, target(settings), now, lost=lost, carry=take_over_words)
+    ttl = settings.lease_ttl_s
+    done = put_back(
+        settings.state_url, file, keys, target(settings), now, lost=lost, carry=take_over_words, lease_s=ttl
+    )
     said = [f"Put back: {file}."]
     if done.aside:
         said.append(f"The books from before are kept as {done.aside}; delete them when all is well.")

@@ -1,4 +1,4 @@
-"""Copies of an SQLite file: where they are, how many are kept, and how one takes the place of the books."""
+"""Copies of an SQLite file: where they are, in which order they were made, and how many are kept."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import re
 import sqlite3
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import islice
@@ -162,26 +162,3 @@ def open_rights(file: Path) -> Iterator[Path]:
         with suppress(FileNotFoundError):
             if stat.S_IMODE(place.stat().st_mode) & 0o077:
                 yield place
-
-
-def set_aside(file: Path, now: float) -> Path | None:
-    """Keep a state file, with what SQLite has beside it, under another name; None when there is none.
-
-    The file itself keeps its own name as well, until another takes it: there is no moment without books.
-    """
-    if not file.exists():
-        return None
-    aside = _free(file.with_name(f"{file.name}.aside-{moment(now)}-{number:02}") for number in range(1, 1000))
-    for end in BESIDE:
-        with suppress(FileNotFoundError):
-            file.with_name(file.name + end).replace(aside.with_name(aside.name + end))
-    try:
-        os.link(file, aside)
-    except OSError:  # a disk without second names
-        aside.touch(mode=0o600)
-        aside.write_bytes(file.read_bytes())
-    return aside
-
-
-def _free(paths: Iterable[Path]) -> Path:
-    return next(path for path in paths if not path.exists())

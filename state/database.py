@@ -24,7 +24,7 @@ from sqlalchemy.pool import StaticPool
 
 from state.address import clear_address
 from state.backups import newest, write_copy
-from state.errors import StateError
+from state.errors import DamagedError, StateError
 
 PRAGMAS = (
     "PRAGMA busy_timeout=30000",  # first: the next one may have to wait for another process
@@ -140,7 +140,7 @@ class Database:
         with self.reading() as connection:
             found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
         if found != "ok":
-            raise StateError(f"The state file {self.place} is damaged. {self._restore}")
+            raise DamagedError(f"The state file {self.place} is damaged. {self._restore}")
 
     def copy_to(self, target: Path) -> None:
         """Copy an SQLite database, as it is at one moment, into a new file; StateError when that fails."""
@@ -176,23 +176,29 @@ class Database:
         except (exc.IntegrityError, exc.ProgrammingError, exc.InterfaceError):
             raise
         except exc.DBAPIError as error:
-            raise StateError(self._sentence(error)) from None
+            raise self._told(error) from None
 
-    def _sentence(self, error: exc.DBAPIError) -> str:
+    def _told(self, error: exc.DBAPIError) -> StateError:
         """Say what happened to the database and what to do; never with the values of a statement."""
         reason = (str(error.orig).strip() or type(error.orig).__name__).splitlines()[0]
         if self.file is None:
-            return f"The state database {self.place} cannot be used: {reason}. Check STATE_URL and the database."
+            return StateError(
+                f"The state database {self.place} cannot be used: {reason}. Check STATE_URL and the database."
+            )
         if any(word in reason for word in ("disk I/O error", "is full")) and _is_full(self.file):
-            return (
+            return StateError(
                 f"There is no room on the disk of the state file {self.place}. Make room, then run again; the "
                 "books are whole, and nothing is lost."
             )
         if any(word in reason for word in ("malformed", "not a database", "disk I/O error")):
-            return f"The state file {self.place} is damaged or no state file at all ({reason}). {self._restore}"
+            return DamagedError(
+                f"The state file {self.place} is damaged or no state file at all ({reason}). {self._restore}"
+            )
         if "locked" in reason:
-            return f"The state file {self.place} is held by another process. Let it finish, then run again."
-        return (
+            return StateError(
+                f"The state file {self.place} is held by another process. Let it finish, then run again."
+            )
+        return StateError(
             f"The state file {self.place} cannot be used: {reason}. Check the disk and the rights of the folder."
         )
 

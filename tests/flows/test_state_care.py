@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import flows.open
+from flows.clock import SystemClock
 from flows.open import open_store
 from flows.settings import load_settings
 from flows.state_care import condition_lines, take_over_words
@@ -272,6 +273,16 @@ def test_restore_and_the_first_run(synced: Terminal) -> None:
     assert 0 == synced.run("state", "restore", str(newest)).code
     assert (0, cases) == (synced.run("sync").code, synced.cases)
     assert 0 == synced.run("state", "restored").code
+
+
+def test_a_restore_waits_for_a_run_that_holds_the_lease_for_long(synced: Terminal) -> None:
+    """The setting that says how long leases hold counts here too: a longer one is no sign of a wrong clock."""
+    synced.env["LEASE_TTL_S"] = "7200"
+    (newest,) = (synced.folder / "backups").iterdir()
+    with open_store(load_settings(synced.env, None)) as store:
+        assert store.take_lease("run", SystemClock().now(), 7200.0)
+    ended = synced.run("state", "restore", str(newest))
+    assert (1, True) == (ended.code, "A run is at work on these books" in ended.text), ended.text
 
 
 def test_rotate_key(synced: Terminal) -> None:

@@ -16,6 +16,7 @@ import pytest
 from state import Ack, FeedbackRow, Holder, Intent, MatchRow, Refusal, RowId, StateError, Store, TableRowKnown
 from state.backups import KEPT, backups, moment, new_name, newest, prune
 from state.care import DAY, RESTORED_AT, WHOLE_RUNS
+from state.move import move
 from state.restore import restore
 
 KEYS = (b"k" * 32,)
@@ -429,6 +430,65 @@ def test_a_run_at_work_is_not_disturbed(url: str) -> None:
             restore(url, backup, KEYS, TARGET, NOW + 1)
 
 
+@pytest.mark.parametrize("held_for", [600.0, 3600.0])
+def test_a_run_that_holds_its_lease_for_long_is_not_disturbed_either(url: str, held_for: float) -> None:
+    """How long leases hold is a setting: one that holds for longer than usual is no sign of a wrong clock."""
+    backup = backed_up(url)
+    with Store.open(url, key=KEYS) as store:
+        store.take_lease("run", NOW, held_for)
+        with pytest.raises(StateError, match="A run is at work"):
+            restore(url, backup, KEYS, TARGET, NOW + 1, lease_s=held_for)
+
+
+def test_a_run_of_a_newer_version_is_not_disturbed(url: str, file: Path) -> None:
+    """Its books cannot be opened, but they tell whether somebody holds the lease; without a run they give way."""
+    backup = backed_up(url)
+    with Store.open(url, key=KEYS) as store:
+        store.take_lease("run", NOW, 600.0)
+    newer(file)
+    with pytest.raises(StateError, match="A run is at work"):
+        restore(url, backup, KEYS, TARGET, NOW + 1)
+    assert {"state.db", "backups"} == {path.name for path in file.parent.iterdir()}
+    done = restore(url, backup, KEYS, TARGET, NOW + 601)
+    assert (True, False) == (done.aside is not None, done.knows_erased)
+
+
+def test_books_that_moved_away_are_not_put_back(url: str, tmp_path: Path) -> None:
+    """Nobody is to go on with both: the sentence names the place where they are."""
+    backup = backed_up(url)
+    move(url, f"sqlite:///{tmp_path / 'elsewhere.db'}", lambda: None)
+    with pytest.raises(StateError, match=r"moved to .*elsewhere"):
+        restore(url, backup, KEYS, TARGET, NOW + 7200)
+
+
+def test_a_database_of_something_else_does_not_give_way(url: str, file: Path) -> None:
+    """A mistyped STATE_URL takes nothing from others."""
+    backup = backed_up(url)
+    with sqlite3.connect(file) as other:
+        other.execute("DROP TABLE state_version")
+    other.close()
+    with pytest.raises(StateError, match="database of something else"):
+        restore(url, backup, KEYS, TARGET, NOW + 7200)
+
+
+def test_who_reads_in_the_books_is_waited_for(url: str, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was committed last cannot be moved into the file meanwhile: nothing is changed, and nobody held up."""
+    monkeypatch.setattr("state.switch.PATIENCE_S", 0.0)
+    backup = backed_up(url)
+    reader = sqlite3.connect(file, isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT * FROM meta").fetchone()
+    with Store.open(url, key=KEYS) as store:
+        store.put("last", "1")
+        with pytest.raises(StateError, match=r"in the middle of its work.*Stop it"):
+            restore(url, backup, KEYS, TARGET, NOW + 7200)
+        assert store.take_lease("run", NOW + 7201, 600.0)
+        store.release_lease("run", 3)
+    assert not list(file.parent.glob("*.restoring*"))
+    reader.close()
+    assert restore(url, backup, KEYS, TARGET, NOW + 9000).aside
+
+
 def test_who_was_erased_stays_erased(url: str) -> None:
     """A backup from before an erasure learns of it from the books it takes the place of."""
     backup = backed_up(url)
@@ -450,11 +510,14 @@ class Crash(BaseException):
     """Stands for the end of the process."""
 
 
-@pytest.mark.parametrize("is_damaged", [False, True])
+@pytest.mark.parametrize(("is_damaged", "is_held"), [(False, False), (True, False), (False, True)])
 def test_a_stop_at_any_moment_leaves_old_books_or_new_ones(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_damaged: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_damaged: bool, is_held: bool
 ) -> None:
-    """Whenever a restore is cut off there are whole books, old or new, and the next try puts the backup back."""
+    """Whenever a restore is cut off there are whole books, old or new, and the next try puts the backup back.
+
+    So it is when a receiver has them open, which goes on as long as they are in their place.
+    """
     crashes, whole = 0, False
     while not whole:
         file = tmp_path / str(crashes) / "state.db"
@@ -462,6 +525,10 @@ def test_a_stop_at_any_moment_leaves_old_books_or_new_ones(
         backup = backed_up(url)
         if is_damaged:
             damaged(file)
+        others = [Store.open(url, key=KEYS)] if is_held else []
+        said = {f"before-{number}" for number in range(len(others))}
+        for other, name in zip(others, said, strict=True):
+            other.put(name, "x" * 9000)
         left = crashes
 
         def step(real: object, *args: object) -> object:
@@ -482,11 +549,20 @@ def test_a_stop_at_any_moment_leaves_old_books_or_new_ones(
                 crashes += 1
         assert file.exists(), f"no books after step {crashes}"
         if not is_damaged or whole:
+            for other in others:
+                if other.is_in_place:
+                    other.put("after", "1")
+                    said.add("after")
             with Store.open(url, key=KEYS) as store:
-                assert len(store.cases("student", 0)) == (1 if store.get(RESTORED_AT) else 2)
+                is_new = store.get(RESTORED_AT) is not None
+                assert len(store.cases("student", 0)) == (1 if is_new else 2)
+                assert is_new or not [name for name in said if store.get(name) is None]
         restore(url, backup, KEYS, TARGET, NOW + 7200)
+        for other in others:
+            other.close()
         with Store.open(url, key=KEYS) as store:
             assert 1 == len(store.cases("student", 0))
+        assert not list(file.parent.glob("*.restoring*"))
     assert 5 < crashes
 
 
