@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import sqlite3
-import stat
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from state.errors import StateError
+from state.folders import WRITE, is_open, make_folder
 
 KEPT = 7
 NEWEST = 3
@@ -132,7 +132,7 @@ def write_copy(source: sqlite3.Connection, target: Path) -> None:
     """
     part = target.with_name(target.name + PART)
     try:
-        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(target.parent)
         part.unlink(missing_ok=True)
         part.touch(mode=0o600)
         copy = sqlite3.connect(part, isolation_level=None)
@@ -155,10 +155,12 @@ def write_copy(source: sqlite3.Connection, target: Path) -> None:
 
 
 def open_rights(file: Path) -> Iterator[Path]:
-    """Yield what of the books others may read or change: the files, the backups and their folder."""
+    """Yield what of the books others may read or change: the files, the backups and their folder.
+
+    And the folder of the books, where others may write into it: whoever only sees the names in it reads nothing.
+    """
     folder = backup_folder(file)
+    if is_open(file.parent, WRITE):
+        yield file.parent
     places = [file, *(file.with_name(file.name + end) for end in BESIDE), folder, *folder.glob("*")]
-    for place in places if os.name == "posix" else ():
-        with suppress(FileNotFoundError):
-            if stat.S_IMODE(place.stat().st_mode) & 0o077:
-                yield place
+    yield from filter(is_open, places)

@@ -25,6 +25,7 @@ from sqlalchemy.pool import StaticPool
 from state.address import clear_address
 from state.backups import newest, write_copy
 from state.errors import DamagedError, StateError
+from state.folders import make_folder
 
 PRAGMAS = (
     "PRAGMA busy_timeout=30000",  # first: the next one may have to wait for another process
@@ -272,9 +273,9 @@ def _inode(file: Path | None) -> int:
 
 
 def _prepare_file(file: Path) -> None:
-    """Make the file (0600) and its folder (0700) where missing; take the rights of others away where not."""
+    """Make the file (0600) and its folder (0700) where missing; take the rights to the file away from others."""
     try:
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(file.parent)
         file.touch(mode=0o600, exist_ok=True)
         mode = stat.S_IMODE(file.stat().st_mode)
         if mode & 0o077:

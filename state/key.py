@@ -14,6 +14,7 @@ import stat
 from pathlib import Path
 
 from state.errors import StateError
+from state.folders import make_folder
 
 SIZE = 32
 _HEX = re.compile(r"[0-9a-fA-F]{64}")
@@ -51,7 +52,7 @@ def add_key(path: Path) -> Keys:
 
 def _make(path: Path) -> None:
     """Write a first key; the one of a process that was faster is kept."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(path.parent)
     try:
         _write(path, (secrets.token_bytes(SIZE),))
     except FileExistsError:

@@ -252,6 +252,19 @@ def test_check_refuses_what_others_may_read(synced: Terminal) -> None:
     assert 0 == synced.run("state", "check").code
 
 
+def test_check_tells_of_a_folder_that_others_may_use(synced: Terminal) -> None:
+    """Into which they may write: it is refused, and not closed, since it may be shared; else it is said."""
+    synced.folder.chmod(0o777)
+    ended = synced.run("state", "check")
+    assert (1, True) == (ended.code, f"may write into the folder {synced.folder}," in ended.text)
+    assert 0o777 == synced.folder.stat().st_mode & 0o777
+    synced.folder.chmod(0o755)
+    ended = synced.run("state", "check")
+    assert (0, True) == (ended.code, f"see which files are in the folder {synced.folder}." in ended.text)
+    synced.folder.chmod(0o700)
+    assert "Others" not in synced.run("state", "check").text
+
+
 def test_check_finds_damage(synced: Terminal) -> None:
     """A lost page ends every command with the way back."""
     with (synced.folder / "state.db").open("r+b") as handle:

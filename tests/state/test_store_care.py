@@ -228,6 +228,20 @@ def test_rights_of_others_are_seen(url: str, file: Path) -> None:
     assert {file, made, made.parent} == set(Store.readable_by_others(url))
 
 
+@pytest.mark.parametrize(
+    ("rights", "changed", "shown"),
+    [(0o700, False, False), (0o755, False, True), (0o775, True, True), (0o777, True, True), (0o1777, True, True)],
+)
+def test_a_folder_of_others_is_seen(url: str, file: Path, rights: int, changed: bool, shown: bool) -> None:
+    """Who may write into it may put other books there; it may be shared on purpose, and stays as it is."""
+    file.parent.mkdir()
+    file.parent.chmod(rights)
+    with Store.open(url, key=KEYS) as store:
+        assert rights == mode(file.parent)
+        assert ((file.parent,) if changed else ()) == Store.readable_by_others(url)
+        assert (file.parent if shown else None) == store.condition().shown_folder
+
+
 def test_the_condition_counts(store: Store) -> None:
     """Cases by mapping, what is in doubt, whom the books are about."""
     store.bind_target(*TARGET)
