@@ -12,8 +12,8 @@ ANY = 0o077
 
 def make_folder(folder: Path) -> None:
     """Make a folder (0700), and all that are missing above it (0700 too); raises OSError."""
-    missing = [one for one in (folder, *folder.parents) if not one.exists()]
-    for one in reversed(missing):
+    missing = [one for one in folder.parents if not one.exists()]
+    for one in (*reversed(missing), folder):  # the last one also where it is there: it may be none
         one.mkdir(mode=0o700, exist_ok=True)
 
 
