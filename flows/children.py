@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from adaptors.pace import Clock
+from state.folders import make_folder
 
 LARGEST_LOG = 10_000_000
 """Bytes of a log file from which a start puts it aside, over the one before."""
@@ -112,7 +113,7 @@ class Children:
 
 def fresh_log(folder: Path, name: str) -> Path:
     """Return the log file of a process, empty when the one there has grown large."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_folder(folder)
     log = folder / f"{name}.log"
     if log.exists() and log.stat().st_size > LARGEST_LOG:
         log.replace(log.with_suffix(".log.1"))

@@ -33,6 +33,7 @@ from flows.status_words import (
 )
 from flows.undelivered import COMMAND
 from flows.words import duration
+from state.folders import make_folder
 
 WIDE, NARROW = 720, 340  # units of a chart on a screen, and on a phone
 COURSES = 500  # lines of the table; the chart counts all
@@ -63,7 +64,7 @@ def write_alone(file: Path, text: str, mode: int) -> None:
 
     Raises OSError, which names the file; of a text for which there is no room nothing stays.
     """
-    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_folder(file.parent)
     part = file.with_name(f".{file.name}.{os.getpid()}.part")
     part.unlink(missing_ok=True)
     try:

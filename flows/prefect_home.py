@@ -16,6 +16,7 @@ from pathlib import Path
 from flows.errors import UsageError
 from flows.settings import KNOWN
 from state import StateError
+from state.folders import make_folder
 
 DAY = 86_400
 KEEPS = {
@@ -71,7 +72,7 @@ def in_url(host: str) -> str:
 @contextmanager
 def alone(lock: Path, what: str) -> Iterator[None]:
     """Hold a lock file; UsageError when another `serve` holds it, with the address that it wrote there."""
-    lock.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_folder(lock.parent)
     with lock.open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -11,7 +11,6 @@ import ssl
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
@@ -127,10 +126,12 @@ class Settings(BaseModel):
         found += [one.get_secret_value() for one in (self.webhook_token, self.forwarding_token)]
         if password := self.forwarding_password.get_secret_value():
             found += [password, f"{self.forwarding_username}:{password}"]
-        found += _password_of(self.state_url)
+        from state.address import passwords_in  # not above: it takes the books along
+
+        found += passwords_in(self.state_url)
         for place in (self.nudge_webhook_url, self.nudge_slack_url, self.nudge_mail_url):
             address = place.get_secret_value()
-            found += [address, *_password_of(address)]
+            found += [address, *passwords_in(address)]
         return [secret for secret in found if secret]
 
 
@@ -295,6 +296,7 @@ def _checked(values: Values) -> Iterator[str]:
         "COMMCARE_USERNAME": str.lower,
         "MOODLE_TOKEN": one_word,
         "COMMCARE_API_KEY": one_word,
+        "STATE_URL": books_address,
         "MOODLE_CA_FILE": authority,
         "COMMCARE_CA_FILE": authority,
         "MOODLE_QUIET_HOURS": quiet_hours,
@@ -358,6 +360,13 @@ def user_ids(text: str) -> str:
     return ",".join(ids)
 
 
+def books_address(text: str) -> str:
+    """Return the address of the books; ValueError when it could be read in two ways."""
+    from state.address import clear_address  # not above: it takes the books along
+
+    return clear_address(text)
+
+
 def authority(text: str) -> str:
     """Return the path of a file with certificates of authorities; ValueError when it is none."""
     path = Path(text).expanduser()
@@ -376,17 +385,6 @@ def _built(values: Values) -> Settings:
         names = [str(found["loc"][0]).upper() for found in error.errors(include_input=False)]
         wanted = {name: NUMBERS.get(name, "a number of seconds above 0") for name in names}
         raise SettingsError("\n".join(f"{name} must be {what}." for name, what in wanted.items())) from None
-
-
-def _password_of(url: str) -> list[str]:
-    """Return the passwords in a database address, as they stand there and as they are meant."""
-    try:
-        parts = urlsplit(url)
-        query = [pair.partition("=") for pair in parts.query.split("&")]
-        found = {parts.password or "", *(value for name, _, value in query if "password" in name)}
-    except ValueError:
-        return []
-    return sorted({*found, *map(unquote, found)} - {""})
 
 
 def _reason(error: OSError | UnicodeDecodeError) -> str:

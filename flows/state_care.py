@@ -133,7 +133,10 @@ def restore(settings: Settings, file: Path | None, now: float, *, lost: bool = F
         there = f"The newest one is {found}." if found else "There is none beside the state file."
         raise UsageError(f"Name the backup to put back. {there}")
     keys = read_or_make_keys(Path(settings.state_key_file))
-    done = put_back(settings.state_url, file, keys, target(settings), now, lost=lost, carry=take_over_words)
+    ttl = settings.lease_ttl_s
+    done = put_back(
+        settings.state_url, file, keys, target(settings), now, lost=lost, carry=take_over_words, lease_s=ttl
+    )
     said = [f"Put back: {file}."]
     if done.aside:
         said.append(f"The books from before are kept as {done.aside}; delete them when all is well.")
@@ -198,16 +201,32 @@ def look_over(settings: Settings) -> Condition:
     """
     if not Store.exists(settings.state_url):
         raise UsageError("There are no books yet: the first run makes them.")
-    others = Store.readable_by_others(settings.state_url)
-    if others:
-        commands = listed([f"chmod {'700' if place.is_dir() else '600'} {place}" for place in others], 10)
-        raise StateError(f"Others on this machine may read the books or their backups. Run: {commands}")
+    _refuse_others(settings)
     with open_store(settings) as store:
         refuse_other_key(store, settings)
         found = store.condition()
     if found.damage:
         raise StateError(f"The books in {found.place} are damaged: {listed(found.damage, 3)}.")
     return found
+
+
+def _refuse_others(settings: Settings) -> None:
+    """Raise StateError where others on this machine may read or change the books or their backups."""
+    books = file_of(settings.state_url)
+    others = Store.readable_by_others(settings.state_url)
+    said = []
+    if books and books.parent in others:
+        others = tuple(place for place in others if place != books.parent)
+        said.append(
+            f"Others on this machine may write into the folder {books.parent}, and so put another file in the "
+            "place of the books. Name a place in STATE_URL whose folder is for the books alone; if this one is, "
+            f"run: chmod 700 {books.parent}"
+        )
+    if others:
+        commands = listed([f"chmod {'700' if place.is_dir() else '600'} {place}" for place in others], 10)
+        said.append(f"Others on this machine may read the books or their backups. Run: {commands}")
+    if said:
+        raise StateError("\n".join(said))
 
 
 def refuse_other_key(store: Store, settings: Settings) -> None:
@@ -236,6 +255,8 @@ def condition_lines(found: Condition) -> Iterator[str]:
         )
     else:
         yield f"The books in {found.place} are sound (schema {found.schema}), and nobody else may read them."
+        if found.shown_folder:
+            yield f"Others on this machine see which files are in the folder {found.shown_folder}."
     about = [
         value for name, value in sorted(found.facts.items()) if name in ("@moodle_url", "@commcare_url", "@domain")
     ]

@@ -1,18 +1,19 @@
-"""Copies of an SQLite file: where they are, how many are kept, and how one takes the place of the books."""
+"""Copies of an SQLite file: where they are, in which order they were made, and how many are kept."""
 
 from __future__ import annotations
 
 import os
 import re
 import sqlite3
-import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 from state.errors import StateError
+from state.folders import WRITE, is_open, make_folder
 
 KEPT = 7
 NEWEST = 3
@@ -33,16 +34,35 @@ def moment(now: float) -> str:
     return datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%SZ")
 
 
+class Copy(NamedTuple):
+    """A copy of a state file, as its name tells it; they sort in the order in which they were made.
+
+    That is the order of their numbers, since a clock that was ahead is set right. The names, with their times,
+    count where older versions gave several the same number. `schema` is "" unless the copy is from before an
+    upgrade.
+    """
+
+    number: int
+    name: str
+    schema: str
+    path: Path
+
+
+def copies(file: Path, ending: str = "") -> list[Copy]:
+    """Return all copies of a state file, oldest first; the folder may hold those of other files too."""
+    name = rf"{re.escape(file.stem)}-\d{{8}}T\d{{6}}Z-(\d+)(?:-schema-(\w+))?\.db{re.escape(ending)}"
+    found = ((path, re.fullmatch(name, path.name)) for path in backup_folder(file).glob("*"))
+    return sorted(Copy(int(match[1]), path.name, match[2] or "", path) for path, match in found if match)
+
+
 def new_name(file: Path, now: float) -> Path:
-    """Return the name of a backup made now, one that no backup has; a later one sorts behind it."""
-    folder, stem = backup_folder(file), f"{file.stem}-{moment(now)}"
-    return _free(folder / f"{stem}-{number:02}.db" for number in range(1, 1000))
+    """Return the name of a backup made now; its number is above those of all copies that are there."""
+    return backup_folder(file) / f"{_beginning(file, now)}.db"
 
 
 def backups(file: Path, ending: str = "") -> list[Path]:
-    """Return the backups of a state file, oldest first; the folder may hold those of other files too."""
-    name = re.compile(rf"{re.escape(file.stem)}-\d{{8}}T\d{{6}}Z-\d+\.db{re.escape(ending)}")
-    return sorted(path for path in backup_folder(file).glob("*") if name.fullmatch(path.name))
+    """Return the backups of a state file, oldest first."""
+    return [copy.path for copy in copies(file, ending) if not copy.schema]
 
 
 def upgrade_name(file: Path, now: float, schema: str) -> Path:
@@ -50,8 +70,12 @@ def upgrade_name(file: Path, now: float, schema: str) -> Path:
 
     It is none of the names of backups, also for older versions, which would push it out.
     """
-    folder, stem = backup_folder(file), f"{file.stem}-{moment(now)}"
-    return _free(folder / f"{stem}-{number:02}-schema-{schema}.db" for number in range(1, 1000))
+    return backup_folder(file) / f"{_beginning(file, now)}-schema-{schema}.db"
+
+
+def _beginning(file: Path, now: float) -> str:
+    there = copies(file)
+    return f"{file.stem}-{moment(now)}-{there[-1].number + 1 if there else 1:02}"
 
 
 def upgrade_copies(file: Path, ending: str = "") -> list[Path]:
@@ -61,14 +85,13 @@ def upgrade_copies(file: Path, ending: str = "") -> list[Path]:
 
 def upgrades(file: Path, ending: str = "") -> list[tuple[Path, str]]:
     """Return the same copies, each with the schema it has."""
-    name = re.compile(rf"{re.escape(file.stem)}-\d{{8}}T\d{{6}}Z-\d+-schema-(\w+)\.db{re.escape(ending)}")
-    found = ((path, name.fullmatch(path.name)) for path in backup_folder(file).glob("*"))
-    return sorted((path, match[1]) for path, match in found if match)
+    return [(copy.path, copy.schema) for copy in copies(file, ending) if copy.schema]
 
 
 def newest(file: Path) -> Path | None:
-    """Return the newest copy of a state file, whatever it was made for; None where there is none."""
-    return max((*backups(file), *upgrade_copies(file)), default=None)
+    """Return the copy of a state file that was made last, whatever for; None where there is none."""
+    there = copies(file)
+    return there[-1].path if there else None
 
 
 def prune(file: Path) -> None:
@@ -83,17 +106,18 @@ def prune(file: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def spread(copies: Sequence[Path]) -> set[Path]:
+def spread(there: Sequence[Path]) -> set[Path]:
     """Return which of some backups (oldest first) are kept.
 
-    The newest ones, and the last one of each day before those: hourly copies would else all be of last night.
-    Where there are not so many days, others fill the places, the newest first.
+    The newest ones, and the last one of each other day: hourly copies would else all be of last night. Where there
+    are not so many days, others fill the places, the newest first.
     """
-    newest_first = copies[::-1]
-    begin = _day(newest_first[:NEWEST][-1]) if copies else ""
-    last_of = {_day(path): path for path in copies if _day(path) < begin}  # of each day the last one stays
-    order = dict.fromkeys([*newest_first[:NEWEST], *reversed(last_of.values()), *newest_first])
-    return {*islice(order, KEPT)}
+    newest_first = there[::-1]
+    last_of = {_day(path): path for path in there}  # of each day the last one stays
+    for path in newest_first[:NEWEST]:
+        last_of.pop(_day(path), None)
+    others = [path for path in newest_first if path in last_of.values()]
+    return {*islice(dict.fromkeys([*newest_first[:NEWEST], *others, *newest_first]), KEPT)}
 
 
 def _day(path: Path) -> str:
@@ -108,7 +132,7 @@ def write_copy(source: sqlite3.Connection, target: Path) -> None:
     """
     part = target.with_name(target.name + PART)
     try:
-        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(target.parent)
         part.unlink(missing_ok=True)
         part.touch(mode=0o600)
         copy = sqlite3.connect(part, isolation_level=None)
@@ -131,33 +155,12 @@ def write_copy(source: sqlite3.Connection, target: Path) -> None:
 
 
 def open_rights(file: Path) -> Iterator[Path]:
-    """Yield what of the books others may read or change: the files, the backups and their folder."""
-    folder = backup_folder(file)
-    places = [file, *(file.with_name(file.name + end) for end in BESIDE), folder, *folder.glob("*")]
-    for place in places if os.name == "posix" else ():
-        with suppress(FileNotFoundError):
-            if stat.S_IMODE(place.stat().st_mode) & 0o077:
-                yield place
+    """Yield what of the books others may read or change: the files, the backups and their folder.
 
-
-def set_aside(file: Path, now: float) -> Path | None:
-    """Keep a state file, with what SQLite has beside it, under another name; None when there is none.
-
-    The file itself keeps its own name as well, until another takes it: there is no moment without books.
+    And the folder of the books, where others may write into it: whoever only sees the names in it reads nothing.
     """
-    if not file.exists():
-        return None
-    aside = _free(file.with_name(f"{file.name}.aside-{moment(now)}-{number:02}") for number in range(1, 1000))
-    for end in BESIDE:
-        with suppress(FileNotFoundError):
-            file.with_name(file.name + end).replace(aside.with_name(aside.name + end))
-    try:
-        os.link(file, aside)
-    except OSError:  # a disk without second names
-        aside.touch(mode=0o600)
-        aside.write_bytes(file.read_bytes())
-    return aside
-
-
-def _free(paths: Iterable[Path]) -> Path:
-    return next(path for path in paths if not path.exists())
+    folder = backup_folder(file)
+    if is_open(file.parent, WRITE):
+        yield file.parent
+    places = [file, *(file.with_name(file.name + end) for end in BESIDE), folder, *folder.glob("*")]
+    yield from filter(is_open, places)

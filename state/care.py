@@ -9,6 +9,7 @@ from sqlalchemy import and_, bindparam, delete, exists, func, or_, select, updat
 
 from state.backups import backups, new_name, prune, upgrade_copies
 from state.facts import Facts, have_read
+from state.folders import is_open
 from state.history import forget_before, is_due
 from state.lease import forget_round
 from state.outcomes import UNSURE, becomes
@@ -72,7 +73,10 @@ AFTER_OTHERS, FIRST = "after others", "first"
 
 @dataclass(frozen=True)
 class Condition:
-    """How the books are: `cases` by mapping, `counts` by what is counted, `facts` what they are about."""
+    """How the books are: `cases` by mapping, `counts` by what is counted, `facts` what they are about.
+
+    `shown_folder` is the folder of the books where others may look into it.
+    """
 
     place: str
     schema: str
@@ -83,6 +87,7 @@ class Condition:
     backups: tuple[Path, ...]
     upgrade_copies: tuple[Path, ...]
     on_server: bool = False
+    shown_folder: Path | None = None
 
 
 class Care(Facts):
@@ -148,6 +153,7 @@ class Care(Facts):
                 tuple(backups(file)) if file else (),
                 tuple(upgrade_copies(file)) if file else (),
                 self._database.is_postgresql,
+                file.parent if file and is_open(file.parent) else None,
             )
 
     def doubt(self, mapping: str) -> None:

@@ -22,8 +22,10 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.pool import StaticPool
 
+from state.address import clear_address
 from state.backups import newest, write_copy
-from state.errors import StateError
+from state.errors import DamagedError, StateError
+from state.folders import make_folder
 
 PRAGMAS = (
     "PRAGMA busy_timeout=30000",  # first: the next one may have to wait for another process
@@ -139,7 +141,7 @@ class Database:
         with self.reading() as connection:
             found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
         if found != "ok":
-            raise StateError(f"The state file {self.place} is damaged. {self._restore}")
+            raise DamagedError(f"The state file {self.place} is damaged. {self._restore}")
 
     def copy_to(self, target: Path) -> None:
         """Copy an SQLite database, as it is at one moment, into a new file; StateError when that fails."""
@@ -175,23 +177,29 @@ class Database:
         except (exc.IntegrityError, exc.ProgrammingError, exc.InterfaceError):
             raise
         except exc.DBAPIError as error:
-            raise StateError(self._sentence(error)) from None
+            raise self._told(error) from None
 
-    def _sentence(self, error: exc.DBAPIError) -> str:
+    def _told(self, error: exc.DBAPIError) -> StateError:
         """Say what happened to the database and what to do; never with the values of a statement."""
         reason = (str(error.orig).strip() or type(error.orig).__name__).splitlines()[0]
         if self.file is None:
-            return f"The state database {self.place} cannot be used: {reason}. Check STATE_URL and the database."
+            return StateError(
+                f"The state database {self.place} cannot be used: {reason}. Check STATE_URL and the database."
+            )
         if any(word in reason for word in ("disk I/O error", "is full")) and _is_full(self.file):
-            return (
+            return StateError(
                 f"There is no room on the disk of the state file {self.place}. Make room, then run again; the "
                 "books are whole, and nothing is lost."
             )
         if any(word in reason for word in ("malformed", "not a database", "disk I/O error")):
-            return f"The state file {self.place} is damaged or no state file at all ({reason}). {self._restore}"
+            return DamagedError(
+                f"The state file {self.place} is damaged or no state file at all ({reason}). {self._restore}"
+            )
         if "locked" in reason:
-            return f"The state file {self.place} is held by another process. Let it finish, then run again."
-        return (
+            return StateError(
+                f"The state file {self.place} is held by another process. Let it finish, then run again."
+            )
+        return StateError(
             f"The state file {self.place} cannot be used: {reason}. Check the disk and the rights of the folder."
         )
 
@@ -215,12 +223,25 @@ def _upsert(table: Table, columns: tuple[str, ...], is_postgresql: bool) -> sqli
 
 
 def parsed(url: str) -> URL:
-    """Read a STATE_URL; StateError when it is none or names a database we do not work with."""
+    """Read a STATE_URL; StateError, without it, when it is none or names a database we do not work with."""
+    try:
+        clear_address(url)
+    except ValueError as error:
+        raise StateError(f"STATE_URL {error}.") from None
     try:
         found = make_url(url)
     except exc.ArgumentError:
         found = None
-    if found is None or found.get_backend_name() not in ("sqlite", "postgresql"):
+    except ValueError:  # it quotes what stands there, maybe a password without a server behind it
+        raise StateError(
+            "STATE_URL names a port that is no number. Write it as postgresql://user:password@server:5432/database."
+        ) from None
+    kind = "" if found is None else found.get_backend_name()
+    if (
+        found is None
+        or kind not in ("sqlite", "postgresql")
+        or (kind == "sqlite" and (found.host or found.username))
+    ):
         raise StateError("STATE_URL must begin with sqlite:/// (a file) or postgresql:// (a server).")
     return found
 
@@ -252,9 +273,9 @@ def _inode(file: Path | None) -> int:
 
 
 def _prepare_file(file: Path) -> None:
-    """Make the file (0600) and its folder (0700) where missing; take the rights of others away where not."""
+    """Make the file (0600) and its folder (0700) where missing; take the rights to the file away from others."""
     try:
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(file.parent)
         file.touch(mode=0o600, exist_ok=True)
         mode = stat.S_IMODE(file.stat().st_mode)
         if mode & 0o077:

@@ -8,3 +8,11 @@ class StateError(Exception):
 
     Wrong target, newer schema, lost lease, damaged file, unreadable key, database that cannot be reached.
     """
+
+
+class DamagedError(StateError):
+    """The file of the books is damaged, or no database at all: only a backup helps."""
+
+
+class NewerError(StateError):
+    """The books were written by a newer version: the way back is a backup from before it."""

@@ -11,9 +11,11 @@ import os
 import re
 import secrets
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 from state.errors import StateError
+from state.folders import make_folder
 
 SIZE = 32
 _HEX = re.compile(r"[0-9a-fA-F]{64}")
@@ -50,12 +52,23 @@ def add_key(path: Path) -> Keys:
 
 
 def _make(path: Path) -> None:
-    """Write a first key; the one of a process that was faster is kept."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Write a first key; the one of a process that was faster is kept.
+
+    The name appears with the key in it: another process may look at any moment.
+    """
+    make_folder(path.parent)
+    keys = (secrets.token_bytes(SIZE),)
+    beside = path.with_name(f"{path.name}.{secrets.token_hex(4)}.new")
     try:
-        _write(path, (secrets.token_bytes(SIZE),))
+        _write(beside, keys)
+        os.link(beside, path)
     except FileExistsError:
         return
+    except OSError:  # a disk without second names; or without room, and then this says so
+        with suppress(FileExistsError):
+            _write(path, keys)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def _write(path: Path, keys: Keys) -> None:

@@ -51,7 +51,8 @@ TAKE = (
 AT_WORK = and_(
     lease.c.holder != "", lease.c.expires_at > bindparam("now"), lease.c.expires_at <= bindparam("ahead")
 )
-COUNT_AT_WORK = select(func.count()).select_from(lease).where(lease.c.name != NAME, AT_WORK)
+COUNT_ALL_AT_WORK = select(func.count()).select_from(lease).where(AT_WORK)
+COUNT_AT_WORK = COUNT_ALL_AT_WORK.where(lease.c.name != NAME)
 END_SHARDS = update(lease).where(lease.c.name != NAME).values(holder="", expires_at=0.0)
 FORGET_ROUND = [delete(table) for table in (shard_course, shard, round_)]
 LOST = (

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from state.backups import BESIDE, set_aside, write_copy
-from state.database import file_of
-from state.errors import StateError
+from state.backups import BESIDE, write_copy
+from state.database import Database, file_of
+from state.errors import DamagedError, NewerError, StateError
 from state.key import Keys
+from state.lease import COUNT_ALL_AT_WORK, LEASE_TTL, at_work
 from state.schema import VERSION_TABLE
 from state.store import Store
+from state.switch import STAND_IN, exchange, held_still
 
 HOLDER = "restore"
-LEASE_S = 600.0
+AT_WORK_NOW = "A run is at work on these books. Let it finish, then restore."
 Target = tuple[str, str, str]
 Carry = Callable[[Store, Store], None]
 """Takes over from the books that give way, the first ones, what must not be lost of them."""
@@ -60,13 +63,14 @@ def restore(
     *,
     lost: bool = False,
     carry: Carry = nothing,
+    lease_s: float = LEASE_TTL,
 ) -> Restored:
     """Put a backup in the place of the books at an SQLite URL.
 
     The backup is checked first: StateError when it is damaged, no backup, of a newer version or of another target;
     and while a run is at work. So it is when people were erased, in the backup or since, under a key that is not
     there, since they would come back: unless it is `lost` for good. What is there is kept under another name, and
-    `carry` takes over from it what was said since.
+    `carry` takes over from it what was said since. `lease_s` is how long runs hold the lease.
     """
     file = file_of(url)
     if file is None:
@@ -74,28 +78,31 @@ def restore(
             "A PostgreSQL database is put back with its own tools (pg_restore). When that is done, run "
             "`moodle-commcare state restored`: the next run then knows that the books are older than CommCare."
         )
+    lease_s = max(lease_s, LEASE_TTL)
     fresh = file.with_name(f"{file.name}.restoring")
     _remove(fresh)  # what a restore that was cut off left: its -wal would be taken for that of the new copy
     _copy(backup, fresh)
-    before = _open(url, keys) if file.exists() else None
+    before: Store | None = None
     epoch: int | None = None
     try:
-        epoch = before.take_lease(HOLDER, now, LEASE_S) if before is not None else 0
+        before, is_sound = _open(url, file, keys, (now, lease_s))
+        epoch = before.take_lease(HOLDER, now, lease_s) if before is not None else 0
         if epoch is None:
-            raise StateError("A run is at work on these books. Let it finish, then restore.")
+            raise StateError(AT_WORK_NOW)
         done = _prepared(fresh, keys, target, before, now, lost)
         if before is not None:
             _carry_over(carry, before, fresh, keys)
+        with held_still(file) if is_sound else nullcontext():
+            # with the lease still held: who has these books open begins nothing in them
+            aside = exchange(file, fresh, now)
     except BaseException:
         _remove(fresh)
         if before is not None:
             before.release_lease(HOLDER, epoch or 0)
         raise
     finally:
-        if before is not None:  # with the lease still held: who has these books open begins nothing in them
-            before.close()  # moves all that SQLite keeps beside the file into it
-    aside = set_aside(file, now)
-    fresh.replace(file)
+        if before is not None:
+            before.close()
     return replace(done, aside=aside, has_carried=before is not None)
 
 
@@ -136,12 +143,34 @@ def _refuse_others(source: sqlite3.Connection, backup: Path) -> None:
         )
 
 
-def _open(url: str, keys: Keys) -> Store | None:
-    """Open the books that are there, if they can be."""
+def _open(url: str, file: Path, keys: Keys, lease: tuple[float, float]) -> tuple[Store | None, bool]:
+    """Open the books that are there, if there are any that can be; and say whether SQLite can read the file.
+
+    Damaged ones give way, and those of a newer version, unless a run is at work on them (`lease`: now, and how
+    long one holds). Raises StateError when they are held by others, moved away, or are none of ours.
+    """
+    if not file.exists():
+        return None, False
     try:
-        return Store.open(url, key=keys)
+        return Store.open(url, key=keys), True
+    except DamagedError:
+        return None, False
+    except NewerError:
+        if _is_at_work(url, *lease):
+            raise StateError(AT_WORK_NOW) from None
+        return None, True
+
+
+def _is_at_work(url: str, now: float, ttl: float) -> bool:
+    """Say whether somebody holds a lease of newer books, as far as their tables are known."""
+    database = Database(url)
+    try:
+        with database.reading() as connection:
+            return bool(connection.scalar(COUNT_ALL_AT_WORK, at_work(now, ttl)))
     except StateError:
-        return None
+        return False
+    finally:
+        database.close()
 
 
 def _prepared(fresh: Path, keys: Keys, target: Target, before: Store | None, now: float, lost: bool) -> Restored:
@@ -180,5 +209,5 @@ def _tells_erased(before: Store, *, lost: bool) -> bool:
 
 def _remove(fresh: Path) -> None:
     """Delete a copy and what SQLite keeps beside it."""
-    for end in ("", *BESIDE):
+    for end in ("", *BESIDE, STAND_IN):
         fresh.with_name(fresh.name + end).unlink(missing_ok=True)

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, insert, inspect, text
 
 from state.backups import prune, upgrade_name, upgrades
 from state.database import Database
-from state.errors import StateError
+from state.errors import NewerError, StateError
 from state.tables import meta, metadata
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def _refuse(connection: Connection, found: str | None, database: Database) -> No
         if inspect(connection).get_table_names():
             raise StateError(f"{place} is a database of something else. Name an empty or a new one in STATE_URL.")
     elif found not in known():
-        raise StateError(
+        raise NewerError(
             f"{place} was written by a newer moodle-commcare (schema {found}, this one knows {HEAD}). "
             "Install the newer version again, or restore a backup made before it was "
             f"installed{_way_back(database)}."

@@ -96,7 +96,7 @@ class Store(
 
     @staticmethod
     def readable_by_others(url: str) -> tuple[Path, ...]:
-        """Return which files of the books, or of their backups, others may read; asked before they are opened."""
+        """Return which files and folders of the books others may read or change; asked before they are opened."""
         file = file_of(url)
         return tuple(open_rights(file)) if file else ()
 

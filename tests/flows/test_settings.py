@@ -98,6 +98,39 @@ def test_a_password_among_the_words_of_an_address_is_a_secret() -> None:
     assert {"can%40ry", "can@ry"} < {*found.secrets()}
 
 
+UNCLEAR = ["can@ry:canary", "can@canary", "can/canary", "can/ry:canary", "can?canary", "can#canary"]
+
+
+@pytest.mark.parametrize("password", UNCLEAR)
+def test_a_password_that_could_end_in_two_places_is_refused(password: str) -> None:
+    """What stands behind the first of two `@` would be shown as the name of a server."""
+    text = refused(changed(STATE_URL=f"postgresql://books:{password}@db.example.org:5432/books"))
+    assert (True, True) == (text.startswith("STATE_URL can be read in two ways"), "`@` as %40" in text)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("books:can:ary@db.example.org/books", {"can:ary"}),
+        ("books:can[ary@db.example.org/books", {"can[ary"}),
+        ("db.example.org/books?user=mc&password=can+ary", {"can+ary", "can ary"}),
+        ("db.example.org/books?password=can#ary", {"can#ary"}),
+    ],
+)
+def test_the_whole_password_is_learnt(words: str, expected: set[str]) -> None:
+    """The filter takes it from where the database takes it, whatever marks are in it."""
+    found = load_settings(changed(STATE_URL=f"postgresql://{words}"), None).secrets()
+    assert expected == {one for one in found if one.startswith("can") and "canary" not in one}
+
+
+@pytest.mark.parametrize(
+    "url", ["sqlite:////srv/a@b/books.db", "sqlite:///x@y.db", "postgresql:///books?user=a@b"]
+)
+def test_an_at_sign_that_no_password_ends_at_stays(url: str) -> None:
+    """A file may be called as it likes."""
+    assert url == load_settings(changed(STATE_URL=url), None).state_url
+
+
 # ---- the file
 
 

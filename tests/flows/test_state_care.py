@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import flows.open
+from flows.clock import SystemClock
 from flows.open import open_store
 from flows.settings import load_settings
 from flows.state_care import condition_lines, take_over_words
@@ -251,6 +252,19 @@ def test_check_refuses_what_others_may_read(synced: Terminal) -> None:
     assert 0 == synced.run("state", "check").code
 
 
+def test_check_tells_of_a_folder_that_others_may_use(synced: Terminal) -> None:
+    """Into which they may write: it is refused, and not closed, since it may be shared; else it is said."""
+    synced.folder.chmod(0o777)
+    ended = synced.run("state", "check")
+    assert (1, True) == (ended.code, f"may write into the folder {synced.folder}," in ended.text)
+    assert 0o777 == synced.folder.stat().st_mode & 0o777
+    synced.folder.chmod(0o755)
+    ended = synced.run("state", "check")
+    assert (0, True) == (ended.code, f"see which files are in the folder {synced.folder}." in ended.text)
+    synced.folder.chmod(0o700)
+    assert "Others" not in synced.run("state", "check").text
+
+
 def test_check_finds_damage(synced: Terminal) -> None:
     """A lost page ends every command with the way back."""
     with (synced.folder / "state.db").open("r+b") as handle:
@@ -272,6 +286,16 @@ def test_restore_and_the_first_run(synced: Terminal) -> None:
     assert 0 == synced.run("state", "restore", str(newest)).code
     assert (0, cases) == (synced.run("sync").code, synced.cases)
     assert 0 == synced.run("state", "restored").code
+
+
+def test_a_restore_waits_for_a_run_that_holds_the_lease_for_long(synced: Terminal) -> None:
+    """The setting that says how long leases hold counts here too: a longer one is no sign of a wrong clock."""
+    synced.env["LEASE_TTL_S"] = "7200"
+    (newest,) = (synced.folder / "backups").iterdir()
+    with open_store(load_settings(synced.env, None)) as store:
+        assert store.take_lease("run", SystemClock().now(), 7200.0)
+    ended = synced.run("state", "restore", str(newest))
+    assert (1, True) == (ended.code, "A run is at work on these books" in ended.text), ended.text
 
 
 def test_rotate_key(synced: Terminal) -> None:

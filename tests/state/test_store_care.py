@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from state import Ack, FeedbackRow, Holder, Intent, MatchRow, Refusal, RowId, StateError, Store, TableRowKnown
-from state.backups import KEPT, backups, moment, new_name, prune
+from state.backups import KEPT, backups, moment, new_name, newest, prune
 from state.care import DAY, RESTORED_AT, WHOLE_RUNS
+from state.move import move
 from state.restore import restore
 
 KEYS = (b"k" * 32,)
@@ -53,6 +54,14 @@ def test_the_newest_seven_are_kept(file: Path) -> None:
     with Store.open(f"sqlite:///{file}", key=KEYS) as store:
         made = [store.back_up(NOW + second) for second in (0, 0, 0, 1, 2, 3, 4, 5, 6)]
     assert sorted(str(path) for path in made[2:]) == sorted(map(str, (file.parent / "backups").iterdir()))
+
+
+def test_a_copy_is_not_pushed_out_by_others_of_its_second(file: Path) -> None:
+    """However many there are of one moment, the one that was made last is there and is the newest."""
+    with Store.open(f"sqlite:///{file}", key=KEYS) as store:
+        for _ in range(120):
+            assert (made := store.back_up(NOW)) == newest(file)
+            assert made in backups(file)
 
 
 def copies(file: Path, times: Iterable[float]) -> list[Path]:
@@ -93,6 +102,34 @@ def test_what_an_erasure_says_of_older_copies(file: Path, every: float, begin: f
         copies(file, [later])
         days.add(later // DAY)
     assert [] == sorted({*old} & {*backups(file)})
+
+
+@pytest.mark.parametrize("ahead", [3_600.0, 3 * DAY, 30 * DAY, 365 * DAY])
+def test_a_clock_that_was_ahead_is_set_right(file: Path, ahead: float) -> None:
+    """Each copy made from then on is the newest one, and those of before go as they do otherwise."""
+    copies(file, [NOW + DAY * day for day in range(-9, 0)])
+    copies(file, [NOW + ahead + 7_200.0 * count for count in range(100)])
+    old = {*backups(file)}
+    for count in range(6 * 24 + 1):
+        left = copies(file, [NOW + 3_600.0 * count])
+        assert [moment(NOW + 3_600.0 * count)] * 2 == [
+            path.name.split("-")[1] for path in (left[-1], newest(file) or file)
+        ]
+    assert (set(), KEPT, KEPT - 2) == (
+        old & {*left},
+        len(left),
+        len({path.name.split("-")[1][:8] for path in left}),
+    )
+
+
+def test_copies_of_older_versions_are_older(file: Path) -> None:
+    """They counted within a second only; what is made now comes behind all of them."""
+    for name in ("20280101T000000Z-01", "20280101T000000Z-02", "20290101T000000Z-01"):
+        path = file.parent / "backups" / f"state-{name}.db"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    (*_, made) = copies(file, [NOW])
+    assert (f"state-{moment(NOW)}-03.db", made) == (made.name, newest(file))
 
 
 def test_books_that_share_a_folder_keep_their_own(tmp_path: Path) -> None:
@@ -189,6 +226,20 @@ def test_rights_of_others_are_seen(url: str, file: Path) -> None:
         made.parent.chmod(0o755)
     file.chmod(0o604)
     assert {file, made, made.parent} == set(Store.readable_by_others(url))
+
+
+@pytest.mark.parametrize(
+    ("rights", "changed", "shown"),
+    [(0o700, False, False), (0o755, False, True), (0o775, True, True), (0o777, True, True), (0o1777, True, True)],
+)
+def test_a_folder_of_others_is_seen(url: str, file: Path, rights: int, changed: bool, shown: bool) -> None:
+    """Who may write into it may put other books there; it may be shared on purpose, and stays as it is."""
+    file.parent.mkdir()
+    file.parent.chmod(rights)
+    with Store.open(url, key=KEYS) as store:
+        assert rights == mode(file.parent)
+        assert ((file.parent,) if changed else ()) == Store.readable_by_others(url)
+        assert (file.parent if shown else None) == store.condition().shown_folder
 
 
 def test_the_condition_counts(store: Store) -> None:
@@ -393,6 +444,65 @@ def test_a_run_at_work_is_not_disturbed(url: str) -> None:
             restore(url, backup, KEYS, TARGET, NOW + 1)
 
 
+@pytest.mark.parametrize("held_for", [600.0, 3600.0])
+def test_a_run_that_holds_its_lease_for_long_is_not_disturbed_either(url: str, held_for: float) -> None:
+    """How long leases hold is a setting: one that holds for longer than usual is no sign of a wrong clock."""
+    backup = backed_up(url)
+    with Store.open(url, key=KEYS) as store:
+        store.take_lease("run", NOW, held_for)
+        with pytest.raises(StateError, match="A run is at work"):
+            restore(url, backup, KEYS, TARGET, NOW + 1, lease_s=held_for)
+
+
+def test_a_run_of_a_newer_version_is_not_disturbed(url: str, file: Path) -> None:
+    """Its books cannot be opened, but they tell whether somebody holds the lease; without a run they give way."""
+    backup = backed_up(url)
+    with Store.open(url, key=KEYS) as store:
+        store.take_lease("run", NOW, 600.0)
+    newer(file)
+    with pytest.raises(StateError, match="A run is at work"):
+        restore(url, backup, KEYS, TARGET, NOW + 1)
+    assert {"state.db", "backups"} == {path.name for path in file.parent.iterdir()}
+    done = restore(url, backup, KEYS, TARGET, NOW + 601)
+    assert (True, False) == (done.aside is not None, done.knows_erased)
+
+
+def test_books_that_moved_away_are_not_put_back(url: str, tmp_path: Path) -> None:
+    """Nobody is to go on with both: the sentence names the place where they are."""
+    backup = backed_up(url)
+    move(url, f"sqlite:///{tmp_path / 'elsewhere.db'}", lambda: None)
+    with pytest.raises(StateError, match=r"moved to .*elsewhere"):
+        restore(url, backup, KEYS, TARGET, NOW + 7200)
+
+
+def test_a_database_of_something_else_does_not_give_way(url: str, file: Path) -> None:
+    """A mistyped STATE_URL takes nothing from others."""
+    backup = backed_up(url)
+    with sqlite3.connect(file) as other:
+        other.execute("DROP TABLE state_version")
+    other.close()
+    with pytest.raises(StateError, match="database of something else"):
+        restore(url, backup, KEYS, TARGET, NOW + 7200)
+
+
+def test_who_reads_in_the_books_is_waited_for(url: str, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was committed last cannot be moved into the file meanwhile: nothing is changed, and nobody held up."""
+    monkeypatch.setattr("state.switch.PATIENCE_S", 0.0)
+    backup = backed_up(url)
+    reader = sqlite3.connect(file, isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT * FROM meta").fetchone()
+    with Store.open(url, key=KEYS) as store:
+        store.put("last", "1")
+        with pytest.raises(StateError, match=r"in the middle of its work.*Stop it"):
+            restore(url, backup, KEYS, TARGET, NOW + 7200)
+        assert store.take_lease("run", NOW + 7201, 600.0)
+        store.release_lease("run", 3)
+    assert not list(file.parent.glob("*.restoring*"))
+    reader.close()
+    assert restore(url, backup, KEYS, TARGET, NOW + 9000).aside
+
+
 def test_who_was_erased_stays_erased(url: str) -> None:
     """A backup from before an erasure learns of it from the books it takes the place of."""
     backup = backed_up(url)
@@ -414,11 +524,14 @@ class Crash(BaseException):
     """Stands for the end of the process."""
 
 
-@pytest.mark.parametrize("is_damaged", [False, True])
+@pytest.mark.parametrize(("is_damaged", "is_held"), [(False, False), (True, False), (False, True)])
 def test_a_stop_at_any_moment_leaves_old_books_or_new_ones(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_damaged: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_damaged: bool, is_held: bool
 ) -> None:
-    """Whenever a restore is cut off there are whole books, old or new, and the next try puts the backup back."""
+    """Whenever a restore is cut off there are whole books, old or new, and the next try puts the backup back.
+
+    So it is when a receiver has them open, which goes on as long as they are in their place.
+    """
     crashes, whole = 0, False
     while not whole:
         file = tmp_path / str(crashes) / "state.db"
@@ -426,6 +539,10 @@ def test_a_stop_at_any_moment_leaves_old_books_or_new_ones(
         backup = backed_up(url)
         if is_damaged:
             damaged(file)
+        others = [Store.open(url, key=KEYS)] if is_held else []
+        said = {f"before-{number}" for number in range(len(others))}
+        for other, name in zip(others, said, strict=True):
+            other.put(name, "x" * 9000)
         left = crashes
 
         def step(real: object, *args: object) -> object:
@@ -446,11 +563,20 @@ def test_a_stop_at_any_moment_leaves_old_books_or_new_ones(
                 crashes += 1
         assert file.exists(), f"no books after step {crashes}"
         if not is_damaged or whole:
+            for other in others:
+                if other.is_in_place:
+                    other.put("after", "1")
+                    said.add("after")
             with Store.open(url, key=KEYS) as store:
-                assert len(store.cases("student", 0)) == (1 if store.get(RESTORED_AT) else 2)
+                is_new = store.get(RESTORED_AT) is not None
+                assert len(store.cases("student", 0)) == (1 if is_new else 2)
+                assert is_new or not [name for name in said if store.get(name) is None]
         restore(url, backup, KEYS, TARGET, NOW + 7200)
+        for other in others:
+            other.close()
         with Store.open(url, key=KEYS) as store:
             assert 1 == len(store.cases("student", 0))
+        assert not list(file.parent.glob("*.restoring*"))
     assert 5 < crashes
 
 

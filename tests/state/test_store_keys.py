@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -103,3 +105,28 @@ def test_a_new_key_stands_behind_the_others(tmp_path: Path) -> None:
     keys = add_key(path)
     assert (first, 2, keys) == (keys[:1], len(set(keys)), read_or_make_keys(path))
     assert ([path], 0o600) == (list(tmp_path.iterdir()), path.stat().st_mode & 0o777)
+
+
+@pytest.mark.parametrize("has_links", [True, False])
+def test_two_who_make_a_key_at_once_have_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_links: bool
+) -> None:
+    """Who looks while another one writes it sees no half of it; on a disk without second names it works too."""
+    path = tmp_path / "state.key"
+    found: list[tuple[bytes, ...]] = []
+    waiting, real = [path], os.fdopen
+
+    def meanwhile(*args: Any) -> Any:
+        while waiting:
+            found.append(read_or_make_keys(waiting.pop()))
+        return real(*args)
+
+    def no_links(*_: object) -> None:
+        raise OSError("Operation not permitted")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("state.key.os.fdopen", meanwhile)
+        if not has_links:
+            patch.setattr("state.key.os.link", no_links)
+        keys = read_or_make_keys(path)
+    assert ([keys], [path], 0o600) == (found, list(tmp_path.iterdir()), path.stat().st_mode & 0o777)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import stat
+import traceback
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,8 +15,10 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import exc, inspect, text
 
+from flows.prefect_home import alone
 from state import Ack, Intent, RowId, StateError, Store
 from state.database import Database
+from state.key import read_or_make_keys
 from state.schema import HEAD, VERSION_TABLE, _upgrade, known
 from state.tables import metadata
 from tests.quick_books import SAFE
@@ -100,6 +104,24 @@ def test_the_file_and_its_folder_are_ours_alone(url: str, file: Path) -> None:
         modes = {path.name: mode(path) for path in file.parent.iterdir()}
     assert {"state.db": 0o600, "state.db-wal": 0o600, "state.db-shm": 0o600} == modes
     assert 0o700 == mode(file.parent)
+
+
+def test_all_folders_that_are_made_are_ours_alone(tmp_path: Path) -> None:
+    """Those above the file too, whoever needs the deepest one first; one that was there stays as it is."""
+    there = tmp_path / "there"
+    there.mkdir()
+    there.chmod(0o775)
+    first = there / "var" / "deep" / "books"
+    old = os.umask(0o002)
+    try:
+        Store.open(f"sqlite:///{first / 'state.db'}", key=KEY).close()
+        with alone(there / "run" / "prefect" / "lock", "it"):
+            pass
+        read_or_make_keys(there / "keys" / "deep" / "state.key")
+    finally:
+        os.umask(old)
+    made = {path.relative_to(there): mode(path) for path in there.rglob("*") if path.is_dir()}
+    assert (0o775, 7, {0o700}) == (mode(there), len(made), {*made.values()})
 
 
 def test_a_file_others_may_read_is_closed_to_them(url: str, file: Path) -> None:
@@ -225,6 +247,24 @@ def test_an_url_we_do_not_work_with_is_refused(url: str) -> None:
     """The two kinds of address that work are named."""
     with pytest.raises(StateError, match=r"sqlite:///.*postgresql://"):
         Store.open(url, key=KEY)
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("postgresql://books:can@canary@127.0.0.1:1/x", "in two ways"),
+        ("postgresql://books:can@ry:canary@127.0.0.1:1/x", "in two ways"),
+        ("postgresql://127.0.0.1:1/x?password=can@canary", "in two ways"),
+        ("postgresql://?host=127.0.0.1&password=can@canary", "in two ways"),
+        ("postgresql://books:canary/x", "port that is no number"),
+        ("sqlite://books:canary@127.0.0.1/x", "must begin with sqlite:///"),
+    ],
+)
+def test_no_part_of_a_password_is_said(url: str, words: str) -> None:
+    """An address that is written wrong is never quoted."""
+    with pytest.raises(StateError, match=words) as caught:
+        Store.open(url, key=KEY)
+    assert "canary" not in "".join(traceback.format_exception(caught.value))
 
 
 def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
