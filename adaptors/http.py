@@ -27,7 +27,15 @@ LONGEST = 4.0  # times its timeout that a request may take in all: the timeout i
 SLOWEST = 4096  # bytes a second of a file, which may be so large that it takes longer
 ENCODINGS = ("", "identity", "gzip", "deflate")  # one of them at a time: twice packed, a little becomes too much
 RETRY_AFTER_CAP = 15 * 60.0
-NEVER_LEFT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+PROMPTLY = 60.0  # seconds after which a request whose time was noted is not begun any more: the machine has slept
+UPLOAD = 90.0  # seconds for it to be on its way
+
+
+class TooLate(httpx.TransportError):
+    """A request was not begun, since too much time had gone by since it was its turn."""
+
+
+NEVER_LEFT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol, TooLate)
 
 T = TypeVar("T")
 Transport = httpx.AsyncBaseTransport  # what a test may put in place of the network
@@ -146,18 +154,23 @@ class Http:
         json: Any = None,
         params: Any = None,
         headers: Mapping[str, str] | None = None,
+        promptly: bool = False,
     ) -> Answer:
-        """Send one request and read the whole answer.
+        """Send one request and read the whole answer; `promptly` within a minute, or not at all.
 
         Raises NotSent when it never left, NoAnswer when it left and nothing usable came back, Unexpected for
         an answer over 64 MB, AccessDenied for a redirect (the address in the settings is not the real one).
         """
         started = self._clock.monotonic()
+        content: dict[str, Any] = {"data": data, "json": json, "params": params, "headers": headers}
         try:
             async with (
-                asyncio.timeout(self._longest),
+                asyncio.timeout(self._longest) as limit,
                 self._client.stream(
-                    method, self.base_url + path, data=data, json=json, params=params, headers=headers
+                    method,
+                    self.base_url + path,
+                    extensions={"trace": self._on_its_way(limit)} if promptly else None,
+                    **content,
                 ) as response,
             ):
                 body = await self._read(operation, response)
@@ -167,6 +180,24 @@ class Http:
         else:
             return self._arrived(operation, answer)
         raise failure  # only here: what httpx says holds the request, and a context would keep it
+
+    def _on_its_way(self, limit: asyncio.Timeout) -> Callable[[str, Mapping[str, Any]], Awaitable[None]]:
+        """Return who is told what becomes of a request: it is begun within a minute and soon on its way, or ended.
+
+        Its time was noted, and how long it may be under way is measured by that: after a sleep of the machine, or
+        minutes in which it is sent, the other system would begin when nobody expects it any more.
+        """
+        begun, latest = self._clock.monotonic(), limit.when()
+
+        async def told(event: str, _: Mapping[str, Any]) -> None:
+            if event.endswith("send_request_headers.started"):
+                if self._clock.monotonic() - begun > PROMPTLY:  # also of a machine that was asleep
+                    raise TooLate("It was not begun.")
+                limit.reschedule(asyncio.get_running_loop().time() + UPLOAD)
+            elif event.endswith("send_request_body.complete"):
+                limit.reschedule(latest)
+
+        return told
 
     @asynccontextmanager
     async def stream(
@@ -220,6 +251,9 @@ class Http:
             return NoAnswer(f"{self.system}'s answer to {operation} comes too slowly to be waited for.", **about)
         if not isinstance(error, NEVER_LEFT):
             return NoAnswer(f"{self.system} did not answer {operation} ({type(error).__name__}).", **about)
+        if isinstance(error, TooLate):
+            message = f"{operation.capitalize()} took too long to begin, so nothing was sent to {self.system}."
+            return NotSent(message, **about)
         if "CERTIFICATE_VERIFY_FAILED" in str(error):
             message = f"The certificate of {self.base_url} is not one that this computer trusts."
             name = self._setting.removesuffix("_URL")

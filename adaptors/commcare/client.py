@@ -245,7 +245,7 @@ class CommCareClient:
         """Send a bulk write; what went out and was not answered in full is in doubt."""
         try:
             return await self._connection.transmit(
-                "write", "write cases", "POST", CASES, json=body, headers=headers
+                "write", "write cases", "POST", CASES, json=body, headers=headers, promptly=True
             )
         except NoAnswer as error:
             raise in_doubt(error.message.rstrip(".")) from None
