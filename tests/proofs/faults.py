@@ -29,13 +29,16 @@ KINDS: dict[str, tuple[str, ...]] = {
     ),
     "read": ("503", "429", "lost", "down", "crash", "cancel"),
     "moodle": ("503", "lost", "down", "short", "short on", "edit", "crash", "cancel", "second worker", "frozen"),
-    "commit": ("crash before", "crash after", "disk full", "cancel", "frozen"),
+    "commit": ("crash before", "crash after", "disk full", "cancel", "frozen", "frozen, unanswered"),
 }
 """By kind of point: what may happen there. A write is applied or not, now or late, and answered or not.
 
-Who is frozen at a commit stands still just before it, with all in hand that was worked out until then.
+Who is frozen at a commit stands still just before it, with all in hand that was worked out until then. Meanwhile
+another worker does everything, or its first write is not answered, and takes effect late.
 """
+UNANSWERED = "late 900, timeout"
 
+FROZEN = ("frozen", "frozen, unanswered")
 FREEZE = 700.0
 """Seconds for which a frozen worker stands still: longer than its lease, less than a row in doubt rests."""
 
@@ -81,23 +84,28 @@ class Faults:
     """Chooses where a plan says ANY."""
     quiet: bool = False
     """Set while a second worker runs: its points are not counted."""
+    unanswered: bool = False
+    """Whether the next write of a second worker is not answered."""
 
     def may_freeze(self) -> bool:
         """Say whether the process may stand still before the next point, should that be a commit."""
-        return not self.quiet and self.plan.get(len(self.seen)) in ("frozen", ANY)
+        return not self.quiet and self.plan.get(len(self.seen)) in (*FROZEN, ANY)
 
     async def stand_still(self, kind: str) -> None:
         """Stand still before the next point, which is of this kind, if that is what strikes there."""
         place = len(self.seen)
         if self.plan[place] == ANY:
             self.plan = {**self.plan, place: self.chance.choice(KINDS[kind])}
-        await self.strike(self.plan[place] if self.plan[place] == "frozen" else "")
+        await self.strike(self.plan[place] if self.plan[place] in FROZEN else "")
 
     def at(self, kind: str, what: str) -> str:
         """Count a point and return the fault that strikes there, "" for none."""
         self.live()
         if self.quiet:
-            return ""
+            if not self.unanswered or kind != "write":
+                return ""
+            self.unanswered = False
+            return UNANSWERED
         point, fault = Point(kind, what), self.plan.get(len(self.seen), "")
         self.seen.append(point)
         fault = self.chance.choice(KINDS[kind]) if fault == ANY else fault
@@ -130,8 +138,10 @@ class Faults:
             self.die()
         elif fault == "cancel":
             self.cancel()
-        elif fault in ("second worker", "frozen"):
-            await self.another(FREEZE if fault == "frozen" else 0.0)
+        elif fault == "second worker" or fault in FROZEN:
+            self.unanswered = fault == FROZEN[1]
+            await self.another(FREEZE if fault in FROZEN else 0.0)
+            self.unanswered = False
         elif fault == "edit":
             self.edit()
         else:

@@ -1,4 +1,4 @@
-"""Twelve ways to break the engine, each with the schedules in which the explorer must notice.
+"""Ways to break the engine, each with the schedules in which the explorer must notice.
 
 A mutant changes one rule of the real engine. Its schedules run twice: on the engine as it is, where all must end
 well, and on the mutant, where an invariant must break.
@@ -25,15 +25,15 @@ from adaptors.moodle.client import options
 from adaptors.moodle.roster import ENROLLED
 from flows.steps import sweep
 from flows.steps.work import Work
-from state import Ack, Intent, RowId, Store
+from state import Ack, Intent, IntentRow, Store
 from state.lease import Held
 from tests.proofs.explore import Explorer, Job
 from tests.proofs.small_world import REST
 from tests.proofs.stories import PASSES, STORIES
 from tests.proofs.wires import Breach
 
-FIRST, FLIP, LEAVE = range(3)
-"""The stories: a first load, a change taken back, somebody who leaves."""
+FIRST, FLIP, LEAVE, RESTED = range(4)
+"""The stories: a first load, a change taken back, somebody who leaves, writes in doubt that have rested."""
 
 Strike = tuple[str, str, str]
 """Kind of point, what its name contains, and the fault."""
@@ -107,11 +107,19 @@ def _as_it_is(patching: pytest.MonkeyPatch) -> None:
 
 
 def _no_dirty(patching: pytest.MonkeyPatch) -> None:
-    def void(self: Store, rows: Sequence[RowId], _now: float) -> None:
+    def void(self: Store, rested: Sequence[IntentRow], _now: float, _ours: Held | None) -> None:
         """Forget what was announced, and nothing else."""
-        self.release(rows)
+        self.release([one.row for one in rested])
 
-    patching.setattr(Store, "void", void)
+    patching.setattr(Store, "void_rested", void)
+
+
+def _void_overtaken(patching: pytest.MonkeyPatch) -> None:
+    def void(self: Store, rested: Sequence[IntentRow], now: float, _ours: Held | None) -> None:
+        """Void what was read, whoever has announced it anew since."""
+        self.void([one.row for one in rested], now)
+
+    patching.setattr(Store, "void_rested", void)
 
 
 def _stamp_once(patching: pytest.MonkeyPatch) -> None:
@@ -229,6 +237,7 @@ LATE, LOST = ("write", "test-user", "late 900, timeout"), ("write", "", "now, ti
 HIDDEN, EMPTY = ("moodle", " 2 page", "short on"), ("moodle", " 3 ids", "short")
 OUT, OVERLAP = ("moodle", "site_info", "down"), ("moodle", "users_by_field", "second worker")
 SLOW, HALF = ("write", "test-user", "429 long"), ("commit", "acknowledge", "crash after")
+FROZEN = ("commit", "read_anew", "frozen, unanswered")
 DEAD, BUSY = ("write", "test-enrol", "none, crash"), ("write", "test-user", "late 900, 503")
 
 
@@ -240,6 +249,7 @@ MUTANTS = (
     Mutant("no intent", _no_intent, FIRST, [[LATE]], _any("I4")),
     Mutant("no wait", _as_it_is, FIRST, [[LATE]], _any("I1", "I8"), rest=0.0),
     Mutant("no dirty", _no_dirty, FLIP, [[LOST]], _any("I2", "I4")),
+    Mutant("void overtaken", _void_overtaken, RESTED, [[FROZEN]], _any("I1", "I8")),
     Mutant("stamp once", _stamp_once, FIRST, [[SLOW, LATE]], _any("I1", "I8")),
     Mutant("TX2 split", _split, FLIP, [[HALF]], _any("I2", "I4")),
     Mutant("log apart", _log_apart, FLIP, [[HALF]], _any("I13")),

@@ -122,7 +122,13 @@ class SmallWorld:
 
     def beginning(self) -> Moment:
         """Return the moment before the first pass."""
-        return self.run(self._empty, 0).moment if self.story.loaded else self._empty
+        if not self.story.loaded:
+            return self._empty
+        ran = self.run(self._empty, 0)
+        if self.story.doubtful:
+            first = next(place for place, point in enumerate(ran.faults.seen) if point.kind == "write")
+            ran = self.run(self._empty, 0, {first: "none, timeout"})
+        return ran.moment
 
     def run(self, moment: Moment, number: int, plan: Plan | None = None, seed: int = 0) -> Ran:
         """Do pass `number` (0: the load before it all) from a moment; raises Breach."""
@@ -240,7 +246,8 @@ class SmallWorld:
         lacked = tuple(sorted(self.watch.lacked.items()))
         written = tuple(sorted(self.watch.written.items())) if late else ()
         number = self.space._numbers.value
-        now = max(self.clock.now(), START + (self._number + 1) * APART - 50.0)
+        rested = self.rest if self.story.doubtful else 0.0
+        now = max(self.clock.now(), START + rested + (self._number + 1) * APART - 50.0)
         rows = self.books.deciding(INDIFFERENT)
         content = rows, cases, late, lacked, written, number, now
         key = blake2b(repr(content).encode()).digest()

@@ -36,12 +36,13 @@ def write(found: list[tuple[Part, Found]], parts: str) -> None:
 
     The time is that of the processor, all cores together.
     """
-    once = {part.story: result for part, result in reversed(found) if part.kind == "pairs"}
-    pairs = [(part, result) for part, result in found if part.kind == "pairs"]
+    once = {part.story: result for part, result in reversed(found) if part.kind != "random"}
+    pairs = [(part, result) for part, result in found if part.kind != "random"]
+    stories = {part.story: result.possible for part, result in pairs if part.kind == "pairs"}
     more = [result for part, result in found if part.kind == "random"]
     runs = sum(result.runs for _, result in pairs)
     figures("faults-single", (one.singles for one in once.values()), 0.0).write()
-    possible = sum(one.possible for one in once.values())
+    possible = sum(stories.values())
     time_of_pairs = sum(result.cpu for _, result in pairs)
     figures(
         "faults-pairs", (one.pairs for _, one in pairs), time_of_pairs, possible=possible, runs=runs, parts=parts

@@ -18,7 +18,7 @@ from flows.result import Result
 from state.history import TAKEN
 from tests.proofs.belongings import is_of
 from tests.proofs.books import Memory
-from tests.proofs.faults import OF_COURSE, Faults
+from tests.proofs.faults import FROZEN, OF_COURSE, Faults
 from tests.proofs.wires import Breach
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ class Watch:
             self._nothing_lost(result)
             self._others_unhurt(result)
         definite = sum(fault in ("429", "429 long", "refused") for _, fault in self.faults.fired)
-        second = any(fault in ("second worker", "frozen") for _, fault in self.faults.fired)
+        second = any(fault in ("second worker", *FROZEN) for _, fault in self.faults.fired)
         often = [key for key, count in self.rows.items() if count > 1 + definite + second]
         self._hold(not often, f"I11: {often} were sent too often")
         reads = sum(point.kind == "moodle" for point in self.faults.seen)
@@ -214,7 +214,7 @@ class Watch:
     def _same_school(self) -> bool:
         """Say whether Moodle told one story in this run, and told it whole."""
         kinds = {fault for _, fault in self.faults.fired}
-        return not kinds & {"edit", "short", "short on", "second worker", "frozen"}
+        return not kinds & {"edit", "short", "short on", "second worker", *FROZEN}
 
     def _checkpoints_are_true(self) -> None:
         """A course that counts as read by this run has no row that is not settled (I4), also after a crash."""
