@@ -158,6 +158,8 @@ class SmallWorld:
             result = self._loop.run(self._process(faults))
         self.runs += 1
         self.watch.ended(result)
+        if b"qanary" in self.books.take().lower():
+            raise Breach("S1: the books hold a person's value")
         return Ran(self._moment(), faults, result)
 
     async def _process(self, faults: Faults) -> Result | None:

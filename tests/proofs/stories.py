@@ -60,7 +60,7 @@ when_left: {set: {enrolment_status: left}}
 class School:
     """What Moodle says at one moment."""
 
-    city: str = "Bondo"
+    city: str = "QanaryBondo"
     suspended: bool = False
     """Whether the second learner's enrolment is suspended."""
     second_learner: bool = True
@@ -69,8 +69,8 @@ class School:
     def moodle(self) -> FakeMoodle:
         """Make the fake Moodle of this moment."""
         site = FakeSite()
-        first = site.add_user("Amina", "Otieno", city=self.city)
-        second = site.add_user("Baraka", "Mwangi", city="Siaya")
+        first = site.add_user("QanaryAmina", "QanaryOtieno", city=self.city)
+        second = site.add_user("QanaryBaraka", "QanaryMwangi", city="QanarySiaya")
         course, other = site.add_course("C1", "Course one"), site.add_course("C2", "Course two")
         site.enrol(course, first)
         site.enrol(other, first)
@@ -119,9 +119,9 @@ class Story:
         return frozenset(key for school in self.schools for key in school.cases)
 
 
-PLAIN, MOVED, AWAY = School(), School("Kisumu", suspended=True), School(second_learner=False)
+PLAIN, MOVED, AWAY = School(), School("QanaryKisumu", suspended=True), School(second_learner=False)
 STORIES = (
-    Story("a first load, then changes", (PLAIN, PLAIN, MOVED, School("Kisumu")), loaded=False),
+    Story("a first load, then changes", (PLAIN, PLAIN, MOVED, School("QanaryKisumu")), loaded=False),
     Story("a change that is taken back", (PLAIN, MOVED, PLAIN, PLAIN), loaded=True),
     Story("somebody leaves and comes back", (PLAIN, AWAY, AWAY, PLAIN), loaded=True),
     Story("writes without an answer that have rested", (PLAIN, PLAIN), loaded=True, doubtful=True),
