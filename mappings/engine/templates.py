@@ -79,14 +79,17 @@ def skeleton(text: str) -> tuple[tuple[str, str], ...]:
 
 @lru_cache
 def key_form(text: str, site: str) -> re.Pattern[str]:
-    """Return the form of the keys that a template makes on a site: the ids in them are whole numbers."""
+    """Return the form of the keys that a template makes on a site: the ids in them are whole numbers.
+
+    They have 18 digits at most, so that they fit into the books whatever somebody typed into a case.
+    """
     return re.compile("".join(_form_of(piece, site) for piece in parse_template(text)))
 
 
 def _form_of(piece: Piece, site: str) -> str:
     if not piece.path:
         return re.escape(piece.text)
-    return re.escape(site) if piece.path == "site" else r"(\d+)"
+    return re.escape(site) if piece.path == "site" else r"([0-9]{1,18})"
 
 
 def ids_in(text: str, site: str, key: str) -> dict[str, int] | None:
