@@ -36,6 +36,7 @@ from state import Held, RowId, StateError
 from state.statuses import GONE, KEPT_OUT, LIVING
 
 AT_ONCE = 5_000  # cases that are kept in memory
+SCOPES = 500  # in so many of them cases are looked up by their keys; in more a walk through the books costs less
 LAG = 900.0  # seconds: what was written later than that may not be in CommCare's search yet
 LONGEST = 2_000  # letters of property names in one address; servers take 4,000, and a cursor is a third longer
 OPEN = frozenset({"active", "ended", "withdrawn", "left"})
@@ -134,7 +135,9 @@ class _Auditor:
             await self.lease.hold()
             self.found.cases[case_type] += len(chunk)
             self.listed.update(_short(case.case_id) for case in chunk)
-            held = await self.world.books.do(store.at_rows, self._places(mappings, chunk))
+            places = self._places(mappings, chunk)
+            is_cheap = len({row[:2] for row in places}) <= SCOPES
+            held = await self.world.books.do(store.at_rows, places) if is_cheap else {}
             await self._compare(comparer, [case for case in chunk if case.case_id in held], held, {})
             unplaced += [case for case in chunk if case.case_id not in held]
             if len(unplaced) >= AT_ONCE:
@@ -291,6 +294,8 @@ class _Auditor:
             many = 0
             async for rows in self._unlisted(mapping, statuses):
                 many += len(rows)
+            if not many:
+                continue
             few = many <= most
             async for rows in self._unlisted(mapping, statuses):
                 for one in rows:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from itertools import islice
 from math import inf
@@ -43,14 +44,16 @@ class Audits(Cases):
             return set(connection.scalars(select(name_table.c.name)))
 
     def at_rows(self, rows: Collection[RowId]) -> dict[str, Held]:
-        """Return those of some rows that are known and have a case id, by case id: no walk through all rows."""
-        found, wanted = dict[str, Held](), sorted(set(rows))
-        address = tuple_(case_row.c.mapping, case_row.c.scope, case_row.c.key)
+        """Return those of some rows that are known and have a case id, by case id; each scope is a look-up."""
+        found, keys = dict[str, Held](), defaultdict[tuple[str, int], list[str]](list)
+        for row in rows:
+            keys[row.mapping, row.scope].append(row.key)
         with self._database.reading() as connection:
-            for start in range(0, len(wanted), CHUNK):
-                query = _held().where(address.in_([tuple(row) for row in wanted[start : start + CHUNK]]))
-                rows_of_chunk = connection.execute(query.where(case_row.c.case_id != "")).all()
-                found |= {one.case.case_id: one for one in self._read_held(connection, rows_of_chunk)}
+            for (mapping, scope), wanted in sorted(keys.items()):
+                for start in range(0, len(wanted), CHUNK):
+                    at = {"mapping": mapping, "scope": scope, "keys": wanted[start : start + CHUNK]}
+                    there = self._read_held(connection, connection.execute(_HELD_AT, at).all())
+                    found |= {one.case.case_id: one for one in there if one.case.case_id}
         return found
 
     def by_case_ids(self, mappings: Collection[str], case_ids: Collection[str]) -> dict[str, Held]:
@@ -145,3 +148,10 @@ class Audits(Cases):
 
 def _held() -> Any:
     return select(*COLUMNS, case_row.c.mapping, case_row.c.scope, case_row.c.pushed_at)
+
+
+_HELD_AT = _held().where(
+    case_row.c.mapping == bindparam("mapping"),
+    case_row.c.scope == bindparam("scope"),
+    case_row.c.key.in_(bindparam("keys", expanding=True)),
+)
