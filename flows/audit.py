@@ -33,7 +33,7 @@ from flows.world import Progress, World, silent
 from mappings.engine import CompiledMapping
 from mappings.engine.templates import ids_in
 from state import Held, RowId, StateError
-from state.statuses import GONE, KEPT_OUT, LIVING
+from state.statuses import GONE, KEPT_OUT, LIVING, MARKED
 
 AT_ONCE = 5_000  # cases that are kept in memory
 SCOPES = 500  # in so many of them cases are looked up by their keys; in more a walk through the books costs less
@@ -290,7 +290,7 @@ class _Auditor:
         """
         guards = self.world.project.guards
         most = max(guards.run_cases, known * guards.run_percent / 100)
-        for statuses, kind in ((LIVING, "deleted"), (("left",), "deleted"), (("closed",), "deleted_closed")):
+        for statuses, kind in ((LIVING, "deleted"), (MARKED, "deleted"), (("closed",), "deleted_closed")):
             many = 0
             async for rows in self._unlisted(mapping, statuses):
                 many += len(rows)
@@ -339,7 +339,8 @@ class _Auditor:
             if not one.case.linked and await self._is_nowhere(external_id(one.row.key, one.case.generation)):
                 lost.append(one)
         await books.do(books.store.recreate, [one.row for one in lost], self.world.clock.now())
-        await books.do(books.store.settle, {one.row: "left" for one in lost if one.case.status == "left"})
+        marked = {one.row: one.case.status for one in lost if one.case.status in MARKED}
+        await books.do(books.store.settle, marked)  # they are gone still
         # Whoever is kept out or gone gets no other case before somebody lets him in.
         self.found.recreated += sum(one.case.status not in (*KEPT_OUT, *GONE) for one in lost)
         self.voided |= {one.row.mapping for one in lost}

@@ -68,7 +68,8 @@ async def test_a_person_who_is_back_is_not_marked_again(make_lab: MakeLab) -> No
     assert ("active", []) == (lab.case(key).properties["enrolment_status"], found(await audited(lab)))
 
 
-async def test_a_case_of_who_left_that_was_closed_or_deleted(make_lab: MakeLab) -> None:
+@pytest.mark.parametrize("status", ["left", "leaving"])
+async def test_a_case_of_who_left_that_was_closed_or_deleted(make_lab: MakeLab, status: str) -> None:
     """Closed is a fact; deleted is trouble, since the mapping leaves it open: whoever comes back writes to it."""
     lab, learner, key = await gone(make_lab)
     case = lab.case(key)
@@ -76,6 +77,7 @@ async def test_a_case_of_who_left_that_was_closed_or_deleted(make_lab: MakeLab) 
     result = await audited(lab, repair=True)
     assert ([("closed_by_hand", key, ())], "completed") == (found(result), result.state)
     lab.project.delete_case(case.case_id, for_good=False)
+    lab.store.settle({RowId("enrolment", 2, key): status})
     result = await audited(lab, repair=True)
     assert ([("deleted", key, ())], "degraded", 0) == (found(result), result.state, result.repaired)
     assert 0 == (await audited(lab, recreate=True)).recreated
