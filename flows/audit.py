@@ -272,7 +272,7 @@ class _Auditor:
             self._tell("drift", case, known, found.drifted)
             self.found.names.update(f"{known.row.mapping}.{IN_WORDS.get(name, name)}" for name in found.drifted)
         if found.past:
-            self._tell("changed_past", case, known, found.past)
+            self._tell("changed_when_gone", case, known, found.past)
             self.found.past.update(f"{known.row.mapping}.{IN_WORDS.get(name, name)}" for name in found.past)
         if found.owner_moved:
             self._tell("owner_moved", case, known)
@@ -290,7 +290,7 @@ class _Auditor:
         """
         guards = self.world.project.guards
         most = max(guards.run_cases, known * guards.run_percent / 100)
-        for statuses, kind in ((LIVING, "deleted"), (MARKED, "deleted"), (("closed",), "deleted_closed")):
+        for statuses, kind in ((LIVING, "deleted"), (MARKED, "deleted"), (("closed",), "deleted_when_closed")):
             many = 0
             async for rows in self._unlisted(mapping, statuses):
                 many += len(rows)

@@ -19,11 +19,11 @@ MEANING = {
     "deleted": "{n} not in CommCare any more, deleted by hand. CommCare still takes what is written to them, and "
     "nobody sees it. `moodle-commcare audit --recreate` has the next run make new cases; who left gets one on "
     "coming back.",
-    "deleted_closed": "{n} that were closed by us, deleted by hand: whoever comes back gets a new one.",
+    "deleted_when_closed": "{n} that were closed by us, deleted by hand: whoever comes back gets a new one.",
     "drift": "{n} holding other values than were sent: {names}. `moodle-commcare audit --repair` has the next run "
     "write them again.",
-    "changed_past": "{n} of people who left or are kept out, or of courses that are over, holding other values "
-    "than were sent: {past}. No run writes those any more: put right in CommCare what matters.",
+    "changed_when_gone": "{n} of people who left or are kept out, or of courses that are over, holding other "
+    "values than were sent: {past}. No run writes those any more: put right in CommCare what matters.",
     "closed_by_hand": "{n} closed by hand: they take updates and stay closed.",
     "owner_moved": "{n} moved to another owner by hand: their children follow in the next run.",
     "earlier_term": "{n} of an earlier term: the books write to the one that followed, under the same key.",

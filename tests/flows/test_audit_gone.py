@@ -51,7 +51,7 @@ async def test_other_values_of_who_left_are_told_and_left_to_people(make_lab: Ma
     lab, _, key = await gone(make_lab)
     lab.project.edit_case(lab.case(key).case_id, course_name="Typed")
     result = await audited(lab, repair=True)
-    assert [("changed_past", key, ("course_name",))] == found(result)
+    assert [("changed_when_gone", key, ("course_name",))] == found(result)
     assert ("completed", 0, {}) == (result.state, result.repaired, dict(result.names))
     assert "enrolment.course_name (1). No run writes those any more" in " ".join(result.messages)
     assert {} == written(await lab.sync())
@@ -99,7 +99,7 @@ async def test_a_case_that_we_closed_and_somebody_deleted_is_a_fact(make_lab: Ma
     key = f"test-enrol-{courses[0]}-{learners[0]}"
     lab.project.delete_case(lab.case(key).case_id, for_good=False)
     result = await audited(lab, recreate=True)
-    assert ([("deleted_closed", key, ())], "completed") == (found(result), result.state)
+    assert ([("deleted_when_closed", key, ())], "completed") == (found(result), result.state)
     site.enrol(courses[0], learners[0])
     assert 1 == written(await lab.sync())["created"]
 
@@ -113,11 +113,11 @@ async def test_a_withdrawn_case_is_compared_and_emptied_again(make_lab: MakeLab)
     key = f"test-user-{learners[0]}"
     lab.project.edit_case(lab.case(key).case_id, moodle_status="in", city="Kisumu", language="sw")
     result = await audited(lab, repair=True)
-    assert [("changed_past", key, ("language",)), ("drift", key, ("city", "moodle_status"))] == found(result)
+    assert [("changed_when_gone", key, ("language",)), ("drift", key, ("city", "moodle_status"))] == found(result)
     await lab.sync()
     held = lab.case(key).properties
     assert ("out", "", "sw") == (held["moodle_status"], held["city"], held["language"])
-    assert ["changed_past"] == [one.kind for one in (await audited(lab)).findings]
+    assert ["changed_when_gone"] == [one.kind for one in (await audited(lab)).findings]
 
 
 async def test_an_ended_case_is_compared_and_ended_again(make_lab: MakeLab) -> None:
