@@ -95,8 +95,12 @@ def _form_of(piece: Piece, site: str) -> str:
 def ids_in(text: str, site: str, key: str) -> dict[str, int] | None:
     """Return the ids in a key that a template made on a site, by path, None when it did not make it."""
     found = key_form(text, site).fullmatch(key)
-    paths = [piece.path for piece in parse_template(text) if piece.path not in ("", "site")]
-    return None if found is None else dict(zip(paths, map(int, found.groups()), strict=True))
+    return None if found is None else dict(zip(_ids_of(text), map(int, found.groups()), strict=True))
+
+
+@lru_cache
+def _ids_of(text: str) -> tuple[str, ...]:
+    return tuple(piece.path for piece in parse_template(text) if piece.path not in ("", "site"))
 
 
 def compile_template(text: str) -> Render:
