@@ -1,13 +1,20 @@
-"""What an audit costs: `python -m bench.audit --cases 400000`. CommCare's list is made up page by page."""
+"""What an audit costs: `python -m bench.audit --cases 400000`. CommCare's list is made up page by page.
+
+With `--fake` it comes from the strict fake, in a process of its own: slower, and checked like every other request.
+"""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
 import json
+import multiprocessing
 import resource
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +22,10 @@ import httpx
 
 from adaptors.commcare.client import CommCareClient
 from adaptors.commcare.connection import Account, Connection
+from adaptors.commcare.fake import FakeCommCare
+from adaptors.commcare.fake_project import Case, FakeProject
 from adaptors.moodle.client import Login, MoodleClient
+from adaptors.serve import LocalServer
 from flows.audit import audit
 from flows.catalogue import field_catalogue
 from flows.clock import SystemClock
@@ -24,6 +34,7 @@ from mappings.engine import load_project
 from state import Ack, RowId, Store
 
 PAGE = 5_000
+DRIFTED = 1_000  # one case in so many
 ADDRESS = "https://commcare.example.org"
 PROJECT = """
 language: 1
@@ -81,22 +92,52 @@ def _case(number: int, drifted: int) -> dict[str, Any]:
     return {**held, **names, "properties": {"city": city, "notes": HELD["notes"]}}
 
 
-async def measure(folder: Path, cases: int) -> dict[str, Any]:
-    """Audit once; seconds, megabytes (resident, before it and at its highest) and requests."""
+@contextmanager
+def serving(cases: int) -> Iterator[str]:
+    """Serve a project space with so many cases, and yield its address."""
+    here, there = multiprocessing.Pipe()
+    process = multiprocessing.get_context("spawn").Process(target=_serve, args=(cases, there), daemon=True)
+    process.start()
+    try:
+        yield here.recv()
+        here.send("stop")
+        process.join(timeout=10)
+    finally:
+        process.kill()
+
+
+def _serve(cases: int, pipe: Pipe) -> None:
+    """Be the other process until told to stop."""
+    project = FakeProject(keep_forms=False)
+    for number in range(cases):
+        held = _case(number, DRIFTED)
+        names = (held["case_id"], held["case_type"], held["case_name"], held["owner_id"], held["external_id"])
+        project.save(Case(*names, held["properties"]))
+    fake = FakeCommCare(project, domain="bench", username="x@example.org", api_key="x")
+    with LocalServer(fake) as server:
+        pipe.send(server.url)
+        pipe.recv()
+
+
+async def measure(folder: Path, cases: int, fake: str = "") -> dict[str, Any]:
+    """Audit once; seconds, megabytes (resident, before it and at its highest) and requests.
+
+    The list is that of a `fake` at an address, else made up here.
+    """
     for name, text in (("project", PROJECT), ("student", STUDENT)):
         (folder / f"{name}.yaml").write_text(text)
     clock = SystemClock()
     books = Books(lambda: Store.open(f"sqlite:///{folder / 'state.db'}", key=bytes(32)))
     await books.do(fill, books.store, cases)
+    account = Account(fake or ADDRESS, "bench", "x@example.org", "x")
+    transport = None if fake else pages(cases, DRIFTED)
     world = World(
         moodle=MoodleClient("https://moodle.example.org", Login("x"), clock=clock),
-        commcare=CommCareClient(
-            Connection(Account(ADDRESS, "bench", "x", "x"), clock=clock, transport=pages(cases, 1000))
-        ),
+        commcare=CommCareClient(Connection(account, clock=clock, transport=transport)),
         books=books,
         project=load_project(folder, field_catalogue()),
         clock=clock,
-        target=("https://moodle.example.org", ADDRESS, "bench"),
+        target=("https://moodle.example.org", fake or ADDRESS, "bench"),
     )
     before, cpu, wall = _peak(), time.process_time(), time.perf_counter()
     found = await audit(world)
@@ -119,9 +160,10 @@ def main(words: list[str] | None = None) -> None:
     """Measure and print one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cases", type=int, default=400_000)
+    parser.add_argument("--fake", action="store_true", help="Ask the strict fake, over HTTP.")
     chosen = parser.parse_args(words)
-    with tempfile.TemporaryDirectory() as place:
-        print(json.dumps(asyncio.run(measure(Path(place), chosen.cases))))
+    with tempfile.TemporaryDirectory() as place, serving(chosen.cases) if chosen.fake else nullcontext("") as fake:
+        print(json.dumps(asyncio.run(measure(Path(place), chosen.cases, fake))))
 
 
 if __name__ == "__main__":

@@ -11,15 +11,19 @@ from flows.steps.edits import IN_WORDS
 from flows.words import listed, numbered
 
 KEPT = 1_000  # findings of a kind that are listed; all are counted
-FAULTS = ("duplicate", "orphan", "deleted", "drift")
+FAULTS = ("duplicate", "orphan", "deleted", "unlisted", "drift")
 MEANING = {
     "duplicate": "{n} used by more than one case: give all but one of them another external id in CommCare. The "
     "books go on writing to the case that they know.",
     "orphan": "{n} with a key of ours that the books do not know: close them in CommCare, if the person is gone.",
     "deleted": "{n} not in CommCare any more, deleted by hand. CommCare still takes what is written to them, and "
-    "nobody sees it. `moodle-commcare audit --recreate` has the next run make new cases.",
+    "nobody sees it. `moodle-commcare audit --recreate` has the next run make new cases; who left gets one on "
+    "coming back.",
+    "deleted_when_closed": "{n} that were closed by us, deleted by hand: whoever comes back gets a new one.",
     "drift": "{n} holding other values than were sent: {names}. `moodle-commcare audit --repair` has the next run "
     "write them again.",
+    "changed_when_gone": "{n} of people who left or are kept out, or of courses that are over, holding other "
+    "values than were sent: {past}. No run writes those any more: put right in CommCare what matters.",
     "closed_by_hand": "{n} closed by hand: they take updates and stay closed.",
     "owner_moved": "{n} moved to another owner by hand: their children follow in the next run.",
     "earlier_term": "{n} of an earlier term: the books write to the one that followed, under the same key.",
@@ -54,7 +58,9 @@ class Finding:
 class Audit:
     """What an audit found. `counts` has all, `findings` the first of each kind; `names` counts what drifted.
 
-    `not_compared` are cases listed of which the list may be older than what was written.
+    `past` counts what drifted in cases that went away, where no run writes it. `not_compared` are known cases that
+    were listed, and of which the list may be older than what was written, or the books do not know what they hold;
+    `switched_off` are those among them of mappings that are off.
     """
 
     run_id: str
@@ -63,9 +69,11 @@ class Audit:
     counts: Counter[str] = field(default_factory=Counter)
     findings: list[Finding] = field(default_factory=list)
     names: Counter[str] = field(default_factory=Counter)
+    past: Counter[str] = field(default_factory=Counter)
     repaired: int = 0
     recreated: int = 0
     not_compared: int = 0
+    switched_off: int = 0
     requests: int = 0
     seconds: float = 0.0
     messages: list[str] = field(default_factory=list)
@@ -125,15 +133,20 @@ class Audit:
 
 def conclude(found: Audit, repair: bool) -> None:
     """Say what the findings mean, and call the audit degraded when something is not as it should be."""
-    names = listed([f"{name} ({count:,})" for name, count in found.names.most_common()], 5)
+    names, past = _counted(found.names), _counted(found.past)
     for kind, sentence in MEANING.items():
         if count := found.counts[kind]:
             n = numbered(count, *NOUNS.get(kind, ("case", "cases")))
-            found.messages.append(sentence.format(n=n, names=names))
-    if found.not_compared:
+            found.messages.append(sentence.format(n=n, names=names, past=past))
+    if waiting := found.not_compared - found.switched_off:
         found.messages.append(
-            f"{numbered(found.not_compared, 'case')} not compared: written in the last 15 minutes, so that "
-            "CommCare's list may not show it yet, or waiting to confirm. The next audit looks at them."
+            f"{numbered(waiting, 'case')} not compared: written in the last 15 minutes, so that CommCare's list "
+            "may not show it yet, waiting to confirm, or to be written whole, because the books do not know what "
+            "is in it. The next audit looks at them."
+        )
+    if found.switched_off:
+        found.messages.append(
+            f"{numbered(found.switched_off, 'case')} not compared: made by mappings that are switched off."
         )
     if any(found.counts[kind] for kind in FAULTS):
         found.state = RunState.DEGRADED
@@ -142,3 +155,7 @@ def conclude(found: Audit, repair: bool) -> None:
     if repair and found.repaired:
         cases = numbered(found.repaired, "case")
         found.messages.append(f"The next run writes {cases} again, but for properties with 'write: once'.")
+
+
+def _counted(names: Counter[str]) -> str:
+    return listed([f"{name} ({count:,})" for name, count in names.most_common()], 5)

@@ -49,8 +49,9 @@ REMAINS = (
     "them); the cases themselves, without values, under their external ids; phones that have not synced since; "
     "properties that others than this program wrote; ids and times, without values, in older backups (those "
     f"beside the books are gone after {KEPT - 1} more days on which a copy is made; from before an upgrade the "
-    f"newest {UPGRADES_KEPT} stay) and in books set aside, moved or copied elsewhere; files that somebody "
-    "downloaded; and what Moodle holds."
+    f"newest {UPGRADES_KEPT} stay) and in books set aside, moved or copied elsewhere; the number, and keys with "
+    "it, in log files and in Prefect's history of runs (30 days with `serve`); files that somebody downloaded; "
+    "and what Moodle holds."
 )
 
 UNKNOWN = (

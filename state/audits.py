@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from itertools import islice
+from math import inf
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, select, update
+from sqlalchemy import Connection, bindparam, func, literal, or_, select, tuple_, update
 
-from state.cases import COLUMNS, Cases
+from state.cases import CHUNK, COLUMNS, Cases
 from state.facts import have_read
 from state.log import Entry
+from state.outcomes import UNSURE
 from state.rows import Held, RowId
 from state.statuses import LIVING
 from state.tables import at_row, case_row, row_parameters
@@ -39,6 +43,19 @@ class Audits(Cases):
         with self._database.reading() as connection:
             return set(connection.scalars(select(name_table.c.name)))
 
+    def at_rows(self, rows: Collection[RowId]) -> dict[str, Held]:
+        """Return those of some rows that are known and have a case id, by case id; each scope is a look-up."""
+        found, keys = dict[str, Held](), defaultdict[tuple[str, int], list[str]](list)
+        for row in rows:
+            keys[row.mapping, row.scope].append(row.key)
+        with self._database.reading() as connection:
+            for (mapping, scope), wanted in sorted(keys.items()):
+                for start in range(0, len(wanted), CHUNK):
+                    at = {"mapping": mapping, "scope": scope, "keys": wanted[start : start + CHUNK]}
+                    there = self._read_held(connection, connection.execute(_HELD_AT, at).all())
+                    found |= {one.case.case_id: one for one in there if one.case.case_id}
+        return found
+
     def by_case_ids(self, mappings: Collection[str], case_ids: Collection[str]) -> dict[str, Held]:
         """Return the rows of some mappings that have these case ids, by case id.
 
@@ -65,13 +82,32 @@ class Audits(Cases):
                 found |= {row.key: row[1] for row in rows}
         return found
 
-    def known_and_not(self, mapping: str, listed: Callable[[str], bool], before: float) -> list[Held]:
-        """Return the living cases of a mapping whose case id is not `listed`, if last written before a moment."""
+    def known_and_not(
+        self,
+        mapping: str,
+        listed: Callable[[str], bool],
+        before: float,
+        *,
+        ahead: float = inf,
+        statuses: Collection[str] = LIVING,
+        after: RowId | None = None,
+        most: int | None = None,
+    ) -> list[Held]:
+        """Return the cases of a mapping with these statuses whose case id is not `listed`, in order.
+
+        Only those last written before a moment, or past the moment `ahead`, when the clock was; the first `most`
+        of them `after` a row.
+        """
         query = _held().where(case_row.c.mapping == mapping, case_row.c.case_id != "")
-        query = query.where(case_row.c.status.in_(LIVING), case_row.c.pushed_at < before)
+        query = query.where(case_row.c.status.in_(sorted(statuses)))
+        query = query.where(or_(case_row.c.pushed_at < before, case_row.c.pushed_at > ahead))
+        if after is not None:
+            here = tuple_(literal(after.scope), literal(after.key))
+            query = query.where(tuple_(case_row.c.scope, case_row.c.key) > here)
+        query = query.order_by(case_row.c.scope, case_row.c.key)
         with self._database.reading() as connection:
-            rows = connection.execute(query.execution_options(yield_per=AT_ONCE))
-            unlisted = [row for row in rows if not listed(row.case_id)]
+            with connection.execute(query.execution_options(yield_per=AT_ONCE)) as rows:
+                unlisted = list(islice((row for row in rows if not listed(row.case_id)), most))
             return list(self._read_held(connection, unlisted))
 
     def note_owners(self, owners: Mapping[RowId, str]) -> None:
@@ -83,7 +119,10 @@ class Audits(Cases):
                 connection.execute(moved, values)
 
     def void_values(self, names: Mapping[RowId, Collection[str]], now: float) -> None:
-        """Make the books doubt single values, so that the next run, whatever is due, writes only these again."""
+        """Make the books doubt single values, so that the next run, whatever is due, writes only these again.
+
+        Of a case that went away it is doubted that it did: only then a run says once more what is said of such.
+        """
         noted = list[Entry]()
         with self._database.writing() as connection:
             for row, doubted in names.items():
@@ -93,7 +132,8 @@ class Audits(Cases):
                 held = known.digests.keys() & set(doubted)
                 digests = known.digests | dict.fromkeys(held, NO_DIGEST)
                 packed = self._names.pack(digests, self._names.numbers(connection, digests))
-                changed = update(case_row).where(at_row(case_row)).values(digests=packed)
+                status = UNSURE.get(known.status, known.status)
+                changed = update(case_row).where(at_row(case_row)).values(digests=packed, status=status)
                 connection.execute(changed, row_parameters(row))
                 noted.append(Entry(row, known.user_id, "doubt", "noted", known.generation, held))
             have_read(self._database, connection, (one.row.mapping for one in noted))
@@ -108,3 +148,10 @@ class Audits(Cases):
 
 def _held() -> Any:
     return select(*COLUMNS, case_row.c.mapping, case_row.c.scope, case_row.c.pushed_at)
+
+
+_HELD_AT = _held().where(
+    case_row.c.mapping == bindparam("mapping"),
+    case_row.c.scope == bindparam("scope"),
+    case_row.c.key.in_(bindparam("keys", expanding=True)),
+)

@@ -266,7 +266,7 @@ async def list_claims(world: World, mapping: CompiledMapping) -> Claims:
     name, claims = world.project.moodle_key_property, Claims()
     async for case in list_all(world, mapping, name):
         key = case.properties.get(name, "")
-        if key.startswith(f"{world.project.site}-"):
+        if is_ours(world.project, key):
             claims.take(key, case)
             if case.external_id and base_key(case.external_id) != key:
                 claims.taken.add(case.external_id)
@@ -290,6 +290,15 @@ def key_of(project: Project, case: CaseReply) -> str:
     start, own = f"{project.site}-", base_key(case.external_id or "")
     key = own if own.startswith(start) else case.properties.get(project.moodle_key_property, "")
     return key if key.startswith(start) else ""
+
+
+def is_ours(project: Project, text: str) -> bool:
+    """Say whether an external id, or a key, may be one that a mapping of this site makes.
+
+    How it begins does not tell: the name of another site may begin as ours does.
+    """
+    key = base_key(text)
+    return any(mapping.makes_key(key, project.site) for mapping in project.mappings)
 
 
 def base_key(text: str) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from flows.errors import Resting
 from flows.steps.clocks import rest_left
+from flows.steps.linked import is_ours
 from flows.words import numbered
 from flows.world import World
 from mappings.engine import CompiledMapping
@@ -40,9 +41,9 @@ async def let_rest(world: World, beside: Sequence[CompiledMapping]) -> None:
 
 
 async def _has_cases_of_ours(world: World, mappings: Sequence[CompiledMapping]) -> bool:
-    """Say whether CommCare has a case whose external id begins as those of this site do."""
+    """Say whether CommCare has a case whose external id may be one of this site's."""
     for case_type in sorted({mapping.case_type for mapping in mappings}):
         async for case in world.commcare.list_cases(case_type, fields=("external_id",)):
-            if (case.external_id or "").startswith(f"{world.project.site}-"):
+            if is_ours(world.project, case.external_id or ""):
                 return True
     return False

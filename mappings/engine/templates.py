@@ -79,21 +79,28 @@ def skeleton(text: str) -> tuple[tuple[str, str], ...]:
 
 @lru_cache
 def key_form(text: str, site: str) -> re.Pattern[str]:
-    """Return the form of the keys that a template makes on a site: the ids in them are whole numbers."""
+    """Return the form of the keys that a template makes on a site: the ids in them are whole numbers.
+
+    They have 18 digits at most, so that they fit into the books whatever somebody typed into a case.
+    """
     return re.compile("".join(_form_of(piece, site) for piece in parse_template(text)))
 
 
 def _form_of(piece: Piece, site: str) -> str:
     if not piece.path:
         return re.escape(piece.text)
-    return re.escape(site) if piece.path == "site" else r"(\d+)"
+    return re.escape(site) if piece.path == "site" else r"([0-9]{1,18})"
 
 
 def ids_in(text: str, site: str, key: str) -> dict[str, int] | None:
     """Return the ids in a key that a template made on a site, by path, None when it did not make it."""
     found = key_form(text, site).fullmatch(key)
-    paths = [piece.path for piece in parse_template(text) if piece.path not in ("", "site")]
-    return None if found is None else dict(zip(paths, map(int, found.groups()), strict=True))
+    return None if found is None else dict(zip(_ids_of(text), map(int, found.groups()), strict=True))
+
+
+@lru_cache
+def _ids_of(text: str) -> tuple[str, ...]:
+    return tuple(piece.path for piece in parse_template(text) if piece.path not in ("", "site"))
 
 
 def compile_template(text: str) -> Render:

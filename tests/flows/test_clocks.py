@@ -187,7 +187,8 @@ async def test_new_books_in_the_place_of_others_rest(make_lab: MakeLab, before: 
 async def test_a_newcomer_is_not_made_to_wait(make_lab: MakeLab) -> None:
     """Nobody's books were here before, and the cases in CommCare are not ours: the first run sends at once."""
     lab = make_lab(site_of(3)[0])
-    lab.project.add_case("student", "By Hand", external_id="by-hand-1")
+    for name in ("by-hand-1", "test-west-user-5"):  # the second one is of a site whose name begins as ours does
+        lab.project.add_case("student", "By Hand", external_id=name)
     lab.edit("student", "case_type: student", "case_type: student\nexisting_cases: ignore")
     lab.store.put(BEGUN_AT, str(lab.clock.now()))
     lab.store.put(NEW_BOOKS, FIRST)

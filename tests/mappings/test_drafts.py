@@ -157,6 +157,8 @@ def test_parents(tmp_path: Path, word: str, held: bool) -> None:
         (None, "demo-user-1042"),
         (None, "other-enrol-7-1042"),
         (None, "demo-enrol-7-1042~2"),
+        (None, f"demo-enrol-7-{'1' * 19}"),
+        (None, "demo-enrol-7-١٠٤٢"),
     ],
 )
 def test_a_key_tells_whose_it_is(tmp_path: Path, expected: int | None, key: str) -> None:

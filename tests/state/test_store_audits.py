@@ -36,6 +36,27 @@ def test_known_cases_that_are_not_listed(store: Store) -> None:
     assert {"case-3", "case-4"} == {held.case.case_id for held in found}
 
 
+def test_known_cases_that_are_not_listed_come_in_pieces(store: Store) -> None:
+    """In the order of their rows, each once, with whatever statuses; what is ahead of the clock is among them."""
+    rows = fill(store, 9)
+    store.settle({rows[4]: "left", rows[6]: "closed"})
+    store.acknowledge([Ack(rows[2], "case-2", "owner", {}, "active", 2)], 9_000.0)
+    found, after = list[str](), None
+    while piece := store.known_and_not(
+        "enrolment", {"case-0"}.__contains__, 400.0, ahead=800.0, statuses=("active", "left"), after=after, most=2
+    ):
+        found, after = found + [one.case.case_id for one in piece], piece[-1].row
+    assert ["case-2", "case-4", "case-8", "case-1", "case-3", "case-5", "case-7"] == found
+
+
+def test_cases_at_rows(store: Store) -> None:
+    """Those that are known, and have a case id, whatever scope they are in."""
+    rows = fill(store, 3)
+    store.void([RowId("enrolment", 7, "sent-once")], 98.0)
+    found = store.at_rows([*rows[:2], RowId("student", 0, "nobody"), RowId("enrolment", 7, "sent-once")])
+    assert {"case-0": rows[0], "case-1": rows[1]} == {case_id: held.row for case_id, held in found.items()}
+
+
 def test_owners_are_noted(store: Store) -> None:
     """The books know who owns a case now; its digests stay."""
     rows = fill(store)
@@ -56,3 +77,13 @@ def test_single_values_are_doubted(store: Store) -> None:
     cases = store.cases("enrolment", 2)
     assert {"grade": NO_DIGEST, "city": b"2" * 16} == cases[rows[0].key].digests
     assert cases[rows[2].key].digests is None
+
+
+def test_with_its_values_the_way_of_a_case_is_doubted(store: Store) -> None:
+    """Of one that went away a run is to say so again; of one that lives, or that we closed, nothing changes."""
+    rows = fill(store, 10)
+    ways = {"left": "leaving", "withdrawn": "withdrawing", "ended": "rejoining", "closed": "closed"}
+    store.settle(dict(zip(rows[::2], ways, strict=False)))
+    store.void_values({row: ["grade"] for row in rows[::2]}, 99.0)
+    cases = store.cases("enrolment", 2)
+    assert [*ways.values(), "active"] == [cases[row.key].status for row in rows[::2]]
