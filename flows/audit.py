@@ -20,12 +20,12 @@ from adaptors.errors import AdaptorError, Refused, Retriable
 from flows.audited import Audit, Finding, conclude
 from flows.errors import Overlap
 from flows.result import RunState
+from flows.steps.clocks import STEP
 from flows.steps.edits import IN_WORDS
 from flows.steps.lease import Lease
 from flows.steps.linked import base_key, generation_of, is_ours
 from flows.steps.listing import Comparer, Differences
 from flows.steps.planned import SITE_SCOPE, external_id, scope_number
-from flows.steps.recover import STEP
 from flows.steps.renamed import take_over_names
 from flows.steps.retype import is_of_another_type
 from flows.steps.ways import owned_like, set_by_departures
