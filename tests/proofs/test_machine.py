@@ -12,7 +12,8 @@ from hypothesis import seed
 import flows.sync
 from adaptors.commcare import client
 from flows.steps import sweep
-from state import RowId, Store
+from state import IntentRow, Store
+from state.lease import Held
 from tests.flows.test_explorer import _by_position, _nothing
 from tests.proofs.machine import FEW, Machine, prove, run_examples
 from tests.proofs.seldom import THEMES, Seldom
@@ -77,9 +78,9 @@ def _struck(way: str, rule: str, choices: Mapping[str, Any], how: str) -> int:
     return struck
 
 
-def _released(books: Store, rows: Sequence[RowId], _now: float) -> None:
+def _released(books: Store, rested: Sequence[IntentRow], _now: float, _ours: Held | None) -> None:
     """Forget what was announced, and nothing else."""
-    books.release(rows)
+    books.release([one.row for one in rested])
 
 
 @contextmanager
@@ -100,7 +101,7 @@ MUTANTS: dict[str, tuple[Any, str, Callable[..., Any] | int, str]] = {
     "nothing is recovered": (flows.sync, "recover", _nothing, "change_break_flip_back"),
     "one read is enough to be gone": (sweep, "READS", 1, "leave_return_and_leave"),
     "writes are not announced": (Store, "stamp", lambda *_: None, "change_break_flip_back"),
-    "a write in doubt keeps its digests": (Store, "void", _released, "change_break_flip_back"),
+    "a write in doubt keeps its digests": (Store, "void_rested", _released, "change_break_flip_back"),
     "answers are matched by position": (client, "match_replies", _by_position, "merge_by_word"),
 }
 """What is broken, how, and the targeted rule that notices it."""
