@@ -19,13 +19,14 @@ from flows.clock import SystemClock
 from flows.expiry import check_expiry
 from flows.features import Feature
 from flows.open import empty_store, has_books, open_commcare, open_moodle, open_project, open_store
-from flows.probe import Finding, Probe, fail, ok
+from flows.probe import Finding, Probe, fail, note, ok
 from flows.settings import Settings
 from flows.steps.pull import wanted_by
 from mappings.engine import MappingError
 from state import StateError
 
 Part = Callable[[Probe], AsyncIterator[Finding]]
+REST = 1200.0  # seconds: see docs/decisions/0003
 
 
 async def run_checks(settings: Settings, asked: Collection[Feature] = ()) -> AsyncIterator[Finding]:
@@ -35,7 +36,7 @@ async def run_checks(settings: Settings, asked: Collection[Feature] = ()) -> Asy
     yield ok("Settings", f"{settings.moodle_url} to {there}")
     moodle, commcare = open_moodle(settings, clock, attempts=2), open_commcare(settings, clock, attempts=2)
     probe = Probe(settings, clock, moodle, commcare, asked=asked)
-    for look in (_mappings, _books, _expiries, check_webhooks):
+    for look in (_rests, _mappings, _books, _expiries, check_webhooks):
         for finding in look(probe):
             yield finding
     try:
@@ -44,6 +45,17 @@ async def run_checks(settings: Settings, asked: Collection[Feature] = ()) -> Asy
                 yield finding
     finally:
         await probe.close()
+
+
+def _rests(probe: Probe) -> Iterator[Finding]:
+    """Warn of a rest that is shorter than what CommCare may take for a write."""
+    if probe.settings.in_doubt_rest_s < REST:
+        yield note(
+            "Settings",
+            f"IN_DOUBT_REST_S is {probe.settings.in_doubt_rest_s:.0f} seconds, and CommCare may take up to 15 minutes "
+            "for a write that nobody waits for any more: a second one before that makes second cases",
+            f"Leave it out, or write {REST:.0f} or more.",
+        )
 
 
 def _mappings(probe: Probe) -> Iterator[Finding]:

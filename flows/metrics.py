@@ -28,14 +28,14 @@ class _Told(Collector):
         self._most = courses
 
     def collect(self) -> Iterable[Metric]:
-        """Yield the metrics; without books only that there are none."""
+        """Yield the metrics; without books only that there are none, and whether a run can be made."""
         status = self._status
         yield _one("books", "Whether there are books: 1, or 0 before the first run.", float(status.books))
         yield _one("status_timestamp_seconds", "When the status was read.", status.now)
-        if not status.books:
-            return
         right = "Whether the mapping files are right: 1, or 0 when no run can be made."
         yield _one("mappings_right", right, float(status.mappings_right))
+        if not status.books:
+            return
         yield from self._courses()
         yield from self._records()
         yield from self._runs()

@@ -54,6 +54,8 @@ def show_status(status: Status) -> None:
     for message in last_messages(status):
         console.print(Text(laid_out(message, first="- ", then="  ")))
     if not status.books:
+        if not status.mappings_right:
+            _say(BROKEN_MAPPINGS)
         _lines("Next run", next_lines(status))
         return
     _needs(status, undelivered_words(status))

@@ -183,9 +183,9 @@ def status_of(settings: Settings, now: float, prefect_file: Path = PREFECT_FILE)
     """Read where things stand; without books only that there are none. Raises StateError for damaged books."""
     about = (settings.moodle_url, settings.commcare_url, settings.commcare_domain)
     upcoming = next_runs(prefect_file, now)
-    if not has_books(settings):
-        return Status(now, about=about, next_runs=upcoming)
-    project = _project(settings)
+    there, project = has_books(settings), _project(settings)
+    if not there:
+        return Status(now, about=about, mappings_right=project is not None, next_runs=upcoming)
     with open_store(settings) as store:
         return read_status(
             store,

@@ -40,6 +40,6 @@ def _in_our_words(typed: Sequence[str]) -> Iterator[None]:
         yield
     except UsageError as error:
         error.message = IN_OUR_WORDS.get(error.message, error.message)
-        if "--json" in typed:
+        if "--json" in typed and "--json" not in error.message:
             print_json({"state": "failed", "messages": [error.format_message()]})
         raise

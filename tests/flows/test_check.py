@@ -48,6 +48,13 @@ def test_a_healthy_project(terminal: Terminal) -> None:
     assert "ok Roles student (24), editingteacher (3)" in lines
 
 
+def test_a_rest_that_is_too_short_is_told(terminal: Terminal) -> None:
+    """CommCare may take a quarter of an hour: who rests for less may make second cases."""
+    terminal.env["IN_DOUBT_REST_S"] = "300"
+    (told,) = not_well(terminal)
+    assert told.startswith("note Settings IN_DOUBT_REST_S is 300 seconds, and CommCare may take up to 15 minutes")
+
+
 def test_few_requests_and_no_writes(terminal: Terminal) -> None:
     """Site, courses, three for each course, profiles, one grade report; access, two counts, one list of owners."""
     findings(terminal)

@@ -90,8 +90,8 @@ def test_few_courses_have_lines_of_their_own(store: Store) -> None:
 
 
 def test_without_books() -> None:
-    """Before the first run there is only that."""
-    expected = {("books", ()): 0.0, ("status_timestamp_seconds", ()): NOW}
+    """Before the first run there is only that, and whether one can be made."""
+    expected = {("books", ()): 0.0, ("status_timestamp_seconds", ()): NOW, ("mappings_right", ()): 1.0}
     assert expected == samples(metrics_text(Status(NOW)))
 
 

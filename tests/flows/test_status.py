@@ -186,6 +186,15 @@ def test_after_a_run(terminal: Terminal) -> None:
     assert {"moodle", "commcare", "project_space"} == found["about"].keys()
 
 
+def test_wrong_mappings_before_the_first_run(terminal: Terminal) -> None:
+    """They are what keeps it from being made."""
+    terminal.edit("student.yaml", "source: users", "source: usrs")
+    ended = terminal.run("status")
+    assert (0, True) == (ended.code, "The mappings are not right, so no run can be made" in ended.text)
+    assert terminal.run("status", "--json").json["mappings_right"] is False
+    assert "moodle_commcare_mappings_right 0.0" in terminal.run("metrics").out
+
+
 def test_wrong_mappings_do_not_hide_the_rest(terminal: Terminal) -> None:
     """Case types go by the mappings' names then; a person is needed, whatever came of the last run."""
     terminal.run("sync", "--yes")
