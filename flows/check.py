@@ -52,8 +52,8 @@ def _rests(probe: Probe) -> Iterator[Finding]:
     if probe.settings.in_doubt_rest_s < REST:
         yield note(
             "Settings",
-            f"IN_DOUBT_REST_S is {probe.settings.in_doubt_rest_s:.0f} seconds, and CommCare may take up to 15 minutes "
-            "for a write that nobody waits for any more: a second one before that makes second cases",
+            f"IN_DOUBT_REST_S is {probe.settings.in_doubt_rest_s:.0f} seconds, and CommCare may take up to 15 "
+            "minutes for a write that nobody waits for any more: a second one before that makes second cases",
             f"Leave it out, or write {REST:.0f} or more.",
         )
 

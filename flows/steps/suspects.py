@@ -2,13 +2,15 @@
 
 A request that is not answered is in doubt, and its rows rest. A 500 says something about its rows: when that
 happens to them again, the next run sends them in halves. Any other silence may be an outage, a request that is too
-large, or one row all the same: the third time in a row its rows go in halves as well, down to a few, and beyond
-that where CommCare took others meanwhile. Nothing here decides whether a row may be sent; it only says with whom.
+large, or one row all the same. The third time in a row its rows go by themselves: in halves while they are many,
+or where CommCare took others meanwhile; else one of them goes ahead alone, to learn whether it takes anything at
+all. Nothing here decides whether a row may be sent; it only says with whom.
 """
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from math import ceil
 from typing import NamedTuple
@@ -17,26 +19,29 @@ from adaptors.errors import InDoubt
 from flows.world import World
 from state import RowId
 
-SUSPECTS = "suspects"  # fact in the books: mark of a row -> what is held against it; "" -> when others were taken
+SUSPECTS = "suspect_rows"  # fact in the books: mark of a row -> a Suspicion; "" -> when CommCare took others
 AGAIN = 2  # times that a request ended in a 500, after which its rows are sent in halves
-UNHEARD = 3  # times in a row that a request was not answered otherwise, after which its rows are sent in halves
+UNHEARD = 3  # times in a row that a request was not answered otherwise, after which its rows go by themselves
 FEW = 12  # rows that stay together in an outage, however long it is: to send each alone would cost a request each
-ALONE = 5  # times, after which a row is to blame although CommCare took no other write meanwhile
+ALONE = 5  # times, after which a row is to blame for a 500 although CommCare took no other write meanwhile
+PROVED = 3  # times that CommCare took others and a row was not answered, after which it is to blame for silence
 KEPT = 30 * 86_400.0
 TAKEN = ""  # stands in the place of a mark for when CommCare took a write while something was held against others
 
 POISON = "poison"
 
 
-class Held(NamedTuple):
-    """What is held against a row: how often it ended in a 500, with whom it goes, since when, and how often in a
-    row it was not answered.
+class Suspicion(NamedTuple):
+    """What is held against a row: how often it ended in a 500, with whom it goes, and when that was noted.
+
+    `unheard`: times in a row that it was not answered; `proved`: those of them in which CommCare took others.
     """
 
     broke: int
     group: str
     at: float
     unheard: int = 0
+    proved: int = 0
 
 
 class Suspects:
@@ -44,7 +49,7 @@ class Suspects:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._known: dict[str, Held] | None = None
+        self._known: dict[str, Suspicion] | None = None
         self._old = set[str]()
         self._taken_at = float("-inf")
         """When CommCare took another write."""
@@ -54,12 +59,13 @@ class Suspects:
     async def load(self) -> None:
         """Read them from the books, once."""
         if self._known is None:
-            books, since = self._world.books, self._world.clock.now() - KEPT
+            books, now = self._world.books, self._world.clock.now()
             text = await books.do(books.store.get, SUSPECTS)
-            found = {mark: Held(*held) for mark, held in json.loads(text or "{}").items()}
-            self._taken_at = found.pop(TAKEN, Held(0, "", self._taken_at)).at
-            self._old = {mark for mark, held in found.items() if held.at < since}
-            self._known = {mark: held for mark, held in found.items() if held.at >= since}
+            found = {mark: Suspicion(*held) for mark, held in json.loads(text or "{}").items()}
+            taken_at = found.pop(TAKEN, Suspicion(0, "", self._taken_at)).at
+            self._taken_at = taken_at if taken_at <= now else self._taken_at  # of a clock that was ahead
+            self._old = {mark for mark, held in found.items() if held.at < now - KEPT}
+            self._known = {mark: held for mark, held in found.items() if mark not in self._old}
 
     def group(self, row: RowId) -> str:
         """Return with whom a row is to be sent, "" for a row that nothing is held against."""
@@ -71,10 +77,10 @@ class Suspects:
             return
         cleared = {self._mark(row) for row in rows} & self._known.keys()
         self._known = {mark: found for mark, found in self._known.items() if mark not in cleared}
-        changed = dict[str, Held]()
+        changed = dict[str, Suspicion]()
         if self._known and max(held.at for held in self._known.values()) >= self._taken_at:
             self._taken_at = self._world.clock.now()
-            changed[TAKEN] = Held(0, "", self._taken_at)
+            changed[TAKEN] = Suspicion(0, "", self._taken_at)
         if cleared or changed:
             await self._keep(changed, cleared)
 
@@ -82,29 +88,42 @@ class Suspects:
         """Take in that rows are in doubt; returns whether a row that was sent alone is to blame for it."""
         known, now, broke = self._known or {}, self._world.clock.now(), doubt.status == 500
         marks = [self._mark(row) for row in rows]
-        before = [known.get(mark, Held(0, "", now)) for mark in marks]
+        before = [known.get(mark, Suspicion(0, "", now)) for mark in marks]
         heard = self.took_others or any(held.at <= self._taken_at for held in before)
         times = max(held.broke for held in before) + 1 if broke else 0
         silent = max(held.unheard for held in before) + 1
-        parts = times >= AGAIN if broke else silent >= UNHEARD and (heard or len(rows) > FEW)
-        # No other row bears the mark of the first one of each half: it names the request to come.
-        half = ceil(len(rows) / 2)
-        halves = [marks[0]] * half + [marks[half % len(marks)]] * (len(rows) - half)
-        groups = halves if parts else ["" if broke else held.group for held in before]
+        groups = [held.group for held in before]
+        if times >= AGAIN or (silent >= UNHEARD and (heard or len(rows) > FEW)):
+            groups = _parted(marks, ceil(len(rows) / 2))
+        elif silent >= UNHEARD and len(rows) > 1:
+            last = max(held.at for held in before)
+            sent = Counter(held.group for held in known.values() if held.group and held.at >= last)
+            groups = _parted(marks, 0 if 1 in sent.values() else 1)
         changed = {
-            mark: Held(held.broke + broke, group, now, held.unheard + 1)
+            mark: Suspicion(held.broke + broke, group, now, held.unheard + 1, held.proved + heard)
             for mark, held, group in zip(marks, before, groups, strict=True)
         }
         self._known = known | changed
         await self._keep(changed, set())
         if len(rows) > 1:
             return False
-        return times >= ALONE or (self.took_others and times >= AGAIN) or (heard and silent >= ALONE)
+        proved = max(held.proved for held in changed.values())
+        return (
+            times >= ALONE or (self.took_others and times >= AGAIN) or (heard and not broke and proved >= PROVED)
+        )
 
-    async def _keep(self, changed: Mapping[str, Held], gone: set[str]) -> None:
+    async def _keep(self, changed: Mapping[str, Suspicion], gone: set[str]) -> None:
         """Write down what became of some rows; other shards write down what became of theirs."""
         books = self._world.books
         await books.do(books.store.change_entries, SUSPECTS, changed, gone | self._old)
 
     def _mark(self, row: RowId) -> str:
         return self._world.books.store.digest(row.key, SUSPECTS, f"{row.mapping} {row.scope}").hex()
+
+
+def _parted(marks: Sequence[str], first: int) -> list[str]:
+    """Return the groups of rows, so many of them in a first one.
+
+    No other row bears the mark of the first one of each group: it names the request to come.
+    """
+    return [marks[0]] * first + [marks[first % len(marks)]] * (len(marks) - first)

@@ -9,7 +9,9 @@ from typing import Any
 import httpx
 import pytest
 
-from flows.steps.suspects import FEW
+from adaptors.errors import InDoubt
+from flows.steps.suspects import FEW, SUSPECTS, Suspects
+from state import RowId
 from tests.flows.test_push import doubles
 from tests.flows.test_sync import site_of
 from tests.flows.worlds import PROJECT, Lab, written
@@ -212,12 +214,13 @@ async def test_timeouts_are_no_poison(make_lab: MakeLab) -> None:
     site, _, _ = site_of(FEW)
     lab = make_lab(site)
     for kind in 8 * ("timeout", "504_html", "503"):
-        lab.commcare.fail_next(kind)
+        lab.commcare.fail_next(kind, times=2)
         await lab.sync(mappings=("student",))
+    lab.commcare.faults.clear()
     assert [] == lab.store.refusals()
     before = lab.commcare.requests["write"]
     await lab.sync(mappings=("student",))
-    assert (1, FEW) == (lab.commcare.requests["write"] - before, students(lab))
+    assert (2, FEW) == (lab.commcare.requests["write"] - before, students(lab))
 
 
 def key_of(lab: Lab, row: dict[str, Any]) -> str | None:
@@ -279,10 +282,70 @@ async def test_a_row_that_is_never_answered_is_found(make_lab: MakeLab, how: str
     assert len(sizes) < 60
 
 
+@pytest.mark.parametrize("filled", [False, True])
+async def test_a_row_that_is_never_answered_holds_up_nobody_in_a_small_school(
+    make_lab: MakeLab, filled: bool
+) -> None:
+    """Also where there are a few rows only, and no others by which to learn whether CommCare takes anything."""
+    site, courses, learners = site_of(6)
+    lab = make_lab(site)
+    if filled:
+        await lab.sync()
+        for learner in learners:
+            site.update_user(learner, city="Bondo")
+    key = f"test-user-{learners[3]}"
+    sizes = unanswered(lab, lambda rows: any(key_of(lab, row) == key for row in rows), "gateway")
+    for day in range(12):
+        if day == 4:
+            site.enrol(courses[0], site.add_user("New", "One", city="Bondo"))
+        await lab.sync()
+    arrived = [case.properties.get("city") for case in lab.project.of_type("student")]
+    assert (6, [(key, "poison")]) == (
+        arrived.count("Bondo") if filled else students(lab),
+        [(one.row.key, one.reason) for one in lab.store.refusals()],
+    )
+    assert len(sizes) < 30
+
+
+async def test_a_500_after_silences_throws_nobody_back(make_lab: MakeLab) -> None:
+    """A row that was parted from the others goes alone, whatever the next answer is."""
+    lab = make_lab(site_of(1)[0])
+    part = [RowId("student", 0, f"test-user-{number}") for number in range(100)]
+    suspects = Suspects(lab.world())
+    await suspects.load()
+    suspects.took_others = True
+    silent, broken = (
+        InDoubt("Lost.", system="CommCare", operation="write cases", status=status) for status in (None, 500)
+    )
+    for _ in range(3):
+        assert not await suspects.note(part, silent)
+    while len(part) > 4:
+        part = [row for row in part if suspects.group(row) == suspects.group(part[0])]
+        await suspects.note(part, broken if len(part) == 4 else silent)
+    assert "" not in {suspects.group(row) for row in part}
+
+
+async def test_an_outage_counts_for_no_blame(make_lab: MakeLab) -> None:
+    """Nobody is to blame for what was not answered when nothing was, nor by a clock that was ahead."""
+    lab = make_lab(site_of(1)[0])
+    row, other = RowId("student", 0, "test-user-1"), RowId("student", 0, "test-user-2")
+    lab.store.change_entries(SUSPECTS, {"": [0, "", lab.clock.now() + 1e8, 0, 0]})
+    lost, blamed = InDoubt("Lost.", system="CommCare", operation="write cases"), []
+    for takes_others in [False] * 6 + [True] * 3:
+        suspects = Suspects(lab.world())
+        await suspects.load()
+        suspects.took_others = takes_others
+        blamed.append(await suspects.note([row], lost))
+        if takes_others:
+            await suspects.clear([other])
+        lab.clock.advance(3600.0)
+    assert [False] * 8 + [True] == blamed
+
+
 async def test_books_hold_no_keys_of_suspects(make_lab: MakeLab) -> None:
     """What is remembered of suspects is a keyed mark: neither a key nor a person's number."""
     site, _, learners = site_of(2)
     lab = make_lab(site)
     lab.commcare.break_over(f"test-user-{learners[0]}")
     await lab.sync()
-    assert "test-user" not in (lab.store.get("suspects") or "test-user")
+    assert "test-user" not in (lab.store.get(SUSPECTS) or "test-user")
