@@ -154,9 +154,12 @@ class Http:
         json: Any = None,
         params: Any = None,
         headers: Mapping[str, str] | None = None,
-        promptly: bool = False,
+        turn: float | None = None,
     ) -> Answer:
-        """Send one request and read the whole answer; `promptly` within a minute, or not at all.
+        """Send one request and read the whole answer; with a `turn` within a minute of it, or not at all.
+
+        That is when the request was about to be announced, by the clock that never jumps: whatever keeps it back
+        from then on, it must not reach the other system when nobody expects it any more.
 
         Raises NotSent when it never left, NoAnswer when it left and nothing usable came back, Unexpected for
         an answer over 64 MB, AccessDenied for a redirect (the address in the settings is not the real one).
@@ -169,7 +172,7 @@ class Http:
                 self._client.stream(
                     method,
                     self.base_url + path,
-                    extensions={"trace": self._on_its_way(limit)} if promptly else None,
+                    extensions=None if turn is None else {"trace": self._on_its_way(limit, turn)},
                     **content,
                 ) as response,
             ):
@@ -181,17 +184,19 @@ class Http:
             return self._arrived(operation, answer)
         raise failure  # only here: what httpx says holds the request, and a context would keep it
 
-    def _on_its_way(self, limit: asyncio.Timeout) -> Callable[[str, Mapping[str, Any]], Awaitable[None]]:
+    def _on_its_way(
+        self, limit: asyncio.Timeout, turn: float
+    ) -> Callable[[str, Mapping[str, Any]], Awaitable[None]]:
         """Return who is told what becomes of a request: it is begun within a minute and soon on its way, or ended.
 
         Its time was noted, and how long it may be under way is measured by that: after a sleep of the machine, or
         minutes in which it is sent, the other system would begin when nobody expects it any more.
         """
-        begun, latest = self._clock.monotonic(), limit.when()
+        latest = limit.when()
 
         async def told(event: str, _: Mapping[str, Any]) -> None:
             if event.endswith("send_request_headers.started"):
-                if self._clock.monotonic() - begun > PROMPTLY:  # also of a machine that was asleep
+                if self._clock.monotonic() - turn > PROMPTLY:  # also of a machine that was asleep
                     raise TooLate("It was not begun.")
                 limit.reschedule(asyncio.get_running_loop().time() + UPLOAD)
             elif event.endswith("send_request_body.complete"):
@@ -248,7 +253,8 @@ class Http:
         """Return what a request without an answer means."""
         about: dict[str, Any] = {"system": self.system, "operation": operation}
         if isinstance(error, TimeoutError):
-            return NoAnswer(f"{self.system}'s answer to {operation} comes too slowly to be waited for.", **about)
+            message = f"{self.system}, or the line to it, is too slow to be waited for ({operation})."
+            return NoAnswer(message, **about)
         if not isinstance(error, NEVER_LEFT):
             return NoAnswer(f"{self.system} did not answer {operation} ({type(error).__name__}).", **about)
         if isinstance(error, TooLate):

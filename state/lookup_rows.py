@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import case, delete, func, select
 
 from state.books import Books
+from state.lease import Held, require_held
 from state.tables import lookup_row, lookup_table, meta
 
 WRITTEN = "@table_written:"  # fact: the ID of a table behind it -> when rows of it were written last
@@ -67,12 +68,16 @@ class LookupRows(Books):
             for tag in sorted({*rows, *written, *doubts})
         ]
 
-    def note_table_write(self, tag: str, now: float | None, *, written: float | None = None) -> None:
+    def note_table_write(
+        self, tag: str, now: float | None, *, written: float | None = None, ours: Held | None = None
+    ) -> None:
         """Write down that a table is about to be written to; None: all of it was answered.
 
-        `written`: when rows were written, if any were.
+        `written`: when rows were written, if any were. Raises StateError when the lease that is `ours` was lost.
         """
         with self._database.writing() as connection:
+            if ours is not None:
+                require_held(connection, ours)
             doubt = self._database.upsert(lookup_table, "doubt_at")
             connection.execute(doubt, {"tag": tag, "doubt_at": now})
             if written is not None:

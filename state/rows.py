@@ -66,6 +66,10 @@ class Resting:
     intents: tuple[IntentRow, ...] = ()
     tables: Mapping[str, float] = field(default_factory=dict)
 
+    def __bool__(self) -> bool:
+        """Say whether there is anything."""
+        return bool(self.intents or self.tables)
+
     @property
     def newest(self) -> float:
         """Return when the last of it was sent, minus infinity for nothing."""

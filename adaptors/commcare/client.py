@@ -107,9 +107,10 @@ class CommCareClient:
             raise ValueError("A batch id goes into an HTTP header: visible ASCII characters only.")
         body = [row_body(row) for row in rows]
         async with self._connection.pace.slot():
+            turn = self._connection.clock.monotonic()
             if before_send is not None:
                 await before_send()
-            answer = await self._transmit_write(body, {"User-Agent": f"{USER_AGENT} batch={batch}"})
+            answer = await self._transmit_write(body, {"User-Agent": f"{USER_AGENT} batch={batch}"}, turn)
         if answer.status == 403 and not error_text(answer) and await self._is_let_in():
             raise RowsRefused({}, code="blocked", status=403)
         if answer.status not in (200, 201):
@@ -241,11 +242,11 @@ class CommCareClient:
             "owners", MAKE_WORKER, "POST", "user/v1", {**body, "user_data": {**user_data}}
         )
 
-    async def _transmit_write(self, body: list[dict[str, Any]], headers: Mapping[str, str]) -> Answer:
+    async def _transmit_write(self, body: list[dict[str, Any]], headers: Mapping[str, str], turn: float) -> Answer:
         """Send a bulk write; what went out and was not answered in full is in doubt."""
         try:
             return await self._connection.transmit(
-                "write", "write cases", "POST", CASES, json=body, headers=headers, promptly=True
+                "write", "write cases", "POST", CASES, json=body, headers=headers, turn=turn
             )
         except NoAnswer as error:
             raise in_doubt(error.message.rstrip(".")) from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from base64 import b64encode
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -141,16 +141,28 @@ class Connection:
         return await retried(once, attempts=self._attempts, budget=self.pace.retries)
 
     async def change(
-        self, kind: str, operation: str, method: str, resource: str, body: Mapping[str, Any] | None
+        self,
+        kind: str,
+        operation: str,
+        method: str,
+        resource: str,
+        body: Mapping[str, Any] | None,
+        before_send: Callable[[], Awaitable[None]] | None = None,
     ) -> Answer:
-        """Send a change; only what certainly did nothing is sent again. Without a whole answer it is in doubt."""
+        """Send a change; only what certainly did nothing is sent again. Without a whole answer it is in doubt.
+
+        `before_send` runs before each transmission, which then begins within a minute, or not at all.
+        """
         content: dict[str, Any] = {} if body is None else {"json": body}
         gone = f"CommCare has no such table any more ({operation})."
 
         async def once() -> Answer:
             async with self.pace.slot():
+                turn = self.clock.monotonic()
+                if before_send is not None:
+                    await before_send()
                 try:
-                    answer = await self.transmit(kind, operation, method, f"{resource}/", **content)
+                    answer = await self.transmit(kind, operation, method, f"{resource}/", turn=turn, **content)
                 except (NoAnswer, Unexpected) as error:
                     raise in_doubt(error.message.rstrip("."), status=error.status) from None
             if 200 <= answer.status < 300 or (method == "DELETE" and answer.status == 404):

@@ -21,8 +21,11 @@ from adaptors.errors import Unexpected
 from adaptors.http import Answer
 from adaptors.lists import ByName, ListOf
 
-Write = Callable[[str, str, str, Mapping[str, Any] | None], Awaitable[Answer]]
-"""Send one change: operation, method, resource, body. Raises InDoubt, Refused, AccessDenied, Retriable."""
+Announce = Callable[[], Awaitable[None]]
+Write = Callable[[str, str, str, Mapping[str, Any] | None, Announce | None], Awaitable[Answer]]
+"""Send one change: operation, method, resource, body, who is told before. Raises InDoubt, Refused, AccessDenied,
+Retriable.
+"""
 
 GONE = "gone"
 """The code of a change that is refused since its table is not there any more."""
@@ -96,6 +99,8 @@ class LookupTables:
     def __init__(self, read: Read, write: Write) -> None:
         self._read = read
         self._write = write
+        self.announce: Announce | None = None
+        """Who is told when it is a change's turn, immediately before each transmission."""
 
     async def find(self, tag: str) -> LookupTable | None:
         """Return the table with an ID; None when there is none."""
@@ -120,28 +125,31 @@ class LookupTables:
     async def make(self, tag: str, fields: Sequence[str]) -> None:
         """Make a table that every mobile worker gets; its id is found by looking for it."""
         body = {"tag": tag, "is_global": True, "fields": _definitions(fields)}
-        await self._write("make a lookup table", "POST", "lookup_table/v1", body)
+        await self._send("make a lookup table", "POST", "lookup_table/v1", body)
 
     async def set_fields(self, table: LookupTable, fields: Sequence[str]) -> None:
         """Give a table these fields; the others would be lost, so name them all."""
         body = {"tag": table.tag, "fields": _definitions(fields)}
-        await self._write("change a lookup table", "PUT", f"lookup_table/v1/{_id(table.table_id)}", body)
+        await self._send("change a lookup table", "PUT", f"lookup_table/v1/{_id(table.table_id)}", body)
 
     async def add(self, table: LookupTable, row: Row) -> str:
         """Add a row and return its id."""
         operation = "add a row to a lookup table"
-        answer = await self._write(operation, "POST", "lookup_table_item/v2", _body(table, row))
+        answer = await self._send(operation, "POST", "lookup_table_item/v2", _body(table, row))
         return parse(_Made, answer, operation).key
 
     async def change(self, table: LookupTable, row_id: str, row: Row) -> None:
         """Give a row these fields and no others; only for an id that was listed just now."""
         path = f"lookup_table_item/v1/{_id(row_id)}"
-        await self._write("change a row of a lookup table", "PUT", path, _body(table, row))
+        await self._send("change a row of a lookup table", "PUT", path, _body(table, row))
 
     async def remove(self, row_id: str) -> None:
         """Take a row away; one that is gone already is as good."""
         path = f"lookup_table_item/v1/{_id(row_id)}"
-        await self._write("take a row out of a lookup table", "DELETE", path, None)
+        await self._send("take a row out of a lookup table", "DELETE", path, None)
+
+    async def _send(self, operation: str, method: str, path: str, body: Mapping[str, Any] | None) -> Answer:
+        return await self._write(operation, method, path, body, self.announce)
 
 
 def _row(item: _Item) -> LookupRow:

@@ -17,14 +17,15 @@ STARTS_KEPT = 16
 STEP = 60.0
 """Seconds by which a clock may be set right without doubt about the rests, which have twice that to spare."""
 DRIFT = 1.0
-"""Seconds by which the distance of both clocks changes before it is written down anew."""
+"""Seconds by which the distance of both clocks changes before somebody looks at what that means."""
 
 
 async def heed_clock(world: World, ours: Held | None = None) -> None:
     """Let everything rest anew when the wall clock was set by more than a minute since somebody looked.
 
     What rests is read before the clock is: whoever stands still in between, and is overtaken, knows nothing that
-    is newer. Raises StateError when the lease that is `ours` was lost.
+    is newer. As long as something rests, small steps add up. Raises StateError when the lease that is `ours` was
+    lost.
     """
     books, store = world.books, world.books.store
     text, resting = await books.do(store.get, CLOCKS), await books.do(store.resting)
@@ -32,11 +33,12 @@ async def heed_clock(world: World, ours: Held | None = None) -> None:
     now = world.clock.now()
     offset = now - world.clock.monotonic()
     before = seen[world.boot][0] if world.boot in seen else None
-    if before is not None and abs(offset - before) > STEP:
+    was_set = before is not None and abs(offset - before) > STEP
+    if before is not None and was_set:
         await books.do(store.rest_anew, resting, now, ours)
         for fact in (RESTORED_AT, BEGUN_AT):
             await _rest_anew_since(world, fact, now - offset + before)
-    if before is None or abs(offset - before) > DRIFT:
+    if before is None or was_set or (abs(offset - before) > DRIFT and not resting):
         old = sorted(seen.keys() - {world.boot}, key=lambda boot: seen[boot][1])[: -STARTS_KEPT + 1]
         await books.do(store.change_entries, CLOCKS, {world.boot: [offset, now]}, old)
     world.clock_offset = offset

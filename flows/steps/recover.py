@@ -51,9 +51,13 @@ async def recover_courses(world: World, courses: Collection[int], ours: Held | N
 
     It may have begun it on another machine, and this clock may have been set since the round began.
     """
-    resting = await world.books.do(world.books.store.resting)
+    books, store = world.books, world.books.store
+    resting = await books.do(store.resting)
     await heed_clock(world, ours)
     now = await sure_now(world, ours)
+    if resting.newest > now + STEP:
+        await books.do(store.rest_anew, resting, now, ours)
+        return
     rested = [
         one
         for one in resting.intents

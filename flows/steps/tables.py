@@ -133,7 +133,7 @@ class _Keeper:
     async def keep(self, wanted: Wanted) -> None:
         """Bring the table in step; raises AdaptorError."""
         if not self._run.preview:
-            await self._sure_now()
+            await self._sure_now()  # whoever sets the clock from here on is noticed before a write
         known = await self._world.books.do(self._store.table_rows, self._tag)
         doubt = self._doubt = await self._world.books.do(self._store.table_in_doubt, self._tag)
         changed = [
@@ -181,9 +181,9 @@ class _Keeper:
 
     async def _write(self, wanted: Wanted, known: Mapping[str, TableRowKnown], gone: Iterable[str]) -> None:
         """List what there is, write what differs, and write down what was answered; raises AdaptorError."""
-        await self._world.books.do(self._store.note_table_write, self._tag, await self._sure_now())
+        await self._announce()
         late = await self._world.books.do(self._store.get, LATE.format(tag=self._tag))
-        self._late = late or ""
+        self._late, self._tables.announce = late or "", self._announce
         try:
             table = await self._table()
             rows = await self._tables.rows(table)
@@ -202,8 +202,15 @@ class _Keeper:
         except (AccessDenied, Refused, Retriable):
             await self._all_answered()
             raise
+        finally:
+            self._tables.announce = None
         await self._all_answered()
         self._tell_refused()
+
+    async def _announce(self) -> None:
+        """Write down that something is about to be written: what is not answered rests from then on."""
+        held, now = self._run.lease.held, await self._sure_now()
+        await self._world.books.do(self._store.note_table_write, self._tag, now, ours=held)
 
     async def _keep_rows(
         self,

@@ -126,3 +126,17 @@ async def test_a_clock_that_was_wrong_while_a_write_was_announced(make_lab: Make
     lab.clock.step(3600.0)
     await lab.sync(2 * MINUTE, mappings=("student",))
     assert [] == await settled(lab)
+
+
+async def test_small_steps_of_the_clock_add_up(make_lab: MakeLab) -> None:
+    """Seven times less than a minute are six minutes: what is in doubt rests anew before that."""
+    site, _, _ = site_of(3)
+    lab = make_lab(site)
+    lab.commcare._clock = lab.project.clock = lambda: 1_000.0 + lab.clock.monotonic()
+    lab.commcare.late_write(1190.0)
+    await lab.sync(mappings=("student",))
+    for _ in range(7):
+        lab.clock.step(50.0)
+        await lab.sync(2 * MINUTE, mappings=("student",))
+    assert 3 == len(lab.store.intents())
+    assert [] == await settled(lab)

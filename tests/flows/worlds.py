@@ -83,6 +83,17 @@ class PlainBooks(Books):
         self.store.close()
 
 
+class Line(httpx.MockTransport):
+    """A line that says, as the real one does, when a request begins to be sent and when it is on its way."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Hand a request over."""
+        told = request.extensions.get("trace")
+        for event in ("send_request_headers.started", "send_request_body.complete") if told else ():
+            await told(f"http11.{event}", {})
+        return await super().handle_async_request(request)
+
+
 class Lab:
     """Two fakes and the books; each `sync` is a new run with new clients, as a new process would make."""
 
@@ -174,7 +185,7 @@ class Lab:
                 Connection(
                     Account("https://commcare.example.org", DOMAIN, USERNAME, API_KEY),
                     clock=self.clock,
-                    transport=httpx.MockTransport(self._to_commcare),
+                    transport=Line(self._to_commcare),
                 )
             ),
             books=self.books,
