@@ -203,6 +203,35 @@ async def test_a_clock_set_back_ends_the_rest_of_a_table(make_lab: MakeLab) -> N
     assert 3 == len(names(lab))
 
 
+async def test_a_row_rests_from_its_own_write_on(make_lab: MakeLab) -> None:
+    """Rows before it may have taken long: CommCare asked for a quarter of an hour of peace, twice."""
+    lab, sent, late = campus(make_lab), list[str](), list[httpx.Request]()
+    await lab.sync()
+    for number in range(3):
+        lab.site.enrol(lab.site.add_course(f"N{number}", f"New {number}"), max(lab.site.users))
+    take = lab._to_commcare
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if "lookup_table" not in request.url.path or request.method == "GET":
+            return take(request)
+        sent.append(request.method)
+        if len(sent) in (1, 3):
+            return httpx.Response(429, headers={"Retry-After": "700"})
+        if len(sent) == 5:
+            late.append(request)
+            raise httpx.ReadTimeout("late", request=request)
+        return take(request)
+
+    lab._to_commcare = answer  # type: ignore[method-assign]
+    await lab.sync(full=True)
+    await lab.sync(60.0, full=True)
+    assert 5 == len(sent)
+    take(late[0])
+    for _ in range(3):
+        await lab.sync(full=True)
+    assert (6, 6) == (len(names(lab)), len(set(names(lab))))
+
+
 async def test_older_books_ask_what_the_table_holds(make_lab: MakeLab) -> None:
     """CommCare has a name that the books which were put back never heard of: it is put right, and only that."""
     lab = campus(make_lab)
