@@ -96,7 +96,7 @@ async def test_drift_is_told_by_property(make_lab: MakeLab) -> None:
     lab.project.edit_case(lab.case(keys[0]).case_id, notes="pasted")
     result = await audited(lab)
     assert [("drift", keys[0], ("notes",)), ("drift", keys[1], ("city",))] == found(result)
-    assert ("degraded", {"student.notes": 1, "student.city": 1}) == (result.state, dict(result.names))
+    assert ("degraded", {"student.notes": 1, "student.city": 1}) == (result.state, dict(result.names["drift"]))
     assert {} == written(await lab.sync())
     assert "Marsabit" not in f"{result.as_json()} {result.summary}"
 
@@ -195,6 +195,21 @@ async def test_erased_people_are_not_named(make_lab: MakeLab) -> None:
     result = await audited(lab)
     assert ([], {"erased": 1}, "completed") == (found(result), dict(+result.counts), result.state)
     assert "777" not in f"{result.as_json()}".replace(result.run_id, "")
+
+
+async def test_what_is_typed_into_the_case_of_somebody_erased_is_trouble(make_lab: MakeLab) -> None:
+    """It is told by the case's id and the properties: the key has the number of the person."""
+    lab, _ = await small(make_lab)
+    lab.project.add_case("student", "Amina", external_id="test-user-777")
+    case = lab.case("test-user-777")
+    lab.project.edit_case(case.case_id, city="Kisumu", visits="3")
+    lab.store.begin_erasure(777, 1.0)
+    result = await audited(lab)
+    assert [("personal_when_erased", "", ("@name", "city"))] == found(result)
+    assert (case.case_id, "degraded") == (result.findings[0].case_id, result.state)
+    assert "student.case_name (1), student.city (1). The books know no more" in " ".join(result.messages)
+    text = f"{result.as_json()} {result.summary}".replace(result.run_id, "").replace(case.case_id, "")
+    assert [] == [word for word in ("777", "Amina", "Kisumu") if word in text]
 
 
 async def test_a_course_is_not_taken_for_somebody_erased(make_lab: MakeLab) -> None:
