@@ -357,8 +357,8 @@ class _Auditor:
         await books.do(books.store.recreate, [one.row for one in lost], self.world.clock.now())
         marked = {one.row: one.case.status for one in lost if one.case.status in MARKED}
         await books.do(books.store.settle, marked)  # they are gone still
-        # Whoever is kept out or gone gets no other case before somebody lets him in.
-        self.found.recreated += sum(one.case.status not in (*KEPT_OUT, *GONE) for one in lost)
+        # Whoever is kept out or gone, or in a course that is over, gets no other case before he is back.
+        self.found.recreated += sum(one.case.status not in (*KEPT_OUT, *GONE, "ended") for one in lost)
         self.voided |= {one.row.mapping for one in lost}
 
     async def _is_nowhere(self, key: str) -> bool:

@@ -176,7 +176,8 @@ def conclude(found: Audit, repair: bool) -> None:
     if any(found.counts[kind] for kind in FAULTS):
         found.state = RunState.DEGRADED
     if found.recreated:
-        found.messages.append(f"The next run makes {numbered(found.recreated, 'new case')}.")
+        cases = numbered(found.recreated, "new case")
+        found.messages.append(f"The next run that reads their people and courses makes {cases}.")
     if repair and found.repaired:
         cases = numbered(found.repaired, "case")
         found.messages.append(f"The next run that reads their people and courses writes {cases} again.")

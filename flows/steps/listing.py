@@ -138,11 +138,11 @@ def _value(reply: CaseReply, name: str) -> str:
 def _said(mapping: CompiledMapping, held: Held) -> set[str]:
     """Return what the mapping sets of a case that went as this one did.
 
-    Of one that we closed nobody knows which way it went.
+    One that left may have been over before, and say so; of one that we closed nobody knows which way it went.
     """
     closing = [one for one in departures_of(mapping) if one.close]
     ways: dict[str, list[Departure | None]] = {
-        "left": [mapping.when_left],
+        "left": [mapping.when_left, mapping.when_course_ends],
         "ended": [mapping.when_course_ends],
         "withdrawn": [mapping.when_excluded],
         "closed": [*closing],

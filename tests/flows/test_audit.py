@@ -276,7 +276,7 @@ async def test_what_was_deleted_is_made_anew(make_lab: MakeLab) -> None:
     assert ({"updated": 1}, []) == (written(result), lab.store.refusals())
     result = await audited(lab, recreate=True)
     assert ([("deleted", keys[0], ())], 1) == (found(result), result.recreated)
-    assert "The next run makes 1 new case." in result.messages
+    assert "The next run that reads their people and courses makes 1 new case." in result.messages
     assert 1 == written(await lab.sync())["created"]
     again = lab.case(f"{keys[0]}~2")
     children = [one for one in lab.project.cases.values() if again.case_id in str(one.indices)]

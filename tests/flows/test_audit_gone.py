@@ -191,6 +191,46 @@ async def test_what_is_typed_into_a_withdrawn_case_is_trouble(make_lab: MakeLab,
     assert "Kisumu" not in f"{result.as_json()} {result.summary}"
 
 
+@pytest.mark.parametrize("status", ["closed", "left"])
+async def test_a_case_that_was_emptied_stays_so_whatever_became_of_it(make_lab: MakeLab, status: str) -> None:
+    """We closed it, or its person left since: what is personal in it is trouble all the same."""
+    out = f"when_excluded: {{set: {{moodle_status: out}}, close: {str(status == 'closed').lower()}}}"
+    lab, learners = await consenting(make_lab, extra=out)
+    lab.site.update_user(learners[0], profile={"consent": "no"})
+    await lab.sync()
+    key = f"test-user-{learners[0]}"
+    lab.store.settle({RowId("student", 0, key): status})
+    assert [] == found(await audited(lab))
+    lab.project.edit_case(lab.case(key).case_id, city="Kisumu")
+    result = await audited(lab)
+    assert ([("personal_again", key, ("city",))], "degraded") == (found(result), result.state)
+
+
+async def test_a_case_that_left_full_may_hold_what_it_likes(make_lab: MakeLab) -> None:
+    """Nobody emptied it: a personal value in it that was blank is a fact like any other."""
+    lab, learners = await consenting(make_lab)
+    key = f"test-user-{learners[0]}"
+    lab.store.settle({RowId("student", 0, key): "left"})
+    lab.project.edit_case(lab.case(key).case_id, id_number="7")
+    result = await audited(lab)
+    assert ([("changed_when_gone", key, ("id_number",))], "completed") == (found(result), result.state)
+
+
+async def test_no_case_is_made_in_a_course_that_is_over(make_lab: MakeLab) -> None:
+    """Its deleted case is let go, and none is promised for the next run; one comes when its date is moved."""
+    lab, course, learners = await running(make_lab)
+    end(lab, course, 60.0)
+    for _ in range(2):
+        await lab.sync()
+    key = f"test-enrol-{course}-{learners[0]}"
+    lab.project.delete_case(lab.case(key).case_id, for_good=False)
+    result = await audited(lab, recreate=True)
+    assert (0, False) == (result.recreated, "new case." in " ".join(result.messages))
+    assert {} == written(await lab.sync())
+    lab.site.courses[course]["enddate"] = 0
+    assert 1 == written(await lab.sync())["created"]
+
+
 @pytest.mark.parametrize("course", ["over", "not chosen", "gone", "confirmed"])
 async def test_an_ended_case_stays_ended(make_lab: MakeLab, course: str) -> None:
     """What its end said is told when it was typed over, and no repair makes of it one that left."""
