@@ -21,10 +21,9 @@ from flows.audited import Audit, Finding, conclude
 from flows.errors import Overlap
 from flows.result import RunState
 from flows.steps.clocks import STEP
-from flows.steps.edits import IN_WORDS
 from flows.steps.lease import Lease
 from flows.steps.linked import base_key, generation_of, is_ours
-from flows.steps.listing import Comparer, Differences
+from flows.steps.listing import Comparer, Differences, personal_in
 from flows.steps.planned import SITE_SCOPE, external_id, scope_number
 from flows.steps.renamed import take_over_names
 from flows.steps.retype import is_of_another_type
@@ -41,11 +40,13 @@ LAG = 900.0  # seconds: what was written later than that may not be in CommCare'
 LONGEST = 2_000  # letters of property names in one address; servers take 4,000, and a cursor is a third longer
 OPEN = frozenset({"active", "ended", "withdrawn", "left"})
 """What a case is that we leave open; what we close is closed."""
+DELETED = {"deleted": LIVING, "deleted_when_left": tuple(MARKED), "deleted_when_closed": ("closed",)}
+"""What a case is that is not listed, by what is told of it."""
 UNLISTED = (
-    "{name}: {many:,} of {known:,} known cases are not in CommCare's list. So many at once are hardly deleted by "
-    "hand: its search may be broken, or far behind. Look there first, in a case list or an export. Nothing is "
-    "written to them, whatever was asked for. If they were deleted, raise run_percent under guards in "
-    "project.yaml for one `moodle-commcare audit --recreate`."
+    "{name}: {many:,} of {known:,} known cases are not in CommCare's list. (Those of people who left are not "
+    "counted.) So many at once are hardly deleted by hand: its search may be broken, or far behind. Look there "
+    "first, in a case list or an export. Nothing is written to them, whatever was asked for. If they were "
+    "deleted, raise run_percent under guards in project.yaml for one `moodle-commcare audit --recreate`."
 )
 
 
@@ -127,8 +128,7 @@ class _Auditor:
         comparer = Comparer(
             {mapping.name: mapping for mapping in mappings}, store.digest, self.world.project.time_zone, asked
         )
-        counts = {name: await self.world.books.do(store.count_known, name) for name in names}
-        known = sum(counts.values())
+        known = sum([await self.world.books.do(store.count_known, name) for name in names])
         self.listed.clear()
         unplaced = list[CaseReply]()
         async for chunk in _chunks(self.world.commcare.list_cases(case_type, fields=sorted(asked or ()))):
@@ -146,7 +146,7 @@ class _Auditor:
             self.progress("audit", min(len(self.listed), known), known)
         await self._look_for(comparer, unplaced, names, others)
         for mapping in mappings:
-            await self._deleted(mapping, counts[mapping.name])
+            await self._deleted(mapping)
 
     def _places(self, mappings: Iterable[CompiledMapping], cases: Iterable[CaseReply]) -> set[RowId]:
         """Return the rows that cases are of by their external ids, if the books know them at all."""
@@ -200,12 +200,13 @@ class _Auditor:
             if known is None:
                 self._unknown(case, newest)
             elif known.row in self.resting or self._is_late(known):
-                self.found.not_compared += 1
+                self._not_compared(comparer, known)
             elif case.closed and known.case.status in OPEN:
                 self._tell("closed_by_hand", case, known)
+                if comparer.can_compare(known):
+                    self._tell_differences(case, known, Differences(private=comparer.private(case, known)))
             elif not comparer.can_compare(known):
-                self.found.not_compared += 1
-                self.found.switched_off += known.row.mapping not in comparer.mappings
+                self._not_compared(comparer, known)
             else:
                 differences = comparer.differences(case, known)
                 self._tell_differences(case, known, differences)
@@ -219,6 +220,12 @@ class _Auditor:
         await books.do(store.note_owners, owners)
         self.moved |= {row.mapping for row in owners}
         await self._void(voided)
+
+    def _not_compared(self, comparer: Comparer, known: Held) -> None:
+        """Count a case that is not compared, by why."""
+        self.found.not_compared += 1
+        self.found.unknown += known.row in self.resting or not comparer.can_compare(known)
+        self.found.switched_off += known.row.mapping not in comparer.mappings
 
     def _is_late(self, known: Held) -> bool:
         """Say whether a case was written so lately that the list may not show it.
@@ -243,7 +250,7 @@ class _Auditor:
         self.keys.add(short)
 
     def _unknown(self, case: CaseReply, newest: Mapping[str, int]) -> None:
-        """Tell a case of ours that the books do not know; of people who were erased nothing but the number.
+        """Tell a case of ours that the books do not know; of people who were erased without the key.
 
         One before the case that the books write to now was let go by us: closed, or left open by an old term.
         """
@@ -254,60 +261,69 @@ class _Auditor:
             self.found.counts["earlier_term"] += not case.closed
         elif self._may_be_erased(base_key(key)):
             self.found.counts["erased"] += 1
+            self._erased(case)
         else:
             self.orphans.append(_short(key))
             self.found.tell(Finding("orphan", key, "", case.case_type, case.case_id))
 
     def _may_be_erased(self, key: str) -> bool:
         """Say whether a key is that of somebody erased."""
-        project = self.world.project
-        people = {mapping.person_of(key, project.site) for mapping in project.mappings} - {None}
-        return any(person in self.erased for person in people if person)
+        return any(self._is_erased(mapping, key) for mapping in self.world.project.mappings)
+
+    def _is_erased(self, mapping: CompiledMapping, key: str) -> bool:
+        person = mapping.person_of(key, self.world.project.site)
+        return bool(person) and person in self.erased
+
+    def _erased(self, case: CaseReply) -> None:
+        """Tell what is personal in the case of somebody erased; it is emptied, and has its key for a name."""
+        key = str(case.external_id)
+        for mapping in self.world.project.mappings:
+            if mapping.case_type == case.case_type and self._is_erased(mapping, base_key(key)):
+                names = personal_in(mapping, case)
+                names |= {"@name"} if mapping.name_is_personal and case.name not in (key, base_key(key)) else set()
+                if names:
+                    told = (mapping.name, case.case_type, case.case_id, tuple(sorted(names)))
+                    self.found.tell(Finding("personal_when_erased", "", *told))
 
     def _is_ours(self, case: CaseReply) -> bool:
         return is_ours(self.world.project, case.external_id or "")
 
     def _tell_differences(self, case: CaseReply, known: Held, found: Differences) -> None:
-        if found.drifted:
-            self._tell("drift", case, known, found.drifted)
-            self.found.names.update(f"{known.row.mapping}.{IN_WORDS.get(name, name)}" for name in found.drifted)
-        if found.past:
-            self._tell("changed_when_gone", case, known, found.past)
-            self.found.past.update(f"{known.row.mapping}.{IN_WORDS.get(name, name)}" for name in found.past)
+        kinds = {"drift": found.drifted, "mark_changed": found.marks, "personal_again": found.private}
+        kinds |= {"changed_when_gone": found.past, "unclear": found.unclear}
+        for kind, names in kinds.items():
+            if names:
+                self._tell(kind, case, known, names)
         if found.owner_moved:
             self._tell("owner_moved", case, known)
-        if found.unclear:
-            self._tell("unclear", case, known, found.unclear)
 
     def _tell(self, kind: str, case: CaseReply, known: Held, names: tuple[str, ...] = ()) -> None:
         finding = Finding(kind, known.row.key, known.row.mapping, case.case_type, case.case_id, names)
         self.found.tell(finding)
 
-    async def _deleted(self, mapping: CompiledMapping, known: int) -> None:
+    async def _deleted(self, mapping: CompiledMapping) -> None:
         """Tell the known cases that were not listed, and do with them what was asked for.
 
-        So many that the guards would stop a run are not taken for deleted: CommCare's search may be broken.
+        So many living ones that the guards would stop a run are not taken for deleted: CommCare's search may be
+        broken. Those of who left are deleted by whoever tidies up, however many.
         """
-        guards = self.world.project.guards
-        most = max(guards.run_cases, known * guards.run_percent / 100)
-        for statuses, kind in ((LIVING, "deleted"), (MARKED, "deleted"), (("closed",), "deleted_when_closed")):
-            many = 0
-            async for rows in self._unlisted(mapping, statuses):
-                many += len(rows)
-            if not many:
-                continue
-            few = many <= most
+        guards, books = self.world.project.guards, self.world.books
+        many = sum([len(rows) async for rows in self._unlisted(mapping, LIVING)])
+        known = await books.do(books.store.count_active, mapping.name)
+        few = many <= max(guards.run_cases, known * guards.run_percent / 100)
+        if not few:
+            self.found.messages.append(UNLISTED.format(name=mapping.name, many=many, known=known))
+        for kind, statuses in DELETED.items():
+            is_closed = kind == "deleted_when_closed"
             async for rows in self._unlisted(mapping, statuses):
                 for one in rows:
-                    told = kind if few or kind != "deleted" else "unlisted"
+                    told = kind if few or is_closed else "unlisted"
                     self.found.tell(Finding(told, one.row.key, mapping.name, mapping.case_type, one.case.case_id))
-                if few and kind == "deleted" and self.recreate:
+                if few and self.recreate and not is_closed:
                     await self._make_anew(rows)
                 elif few:
                     written = [one for one in rows if one.case.status == "active" and one.case.digests]
                     await self._void({one.row: ["@name"] for one in written})
-            if not few and kind == "deleted":
-                self.found.messages.append(UNLISTED.format(name=mapping.name, many=many, known=known))
 
     async def _unlisted(self, mapping: CompiledMapping, statuses: Collection[str]) -> AsyncIterator[list[Held]]:
         """Yield the cases with some statuses that were not listed, a few thousand at a time.
@@ -341,8 +357,8 @@ class _Auditor:
         await books.do(books.store.recreate, [one.row for one in lost], self.world.clock.now())
         marked = {one.row: one.case.status for one in lost if one.case.status in MARKED}
         await books.do(books.store.settle, marked)  # they are gone still
-        # Whoever is kept out or gone gets no other case before somebody lets him in.
-        self.found.recreated += sum(one.case.status not in (*KEPT_OUT, *GONE) for one in lost)
+        # Whoever is kept out or gone, or in a course that is over, gets no other case before he is back.
+        self.found.recreated += sum(one.case.status not in (*KEPT_OUT, *GONE, "ended") for one in lost)
         self.voided |= {one.row.mapping for one in lost}
 
     async def _is_nowhere(self, key: str) -> bool:

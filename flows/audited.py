@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from flows.result import RunState
@@ -11,19 +12,32 @@ from flows.steps.edits import IN_WORDS
 from flows.words import listed, numbered
 
 KEPT = 1_000  # findings of a kind that are listed; all are counted
-FAULTS = ("duplicate", "orphan", "deleted", "unlisted", "drift")
+FAULTS = (
+    *("duplicate", "orphan", "deleted", "unlisted", "drift"),
+    *("mark_changed", "personal_again", "personal_when_erased"),
+)
+GONE = "{n} of people who left or are kept out, or of courses that are over, "
 MEANING = {
     "duplicate": "{n} used by more than one case: give all but one of them another external id in CommCare. The "
     "books go on writing to the case that they know.",
     "orphan": "{n} with a key of ours that the books do not know: close them in CommCare, if the person is gone.",
     "deleted": "{n} not in CommCare any more, deleted by hand. CommCare still takes what is written to them, and "
-    "nobody sees it. `moodle-commcare audit --recreate` has the next run make new cases; who left gets one on "
-    "coming back.",
+    "nobody sees it. `moodle-commcare audit --recreate` has the next run make new cases.",
+    "deleted_when_left": "{n} of people who left, deleted by hand. Should one come back, CommCare takes what is "
+    "written and nobody sees it: after `moodle-commcare audit --recreate` whoever comes back gets a new case.",
     "deleted_when_closed": "{n} that were closed by us, deleted by hand: whoever comes back gets a new one.",
     "drift": "{n} holding other values than were sent: {names}. `moodle-commcare audit --repair` has the next run "
     "write them again.",
-    "changed_when_gone": "{n} of people who left or are kept out, or of courses that are over, holding other "
-    "values than were sent: {past}. No run writes those any more: put right in CommCare what matters.",
+    "mark_changed": f"{GONE}not saying so any more: {{names}} changed by hand. Nothing writes these again, "
+    "`--repair` neither: set them in CommCare to what the mapping says under `when_left`, `when_course_ends` or "
+    "`when_excluded`.",
+    "personal_again": "{n} that were emptied, since their people are kept out, holding personal values again: "
+    "{names}. Nothing empties these again, `--repair` neither: empty them in CommCare; a case name becomes the "
+    "external id.",
+    "personal_when_erased": "{n} of people who were erased holding personal values: {names}. The books know no "
+    "more of them: empty these in CommCare; a case name becomes the external id.",
+    "changed_when_gone": f"{GONE}holding other values than were sent: {{names}}. No run writes those any more: "
+    "put right in CommCare what matters.",
     "closed_by_hand": "{n} closed by hand: they take updates and stay closed.",
     "owner_moved": "{n} moved to another owner by hand: their children follow in the next run.",
     "earlier_term": "{n} of an earlier term: the books write to the one that followed, under the same key.",
@@ -45,9 +59,14 @@ class Finding:
     names: tuple[str, ...] = ()
 
     @property
-    def what(self) -> str:
+    def in_words(self) -> list[str]:
         """Return the properties as people know them."""
-        return listed([IN_WORDS.get(name, name) for name in self.names])
+        return [IN_WORDS.get(name, name) for name in self.names]
+
+    @property
+    def what(self) -> str:
+        """Return the properties in a line."""
+        return listed(self.in_words)
 
     def as_json(self) -> dict[str, Any]:
         """Return the object of `--json`."""
@@ -56,11 +75,11 @@ class Finding:
 
 @dataclass
 class Audit:
-    """What an audit found. `counts` has all, `findings` the first of each kind; `names` counts what drifted.
+    """What an audit found. `counts` has all, `findings` the first of each kind; `names` properties by kind.
 
-    `past` counts what drifted in cases that went away, where no run writes it. `not_compared` are known cases that
-    were listed, and of which the list may be older than what was written, or the books do not know what they hold;
-    `switched_off` are those among them of mappings that are off.
+    `not_compared` are known cases that were listed, and of which the list may be older than what was written, or
+    the books do not know what they hold: these are `unknown`; `switched_off` are those among them of mappings that
+    are off.
     """
 
     run_id: str
@@ -68,11 +87,11 @@ class Audit:
     cases: Counter[str] = field(default_factory=Counter)
     counts: Counter[str] = field(default_factory=Counter)
     findings: list[Finding] = field(default_factory=list)
-    names: Counter[str] = field(default_factory=Counter)
-    past: Counter[str] = field(default_factory=Counter)
+    names: defaultdict[str, Counter[str]] = field(default_factory=partial(defaultdict, Counter))
     repaired: int = 0
     recreated: int = 0
     not_compared: int = 0
+    unknown: int = 0
     switched_off: int = 0
     requests: int = 0
     seconds: float = 0.0
@@ -103,8 +122,9 @@ class Audit:
         return f"{compared:,} of them compared, all as it was sent" if compared else "none of them compared yet"
 
     def tell(self, finding: Finding) -> None:
-        """Count a finding, and list it unless there are too many of its kind."""
+        """Count a finding and its properties, and list it unless there are too many of its kind."""
         self.counts[finding.kind] += 1
+        self.names[finding.kind].update(f"{finding.mapping}.{name}" for name in finding.in_words)
         if self.counts[finding.kind] <= KEPT:
             self.findings.append(finding)
 
@@ -120,7 +140,8 @@ class Audit:
             "state": str(self.state),
             "cases": dict(self.cases),
             "counts": dict(+self.counts),
-            "properties": dict(self.names.most_common()),
+            "properties": dict(self.names["drift"].most_common()),
+            "properties_by_kind": {kind: dict(n.most_common()) for kind, n in self.names.items() if n},
             "repaired": self.repaired,
             "recreated": self.recreated,
             "not_compared": self.not_compared,
@@ -133,16 +154,20 @@ class Audit:
 
 def conclude(found: Audit, repair: bool) -> None:
     """Say what the findings mean, and call the audit degraded when something is not as it should be."""
-    names, past = _counted(found.names), _counted(found.past)
     for kind, sentence in MEANING.items():
         if count := found.counts[kind]:
             n = numbered(count, *NOUNS.get(kind, ("case", "cases")))
-            found.messages.append(sentence.format(n=n, names=names, past=past))
-    if waiting := found.not_compared - found.switched_off:
+            found.messages.append(sentence.format(n=n, names=_counted(found.names[kind])))
+    if late := found.not_compared - found.unknown:
         found.messages.append(
-            f"{numbered(waiting, 'case')} not compared: written in the last 15 minutes, so that CommCare's list "
-            "may not show it yet, waiting to confirm, or to be written whole, because the books do not know what "
-            "is in it. The next audit looks at them."
+            f"{numbered(late, 'case')} not compared: written in the last 15 minutes, so that CommCare's list may "
+            "not show it yet. The next audit looks at them."
+        )
+    if unknown := found.unknown - found.switched_off:
+        found.messages.append(
+            f"{numbered(unknown, 'case')} not compared: the books do not know what is in them, because an "
+            "answer is missing, or they are to be written whole. An audit compares those that a run has written "
+            "since; what is not read any more stays as it is."
         )
     if found.switched_off:
         found.messages.append(
@@ -151,10 +176,11 @@ def conclude(found: Audit, repair: bool) -> None:
     if any(found.counts[kind] for kind in FAULTS):
         found.state = RunState.DEGRADED
     if found.recreated:
-        found.messages.append(f"The next run makes {numbered(found.recreated, 'new case')}.")
+        cases = numbered(found.recreated, "new case")
+        found.messages.append(f"The next run that reads their people and courses makes {cases}.")
     if repair and found.repaired:
         cases = numbered(found.repaired, "case")
-        found.messages.append(f"The next run writes {cases} again, but for properties with 'write: once'.")
+        found.messages.append(f"The next run that reads their people and courses writes {cases} again.")
 
 
 def _counted(names: Counter[str]) -> str:

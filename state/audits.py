@@ -13,7 +13,6 @@ from sqlalchemy import Connection, bindparam, func, literal, or_, select, tuple_
 from state.cases import CHUNK, COLUMNS, Cases
 from state.facts import have_read
 from state.log import Entry
-from state.outcomes import UNSURE
 from state.rows import Held, RowId
 from state.statuses import LIVING
 from state.tables import at_row, case_row, row_parameters
@@ -119,10 +118,7 @@ class Audits(Cases):
                 connection.execute(moved, values)
 
     def void_values(self, names: Mapping[RowId, Collection[str]], now: float) -> None:
-        """Make the books doubt single values, so that the next run, whatever is due, writes only these again.
-
-        Of a case that went away it is doubted that it did: only then a run says once more what is said of such.
-        """
+        """Make the books doubt single values, so that the next run, whatever is due, writes only these again."""
         noted = list[Entry]()
         with self._database.writing() as connection:
             for row, doubted in names.items():
@@ -132,8 +128,7 @@ class Audits(Cases):
                 held = known.digests.keys() & set(doubted)
                 digests = known.digests | dict.fromkeys(held, NO_DIGEST)
                 packed = self._names.pack(digests, self._names.numbers(connection, digests))
-                status = UNSURE.get(known.status, known.status)
-                changed = update(case_row).where(at_row(case_row)).values(digests=packed, status=status)
+                changed = update(case_row).where(at_row(case_row)).values(digests=packed)
                 connection.execute(changed, row_parameters(row))
                 noted.append(Entry(row, known.user_id, "doubt", "noted", known.generation, held))
             have_read(self._database, connection, (one.row.mapping for one in noted))

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import tzinfo
 
 from adaptors.commcare.cases import CaseReply
 from flows.steps.compare import Digest
 from flows.steps.kept import still_holds
-from flows.steps.leaving import Leaving, private_names, withdrawn
-from flows.steps.ways import set_by_departures
-from mappings.engine import CompiledMapping
+from flows.steps.leaving import holds_any, private_names, withdrawn
+from flows.steps.ways import departures_of, set_by_departures
+from mappings.engine import CompiledMapping, Departure
 from state import Held
 
 AWAY = frozenset({"withdrawn", "ended", "left", "closed"})
@@ -27,8 +27,12 @@ class Differences:
     owner_moved: bool = False
     owner_is_ours: bool = False
     """Whether the mapping goes on deciding about the owner."""
+    marks: tuple[str, ...] = ()
+    """What the mapping sets of a case that went away, and what it holds otherwise."""
+    private: tuple[str, ...] = ()
+    """What is personal, was emptied, and is there again."""
     past: tuple[str, ...] = ()
-    """What drifted in a case that went away, and what no run writes to such a case."""
+    """What else drifted in a case that went away: no run writes to such a case."""
 
 
 @dataclass(frozen=True)
@@ -50,29 +54,56 @@ class Comparer:
 
         Nothing is said of the owner of one that went away: it may be parked, or a supervisor's by now.
         """
-        mapping, digests, is_away = self.mappings[held.row.mapping], held.case.digests or {}, _is_away(held)
-        names = self._comparable(mapping, digests, {*set_by_departures(mapping)} if is_away else ())
-        drifted, unclear = list[str](), list[str]()
-        for name in sorted({*names}):
-            value = reply.name if name == "@name" else reply.properties.get(name, "")
-            same = self._same(held, name, value)
-            if same is None:
-                unclear.append(name)
-            elif not same:
-                drifted.append(name)
-        if is_away:
-            said = _said_again(mapping, held)
-            past = tuple(name for name in drifted if name not in said)
-            return Differences(tuple(name for name in drifted if name in said), tuple(unclear), past=past)
-        ours = mapping.spec.owner.write != "once" and "@owner" in digests
+        mapping = self.mappings[held.row.mapping]
+        if held.case.status in AWAY:
+            return self._when_away(mapping, reply, held)
+        drifted, unclear = self._compared(reply, held, self._comparable(mapping, held, ()))
+        ours = mapping.spec.owner.write != "once" and "@owner" in (held.case.digests or {})
         moved = reply.owner_id != held.case.owner_id or (ours and not self._same(held, "@owner", reply.owner_id))
-        return Differences(tuple(drifted), tuple(unclear), bool(reply.owner_id) and moved, ours)
+        return Differences(drifted, unclear, bool(reply.owner_id) and moved, ours)
 
-    def _comparable(
-        self, mapping: CompiledMapping, digests: Mapping[str, bytes], said: Collection[str]
-    ) -> Iterator[str]:
-        """Yield the names of what the mapping still writes, and writes more than once, or has `said` of a case."""
-        for name in digests:
+    def private(self, reply: CaseReply, held: Held) -> tuple[str, ...]:
+        """Return what is personal in a case that was emptied: typed into it since."""
+        mapping = self.mappings[held.row.mapping]
+        drifted, _ = self._compared(reply, held, self._emptied(mapping, reply, held))
+        return tuple(name for name in drifted if _value(reply, name))
+
+    def _when_away(self, mapping: CompiledMapping, reply: CaseReply, held: Held) -> Differences:
+        """Return what differs in a case that went away: no run writes any of it again."""
+        said, private = _said(mapping, held), self.private(reply, held)
+        names = self._comparable(mapping, held, set_by_departures(mapping))
+        drifted, unclear = self._compared(reply, held, names)
+        rest = [name for name in drifted if name not in private]
+        marks = tuple(name for name in rest if name in said)
+        past = tuple(name for name in rest if name not in said)
+        unclear = tuple(name for name in unclear if name not in private)
+        return Differences((), unclear, marks=marks, private=private, past=past)
+
+    def _emptied(self, mapping: CompiledMapping, reply: CaseReply, held: Held) -> set[str]:
+        """Return what is personal and was emptied; of who left, or was closed, when the books say so of all of it.
+
+        Nobody knows who wrote what we never sent into a case that was there before us.
+        """
+        one, status = withdrawn(mapping, held.row, held.case), held.case.status
+        names = {*private_names(one)} | ({"@name"} if mapping.name_is_personal else set())
+        sent = names & (held.case.digests or {}).keys()
+        was = status in ("left", "closed") and bool(sent) and not holds_any(one, self.digest)
+        if status != "withdrawn" and not was:
+            return set()
+        return sent if held.case.linked else sent | personal_in(mapping, reply)
+
+    def _compared(
+        self, reply: CaseReply, held: Held, names: Iterable[str]
+    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Return which of some properties differ, and of which nobody can tell."""
+        same = {name: self._same(held, name, _value(reply, name)) for name in sorted({*names})}
+        drifted = tuple(name for name, is_same in same.items() if is_same is False)
+        return drifted, tuple(name for name, is_same in same.items() if is_same is None)
+
+    def _comparable(self, mapping: CompiledMapping, held: Held, said: Iterable[str]) -> Iterator[str]:
+        """Yield what the mapping still writes, and writes more than once, or what is `said` of cases."""
+        said = {*said}
+        for name in held.case.digests or {}:
             definition = mapping.definition_of(name)
             if name == "@name":
                 yield name
@@ -89,26 +120,31 @@ class Comparer:
         sent = (held.case.digests or {}).get(name)
         if sent is None:
             return False
+        if sent == self.digest(held.row.key, name, ""):  # of no value CommCare makes a time
+            return not value
         return still_holds(value, sent, lambda text: self.digest(held.row.key, name, text), self.zone)
 
 
-def _is_away(held: Held) -> bool:
-    return held.case.status in AWAY
+def personal_in(mapping: CompiledMapping, reply: CaseReply) -> set[str]:
+    """Return the properties of a listed case that hold something personal, but for what leaving sets."""
+    said = {*set_by_departures(mapping)}
+    return {n for n, text in reply.properties.items() if text and mapping.is_personal(n) and n not in said}
 
 
-def _said_again(mapping: CompiledMapping, held: Held) -> set[str]:
-    """Return what a run says once more of a case that went away, when the books doubt that it did.
+def _value(reply: CaseReply, name: str) -> str:
+    return reply.name if name == "@name" else reply.properties.get(name, "")
 
-    Of one that we closed nothing is said any more, and its person is read no more either.
+
+def _said(mapping: CompiledMapping, held: Held) -> set[str]:
+    """Return what the mapping sets of a case that went as this one did.
+
+    One that left may have been over before, and say so; of one that we closed nobody knows which way it went.
     """
-    row, case = held.row, held.case
-    ways = {
-        "left": Leaving(mapping, row, case, mapping.when_left, "left"),
-        "ended": Leaving(mapping, row, case, mapping.when_course_ends, "ended"),
-        "withdrawn": withdrawn(mapping, row, case),
+    closing = [one for one in departures_of(mapping) if one.close]
+    ways: dict[str, list[Departure | None]] = {
+        "left": [mapping.when_left, mapping.when_course_ends],
+        "ended": [mapping.when_course_ends],
+        "withdrawn": [mapping.when_excluded],
+        "closed": [*closing],
     }
-    one = ways.get(case.status)
-    if one is None or (one.departure is None and not one.private):
-        return set()
-    name = {"@name"} if one.private and mapping.name_is_personal else set()
-    return {*private_names(one), *(one.departure.set if one.departure else ()), *name}
+    return {name for one in ways[held.case.status] if one is not None for name in one.set}

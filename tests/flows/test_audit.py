@@ -96,7 +96,7 @@ async def test_drift_is_told_by_property(make_lab: MakeLab) -> None:
     lab.project.edit_case(lab.case(keys[0]).case_id, notes="pasted")
     result = await audited(lab)
     assert [("drift", keys[0], ("notes",)), ("drift", keys[1], ("city",))] == found(result)
-    assert ("degraded", {"student.notes": 1, "student.city": 1}) == (result.state, dict(result.names))
+    assert ("degraded", {"student.notes": 1, "student.city": 1}) == (result.state, dict(result.names["drift"]))
     assert {} == written(await lab.sync())
     assert "Marsabit" not in f"{result.as_json()} {result.summary}"
 
@@ -197,6 +197,21 @@ async def test_erased_people_are_not_named(make_lab: MakeLab) -> None:
     assert "777" not in f"{result.as_json()}".replace(result.run_id, "")
 
 
+async def test_what_is_typed_into_the_case_of_somebody_erased_is_trouble(make_lab: MakeLab) -> None:
+    """It is told by the case's id and the properties: the key has the number of the person."""
+    lab, _ = await small(make_lab)
+    lab.project.add_case("student", "Amina", external_id="test-user-777")
+    case = lab.case("test-user-777")
+    lab.project.edit_case(case.case_id, city="Kisumu", visits="3")
+    lab.store.begin_erasure(777, 1.0)
+    result = await audited(lab)
+    assert [("personal_when_erased", "", ("@name", "city"))] == found(result)
+    assert (case.case_id, "degraded") == (result.findings[0].case_id, result.state)
+    assert "student.case_name (1), student.city (1). The books know no more" in " ".join(result.messages)
+    text = f"{result.as_json()} {result.summary}".replace(result.run_id, "").replace(case.case_id, "")
+    assert [] == [word for word in ("777", "Amina", "Kisumu") if word in text]
+
+
 async def test_a_course_is_not_taken_for_somebody_erased(make_lab: MakeLab) -> None:
     """The number of a course may be that of an erased person: an orphan there is told all the same."""
     lab, _ = await small(make_lab)
@@ -261,7 +276,7 @@ async def test_what_was_deleted_is_made_anew(make_lab: MakeLab) -> None:
     assert ({"updated": 1}, []) == (written(result), lab.store.refusals())
     result = await audited(lab, recreate=True)
     assert ([("deleted", keys[0], ())], 1) == (found(result), result.recreated)
-    assert "The next run makes 1 new case." in result.messages
+    assert "The next run that reads their people and courses makes 1 new case." in result.messages
     assert 1 == written(await lab.sync())["created"]
     again = lab.case(f"{keys[0]}~2")
     children = [one for one in lab.project.cases.values() if again.case_id in str(one.indices)]

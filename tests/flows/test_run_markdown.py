@@ -83,7 +83,6 @@ def audited() -> Audit:
     found = Audit("audit-20261118T110000-abcdef", cases=Counter(student=12, enrolment=24), requests=2, seconds=3.0)
     found.tell(Finding("duplicate", "test-user-5", "", "", ""))
     found.tell(Finding("drift", "test-user-6", "student", "student", "c6", ("@name", "phone")))
-    found.names.update({"student.case_name": 1, "student.phone": 1})
     conclude(found, repair=False)
     return found
 
