@@ -24,6 +24,14 @@ PART = ".part"  # ends the name of a copy that is not whole yet
 BESIDE = ("-wal", "-shm")  # what SQLite keeps beside a file
 
 
+def is_begun(file: Path) -> bool:
+    """Say whether a file holds something: one of no bytes, of a full disk for one, is no books."""
+    try:
+        return file.stat().st_size > 0
+    except OSError:
+        return False
+
+
 def backup_folder(file: Path) -> Path:
     """Return the folder of the backups of a state file, whether it exists or not."""
     return file.parent / "backups"

@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from state.backups import BESIDE, write_copy
+from state.backups import BESIDE, is_begun, write_copy
 from state.database import Database, file_of
 from state.errors import DamagedError, NewerError, StateError
 from state.key import Keys
@@ -149,7 +149,7 @@ def _open(url: str, file: Path, keys: Keys, lease: tuple[float, float]) -> tuple
     Damaged ones give way, and those of a newer version, unless a run is at work on them (`lease`: now, and how
     long one holds). Raises StateError when they are held by others, moved away, or are none of ours.
     """
-    if not file.exists():
+    if not is_begun(file):
         return None, False
     try:
         return Store.open(url, key=keys), True

@@ -340,6 +340,29 @@ def test_books_that_are_gone_are_put_back(url: str, file: Path) -> None:
     assert (None, False) == ((done := restore(url, backup, KEYS, TARGET, NOW)).aside, done.knows_erased)
 
 
+@pytest.mark.parametrize("is_empty", [False, True])
+def test_a_log_of_lost_books_is_not_replayed_into_others(url: str, file: Path, is_empty: bool) -> None:
+    """Only the file is gone, or nothing is in it: the backup stays as it was, and no books begin in the log."""
+    backup = backed_up(url)
+    with Store.open(url, key=KEYS) as held:
+        held.put("later", "1")
+        log = file.with_name("state.db-wal")
+        left = log.read_bytes()
+        file.unlink()
+        if is_empty:
+            file.touch()
+        with pytest.raises(StateError, match=rf"state\.db-wal is: .*state restore {shlex.quote(str(backup))}"):
+            Store.open(url, key=KEYS)
+        assert None is restore(url, backup, KEYS, TARGET, NOW + 7200).aside
+        with Store.open(url, key=KEYS) as store:
+            assert (str(NOW + 7200), None, ()) == (
+                store.get(RESTORED_AT),
+                store.get("later"),
+                store.condition().damage,
+            )
+    assert left == next(file.parent.glob("*.aside-*-wal")).read_bytes()
+
+
 STRANGE = (b"o" * 32,)
 
 
