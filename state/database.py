@@ -44,6 +44,10 @@ LEFT_OVER = (
     "The state file {file} is not there, or empty, and {left} is: it was lost, maybe while something has it open. "
     "Stop that, a receiver for one. "
 )
+PUT_BACK = (
+    "The state file {file} was put back, or begun anew, while this process had the old one open. Nothing more is "
+    "written to that; run again."
+)
 
 LITTLE_ROOM = 1_000_000  # bytes: SQLite needs some beside the file to open it
 
@@ -80,9 +84,10 @@ class Database:
 
         Raises StateError when there is none, as for a moment of a restore.
         """
-        if self.file is not None and not self.file.exists():
+        inode = _inode(self.file)
+        if self.file is not None and not inode:
             raise StateError(f"The state file {self.place} is not there. Is it being put back?")
-        return self._inode == _inode(self.file)
+        return self._inode == inode
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -92,8 +97,14 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """Give a connection in a transaction: all of it is on disk when the block ends, or nothing of it."""
+        """Give a connection in a transaction: all of it is on disk when the block ends, or nothing of it.
+
+        Raises StateError when another file is in the place of this one: who puts it there keeps others waiting
+        meanwhile, so it is looked for once nobody else writes. That costs a few microseconds.
+        """
         with self._explained(), self._begun(self.engine, "BEGIN IMMEDIATE") as connection:
+            if not self.is_in_place:
+                raise StateError(PUT_BACK.format(file=self.place))
             yield connection
 
     @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -98,7 +98,8 @@ def restore(
     except BaseException:
         _remove(fresh)
         if before is not None:
-            before.release_lease(HOLDER, epoch or 0)
+            with suppress(StateError):  # a copy of them may be in their place by now
+                before.release_lease(HOLDER, epoch or 0)
         raise
     finally:
         if before is not None:

@@ -13,7 +13,19 @@ from typing import Any
 
 import pytest
 
-from state import Ack, FeedbackRow, Holder, Intent, MatchRow, Refusal, RowId, StateError, Store, TableRowKnown
+from state import (
+    Ack,
+    FeedbackRow,
+    Hint,
+    Holder,
+    Intent,
+    MatchRow,
+    Refusal,
+    RowId,
+    StateError,
+    Store,
+    TableRowKnown,
+)
 from state.backups import KEPT, backups, moment, new_name, newest, prune
 from state.care import DAY, RESTORED_AT, WHOLE_RUNS
 from state.move import move
@@ -309,6 +321,28 @@ def test_books_that_were_set_aside_are_not_gone_on_with(url: str) -> None:
         with pytest.raises(StateError, match="was put back"):
             stale.take_lease("stale", NOW + 7201, 600.0)
         assert stale.lease_holder(NOW + 7201) == ("restore", NOW + 7800)
+
+
+WRITES: dict[str, Callable[[Store], object]] = {
+    "a hint": lambda store: store.inbox_add([Hint("moodle", "enrolled", b"m1", 1.0, 2, 4)], NOW),
+    "a fact": lambda store: store.put("said", "in between"),
+    "the end of a run": lambda store: store.finish_run("run", NOW, "completed", {}),
+    "a lease given back": lambda store: store.release_lease("run", 1),
+}
+
+
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+def test_nothing_is_written_into_books_that_were_set_aside(url: str, write: Callable[[Store], object]) -> None:
+    """Who waited for its turn while they were put back is told, since nobody looks into the old ones any more."""
+    backup = backed_up(url)
+    with Store.open(url, key=KEYS) as stale:
+        write(stale)
+        aside = restore(url, backup, KEYS, TARGET, NOW + 7200).aside
+        assert aside is not None
+        before = aside.read_bytes()
+        with pytest.raises(StateError, match="was put back"):
+            write(stale)
+        assert (before, False) == (aside.read_bytes(), aside.with_name(f"{aside.name}-wal").exists())
 
 
 def test_a_restore_that_fails_holds_nobody_up(url: str) -> None:
