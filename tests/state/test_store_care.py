@@ -134,14 +134,30 @@ def test_a_clock_that_was_ahead_is_set_right(file: Path, ahead: float) -> None:
     )
 
 
-def test_copies_of_older_versions_are_older(file: Path) -> None:
-    """They counted within a second only; what is made now comes behind all of them."""
-    for name in ("20280101T000000Z-01", "20280101T000000Z-02", "20290101T000000Z-01"):
-        path = file.parent / "backups" / f"state-{name}.db"
+def older(file: Path, *names: str) -> list[Path]:
+    """Make copies with names of a version that counted within a second."""
+    made = [file.parent / "backups" / f"state-{name}.db" for name in names]
+    for path in made:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
+    return made
+
+
+def test_copies_of_older_versions_are_older(file: Path) -> None:
+    """They counted within a second only; what is made now comes behind all of them."""
+    earlier = older(file, "20280101T000000Z-01", "20280101T000000Z-02", "20280102T000000Z-01")
+    assert (earlier, earlier[-1]) == (backups(file), newest(file))
     (*_, made) = copies(file, [NOW])
-    assert (f"state-{moment(NOW)}-03.db", made) == (made.name, newest(file))
+    assert (f"state-{moment(NOW)}-001.db", made) == (made.name, newest(file))
+
+
+def test_copies_of_an_older_version_that_was_used_for_a_while_go_bit_by_bit(file: Path) -> None:
+    """They are sorted before those with a number, and so would all be gone with the first copy after them."""
+    copies(file, [NOW - DAY * day for day in range(9, 0, -1)])
+    between = older(file, *(f"{moment(NOW + 60 * minute)}-01" for minute in range(KEPT)))
+    left = [copies(file, [NOW + DAY * day]) for day in range(1, KEPT + 2)]
+    assert [13, 12, 11, 10, 9, 8, 7, 7] == [len(there) for there in left]
+    assert [5, 3, 1, 0, 0, 0, 0, 0] == [len({*between} & {*there}) for there in left]
 
 
 def test_books_that_share_a_folder_keep_their_own(tmp_path: Path) -> None:
