@@ -6,6 +6,7 @@ import os
 import shlex
 import sqlite3
 import stat
+import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -30,6 +31,7 @@ from state.backups import KEPT, backups, moment, new_name, newest, prune
 from state.care import DAY, RESTORED_AT, WHOLE_RUNS
 from state.move import move
 from state.restore import restore
+from state.switch import held_still
 
 KEYS = (b"k" * 32,)
 TARGET = ("https://moodle.example.org", "https://commcare.example.org", "training")
@@ -574,6 +576,26 @@ def test_who_reads_in_the_books_is_waited_for(url: str, file: Path, monkeypatch:
     assert not list(file.parent.glob("*.restoring*"))
     reader.close()
     assert restore(url, backup, KEYS, TARGET, NOW + 9000).aside
+
+
+@pytest.mark.parametrize("begin", ["BEGIN", "BEGIN IMMEDIATE"])
+def test_who_works_in_the_books_is_waited_for_as_long_as_is_said(
+    url: str, file: Path, monkeypatch: pytest.MonkeyPatch, begin: str
+) -> None:
+    """However often it is tried: half a minute is half a minute."""
+    monkeypatch.setattr("state.switch.PATIENCE_S", 0.1)
+    backed_up(url)
+    other = sqlite3.connect(file, isolation_level=None)
+    with Store.open(url, key=KEYS) as store:
+        other.execute(begin)
+        other.execute("SELECT * FROM meta").fetchone()
+        if begin == "BEGIN":
+            store.put("last", "1")
+        started = time.monotonic()
+        with pytest.raises(StateError, match="in the middle of its work"), held_still(file):
+            pass
+        assert time.monotonic() - started < 0.5
+    other.close()
 
 
 def test_who_was_erased_stays_erased(url: str) -> None:
