@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,7 +16,8 @@ from pathlib import Path
 from state.backups import BESIDE, is_begun, moment
 from state.errors import StateError
 
-PATIENCE_S = 30.0  # of all tries together
+PATIENCE_S = 30.0
+TRIES = 10  # in that time: each waits for its part of it
 STAND_IN = "-old"  # ends the name of the copy that is the old books while these get their other name
 BUSY = (
     "Something is in the middle of its work with the books in {file}: a receiver, or a command that reads them. "
@@ -31,7 +31,7 @@ def held_still(file: Path) -> Iterator[None]:
 
     StateError when somebody is at work with them for longer than half a minute.
     """
-    connection = sqlite3.connect(file, timeout=0, isolation_level=None)
+    connection = sqlite3.connect(file, timeout=PATIENCE_S / TRIES, isolation_level=None)
     try:
         if not _is_still(connection, file):
             raise StateError(BUSY.format(file=file))
@@ -62,27 +62,21 @@ def exchange(file: Path, fresh: Path, now: float) -> Path | None:
 
 def _is_still(connection: sqlite3.Connection, file: Path) -> bool:
     """Move what is beside the file into it and begin to write; False when somebody does not let us."""
-    log, end = file.with_name(f"{file.name}-wal"), time.monotonic() + PATIENCE_S
-    steps = (
-        "SELECT count(*) FROM sqlite_master",  # or the next one does nothing
-        "PRAGMA wal_checkpoint(TRUNCATE)",
-        "BEGIN IMMEDIATE",
-    )
-    try:
-        while True:
-            for step in steps:
-                left = max(0.0, end - time.monotonic())
-                connection.execute(f"PRAGMA busy_timeout={left * 1000:.0f}").fetchone()
-                connection.execute(step).fetchone()
-            if not log.exists() or log.stat().st_size == 0:
-                return True
-            connection.execute("ROLLBACK")  # somebody wrote in between, or reads what is older
-            if not left:
-                return False
-    except sqlite3.OperationalError as error:
-        if "locked" not in str(error):
+    log = file.with_name(f"{file.name}-wal")
+    for _ in range(TRIES):
+        try:
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()  # or the next line does nothing
+            if connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+                continue  # somebody writes, or reads what is older, and was waited for
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if "locked" in str(error):
+                continue
             raise StateError(f"The books in {file} cannot be exchanged: {error}. Nothing was changed.") from None
-        return False
+        if not log.exists() or log.stat().st_size == 0:
+            return True
+        connection.execute("ROLLBACK")  # somebody wrote in between
+    return False
 
 
 def _second_name(file: Path, now: float) -> Path:
