@@ -79,9 +79,9 @@ def has_books(settings: Settings) -> bool:
     backup = Store.newest_backup(settings.state_url)
     if backup:
         raise StateError(
-            f"The books {file_of(settings.state_url)} are not there, and there are backups of them. Put the "
-            f"newest one back: `moodle-commcare state restore {shlex.quote(str(backup))}`. To begin anew all the "
-            f"same, move the folder {backup.parent} to another place first."
+            f"The books {file_of(settings.state_url)} are not there, or empty, and there are backups of them. Put "
+            f"the newest one back: `moodle-commcare state restore {shlex.quote(str(backup))}`. To begin anew all "
+            f"the same, move the folder {backup.parent} to another place first."
         )
     return False
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from flows.decide import take_over as take_over_matches
 from flows.errors import UsageError
-from flows.open import open_store, target
+from flows.open import has_books, open_store, target
 from flows.result import Result, RunState
 from flows.settings import Settings
 from flows.steps.clocks import rest_left
@@ -195,11 +195,11 @@ def move(settings: Settings, target_url: str, now: float) -> Done:
 
 
 def look_over(settings: Settings) -> Condition:
-    """Look the books over; StateError when others may read them, or when they are damaged.
+    """Look the books over; StateError when others may read them, or when they are damaged or gone.
 
     The rights are looked at first: opening takes them away from the file, and nobody would learn of it.
     """
-    if not Store.exists(settings.state_url):
+    if not has_books(settings):
         raise UsageError("There are no books yet: the first run makes them.")
     _refuse_others(settings)
     with open_store(settings) as store:

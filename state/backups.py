@@ -21,7 +21,19 @@ NEWEST = 3
 UPGRADES_KEPT = 2
 """So many copies from before an upgrade are kept, beside the others: those go within days."""
 PART = ".part"  # ends the name of a copy that is not whole yet
+DIGITS = 3
+"""So many a number has at least; in names of versions that counted within a second only it has two."""
+AT_ONCE = 2
+"""So many backups go at most when one is made: there are too many after an older version was used for a while."""
 BESIDE = ("-wal", "-shm")  # what SQLite keeps beside a file
+
+
+def is_begun(file: Path) -> bool:
+    """Say whether a file holds something: one of no bytes, of a full disk for one, is no books."""
+    try:
+        return file.stat().st_size > 0
+    except OSError:
+        return False
 
 
 def backup_folder(file: Path) -> Path:
@@ -37,9 +49,9 @@ def moment(now: float) -> str:
 class Copy(NamedTuple):
     """A copy of a state file, as its name tells it; they sort in the order in which they were made.
 
-    That is the order of their numbers, since a clock that was ahead is set right. The names, with their times,
-    count where older versions gave several the same number. `schema` is "" unless the copy is from before an
-    upgrade.
+    That is the order of their numbers, since a clock that was ahead is set right. Those that older versions made
+    have none (0): they come first, in the order of their names, which begin with the time. `schema` is "" unless
+    the copy is from before an upgrade.
     """
 
     number: int
@@ -52,7 +64,11 @@ def copies(file: Path, ending: str = "") -> list[Copy]:
     """Return all copies of a state file, oldest first; the folder may hold those of other files too."""
     name = rf"{re.escape(file.stem)}-\d{{8}}T\d{{6}}Z-(\d+)(?:-schema-(\w+))?\.db{re.escape(ending)}"
     found = ((path, re.fullmatch(name, path.name)) for path in backup_folder(file).glob("*"))
-    return sorted(Copy(int(match[1]), path.name, match[2] or "", path) for path, match in found if match)
+    return sorted(Copy(_number(match[1]), path.name, match[2] or "", path) for path, match in found if match)
+
+
+def _number(digits: str) -> int:
+    return int(digits) if len(digits) >= DIGITS else 0
 
 
 def new_name(file: Path, now: float) -> Path:
@@ -75,7 +91,7 @@ def upgrade_name(file: Path, now: float, schema: str) -> Path:
 
 def _beginning(file: Path, now: float) -> str:
     there = copies(file)
-    return f"{file.stem}-{moment(now)}-{there[-1].number + 1 if there else 1:02}"
+    return f"{file.stem}-{moment(now)}-{there[-1].number + 1 if there else 1:0{DIGITS}}"
 
 
 def upgrade_copies(file: Path, ending: str = "") -> list[Path]:
@@ -95,14 +111,15 @@ def newest(file: Path) -> Path | None:
 
 
 def prune(file: Path) -> None:
-    """Delete all backups but those of `spread`, and all but the newest copies from before an upgrade.
+    """Delete backups other than those of `spread`, and all but the newest copies from before an upgrade.
 
-    What one that was cut off left behind goes too.
+    Where there are too many, the oldest go first, some with each new one. What one that was cut off left behind
+    goes too.
     """
     there = backups(file)
     kept = spread(there)
-    old = [*(path for path in there if path not in kept), *upgrade_copies(file)[:-UPGRADES_KEPT]]
-    for path in (*old, *backups(file, PART), *upgrade_copies(file, PART)):
+    old = [path for path in there if path not in kept][:AT_ONCE]
+    for path in (*old, *upgrade_copies(file)[:-UPGRADES_KEPT], *backups(file, PART), *upgrade_copies(file, PART)):
         path.unlink(missing_ok=True)
 
 

@@ -23,7 +23,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.pool import StaticPool
 
 from state.address import clear_address
-from state.backups import newest, write_copy
+from state.backups import BESIDE, is_begun, newest, write_copy
 from state.errors import DamagedError, StateError
 from state.folders import make_folder
 
@@ -40,6 +40,14 @@ RESTORE = (
     "rests, since CommCare may still be at work on what the old ones sent; then each case is found again by its "
     "external id."
 )
+LEFT_OVER = (
+    "The state file {file} is not there, or empty, and {left} is: it was lost, maybe while something has it open. "
+    "Stop that, a receiver for one. "
+)
+PUT_BACK = (
+    "The state file {file} was put back, or begun anew, while this process had the old one open. Nothing more is "
+    "written to that; run again."
+)
 
 LITTLE_ROOM = 1_000_000  # bytes: SQLite needs some beside the file to open it
 
@@ -51,6 +59,7 @@ class Database:
         self.url = parsed(url)
         self.file = _file(self.url)
         if self.file is not None:
+            self._refuse_left_over(self.file)
             _prepare_file(self.file)
         self._inode = _inode(self.file)
         self.engine = _engine(self.url)
@@ -75,9 +84,10 @@ class Database:
 
         Raises StateError when there is none, as for a moment of a restore.
         """
-        if self.file is not None and not self.file.exists():
+        inode = _inode(self.file)
+        if self.file is not None and not inode:
             raise StateError(f"The state file {self.place} is not there. Is it being put back?")
-        return self._inode == _inode(self.file)
+        return self._inode == inode
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -87,8 +97,14 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """Give a connection in a transaction: all of it is on disk when the block ends, or nothing of it."""
+        """Give a connection in a transaction: all of it is on disk when the block ends, or nothing of it.
+
+        Raises StateError when another file is in the place of this one: who puts it there keeps others waiting
+        meanwhile, so it is looked for once nobody else writes. That costs a few microseconds.
+        """
         with self._explained(), self._begun(self.engine, "BEGIN IMMEDIATE") as connection:
+            if not self.is_in_place:
+                raise StateError(PUT_BACK.format(file=self.place))
             yield connection
 
     @contextmanager
@@ -156,6 +172,15 @@ class Database:
             return None
         with self.reading() as connection:
             return float(connection.exec_driver_sql("SELECT extract(epoch FROM clock_timestamp())").scalar() or 0)
+
+    def _refuse_left_over(self, file: Path) -> None:
+        """Raise StateError where only a log is left of the books: SQLite would take it for that of new ones.
+
+        The log is looked for first: whoever makes new books meanwhile has the file before that.
+        """
+        left = [name for end in BESIDE if (name := file.with_name(file.name + end)).exists()]
+        if left and not is_begun(file):
+            raise StateError(LEFT_OVER.format(file=file, left=left[0].name) + self._restore)
 
     @property
     def _restore(self) -> str:
@@ -247,9 +272,9 @@ def parsed(url: str) -> URL:
 
 
 def there(url: str) -> bool:
-    """Say whether the file of an SQLite URL exists; True for memory and for servers. StateError for no URL."""
+    """Say whether the file of an SQLite URL holds something; True for memory and servers. StateError without."""
     file = file_of(url)
-    return file is None or file.exists()
+    return file is None or is_begun(file)
 
 
 def file_of(url: str) -> Path | None:

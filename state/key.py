@@ -12,6 +12,7 @@ import re
 import secrets
 import stat
 from contextlib import suppress
+from glob import escape
 from pathlib import Path
 
 from state.errors import StateError
@@ -46,6 +47,7 @@ def add_key(path: Path) -> Keys:
         _write(beside, keys)
         beside.replace(path)
         _keep_folder(path.parent)
+        _clear_away(path)
     except OSError as error:
         raise _unusable(path, error) from None
     return keys
@@ -69,6 +71,14 @@ def _make(path: Path) -> None:
             _write(path, keys)
     finally:
         beside.unlink(missing_ok=True)
+    _clear_away(path)
+
+
+def _clear_away(path: Path) -> None:
+    """Delete what processes that were killed left of keys they made; one that is still at it finds ours."""
+    for left in path.parent.glob(f"{escape(path.name)}.{'[0-9a-f]' * 8}.new"):
+        with suppress(OSError):
+            left.unlink()
 
 
 def _write(path: Path, keys: Keys) -> None:

@@ -90,7 +90,6 @@ class Lease(Opened):
 
     def renew_lease(self, holder: str, epoch: int, now: float, ttl: float, name: str = NAME) -> None:
         """Hold a lease until `ttl` seconds from now; StateError when somebody took it, or the books, meanwhile."""
-        self._require_in_place()
         with self._database.writing() as connection:
             self._lock(connection)
             kept = connection.execute(RENEW, {**held(name, holder, epoch), "until": now + ttl})

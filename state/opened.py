@@ -27,17 +27,11 @@ class Opened(Books):
         with self._database.reading() as connection:
             return self._is_of_another_key(connection)
 
-    def _require_in_place(self) -> None:
-        """Raise StateError when the file at the address of the books is another one by now, or none."""
-        if not self._database.is_in_place:
-            raise StateError(
-                f"The state file {self._database.place} was put back, or begun anew, while this process had the "
-                "old one open. Nothing more is written to that; run again."
-            )
-
     def _require_same(self, connection: Connection) -> None:
-        """Raise StateError when these are not the books that were opened, in a transaction of the caller's."""
-        self._require_in_place()
+        """Raise StateError when these are not the books that were opened, in a transaction of the caller's.
+
+        Whether the file is still in its place each transaction that writes has looked.
+        """
         refuse_if_moved(connection, self._database.place)
         if self._is_of_another_key(connection):
             raise StateError(ANOTHER_KEY)

@@ -109,7 +109,6 @@ class Outcomes(Cases, Opened):
             | {"last_sent_at": now, "attempts": 1}
             for one in intents
         ]
-        self._require_in_place()
         with self._database.writing() as connection:
             if ours is not None:
                 require_held(connection, ours)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from state.backups import BESIDE, write_copy
+from state.backups import BESIDE, is_begun, write_copy
 from state.database import Database, file_of
 from state.errors import DamagedError, NewerError, StateError
 from state.key import Keys
@@ -98,7 +98,8 @@ def restore(
     except BaseException:
         _remove(fresh)
         if before is not None:
-            before.release_lease(HOLDER, epoch or 0)
+            with suppress(StateError):  # a copy of them may be in their place by now
+                before.release_lease(HOLDER, epoch or 0)
         raise
     finally:
         if before is not None:
@@ -149,7 +150,7 @@ def _open(url: str, file: Path, keys: Keys, lease: tuple[float, float]) -> tuple
     Damaged ones give way, and those of a newer version, unless a run is at work on them (`lease`: now, and how
     long one holds). Raises StateError when they are held by others, moved away, or are none of ours.
     """
-    if not file.exists():
+    if not is_begun(file):
         return None, False
     try:
         return Store.open(url, key=keys), True

@@ -91,7 +91,7 @@ class Store(
 
     @staticmethod
     def exists(url: str) -> bool:
-        """Say whether there are books to open: the file is there; of a server that is not asked."""
+        """Say whether there are books to open: the file is there, not empty; of a server that is not asked."""
         return there(url)
 
     @staticmethod

@@ -233,7 +233,7 @@ def test_what_tells_that_books_were_there(terminal: Terminal, sign: str, kind: s
 
 
 @pytest.mark.parametrize(
-    "command", ["sync", "preview", "status", "metrics", "check", "audit", "history site-user-4"]
+    "command", ["sync", "preview", "status", "metrics", "check", "audit", "history site-user-4", "state check"]
 )
 def test_books_that_are_gone_are_not_begun_anew_beside_their_backups(terminal: Terminal, command: str) -> None:
     """Nothing of it goes on as if it were the first time; put back they are as they were."""
@@ -246,6 +246,24 @@ def test_books_that_are_gone_are_not_begun_anew_beside_their_backups(terminal: T
     assert f"`moodle-commcare state restore {shlex.quote(str(backup))}`" in asked.text
     assert 0 == terminal.run("state", "restore", str(backup)).code
     assert terminal.run("status").code == 0
+
+
+def test_an_empty_file_is_no_books(terminal: Terminal) -> None:
+    """A full disk leaves one, or a file that is mounted alone: the backups count, and without any books begin."""
+    assert 0 == terminal.run("sync", "--yes").code
+    books = terminal.folder / "state.db"
+    for file in terminal.folder.glob("state.db*"):
+        file.unlink()
+    books.touch()
+    assert "state restore" in (asked := terminal.run("sync", "--yes")).text
+    assert (True, 0) == (asked.code > 0, books.stat().st_size)
+    (backup,) = (terminal.folder / "backups").iterdir()
+    restored = terminal.run("state", "restore", str(backup))
+    assert (0, False, True) == (restored.code, "kept as" in restored.text, "erase again" in restored.text)
+    shutil.rmtree(backup.parent)
+    books.write_bytes(b"")
+    terminal.run("sync", "--yes")
+    assert books.stat().st_size
 
 
 def test_first_books_on_a_server_begin_as_in_a_file(terminal: Terminal, postgres: Server) -> None:

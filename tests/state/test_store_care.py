@@ -6,6 +6,7 @@ import os
 import shlex
 import sqlite3
 import stat
+import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -13,11 +14,24 @@ from typing import Any
 
 import pytest
 
-from state import Ack, FeedbackRow, Holder, Intent, MatchRow, Refusal, RowId, StateError, Store, TableRowKnown
+from state import (
+    Ack,
+    FeedbackRow,
+    Hint,
+    Holder,
+    Intent,
+    MatchRow,
+    Refusal,
+    RowId,
+    StateError,
+    Store,
+    TableRowKnown,
+)
 from state.backups import KEPT, backups, moment, new_name, newest, prune
 from state.care import DAY, RESTORED_AT, WHOLE_RUNS
 from state.move import move
 from state.restore import restore
+from state.switch import held_still
 
 KEYS = (b"k" * 32,)
 TARGET = ("https://moodle.example.org", "https://commcare.example.org", "training")
@@ -122,14 +136,30 @@ def test_a_clock_that_was_ahead_is_set_right(file: Path, ahead: float) -> None:
     )
 
 
-def test_copies_of_older_versions_are_older(file: Path) -> None:
-    """They counted within a second only; what is made now comes behind all of them."""
-    for name in ("20280101T000000Z-01", "20280101T000000Z-02", "20290101T000000Z-01"):
-        path = file.parent / "backups" / f"state-{name}.db"
+def older(file: Path, *names: str) -> list[Path]:
+    """Make copies with names of a version that counted within a second."""
+    made = [file.parent / "backups" / f"state-{name}.db" for name in names]
+    for path in made:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
+    return made
+
+
+def test_copies_of_older_versions_are_older(file: Path) -> None:
+    """They counted within a second only; what is made now comes behind all of them."""
+    earlier = older(file, "20280101T000000Z-01", "20280101T000000Z-02", "20280102T000000Z-01")
+    assert (earlier, earlier[-1]) == (backups(file), newest(file))
     (*_, made) = copies(file, [NOW])
-    assert (f"state-{moment(NOW)}-03.db", made) == (made.name, newest(file))
+    assert (f"state-{moment(NOW)}-001.db", made) == (made.name, newest(file))
+
+
+def test_copies_of_an_older_version_that_was_used_for_a_while_go_bit_by_bit(file: Path) -> None:
+    """They are sorted before those with a number, and so would all be gone with the first copy after them."""
+    copies(file, [NOW - DAY * day for day in range(9, 0, -1)])
+    between = older(file, *(f"{moment(NOW + 60 * minute)}-01" for minute in range(KEPT)))
+    left = [copies(file, [NOW + DAY * day]) for day in range(1, KEPT + 2)]
+    assert [13, 12, 11, 10, 9, 8, 7, 7] == [len(there) for there in left]
+    assert [5, 3, 1, 0, 0, 0, 0, 0] == [len({*between} & {*there}) for there in left]
 
 
 def test_books_that_share_a_folder_keep_their_own(tmp_path: Path) -> None:
@@ -311,6 +341,28 @@ def test_books_that_were_set_aside_are_not_gone_on_with(url: str) -> None:
         assert stale.lease_holder(NOW + 7201) == ("restore", NOW + 7800)
 
 
+WRITES: dict[str, Callable[[Store], object]] = {
+    "a hint": lambda store: store.inbox_add([Hint("moodle", "enrolled", b"m1", 1.0, 2, 4)], NOW),
+    "a fact": lambda store: store.put("said", "in between"),
+    "the end of a run": lambda store: store.finish_run("run", NOW, "completed", {}),
+    "a lease given back": lambda store: store.release_lease("run", 1),
+}
+
+
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+def test_nothing_is_written_into_books_that_were_set_aside(url: str, write: Callable[[Store], object]) -> None:
+    """Who waited for its turn while they were put back is told, since nobody looks into the old ones any more."""
+    backup = backed_up(url)
+    with Store.open(url, key=KEYS) as stale:
+        write(stale)
+        aside = restore(url, backup, KEYS, TARGET, NOW + 7200).aside
+        assert aside is not None
+        before = aside.read_bytes()
+        with pytest.raises(StateError, match="was put back"):
+            write(stale)
+        assert (before, False) == (aside.read_bytes(), aside.with_name(f"{aside.name}-wal").exists())
+
+
 def test_a_restore_that_fails_holds_nobody_up(url: str) -> None:
     """The books that stay are free at once."""
     backup = backed_up(url)
@@ -338,6 +390,29 @@ def test_books_that_are_gone_are_put_back(url: str, file: Path) -> None:
     backup = backed_up(url)
     file.unlink()
     assert (None, False) == ((done := restore(url, backup, KEYS, TARGET, NOW)).aside, done.knows_erased)
+
+
+@pytest.mark.parametrize("is_empty", [False, True])
+def test_a_log_of_lost_books_is_not_replayed_into_others(url: str, file: Path, is_empty: bool) -> None:
+    """Only the file is gone, or nothing is in it: the backup stays as it was, and no books begin in the log."""
+    backup = backed_up(url)
+    with Store.open(url, key=KEYS) as held:
+        held.put("later", "1")
+        log = file.with_name("state.db-wal")
+        left = log.read_bytes()
+        file.unlink()
+        if is_empty:
+            file.touch()
+        with pytest.raises(StateError, match=rf"state\.db-wal is: .*state restore {shlex.quote(str(backup))}"):
+            Store.open(url, key=KEYS)
+        assert None is restore(url, backup, KEYS, TARGET, NOW + 7200).aside
+        with Store.open(url, key=KEYS) as store:
+            assert (str(NOW + 7200), None, ()) == (
+                store.get(RESTORED_AT),
+                store.get("later"),
+                store.condition().damage,
+            )
+    assert left == next(file.parent.glob("*.aside-*-wal")).read_bytes()
 
 
 STRANGE = (b"o" * 32,)
@@ -501,6 +576,26 @@ def test_who_reads_in_the_books_is_waited_for(url: str, file: Path, monkeypatch:
     assert not list(file.parent.glob("*.restoring*"))
     reader.close()
     assert restore(url, backup, KEYS, TARGET, NOW + 9000).aside
+
+
+@pytest.mark.parametrize("begin", ["BEGIN", "BEGIN IMMEDIATE"])
+def test_who_works_in_the_books_is_waited_for_as_long_as_is_said(
+    url: str, file: Path, monkeypatch: pytest.MonkeyPatch, begin: str
+) -> None:
+    """However often it is tried: half a minute is half a minute."""
+    monkeypatch.setattr("state.switch.PATIENCE_S", 0.1)
+    backed_up(url)
+    other = sqlite3.connect(file, isolation_level=None)
+    with Store.open(url, key=KEYS) as store:
+        other.execute(begin)
+        other.execute("SELECT * FROM meta").fetchone()
+        if begin == "BEGIN":
+            store.put("last", "1")
+        started = time.monotonic()
+        with pytest.raises(StateError, match="in the middle of its work"), held_still(file):
+            pass
+        assert time.monotonic() - started < 0.5
+    other.close()
 
 
 def test_who_was_erased_stays_erased(url: str) -> None:

@@ -208,7 +208,8 @@ def test_a_file_that_was_put_back_is_noticed(url: str, file: Path) -> None:
     """Who holds the books open for long looks whether they are still those at their address."""
     with Store.open(url, key=KEY) as store:
         assert store.is_in_place
-        file.rename(file.with_name("aside.db"))
+        for end in ("", "-wal", "-shm"):
+            file.with_name(f"state.db{end}").rename(file.with_name(f"aside.db{end}"))
         with pytest.raises(StateError, match="is not there"):
             assert store.is_in_place
         Store.open(url, key=KEY).close()

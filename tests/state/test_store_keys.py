@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,20 @@ def test_a_new_key_stands_behind_the_others(tmp_path: Path) -> None:
     keys = add_key(path)
     assert (first, 2, keys) == (keys[:1], len(set(keys)), read_or_make_keys(path))
     assert ([path], 0o600) == (list(tmp_path.iterdir()), path.stat().st_mode & 0o777)
+
+
+@pytest.mark.parametrize("make", [read_or_make_keys, add_key])
+def test_what_a_killed_process_left_of_a_key_goes(tmp_path: Path, make: Callable[[Path], object]) -> None:
+    """Nobody else would look at it, and it may be the key; what has another name stays."""
+    path = tmp_path / "var" / "[state].key"
+    if make is add_key:
+        read_or_make_keys(path)
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    path.with_name("[state].key.0123abcd.new").write_text("a" * 64)
+    other = path.with_name("[state].key.copied.new")
+    other.write_text("b" * 64)
+    make(path)
+    assert {path, other} == {*path.parent.iterdir()}
 
 
 @pytest.mark.parametrize("has_links", [True, False])
