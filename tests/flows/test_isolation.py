@@ -253,7 +253,7 @@ def unanswered(lab: Lab, is_bad: Callable[[list[dict[str, Any]]], bool], how: st
 
 
 @pytest.mark.parametrize("how", ["slow", "reset", "gateway"])
-@pytest.mark.parametrize("people", [120, 200])
+@pytest.mark.parametrize("people", [120, pytest.param(200, marks=pytest.mark.e2e)])
 async def test_requests_that_are_too_large_for_commcare_get_smaller(
     make_lab: MakeLab, how: str, people: int
 ) -> None:
@@ -261,7 +261,7 @@ async def test_requests_that_are_too_large_for_commcare_get_smaller(
     site, _, _ = site_of(people)
     lab = make_lab(site)
     sizes = unanswered(lab, lambda rows: len(rows) > 50, how)
-    for _ in range(16):
+    for _ in range(12):
         await lab.sync()
     assert (people, people) == (students(lab), len(lab.project.cases) - students(lab))
     assert ([], {}, []) == (lab.store.refusals(), lab.store.intents(), doubles(lab))
@@ -271,14 +271,14 @@ async def test_requests_that_are_too_large_for_commcare_get_smaller(
 @pytest.mark.parametrize("how", ["slow", "reset", "gateway"])
 async def test_a_row_that_is_never_answered_is_found(make_lab: MakeLab, how: str) -> None:
     """All others arrive; it is listed, once it was sent alone again and again while CommCare took others."""
-    site, _, learners = site_of(130)
+    site, _, learners = site_of(40)
     lab = make_lab(site)
     key = f"test-user-{learners[7]}"
     sizes = unanswered(lab, lambda rows: any(key_of(lab, row) == key for row in rows), how)
-    for _ in range(24):
+    for _ in range(16):
         await lab.sync()
     assert [(key, "poison")] == [(one.row.key, one.reason) for one in lab.store.refusals()]
-    assert (130 - (how != "slow"), []) == (students(lab), doubles(lab))
+    assert (40 - (how != "slow"), []) == (students(lab), doubles(lab))
     assert len(sizes) < 60
 
 
