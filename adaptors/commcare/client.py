@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -93,7 +93,7 @@ class CommCareClient:
         await self._connection.close()
 
     async def write_cases(
-        self, rows: Sequence[CaseWrite], *, batch: str, before_send: Callable[[], Awaitable[None]] | None = None
+        self, rows: Sequence[CaseWrite], *, batch: str, before_send: Attend | None = None
     ) -> list[CaseReply | None]:
         """Write 1 to 100 cases in one request, all or none, and return each row's case after it.
 

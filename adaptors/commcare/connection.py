@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from base64 import b64encode
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -18,7 +18,7 @@ from adaptors.commcare.owners import LIST_REMEDIES
 from adaptors.errors import AccessDenied, NoAnswer, NotSent, Refused, Unexpected
 from adaptors.http import Answer, Http, retried, retry_after
 from adaptors.limits import Limits
-from adaptors.pace import Clock, Pace
+from adaptors.pace import Attend, Clock, Pace
 from adaptors.slots import Slots
 
 USER_AGENT = "moodle-commcare/0.1"
@@ -147,7 +147,7 @@ class Connection:
         method: str,
         resource: str,
         body: Mapping[str, Any] | None,
-        before_send: Callable[[], Awaitable[None]] | None = None,
+        before_send: Attend | None = None,
     ) -> Answer:
         """Send a change; only what certainly did nothing is sent again. Without a whole answer it is in doubt.
 

@@ -20,9 +20,9 @@ from adaptors.commcare.owners import Listed, Page, Read, read_pages
 from adaptors.errors import Unexpected
 from adaptors.http import Answer
 from adaptors.lists import ByName, ListOf
+from adaptors.pace import Attend
 
-Announce = Callable[[], Awaitable[None]]
-Write = Callable[[str, str, str, Mapping[str, Any] | None, Announce | None], Awaitable[Answer]]
+Write = Callable[[str, str, str, Mapping[str, Any] | None, Attend | None], Awaitable[Answer]]
 """Send one change: operation, method, resource, body, who is told before. Raises InDoubt, Refused, AccessDenied,
 Retriable.
 """
@@ -99,7 +99,7 @@ class LookupTables:
     def __init__(self, read: Read, write: Write) -> None:
         self._read = read
         self._write = write
-        self.announce: Announce | None = None
+        self.announce: Attend | None = None
         """Who is told when it is a change's turn, immediately before each transmission."""
 
     async def find(self, tag: str) -> LookupTable | None:
