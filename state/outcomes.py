@@ -1,7 +1,7 @@
 """What was sent and what came of it: an intent before every transmission, one transaction after it.
 
-A row whose outcome is unknown keeps its intent; once it has rested, `void` makes it dirty, so that it is written
-again whatever Moodle says meanwhile.
+A row whose outcome is unknown keeps its intent; once it has rested, `void_rested` makes it dirty, so that it is
+written again whatever Moodle says meanwhile.
 """
 
 from __future__ import annotations
@@ -174,21 +174,12 @@ class Outcomes(Cases, Opened):
             connection.execute(self._database.insert_new(case_row), values)
             self._note(connection, [Entry(row, case.user_id, "adopt", "found", case.generation)], now, Origin(run))
 
-    def void(self, rows: Sequence[RowId], now: float) -> None:
-        """Make rows of unknown outcome dirty and remove their intents, in one transaction.
-
-        A row never heard of gets a place without case id, so that it is known to have been sent once. A case that
-        may have gone away, or come back, by now is marked as such.
-        """
-        if rows:
-            with self._database.writing() as connection:
-                self._void_rows(connection, rows, now)
-
     def void_rested(self, rested: Sequence[IntentRow], now: float, ours: Held | None = None) -> None:
-        """Void the rows of intents that are still as they were read.
+        """Make rows of unknown outcome dirty and remove their intents, those that are still as they were read.
 
-        One that was announced anew since is under way, whoever did it. Raises StateError when the lease that is
-        `ours` was lost.
+        One that was announced anew since is under way, whoever did it. A row never heard of gets a place without
+        case id, so that it is known to have been sent once. A case that may have gone away, or come back, by now
+        is marked as such. Raises StateError when the lease that is `ours` was lost.
         """
         with self._database.writing() as connection:
             if ours is not None:

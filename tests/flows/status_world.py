@@ -11,6 +11,7 @@ from flows.schedule import NextRun
 from flows.status import Status, read_status
 from flows.steps.select import SELECTED
 from state import Ack, Intent, Refusal, RowId, Store, TableRowKnown
+from tests.voided import void
 
 NOW = 1_795_000_000.0  # Wed 18 Nov 2026, 11:06 UTC
 MINUTE, HOUR, DAY = 60.0, 3_600.0, 86_400.0
@@ -50,7 +51,7 @@ def _rows(store: Store) -> None:
     acks = [_ack("student", 0, number, "left" if number == 3 else "active") for number in range(1, 5)]
     acks += [_ack("enrolment", 2, number, "active") for number in range(1, 4)]
     store.acknowledge(acks, NOW - HOUR)
-    store.void([RowId("enrolment", 2, "site-enrolment-1")], NOW - HOUR)
+    void(store, [RowId("enrolment", 2, "site-enrolment-1")], NOW - HOUR)
     doubtful = [Intent(RowId("enrolment", 3, "site-enrolment-9"), 9, "create")]
     store.stamp("run-2-1", doubtful, NOW - 15 * MINUTE)
 

@@ -14,6 +14,7 @@ from tests.flows.test_departures import consenting
 from tests.flows.test_ends import end, running
 from tests.flows.test_sync import site_of
 from tests.flows.worlds import Lab, written
+from tests.voided import void
 
 MakeLab = Callable[..., Lab]
 YEAR = 365 * 86_400.0
@@ -256,7 +257,7 @@ async def test_an_ended_case_stays_ended(make_lab: MakeLab, course: str) -> None
 async def test_what_the_books_do_not_know_is_not_compared(make_lab: MakeLab) -> None:
     """A case that is to be written whole, and one of a mapping that is off: counted, each with its reason."""
     lab, keys = await small(make_lab)
-    lab.store.void([RowId("student", 0, keys[0])], lab.clock.now())
+    void(lab.store, [RowId("student", 0, keys[0])], lab.clock.now())
     (lab.mappings / "enrolment.yaml").write_text(CHILD.replace("-enrol-", "-other-").replace("status:", "x:"))
     (lab.mappings / "enrolment.yaml").rename(lab.mappings / "other.yaml")
     result = await audited(lab)

@@ -27,6 +27,7 @@ from tests.flows.test_edits import pupils, rename_type
 from tests.flows.test_sync import site_of
 from tests.flows.test_unsure import come_back, leave, private_of, run, status_of
 from tests.flows.worlds import Lab, written
+from tests.voided import void
 
 pytestmark = pytest.mark.story
 
@@ -356,7 +357,7 @@ async def parked(make_lab: MakeLab, *, heard: bool = True) -> tuple[Lab, int, st
 async def test_parked_and_sent_a_new_type_while_the_books_know_little(make_lab: MakeLab) -> None:
     """Nothing but the type is known of the case after that, and who comes back has the owner of before."""
     lab, learner, before = await parked(make_lab)
-    lab.store.void([RowId("student", 0, f"test-user-{learner}")], lab.clock.now())
+    void(lab.store, [RowId("student", 0, f"test-user-{learner}")], lab.clock.now())
     rename_type(lab)
     await run(lab, 1)
     come_back(lab, learner)

@@ -14,6 +14,7 @@ from flows.problems import list_problems
 from state import RowId
 from tests.flows.test_sync import site_of
 from tests.flows.worlds import PROJECT, Lab, written
+from tests.voided import void
 
 MakeLab = Callable[..., Lab]
 CONSENT = '  - {source: roles, any_of: [student]}\n  - {source: profile.consent, is_not: "no"}\n'
@@ -76,7 +77,7 @@ async def test_what_is_taken_out_as_its_person_is_kept_out_is_emptied(
     lab.edit("student", "  city: {source: city, transform: [trim], personal: true}\n", line)
     lab.site.update_user(learners[0], profile={"consent": "no"})
     if books == "dirty":
-        lab.store.void([RowId("student", 0, f"test-user-{learners[0]}")], lab.clock.now())
+        void(lab.store, [RowId("student", 0, f"test-user-{learners[0]}")], lab.clock.now())
     await lab.sync()
     assert "" == lab.case(f"test-user-{learners[0]}").properties["city"]
     assert {} == written(await lab.sync())
@@ -278,7 +279,7 @@ async def test_a_case_that_is_there_twice_is_told_and_not_emptied(make_lab: Make
 async def test_who_is_let_in_again_is_no_problem_any_more(make_lab: MakeLab) -> None:
     """What could not be emptied needs not be, and goes from the list with the next run that lets somebody go."""
     lab, learners = await consenting(make_lab)
-    lab.store.void([RowId("student", 0, f"test-user-{learners[0]}")], lab.clock.now())
+    void(lab.store, [RowId("student", 0, f"test-user-{learners[0]}")], lab.clock.now())
     lab.project.add_case("student", "Double", owner_id="supervisor", external_id=f"test-user-{learners[0]}")
     for answer, problems in (("no", 1), ("yes", 0)):
         lab.site.update_user(learners[0], profile={"consent": answer})

@@ -20,7 +20,7 @@ NO_ROOM = "There is no room on the disk."
 def fill_up(lab: Lab, *, times: int = 10**9) -> None:
     """Let the disk fill up at the first acknowledgement: so many writes fail from then on."""
     do, failed = lab.books.do, 0
-    writes = {"acknowledge", "finish_run", "release_lease", "abandon", "void"}
+    writes = {"acknowledge", "finish_run", "release_lease", "abandon", "void_rested"}
 
     async def full(method: Any, /, *args: Any, **more: Any) -> Any:
         nonlocal failed

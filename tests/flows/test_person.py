@@ -35,6 +35,7 @@ from tests.flows.test_sync import site_of
 from tests.flows.test_terms import reset
 from tests.flows.worlds import PROJECT, SHIPPED, Lab, written
 from tests.state.test_store_move import example
+from tests.voided import void
 
 MakeLab = Callable[..., Lab]
 CANARY = "Kisumu Canary"
@@ -211,7 +212,7 @@ async def test_what_others_wrote_stays(make_lab: MakeLab) -> None:
 async def test_dirty_rows_are_asked_for(make_lab: MakeLab) -> None:
     """Where the books do not know what was sent, CommCare tells what it holds."""
     lab, learners = await two_courses(make_lab)
-    lab.store.void([one.row for one in lab.store.person(learners[0]).cases], lab.clock.now())
+    void(lab.store, [one.row for one in lab.store.person(learners[0]).cases], lab.clock.now())
     done = await erased(lab, learners[0])
     assert (RunState.COMPLETED, set()) == (done.state, held(lab, learners[0]))
 

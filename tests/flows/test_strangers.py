@@ -21,6 +21,7 @@ from tests.flows.test_departures import CONSENT, consenting
 from tests.flows.test_edits import rename_type
 from tests.flows.test_sync import site_of as campus_of
 from tests.flows.worlds import PROJECT, Lab, written
+from tests.voided import void
 
 pytestmark = pytest.mark.story
 
@@ -297,7 +298,7 @@ async def test_who_was_withdrawn_and_closed_is_not_asked_about_again(make_lab: M
         assert backup is not None
         lab.restore(backup)
     else:
-        lab.store.void([RowId("student", 0, key) for key in lab.store.cases("student", 0)], lab.clock.now())
+        void(lab.store, [RowId("student", 0, key) for key in lab.store.cases("student", 0)], lab.clock.now())
     for _ in range(3):
         await lab.sync()
     result = await lab.sync()

@@ -117,7 +117,8 @@ def _no_dirty(patching: pytest.MonkeyPatch) -> None:
 def _void_overtaken(patching: pytest.MonkeyPatch) -> None:
     def void(self: Store, rested: Sequence[IntentRow], now: float, _ours: Held | None) -> None:
         """Void what was read, whoever has announced it anew since."""
-        self.void([one.row for one in rested], now)
+        with self._database.writing() as connection:
+            self._void_rows(connection, [one.row for one in rested], now)
 
     patching.setattr(Store, "void_rested", void)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from state import Ack, RowId, Store
 from state.audits import NO_DIGEST
+from tests.voided import void
 
 
 def fill(store: Store, count: int = 3) -> list[RowId]:
@@ -52,7 +53,7 @@ def test_known_cases_that_are_not_listed_come_in_pieces(store: Store) -> None:
 def test_cases_at_rows(store: Store) -> None:
     """Those that are known, and have a case id, whatever scope they are in."""
     rows = fill(store, 3)
-    store.void([RowId("enrolment", 7, "sent-once")], 98.0)
+    void(store, [RowId("enrolment", 7, "sent-once")], 98.0)
     found = store.at_rows([*rows[:2], RowId("student", 0, "nobody"), RowId("enrolment", 7, "sent-once")])
     assert {"case-0": rows[0], "case-1": rows[1]} == {case_id: held.row for case_id, held in found.items()}
 
@@ -70,7 +71,7 @@ def test_owners_are_noted(store: Store) -> None:
 def test_single_values_are_doubted(store: Store) -> None:
     """Only the digests named are void; a name that was never sent is not made up, a dirty row stays dirty."""
     rows = fill(store)
-    store.void([rows[2]], 98.0)
+    void(store, [rows[2]], 98.0)
     store.void_values(
         {rows[0]: ["grade", "other"], rows[2]: ["grade"], RowId("enrolment", 9, "x"): ["grade"]}, 99.0
     )

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from state import Ack, CaseRow, Intent, RowId, Store
+from tests.voided import void
 
 DIGEST = b"0123456789abcdef"
 
@@ -56,7 +57,7 @@ def test_known_and_active_cases_are_counted(store: Store) -> None:
     known(store, ["a", "b"], scope=1)
     known(store, ["c"], scope=2)
     known(store, ["d"], scope=2, status="left")
-    store.void([RowId("student", 2, "in doubt")], 99.0)
+    void(store, [RowId("student", 2, "in doubt")], 99.0)
     assert (4, 3, 1) == (
         store.count_known("student"),
         store.count_active("student"),
@@ -139,7 +140,7 @@ def test_living_cases_in_courses_are_those_nobody_heard_of_too(store: Store) -> 
     known(store, ["b"], scope=3, status="left")
     row = RowId("student", 3, "c")
     store.stamp("batch", [Intent(row, 8, "create")], 99.0)
-    store.void([row], 100.0)
+    store.void_rested(store.resting().intents, 100.0)
     assert {RowId("student", 3, "a"): 7, row: 8} == store.active_in_courses(["student"], [7, 8])
 
 
@@ -171,7 +172,7 @@ def test_nothing_is_written_when_nothing_is_news(url: str, file: Path) -> None:
 def test_a_dirty_row_keeps_everything_but_its_digests(store: Store) -> None:
     """Of a case whose last write is in doubt the rest stays known: it is sent whole, under its case id."""
     known(store, ["a", "b"])
-    store.void([RowId("student", 0, "a")], 2.0)
+    void(store, [RowId("student", 0, "a")], 2.0)
     found = store.cases("student", 0)
     assert (None, "id-a", {"@name": DIGEST}) == (found["a"].digests, found["a"].case_id, found["b"].digests)
 

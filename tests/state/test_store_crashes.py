@@ -17,6 +17,7 @@ from state.tables import case_row
 
 ROW, OTHER = RowId("student", 0, "site-user-1"), RowId("student", 0, "site-user-2")
 CLOSED, LINKED = RowId("student", 0, "site-user-3"), RowId("student", 0, "site-user-4")
+UNHEARD = RowId("student", 0, "site-user-5")  # sent once, and nobody knows whether there is a case
 LOGGED = (
     *(
         "acknowledge",
@@ -24,7 +25,7 @@ LOGGED = (
         "adopt",
         "renew",
         "follow",
-        "void",
+        "void_rested",
         "note_refusals",
         "retry",
         "recreate",
@@ -60,7 +61,8 @@ OPERATIONS: dict[str, Callable[[Store], Any]] = {
     "renew": lambda store: store.renew([CLOSED], 20.0),
     "follow": lambda store: store.follow(ROW, 3, 20.0),
     "release": lambda store: store.release([ROW]),
-    "void": lambda store: store.void([ROW, OTHER], 20.0),
+    "void_rested": lambda store: store.void_rested(store.resting().intents, 20.0),
+    "rest_anew": lambda store: store.rest_anew(store.resting(), 20.0),
     "note_read": lambda store: store.note_read("student", 0, [], "run-2"),
     "checkpoint": lambda store: store.checkpoint(4, "run-2", 20.0, [1, 2, 3]),
     "course_failed": lambda store: store.course_failed(4),
@@ -113,7 +115,8 @@ def books(url: str) -> Iterator[Store]:
         store.start_run("run-1", 1.0, "revision")
         store.acknowledge([Ack(ROW, "case-1", "owner", {"@name": b"1" * 16}, "active", 1)], 2.0)
         store.acknowledge([Ack(CLOSED, "case-3", "owner", {}, "closed", 3)], 2.0)
-        store.stamp("batch-1", [Intent(ROW, 1, "update")], 10.0)
+        store.stamp("batch-1", [Intent(ROW, 1, "update"), Intent(UNHEARD, 5, "create")], 10.0)
+        store.note_table_write("places", 10.0)
         store.note_refusals([Refusal(ROW, "update", "wrong_type", b"2" * 16)], 10.5)
         store.checkpoint(4, "run-1", 11.0, [1, 2])
         store.set_problems("student", 0, [("k", "phone", "invalid_phone", ""), ("m", "x", "y", "")], 12.0)

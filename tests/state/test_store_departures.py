@@ -72,7 +72,7 @@ def test_a_close_in_doubt_is_remembered(store: Store) -> None:
     """When nobody knows whether a case was closed, its row says so and is still looked for."""
     acknowledged(store)
     store.stamp("b", [Intent(row, 7, "closed") for row in (ROW, OTHER)], 2.0)
-    store.void([ROW, OTHER], 99.0)
+    store.void_rested(store.resting().intents, 99.0)
     found = store.cases(*ROW[:2])[ROW.key]
     assert ("closing", None, 1) == (found.status, found.digests, store.count_active("enrolment"))
 

@@ -51,14 +51,17 @@ def test_two_answers_to_one_row_are_one_entry(store: Store) -> None:
 
 
 def test_an_unanswered_write_is_logged_when_it_is_given_up(store: Store) -> None:
-    """Each under the request that it went out with; a row that was not under way is not mentioned."""
+    """Each under the request that it went out with; a row that is not under way any more is not mentioned."""
+    over = RowId("enrolment", 12, "site-enrol-12-7")
     store.stamp("run-1", [Intent(ROW, 5, "create")], NOW)
-    store.stamp("run-2", [Intent(OTHER, 6, "closed")], NOW)
-    store.void([ROW, OTHER, RowId("enrolment", 12, "site-enrol-12-7")], NOW + 1200)
+    store.stamp("run-2", [Intent(OTHER, 6, "closed"), Intent(over, 7, "create")], NOW)
+    rested = store.resting().intents
+    store.release([over])
+    store.void_rested(rested, NOW + 1200)
     found = [store.history(row.key)[0] for row in (ROW, OTHER)]
     assert [("create", "unknown"), ("closed", "unknown")] == told(found)
     assert [("run", 1), ("run", 2)] == [(one.run, one.batch) for one in found]
-    assert [] == store.history("site-enrol-12-7")
+    assert [] == store.history(over.key)
 
 
 def test_a_close_without_an_answer_is_remembered_until_one_comes(store: Store) -> None:
@@ -67,7 +70,7 @@ def test_a_close_without_an_answer_is_remembered_until_one_comes(store: Store) -
     assert not store.may_have_closed(ROW, 1)
     for number, op in enumerate(("closed", "withdrawn")):
         store.stamp(f"run-{number}", [Intent(ROW, 5, op)], NOW)
-        store.void([ROW], NOW + 1200)
+        store.void_rested(store.resting().intents, NOW + 1200)
         assert [True, False] == [store.may_have_closed(ROW, generation) for generation in (1, 2)]
     assert not store.may_have_closed(OTHER, 1)
     store.acknowledge([replace(ACK, op="update")], NOW + 2400)

@@ -79,7 +79,7 @@ def test_a_link_leaves_room_for_a_case_that_may_be_there(
         store.acknowledge([Ack(ROW, "case-9", "owner", {}, "active", 3)], 1.0)
     else:
         store.stamp("run-1", [Intent(ROW, 3, "create")], 1.0)
-        store.void([ROW], 99.0)
+        store.void_rested(store.resting().intents, 99.0)
     assert [] == store.link([link()])
     assert generation == store.cases("student", 0)[ROW.key].generation
 

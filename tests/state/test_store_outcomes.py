@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from state import NO_VALUE, Ack, CaseRow, Intent, IntentRow, RowId, Store
+from tests.voided import void
 
 ROW = RowId("enrolment", 12, "site-enrol-12-5")
 OTHER = RowId("enrolment", 12, "site-enrol-12-6")
@@ -88,7 +89,7 @@ def test_digests_are_merged_over_the_stored_ones(store: Store) -> None:
 def test_a_dirty_row_gets_exactly_the_given_digests(store: Store) -> None:
     """What was void is not brought back by a merge."""
     store.acknowledge([ACK], now=11.0)
-    store.void([ROW], now=11.5)
+    void(store, [ROW], now=11.5)
     store.acknowledge([replace(ACK, digests={"city": ONE}, whole=True)], now=12.0)
     found = case(store)
     assert found is not None
@@ -98,7 +99,7 @@ def test_a_dirty_row_gets_exactly_the_given_digests(store: Store) -> None:
 def test_a_part_of_a_dirty_row_leaves_it_dirty(store: Store) -> None:
     """Somebody asked for all of it while what had changed was on its way: the rest is still to be sent."""
     store.acknowledge([ACK], now=11.0)
-    store.void([ROW], now=11.5)
+    void(store, [ROW], now=11.5)
     store.acknowledge([replace(ACK, digests={"city": ONE})], now=12.0)
     found = case(store)
     assert found is not None
@@ -112,9 +113,9 @@ def test_a_new_type_without_an_answer_is_doubted(
     """All else that is known of the case stays, and what is dirty stays dirty."""
     store.acknowledge([replace(ACK, digests={"grade": TWO, **held}, status="left")], now=11.0)
     store.acknowledge([replace(ACK, row=OTHER)], now=11.0)
-    store.void([OTHER], 11.5)
+    void(store, [OTHER], 11.5)
     store.stamp("b", [Intent(ROW, 5, "retype"), Intent(OTHER, 6, "retype")], 12.0)
-    store.void([ROW, OTHER], 99.0)
+    store.void_rested(store.resting().intents, 99.0)
     found, other = case(store), case(store, OTHER)
     assert found is not None
     assert other is not None
@@ -148,7 +149,7 @@ def test_whether_a_case_went_away_is_open_again(
         store.note_read(*ROW[:2], set(), f"run {number}")
     store.acknowledge([replace(ACK, status=before)], now=11.5)
     store.stamp("b", [Intent(ROW, 7, op)], 12.0)
-    store.void([ROW], 99.0)
+    store.void_rested(store.resting().intents, 99.0)
     found = case(store)
     assert found is not None
     assert after == found.status
@@ -227,7 +228,7 @@ def test_void_makes_a_known_case_dirty(store: Store) -> None:
     """Of unknown outcome: the case id stays, the digests do not count any more."""
     store.acknowledge([ACK], now=9.0)
     store.stamp("batch-1", [Intent(ROW, 5, "update")], now=10.0)
-    store.void([ROW], now=99.0)
+    store.void_rested(store.resting().intents, now=99.0)
     expected = CaseRow(ROW.key, "case-1", "owner-1", None, "active", 0, 5)
     assert ({}, expected) == (store.intents(), case(store))
 
@@ -235,16 +236,28 @@ def test_void_makes_a_known_case_dirty(store: Store) -> None:
 def test_void_remembers_a_case_that_was_sent_once(store: Store) -> None:
     """A creation of unknown outcome leaves a row without case id, with the person it is about."""
     store.stamp("batch-1", [Intent(ROW, 5, "create")], now=10.0)
-    store.void([ROW], now=99.0)
+    store.void_rested(store.resting().intents, now=99.0)
     assert CaseRow(ROW.key, "", "", None, "active", 0, 5) == case(store)
+
+
+@pytest.mark.parametrize(("batch", "moment"), [("batch-2", 10.0), ("batch-1", 20.0)])
+def test_what_was_announced_anew_is_not_void(store: Store, batch: str, moment: float) -> None:
+    """It is under way, be it in another batch or the same one again; what is as it was read is void by itself."""
+    store.stamp("batch-1", [Intent(ROW, 5, "create"), Intent(OTHER, 6, "create")], now=10.0)
+    rested = store.resting().intents
+    store.stamp(batch, [Intent(ROW, 5, "create")], now=moment)
+    store.void_rested(rested, now=99.0)
+    assert ({ROW: IntentRow(ROW, batch, "create", moment, 2)}, None) == (store.intents(), case(store))
+    assert CaseRow(OTHER.key, "", "", None, "active", 0, 6) == case(store, OTHER)
 
 
 def test_void_twice_is_void_once(store: Store) -> None:
     """Recovery that was cut short may begin again."""
     store.stamp("batch-1", [Intent(ROW, 5, "create")], now=10.0)
-    store.void([ROW], now=99.0)
+    rested = store.resting().intents
+    store.void_rested(rested, now=99.0)
     once = case(store)
-    store.void([ROW], now=99.0)
+    store.void_rested(rested, now=99.0)
     assert once == case(store)
 
 
@@ -253,5 +266,5 @@ def test_nothing_to_do_is_nothing_done(store: Store) -> None:
     store.stamp("batch-1", [], now=1.0)
     store.acknowledge([], now=1.0)
     store.release([])
-    store.void([], now=1.0)
+    store.void_rested([], now=1.0)
     assert {} == store.intents()
