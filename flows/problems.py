@@ -126,8 +126,8 @@ def retry(store: Store, now: float, *, key: str = "", reason: str = "", recreate
     """Have refused rows sent again: those of a key, of a reason, or all; returns a sentence.
 
     What was dropped is sent again by its key alone. With `recreate` rows whose case was deleted become new cases.
-    Where records are only held back there, for a parent or an owner, they are read again. Raises UsageError when no
-    row is refused there either.
+    Where records are only held back there, for a parent or an owner, they are read again. Raises UsageError when
+    no row is refused there either.
     """
 
     def wanted(one: RefusalRow) -> bool:
