@@ -136,7 +136,7 @@ class Pace:
             elif self._busy + len(self._resting) < self.slots:
                 break
             elif self._resting:
-                await self._clock.sleep(min(self._resting) - now)
+                await self._clock.sleep(min(min(self._resting) - now, MINUTE))
             else:
                 await self._freed.wait()
         self._busy += 1

@@ -99,10 +99,10 @@ class Slots:
             self._climb(busy)
 
     def _look(self, busy: int) -> None:
-        """Compare with one slot more, where we come from."""
+        """Compare with one slot more, where we come from, and go back there unless it is not ours any more."""
         gain = self._gain(self.value + 1)
         if gain is None or gain.is_worth_it:
-            self._move(self.value + 1, busy)
+            self._move(min(self.value + 1, self._ceiling), busy)
         elif gain.is_in_vain:
             self._looking = False
             self._wait_longer()

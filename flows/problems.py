@@ -125,18 +125,23 @@ def show_problem(store: Store, key: str) -> list[Listed]:
 def retry(store: Store, now: float, *, key: str = "", reason: str = "", recreate: bool = False) -> str:
     """Have refused rows sent again: those of a key, of a reason, or all; returns a sentence.
 
-    With `recreate` rows whose case was deleted become new cases. Where records are only held back there, for a
-    parent or an owner, they are read again. Raises UsageError when no row is refused there either.
+    What was dropped is sent again by its key alone. With `recreate` rows whose case was deleted become new cases.
+    Where records are only held back there, for a parent or an owner, they are read again. Raises UsageError when
+    no row is refused there either.
     """
-    refused = any(key in ("", one.row.key) and reason in ("", one.reason) for one in store.refusals())
-    held = {} if refused or recreate else _held_back(store, key, reason)
+
+    def wanted(one: RefusalRow) -> bool:
+        asked_for = key in ("", one.row.key) and reason in ("", one.reason)
+        return asked_for and (bool(key) or not one.dropped)
+
+    held = {} if recreate or any(map(wanted, store.refusals())) else _held_back(store, key, reason)
     if held:
         store.read_anew(held.values())
         return (
             f"{numbered(len(held), 'record')} held back, not refused: the next run reads Moodle for "
             f"{listed(sorted({*held.values()}))} again, whatever the intervals say."
         )
-    rows = _refused_rows(store, lambda one: key in ("", one.row.key) and reason in ("", one.reason), key, reason)
+    rows = _refused_rows(store, wanted, key, reason)
     if recreate:
         kept = sorted(one.reason for one in rows if one.reason not in DELETED)
         if kept:
@@ -171,8 +176,8 @@ def _held_back(store: Store, key: str, reason: str) -> dict[RowId, str]:
 def _refused_rows(
     store: Store, wanted: Callable[[RefusalRow], bool], key: str, reason: str
 ) -> Sequence[RefusalRow]:
-    """Return the refused rows that are wanted, dropped ones only by their key."""
-    rows = [one for one in store.refusals() if wanted(one) and (key or not one.dropped)]
+    """Return the refused rows that are wanted."""
+    rows = [one for one in store.refusals() if wanted(one)]
     if rows:
         return rows
     found = [one for one in list_problems(store) if key in ("", one.row.key) and reason in ("", one.reason)]
@@ -181,6 +186,6 @@ def _refused_rows(
             "CommCare refused none of these: each read looks at them anew, so there is nothing to retry or drop. "
             f"{found[0].remedy}"
         )
-    there = listed(sorted({one.reason for one in store.refusals()})) or "none at all"
+    there = listed(sorted({one.reason for one in store.refusals() if not one.dropped})) or "none at all"
     what = f" of '{key}'" if key else f" with the reason '{reason}'" if reason else ""
     raise UsageError(f"No refused record{what} is listed. Reasons of those that are: {there}.")

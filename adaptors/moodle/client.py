@@ -219,13 +219,15 @@ class MoodleClient:
             try:
                 form = {"token": self._token}
                 async with self._http.stream(function, path, data=form, headers=headers) as answer:
-                    self._pace.answered(function, answer.seconds)
+                    head = Answer(answer.status, answer.headers, b"")
+                    trouble = answer_error(function, head, now=self._clock.now())
+                    if isinstance(trouble, Retriable):
+                        self._learn(trouble)
+                    else:
+                        self._pace.answered(function, answer.seconds)
                     yield answer
-            except NotSent:
-                self._pace.failed(0.0)
-                raise
-            except NoAnswer:
-                self._pace.failed()
+            except (NotSent, NoAnswer) as error:
+                self._learn(error)
                 raise
 
     async def _paced(self, function: str, path: str, form: Mapping[str, str]) -> tuple[Answer, Any]:
@@ -233,17 +235,21 @@ class MoodleClient:
         async with self._pace.slot():
             try:
                 answer, data = await self._sent(function, path, form)
-            except Maintenance:
-                raise
             except Retriable as error:
-                if error.status in (408, 429):
-                    self._pace.refused(PAUSE if error.retry_after is None else error.retry_after)
-                else:  # what was never sent is no burden on anybody
-                    wait = 0.0 if isinstance(error, NotSent) else error.retry_after
-                    self._pace.failed(wait, str(error) if isinstance(error, WebPage) else "")
+                self._learn(error)
                 raise
             self._pace.answered(function, answer.seconds, len(answer.body))
             return answer, data
+
+    def _learn(self, error: Retriable) -> None:
+        """Let the pace learn from a request without a usable answer; a Moodle that is closed tells it nothing."""
+        if isinstance(error, Maintenance):
+            return
+        if error.status in (408, 429):
+            self._pace.refused(PAUSE if error.retry_after is None else error.retry_after)
+        else:  # what was never sent is no burden on anybody
+            wait = 0.0 if isinstance(error, NotSent) else error.retry_after
+            self._pace.failed(wait, str(error) if isinstance(error, WebPage) else "")
 
     async def _sent(self, function: str, path: str, form: Mapping[str, str]) -> tuple[Answer, Any]:
         """Send and decode; raises what the status tells, and Moodle's own trouble, which may pass."""

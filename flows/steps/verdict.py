@@ -13,7 +13,8 @@ LIST = "`moodle-commcare problems list` says which and what to do."
 def judge(result: Result, guards: Guards) -> None:
     """Call the run degraded when a course failed or records could not be sent, failed when CommCare refused many.
 
-    Many are more than `problems_failed` and more than `problems_failed_percent` of the run's records.
+    Many are more than `problems_failed` and more than `problems_failed_percent` of the run's records, the refused
+    ones among them.
     """
     failed = [number for number, course in result.courses.items() if course.state == "failed"]
     if failed:
@@ -22,7 +23,7 @@ def judge(result: Result, guards: Guards) -> None:
             RunState.DEGRADED,
             f"Not read: {courses_named(failed)}. {' '.join(sorted(reasons))}",
         )
-    records = sum(_looked_at(counts) for counts in map(vars, result.cases.values()))
+    records = result.refused_rows + sum(_not_refused(counts) for counts in map(vars, result.cases.values()))
     most = max(guards.problems_failed, records * guards.problems_failed_percent / 100)
     stay = result.reasons[STAYS]
     some = result.refused_rows + result.worrying + stay > guards.problems_degraded
@@ -50,8 +51,11 @@ def judge(result: Result, guards: Guards) -> None:
         )
 
 
-def _looked_at(counts: dict[str, int]) -> int:
-    """Return how many records of a case type a run looked at; a problem of a value is of one that is counted."""
+def _not_refused(counts: dict[str, int]) -> int:
+    """Return how many records of a case type a run looked at, without those that CommCare refused.
+
+    These are among the problems, together with problems of values, whose records are counted elsewhere.
+    """
     return sum(count for name, count in counts.items() if name not in ("problems", "closed"))
 
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from itertools import pairwise
 
 import httpx
 import pytest
 
+from adaptors.circuit import FAILURES
 from adaptors.errors import AccessDenied, AdaptorError, CircuitOpen, Maintenance, NotAsked, Retriable, WebPage
-from adaptors.moodle.client import Login
+from adaptors.moodle.client import PAUSE, Login, MoodleClient
 from adaptors.moodle.errors import file_error, login_error
 from adaptors.moodle.pluginfile import open_file
 from adaptors.moodle.silent import GIVEN_UP
 from tests.adaptors.test_moodle_client import INFO, TOKEN, client_of, moodle
+from tests.clocks import VirtualClock
 
 COURSES = "core_course_get_courses_by_field"
 CATEGORIES = "core_course_get_categories"
@@ -113,6 +116,57 @@ async def test_a_firewall_before_a_file(known: bool, body: str, family: type[Exc
     with pytest.raises(family):
         async with open_file(client, f"{client.url}/webservice/pluginfile.php/1/a.pdf", now=0.0):
             pass
+
+
+def files_that(*, fail: httpx.Response) -> tuple[MoodleClient, list[float], Callable[[], Awaitable[None]]]:
+    """Return a client whose files all fail alike, when each was asked for, and what asks for one."""
+    clock, asked = VirtualClock(), list[float]()
+
+    def handle(_: httpx.Request) -> httpx.Response:
+        asked.append(clock.monotonic())
+        return httpx.Response(fail.status_code, headers=fail.headers)
+
+    client = MoodleClient("https://a.org", Login(TOKEN), clock=clock, transport=httpx.MockTransport(handle))
+
+    async def ask() -> None:
+        async with open_file(client, f"{client.url}/webservice/pluginfile.php/1/a.pdf", now=clock.now()):
+            pass
+
+    return client, asked, ask
+
+
+@pytest.mark.parametrize("status", [500, 502, 503])
+async def test_files_of_a_moodle_that_is_down(status: int) -> None:
+    """A status that tells of trouble is no answer: pauses, and the end after eight in a row, as with functions."""
+    _, asked, ask = files_that(fail=httpx.Response(status))
+    names = await failing(ask, FAILURES + 1)
+    assert [*["Retriable"] * FAILURES, "CircuitOpen"] == names
+    assert PAUSE <= min(later - one for one, later in pairwise(asked[:FAILURES]))
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "pause"),
+    [
+        (429, {"Retry-After": "300"}, 300.0),
+        (429, {}, PAUSE),
+        (408, {}, PAUSE),
+        (500, {"Retry-After": "30"}, 30.0),
+        (404, {}, 0.0),
+    ],
+)
+async def test_files_wait_as_long_as_moodle_asks(status: int, headers: dict[str, str], pause: float) -> None:
+    """The next request waits, whatever it is for."""
+    client, asked, ask = files_that(fail=httpx.Response(status, headers=headers))
+    await failing(ask, 1)
+    await failing(lambda: client.once(INFO, {}), 1)
+    assert pause == asked[1] - asked[0]
+
+
+@pytest.mark.parametrize(("status", "family"), [(429, "Retriable"), (404, "AccessDenied")])
+async def test_files_that_are_refused(status: int, family: str) -> None:
+    """Moodle is there, however often it says no."""
+    _, _, ask = files_that(fail=httpx.Response(status))
+    assert [family] * 2 * FAILURES == await failing(ask, 2 * FAILURES)
 
 
 async def failing(client_calls: Callable[[], object], times: int) -> list[str]:

@@ -104,6 +104,19 @@ def test_longer_answers_may_take_longer() -> None:
     assert 4 == slots.value
 
 
+def test_a_look_ends_below_a_ceiling_that_came_down() -> None:
+    """Whoever tries one slot less while others come keeps to the part that is left."""
+    slots = Slots(start=2, ceiling=2)
+    for _ in range(WINDOW):
+        slots.answered(KIND, 1.0, busy=2)
+    slots.share(2)
+    found = set()
+    for _ in range(3 * WINDOW):
+        slots.answered(KIND, 0.95, busy=1)
+        found.add(slots.value)
+    assert {1} == found
+
+
 def test_one_request_is_always_allowed() -> None:
     """However bad it gets, there is one slot left to find out when it gets better."""
     slots = Slots(start=2, ceiling=4)
@@ -143,6 +156,23 @@ def test_a_share_of_the_time_is_a_rest_after_each_answer() -> None:
     """With half of the time each slot rests as long as the answer took."""
     clock = LoopClock()
     assert [0, 0, 2, 2, 4] == run_virtually(starts(pace_of(clock, Limits(share=0.5)), clock, 5, 1.0))
+
+
+async def test_whoever_attends_is_told_while_a_slot_rests() -> None:
+    """A long answer and a small share make a rest of many minutes, of which each is told."""
+    clock, told = VirtualClock(), list[float]()
+    pace = Pace("Moodle", clock, Limits(at_once=1, share=0.1), Slots(start=1, ceiling=1))
+    began = clock.monotonic()
+
+    async def attend() -> None:
+        told.append(clock.monotonic() - began)
+
+    pace.attend = attend
+    async with pace.slot():
+        await clock.sleep(120.0)
+    async with pace.slot():
+        pass
+    assert [0, *range(120, 1201, 60)] == told
 
 
 def test_so_many_requests_a_minute() -> None:

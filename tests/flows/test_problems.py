@@ -159,6 +159,22 @@ async def test_drop_leaves_the_row_until_it_changes(make_lab: MakeLab) -> None:
     assert [] == lab.store.refusals()
 
 
+async def test_a_retry_of_all_passes_over_what_was_dropped(make_lab: MakeLab) -> None:
+    """Beside it records are held back: they are read again, and the dropped one is retried by its key alone."""
+    site, courses, learners = site_of(3)
+    lab = make_lab(site)
+    key = f"test-user-{learners[0]}"
+    lab.commcare.refuse_row(key, TEXT)
+    await lab.sync()
+    drop(lab.store, key, lab.clock.now())
+    await lab.sync()
+    assert [f"test-enrol-{courses[0]}-{learners[0]}"] == [one.row.key for one in list_problems(lab.store)]
+    assert retry(lab.store, lab.clock.now()).startswith("1 record held back, not refused")
+    with pytest.raises(UsageError, match=r"is listed\. Reasons of those that are: none at all"):
+        retry(lab.store, lab.clock.now(), reason="wrong_type")
+    assert retry(lab.store, lab.clock.now(), key=key).startswith("1 record taken off the list")
+
+
 async def test_a_deleted_case_is_made_anew(make_lab: MakeLab) -> None:
     """Only when a person says so: under the next generation of its key, with the old one left deleted."""
     lab, learners, _ = await refused_lab(make_lab)
@@ -253,6 +269,8 @@ async def test_the_list_names_values_and_refusals(make_lab: MakeLab) -> None:
         (1000, 0, 1, Guards(), "degraded"),
         (1000, 50, 0, Guards(), "degraded"),
         (1000, 51, 0, Guards(), "failed"),
+        (440, 22, 0, Guards(), "degraded"),
+        (440, 23, 0, Guards(), "failed"),
         (100, 20, 0, Guards(), "degraded"),
         (100, 21, 0, Guards(), "failed"),
         (100, 0, 90, Guards(), "degraded"),
@@ -262,11 +280,24 @@ async def test_the_list_names_values_and_refusals(make_lab: MakeLab) -> None:
     ],
 )
 def test_what_a_run_is_called(records: int, refused: int, held: int, guards: Guards, expected: str) -> None:
-    """Degraded above the one limit, failed when CommCare refused more than both others."""
-    result = Result("x", cases={"student": CaseCounts(unchanged=records)}, refused_rows=refused, worrying=held)
+    """Degraded above the one limit, failed when CommCare refused more than both others, of all records."""
+    counts = CaseCounts(unchanged=records - refused - held, problems=refused, held_back=held)
+    result = Result("x", cases={"student": counts}, refused_rows=refused, worrying=held)
     judge(result, guards)
     assert expected == result.state
     assert bool(refused or held) == bool(result.messages)
+
+
+async def test_what_was_refused_is_of_the_records_of_a_run(make_lab: MakeLab) -> None:
+    """One of four is a quarter of them, also where it has a value besides that cannot be used."""
+    site, _, learners = site_of(4)
+    site.update_user(learners[0], phone1="12", phone2="12")
+    lab = make_lab(site)
+    project = lab.mappings / "project.yaml"
+    project.write_text(f"{project.read_text()}guards: {{problems_failed: 0, problems_failed_percent: 25}}\n")
+    lab.commcare.refuse_row(f"test-user-{learners[0]}", TEXT)
+    result = await lab.sync(mappings=("student",))
+    assert (1, RunState.DEGRADED) == (result.refused_rows, result.state)
 
 
 def test_every_reason_has_a_remedy() -> None:
