@@ -29,8 +29,8 @@ STOOD_STILL = (
 )
 TOO_FEW_RIGHTS = (
     "The role {role} has too few rights in the state database {place}: {reason}. Let its owner run there: GRANT "
-    "USAGE, CREATE ON SCHEMA public TO {role}; GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}; GRANT ALL ON ALL "
-    "SEQUENCES IN SCHEMA public TO {role}."
+    "USAGE, CREATE ON SCHEMA public TO {role}; GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}; GRANT ALL ON "
+    "ALL SEQUENCES IN SCHEMA public TO {role}."
 )
 NOT_WHOLE = (
     "The books in the state database {place} are not whole: {reason}. Are they being put back? Let that end, then "
@@ -52,7 +52,7 @@ TOLD = {
 def be_alone(connection: Connection) -> None:
     """Wait until nobody else writes into these books, and keep others waiting until the transaction ends.
 
-    So do SQLite's writers; commits are on disk when they return. One statement, since it costs a way to the server.
+    So do SQLite's writers. A commit is on disk when it returns. One statement: each is a way to the server.
     """
     connection.exec_driver_sql(ALONE, {"patience": PATIENCE, "idle": IDLE})
 
