@@ -89,7 +89,7 @@ class Intake:
             async with asyncio.timeout(PATIENCE_S):
                 await asyncio.get_running_loop().run_in_executor(self._thread, self._look)
             well = True
-        except (StateError, TimeoutError):
+        except Exception:  # also what nobody foresaw
             well = False
         self._looked = self._clock.monotonic(), well
         return well
@@ -104,8 +104,9 @@ class Intake:
             hints = [hint for one, _ in batch for hint in one]
             try:
                 taken = await asyncio.get_running_loop().run_in_executor(self._thread, self._write, hints)
-            except StateError as error:
-                log.error("Hints were turned away: %s", error)
+            except Exception as error:  # whatever it is, the next post is taken; it may hold what was posted
+                known = isinstance(error, StateError)
+                log.error("Hints were turned away: %s", error if known else f"{type(error).__name__}.")
                 _fail(batch)
             else:
                 _answer(batch, taken)
@@ -115,8 +116,8 @@ class Intake:
 
         So are books whose key was changed: they are opened anew, with the key file as it is now.
         """
-        self._follow()
         try:
+            self._follow()
             return self._store.inbox_add(hints, self._clock.now())
         except StateError:
             self._follow()

@@ -1,7 +1,8 @@
 """One database, SQLite or PostgreSQL: where it is, how it is opened, and its two kinds of transaction.
 
 SQLite is set to survive a power cut (FULL) and to lock at the start of a writing transaction: one that reads
-first and writes later fails at once when another process wrote in between, whatever the busy timeout says.
+first and writes later fails at once when another process wrote in between, whatever the busy timeout says. A
+server's writers are alone from their start too.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.pool import StaticPool
 
+from state import server
 from state.address import clear_address
 from state.backups import BESIDE, is_begun, newest, write_copy
 from state.errors import DamagedError, StateError
@@ -48,7 +50,7 @@ PUT_BACK = (
     "The state file {file} was put back, or begun anew, while this process had the old one open. Nothing more is "
     "written to that; run again."
 )
-
+MISTAKES = (exc.IntegrityError, exc.ProgrammingError, exc.InterfaceError)
 LITTLE_ROOM = 1_000_000  # bytes: SQLite needs some beside the file to open it
 
 
@@ -100,9 +102,12 @@ class Database:
         """Give a connection in a transaction: all of it is on disk when the block ends, or nothing of it.
 
         Raises StateError when another file is in the place of this one: who puts it there keeps others waiting
-        meanwhile, so it is looked for once nobody else writes. That costs a few microseconds.
+        meanwhile, so it is looked for once nobody else writes. That costs a few microseconds. Nobody else writes
+        until the block ends; StateError when somebody does for longer than half a minute.
         """
         with self._explained(), self._begun(self.engine, "BEGIN IMMEDIATE") as connection:
+            if self.is_postgresql:
+                server.be_alone(connection)
             if not self.is_in_place:
                 raise StateError(PUT_BACK.format(file=self.place))
             yield connection
@@ -199,18 +204,17 @@ class Database:
         """Turn what the database itself cannot do into a StateError; mistakes of ours pass unchanged."""
         try:
             yield
-        except (exc.IntegrityError, exc.ProgrammingError, exc.InterfaceError):
-            raise
         except exc.DBAPIError as error:
+            if isinstance(error, MISTAKES) and not server.is_known(error):
+                raise
             raise self._told(error) from None
 
     def _told(self, error: exc.DBAPIError) -> StateError:
         """Say what happened to the database and what to do; never with the values of a statement."""
         reason = (str(error.orig).strip() or type(error.orig).__name__).splitlines()[0]
         if self.file is None:
-            return StateError(
-                f"The state database {self.place} cannot be used: {reason}. Check STATE_URL and the database."
-            )
+            role = self.engine.dialect.identifier_preparer.quote(self.url.username or "ROLE")
+            return StateError(server.told(error, reason, self.place, role))
         if any(word in reason for word in ("disk I/O error", "is full")) and _is_full(self.file):
             return StateError(
                 f"There is no room on the disk of the state file {self.place}. Make room, then run again; the "
@@ -315,8 +319,8 @@ def _prepare_file(file: Path) -> None:
 def _engine(url: URL) -> Engine:
     """Make the engine; statements never show their values in an error."""
     settings: dict[str, Any] = {"hide_parameters": True}
-    if url.drivername == "postgresql":
-        url = url.set(drivername="postgresql+psycopg")
+    if url.get_backend_name() == "postgresql":
+        url, settings = url.set(drivername="postgresql+psycopg"), settings | server.SETTINGS
     if url.get_backend_name() == "sqlite":
         file = _file(url)
         if file is None:

@@ -19,6 +19,7 @@ from state.database import Database
 from state.errors import StateError
 from state.moved import MOVED_TO, keep_out, moved_to
 from state.schema import prepare
+from state.server import may_stand_still
 from state.tables import lease, meta, metadata
 
 Sums = dict[str, tuple[int, int]]
@@ -53,10 +54,12 @@ def move(url: str, target: str, hold: Callable[[], None]) -> Moved:
         prepare(new)
         with ExitStack() as closing:  # the new books are valid before the old ones are marked and open to others
             with new.writing() as sink:
+                may_stand_still(sink)
                 with old.reading() as source:
                     copied = _settle(source, sink, new)
                 hold()
                 closed = closing.enter_context(old.writing())
+                may_stand_still(closed)
                 keep_out(closed, *TABLES)
                 rows = _catch_up(closed, sink, copied, new)
             _mark(closed, new.place)

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 HEAD = "0010"  # the newest revision in migrations/versions
-LOCK = 7_165_402_981  # a number of ours, for who migrates
 VERSION_TABLE = "state_version"  # not Alembic's own name: Prefect keeps its revision there, maybe in this database
 
 
@@ -32,8 +31,6 @@ def prepare(database: Database, begun: Mapping[str, str] | None = None, *, is_co
         if revision(connection) == HEAD:
             return
     with database.writing() as connection:  # looks again: another process may have been faster
-        if database.is_postgresql:  # SQLite locks by itself
-            connection.execute(text(f"SELECT pg_advisory_xact_lock({LOCK})"))
         found = revision(connection)
         if found == HEAD:
             return

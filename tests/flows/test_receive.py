@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 
 from flows.clock import SystemClock
@@ -25,6 +26,7 @@ from tests.canaries import found_in_files
 from tests.clocks import VirtualClock
 from tests.flows.test_settings import ENV
 from tests.forwarded import CASE, FORWARDER
+from tests.postgres import Server
 
 RECORDED = Path(__file__).parent.parent / "recordings" / "moodle-4.5-webhooks"
 GRADED = json.loads((RECORDED / "local_webhooks__core.event.user_graded.json").read_text())
@@ -317,6 +319,46 @@ async def test_books_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.
         answers = [await desk.moodle() for _ in range(3)]
         assert [503, 202, 202] == [answer.status_code for answer in answers]
         assert "60" == answers[0].headers["Retry-After"]
+
+
+async def test_a_mistake_does_not_end_the_receiver(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What nobody foresaw costs the posts of one write, is told by its class alone, and is no health."""
+    failures = [KeyError("QanaryFirst0"), KeyError("QanaryFirst0")]
+    follow = Store.is_in_place
+
+    def failing(store: Store) -> bool:
+        if failures:
+            raise failures.pop(0)
+        return bool(follow.__get__(store))
+
+    monkeypatch.setattr(Store, "is_in_place", property(failing))
+    async with running(settings(tmp_path)) as desk:
+        assert [503, 503] == [(await desk.moodle()).status_code, (await desk.client.get("/healthz")).status_code]
+        desk.clock.advance(2)
+        assert [202, 200] == [(await desk.moodle()).status_code, (await desk.client.get("/healthz")).status_code]
+    assert (True, False) == ("KeyError" in caplog.text, "Qanary" in caplog.text)
+
+
+async def test_a_server_that_was_restarted_costs_no_post(tmp_path: Path, postgres: Server) -> None:
+    """The first post after it finds the connections gone, and is taken with a new one."""
+    with postgres.books() as url:
+        async with running(settings(tmp_path, STATE_URL=url)) as desk:
+            assert 202 == (await desk.moodle()).status_code
+            postgres.cut_off(url)
+            assert 202 == (await desk.moodle({**GRADED["body"], "objectid": 5})).status_code
+            assert 2 == len(desk.hints())
+
+
+async def test_books_that_are_put_back_on_a_server(tmp_path: Path, postgres: Server) -> None:
+    """While its tables are gone posts are turned away, and taken again when they are back."""
+    with postgres.database() as url, psycopg.connect(url, autocommit=True) as other:
+        async with running(settings(tmp_path, STATE_URL=url)) as desk:
+            other.execute("ALTER TABLE inbox RENAME TO inbox_gone")
+            assert 503 == (await desk.moodle()).status_code
+            other.execute("ALTER TABLE inbox_gone RENAME TO inbox")
+            assert 202 == (await desk.moodle()).status_code
 
 
 async def test_a_slow_disk_does_not_keep_moodle_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

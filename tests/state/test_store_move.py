@@ -12,7 +12,7 @@ from sqlalchemy import Column, Connection, func, insert, select
 
 from state import Ack, Hint, RowId, StateError, Store
 from state.database import Database
-from state.move import TABLES, _mark, move
+from state.move import TABLES, Sums, _mark, _settle, move
 from state.tables import metadata
 from tests.postgres import Server
 
@@ -171,6 +171,29 @@ def test_no_hint_comes_between_the_copy_and_the_mark(
     assert before == len(rows(anywhere)["inbox"]) == len(rows(target)["inbox"])
 
 
+def test_a_long_move_is_not_cut_off(postgres: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While one side is read, the other one may stand still in its transaction for as long as that takes."""
+    allowed = list[str]()
+
+    def look(connection: Connection) -> None:
+        allowed.append(str(connection.exec_driver_sql("SHOW idle_in_transaction_session_timeout").scalar()))
+
+    def settle(source: Connection, sink: Connection, new: Database) -> Sums:
+        look(sink)
+        return _settle(source, sink, new)
+
+    def mark(connection: Connection, place: str) -> None:
+        look(connection)
+        _mark(connection, place)
+
+    monkeypatch.setattr("state.move._settle", settle)
+    monkeypatch.setattr("state.move._mark", mark)
+    with postgres.database() as url, postgres.database() as target:
+        fill(url)
+        move(url, target, nothing)
+    assert ["0", "0"] == allowed
+
+
 def test_a_lost_lease_stops_it(url: str, target: str) -> None:
     """Another run took over: nothing is there, and the old books go on."""
 
@@ -202,6 +225,16 @@ def test_not_onto_themselves(url: str) -> None:
     with pytest.raises(StateError, match="there already"):
         move(url, url, nothing)
     Store.open(url, key=KEY).close()
+
+
+def test_not_onto_themselves_under_another_name(postgres: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server has many names: books that would be old and new at once stay open."""
+    monkeypatch.setattr("state.server.PATIENCE", "20ms")
+    with postgres.database() as url:
+        fill(url)
+        with pytest.raises(StateError, match="held by another process"):
+            move(url, f"{url}?connect_timeout=9", nothing)
+        Store.open(url, key=KEY).close()
 
 
 def test_a_copy_that_differs_is_thrown_away(url: str, target: str, monkeypatch: pytest.MonkeyPatch) -> None:
