@@ -29,9 +29,7 @@ class Circuit:
     as many of them `easy` decides, an easy question as well: answered, they said nothing; else it opens.
     """
 
-    def __init__(
-        self, system: str, clock: Clock, alive: Alive | None = None, easy: Alive | None = None
-    ) -> None:
+    def __init__(self, system: str, clock: Clock, alive: Alive | None = None, easy: Alive | None = None) -> None:
         self._system, self._clock, self._alive, self._easy = system, clock, alive, easy
         self._failures = self._suspect = 0
         self._trouble = ""

@@ -1,7 +1,7 @@
 """Rows that CommCare refused are sent again when they changed, or when a person says so, and not each hour.
 
-A row that is only blamed for CommCare's breakdowns is tried again by itself after a day, then ever more rarely: an
-outage may have put the blame on the wrong one.
+A row that is only blamed for CommCare's breakdowns is tried again by itself after a day, then ever more rarely, down
+to every four weeks: an outage may have put the blame on the wrong one.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from state import Refusal, RefusalRow, RowId
 DROPPED = "dropped"
 IN_DOUBT = "in_doubt"
 DAY = 86_400.0
+RARER, RARELY = 5, 28  # tries between which the days double; days between two tries from then on
 SIZE = 16  # bytes of a digest; what a refusal holds are those of all that was refused of its row
 
 
@@ -58,7 +59,15 @@ class Aside:
         rows = [row for row in rows if outcomes[row.row] not in ("", IN_DOUBT, NOT_SORTED_OUT)]
         self._meet(rows)
         refused = [
-            Refusal(row.row, row.op, outcomes[row.row], self._all_of(row.row), row.user_id, row.names)
+            Refusal(
+                row.row,
+                row.op,
+                outcomes[row.row],
+                self._all_of(row.row),
+                row.user_id,
+                row.names,
+                anew=outcomes[row.row] == POISON and await self._is_another(row),
+            )
             for row in rows
         ]
         if refused and not self._result.preview:
@@ -91,6 +100,11 @@ class Aside:
             self._known = {one.row: one for one in refusals}
         return self._known
 
+    async def _is_another(self, row: Planned) -> bool:
+        """Say whether a row was refused before, with another content: the days until it is tried begin anew."""
+        known = (await self._load()).get(row.row)
+        return known is not None and self._content(row) not in _parts(known.content)
+
     def _meet(self, rows: Iterable[Planned]) -> None:
         """Take in that rows were refused: each one's case, or one that came before it."""
         for row in rows:
@@ -117,4 +131,6 @@ def _parts(content: bytes) -> set[bytes]:
 
 def retried_at(refusal: RefusalRow) -> float:
     """Return when a refused row is tried again as it is (epoch): after 1, 3, 7 days; never if it is certain."""
-    return refusal.first_at + (2**refusal.attempts - 1) * DAY if refusal.reason == POISON else inf
+    doubled = min(refusal.attempts, RARER)
+    days = 2**doubled - 1 + (refusal.attempts - doubled) * RARELY
+    return refusal.first_at + days * DAY if refusal.reason == POISON else inf
