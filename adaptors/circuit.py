@@ -25,8 +25,8 @@ class Circuit:
     With `alive`, an easy question, a system that only fails at hard ones is told from one that is down, at once
     and without a rest. Without it the next request that comes is the trial.
 
-    Failures of suspect requests, which the system is likely to fail at while it is in order, are counted apart. After
-    as many of them `easy` decides, an easy question as well: answered, they said nothing; else it opens.
+    Failures of suspect requests, at which the system is likely to fail while it is in order, are counted apart.
+    After as many of them `easy` decides, an easy question as well: answered, they said nothing; else it opens.
     """
 
     def __init__(self, system: str, clock: Clock, alive: Alive | None = None, easy: Alive | None = None) -> None:

@@ -102,10 +102,9 @@ class CommCareClient:
         """Write 1 to 100 cases in one request, all or none, and return each row's case after it.
 
         `before_send` runs when a slot is free, immediately before the transmission: the place to note the time
-        of sending, since waiting for a slot can take minutes. That `suspect` rows are not answered says nothing of
-        CommCare, which is asked something easy once there were many of them. Raises, nothing having been changed: RowsRefused,
-        AccessDenied, Retriable (429, with `retry_after`, or not sent). Raises InDoubt when the outcome is
-        unknown. Never repeats a request. Endpoint: POST case/v2/ with a list.
+        of sending, since waiting for a slot can take minutes. `suspect`: as in `Circuit`. Raises, nothing having
+        been changed: RowsRefused, AccessDenied, Retriable (429, with `retry_after`, or not sent). Raises InDoubt
+        when the outcome is unknown. Never repeats a request. Endpoint: POST case/v2/ with a list.
         """
         check_rows(rows)
         if not re.fullmatch(r"[\x21-\x7e]+(?: [\x21-\x7e]+)*", batch):

@@ -1,7 +1,7 @@
 """Rows that CommCare refused are sent again when they changed, or when a person says so, and not each hour.
 
-A row that is only blamed for CommCare's breakdowns is tried again by itself after a day, then ever more rarely, down
-to every four weeks: an outage may have put the blame on the wrong one.
+A row that is only blamed for CommCare's breakdowns is tried again by itself after a day, then ever more rarely (at
+last every four weeks): an outage may have put the blame on the wrong one.
 """
 
 from __future__ import annotations

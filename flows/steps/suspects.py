@@ -81,7 +81,7 @@ class Suspects:
         return AHEAD if mark == self._ahead else self._known[mark].group
 
     def are_proved(self, rows: Iterable[RowId]) -> bool:
-        """Say whether rows are known to break requests while CommCare takes others: then it is not out of order."""
+        """Say whether rows are known to break requests while CommCare takes others: it may well be in order."""
         held = [(self._known or {}).get(self._mark(row)) for row in rows]
         return all(one and one.group and (self.took_others or one.proved >= PROVED) for one in held)
 
