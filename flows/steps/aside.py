@@ -75,10 +75,12 @@ class Aside:
             run, now = self._result.run_id, self._world.clock.now()
             await books.do(books.store.note_refusals, refused, now, run)
 
-    async def settle(self, scope: Scope) -> None:
+    async def settle(self, scope: Scope, *, whole: bool = False) -> None:
         """Forget refusals of records that a complete read showed, and of which nothing has to be sent any more.
 
-        What was to say that somebody is gone is not: he is there, whatever holds his record back.
+        What was to say that somebody is gone is not: he is there, whatever holds his record back. After a read of
+        the `whole` scope, what CommCare refused to make of people who have left is forgotten as well, but not
+        where it is only blamed: it may have been made.
         """
         name, number = scope.mapping.name, scope.number
         held = {problem.key for problem in scope.problems if problem.holds}
@@ -86,7 +88,8 @@ class Aside:
             row.key
             for row, one in (await self._load()).items()
             if (row.mapping, row.scope) == (name, number) and row not in self._met
-            if row.key in scope.seen and (row.key not in held or one.op == "left")
+            if (row.key not in held or one.op == "left")
+            if row.key in scope.seen or (whole and one.op == "create" and one.reason != POISON)
         ]
         if gone and not self._result.preview:
             books = self._world.books
