@@ -24,11 +24,14 @@ class Circuit:
 
     With `alive`, an easy question, a system that only fails at hard ones is told from one that is down, at once
     and without a rest. Without it the next request that comes is the trial.
+
+    Failures of suspect requests, at which the system is likely to fail while it is in order, are counted apart.
+    After as many of them `easy` decides, an easy question as well: answered, they said nothing; else it opens.
     """
 
-    def __init__(self, system: str, clock: Clock, alive: Alive | None = None) -> None:
-        self._system, self._clock, self._alive = system, clock, alive
-        self._failures = 0
+    def __init__(self, system: str, clock: Clock, alive: Alive | None = None, easy: Alive | None = None) -> None:
+        self._system, self._clock, self._alive, self._easy = system, clock, alive, easy
+        self._failures = self._suspect = 0
         self._trouble = ""
         self._on_trial = False
         self._given_up = False
@@ -36,18 +39,25 @@ class Circuit:
 
     def answered(self) -> None:
         """Note an answer: whatever was before is over."""
-        self._failures, self._on_trial, self._given_up = 0, False, False
+        self._failures, self._suspect, self._on_trial, self._given_up = 0, 0, False, False
 
-    def failed(self, trouble: str = "") -> None:
+    def failed(self, trouble: str = "", *, suspect: bool = False) -> None:
         """Note a request without a usable answer; `trouble` is a sentence on what came instead."""
-        self._failures += 1
+        if suspect and self._easy is not None and not self._on_trial:
+            self._suspect += 1
+        else:
+            self._failures += 1
         self._trouble = trouble
 
     async def closed(self) -> None:
         """Return when a request may go out; raises CircuitOpen when the system is out of order."""
-        if self._failures < FAILURES:
+        if max(self._failures, self._suspect) < FAILURES:
             return
         async with self._one:
+            if self._suspect >= FAILURES and self._easy is not None:
+                self._suspect = 0
+                if not await self._easy():
+                    self._failures = FAILURES
             while self._failures >= FAILURES:
                 await self._try_again()
 

@@ -38,7 +38,7 @@ class Clock(Protocol):
 class Pace:
     """Lets requests to one system out one by one: slots, limits, pauses it asked for, and the circuit.
 
-    `retries` is the budget of repeated reads. `alive` asks the system an easy question, see `Circuit`.
+    `retries` is the budget of repeated reads. `alive` and `easy` ask the system an easy question, see `Circuit`.
     """
 
     def __init__(
@@ -50,13 +50,15 @@ class Pace:
         *,
         pause: float = 0.0,
         alive: Alive | None = None,
+        easy: Alive | None = None,
     ) -> None:
         self.retries = RetryBudget()
         self._system, self._clock, self._limits = system, clock, limits
         self._slots = slots
         self._pause = pause
         self._parts = 1
-        self._circuit = Circuit(system, clock, alive)
+        self._easy = easy
+        self._circuit = Circuit(system, clock, alive, None if easy is None else self._asked_easily)
         self._busy = 0
         self._resting: list[float] = []  # when each slot is free again that has worked its share
         self._starts: deque[float] = deque()  # of the last minute, where a number per minute is kept
@@ -110,12 +112,12 @@ class Pace:
         """Return when the system is known to be up, as far as can be told; raises CircuitOpen."""
         await self._circuit.closed()
 
-    def failed(self, wait: float | None = None, trouble: str = "") -> None:
+    def failed(self, wait: float | None = None, trouble: str = "", *, suspect: bool = False) -> None:
         """Learn from a request without a usable answer; `wait` seconds are what the system asked for.
 
-        `trouble` is a sentence on what came in the place of an answer.
+        `trouble` is a sentence on what came in the place of an answer; `suspect` as in `Circuit`.
         """
-        self._circuit.failed(trouble)
+        self._circuit.failed(trouble, suspect=suspect)
         self.refused(self._pause if wait is None else wait)
 
     def refused(self, wait: float) -> None:
@@ -142,6 +144,17 @@ class Pace:
         self._busy += 1
         if self._limits.per_minute is not None:
             self._starts.append(now)
+
+    async def _asked_easily(self) -> bool:
+        """Ask the easy question when a request may go out, beside those that have a slot."""
+        while (wait := self._wait(self._clock.monotonic())) > 0:
+            await self._clock.sleep(min(wait, MINUTE))
+            if self.attend is not None:
+                await self.attend()
+        self._refuse_quiet_hours()
+        if self._limits.per_minute is not None:
+            self._starts.append(self._clock.monotonic())
+        return self._easy is None or await self._easy()
 
     def _wait(self, now: float) -> float:
         """Return how long nothing may go out, whatever is free."""

@@ -23,7 +23,10 @@ class Refusals(Cases):
     """The refusals, row by row; an acknowledged row has none any more."""
 
     def note_refusals(self, refused: Sequence[Refusal], now: float, run: str = "") -> None:
-        """Take in that a run sent rows and they were refused; one refused before counts one more attempt."""
+        """Take in that a run sent rows and they were refused; one refused before counts one more attempt.
+
+        Unless that is told `anew`.
+        """
         if not refused:
             return
         insert = self._database.insert(refusal)
@@ -36,7 +39,10 @@ class Refusals(Cases):
             | {"first_at": now, "last_at": now, "attempts": 1, "dropped": False}
             for one in refused
         ]
+        anew = [row_parameters(one.row) for one in refused if one.anew]
         with self._database.writing() as connection:
+            if anew:
+                connection.execute(delete(refusal).where(at_row(refusal)), anew)
             connection.execute(statement, values)
             known = self._known(connection, [one.row for one in refused])
             self._note(connection, [_entry(one, known.get(one.row)) for one in refused], now, Origin(run))

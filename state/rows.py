@@ -127,7 +127,7 @@ class Refusal:
     """A row as CommCare refused it: `content` are digests of all that was sent, `op` as in Intent.
 
     There are several where cases that came before that of the row were refused as well. For the log: the Moodle
-    user, and the names of what was sent.
+    user, and the names of what was sent. `anew`: attempts, and since when, count from this one on.
     """
 
     row: RowId
@@ -136,6 +136,7 @@ class Refusal:
     content: bytes
     user_id: int = 0
     sent: Collection[str] = ()
+    anew: bool = False
 
 
 @dataclass(frozen=True, slots=True)

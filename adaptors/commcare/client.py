@@ -41,7 +41,7 @@ from adaptors.commcare.cases import (
     row_body,
     trimmed,
 )
-from adaptors.commcare.connection import MAKE_WORKER, USER_AGENT, Connection
+from adaptors.commcare.connection import CASES, MAKE_WORKER, PROBE, USER_AGENT, Connection
 from adaptors.commcare.lookup_tables import LookupTables
 from adaptors.commcare.owners import OwnerBook
 from adaptors.commcare.workers import Workforce, read_workforce
@@ -49,7 +49,6 @@ from adaptors.errors import AdaptorError, NoAnswer, Refused, Retriable, Unexpect
 from adaptors.http import Answer
 from adaptors.pace import Attend
 
-CASES = "case/v2/"
 PAGE = 5000  # CommCare's largest page of cases
 FETCHED = 500  # cases in one fetch: CommCare takes 5,000, and sends all their properties
 STALE_PAGES = 3  # pages in a row without a new case: the listing goes in a circle
@@ -93,14 +92,19 @@ class CommCareClient:
         await self._connection.close()
 
     async def write_cases(
-        self, rows: Sequence[CaseWrite], *, batch: str, before_send: Attend | None = None
+        self,
+        rows: Sequence[CaseWrite],
+        *,
+        batch: str,
+        before_send: Attend | None = None,
+        suspect: bool = False,
     ) -> list[CaseReply | None]:
         """Write 1 to 100 cases in one request, all or none, and return each row's case after it.
 
         `before_send` runs when a slot is free, immediately before the transmission: the place to note the time
-        of sending, since waiting for a slot can take minutes. Raises, nothing having been changed: RowsRefused,
-        AccessDenied, Retriable (429, with `retry_after`, or not sent). Raises InDoubt when the outcome is
-        unknown. Never repeats a request. Endpoint: POST case/v2/ with a list.
+        of sending, since waiting for a slot can take minutes. `suspect`: as in `Circuit`. Raises, nothing having
+        been changed: RowsRefused, AccessDenied, Retriable (429, with `retry_after`, or not sent). Raises InDoubt
+        when the outcome is unknown. Never repeats a request. Endpoint: POST case/v2/ with a list.
         """
         check_rows(rows)
         if not re.fullmatch(r"[\x21-\x7e]+(?: [\x21-\x7e]+)*", batch):
@@ -110,7 +114,8 @@ class CommCareClient:
             turn = self._connection.clock.monotonic()
             if before_send is not None:
                 await before_send()
-            answer = await self._transmit_write(body, {"User-Agent": f"{USER_AGENT} batch={batch}"}, turn)
+            agent = {"User-Agent": f"{USER_AGENT} batch={batch}"}
+            answer = await self._transmit_write(body, headers=agent, turn=turn, suspect=suspect)
         if answer.status == 403 and not error_text(answer) and await self._is_let_in():
             raise RowsRefused({}, code="blocked", status=403)
         if answer.status not in (200, 201):
@@ -210,9 +215,8 @@ class CommCareClient:
 
         Endpoint: POST case/v2/ with one row that new and old servers refuse with different texts.
         """
-        body = [{"create": None}]
         answer = await self._connection.read(
-            "probe", "probe upsert", CASES, body=body, passing=lambda answer: answer.status == 400
+            "probe", "probe upsert", CASES, body=PROBE, passing=lambda answer: answer.status == 400
         )
         text = error_text(answer)
         if "UPSERT" not in text and "'create' flag" not in text:
@@ -242,12 +246,10 @@ class CommCareClient:
             "owners", MAKE_WORKER, "POST", "user/v1", {**body, "user_data": {**user_data}}
         )
 
-    async def _transmit_write(self, body: list[dict[str, Any]], headers: Mapping[str, str], turn: float) -> Answer:
+    async def _transmit_write(self, body: list[dict[str, Any]], **how: Any) -> Answer:
         """Send a bulk write; what went out and was not answered in full is in doubt."""
         try:
-            return await self._connection.transmit(
-                "write", "write cases", "POST", CASES, json=body, headers=headers, turn=turn
-            )
+            return await self._connection.transmit("write", "write cases", "POST", CASES, json=body, **how)
         except NoAnswer as error:
             raise in_doubt(error.message.rstrip(".")) from None
         except Unexpected as error:

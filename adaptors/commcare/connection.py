@@ -23,6 +23,8 @@ from adaptors.slots import Slots
 
 USER_AGENT = "moodle-commcare/0.1"
 AT_FIRST, AT_ONCE = 2, 4  # requests in flight
+CASES = "case/v2/"
+PROBE = [{"create": None}]  # what new and old servers refuse with different texts
 PAUSE = 1.0  # seconds after "too many requests" where CommCare does not say how long
 MAKE_WORKER = "make a mobile worker"
 REMEDIES = {MAKE_WORKER: LIST_REMEDIES["user"]}
@@ -74,7 +76,8 @@ class Connection:
     ) -> None:
         self.clock = clock
         self.requests: Counter[str] = Counter()
-        self.pace = Pace(SYSTEM, clock, limits or Limits(), Slots(start=AT_FIRST, ceiling=AT_ONCE, careful=False))
+        slots = Slots(start=AT_FIRST, ceiling=AT_ONCE, careful=False)
+        self.pace = Pace(SYSTEM, clock, limits or Limits(), slots, easy=self._is_alive)
         self._api = f"/a/{quote(account.domain, safe='')}/api/"
         self._attempts = attempts
         self._http = Http(
@@ -95,22 +98,38 @@ class Connection:
         """Close what is open."""
         await self._http.close()
 
-    async def transmit(self, kind: str, operation: str, method: str, resource: str, **content: Any) -> Answer:
-        """Send one request, count it, and let the pace learn from it."""
+    async def transmit(
+        self, kind: str, operation: str, method: str, resource: str, *, suspect: bool = False, **content: Any
+    ) -> Answer:
+        """Send one request, count it, and let the pace learn from it; `suspect` as in `Circuit`."""
         self.requests[kind] += 1
         try:
             answer = await self._http.send(operation, method, self._api + resource, **content)
         except (NoAnswer, NotSent):
-            self.pace.failed()
+            self.pace.failed(suspect=suspect)
             raise
         if answer.status == 429:
             wait = retry_after(answer.headers, now=self.clock.now())
             self.pace.refused(PAUSE if wait is None else wait)
         elif answer.status >= 500:
-            self.pace.failed(retry_after(answer.headers, now=self.clock.now()))
+            self.pace.failed(retry_after(answer.headers, now=self.clock.now()), suspect=suspect)
         else:
             self.pace.answered(operation, answer.seconds, len(answer.body))
         return answer
+
+    async def _is_alive(self) -> bool:
+        """Ask CommCare what no server fails at while it is in order, and what writes nothing.
+
+        The pace learns nothing good from the answer: a CommCare may answer this, and break down at every write.
+        """
+        self.requests["probe"] += 1
+        try:
+            answer = await self._http.send("probe upsert", "POST", f"{self._api}{CASES}", json=PROBE)
+        except (NoAnswer, NotSent):
+            return False
+        if answer.status == 429:
+            self.pace.refused(retry_after(answer.headers, now=self.clock.now()) or PAUSE)
+        return answer.status < 500
 
     async def read(
         self,

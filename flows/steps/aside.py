@@ -1,7 +1,7 @@
 """Rows that CommCare refused are sent again when they changed, or when a person says so, and not each hour.
 
-A row that is only blamed for CommCare's breakdowns is tried again by itself after a day, then ever more rarely: an
-outage may have put the blame on the wrong one.
+A row that is only blamed for CommCare's breakdowns is tried again by itself after a day, then ever more rarely (at
+last every four weeks): an outage may have put the blame on the wrong one.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from state import Refusal, RefusalRow, RowId
 DROPPED = "dropped"
 IN_DOUBT = "in_doubt"
 DAY = 86_400.0
+RARER, RARELY = 5, 28  # tries between which the days double; days between two tries from then on
 SIZE = 16  # bytes of a digest; what a refusal holds are those of all that was refused of its row
 
 
@@ -58,7 +59,15 @@ class Aside:
         rows = [row for row in rows if outcomes[row.row] not in ("", IN_DOUBT, NOT_SORTED_OUT)]
         self._meet(rows)
         refused = [
-            Refusal(row.row, row.op, outcomes[row.row], self._all_of(row.row), row.user_id, row.names)
+            Refusal(
+                row.row,
+                row.op,
+                outcomes[row.row],
+                self._all_of(row.row),
+                row.user_id,
+                row.names,
+                anew=outcomes[row.row] == POISON and await self._is_another(row),
+            )
             for row in rows
         ]
         if refused and not self._result.preview:
@@ -66,10 +75,12 @@ class Aside:
             run, now = self._result.run_id, self._world.clock.now()
             await books.do(books.store.note_refusals, refused, now, run)
 
-    async def settle(self, scope: Scope) -> None:
+    async def settle(self, scope: Scope, *, whole: bool = False) -> None:
         """Forget refusals of records that a complete read showed, and of which nothing has to be sent any more.
 
-        What was to say that somebody is gone is not: he is there, whatever holds his record back.
+        What was to say that somebody is gone is not: he is there, whatever holds his record back. After a read of
+        the `whole` scope, what CommCare refused to make of people who have left is forgotten as well, but not
+        where it is only blamed: it may have been made.
         """
         name, number = scope.mapping.name, scope.number
         held = {problem.key for problem in scope.problems if problem.holds}
@@ -77,7 +88,8 @@ class Aside:
             row.key
             for row, one in (await self._load()).items()
             if (row.mapping, row.scope) == (name, number) and row not in self._met
-            if row.key in scope.seen and (row.key not in held or one.op == "left")
+            if (row.key not in held or one.op == "left")
+            if row.key in scope.seen or (whole and one.op == "create" and one.reason != POISON)
         ]
         if gone and not self._result.preview:
             books = self._world.books
@@ -90,6 +102,11 @@ class Aside:
             refusals = await self._world.books.do(self._world.books.store.refusals)
             self._known = {one.row: one for one in refusals}
         return self._known
+
+    async def _is_another(self, row: Planned) -> bool:
+        """Say whether a row was refused before, with another content: the days until it is tried begin anew."""
+        known = (await self._load()).get(row.row)
+        return known is not None and self._content(row) not in _parts(known.content)
 
     def _meet(self, rows: Iterable[Planned]) -> None:
         """Take in that rows were refused: each one's case, or one that came before it."""
@@ -117,4 +134,6 @@ def _parts(content: bytes) -> set[bytes]:
 
 def retried_at(refusal: RefusalRow) -> float:
     """Return when a refused row is tried again as it is (epoch): after 1, 3, 7 days; never if it is certain."""
-    return refusal.first_at + (2**refusal.attempts - 1) * DAY if refusal.reason == POISON else inf
+    doubled = min(refusal.attempts, RARER)
+    days = 2**doubled - 1 + (refusal.attempts - doubled) * RARELY
+    return refusal.first_at + days * DAY if refusal.reason == POISON else inf

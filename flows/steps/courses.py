@@ -99,7 +99,7 @@ async def _check_off(run: Run, course_id: int, work: Work) -> None:
     for scope in work.scopes:
         found = [(problem.key, problem.property, problem.reason, problem.detail) for problem in scope.problems]
         await run.world.books.do(store.set_problems, scope.mapping.name, scope.number, found, now)
-        await run.pusher.aside.settle(scope)
+        await run.pusher.aside.settle(scope, whole=scope.mapping.source not in OF_ACTIVITIES)
         await run.planner.outsiders.save(scope, complete=True)
         # Grades are missing for many reasons (suspended, hidden, not read), and none of them is leaving.
         protected = set(members) if scope.mapping.source in OF_ACTIVITIES else set()

@@ -143,7 +143,7 @@ async def _finish(run: Run, scopes: list[Scope], courses: list[Course], swept: s
     if not run.whole_site:
         return
     for scope in scopes:
-        await _save_problems(run, scope)
+        await _save_problems(run, scope, whole=complete and scope.mapping.name in swept)
     await _look_for_leavers(run, [scope for scope in scopes if scope.mapping.name in swept], courses)
     if complete:
         at = run.world.clock.now()
@@ -185,11 +185,11 @@ async def members_elsewhere(run: Run, courses: list[Course]) -> set[int]:
     return found
 
 
-async def _save_problems(run: Run, scope: Scope) -> None:
+async def _save_problems(run: Run, scope: Scope, *, whole: bool = False) -> None:
     if run.preview:
         return
     found = [(problem.key, problem.property, problem.reason, problem.detail) for problem in scope.problems]
     await run.world.books.do(
         run.world.books.store.set_problems, scope.mapping.name, scope.number, found, run.world.clock.now()
     )
-    await run.pusher.aside.settle(scope)
+    await run.pusher.aside.settle(scope, whole=whole)

@@ -226,7 +226,10 @@ class Pusher:
         for attempt in range(1, TRIES + 1):
             try:
                 return await world.commcare.write_cases(
-                    [row.write for row in rows], batch=batch, before_send=announce
+                    [row.write for row in rows],
+                    batch=batch,
+                    before_send=announce,
+                    suspect=self._suspects.are_proved([row.row for row in rows]),
                 )
             except Retriable as error:
                 if attempt == TRIES or isinstance(error, Maintenance):

@@ -3,14 +3,13 @@
 A request that is not answered is in doubt, and its rows rest. A 500 says something about its rows: when that
 happens to them again, the next run sends them in halves. Any other silence may be an outage, a request that is too
 large, or one row all the same. The third time in a row its rows go by themselves: in halves while they are many,
-or where CommCare took others meanwhile; else one of them goes ahead alone, to learn whether it takes anything at
-all. Nothing here decides whether a row may be sent; it only says with whom.
+or where CommCare took others meanwhile; else one of them goes ahead alone, another one each time, to learn whether
+it takes anything at all. Nothing here decides whether a row may be sent; it only says with whom.
 """
 
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from math import ceil
 from typing import NamedTuple
@@ -26,6 +25,8 @@ FEW = 12  # rows that stay together in an outage, however long it is: to send ea
 ALONE = 5  # times, after which a row is to blame for a 500 although CommCare took no other write meanwhile
 PROVED = 3  # times that CommCare took others and a row was not answered, after which it is to blame for silence
 KEPT = 30 * 86_400.0
+TOGETHER = "+"  # ends the name of rows that stay together, and of which one goes ahead
+AHEAD = "!"  # with whom that one goes: alone, and before all others, whose names are marks
 TAKEN = ""  # stands in the place of a mark for when CommCare took a write while something was held against others
 
 POISON = "poison"
@@ -51,6 +52,8 @@ class Suspects:
         self._world = world
         self._known: dict[str, Suspicion] | None = None
         self._old = set[str]()
+        self._ahead = ""
+        """The mark of the row that goes ahead of those that stay together."""
         self._taken_at = float("-inf")
         """When CommCare took another write."""
         self.took_others = False
@@ -66,10 +69,21 @@ class Suspects:
             self._taken_at = taken_at if taken_at <= now else self._taken_at  # of a clock that was ahead
             self._old = {mark for mark, held in found.items() if held.at < now - KEPT}
             self._known = {mark: held for mark, held in found.items() if mark not in self._old}
+            if waiting := sorted(mark for mark, held in self._known.items() if held.group.endswith(TOGETHER)):
+                turn = max(self._known[mark].unheard for mark in waiting)  # one more each time
+                self._ahead = waiting[turn % len(waiting)]
 
     def group(self, row: RowId) -> str:
         """Return with whom a row is to be sent, "" for a row that nothing is held against."""
-        return self._known[self._mark(row)].group if self._known and self._mark(row) in self._known else ""
+        mark = self._mark(row) if self._known else ""
+        if not self._known or mark not in self._known:
+            return ""
+        return AHEAD if mark == self._ahead else self._known[mark].group
+
+    def are_proved(self, rows: Iterable[RowId]) -> bool:
+        """Say whether rows are known to break requests while CommCare takes others: it may well be in order."""
+        held = [(self._known or {}).get(self._mark(row)) for row in rows]
+        return all(one and one.group and (self.took_others or one.proved >= PROVED) for one in held)
 
     async def clear(self, rows: Iterable[RowId]) -> None:
         """Take in that CommCare took rows."""
@@ -93,12 +107,12 @@ class Suspects:
         times = max(held.broke for held in before) + 1 if broke else 0
         silent = max(held.unheard for held in before) + 1
         groups = [held.group for held in before]
+        # A group bears the mark of its first row, as no other group does: it names the request to come.
         if times >= AGAIN or (silent >= UNHEARD and (heard or len(rows) > FEW)):
-            groups = _parted(marks, ceil(len(rows) / 2))
+            half = ceil(len(rows) / 2)
+            groups = [marks[0]] * half + [marks[half % len(marks)]] * (len(marks) - half)
         elif silent >= UNHEARD and len(rows) > 1:
-            last = max(held.at for held in before)
-            sent = Counter(held.group for held in known.values() if held.group and held.at >= last)
-            groups = _parted(marks, 0 if 1 in sent.values() else 1)
+            groups = groups if groups[0].endswith(TOGETHER) else [marks[0] + TOGETHER] * len(marks)
         changed = {
             mark: Suspicion(held.broke + broke, group, now, held.unheard + 1, held.proved + heard)
             for mark, held, group in zip(marks, before, groups, strict=True)
@@ -119,11 +133,3 @@ class Suspects:
 
     def _mark(self, row: RowId) -> str:
         return self._world.books.store.digest(row.key, SUSPECTS, f"{row.mapping} {row.scope}").hex()
-
-
-def _parted(marks: Sequence[str], first: int) -> list[str]:
-    """Return the groups of rows, so many of them in a first one.
-
-    No other row bears the mark of the first one of each group: it names the request to come.
-    """
-    return [marks[0]] * first + [marks[first % len(marks)]] * (len(marks) - first)

@@ -304,6 +304,54 @@ async def test_no_answer_to_the_easy_question_ends_it() -> None:
     assert [] == left
 
 
+async def suspects_fail(pace: Pace, times: int) -> None:
+    """Send suspect requests that get no answer."""
+    for _ in range(times):
+        async with pace.slot():
+            pace.failed(suspect=True)
+
+
+async def test_suspect_failures_say_nothing_of_a_system_that_answers_something_easy() -> None:
+    """However many there are: one easy question for eight of them, no rest, and others count as before."""
+    clock = VirtualClock()
+    easy, left = answering(*[True] * 5)
+    pace, begun = pace_of(clock, easy=easy), clock.monotonic()
+    await suspects_fail(pace, FAILURES)
+    await fails(pace, FAILURES - 1)
+    await suspects_fail(pace, 4 * FAILURES)
+    assert (1, begun) == (len(left), clock.monotonic())
+    await fails(pace, 2)
+    with pytest.raises(CircuitOpen):
+        await fails(pace, 1)
+    assert ([], begun + REST) == (left, clock.monotonic())
+
+
+async def test_suspect_failures_of_a_system_that_is_down_end_it() -> None:
+    """The easy question is not answered: a minute's rest, one request, and nothing more is asked."""
+    easy, left = answering(False)
+    pace = pace_of(VirtualClock(), easy=easy)
+    await suspects_fail(pace, FAILURES + 1)
+    for _ in range(2):
+        with pytest.raises(CircuitOpen):
+            await suspects_fail(pace, 1)
+    assert [] == left
+
+
+async def test_the_easy_question_waits_its_turn() -> None:
+    """It keeps to the requests a minute, and to a wait that the system asked for."""
+    clock, asked = VirtualClock(), list[float]()
+
+    async def easy() -> bool:
+        asked.append(clock.monotonic() - begun)
+        return True
+
+    pace, begun = pace_of(clock, Limits(per_minute=FAILURES), easy=easy), clock.monotonic()
+    await suspects_fail(pace, FAILURES)
+    pace.refused(90.0)
+    await suspects_fail(pace, FAILURES)
+    assert ([90.0], 150.0) == (asked, clock.monotonic() - begun)
+
+
 async def test_repeats_are_a_tenth_of_the_requests() -> None:
     """In an outage a thousand reads make ten repeats, not four thousand; answers earn new ones."""
     sent, budget = 0, RetryBudget()

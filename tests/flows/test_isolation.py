@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
 
 from adaptors.errors import InDoubt
-from flows.steps.suspects import FEW, SUSPECTS, Suspects
-from state import RowId
+from flows.steps.aside import retried_at
+from flows.steps.suspects import FEW, POISON, SUSPECTS, Suspects
+from state import RefusalRow, RowId
 from tests.flows.test_push import doubles
 from tests.flows.test_sync import site_of
 from tests.flows.worlds import PROJECT, Lab, written
@@ -181,6 +183,78 @@ async def test_poison_is_tried_again_ever_more_rarely(make_lab: MakeLab) -> None
     assert ([], key) == (lab.store.refusals(), lab.case(key).external_id)
 
 
+async def test_poison_that_changed_often_is_tried_again_as_any_other(make_lab: MakeLab) -> None:
+    """The days until then count from its last change on, and not from all the times that it was sent."""
+    site, _, learners = site_of(3)
+    lab = make_lab(site)
+    lab.commcare.break_over(f"test-user-{learners[1]}")
+    for hour in range(20):
+        site.update_user(learners[1], city=f"Town {hour}")
+        await lab.sync()
+    assert ["poison"] == [one.reason for one in lab.store.refusals()]
+    lab.commcare.accept_rows()
+    assert 0 == writes(await lab.sync())
+    await lab.sync(later=86_400.0)
+    assert "Town 19" == lab.case(f"test-user-{learners[1]}").properties["city"]
+
+
+def test_the_days_between_two_tries_stay_below_a_month() -> None:
+    """However often a row was sent in vain."""
+    row = RefusalRow(RowId("student", 0, "test-user-1"), "update", POISON, b"c", 0.0, 0.0, 1, dropped=False)
+    days = [retried_at(replace(row, attempts=attempts)) / 86_400.0 for attempts in (1, 2, 3, 4, 5, 6, 7, 5_000)]
+    assert [1, 3, 7, 15, 31, 59, 87, 31 + 4_995 * 28] == days
+
+
+@pytest.mark.parametrize("count", [12, pytest.param(40, marks=pytest.mark.e2e)])
+async def test_many_rows_that_break_commcare_each_hour_hold_up_nobody(make_lab: MakeLab, count: int) -> None:
+    """Grades arrive, leavers are marked, and the run is about these rows; one question more for eight of them."""
+    site, courses, learners = site_of(2 * count)
+    item = site.set_grade_item(courses[0], "Quiz")
+    lab = make_lab(site)
+    await lab.sync()
+    bad = {lab.case(f"test-user-{learner}").case_id for learner in learners[:count]}
+    lab.commcare.break_over(lambda row: row.get("case_id") in bad)
+    for hour in range(12):
+        for learner in learners[:count]:
+            site.update_user(learner, city=f"Town {hour}")
+        site.grade(item, learners[-2], hour + 1)
+        if hour == 9:
+            site.unenrol(courses[0], learners[-1])
+        result = await lab.sync()
+        assert hour + 1 == float(lab.case(f"test-enrol-{courses[0]}-{learners[-2]}").properties[f"grade_{item}"])
+    assert "left" == lab.case(f"test-enrol-{courses[0]}-{learners[-1]}").properties["enrolment_status"]
+    assert (count, count) == (result.of("student").problems, len(lab.store.refusals()))
+    assert not any("no usable answer" in text for text in result.messages)
+    assert (count + 1, count // 8) == (writes(result), result.requests["commcare"]["probe"])
+
+
+@pytest.mark.parametrize("probe", [200, 500])
+async def test_an_outage_beside_rows_that_break_commcare_costs_few_requests(make_lab: MakeLab, probe: int) -> None:
+    """Whether CommCare answers something easy or nothing: postponed, and nobody else is blamed."""
+    site, _, learners = site_of(30)
+    lab = make_lab(site)
+    await lab.sync()
+    known = [f"test-user-{learner}" for learner in learners[:10]]
+    bad = {lab.case(key).case_id for key in known}
+    lab.commcare.break_over(lambda row: row.get("case_id") in bad)
+    take, is_out = lab._to_commcare, False
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        is_write = request.method == "POST" and b"create" not in request.content
+        return httpx.Response(500) if is_out and (is_write or probe == 500) else take(request)
+
+    lab._to_commcare = answer  # type: ignore[method-assign]
+    for hour in range(20):
+        is_out = hour >= 10
+        for learner in learners[: 30 if is_out else 11]:
+            site.update_user(learner, city=f"Town {hour}")
+        result = await lab.sync()
+        if is_out:
+            assert 9 + len(bad) >= writes(result)
+            assert 2 >= result.requests["commcare"].get("probe", 0)
+    assert "postponed" == result.state
+
+
 async def test_an_outage_blames_nobody(make_lab: MakeLab) -> None:
     """When everything ends in a 500 nothing is learned about the rows: after the outage all of them arrive."""
     site, _, _ = site_of(6)
@@ -305,6 +379,21 @@ async def test_a_row_that_is_never_answered_holds_up_nobody_in_a_small_school(
         [(one.row.key, one.reason) for one in lab.store.refusals()],
     )
     assert len(sizes) < 30
+
+
+@pytest.mark.parametrize("bad", [(0, 3), (1, 2, 5)])
+async def test_rows_that_are_never_answered_hold_up_nobody_in_a_first_load(
+    make_lab: MakeLab, bad: tuple[int, ...]
+) -> None:
+    """Several of a few rows: another one goes ahead each time, until one is taken."""
+    site, _, learners = site_of(6)
+    lab = make_lab(site)
+    keys = {f"test-user-{learners[number]}" for number in bad}
+    sizes = unanswered(lab, lambda rows: any(key_of(lab, row) in keys for row in rows), "gateway")
+    for _ in range(20):
+        await lab.sync()
+    assert (6 - len(bad), keys) == (students(lab), {one.row.key for one in lab.store.refusals()})
+    assert len(sizes) < 60
 
 
 async def test_a_500_after_silences_throws_nobody_back(make_lab: MakeLab) -> None:

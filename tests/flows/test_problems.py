@@ -54,6 +54,18 @@ async def test_a_refused_row_is_not_sent_again(make_lab: MakeLab) -> None:
     assert 3 * 3600.0 == pytest.approx(found.last_at - found.first_at, abs=60)
 
 
+async def test_who_left_without_a_case_is_no_problem_any_more(make_lab: MakeLab) -> None:
+    """Nothing of that person is to be sent; whoever is still there stays on the list."""
+    site, courses, learners = site_of(30)
+    lab = make_lab(site)
+    for learner in learners[:2]:
+        lab.commcare.refuse_row(f"test-user-{learner}", TEXT)
+    await lab.sync()
+    site.unenrol(courses[0], learners[0])
+    await lab.sync()
+    assert [f"test-user-{learners[1]}"] == [one.row.key for one in list_problems(lab.store) if one.attempts]
+
+
 async def test_a_preview_tells_it_and_writes_nothing(make_lab: MakeLab) -> None:
     """The books are as they were."""
     lab, _, _ = await refused_lab(make_lab)

@@ -22,6 +22,14 @@ def test_a_refusal_counts_its_attempts(store: Store) -> None:
     assert [RefusalRow(ROW, "create", "refused", b"b" * 16, 10.0, 20.0, 2, False)] == store.refusals()
 
 
+def test_a_refusal_that_is_another_begins_anew(store: Store) -> None:
+    """Attempts and the first time count from then on, of that row only."""
+    first, other = Refusal(ROW, "create", "refused", b"b" * 16, anew=True), Refusal(OTHER, "update", "no", b"c")
+    store.note_refusals([REFUSED, other], 10.0)
+    store.note_refusals([first, other], 20.0)
+    assert [(ROW, 20.0, 1), (OTHER, 10.0, 2)] == [(r.row, r.first_at, r.attempts) for r in store.refusals()]
+
+
 def test_a_refusal_that_is_met_was_not_sent(store: Store) -> None:
     """Only its last time changes."""
     store.note_refusals([REFUSED], 10.0)
