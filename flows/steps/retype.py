@@ -153,7 +153,7 @@ def _of_other_types(run: Run, mapping: CompiledMapping, cases: Collection[CaseRo
 def _is_untold(mapping: CompiledMapping, case: CaseRow) -> bool:
     """Say whether nobody knows which type a case has, and this run sent it nothing that would tell.
 
-    A dirty one is held back, lacking, or of a course that nobody reads; one to be emptied is sent its type with that.
+    A dirty one is held back, lacking, or of a course that nobody reads; one to be emptied gets its type with that.
     """
     if not case.case_id or TYPE in (case.digests or {}):
         return False

@@ -516,9 +516,7 @@ async def in_two_courses(make_lab: MakeLab, project: str = PROJECT) -> tuple[Lab
 def rename_enrolments(lab: Lab) -> None:
     """Give enrolments another case type."""
     text = (lab.mappings / "enrolment.yaml").read_text()
-    (lab.mappings / "enrolment.yaml").write_text(
-        text.replace("case_type: enrolment", "case_type: membership")
-    )
+    (lab.mappings / "enrolment.yaml").write_text(text.replace("case_type: enrolment", "case_type: membership"))
 
 
 async def test_the_new_type_goes_to_dirty_cases_of_a_course_that_nobody_reads(make_lab: MakeLab) -> None:
