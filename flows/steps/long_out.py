@@ -58,7 +58,8 @@ class Look:
         if not preview:
             await books.do(books.store.settle, to_be_emptied(rows))
             after = now if whole and self.is_done else ""  # the edit may be taken back before anybody looks
-            await books.do(books.store.put, LOOKED, after)
+            if after != before:
+                await books.do(books.store.put, LOOKED, after)
         return rows
 
     async def _rows(self) -> list[Leaving]:
