@@ -71,8 +71,8 @@ class Run:
     people: People = field(default_factory=lambda: People(()))
     went: set[RowId] = field(default_factory=set)
     """Cases of which CommCare has taken in that they go away."""
-    rows: list[Planned] = field(default_factory=list)
-    """In a preview: the rows that would be sent, without their values."""
+    typed: set[int] = field(default_factory=set)
+    """In a preview: hashes of the rows whose cases would have the type of their mapping by what it sends."""
 
     ended: set[int] = field(default_factory=set)
     """Courses past their end date, which no run reads any more."""
@@ -141,6 +141,8 @@ class Run:
                 self.planner.look.creates[row.row.mapping] += 1
         elif row.write.owner_id:
             self.planner.moved[row.row] = row.write.owner_id
+        if row.is_retyped or (row.whole and row.op != "create"):
+            self.typed.add(hash(row.row))
         self.world.watch(row)
 
     def course_failed(self, course_id: int, reason: str, seconds: float = 0.0) -> None:

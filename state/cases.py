@@ -205,6 +205,22 @@ class Cases(Log):
             found = [row for row in rows if row.user_id in wanted]
             return {RowId(mapping, row.scope, row.key): self._case(connection, row[2:]) for row in found}
 
+    def people_with(
+        self, mapping: str, statuses: Collection[str], among: Collection[int] | None = None
+    ) -> dict[RowId, int]:
+        """Return the rows of a mapping with one of these statuses, and their person: all, or some people's."""
+        query = select(case_row.c.scope, case_row.c.key, case_row.c.user_id).where(
+            case_row.c.mapping == mapping, case_row.c.status.in_(sorted(statuses)), case_row.c.user_id != 0
+        )
+        wanted = None if among is None else frozenset(among)
+        with self._database.reading() as connection:
+            rows = connection.execute(query.execution_options(yield_per=CHUNK))
+            return {
+                RowId(mapping, row.scope, row.key): row.user_id
+                for row in rows
+                if wanted is None or row.user_id in wanted
+            }
+
     def gone_people(self, mapping: str, scope: int, people: Collection[int]) -> set[int]:
         """Return those of some people who have cases in a scope that are all gone: left, or closed by us."""
         query = select(case_row.c.user_id, case_row.c.status).where(_in_scope(mapping, scope))

@@ -18,14 +18,14 @@ from flows.world import World
 from mappings.engine import CompiledMapping
 from state import CaseRow, RowId
 from state.outcomes import RETYPE, TYPE
-from state.statuses import CLOSED, PASSING
+from state.statuses import CLOSED, PASSING, TO_BE_EMPTIED
 
 if TYPE_CHECKING:
     from flows.run import Run
 
 TYPES = "case_types:{name}"  # fact in the books: {"types": [all that a mapping had, in order], "open": bool}
 AT_REST = frozenset({"left", "ended", "closed"})
-"""What a case is that no run writes, however little is known of it."""
+"""What a case is that no run writes, though it is known but for its type."""
 
 
 @dataclass(frozen=True)
@@ -133,6 +133,8 @@ async def _rest(run: Run, mapping: CompiledMapping) -> tuple[list[Planned], int]
         cases = await books.do(store.cases, mapping.name, scope)
         for case in _of_other_types(run, mapping, cases.values()):
             row = RowId(mapping.name, scope, case.key)
+            if hash(row) in run.typed:
+                continue
             left += row in waiting
             if row not in waiting and row not in refused:
                 rows.append(await _retyped(run, mapping, row, case))
@@ -140,19 +142,24 @@ async def _rest(run: Run, mapping: CompiledMapping) -> tuple[list[Planned], int]
 
 
 def _of_other_types(run: Run, mapping: CompiledMapping, cases: Collection[CaseRow]) -> Iterator[CaseRow]:
-    """Yield the cases that have, or may have, another type; of those that are read a preview has shown it."""
-    passed = PASSING | {"active"} if run.preview else PASSING
+    """Yield the cases that have, or may have, another type."""
     for case in cases:
-        if case.status not in passed and (
+        if case.status not in PASSING and (
             is_of_another_type(run.world, mapping, case) or _is_untold(mapping, case)
         ):
             yield case
 
 
 def _is_untold(mapping: CompiledMapping, case: CaseRow) -> bool:
-    """Say whether nobody knows which type a case has, and nothing but a new one will ever be sent to it."""
-    is_over = case.status in AT_REST or (case.status == "withdrawn" and not holds_personal(mapping))
-    return bool(case.case_id) and TYPE not in (case.digests or {}) and is_over
+    """Say whether nobody knows which type a case has, and this run sent it nothing that would tell.
+
+    A dirty one is held back, lacking, or of a course that nobody reads; one to be emptied gets its type with that.
+    """
+    if not case.case_id or TYPE in (case.digests or {}):
+        return False
+    if case.digests is None:
+        return case.status not in TO_BE_EMPTIED
+    return case.status in AT_REST or (case.status == "withdrawn" and not holds_personal(mapping))
 
 
 async def _retyped(run: Run, mapping: CompiledMapping, row: RowId, case: CaseRow) -> Planned:

@@ -5,7 +5,7 @@ Nobody finds them kept out then, and what is personal in them has to go all the 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable, Set
 from typing import TYPE_CHECKING
 
 from flows.steps.leaving import Leaving, emptied, holds_any
@@ -18,6 +18,10 @@ from state.statuses import CLEARING, GONE, PASSING, TO_BE_EMPTIED
 if TYPE_CHECKING:
     from flows.run import Run
 
+Seat = tuple[str, int, int]
+"""A mapping, a scope and a person."""
+PEOPLE = 5000
+"""How many people's cases are looked up at once: each time is a walk through all rows of the mapping."""
 STAYS = PASSING - {"replaced"} | TO_BE_EMPTIED | {"withdrawn"}
 LET_IN = ("active", "returning", "rejoining")
 SHELLS = frozenset(GONE)
@@ -26,26 +30,40 @@ SHELLS = frozenset(GONE)
 
 async def children_of(world: World, going: Iterable[Leaving], found: Collection[RowId]) -> list[Leaving]:
     """Return the cases under cases that are withdrawn, but for those that were `found` kept out themselves."""
-    gone = {(one.mapping.name, one.row.scope, one.case.user_id) for one in going if one.case.user_id}
+    gone = {seat(one.row, one.case) for one in going if one.case.user_id}
     children = list[Leaving]()
     for mapping in sorted(world.project.mappings, key=lambda mapping: mapping.level):
-        parents = {rule.mapping for rule in mapping.parents}
-        people = {person for name, _, person in gone if name in parents}
-        if not people:
-            continue
-        rows = await world.books.do(world.books.store.cases_of, mapping.name, people)
-        for row, case in rows.items():
-            if _parents(mapping, row, case).isdisjoint(gone) or case.status in STAYS:
+        async for row, case in below(world, mapping, gone):
+            if case.status in STAYS:
                 continue
-            gone.add((mapping.name, row.scope, case.user_id))
+            gone.add(seat(row, case))
             child = emptied(mapping, row, case)
             if row not in found and (case.status not in SHELLS or holds_any(child, world.books.store.digest)):
                 children.append(child)
     return children
 
 
-def _parents(mapping: CompiledMapping, row: RowId, case: CaseRow) -> set[tuple[str, int, int]]:
-    """Return where the parents of a case may be: mapping, scope and person; also of the whole site."""
+async def below(
+    world: World, mapping: CompiledMapping, gone: Set[Seat], *, own: bool = False
+) -> AsyncIterator[tuple[RowId, CaseRow]]:
+    """Yield the cases of a mapping whose parents have one of these seats, or that have one of their `own`."""
+    names = {rule.mapping for rule in mapping.parents} | ({mapping.name} if own else set())
+    people = sorted({person for name, _, person in gone if name in names})
+    for start in range(0, len(people), PEOPLE):
+        rows = await world.books.do(world.books.store.cases_of, mapping.name, people[start : start + PEOPLE])
+        for row, case in rows.items():
+            seats = _parents(mapping, row, case) | ({seat(row, case)} if own else set())
+            if not seats.isdisjoint(gone):
+                yield row, case
+
+
+def seat(row: RowId, case: CaseRow) -> Seat:
+    """Return whose a case is, and where."""
+    return row.mapping, row.scope, case.user_id
+
+
+def _parents(mapping: CompiledMapping, row: RowId, case: CaseRow) -> set[Seat]:
+    """Return where the parents of a case may be; also of the whole site."""
     return {(rule.mapping, scope, case.user_id) for rule in mapping.parents for scope in (SITE_SCOPE, row.scope)}
 
 
@@ -70,7 +88,7 @@ async def _but_let_in(run: Run, found: list[Leaving], ended: Collection[int]) ->
     """Leave out the cases of people who are let in again, as the cases above them tell; a course may be over."""
     children = [one for one in found if one.mapping.parents]
     people = {one.case.user_id for one in children if one.case.user_id}
-    let_in = set[tuple[str, int, int]]()
+    let_in = set[Seat]()
     for name in {rule.mapping for one in children for rule in one.mapping.parents} if people else ():
         rows = await run.world.books.do(run.world.books.store.cases_of, name, people)
         let_in |= {(name, row.scope, case.user_id) for row, case in rows.items() if case.status in LET_IN}

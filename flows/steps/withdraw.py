@@ -6,14 +6,15 @@ An edit of a mapping can keep out thousands at once, so more than the guards all
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
 from flows.questions import Parts
 from flows.result import Result, RunState
 from flows.steps.asked import WITHDRAWN, Decided
-from flows.steps.leaving import Leaving, holds_any, private_names, withdrawn
+from flows.steps.leaving import Leaving, holds_any, withdrawn
+from flows.steps.long_out import Look, holds_value
 from flows.steps.planned import SITE_SCOPE, Scope
 from flows.steps.reach import Place, Reach
 from flows.steps.unread import children_of
@@ -49,6 +50,8 @@ class Withdrawals:
     """Where this run planned which mapping."""
     held_back: set[RowId] = field(default_factory=set)
     """Records that this run saw and the mapping does not keep out, but of which it cannot make a case."""
+    let_in: set[RowId] = field(default_factory=set)
+    """Records of cases that are kept out by the books, and that the mapping lets in."""
     _mappings: set[str] = field(default_factory=set)
     _found: list[KeptOut] = field(default_factory=list)
 
@@ -59,6 +62,8 @@ class Withdrawals:
             self._mappings.add(scope.mapping.name)
         unmade = scope.seen - scope.drafts.keys() - scope.excluded.keys()
         self.held_back.update(RowId(scope.mapping.name, scope.number, key) for key in unmade)
+        back = {key for key, case in known.items() if case.status in KEPT_OUT and key in scope.drafts}
+        self.let_in.update(RowId(scope.mapping.name, scope.number, key) for key in back)
         for key, firm in scope.excluded.items():
             if key in scope.drafts:
                 continue
@@ -86,7 +91,7 @@ class Withdrawals:
         return {one.row for one in self._found if one.case.status == "replaced"}
 
     def _add(self, one: KeptOut) -> None:
-        if one.case.status == "withdrawn" and not self._holds_value(one):
+        if one.case.status == "withdrawn" and not holds_value(self._leaving(one), self.world.books.store.digest):
             return
         if one.case.status == "closed" and not self._holds_any(one):
             return
@@ -95,12 +100,6 @@ class Withdrawals:
     def _holds_any(self, one: KeptOut) -> bool:
         """Say whether a closed case still holds something personal: only that is of any use then."""
         return holds_any(self._leaving(one), self.world.books.store.digest)
-
-    def _holds_value(self, one: KeptOut) -> bool:
-        """Say whether a case that was emptied is known to hold what its mapping calls personal only now."""
-        held, digest = one.case.digests or {}, self.world.books.store.digest
-        names = private_names(self._leaving(one)) if held else []
-        return any(held.get(name) not in (None, digest(one.row.key, name, "")) for name in names)
 
     @staticmethod
     def _leaving(one: KeptOut) -> Leaving:
@@ -170,7 +169,16 @@ class Withdrawals:
         decided = Decided(refused, sorted(rows), given, self.looked_at, reach, used=agreed)
         await WITHDRAWN.remember(self.world, self.result, decided)
         leaving = [self._leaving(one) for one in allowed.values()]
-        return leaving + await children_of(self.world, leaving, {*self.found, *left})
+        leaving += await children_of(self.world, leaving, {*self.found, *left})
+        asked = {one.row for one in self._found} - allowed.keys()
+        return leaving + await self._left_behind({*left, *asked, *(one.row for one in leaving)}, asked, reach)
+
+    async def _left_behind(self, decided: Set[RowId], asked: Set[RowId], reach: Reach) -> list[Leaving]:
+        """Return what an edit adds of those kept out before; who waits for what a person is `asked` is not."""
+        passed = {*self.held_back, *asked, *(self.let_in - self.rows)}
+        look = Look(self.world, decided, passed, self.rows, self.looked_at)
+        whole = reach.everybody or reach.courses is not None
+        return await look.left_behind(whole=whole, preview=self.result.preview)
 
     async def _sure(self, loose: Sequence[KeptOut]) -> set[RowId]:
         """Return whom an earlier run found kept out as well: a right that is lost hides people and their roles.

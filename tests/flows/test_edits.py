@@ -14,12 +14,13 @@ from flows.needs import needs
 from flows.preview import preview
 from flows.problems import drop, retry
 from flows.sync import Options
-from state import Store
+from state import RowId, Store
 from tests.flows.explorer_lab import Killed
 from tests.flows.test_audit import audited
 from tests.flows.test_departures import consenting
 from tests.flows.test_sync import site_of
 from tests.flows.worlds import PROJECT, SHIPPED, Lab, written
+from tests.voided import void
 
 MakeLab = Callable[..., Lab]
 ROLES = "  - {source: roles, any_of: [student]}\n"
@@ -501,6 +502,64 @@ async def test_the_new_type_goes_to_whom_the_books_know_little_of(
     await quiet(lab, 2)
     back = lab.case(f"test-user-{learners[0]}{'~2' if close else ''}")
     assert ("active", "pupil", False) == (back.properties["moodle_status"], back.case_type, back.closed)
+
+
+async def in_two_courses(make_lab: MakeLab, project: str = PROJECT) -> tuple[Lab, list[int]]:
+    """Return a lab that has run twice, whose three learners of each course have enrolments, and the courses."""
+    site, courses, _ = site_of(3, 3)
+    lab = make_lab(site, project=project)
+    await lab.sync()
+    await lab.sync()
+    return lab, courses
+
+
+def rename_enrolments(lab: Lab) -> None:
+    """Give enrolments another case type."""
+    text = (lab.mappings / "enrolment.yaml").read_text()
+    (lab.mappings / "enrolment.yaml").write_text(text.replace("case_type: enrolment", "case_type: membership"))
+
+
+async def test_the_new_type_goes_to_dirty_cases_of_a_course_that_nobody_reads(make_lab: MakeLab) -> None:
+    """The course was taken out of project.yaml, and the books were put back: its active cases get the type."""
+    lab, _ = await in_two_courses(make_lab)
+    lab.in_a_file()
+    backup = lab.store.back_up(lab.clock.now())
+    assert backup is not None
+    lab.edit("project", 'shortname_like: "*"', 'shortname_like: "C0"')
+    await lab.sync()
+    lab.restore(backup)
+    await quiet(lab)
+    rename_enrolments(lab)
+    await quiet(lab)
+    assert {"membership", "student"} == {case.case_type for case in lab.project.cases.values()}
+    assert not json.loads(lab.store.get("case_types:enrolment") or "")["open"]
+
+
+async def test_a_preview_counts_types_in_a_course_that_is_over(make_lab: MakeLab) -> None:
+    """Nobody reads the cases there, and the run sends them their type."""
+    lab, courses = await in_two_courses(make_lab)
+    lab.site.courses[courses[1]]["enddate"] = int(lab.clock.now()) + 60
+    await lab.sync()
+    rename_enrolments(lab)
+    seen = await preview(lab.world(), Options(preview=True), 20)
+    assert 6 == seen.result.of("membership").updated == (await lab.sync()).of("membership").updated
+    await quiet(lab)
+
+
+async def test_a_preview_counts_each_case_once_that_takes_a_type(make_lab: MakeLab) -> None:
+    """Whoever is back, whose case is dirty, and who is missing from the read: as the run does it."""
+    lab, courses = await in_two_courses(make_lab)
+    for person in (away := [*lab.site.members_of(courses[0])][:2]):
+        lab.site.unenrol(courses[0], person)
+    await quiet(lab)
+    for person in away:
+        lab.site.enrol(courses[0], person)
+    lab.site.unenrol(courses[1], (missing := [*lab.site.members_of(courses[1])])[0])
+    void(lab.store, [RowId("enrolment", courses[1], f"test-enrol-{courses[1]}-{missing[1]}")], lab.clock.now())
+    rename_enrolments(lab)
+    seen = await preview(lab.world(), Options(preview=True), 20)
+    assert 6 == seen.result.of("membership").updated == (await lab.sync()).of("membership").updated
+    await quiet(lab)
 
 
 @pytest.mark.parametrize("others", [0, 2])

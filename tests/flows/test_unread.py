@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -9,14 +10,19 @@ import pytest
 from flows.confirm import confirm, confirm_withdrawn
 from tests.flows.test_back_whole import OUT, OVER, consent, refused_for_now
 from tests.flows.test_departures import consenting
+from tests.flows.test_preview_counts import seen
 from tests.flows.test_unsure import courses_of, leave, private_of, run, status_of
-from tests.flows.worlds import Lab
+from tests.flows.worlds import Lab, written
 
 pytestmark = pytest.mark.story
 
 MakeLab = Callable[..., Lab]
 ENROL_OUT = "when_excluded: {set: {enrolment_status: withdrawn}}"
 GRADE_OUT = "when_excluded: {set: {grade_status: withdrawn}}"
+INDEX = (
+    'indices: {student: {case_type: student, external_id: "{site}-user-{user.id}", relationship: extension, '
+    "when_parent_unknown: wait}}"
+)
 NICK = "\nproperties:\n  nick: {source: user.firstname, personal: true}\n"
 
 
@@ -260,6 +266,128 @@ async def test_leavers_are_asked_about_once(make_lab: MakeLab, people: int) -> N
     await run(lab, 3)
     result = await lab.sync()
     assert ("completed", "left") == (result.state, enrolment_status(lab, course, gone[0]))
+
+
+# --- below who was kept out before an edit ----------------------------------------------------------------
+
+
+async def over_and_out(make_lab: MakeLab, how: str, extra: str = "") -> tuple[Lab, int, int]:
+    """Return a lab whose enrolments hold a name, a learner, and the one of two courses that is over.
+
+    "off": enrolments are switched off by now; "no parent": they have none; "not personal": that is not said.
+    """
+    lab, learners, course = await two_courses(make_lab)
+    lab.edit("student", "\nproperties:\n", f"\n{extra}\nproperties:\n")
+    text = (lab.mappings / "enrolment.yaml").read_text().partition("\ntests:")[0]
+    text = text.replace("\nproperties:\n", NICK)
+    if how == "no parent":
+        text = re.sub(r"indices:.*?(?=properties:)", "", text, flags=re.DOTALL).replace(
+            "{same_as: student}", "{otherwise: project}"
+        )
+    if how == "not personal":
+        text = text.replace(NICK, NICK.replace("true", "false"))
+    (lab.mappings / "enrolment.yaml").write_text(text)
+    await lab.sync()
+    lab.site.courses[course]["enddate"] = int(lab.clock.now()) + 60
+    await lab.sync()
+    if how == "off":
+        lab.edit("enrolment", "language: 1\n", "language: 1\nenabled: false\n")
+    return lab, learners[0], course
+
+
+def put_right(lab: Lab, how: str) -> None:
+    """Make the edit that gives enrolments something to lose with their person."""
+    if how == "off":
+        lab.edit("enrolment", "enabled: false\n", "")
+    elif how == "no parent":
+        lab.edit("enrolment", "\nproperties:\n", f"\n{INDEX}\nproperties:\n")
+    else:
+        lab.edit("enrolment", "personal: false", "personal: true")
+
+
+@pytest.mark.parametrize("how", ["off", "no parent", "not personal"])
+@pytest.mark.parametrize("close", ["", "when_excluded: {set: {moodle_status: out}, close: true}"])
+async def test_an_edit_after_somebody_was_kept_out(make_lab: MakeLab, how: str, close: str) -> None:
+    """Nobody reads the course any more: what is personal in it goes once the mapping says that it is."""
+    lab, person, course = await over_and_out(make_lab, how, close)
+    consent(lab, person, "no")
+    await run(lab, 3)
+    assert lab.case(f"test-enrol-{course}-{person}").properties["nick"]
+    put_right(lab, how)
+    looked = (await seen(lab)).result
+    result = await lab.sync()
+    assert looked.of("enrolment").withdrawn == result.of("enrolment").withdrawn > 0
+    assert {} == written(await lab.sync())
+    nicks = {one: lab.case(f"test-enrol-{one}-{person}").properties["nick"] for one in courses_of(lab)}
+    assert dict.fromkeys(nicks, "") == nicks
+
+
+async def test_an_edit_while_people_are_not_read(make_lab: MakeLab) -> None:
+    """Whether a closed case was closed as its person was kept out, the next run says that reads people."""
+    lab, person, course = await over_and_out(
+        make_lab, "off", "when_excluded: {set: {moodle_status: out}, close: true}"
+    )
+    consent(lab, person, "no")
+    await run(lab, 3)
+    weekly = "site: test\nintervals: {people: 168, enrolments: 0.01}\n"
+    lab.edit("project", "site: test\n", weekly)
+    await run(lab, 1)
+    put_right(lab, "off")
+    for _ in range(2):
+        assert {"held_back": 1} == written(await lab.sync())
+    lab.edit("project", weekly, "site: test\n")
+    await run(lab, 2)
+    assert "" == lab.case(f"test-enrol-{course}-{person}").properties["nick"]
+
+
+async def test_an_edit_after_somebody_was_let_in_again(make_lab: MakeLab) -> None:
+    """Who said no while the mapping was off, and yes before it was on again, loses nothing."""
+    lab, person, course = await over_and_out(make_lab, "off")
+    for word in ("no", "yes"):
+        consent(lab, person, word)
+        await run(lab, 3)
+    put_right(lab, "off")
+    await run(lab, 2)
+    case = lab.case(f"test-enrol-{course}-{person}")
+    assert ("over", True) == (case.properties["enrolment_status"], bool(case.properties["nick"]))
+
+
+async def test_an_edit_that_lets_somebody_in_again(make_lab: MakeLab) -> None:
+    """The word comes with the edit: the run, and a preview before it, take nothing away."""
+    lab, person, course = await over_and_out(make_lab, "off")
+    consent(lab, person, "no")
+    await run(lab, 3)
+    consent(lab, person, "yes")
+    put_right(lab, "off")
+    assert 0 == (await seen(lab)).result.by_course.get(course, {}).get("withdrawn", 0)
+    await run(lab, 2)
+    assert lab.case(f"test-enrol-{course}-{person}").properties["nick"]
+
+
+async def test_an_edit_that_only_a_run_of_one_course_saw(make_lab: MakeLab) -> None:
+    """Somebody is kept out by such a run while the mapping is off: the next one of the site looks all the same."""
+    lab, person, course = await over_and_out(make_lab, "off")
+    consent(lab, person, "no")
+    other = next(one for one in courses_of(lab) if one != course)
+    await lab.sync(courses=(other,))
+    assert set() == private_of(lab, person)
+    put_right(lab, "off")
+    await run(lab, 2)
+    assert "" == lab.case(f"test-enrol-{course}-{person}").properties["nick"]
+
+
+@pytest.mark.parametrize("kind", ["timeout", "429"])
+async def test_an_edit_and_no_answer(make_lab: MakeLab, kind: str) -> None:
+    """What the run decided is done later, though nobody looks a second time."""
+    lab, person, course = await over_and_out(make_lab, "off")
+    consent(lab, person, "no")
+    await run(lab, 3)
+    put_right(lab, "off")
+    lab.commcare.fail_next(kind, times=8 if kind == "429" else 2, where="write")
+    await lab.sync()
+    lab.commcare.faults.clear()
+    await run(lab, 3)
+    assert "" == lab.case(f"test-enrol-{course}-{person}").properties["nick"]
 
 
 # --- under old keys, and held back ------------------------------------------------------------------------

@@ -144,6 +144,18 @@ def test_living_cases_in_courses_are_those_nobody_heard_of_too(store: Store) -> 
     assert {RowId("student", 3, "a"): 7, row: 8} == store.active_in_courses(["student"], [7, 8])
 
 
+def test_people_with_a_status(store: Store) -> None:
+    """All rows of a mapping, or those of some people; nobody's rows are nobody's."""
+    known(store, ["a"], scope=3, status="withdrawn")
+    known(store, ["b"], status="clearing")
+    known(store, ["c"])
+    found = {RowId("student", 3, "a"): 7, RowId("student", 0, "b"): 7}
+    assert found == store.people_with("student", {"withdrawn", "clearing"})
+    assert found == store.people_with("student", {"withdrawn", "clearing"}, {7, 9})
+    assert {} == store.people_with("student", {"withdrawn", "clearing"}, {8})
+    assert {} == store.people_with("enrolment", {"withdrawn", "clearing"})
+
+
 def test_other_scopes_are_not_missed(store: Store) -> None:
     """A read of one course says nothing about another."""
     known(store, ["a"], scope=2)
