@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import pytest
 
@@ -13,6 +13,7 @@ from flows.errors import UsageError
 from flows.needs import needs
 from flows.preview import preview
 from flows.problems import drop, retry
+from flows.run import Run
 from flows.sync import Options
 from state import Store
 from tests.flows.explorer_lab import Killed
@@ -130,6 +131,109 @@ async def test_retiring_survives_a_lost_answer(make_lab: MakeLab) -> None:
     assert {"in_doubt": 3, "held_back": 3} == written(await lab.sync())
     assert {"updated": 3} == written(await lab.sync())
     assert ({}, "") == (written(await lab.sync()), lab.case(f"test-user-{learners[0]}").properties["city"])
+
+
+# --- what a run sent that was not finished ----------------------------------------------------------------
+
+NICK = "  nick: {source: institution, personal: true}\n"
+PARTLY = ["one course", "a hint", "stopped"]
+
+
+def of_two_courses(make_lab: MakeLab, intervals: str = "{}") -> tuple[Lab, list[int]]:
+    """Return a lab with two courses, and the learners of the first; whoever says no is kept out."""
+    site, courses, learners = site_of(3, 6)
+    site.add_profile_field("consent")
+    for learner in learners:
+        site.update_user(learner, city="Kisumu", institution="A clinic", profile={"consent": "yes"})
+    lab = make_lab(site)
+    (lab.mappings / "project.yaml").write_text(f"{PROJECT}intervals: {intervals}\n")
+    lab.edit("student", ROLES, f'{ROLES}  - {{source: profile.consent, is_not: "no"}}\n')
+    return lab, learners[:3]
+
+
+async def run_partly(lab: Lab, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Send everything in a run that is not one of the whole site, or that is stopped when it has sent it all."""
+    if how != "stopped":
+        await lab.sync(courses=(2,), hinted=how == "a hint")
+        return
+
+    async def stop(_: Run) -> set[str]:
+        """Stop the run before it is finished."""
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr("flows.sync._unsettled", stop)
+        with pytest.raises(Killed):
+            await lab.sync()
+
+
+@pytest.mark.parametrize("how", [*PARTLY, "first run"])
+async def test_what_only_an_unfinished_run_sent_is_taken_out(
+    make_lab: MakeLab, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """It is told as what was removed, once, and is emptied with everything personal of who is kept out."""
+    lab, learners = of_two_courses(make_lab)
+    if how != "first run":
+        await lab.sync()
+    lab.edit("student", CITY, CITY + NICK)
+    await run_partly(lab, "stopped" if how == "first run" else how, monkeypatch)
+    case = lab.case(f"test-user-{learners[0]}")
+    assert "A clinic" == case.properties["nick"]
+    lab.edit("student", NICK, "")
+    result = await lab.sync()
+    assert (["nick"], [], []) == tuple(result.edits["student"][name] for name in ("removed", "added", "edited"))
+    assert any("nick is no longer in student.yaml" in message for message in result.messages)
+    lab.site.update_user(learners[0], profile={"consent": "no"})
+    assert {} == (await lab.sync()).edits
+    await quiet(lab)
+    assert "" == case.properties["nick"]
+
+
+@pytest.mark.parametrize("how", PARTLY)
+async def test_an_edit_of_an_unfinished_run_is_taken_back(
+    make_lab: MakeLab, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """Taking it back is an edit as well: nobody waits for an interval, and then it is over."""
+    lab, learners = of_two_courses(make_lab, "{people: 168, enrolments: 168, grades: 168}")
+    await lab.sync()
+    old, new = "city: {source: city, transform: [trim]", "city: {source: city, transform: [trim, upper]"
+    lab.edit("student", old, new)
+    await run_partly(lab, how, monkeypatch)
+    assert "KISUMU" == lab.case(f"test-user-{learners[0]}").properties["city"]
+    lab.edit("student", new, old)
+    result = await lab.sync()
+    assert (["city"], {"updated": 9 if how == "stopped" else 3}) == (
+        result.edits["student"]["edited"],
+        written(result),
+    )
+    assert ({}, {"student", "enrolment"}) == ((again := await lab.sync()).edits, {*again.not_due})
+
+
+async def test_what_runs_tried_is_written_once(make_lab: MakeLab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run without an edit writes nothing about texts, nor does one that tries the same edit again."""
+    lab, _ = of_two_courses(make_lab)
+    await lab.sync()
+    before = lab.store.get("prints:student")
+    wrote = list[str]()
+    real = Store.put_all
+
+    def put_all(store: Store, facts: Mapping[str, str]) -> None:
+        """Note what is written about texts."""
+        wrote.extend(name for name in facts if name.startswith("prints:"))
+        real(store, facts)
+
+    monkeypatch.setattr(Store, "put_all", put_all)
+    for _ in range(2):
+        await lab.sync()
+        await lab.sync(courses=(2,))
+    assert ([], before) == (wrote, lab.store.get("prints:student"))
+    lab.edit("student", CITY, CITY + NICK)
+    for _ in range(2):
+        await lab.sync(courses=(2,))
+    assert ["prints:student"] == wrote
+    await lab.sync()
+    assert ["prints:student"] * 2 == wrote
+    assert {"families", "prints", "removed"} == json.loads(lab.store.get("prints:student") or "").keys()
 
 
 # --- keys -------------------------------------------------------------------------------------------------
@@ -773,6 +877,35 @@ async def test_elements_that_are_made_no_more_are_emptied_with_their_person(make
     await lab.sync()
     assert [""] * 2 == [case.properties[f"grade_{item}"] for item in items]
     assert {} == written(await lab.sync())
+
+
+async def test_elements_that_are_named_as_before_vanish_as_before(make_lab: MakeLab) -> None:
+    """The pattern was edited and put back: a deleted activity is emptied, and what the other one made stays."""
+    lab, learners, items = await graded(make_lab)
+    text = (lab.mappings / "enrolment.yaml").read_text().partition("\ntests:")[0] + "\n"
+    other = text.replace('"grade_{key}"', '"mark_{key}"')
+    for one in (text, other, text):
+        (lab.mappings / "enrolment.yaml").write_text(one)
+        await lab.sync()
+    delete_item(lab, items[0])
+    await quiet(lab)
+    case = lab.case(f"test-enrol-2-{learners[0]}")
+    assert ["", "80", "80"] == [
+        case.properties[name] for name in (f"grade_{items[0]}", f"grade_{items[1]}", f"mark_{items[0]}")
+    ]
+    known = json.loads(lab.store.get("prints:enrolment") or "")
+    assert ([], {"mark_{key}": [f"mark_{one}" for one in items]}) == (known["removed"], known["elements"])
+
+
+async def test_elements_in_books_of_before_stay_taken_out(make_lab: MakeLab) -> None:
+    """Older books do not say by which pattern names were made: they are read, and remembered as they are."""
+    lab, learners, items = await graded(make_lab)
+    fact, name = "prints:enrolment", f"grade_{items[0]}"
+    lab.store.put(fact, json.dumps(json.loads(lab.store.get(fact) or "") | {"removed": [name]}))
+    delete_item(lab, items[0])
+    await quiet(lab)
+    assert "80" == lab.case(f"test-enrol-2-{learners[0]}").properties[name]
+    assert [name] == json.loads(lab.store.get(fact) or "")["removed"]
 
 
 async def test_an_index_that_is_taken_out_is_told(make_lab: MakeLab) -> None:
