@@ -82,7 +82,7 @@ class Edit:
 
 
 async def find_edits(world: World, mappings: Sequence[CompiledMapping]) -> dict[str, Edit]:
-    """Compare the mappings with what the books know of them; before a first finished run they only lack something."""
+    """Compare mappings with what the books know; before a first finished run they can only lack something."""
     found, store = {}, world.books.store
     texts = await _prints(world, mappings)
     for mapping in mappings:

@@ -209,10 +209,11 @@ async def _hand_over(run: Run, mapping: CompiledMapping, course_id: int) -> list
     asked = list[Missing]()
     for one in rows:
         op, status = refusals.get(one.row, ""), one.case.status
+        is_aside = status == "replaced" and not mapping.makes_key(one.row.key, run.world.project.site)
         is_again = (status in GOING and op != "withdrawn") or (status in LIVING and op == "left")
-        if is_again or status == "replaced":
+        if is_again or is_aside:
             sweep.replaced.append((mapping, one))
-        elif status in LIVING and status != "ended":
+        elif status in (*LIVING, "replaced") and status != "ended":
             asked.append(one)
     sweep.noted.add((mapping.name, course_id))
     if asked:

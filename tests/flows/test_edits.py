@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import pytest
 
+from adaptors.commcare.fake_project import Case
+from flows.approve import Answer, approve
 from flows.confirm import confirm_blanks, confirm_existing, confirm_withdrawn
 from flows.errors import UsageError
 from flows.needs import needs
@@ -15,7 +18,7 @@ from flows.preview import preview
 from flows.problems import drop, retry
 from flows.run import Run
 from flows.sync import Options
-from state import Store
+from state import RowId, Store
 from tests.flows.explorer_lab import Killed
 from tests.flows.test_audit import audited
 from tests.flows.test_departures import consenting
@@ -141,7 +144,7 @@ PARTLY = ["one course", "a hint", "stopped"]
 
 def of_two_courses(make_lab: MakeLab, intervals: str = "{}") -> tuple[Lab, list[int]]:
     """Return a lab with two courses, and the learners of the first; whoever says no is kept out."""
-    site, courses, learners = site_of(3, 6)
+    site, _, learners = site_of(3, 6)
     site.add_profile_field("consent")
     for learner in learners:
         site.update_user(learner, city="Kisumu", institution="A clinic", profile={"consent": "yes"})
@@ -369,7 +372,7 @@ async def test_rekey_is_said_again_after_a_stop(make_lab: MakeLab, monkeypatch: 
     lab.edit("project", "site: test", "site: other")
     real, both = Store.replace_keys, ("student", "enrolment")
 
-    def last(store: Store, *given: str) -> int:
+    def last(store: Store, *given: Any) -> int:
         """Take the word about one mapping in, and die."""
         real(store, *given)
         raise Killed
@@ -406,6 +409,48 @@ async def test_a_run_killed_while_rekeying_is_caught_up(make_lab: MakeLab) -> No
     result = await lab.sync()
     assert (3, 3) == (result.of("student").created, result.of("student").marked_left)
     assert {} == written(await lab.sync())
+
+
+@pytest.mark.parametrize("how", ["stopped and taken back", "the same keys", "books of before"])
+async def test_who_has_a_key_of_now_does_not_leave_by_one_read(make_lab: MakeLab, how: str) -> None:
+    """Their course was not read when keys were changed: it takes two reads, and many are asked about."""
+    site, courses, learners = site_of(8, 8)
+    lab = make_lab(site)
+    text = (lab.mappings / "enrolment.yaml").read_text().partition("\ntests:")[0] + "\n"
+    (lab.mappings / "enrolment.yaml").write_text(text)
+    await lab.sync()
+    lab.denied.add(courses[1])
+    if how == "the same keys":
+        lab.edit("project", "site: test", "site: te")
+        for file in lab.mappings.glob("*.yaml"):
+            file.write_text(file.read_text().replace("{site}-", "{site}st-"))
+        await lab.sync(rekey=("student", "enrolment"))
+    else:
+        lab.edit("enrolment", "{site}-enrol-", "{site}-member-")
+        lab.commcare.fail_next("refused", times=100)
+        await lab.sync(rekey=("enrolment",))
+        lab.commcare.faults.clear()
+        lab.edit("enrolment", "{site}-member-", "{site}-enrol-")
+        await lab.sync()
+        approve(lab.store, Answer("rekey", mapping="enrolment"))
+    await lab.sync()
+    if how == "books of before":
+        rows = {
+            RowId("enrolment", courses[1], key): "replaced" for key in lab.store.cases("enrolment", courses[1])
+        }
+        lab.store.settle(rows)
+    lab.denied.clear()
+    for learner in learners[8:15]:
+        site.unenrol(courses[1], learner)
+    await lab.sync()
+    assert {"active"} == {case.properties["enrolment_status"] for case in enrolments_in(lab, courses[1])}
+    assert "waiting" == (await lab.sync()).state
+    assert {"active"} == {case.properties["enrolment_status"] for case in enrolments_in(lab, courses[1])}
+
+
+def enrolments_in(lab: Lab, course: int) -> list[Case]:
+    """Return the enrolments of a course."""
+    return [case for case in lab.project.of_type("enrolment") if f"-{course}-" in (case.external_id or "")]
 
 
 # --- case types -------------------------------------------------------------------------------------------
