@@ -87,7 +87,7 @@ class _Read:
     """What a complete read of a scope showed."""
 
     def __init__(
-        self, seen: Collection[str], protected: Set[int], run_id: str, is_ours: Callable[[str], bool] = _nobodys
+        self, seen: Collection[str], protected: Set[int], run_id: str, is_ours: Callable[[str], object] = _nobodys
     ) -> None:
         self._seen = seen if isinstance(seen, Set) else frozenset(seen)
         self._protected = protected
@@ -151,7 +151,7 @@ class Cases(Log):
         seen: Collection[str],
         run_id: str,
         protected: Set[int] = frozenset(),
-        is_ours: Callable[[str], bool] = _nobodys,
+        is_ours: Callable[[str], object] = _nobodys,
     ) -> list[Missing]:
         """Take in that a complete read of a scope showed the keys `seen`; return the rows it lacked.
 

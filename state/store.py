@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -124,7 +124,7 @@ class Store(
     ) -> None:
         self.close()
 
-    def replace_keys(self, mapping: str, fact: str, value: str, is_ours: Callable[[str], bool]) -> int:
+    def replace_keys(self, mapping: str, fact: str, value: str, is_ours: Callable[[str], object]) -> int:
         """Set the living cases of a mapping aside whose keys it makes no more; returns how many.
 
         Those that were set aside before, and whose keys it makes again, live again. The fact that says so is
@@ -142,7 +142,7 @@ class Store(
 
     @staticmethod
     def _with_keys(
-        connection: Connection, mapping: str, statuses: Collection[str], is_meant: Callable[[str], bool]
+        connection: Connection, mapping: str, statuses: Collection[str], is_meant: Callable[[str], object]
     ) -> list[RowId]:
         """Return the rows of a mapping with one of these statuses, and a key that is meant."""
         query = select(case_row.c.scope, case_row.c.key).where(
@@ -150,6 +150,17 @@ class Store(
         )
         rows = connection.execute(query.execution_options(yield_per=CHUNK))
         return [RowId(mapping, scope, key) for scope, key in rows if is_meant(key)]
+
+    def count_by_key(self, mapping: str, is_ours: Callable[[str], object]) -> tuple[Counter[str], Counter[str]]:
+        """Return how many cases of a mapping CommCare has by status: those whose key `is_ours`, and the others."""
+        query = select(case_row.c.key, case_row.c.status).where(
+            case_row.c.mapping == mapping, case_row.c.case_id != ""
+        )
+        ours, others = Counter[str](), Counter[str]()
+        with self._database.reading() as connection:
+            for key, status in connection.execute(query.execution_options(yield_per=CHUNK)):
+                (ours if is_ours(key) else others)[status] += 1
+        return ours, others
 
     def under_other_keys(self, mapping: str, scope: int, is_old: Callable[[str], bool]) -> dict[int, list[str]]:
         """Return the keys of the replaced cases of a scope by person, and of those gone whose key `is_old`."""

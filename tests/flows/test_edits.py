@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from adaptors.commcare.fake_project import Case
-from flows.approve import Answer, approve
 from flows.confirm import confirm_blanks, confirm_existing, confirm_withdrawn
 from flows.errors import UsageError
 from flows.needs import needs
@@ -431,8 +430,6 @@ async def test_who_has_a_key_of_now_does_not_leave_by_one_read(make_lab: MakeLab
         await lab.sync(rekey=("enrolment",))
         lab.commcare.faults.clear()
         lab.edit("enrolment", "{site}-member-", "{site}-enrol-")
-        await lab.sync()
-        approve(lab.store, Answer("rekey", mapping="enrolment"))
     await lab.sync()
     if how == "books of before":
         rows = {
@@ -446,6 +443,33 @@ async def test_who_has_a_key_of_now_does_not_leave_by_one_read(make_lab: MakeLab
     assert {"active"} == {case.properties["enrolment_status"] for case in enrolments_in(lab, courses[1])}
     assert "waiting" == (await lab.sync()).state
     assert {"active"} == {case.properties["enrolment_status"] for case in enrolments_in(lab, courses[1])}
+
+
+async def test_the_old_keys_are_back_after_a_stopped_rekey(make_lab: MakeLab) -> None:
+    """Nothing was made under the new ones: nobody is asked, nothing is sent, and cases are what they were."""
+    lab, _ = await synced(make_lab)
+    lab.edit("enrolment", "{site}-enrol-", "{site}-member-")
+    lab.commcare.fail_next("refused", times=100)
+    await lab.sync(rekey=("enrolment",))
+    lab.commcare.faults.clear()
+    lab.edit("enrolment", "{site}-member-", "{site}-enrol-")
+    result = await lab.sync()
+    assert ("completed", {}, []) == (result.state, written(result), needs(lab.store))
+    assert {"active"} == {case.status for case in lab.store.cases("enrolment", 2).values()}
+    await quiet(lab, 1)
+
+
+async def test_cases_of_courses_that_are_over_are_not_made_anew(make_lab: MakeLab) -> None:
+    """They have old keys like the others, and the question tells both numbers."""
+    site, courses, _ = site_of(3, 2)
+    lab = make_lab(site)
+    lab.edit("enrolment", "when_left:", "when_course_ends: {set: {enrolment_status: ended}}\nwhen_left:")
+    await lab.sync()
+    site.courses[courses[1]]["enddate"] = int(lab.clock.now()) + 1800
+    await lab.sync()
+    lab.edit("enrolment", "{site}-enrol-", "{site}-member-")
+    (told,) = (await lab.sync()).messages
+    assert "has 5 cases under the old keys: 3, all but those of courses that are over, would be made" in told
 
 
 def enrolments_in(lab: Lab, course: int) -> list[Case]:
