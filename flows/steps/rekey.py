@@ -81,7 +81,7 @@ async def under_other_keys(world: World, mappings: Sequence[CompiledMapping]) ->
     plan, written = [], await keys_written(world, mappings)
     for mapping in mappings:
         keys = keys_of(world, mapping)
-        if written.get(mapping.name, keys) != keys:
+        if written.get(mapping.name, keys) != keys and not await _is_back(world, mapping):
             plan.append(other_keys(mapping.name, await _asked_about(world, mapping)).sentence)
     return plan
 

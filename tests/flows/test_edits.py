@@ -453,6 +453,7 @@ async def test_the_old_keys_are_back_after_a_stopped_rekey(make_lab: MakeLab) ->
     await lab.sync(rekey=("enrolment",))
     lab.commcare.faults.clear()
     lab.edit("enrolment", "{site}-member-", "{site}-enrol-")
+    assert [] == (await preview(lab.world(), Options(preview=True), 5)).stops
     result = await lab.sync()
     assert ("completed", {}, []) == (result.state, written(result), needs(lab.store))
     assert {"active"} == {case.status for case in lab.store.cases("enrolment", 2).values()}
