@@ -18,7 +18,9 @@ from state import BLOCKING, OpenCount, Store
 FIRST_RUNS = "first_runs_asked"  # mapping -> {"case_type": word, "creates": cases, "print": text, "unread": those}
 EXISTING = "existing_cases_asked"  # mapping -> {"case_type": word, "cases": all that are meant,
 # "others": those that are of other types and have keys of ours, by type, "known_as": {mapping: cases of it}}
-OTHER_KEYS = "other_keys_asked"  # mapping -> {"cases": under the old keys, "then": word, "keys": the new ones}
+OTHER_KEYS = (
+    "other_keys_asked"  # mapping -> {"cases": under the old keys, "over": of them, "then": word, "keys": new ones}
+)
 REFUSED_LEAVERS = "refused_leavers"  # course (0: the site) -> mapping -> people
 REFUSED_WITHDRAWN = "refused_withdrawn"  # course (0: the site) -> mapping -> people
 REFUSED_BLANKS = "refused_blanks"  # "mapping property" -> course (0: the site) -> people
@@ -182,10 +184,11 @@ def matches(mapping: str, people: int) -> Need:
 
 def other_keys(mapping: str, asked: Mapping[str, Any]) -> Need:
     """Return the question about a mapping that would make its cases anew, under other keys."""
-    cases = int(asked["cases"])
+    cases, over = int(asked["cases"]), int(asked.get("over", 0))
+    anew = "as many" if not over else f"{cases - over:,}, all but those of courses that are over,"
     return Need(
         "rekey",
-        f"{mapping}.yaml has {numbered(cases, 'case')} under the old keys: as many would be made anew, and the "
+        f"{mapping}.yaml has {numbered(cases, 'case')} under the old keys: {anew} would be made anew, and the "
         f"old ones would {THEN[asked['then']]}.",
         f"moodle-commcare sync --rekey {mapping}",
         mapping=mapping,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -26,7 +26,7 @@ from flows.steps.approvals import asked_about
 from flows.steps.clocks import heed_clock, sure_now
 from flows.steps.courses import sync_courses
 from flows.steps.due import Due, Unread, find_due, may_wait, read_again, remember_reads, tell_waiting
-from flows.steps.edits import find_edits, remember_prints, tell_edits
+from flows.steps.edits import Edit, find_edits, remember_begun, remember_prints, tell_edits
 from flows.steps.ends import Ends, read_ends, remember_ends, tell_ends
 from flows.steps.first_loads import end_first_loads, never_loaded
 from flows.steps.first_runs import ask_before_first_runs, unapproved
@@ -155,7 +155,7 @@ async def _run(
         return
     run = Run.begin(world, result, lease, due, preview=options.preview, progress=progress)
     run.planner.removed = {name: edit.taken_out for name, edit in edits.items()}
-    await _work(run, options, course_level)
+    await _work(run, options, edits, course_level)
     unsettled = await _unsettled(run)
     if run.whole_site and not options.preview:
         await remember_prints(world, run.mappings, edits)
@@ -184,7 +184,7 @@ async def _only_tables(run: Run) -> None:
     await sync_tables(run, selection.courses)
 
 
-async def _work(run: Run, options: Options, course_level: CourseLevel | None) -> None:
+async def _work(run: Run, options: Options, edits: Mapping[str, Edit], course_level: CourseLevel | None) -> None:
     """Read Moodle, ask what has to be asked, send what differs, and let go who is gone."""
     world = run.world
     site = await run.reader.site()
@@ -203,6 +203,7 @@ async def _work(run: Run, options: Options, course_level: CourseLevel | None) ->
             await ask_before_first_runs(run, look, some_courses=bool(options.courses))
         beside = await refuse_existing_cases(run, options.rekey)
         await world.books.do(world.books.store.bind_target, *world.target)  # only now that both have answered
+        await remember_begun(world, run.mappings, edits)
         await sure_now(world, run.lease.held)
         await let_rest(world, beside)
         await remember_ends(world, ends, selected)

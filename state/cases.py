@@ -78,21 +78,33 @@ class _Noted:
         return bool(self.back or self.news or self.active or self.again)
 
 
+def _nobodys(_: str) -> bool:
+    """Say of each key that it is none that a mapping makes."""
+    return False
+
+
 class _Read:
     """What a complete read of a scope showed."""
 
-    def __init__(self, seen: Collection[str], protected: Set[int], run_id: str) -> None:
+    def __init__(
+        self, seen: Collection[str], protected: Set[int], run_id: str, is_ours: Callable[[str], object] = _nobodys
+    ) -> None:
         self._seen = seen if isinstance(seen, Set) else frozenset(seen)
         self._protected = protected
         self._run_id = run_id
+        self._is_ours = is_ours
 
     def compared(self, rows: Iterable[Row[Any]]) -> _Noted:
         """Compare the rows of `READ_NOTED` with it."""
         noted = _Noted()
         for key, status, missing_count, missing_run, user_id in rows:
             if status == "replaced":
-                (noted.active if key in self._seen else noted.gone).append(key)
-            elif key in self._seen or (user_id and user_id in self._protected):
+                if key not in self._seen and not self._is_ours(key):
+                    noted.gone.append(key)
+                    continue
+                noted.active.append(key)
+                status = "active"
+            if key in self._seen or (user_id and user_id in self._protected):
                 noted.back += [key] if missing_count else []
                 noted.again += [key] if status in MARKED and key in self._seen else []
             elif status in LIVING or status in UNSETTLED:
@@ -133,7 +145,13 @@ class Cases(Log):
             return set(connection.scalars(SCOPES, {"mapping": mapping, "statuses": sorted(statuses)}))
 
     def note_read(
-        self, mapping: str, scope: int, seen: Collection[str], run_id: str, protected: Set[int] = frozenset()
+        self,
+        mapping: str,
+        scope: int,
+        seen: Collection[str],
+        run_id: str,
+        protected: Set[int] = frozenset(),
+        is_ours: Callable[[str], object] = _nobodys,
     ) -> list[Missing]:
         """Take in that a complete read of a scope showed the keys `seen`; return the rows it lacked.
 
@@ -142,9 +160,10 @@ class Cases(Log):
         A lacked row counts one more complete read without it, once per run however often it is noted; a seen
         row, and one of a `protected` person, starts again at 0. Rows for which neither is news are not written.
         A seen row that is marked as left, or maybe, joins again, whatever keeps CommCare from being told.
-        Replaced rows that were not seen are returned too, uncounted; one that was seen is active again.
+        Replaced rows that were not seen are returned too, uncounted; one that was seen is active again, and so is
+        one whose key `is_ours`: the mapping makes it again.
         """
-        at, read = {"mapping": mapping, "scope": scope}, _Read(seen, protected, run_id)
+        at, read = {"mapping": mapping, "scope": scope}, _Read(seen, protected, run_id, is_ours)
         with self._database.reading() as connection:
             noted = read.compared(connection.execute(READ_NOTED, at))
             found = self._cases(connection, mapping, scope, noted.gone)
@@ -177,7 +196,7 @@ class Cases(Log):
 
     def _bring_back(self, connection: Connection, mapping: str, scope: int, noted: _Noted) -> None:
         """Write down who was seen."""
-        self._set(connection, mapping, scope, noted.active, status="active")
+        self._set(connection, mapping, scope, noted.active, status="active", missing_count=0, missing_run="")
         self._set(connection, mapping, scope, noted.again, status="rejoining")
         self._set(connection, mapping, scope, noted.back, missing_count=0, missing_run="")
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from sqlalchemy import select, update
+from sqlalchemy import Connection, select, update
 
 from state.backups import newest, open_rights
 from state.care import Care
@@ -35,10 +35,11 @@ from state.rows import RowId
 from state.runs import Runs
 from state.schema import prepare
 from state.statuses import LIVING
-from state.tables import case_row
+from state.tables import at_row, case_row, row_parameters
 
 SET_ASIDE = tuple(status for status in LIVING if status not in ("withdrawing", "closing"))
 """What a case is that goes with its key."""
+SET_STATUS = update(case_row).where(at_row(case_row))
 
 
 class Store(
@@ -123,16 +124,43 @@ class Store(
     ) -> None:
         self.close()
 
-    def replace_keys(self, mapping: str, fact: str, value: str) -> int:
-        """Set all living cases of a mapping aside, because it makes other keys now; returns how many.
+    def replace_keys(self, mapping: str, fact: str, value: str, is_ours: Callable[[str], object]) -> int:
+        """Set the living cases of a mapping aside whose keys it makes no more; returns how many.
 
-        The fact that says so is written in the same transaction. Cases that are to be emptied, or maybe closed,
-        are not: that is said first.
+        Those that were set aside before, and whose keys it makes again, live again. The fact that says so is
+        written in the same transaction. Cases that are to be emptied, or maybe closed, are not set aside: that is
+        said first.
         """
-        rows = update(case_row).where(case_row.c.mapping == mapping, case_row.c.status.in_(SET_ASIDE))
         with self._database.writing() as connection:
             self._put(connection, fact, value)
-            return connection.execute(rows.values(status="replaced")).rowcount
+            aside = self._with_keys(connection, mapping, SET_ASIDE, lambda key: not is_ours(key))
+            back = self._with_keys(connection, mapping, ("replaced",), is_ours)
+            for rows, status in ((aside, "replaced"), (back, "active")):
+                if rows:
+                    connection.execute(SET_STATUS.values(status=status), [row_parameters(row) for row in rows])
+            return len(aside)
+
+    @staticmethod
+    def _with_keys(
+        connection: Connection, mapping: str, statuses: Collection[str], is_meant: Callable[[str], object]
+    ) -> list[RowId]:
+        """Return the rows of a mapping with one of these statuses, and a key that is meant."""
+        query = select(case_row.c.scope, case_row.c.key).where(
+            case_row.c.mapping == mapping, case_row.c.status.in_(statuses)
+        )
+        rows = connection.execute(query.execution_options(yield_per=CHUNK))
+        return [RowId(mapping, scope, key) for scope, key in rows if is_meant(key)]
+
+    def count_by_key(self, mapping: str, is_ours: Callable[[str], object]) -> tuple[Counter[str], Counter[str]]:
+        """Return how many cases of a mapping CommCare has by status: those whose key `is_ours`, and the others."""
+        query = select(case_row.c.key, case_row.c.status).where(
+            case_row.c.mapping == mapping, case_row.c.case_id != ""
+        )
+        ours, others = Counter[str](), Counter[str]()
+        with self._database.reading() as connection:
+            for key, status in connection.execute(query.execution_options(yield_per=CHUNK)):
+                (ours if is_ours(key) else others)[status] += 1
+        return ours, others
 
     def under_other_keys(self, mapping: str, scope: int, is_old: Callable[[str], bool]) -> dict[int, list[str]]:
         """Return the keys of the replaced cases of a scope by person, and of those gone whose key `is_old`."""

@@ -86,7 +86,8 @@ async def refuse_existing_cases(run: Run, rekey: Collection[str] = ()) -> list[C
     for mapping in others:
         keys = WRITTEN.format(name=mapping.name), keys_of(world, mapping)
         await world.books.do(store.put_all, begun([mapping]))
-        await world.books.do(store.replace_keys, mapping.name, *keys)
+        is_ours = mapping.key_form(world.project.site).fullmatch
+        await world.books.do(store.replace_keys, mapping.name, *keys, is_ours)
     if new:
         allowed = {WRITTEN.format(name=mapping.name): keys_of(world, mapping) for mapping in new} | begun(new)
         await world.books.do(store.put_all, allowed)

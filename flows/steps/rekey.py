@@ -14,6 +14,7 @@ from flows.steps.ways import below
 from flows.words import listed
 from flows.world import World
 from mappings.engine import CompiledMapping
+from state.statuses import LIVING
 
 if TYPE_CHECKING:
     from flows.run import Run
@@ -24,8 +25,8 @@ async def without_other_keys(run: Run, written: Mapping[str, str]) -> Sequence[C
     world, mappings = run.world, run.mappings
     forms = {one.name: keys_of(world, one) for one in mappings}
     others = [one for one in mappings if written.get(one.name, forms[one.name]) != forms[one.name]]
-    given = await fact(world, CONFIRMED_KEYS) if others else {}
-    asked = {one.name: one for one in others if given.get(one.name) != forms[one.name]}
+    agreed = await _agreed(world, others)
+    asked = {one.name: one for one in others if one.name not in agreed}
     held, level = {*asked}, {*asked}
     while level:
         level = below(world.project.mappings, level) - held
@@ -53,8 +54,7 @@ async def refuse_other_keys(world: World, others: Sequence[CompiledMapping], rek
         raise UsageError(f"{wrong[0]} makes the keys that its cases have: there is nothing to make anew.")
     if not others:
         return
-    given = await fact(world, CONFIRMED_KEYS)
-    agreed = {*rekey, *(m.name for m in others if given.get(m.name) == keys_of(world, m))} - begun
+    agreed = {*rekey, *await _agreed(world, others)} - begun
     resting = {row.mapping for row in await world.books.do(store.intents)}
     if doubtful := sorted(resting & agreed):
         raise Waiting(f"Writes of {doubtful[0]} are still waiting to be confirmed. Try again in half an hour.")
@@ -81,13 +81,34 @@ async def under_other_keys(world: World, mappings: Sequence[CompiledMapping]) ->
     plan, written = [], await keys_written(world, mappings)
     for mapping in mappings:
         keys = keys_of(world, mapping)
-        if written.get(mapping.name, keys) != keys:
+        if written.get(mapping.name, keys) != keys and not await _is_back(world, mapping):
             plan.append(other_keys(mapping.name, await _asked_about(world, mapping)).sentence)
     return plan
 
 
+async def _agreed(world: World, others: Sequence[CompiledMapping]) -> set[str]:
+    """Return which may make other keys: a person said so, or the old text of a rekey that was stopped is back."""
+    given = await fact(world, CONFIRMED_KEYS) if others else {}
+    agreed = {one.name for one in others if given.get(one.name) == keys_of(world, one)}
+    return agreed | {one.name for one in others if one.name not in agreed and await _is_back(world, one)}
+
+
+async def _is_back(world: World, mapping: CompiledMapping) -> bool:
+    """Say whether cases that were set aside have the keys of now, and no other ones live, or may."""
+    store = world.books.store
+    ours, others = await world.books.do(
+        store.count_by_key, mapping.name, mapping.key_form(world.project.site).fullmatch
+    )
+    if not ours["replaced"] or any(others[status] for status in LIVING):
+        return False
+    return mapping.name not in {row.mapping for row in await world.books.do(store.intents)}
+
+
 async def _asked_about(world: World, mapping: CompiledMapping) -> dict[str, Any]:
-    """Return how many cases new keys would concern, and what would become of the old ones."""
+    """Return how many cases new keys would concern, how many of them are over, and what would become of all."""
     then = "stay" if mapping.when_left is None else "closed" if mapping.when_left.close else "left"
-    count = await world.books.do(world.books.store.count_active, mapping.name)
-    return {"cases": count, "then": then, "keys": keys_of(world, mapping)}
+    _, old = await world.books.do(
+        world.books.store.count_by_key, mapping.name, mapping.key_form(world.project.site).fullmatch
+    )
+    cases, over = sum(old[status] for status in LIVING), old["ended"]
+    return {"cases": cases, "then": then, "keys": keys_of(world, mapping)} | ({"over": over} if over else {})

@@ -89,8 +89,9 @@ class Sweep:
     async def note(self, scope: Scope, *, protected: Set[int] = frozenset()) -> None:
         """Compare a complete read with the books; `protected` are people whom nothing of this read is about."""
         store, mapping = self.world.books.store, scope.mapping
+        is_ours = mapping.key_form(self.world.project.site).fullmatch
         missing = await self.world.books.do(
-            store.note_read, mapping.name, scope.number, scope.seen, self.result.run_id, protected
+            store.note_read, mapping.name, scope.number, scope.seen, self.result.run_id, protected, is_ours
         )
         self.noted.add((mapping.name, scope.number))
         replaced = [m for m in missing if m.case.status == "replaced"]
@@ -101,7 +102,7 @@ class Sweep:
         self.lacked |= {m.row for m in missing if m.case.missing_count < READS}
         stuck = await self._stuck()
         unsure = {m.row for m in due if m.case.status in UNDER_WAY and m.row not in stuck}
-        unsure |= {m.row for m in due if not mapping.makes_key(m.row.key, self.world.project.site)}
+        unsure |= {m.row for m in due if not is_ours(m.row.key)}
         self.replaced += [(mapping, m) for m in due if m.row in unsure]
         due = [m for m in due if m.row not in unsure]
         if due and mapping.when_left is not None:

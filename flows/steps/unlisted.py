@@ -23,7 +23,7 @@ from flows.steps.select import SELECTED, Selection, remember_selection
 from flows.steps.sweep import READS, Gone
 from flows.words import courses_named, listed, numbered
 from mappings.engine import CompiledMapping
-from state import Missing, RowId
+from state import CaseRow, Missing, RowId
 from state.facts import Objects
 from state.statuses import GOING, LIVING, UNSETTLED
 
@@ -151,9 +151,15 @@ async def _living_in(run: Run, number: int) -> set[int | str]:
     books, found = run.world.books, set[int | str]()
     for mapping in _leaving_courses(run):
         cases = await books.do(books.store.cases, mapping.name, number)
-        living = ((key, one) for key, one in cases.items() if one.status in LIVING and one.status != "ended")
-        found |= {one.user_id or key for key, one in living}
+        found |= {one.user_id or key for key, one in cases.items() if _lives(run, mapping, one)}
     return found
+
+
+def _lives(run: Run, mapping: CompiledMapping, case: CaseRow) -> bool:
+    """Say whether a case would be marked with its course, also where it was set aside and has a key of now."""
+    if case.status == "replaced":
+        return mapping.makes_key(case.key, run.world.project.site)
+    return case.status in LIVING and case.status != "ended"
 
 
 def _once_more(known: dict[str, Any] | None, is_chosen: bool, is_said: bool) -> dict[str, Any]:
@@ -210,9 +216,10 @@ async def _hand_over(run: Run, mapping: CompiledMapping, course_id: int) -> list
     for one in rows:
         op, status = refusals.get(one.row, ""), one.case.status
         is_again = (status in GOING and op != "withdrawn") or (status in LIVING and op == "left")
-        if is_again or status == "replaced":
+        lives = _lives(run, mapping, one.case)
+        if is_again or (status == "replaced" and not lives):
             sweep.replaced.append((mapping, one))
-        elif status in LIVING and status != "ended":
+        elif lives:
             asked.append(one)
     sweep.noted.add((mapping.name, course_id))
     if asked:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -155,7 +156,11 @@ class CompiledMapping:
 
     def makes_key(self, key: str, site: str) -> bool:
         """Say whether a key has the form of those that this mapping makes on a site, and is not another site's."""
-        return key_form(self.spec.external_id, site).fullmatch(key) is not None
+        return self.key_form(site).fullmatch(key) is not None
+
+    def key_form(self, site: str) -> re.Pattern[str]:
+        """Return the form of the keys that this mapping makes on a site: for many keys at once."""
+        return key_form(self.spec.external_id, site)
 
     def person_of(self, key: str, site: str) -> int | None:
         """Return whose key this is (Moodle's number), 0 for nobody's, None for one that is not ours."""

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import pytest
 
+from adaptors.commcare.fake_project import Case
 from flows.confirm import confirm_blanks, confirm_existing, confirm_withdrawn
 from flows.errors import UsageError
 from flows.needs import needs
 from flows.preview import preview
 from flows.problems import drop, retry
+from flows.run import Run
 from flows.sync import Options
 from state import RowId, Store
 from tests.flows.explorer_lab import Killed
@@ -131,6 +134,109 @@ async def test_retiring_survives_a_lost_answer(make_lab: MakeLab) -> None:
     assert {"in_doubt": 3, "held_back": 3} == written(await lab.sync())
     assert {"updated": 3} == written(await lab.sync())
     assert ({}, "") == (written(await lab.sync()), lab.case(f"test-user-{learners[0]}").properties["city"])
+
+
+# --- what a run sent that was not finished ----------------------------------------------------------------
+
+NICK = "  nick: {source: institution, personal: true}\n"
+PARTLY = ["one course", "a hint", "stopped"]
+
+
+def of_two_courses(make_lab: MakeLab, intervals: str = "{}") -> tuple[Lab, list[int]]:
+    """Return a lab with two courses, and the learners of the first; whoever says no is kept out."""
+    site, _, learners = site_of(3, 6)
+    site.add_profile_field("consent")
+    for learner in learners:
+        site.update_user(learner, city="Kisumu", institution="A clinic", profile={"consent": "yes"})
+    lab = make_lab(site)
+    (lab.mappings / "project.yaml").write_text(f"{PROJECT}intervals: {intervals}\n")
+    lab.edit("student", ROLES, f'{ROLES}  - {{source: profile.consent, is_not: "no"}}\n')
+    return lab, learners[:3]
+
+
+async def run_partly(lab: Lab, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Send everything in a run that is not one of the whole site, or that is stopped when it has sent it all."""
+    if how != "stopped":
+        await lab.sync(courses=(2,), hinted=how == "a hint")
+        return
+
+    async def stop(_: Run) -> set[str]:
+        """Stop the run before it is finished."""
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr("flows.sync._unsettled", stop)
+        with pytest.raises(Killed):
+            await lab.sync()
+
+
+@pytest.mark.parametrize("how", [*PARTLY, "first run"])
+async def test_what_only_an_unfinished_run_sent_is_taken_out(
+    make_lab: MakeLab, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """It is told as what was removed, once, and is emptied with everything personal of who is kept out."""
+    lab, learners = of_two_courses(make_lab)
+    if how != "first run":
+        await lab.sync()
+    lab.edit("student", CITY, CITY + NICK)
+    await run_partly(lab, "stopped" if how == "first run" else how, monkeypatch)
+    case = lab.case(f"test-user-{learners[0]}")
+    assert "A clinic" == case.properties["nick"]
+    lab.edit("student", NICK, "")
+    result = await lab.sync()
+    assert (["nick"], [], []) == tuple(result.edits["student"][name] for name in ("removed", "added", "edited"))
+    assert any("nick is no longer in student.yaml" in message for message in result.messages)
+    lab.site.update_user(learners[0], profile={"consent": "no"})
+    assert {} == (await lab.sync()).edits
+    await quiet(lab)
+    assert "" == case.properties["nick"]
+
+
+@pytest.mark.parametrize("how", PARTLY)
+async def test_an_edit_of_an_unfinished_run_is_taken_back(
+    make_lab: MakeLab, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """Taking it back is an edit as well: nobody waits for an interval, and then it is over."""
+    lab, learners = of_two_courses(make_lab, "{people: 168, enrolments: 168, grades: 168}")
+    await lab.sync()
+    old, new = "city: {source: city, transform: [trim]", "city: {source: city, transform: [trim, upper]"
+    lab.edit("student", old, new)
+    await run_partly(lab, how, monkeypatch)
+    assert "KISUMU" == lab.case(f"test-user-{learners[0]}").properties["city"]
+    lab.edit("student", new, old)
+    result = await lab.sync()
+    assert (["city"], {"updated": 9 if how == "stopped" else 3}) == (
+        result.edits["student"]["edited"],
+        written(result),
+    )
+    assert ({}, {"student", "enrolment"}) == ((again := await lab.sync()).edits, {*again.not_due})
+
+
+async def test_what_runs_tried_is_written_once(make_lab: MakeLab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run without an edit writes nothing about texts, nor does one that tries the same edit again."""
+    lab, _ = of_two_courses(make_lab)
+    await lab.sync()
+    before = lab.store.get("prints:student")
+    wrote = list[str]()
+    real = Store.put_all
+
+    def put_all(store: Store, facts: Mapping[str, str]) -> None:
+        """Note what is written about texts."""
+        wrote.extend(name for name in facts if name.startswith("prints:"))
+        real(store, facts)
+
+    monkeypatch.setattr(Store, "put_all", put_all)
+    for _ in range(2):
+        await lab.sync()
+        await lab.sync(courses=(2,))
+    assert ([], before) == (wrote, lab.store.get("prints:student"))
+    lab.edit("student", CITY, CITY + NICK)
+    for _ in range(2):
+        await lab.sync(courses=(2,))
+    assert ["prints:student"] == wrote
+    await lab.sync()
+    assert ["prints:student"] * 2 == wrote
+    assert {"families", "prints", "removed"} == json.loads(lab.store.get("prints:student") or "").keys()
 
 
 # --- keys -------------------------------------------------------------------------------------------------
@@ -266,7 +372,7 @@ async def test_rekey_is_said_again_after_a_stop(make_lab: MakeLab, monkeypatch: 
     lab.edit("project", "site: test", "site: other")
     real, both = Store.replace_keys, ("student", "enrolment")
 
-    def last(store: Store, *given: str) -> int:
+    def last(store: Store, *given: Any) -> int:
         """Take the word about one mapping in, and die."""
         real(store, *given)
         raise Killed
@@ -303,6 +409,74 @@ async def test_a_run_killed_while_rekeying_is_caught_up(make_lab: MakeLab) -> No
     result = await lab.sync()
     assert (3, 3) == (result.of("student").created, result.of("student").marked_left)
     assert {} == written(await lab.sync())
+
+
+@pytest.mark.parametrize("how", ["stopped and taken back", "the same keys", "books of before"])
+async def test_who_has_a_key_of_now_does_not_leave_by_one_read(make_lab: MakeLab, how: str) -> None:
+    """Their course was not read when keys were changed: it takes two reads, and many are asked about."""
+    site, courses, learners = site_of(8, 8)
+    lab = make_lab(site)
+    text = (lab.mappings / "enrolment.yaml").read_text().partition("\ntests:")[0] + "\n"
+    (lab.mappings / "enrolment.yaml").write_text(text)
+    await lab.sync()
+    lab.denied.add(courses[1])
+    if how == "the same keys":
+        lab.edit("project", "site: test", "site: te")
+        for file in lab.mappings.glob("*.yaml"):
+            file.write_text(file.read_text().replace("{site}-", "{site}st-"))
+        await lab.sync(rekey=("student", "enrolment"))
+    else:
+        lab.edit("enrolment", "{site}-enrol-", "{site}-member-")
+        lab.commcare.fail_next("refused", times=100)
+        await lab.sync(rekey=("enrolment",))
+        lab.commcare.faults.clear()
+        lab.edit("enrolment", "{site}-member-", "{site}-enrol-")
+    await lab.sync()
+    if how == "books of before":
+        rows = {
+            RowId("enrolment", courses[1], key): "replaced" for key in lab.store.cases("enrolment", courses[1])
+        }
+        lab.store.settle(rows)
+    lab.denied.clear()
+    for learner in learners[8:15]:
+        site.unenrol(courses[1], learner)
+    await lab.sync()
+    assert {"active"} == {case.properties["enrolment_status"] for case in enrolments_in(lab, courses[1])}
+    assert "waiting" == (await lab.sync()).state
+    assert {"active"} == {case.properties["enrolment_status"] for case in enrolments_in(lab, courses[1])}
+
+
+async def test_the_old_keys_are_back_after_a_stopped_rekey(make_lab: MakeLab) -> None:
+    """Nothing was made under the new ones: nobody is asked, nothing is sent, and cases are what they were."""
+    lab, _ = await synced(make_lab)
+    lab.edit("enrolment", "{site}-enrol-", "{site}-member-")
+    lab.commcare.fail_next("refused", times=100)
+    await lab.sync(rekey=("enrolment",))
+    lab.commcare.faults.clear()
+    lab.edit("enrolment", "{site}-member-", "{site}-enrol-")
+    assert [] == (await preview(lab.world(), Options(preview=True), 5)).stops
+    result = await lab.sync()
+    assert ("completed", {}, []) == (result.state, written(result), needs(lab.store))
+    assert {"active"} == {case.status for case in lab.store.cases("enrolment", 2).values()}
+    await quiet(lab, 1)
+
+
+async def test_cases_of_courses_that_are_over_are_not_made_anew(make_lab: MakeLab) -> None:
+    """They have old keys like the others, and the question tells both numbers."""
+    site, courses, _ = site_of(3, 2)
+    lab = make_lab(site)
+    lab.edit("enrolment", "when_left:", "when_course_ends: {set: {enrolment_status: ended}}\nwhen_left:")
+    await lab.sync()
+    site.courses[courses[1]]["enddate"] = int(lab.clock.now()) + 1800
+    await lab.sync()
+    lab.edit("enrolment", "{site}-enrol-", "{site}-member-")
+    (told,) = (await lab.sync()).messages
+    assert "has 5 cases under the old keys: 3, all but those of courses that are over, would be made" in told
+
+
+def enrolments_in(lab: Lab, course: int) -> list[Case]:
+    """Return the enrolments of a course."""
+    return [case for case in lab.project.of_type("enrolment") if f"-{course}-" in (case.external_id or "")]
 
 
 # --- case types -------------------------------------------------------------------------------------------
@@ -832,6 +1006,35 @@ async def test_elements_that_are_made_no_more_are_emptied_with_their_person(make
     await lab.sync()
     assert [""] * 2 == [case.properties[f"grade_{item}"] for item in items]
     assert {} == written(await lab.sync())
+
+
+async def test_elements_that_are_named_as_before_vanish_as_before(make_lab: MakeLab) -> None:
+    """The pattern was edited and put back: a deleted activity is emptied, and what the other one made stays."""
+    lab, learners, items = await graded(make_lab)
+    text = (lab.mappings / "enrolment.yaml").read_text().partition("\ntests:")[0] + "\n"
+    other = text.replace('"grade_{key}"', '"mark_{key}"')
+    for one in (text, other, text):
+        (lab.mappings / "enrolment.yaml").write_text(one)
+        await lab.sync()
+    delete_item(lab, items[0])
+    await quiet(lab)
+    case = lab.case(f"test-enrol-2-{learners[0]}")
+    assert ["", "80", "80"] == [
+        case.properties[name] for name in (f"grade_{items[0]}", f"grade_{items[1]}", f"mark_{items[0]}")
+    ]
+    known = json.loads(lab.store.get("prints:enrolment") or "")
+    assert ([], {"mark_{key}": [f"mark_{one}" for one in items]}) == (known["removed"], known["elements"])
+
+
+async def test_elements_in_books_of_before_stay_taken_out(make_lab: MakeLab) -> None:
+    """Older books do not say by which pattern names were made: they are read, and remembered as they are."""
+    lab, learners, items = await graded(make_lab)
+    fact, name = "prints:enrolment", f"grade_{items[0]}"
+    lab.store.put(fact, json.dumps(json.loads(lab.store.get(fact) or "") | {"removed": [name]}))
+    delete_item(lab, items[0])
+    await quiet(lab)
+    assert "80" == lab.case(f"test-enrol-2-{learners[0]}").properties[name]
+    assert [name] == json.loads(lab.store.get(fact) or "")["removed"]
 
 
 async def test_an_index_that_is_taken_out_is_told(make_lab: MakeLab) -> None:

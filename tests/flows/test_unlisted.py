@@ -12,6 +12,7 @@ from flows.errors import UsageError
 from flows.needs import needs
 from flows.steps.select import SELECTED
 from flows.steps.unlisted import UNLISTED
+from state import RowId
 from tests.flows.test_deleted import beside
 from tests.flows.test_departures import ENROL_LEFT
 from tests.flows.test_sync import site_of
@@ -138,6 +139,20 @@ async def test_a_deleted_course_is_a_question_and_then_gone(make_lab: MakeLab) -
         quiet.requests["commcare"],
         remembered(lab),
     )
+
+
+async def test_a_case_with_a_key_of_now_is_asked_about(make_lab: MakeLab) -> None:
+    """Books of before may have set it aside, and then the old text was put back: it is a case like the others."""
+    site, courses, learners = site_of(4, 20, 2, 2, 2, 2)
+    lab = make_lab(site)
+    await lab.sync()
+    lab.store.settle({RowId("enrolment", courses[0], f"test-enrol-{courses[0]}-{learners[0]}"): "replaced"})
+    site.delete_course(courses[0])
+    for _ in range(3):
+        result = await lab.sync(DAY)
+    assert ([question(courses[0], 4)], "active") == (result.messages, status(lab, courses[0], learners[0]))
+    confirm(lab.store, courses[0], 4)
+    assert {"marked_left": 4} == written(await lab.sync())
 
 
 async def test_one_person_alone_is_asked_about_as_well(make_lab: MakeLab) -> None:

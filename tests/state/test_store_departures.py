@@ -89,7 +89,7 @@ def test_living_rows_are_looked_for(store: Store) -> None:
 def test_replaced_rows_are_told_at_once(store: Store) -> None:
     """Cases under old keys are set aside together with the new form of the keys, and are told in the next read."""
     acknowledged(store)
-    assert 1 == store.replace_keys("enrolment", "written:enrolment", "new")
+    assert 1 == store.replace_keys("enrolment", "written:enrolment", "new", set[str]().__contains__)
     (missing,) = store.note_read("enrolment", 2, {"other"}, "run 1", protected={7})
     assert ("replaced", 0, "new") == (
         missing.case.status,
@@ -99,11 +99,36 @@ def test_replaced_rows_are_told_at_once(store: Store) -> None:
 
 
 def test_a_replaced_row_that_is_seen_is_active(store: Store) -> None:
-    """A key that the new form makes as well is no old key."""
+    """Whatever was said of its key: its person is there, and the reads that lacked it before count no more."""
     acknowledged(store)
-    store.replace_keys("enrolment", "written:enrolment", "new")
-    assert [] == store.note_read("enrolment", 2, {ROW.key}, "run 1")
-    assert "active" == store.cases(*ROW[:2])[ROW.key].status
+    store.note_read("enrolment", 2, set(), "run 1")
+    store.replace_keys("enrolment", "written:enrolment", "new", set[str]().__contains__)
+    assert [] == store.note_read("enrolment", 2, {ROW.key}, "run 2")
+    case = store.cases(*ROW[:2])[ROW.key]
+    assert ("active", 0) == (case.status, case.missing_count)
+
+
+def test_a_key_that_is_made_again_is_no_old_key(store: Store) -> None:
+    """Only keys that the new form does not make are set aside; those that it makes again live again."""
+    acknowledged(store)
+    acknowledged(store, row=OTHER, case_id="c2")
+    fact = "enrolment", "written:enrolment"
+    statuses = list[list[str]]()
+    for mine in ({ROW.key}, {OTHER.key}, {ROW.key, OTHER.key}):
+        aside = store.replace_keys(*fact, "form", mine.__contains__)
+        cases = store.cases(*ROW[:2])
+        statuses.append([cases[row.key].status for row in (ROW, OTHER)] + [str(aside)])
+    assert [["active", "replaced", "1"], ["replaced", "active", "1"], ["active", "active", "0"]] == statuses
+
+
+def test_a_replaced_row_whose_key_is_made_again_counts_reads(store: Store) -> None:
+    """Set aside by books of before: a read that lacks it is the first one, as of any other row."""
+    acknowledged(store, "replaced")
+    for number in (1, 2):
+        (missing,) = store.note_read("enrolment", 2, set(), f"run {number}", is_ours={ROW.key}.__contains__)
+        assert ("active", number) == (missing.case.status, missing.case.missing_count)
+    acknowledged(store, "replaced", OTHER, "c2")
+    assert [] == store.note_read("enrolment", 2, {ROW.key}, "run 3", {7}, {OTHER.key}.__contains__)
 
 
 def test_what_two_runs_lacked_is_due(store: Store) -> None:
