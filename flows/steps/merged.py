@@ -83,7 +83,7 @@ def take_over(before: Store, store: Store) -> None:
     then, now, erased = merged(store), merged(before), before.erased()
     differ = {old for old, new in now.items() if then.get(old) != new}
     alone = (parted(before) | parted(store) | (then.keys() - now.keys())) - now.keys()
-    if then != now:
+    if then != now or not alone <= parted(store):
         told = {
             MERGED: {str(old): new for old, new in now.items()},
             UNMARKED: sorted((unmarked(store) & now.keys()) | differ),

@@ -191,6 +191,28 @@ async def test_a_word_that_is_newer_than_the_backup(make_lab: MakeLab, since: Ca
     assert (there, {}) == (says(lab, old), written(await lab.sync()))
 
 
+@pytest.mark.parametrize("ran", [False, True])
+async def test_a_merge_and_its_end_that_are_newer_than_the_backup(make_lab: MakeLab, *, ran: bool) -> None:
+    """The books that come back know of neither, and who is merged is as they say: the mark goes all the same."""
+    lab, old, new = await twins(make_lab)
+    lab.in_a_file()
+    backup = lab.store.back_up(lab.clock.now())
+    assert backup
+    lab.clock.advance(3600)
+    merge(lab.store, old, new, lab.clock.now())
+    await lab.sync()
+    unmerge(lab.store, old, new, lab.clock.now())
+    if ran:
+        lab.commcare.fail_next("timeout")
+        await lab.sync()
+    lab.books.close()
+    target = (lab.site.url, "https://commcare.example.org", DOMAIN)
+    restore(lab.state_url, backup, (bytes(32),), target, lab.clock.now(), carry=take_over)
+    lab.books = lab._open()
+    await settle(lab)
+    assert (("active", ""), {}) == (says(lab, old), written(await lab.sync()))
+
+
 async def test_what_merging_wrote_is_erased_after_a_restore(make_lab: MakeLab) -> None:
     """The mark is a property of ours as well."""
     lab, old, new = await twins(make_lab)

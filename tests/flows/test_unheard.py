@@ -45,7 +45,9 @@ async def rests(lab: Lab, times: int = 3) -> None:
         assert ({}, {}) == (written(result), result.requests["commcare"]), result.messages
 
 
-async def unanswered(make_lab: MakeLab, site: FakeSite, course: int, gone: list[int], kind: str = "timeout") -> Lab:
+async def unanswered(
+    make_lab: MakeLab, site: FakeSite, course: int, gone: list[int], kind: str = "timeout"
+) -> Lab:
     """Return a lab in which people left a course, which a person confirmed where they are many, in vain so far."""
     lab = make_lab(site)
     await lab.sync()
@@ -68,13 +70,14 @@ async def unanswered(make_lab: MakeLab, site: FakeSite, course: int, gone: list[
 async def test_a_decision_outlives_the_read_of_its_course(
     make_lab: MakeLab, how: str, people: int, kind: str
 ) -> None:
-    """A guard or a person let them go, CommCare took nothing, and nobody reads the course: they are marked once."""
+    """A guard or a person let them go, CommCare took nothing, nobody reads the course: they are marked once."""
     site, (course, _), learners = site_of(8, 8)
     lab = await unanswered(make_lab, site, course, learners[:people], kind)
     read_no_more(lab, course, how)
     await rests(lab)
-    assert ({"left"}, {"active"}) == (says(lab, course, learners[:people]), says(lab, course, learners[people:8]))
-    assert {"left"} == {lab.case(f"test-user-{one}").properties["moodle_status"] for one in learners[:people]}
+    gone = learners[:people]
+    assert ({"left"}, {"active"}) == (says(lab, course, gone), says(lab, course, learners[people:8]))
+    assert {"left"} == {lab.case(f"test-user-{one}").properties["moodle_status"] for one in gone}
     assert "{}" == lab.store.get(ALLOWED_LEAVERS)
 
 
