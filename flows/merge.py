@@ -55,8 +55,12 @@ def unmerge(store: Store, old: int, new: int, now: float) -> str:
         if facts[MERGED].get(str(old)) != new:
             raise UsageError(f"Person {old} was not merged into {new}.")
         del facts[MERGED][str(old)]
-        facts[UNMARKED] = sorted({*facts[UNMARKED]} - {old})
+        facts[UNMARKED] = sorted({*facts[UNMARKED], old})
         facts[PARTED] = sorted({*facts[PARTED], old})
 
     store.take_word("unmerge", [held.row for held in cases], (MERGED, UNMARKED, PARTED), change, now)
-    return f"Taken back: the next run reads person {old} again; who is in a course there has living cases again."
+    return (
+        f"Taken back: the next run reads person {old} again, whose cases in courses that are read live again. In "
+        f"the others nothing names person {new} any more; those cases say that somebody left, or that the course "
+        "is over, until it is read."
+    )

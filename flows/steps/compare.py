@@ -40,7 +40,7 @@ class Ready:
     unshown: frozenset[str] = frozenset()
     """Properties that the case holds a value in, though nobody's profile shows their field any more."""
     emptied: frozenset[str] = frozenset()
-    """What is personal, written once, and blank in a case that was away: it lost its value, maybe."""
+    """What is written once, and blank in a case that was away, or erased: it lost its value, maybe."""
     parted: bool = False
     """Whether somebody took back that its person was merged: the case may say so, also where the books forgot."""
 
@@ -176,11 +176,14 @@ class Comparison:
         return {name for name, digest in digests.items() if held.get(name) != digest and name not in once}
 
     def _was_emptied(self, name: str, known: CaseRow) -> bool:
-        """Say whether a personal property lost its value with its person; of a dirty row that may be so."""
-        if not self.mapping.is_personal(name):
-            return False
+        """Say whether a property lost its value with its person; of a dirty row that may be so.
+
+        One that is not personal is emptied by an erasure only.
+        """
         if name in self.ready.emptied:
             return True
+        if not self.mapping.is_personal(name):
+            return False
         if known.digests is None:
             return known.status in EMPTIED
         return known.status in AWAY and known.digests.get(name) == self.digest(self.draft.key, name, "")

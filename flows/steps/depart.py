@@ -206,13 +206,13 @@ class Departures:
     async def unsent(self, mapping: CompiledMapping, row: RowId, case: CaseRow) -> frozenset[str]:
         """Return what a case may hold of ours, of which nothing is known and to which nothing of it is sent."""
         one = await self._spared(Leaving(mapping, row, case, None, RETYPE))
-        return await self._unsent(one, ()) | {MERGED_INTO, *set_by_departures(mapping)}
+        return await self._unsent(one, ()) | {*set_by_departures(mapping)}
 
     async def _unsent(self, one: Leaving, changed: Collection[str]) -> frozenset[str]:
         """Return what a case may hold of ours besides: later it may have to be emptied."""
         # In a case of others, what was taken out of the mapping may be theirs.
         spared = one.theirs | one.mapping.retired if one.case.linked else frozenset()
-        return frozenset(await self._ours(one.mapping) - spared - {*changed})
+        return frozenset({MERGED_INTO, *await self._ours(one.mapping)} - spared - {*changed})
 
     async def _ours(self, mapping: CompiledMapping) -> set[str]:
         """Return the properties that a mapping makes, or made."""

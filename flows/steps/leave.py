@@ -16,6 +16,7 @@ from flows.steps.merged import leaving_merged
 from flows.steps.people import members_elsewhere
 from flows.steps.planned import Planned
 from flows.steps.pull import IN_COURSE
+from flows.steps.unheard import never_told
 from flows.steps.unlisted import ask_about_unlisted
 from flows.steps.unread import never_emptied
 from flows.steps.ways import holds_personal
@@ -53,7 +54,8 @@ async def leave(run: Run, courses: list[Course], ended: Collection[int]) -> list
     late = [one for one in late if one.row not in {*withdrawals.found, *withdrawals.held_back}]
     over = await _over(run, ended) if run.whole_site else []
     over = [one for one in over if one.row not in withdrawals.set_aside]
-    return await run.departures.rows(_each_once(withdrawn, left, over, late, deleted))
+    unheard = await never_told(run, ended) if run.whole_site else []
+    return await run.departures.rows(_each_once(withdrawn, left, over, late, deleted, unheard))
 
 
 async def settle(run: Run) -> None:

@@ -1,4 +1,7 @@
-"""People whom Moodle merged: the cases of the old number are marked as left, and it is read no more."""
+"""People whom Moodle merged: the cases of the old number are marked as left, and it is read no more.
+
+When that is taken back a read brings the cases to life again; of those that no read shows the mark is taken away.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +13,17 @@ from typing import TYPE_CHECKING
 
 from flows.steps.compare import MERGED_INTO
 from flows.steps.leaving import NOTHING, Leaving
-from state import Held, Store
+from flows.steps.planned import SITE_SCOPE
+from state import Held, PersonRows, Store
 from state.facts import Objects
-from state.statuses import CLOSED, LIVING, PASSING, TO_BE_EMPTIED
+from state.statuses import CLOSED, LEAVING, LIVING, PASSING, TO_BE_EMPTIED
 
 if TYPE_CHECKING:
     from flows.run import Run
     from mappings.engine import CompiledMapping
 
 MERGED = "merged"  # fact in the books: number of a person -> the one that he or she goes by now
-UNMARKED = "merged_unmarked"  # fact: those of them whose cases do not all say so yet
+UNMARKED = "merged_unmarked"  # fact: those whose cases do not all say so yet, or do still when that was taken back
 PARTED = "unmerged"  # fact: people who were taken for somebody else once, and are themselves again
 STAYS = CLOSED | PASSING
 
@@ -51,7 +55,7 @@ def who_became(people: Mapping[int, int], number: int) -> list[int]:
 
 
 def unmarked(store: Store) -> set[int]:
-    """Return the merged people whose cases do not all say so yet."""
+    """Return the merged people whose cases do not all say so yet, and the parted ones whose cases still may."""
     return set(json.loads(store.get(UNMARKED) or "[]"))
 
 
@@ -73,6 +77,7 @@ def _forget(number: int, facts: Objects) -> None:
         facts[UNMARKED] = sorted({*facts[UNMARKED]}.difference(map(int, gone)))
     if number in facts[PARTED]:
         facts[PARTED] = sorted({*facts[PARTED]} - {number})
+        facts[UNMARKED] = sorted({*facts[UNMARKED]} - {number})
 
 
 def take_over(before: Store, store: Store) -> None:
@@ -83,11 +88,13 @@ def take_over(before: Store, store: Store) -> None:
     then, now, erased = merged(store), merged(before), before.erased()
     differ = {old for old, new in now.items() if then.get(old) != new}
     alone = (parted(before) | parted(store) | (then.keys() - now.keys())) - now.keys()
-    if then != now:
+    alone = frozenset(number for number in alone if number not in erased)
+    if then != now or not alone <= parted(store):
+        waiting = unmarked(store) | unmarked(before) | (alone - parted(store))
         told = {
             MERGED: {str(old): new for old, new in now.items()},
-            UNMARKED: sorted((unmarked(store) & now.keys()) | differ),
-            PARTED: sorted(number for number in alone if number not in erased),
+            UNMARKED: sorted((waiting & (now.keys() | alone)) | differ),
+            PARTED: sorted(alone),
         }
         store.put_all({name: json.dumps(fact, sort_keys=True) for name, fact in told.items()})
 
@@ -100,29 +107,74 @@ async def left_out(run: Run) -> LeftOut:
 
 
 async def leaving_merged(run: Run) -> list[Leaving]:
-    """Return the cases of merged people that do not say so yet; when all do, a run remembers that."""
+    """Return the cases of merged people that do not say so, and those that still do where it was taken back.
+
+    When all are as they should be, a run remembers that.
+    """
     books = run.world.books
     waiting = await books.do(unmarked, books.store)
     if not waiting:
         return []
     people, found, done = await books.do(merged, books.store), list[Leaving](), set[int]()
-    mappings = {mapping.name: mapping for mapping in run.world.project.mappings}
     for old in sorted(waiting):
         person = await books.do(books.store.person, old)
-        there = [held for held in person.cases if held.case.status not in STAYS]
-        cases = [held for held in there if held.row.mapping in mappings]
-        mine = [_leaving(mappings[held.row.mapping], held, people[old]) for held in cases]
-        mine = [one for one in mine if not _says_so(run, one)]
+        new = people.get(old)
+        mine, is_open = _cleared(run, person) if new is None else _marked(run, person, new)
         found += mine
-        is_off = len(cases) < len(there)  # on again, the mapping of such a case marks it as well
-        done |= set() if mine or person.unanswered or is_off else {old}
+        done |= set() if mine or is_open or person.unanswered else {old}
     if done and not run.preview:
         await books.do(books.store.change_facts, [UNMARKED], partial(_take_out, frozenset(done)))
     return found
 
 
+def _marked(run: Run, person: PersonRows, new: int) -> tuple[list[Leaving], bool]:
+    """Return the cases to be marked, and whether others are, whose mapping is off: on again, it marks them."""
+    mappings = {mapping.name: mapping for mapping in run.world.project.mappings}
+    there = [held for held in person.cases if held.case.status not in STAYS]
+    cases = [held for held in there if held.row.mapping in mappings]
+    leaving = [_leaving(mappings[held.row.mapping], held, new) for held in cases]
+    return [one for one in leaving if not _says_so(run, one)], len(cases) < len(there)
+
+
+def _cleared(run: Run, person: PersonRows) -> tuple[list[Leaving], bool]:
+    """Return the cases that name somebody and were not brought back by this run, and whether others may do so."""
+    mappings = {mapping.name: mapping for mapping in run.mappings}
+    named = [held for held in person.cases if _may_name_somebody(run, held)]
+    gone = [held for held in named if held.row.mapping in mappings and _is_gone(run, held)]
+    clearing = [_clearing(run, mappings[held.row.mapping], held, person) for held in gone]
+    return clearing, len(gone) < len(named)
+
+
+def _may_name_somebody(run: Run, held: Held) -> bool:
+    """Say whether a case may hold the mark, as far as the books know."""
+    if not held.case.case_id or held.case.status in PASSING:
+        return False
+    blank = run.world.books.store.digest(held.row.key, MERGED_INTO, "")
+    return held.case.digests is None or held.case.digests.get(MERGED_INTO) not in (None, blank)
+
+
+def _is_gone(run: Run, held: Held) -> bool:
+    """Say whether a case is away for all that this run knows: it looked for its person, or nobody does there."""
+    scope, status = held.row.scope, held.case.status
+    is_read = scope == SITE_SCOPE or scope in run.read
+    if not run.whole_site or (scope in run.read and (scope not in run.rosters or scope in run.between_terms)):
+        return False
+    return status == "left" or status in CLOSED - TO_BE_EMPTIED or (status == LEAVING and not is_read)
+
+
+def _clearing(run: Run, mapping: CompiledMapping, held: Held, person: PersonRows) -> Leaving:
+    """Return how a case is without the mark: as before, or over where its person was in the course to the end."""
+    departure, op = mapping.when_left or NOTHING, "left"
+    if held.case.status in CLOSED:
+        departure = NOTHING
+    elif mapping.when_course_ends is not None and held.row.scope in run.ended.intersection(person.courses):
+        departure, op = mapping.when_course_ends, "ended"
+    departure = replace(departure, set={**departure.set, MERGED_INTO: ""})
+    return Leaving(mapping, held.row, held.case, departure, op)
+
+
 def _take_out(done: Collection[int], facts: Objects) -> None:
-    """Take people out of those who are to be marked: somebody may have been merged a moment ago."""
+    """Take people out of those who wait: somebody may have been merged a moment ago."""
     facts[UNMARKED] = sorted({*facts[UNMARKED]}.difference(done))
 
 

@@ -29,6 +29,7 @@ class There:
     def __init__(self, world: World) -> None:
         self._world = world
         self._found: dict[str, CaseReply | None] = {}
+        self._admitted: frozenset[int] | None = None
         self.doubles = Doubles(world)
 
     def begin(self) -> None:
@@ -101,10 +102,20 @@ class There:
         return found
 
     async def emptied(self, mapping: CompiledMapping, draft: Draft, case: CaseRow | None) -> frozenset[str]:
-        """Return what a case that was away lost with its person; raises Refused as `of` does."""
+        """Return what a case lost with its person, who was away, or erased; raises Refused as `of` does."""
         names = maybe_emptied(mapping, draft, case) if case is not None else set[str]()
+        if case is not None and draft.once and await self._was_erased(case):
+            names |= draft.once
         found = await self.of(case) if names and case is not None else None
         return frozenset(name for name in names if found is not None and not found.properties.get(name))
+
+    async def _was_erased(self, case: CaseRow) -> bool:
+        """Say whether an erasure may have emptied all that a case held: its person was let in again since."""
+        if not case.case_id or case.digests is not None:
+            return False
+        if self._admitted is None:
+            self._admitted = await self._world.books.do(self._world.books.store.admitted)
+        return case.user_id in self._admitted
 
 
 def maybe_emptied(mapping: CompiledMapping, draft: Draft, case: CaseRow) -> set[str]:

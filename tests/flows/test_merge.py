@@ -191,6 +191,28 @@ async def test_a_word_that_is_newer_than_the_backup(make_lab: MakeLab, since: Ca
     assert (there, {}) == (says(lab, old), written(await lab.sync()))
 
 
+@pytest.mark.parametrize("ran", [False, True])
+async def test_a_merge_and_its_end_that_are_newer_than_the_backup(make_lab: MakeLab, *, ran: bool) -> None:
+    """The books that come back know of neither, and who is merged is as they say: the mark goes all the same."""
+    lab, old, new = await twins(make_lab)
+    lab.in_a_file()
+    backup = lab.store.back_up(lab.clock.now())
+    assert backup
+    lab.clock.advance(3600)
+    merge(lab.store, old, new, lab.clock.now())
+    await lab.sync()
+    unmerge(lab.store, old, new, lab.clock.now())
+    if ran:
+        lab.commcare.fail_next("timeout")
+        await lab.sync()
+    lab.books.close()
+    target = (lab.site.url, "https://commcare.example.org", DOMAIN)
+    restore(lab.state_url, backup, (bytes(32),), target, lab.clock.now(), carry=take_over)
+    lab.books = lab._open()
+    await settle(lab)
+    assert (("active", ""), {}) == (says(lab, old), written(await lab.sync()))
+
+
 async def test_what_merging_wrote_is_erased_after_a_restore(make_lab: MakeLab) -> None:
     """The mark is a property of ours as well."""
     lab, old, new = await twins(make_lab)
@@ -368,3 +390,133 @@ async def test_a_merge_while_a_mapping_is_off(make_lab: MakeLab) -> None:
     for _ in range(3):
         result = await lab.sync()
     assert (("left", str(new)), {}, "[]") == (says(lab, old), written(result), lab.store.get("merged_unmarked"))
+
+
+# --- taken back, and read by nobody -------------------------------------------------------------------------
+
+
+async def in_two_courses(make_lab: MakeLab, *, ends: bool = True) -> tuple[Lab, list[int], int, int]:
+    """Return a lab with learners who are in two courses, the courses, and two of the learners."""
+    site, courses, (old, new, *_) = site_of(4, 4, shared=True)
+    lab = make_lab(site)
+    if ends:
+        left = "when_left: {set: {enrolment_status: left}}"
+        lab.edit("enrolment", left, f"{left}\nwhen_course_ends: {{set: {{enrolment_status: over}}}}")
+    await lab.sync()
+    return lab, courses, old, new
+
+
+async def merged_and_parted(lab: Lab, old: int, new: int) -> None:
+    """Merge two people, take it back, and run until that has arrived: then there is rest."""
+    merge(lab.store, old, new, lab.clock.now())
+    await lab.sync()
+    unmerge(lab.store, old, new, lab.clock.now())
+    await settle(lab)
+    result = await lab.sync()
+    assert ({}, {}, "[]") == (written(result), result.requests["commcare"], lab.store.get("merged_unmarked"))
+
+
+@pytest.mark.parametrize(("how", "status"), [("over", "over"), ("hidden", "left"), ("left", "left")])
+async def test_taken_back_where_nobody_is_read(make_lab: MakeLab, how: str, status: str) -> None:
+    """In a course that is over the case says that again; in any other it says that somebody has left."""
+    lab, (course, other), old, new = await in_two_courses(make_lab)
+    if how == "over":
+        lab.site.courses[course]["enddate"] = int(lab.clock.now()) + 60
+    elif how == "hidden":
+        lab.site.courses[course]["visible"] = 0
+    else:
+        lab.site.unenrol(course, old)
+    await settle(lab)
+    await merged_and_parted(lab, old, new)
+    assert ((status, ""), ("active", "")) == (says(lab, old, course), says(lab, old, other))
+    lab.site.courses[course] |= {"visible": 1, "enddate": 0}
+    if how != "left":
+        await settle(lab)
+        assert ("active", "") == says(lab, old, course)
+
+
+async def test_who_had_left_what_is_over(make_lab: MakeLab) -> None:
+    """Nobody was in it any more when it ended: the case says so still."""
+    lab, (course, _), old, new = await in_two_courses(make_lab)
+    lab.site.unenrol(course, old)
+    await settle(lab)
+    lab.site.courses[course]["enddate"] = int(lab.clock.now()) + 60
+    await settle(lab)
+    await merged_and_parted(lab, old, new)
+    assert ("left", "") == says(lab, old, course)
+
+
+@pytest.mark.parametrize("close", ["", ", close: true"])
+async def test_taken_back_of_a_deleted_account(make_lab: MakeLab, close: str) -> None:
+    """Moodle deleted the old account, and it was merged into the wrong one: its cases are left, and no more."""
+    lab, old, new = await twins(make_lab)
+    lab.edit("enrolment", "{enrolment_status: left}", f"{{enrolment_status: left}}{close}")
+    lab.site.delete_user(old)
+    await merged_and_parted(lab, old, new)
+    assert (("left", ""), bool(close)) == (says(lab, old), lab.case(f"test-enrol-2-{old}").closed)
+    assert "" == lab.case(f"test-user-{old}").properties["merged_into"]
+
+
+async def test_taken_back_without_an_answer(make_lab: MakeLab) -> None:
+    """The mark was not answered, and so is what takes it away: it goes in the end."""
+    lab, (course, _), old, new = await in_two_courses(make_lab)
+    lab.site.unenrol(course, old)
+    await settle(lab)
+    lab.site.courses[course]["visible"] = 0
+    merge(lab.store, old, new, lab.clock.now())
+    lab.commcare.drop_reply_after_commit()
+    await lab.sync()
+    unmerge(lab.store, old, new, lab.clock.now())
+    lab.commcare.fail_next("timeout", where="write")
+    await settle(lab)
+    await settle(lab)
+    assert (("left", ""), "[]") == (says(lab, old, course), lab.store.get("merged_unmarked"))
+
+
+async def test_a_run_for_one_course_takes_no_mark_away(make_lab: MakeLab) -> None:
+    """Who may be in the others it cannot say; the next run of all of them does."""
+    lab, (course, other), old, new = await in_two_courses(make_lab)
+    lab.site.unenrol(course, old)
+    await settle(lab)
+    merge(lab.store, old, new, lab.clock.now())
+    await lab.sync()
+    unmerge(lab.store, old, new, lab.clock.now())
+    await lab.sync(courses=(other,))
+    assert (("left", str(new)), ("active", "")) == (says(lab, old, course), says(lab, old, other))
+    await lab.sync()
+    assert ("left", "") == says(lab, old, course)
+
+
+async def test_merged_once_more(make_lab: MakeLab) -> None:
+    """It was taken back, and said again before any run, or after it: the mark stays."""
+    lab, (course, _), old, new = await in_two_courses(make_lab)
+    lab.site.unenrol(course, old)
+    await settle(lab)
+    for runs in (0, 2):
+        merge(lab.store, old, new, lab.clock.now())
+        await lab.sync()
+        unmerge(lab.store, old, new, lab.clock.now())
+        for _ in range(runs):
+            await lab.sync()
+    merge(lab.store, old, new, lab.clock.now())
+    await settle(lab)
+    assert (("left", str(new)), {}) == (says(lab, old, course), written(await lab.sync()))
+
+
+async def test_taken_back_of_who_is_gone_after_a_restore(make_lab: MakeLab) -> None:
+    """The books that come back know nothing of it: the mark goes from the case of a deleted account as well."""
+    lab, old, new = await twins(make_lab)
+    lab.in_a_file()
+    lab.site.delete_user(old)
+    merge(lab.store, old, new, lab.clock.now())
+    await settle(lab)
+    backup = lab.store.back_up(lab.clock.now())
+    assert backup
+    unmerge(lab.store, old, new, lab.clock.now())
+    lab.books.close()
+    target = (lab.site.url, "https://commcare.example.org", DOMAIN)
+    restore(lab.state_url, backup, (bytes(32),), target, lab.clock.now(), carry=take_over)
+    lab.books = lab._open()
+    await settle(lab)
+    await settle(lab)
+    assert (("left", ""), {}) == (says(lab, old), written(await lab.sync()))

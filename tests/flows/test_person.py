@@ -190,6 +190,49 @@ async def test_an_admitted_person_gets_what_is_written_once(make_lab: MakeLab) -
     assert (CANARY, "supervisor-x") == (case.properties["city"], case.owner_id)
 
 
+@pytest.mark.parametrize("written_since", ["", "UG"])
+@pytest.mark.parametrize("lost", [False, True])
+async def test_an_admitted_person_gets_back_what_is_not_personal(
+    make_lab: MakeLab, written_since: str, *, lost: bool
+) -> None:
+    """What is written once was emptied as well, and is there again, but for what others wrote since."""
+    site, _, (person, *_) = site_of(3)
+    site.update_user(person, country="KE")
+    lab = make_lab(site)
+    once = "country: {source: country, personal: false"
+    lab.edit("student", f"{once}}}", f"{once}, write: once}}")
+    await lab.sync()
+    case = lab.case(f"test-user-{person}")
+    await erased(lab, person)
+    assert "" == case.properties["country"]
+    if written_since:
+        lab.project.edit_case(case.case_id, country=written_since)
+    assert lab.store.admit(person, lab.clock.now())
+    if lost:
+        lab.commcare.fail_next("timeout", where="write")
+    for _ in range(3):
+        await lab.sync()
+    assert (written_since or "KE") == case.properties["country"]
+    result = await lab.sync()
+    assert ({}, {}) == (written(result), result.requests["commcare"])
+
+
+async def test_who_was_only_kept_out_keeps_what_is_not_personal(make_lab: MakeLab) -> None:
+    """Nothing emptied it but somebody in CommCare: what is written once is left as it is."""
+    lab, (person, *_) = await consenting(make_lab)
+    once = "country: {source: country, personal: false"
+    lab.edit("student", f"{once}}}", f"{once}, write: once}}")
+    lab.site.update_user(person, country="KE")
+    await lab.sync()
+    case = lab.case(f"test-user-{person}")
+    lab.site.update_user(person, profile={"consent": "no"})
+    await lab.sync()
+    lab.project.edit_case(case.case_id, country="")
+    lab.site.update_user(person, profile={"consent": "yes"})
+    await lab.sync()
+    assert ("", True) == (case.properties["country"], bool(case.properties["city"]))
+
+
 async def test_an_admitted_person_does_not_wait_for_an_interval(make_lab: MakeLab) -> None:
     """The next run reads the profiles, though they are read every other day."""
     lab, (person, *_) = await two_courses(make_lab, project=PROJECT + "intervals: {people: 48}\n")
