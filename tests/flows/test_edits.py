@@ -20,8 +20,9 @@ from flows.sync import Options
 from state import RowId, Store
 from tests.flows.explorer_lab import Killed
 from tests.flows.test_audit import audited
-from tests.flows.test_departures import consenting
+from tests.flows.test_departures import LEFT, PARKING, consenting
 from tests.flows.test_sync import site_of
+from tests.flows.test_unsure import run
 from tests.flows.worlds import PROJECT, SHIPPED, Lab, written
 from tests.voided import void
 
@@ -707,6 +708,41 @@ async def test_the_new_type_goes_to_dirty_cases_of_a_course_that_nobody_reads(ma
     await quiet(lab)
     assert {"membership", "student"} == {case.case_type for case in lab.project.cases.values()}
     assert not json.loads(lab.store.get("case_types:enrolment") or "")["open"]
+
+
+@pytest.mark.parametrize("how", ["hidden", "held back"])
+async def test_who_was_parked_after_the_backup_gets_the_case_back_after_another_type(
+    make_lab: MakeLab, how: str
+) -> None:
+    """Known by its type alone, a case may have any owner: whoever is read again is looked at like one back."""
+    site, courses, (person, *_) = site_of(3, 3)
+    lab = make_lab(site, project=PARKING)
+    lab.in_a_file()
+    parked = lab.project.add_group("Parking")
+    lab.edit("student", LEFT, f"{LEFT[:-1]}, park: true}}")
+    await lab.sync()
+    case = lab.case(f"test-user-{person}")
+    owner, backup = case.owner_id, lab.store.back_up(lab.clock.now())
+    assert backup is not None
+    site.unenrol(courses[0], person)
+    await run(lab, 2)
+    assert (parked, "left") == (case.owner_id, case.properties["moodle_status"])
+    lab.restore(backup)
+    site.enrol(courses[0], person)
+    if how == "hidden":
+        site.courses[courses[0]]["visible"] = 0
+    else:
+        site.update_user(person, lastname="")
+    await lab.sync()
+    rename_type(lab)
+    for _ in range(2):
+        await lab.sync()
+    assert ("pupil", parked) == (case.case_type, case.owner_id)
+    site.courses[courses[0]]["visible"] = 1
+    site.update_user(person, lastname="Last0")
+    await run(lab, 2)
+    assert (owner, "active") == (case.owner_id, case.properties["moodle_status"])
+    assert {} == written(await lab.sync())
 
 
 async def test_a_preview_counts_types_in_a_course_that_is_over(make_lab: MakeLab) -> None:
