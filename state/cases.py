@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, case, func, or_, select, update
 
 from state.log import Entry, Log
-from state.rows import CaseRow, Missing, RowId
+from state.rows import CaseRow, Missing, Ours, RowId
 from state.statuses import CLOSED, GONE, LIVING, MARKED, MAYBE_CLOSED, UNSETTLED
 from state.tables import at_row, case_row, row_parameters
 
@@ -78,28 +79,32 @@ class _Noted:
         return bool(self.back or self.news or self.active or self.again)
 
 
-def _nobodys(_: str) -> bool:
+def _nobodys(*_: object) -> bool:
     """Say of each key that it is none that a mapping makes."""
     return False
+
+
+LIVES_AGAIN = case({status: status for status in LIVING}, value=case_row.c.missing_run, else_="active")
+"""What a replaced row was, kept in place of the run that lacked it last: no read counts it."""
 
 
 class _Read:
     """What a complete read of a scope showed."""
 
     def __init__(
-        self, seen: Collection[str], protected: Set[int], run_id: str, is_ours: Callable[[str], object] = _nobodys
+        self, seen: Collection[str], protected: Set[int], run_id: str, scope: int = 0, is_ours: Ours = _nobodys
     ) -> None:
         self._seen = seen if isinstance(seen, Set) else frozenset(seen)
         self._protected = protected
         self._run_id = run_id
-        self._is_ours = is_ours
+        self._is_ours = partial(is_ours, scope)
 
     def compared(self, rows: Iterable[Row[Any]]) -> _Noted:
         """Compare the rows of `READ_NOTED` with it."""
         noted = _Noted()
         for key, status, missing_count, missing_run, user_id in rows:
             if status == "replaced":
-                if key not in self._seen and not self._is_ours(key):
+                if key not in self._seen and not self._is_ours(key, user_id):
                     noted.gone.append(key)
                     continue
                 noted.active.append(key)
@@ -151,7 +156,7 @@ class Cases(Log):
         seen: Collection[str],
         run_id: str,
         protected: Set[int] = frozenset(),
-        is_ours: Callable[[str], object] = _nobodys,
+        is_ours: Ours = _nobodys,
     ) -> list[Missing]:
         """Take in that a complete read of a scope showed the keys `seen`; return the rows it lacked.
 
@@ -160,10 +165,10 @@ class Cases(Log):
         A lacked row counts one more complete read without it, once per run however often it is noted; a seen
         row, and one of a `protected` person, starts again at 0. Rows for which neither is news are not written.
         A seen row that is marked as left, or maybe, joins again, whatever keeps CommCare from being told.
-        Replaced rows that were not seen are returned too, uncounted; one that was seen is active again, and so is
-        one whose key `is_ours`: the mapping makes it again.
+        Replaced rows that were not seen are returned too, uncounted; one that was seen is what it was again, and
+        so is one whose key `is_ours`: the mapping makes it again.
         """
-        at, read = {"mapping": mapping, "scope": scope}, _Read(seen, protected, run_id, is_ours)
+        at, read = {"mapping": mapping, "scope": scope}, _Read(seen, protected, run_id, scope, is_ours)
         with self._database.reading() as connection:
             noted = read.compared(connection.execute(READ_NOTED, at))
             found = self._cases(connection, mapping, scope, noted.gone)
@@ -185,18 +190,16 @@ class Cases(Log):
             with self._database.writing() as connection:
                 self._bring_back(connection, mapping, scope, read.compared(connection.execute(READ_NOTED, at)))
 
-    def note_members(self, mapping: str, scope: int, people: Set[int], is_ours: Callable[[str], bool]) -> None:
+    def note_members(self, mapping: str, scope: int, people: Set[int], is_ours: Ours) -> None:
         """Take in who is in a course of which no records were read: their rows, under keys of now, are there."""
         with self._database.reading() as connection:
             rows = connection.execute(READ_NOTED, {"mapping": mapping, "scope": scope})
-            found = [
-                row.key for row in rows if row.user_id in people and _says_gone(row.status, row.missing_count)
-            ]
-        self.note_seen(mapping, scope, [key for key in found if is_ours(key)])
+            found = [row for row in rows if row.user_id in people and _says_gone(row.status, row.missing_count)]
+        self.note_seen(mapping, scope, [row.key for row in found if is_ours(scope, row.key, row.user_id)])
 
     def _bring_back(self, connection: Connection, mapping: str, scope: int, noted: _Noted) -> None:
         """Write down who was seen."""
-        self._set(connection, mapping, scope, noted.active, status="active", missing_count=0, missing_run="")
+        self._set(connection, mapping, scope, noted.active, status=LIVES_AGAIN, missing_count=0, missing_run="")
         self._set(connection, mapping, scope, noted.again, status="rejoining")
         self._set(connection, mapping, scope, noted.back, missing_count=0, missing_run="")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -13,6 +13,10 @@ class RowId(NamedTuple):
     mapping: str
     scope: int
     key: str
+
+
+Ours = Callable[[int, str, int], object]
+"""Says of a scope, a key in it and the person whose row has it whether a mapping makes that key of them."""
 
 
 @dataclass(frozen=True, slots=True)

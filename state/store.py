@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -12,7 +12,7 @@ from sqlalchemy import Connection, select, update
 
 from state.backups import newest, open_rights
 from state.care import Care
-from state.cases import CHUNK
+from state.cases import CHUNK, LIVES_AGAIN
 from state.counts import Counts
 from state.database import Database, file_of, there
 from state.digest import chained
@@ -31,7 +31,7 @@ from state.refusals import Refusals
 from state.renames import Renames
 from state.rotation import Rotation, key_mark, known_keys
 from state.rounds import Rounds
-from state.rows import RowId
+from state.rows import Ours, RowId
 from state.runs import Runs
 from state.schema import prepare
 from state.statuses import LIVING
@@ -39,7 +39,8 @@ from state.tables import at_row, case_row, row_parameters
 
 SET_ASIDE = tuple(status for status in LIVING if status not in ("withdrawing", "closing"))
 """What a case is that goes with its key."""
-SET_STATUS = update(case_row).where(at_row(case_row))
+PUT_ASIDE = update(case_row).where(at_row(case_row)).values(status="replaced", missing_run=case_row.c.status)
+PUT_BACK = update(case_row).where(at_row(case_row)).values(status=LIVES_AGAIN, missing_run="")
 
 
 class Store(
@@ -124,45 +125,43 @@ class Store(
     ) -> None:
         self.close()
 
-    def replace_keys(self, mapping: str, fact: str, value: str, is_ours: Callable[[str], object]) -> int:
+    def replace_keys(self, mapping: str, fact: str, value: str, is_ours: Ours) -> int:
         """Set the living cases of a mapping aside whose keys it makes no more; returns how many.
 
-        Those that were set aside before, and whose keys it makes again, live again. The fact that says so is
-        written in the same transaction. Cases that are to be emptied, or maybe closed, are not set aside: that is
-        said first.
+        Those that were set aside before, and whose keys it makes again, are what they were. The fact that says so
+        is written in the same transaction. Cases that are to be emptied, or maybe closed, are not set aside: that
+        is said first.
         """
         with self._database.writing() as connection:
             self._put(connection, fact, value)
-            aside = self._with_keys(connection, mapping, SET_ASIDE, lambda key: not is_ours(key))
+            aside = self._with_keys(connection, mapping, SET_ASIDE, lambda *row: not is_ours(*row))
             back = self._with_keys(connection, mapping, ("replaced",), is_ours)
-            for rows, status in ((aside, "replaced"), (back, "active")):
+            for rows, statement in ((aside, PUT_ASIDE), (back, PUT_BACK)):
                 if rows:
-                    connection.execute(SET_STATUS.values(status=status), [row_parameters(row) for row in rows])
+                    connection.execute(statement, [row_parameters(row) for row in rows])
             return len(aside)
 
     @staticmethod
-    def _with_keys(
-        connection: Connection, mapping: str, statuses: Collection[str], is_meant: Callable[[str], object]
-    ) -> list[RowId]:
+    def _with_keys(connection: Connection, mapping: str, statuses: Collection[str], is_meant: Ours) -> list[RowId]:
         """Return the rows of a mapping with one of these statuses, and a key that is meant."""
-        query = select(case_row.c.scope, case_row.c.key).where(
+        query = select(case_row.c.scope, case_row.c.key, case_row.c.user_id).where(
             case_row.c.mapping == mapping, case_row.c.status.in_(statuses)
         )
         rows = connection.execute(query.execution_options(yield_per=CHUNK))
-        return [RowId(mapping, scope, key) for scope, key in rows if is_meant(key)]
+        return [RowId(mapping, *row[:2]) for row in rows if is_meant(*row)]
 
-    def count_by_key(self, mapping: str, is_ours: Callable[[str], object]) -> tuple[Counter[str], Counter[str]]:
+    def count_by_key(self, mapping: str, is_ours: Ours) -> tuple[Counter[str], Counter[str]]:
         """Return how many cases of a mapping CommCare has by status: those whose key `is_ours`, and the others."""
-        query = select(case_row.c.key, case_row.c.status).where(
+        query = select(case_row.c.scope, case_row.c.key, case_row.c.user_id, case_row.c.status).where(
             case_row.c.mapping == mapping, case_row.c.case_id != ""
         )
         ours, others = Counter[str](), Counter[str]()
         with self._database.reading() as connection:
-            for key, status in connection.execute(query.execution_options(yield_per=CHUNK)):
-                (ours if is_ours(key) else others)[status] += 1
+            for *row, status in connection.execute(query.execution_options(yield_per=CHUNK)):
+                (ours if is_ours(*row) else others)[status] += 1
         return ours, others
 
-    def under_other_keys(self, mapping: str, scope: int, is_old: Callable[[str], bool]) -> dict[int, list[str]]:
+    def under_other_keys(self, mapping: str, scope: int, is_old: Ours) -> dict[int, list[str]]:
         """Return the keys of the replaced cases of a scope by person, and of those gone whose key `is_old`."""
         query = select(case_row.c.key, case_row.c.status, case_row.c.user_id).where(
             case_row.c.mapping == mapping,
@@ -173,7 +172,7 @@ class Store(
         found = defaultdict[int, list[str]](list)
         with self._database.reading() as connection:
             for key, status, user_id in connection.execute(query.execution_options(yield_per=CHUNK)):
-                if status == "replaced" or is_old(key):
+                if status == "replaced" or is_old(scope, key, user_id):
                     found[user_id].append(key)
         return dict(found)
 

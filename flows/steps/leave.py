@@ -79,7 +79,7 @@ async def _note_members(run: Run) -> None:
     for mapping in run.world.project.mappings:
         for number, roster in run.rosters.items() if mapping.source == "enrolments" else ():
             if (mapping.name, number) not in run.sweep.noted and number not in run.between_terms:
-                is_ours = partial(mapping.makes_key, site=site)
+                is_ours = partial(mapping.makes_case, site=site)
                 await books.do(books.store.note_members, mapping.name, number, {*roster.ids}, is_ours)
 
 

@@ -44,8 +44,8 @@ class OldKeys:
         there = self._found.get(place, {})
         return [(person, key) for person in there.keys() & set(people) for key in there[person]]
 
-    def _is_old(self, mapping: CompiledMapping) -> Callable[[str], bool]:
-        return lambda key: not mapping.makes_key(key, self._world.project.site)
+    def _is_old(self, mapping: CompiledMapping) -> Callable[[int, str, int], bool]:
+        return lambda *row: not mapping.makes_case(*row, site=self._world.project.site)
 
 
 def _people(scope: Scope, rows: Collection[RowId]) -> dict[int, bool]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from flows.errors import UsageError, Waiting
@@ -25,8 +26,8 @@ async def without_other_keys(run: Run, written: Mapping[str, str]) -> Sequence[C
     world, mappings = run.world, run.mappings
     forms = {one.name: keys_of(world, one) for one in mappings}
     others = [one for one in mappings if written.get(one.name, forms[one.name]) != forms[one.name]]
-    agreed = await _agreed(world, others)
-    asked = {one.name: one for one in others if one.name not in agreed}
+    agreed, alike = await _agreed(world, others), await _alike(world, others)
+    asked = {one.name: one for one in others if one.name not in agreed or one.name in alike}
     held, level = {*asked}, {*asked}
     while level:
         level = below(world.project.mappings, level) - held
@@ -34,10 +35,13 @@ async def without_other_keys(run: Run, written: Mapping[str, str]) -> Sequence[C
     going_on = [one for one in mappings if one.name not in held]
     if not asked or not going_on:
         return mappings
-    plan = {name: await _asked_about(world, one) for name, one in asked.items()}
+    plan = {name: await _asked_about(world, one) for name, one in asked.items() if name not in alike}
     await ask_about_keys(world, plan)
-    names = listed([one.name for one in mappings if one.name in held])
-    run.result.worse(RunState.WAITING, _would_be_others(plan, [*asked], f"Nothing of {names} was sent."))
+    sent = f"Nothing of {listed([one.name for one in mappings if one.name in held])} was sent."
+    if plan:
+        run.result.worse(RunState.WAITING, _would_be_others(plan, [*plan], sent))
+    if alike:
+        run.result.worse(RunState.WAITING, _look_like_others(alike, sent))
     return going_on
 
 
@@ -45,7 +49,8 @@ async def refuse_other_keys(world: World, others: Sequence[CompiledMapping], rek
     """Raise Waiting with the plan when mappings would make their cases anew: CommCare cannot delete any.
 
     Raises UsageError for a name in `rekey` whose keys are as they were, unless that was begun: the run that took
-    the word may have been stopped, and the same command is given again.
+    the word may have been stopped, and the same command is given again. No word helps where CommCare could take
+    the cases of some for those of others.
     """
     same = set(rekey) - {mapping.name for mapping in others}
     store = world.books.store
@@ -54,6 +59,8 @@ async def refuse_other_keys(world: World, others: Sequence[CompiledMapping], rek
         raise UsageError(f"{wrong[0]} makes the keys that its cases have: there is nothing to make anew.")
     if not others:
         return
+    if alike := await _alike(world, others):
+        raise Waiting(_look_like_others(alike, "Nothing was sent."))
     agreed = {*rekey, *await _agreed(world, others)} - begun
     resting = {row.mapping for row in await world.books.do(store.intents)}
     if doubtful := sorted(resting & agreed):
@@ -76,12 +83,25 @@ def _would_be_others(asked: Mapping[str, Mapping[str, Any]], names: Sequence[str
     )
 
 
+def _look_like_others(names: Iterable[str], sent: str) -> str:
+    """Say whose new keys look like old ones that are about others, what was `sent`, and the ways on."""
+    return (
+        f"The new keys of {listed([*names])} look like the old ones, with the ids in other places: CommCare would "
+        f"take the cases of some people for those of others. {sent} Put the old text back, or put another word "
+        "into the external_id, as in '{site}-new-...', and then run `moodle-commcare preview`."
+    )
+
+
 async def under_other_keys(world: World, mappings: Sequence[CompiledMapping]) -> list[str]:
     """Say of each mapping that makes other keys than its cases have what a run would stop for."""
     plan, written = [], await keys_written(world, mappings)
     for mapping in mappings:
         keys = keys_of(world, mapping)
-        if written.get(mapping.name, keys) != keys and not await _is_back(world, mapping):
+        if written.get(mapping.name, keys) == keys:
+            continue
+        if await _is_alike(world, mapping):
+            plan.append(_look_like_others([mapping.name], "Nothing of it would be sent."))
+        elif not await _is_back(world, mapping):
             plan.append(other_keys(mapping.name, await _asked_about(world, mapping)).sentence)
     return plan
 
@@ -95,20 +115,33 @@ async def _agreed(world: World, others: Sequence[CompiledMapping]) -> set[str]:
 
 async def _is_back(world: World, mapping: CompiledMapping) -> bool:
     """Say whether cases that were set aside have the keys of now, and no other ones live, or may."""
-    store = world.books.store
-    ours, others = await world.books.do(
-        store.count_by_key, mapping.name, mapping.key_form(world.project.site).fullmatch
-    )
+    store, is_ours = world.books.store, partial(mapping.makes_case, site=world.project.site)
+    ours, others = await world.books.do(store.count_by_key, mapping.name, is_ours)
     if not ours["replaced"] or any(others[status] for status in LIVING):
         return False
     return mapping.name not in {row.mapping for row in await world.books.do(store.intents)}
 
 
+async def _alike(world: World, others: Iterable[CompiledMapping]) -> list[str]:
+    """Return the mappings whose new keys have the form of old ones that are about others."""
+    return [one.name for one in others if await _is_alike(world, one)]
+
+
+async def _is_alike(world: World, mapping: CompiledMapping) -> bool:
+    """Say whether a case has a key of the new form with the ids in other places: one day it is somebody else's."""
+    site = world.project.site
+
+    def is_others(course: int, key: str, person: int) -> bool:
+        return mapping.makes_key(key, site) and not mapping.makes_case(course, key, person, site=site)
+
+    alike, _ = await world.books.do(world.books.store.count_by_key, mapping.name, is_others)
+    return alike.total() > 0
+
+
 async def _asked_about(world: World, mapping: CompiledMapping) -> dict[str, Any]:
     """Return how many cases new keys would concern, how many of them are over, and what would become of all."""
     then = "stay" if mapping.when_left is None else "closed" if mapping.when_left.close else "left"
-    _, old = await world.books.do(
-        world.books.store.count_by_key, mapping.name, mapping.key_form(world.project.site).fullmatch
-    )
+    is_ours = partial(mapping.makes_case, site=world.project.site)
+    _, old = await world.books.do(world.books.store.count_by_key, mapping.name, is_ours)
     cases, over = sum(old[status] for status in LIVING), old["ended"]
     return {"cases": cases, "then": then, "keys": keys_of(world, mapping)} | ({"over": over} if over else {})

@@ -172,7 +172,8 @@ async def _retyped(run: Run, mapping: CompiledMapping, row: RowId, case: CaseRow
         CaseWrite(key, case.case_id, case_type, None, None, {}),
         {TYPE: run.world.books.store.digest(case.key, TYPE, case_type)},
         RETYPE,
-        case.status,
+        # Who has it, and what it says, is as uncertain as before: whoever is read is looked at like one back.
+        "rejoining" if dirty and case.status == "active" else case.status,
         frozenset({TYPE}),
         owner_before=case.owner_id,  # of a parked case: who is to have it back
         whole=dirty,

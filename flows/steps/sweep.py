@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from adaptors.moodle.roster import Roster
@@ -89,7 +90,7 @@ class Sweep:
     async def note(self, scope: Scope, *, protected: Set[int] = frozenset()) -> None:
         """Compare a complete read with the books; `protected` are people whom nothing of this read is about."""
         store, mapping = self.world.books.store, scope.mapping
-        is_ours = mapping.key_form(self.world.project.site).fullmatch
+        is_ours = partial(mapping.makes_case, site=self.world.project.site)
         missing = await self.world.books.do(
             store.note_read, mapping.name, scope.number, scope.seen, self.result.run_id, protected, is_ours
         )
@@ -102,7 +103,7 @@ class Sweep:
         self.lacked |= {m.row for m in missing if m.case.missing_count < READS}
         stuck = await self._stuck()
         unsure = {m.row for m in due if m.case.status in UNDER_WAY and m.row not in stuck}
-        unsure |= {m.row for m in due if not is_ours(m.row.key)}
+        unsure |= {m.row for m in due if not is_ours(*m.row[1:], m.case.user_id)}
         self.replaced += [(mapping, m) for m in due if m.row in unsure]
         due = [m for m in due if m.row not in unsure]
         if due and mapping.when_left is not None:

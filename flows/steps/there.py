@@ -110,8 +110,11 @@ class There:
         return frozenset(name for name in names if found is not None and not found.properties.get(name))
 
     async def _was_erased(self, case: CaseRow) -> bool:
-        """Say whether an erasure may have emptied all that a case held: its person was let in again since."""
-        if not case.case_id or case.digests is not None:
+        """Say whether an erasure may have emptied all that a case held: its person was let in again since.
+
+        What was sent since without a name was no more than a mark, or the case type.
+        """
+        if not case.case_id or "@name" in (case.digests or {}):
             return False
         if self._admitted is None:
             self._admitted = await self._world.books.do(self._world.books.store.admitted)

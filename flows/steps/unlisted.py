@@ -151,14 +151,14 @@ async def _living_in(run: Run, number: int) -> set[int | str]:
     books, found = run.world.books, set[int | str]()
     for mapping in _leaving_courses(run):
         cases = await books.do(books.store.cases, mapping.name, number)
-        found |= {one.user_id or key for key, one in cases.items() if _lives(run, mapping, one)}
+        found |= {one.user_id or key for key, one in cases.items() if _lives(run, mapping, number, one)}
     return found
 
 
-def _lives(run: Run, mapping: CompiledMapping, case: CaseRow) -> bool:
+def _lives(run: Run, mapping: CompiledMapping, number: int, case: CaseRow) -> bool:
     """Say whether a case would be marked with its course, also where it was set aside and has a key of now."""
     if case.status == "replaced":
-        return mapping.makes_key(case.key, run.world.project.site)
+        return mapping.makes_case(number, case.key, case.user_id, site=run.world.project.site)
     return case.status in LIVING and case.status != "ended"
 
 
@@ -216,7 +216,7 @@ async def _hand_over(run: Run, mapping: CompiledMapping, course_id: int) -> list
     for one in rows:
         op, status = refusals.get(one.row, ""), one.case.status
         is_again = (status in GOING and op != "withdrawn") or (status in LIVING and op == "left")
-        lives = _lives(run, mapping, one.case)
+        lives = _lives(run, mapping, course_id, one.case)
         if is_again or (status == "replaced" and not lives):
             sweep.replaced.append((mapping, one))
         elif lives:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -156,11 +155,18 @@ class CompiledMapping:
 
     def makes_key(self, key: str, site: str) -> bool:
         """Say whether a key has the form of those that this mapping makes on a site, and is not another site's."""
-        return self.key_form(site).fullmatch(key) is not None
+        return key_form(self.spec.external_id, site).fullmatch(key) is not None
 
-    def key_form(self, site: str) -> re.Pattern[str]:
-        """Return the form of the keys that this mapping makes on a site: for many keys at once."""
-        return key_form(self.spec.external_id, site)
+    def makes_case(self, course: int, key: str, person: int, *, site: str) -> bool:
+        """Say whether a key is the one that this mapping makes of a person in a course; 0 stands for any of them.
+
+        Ids that changed places make keys of the same form, about others.
+        """
+        ids = ids_in(self.spec.external_id, site, key)
+        if ids is None:
+            return False
+        whose, where = ids.get("id" if self.source == "users" else "user.id", person), ids.get("course.id", course)
+        return person in (0, whose) and course in (0, where)
 
     def person_of(self, key: str, site: str) -> int | None:
         """Return whose key this is (Moodle's number), 0 for nobody's, None for one that is not ours."""

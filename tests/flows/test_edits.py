@@ -16,12 +16,14 @@ from flows.needs import needs
 from flows.preview import preview
 from flows.problems import drop, retry
 from flows.run import Run
+from flows.steps.holders import keys_of
 from flows.sync import Options
 from state import RowId, Store
 from tests.flows.explorer_lab import Killed
 from tests.flows.test_audit import audited
-from tests.flows.test_departures import consenting
+from tests.flows.test_departures import LEFT, PARKING, consenting
 from tests.flows.test_sync import site_of
+from tests.flows.test_unsure import run
 from tests.flows.worlds import PROJECT, SHIPPED, Lab, written
 from tests.voided import void
 
@@ -461,6 +463,69 @@ async def test_the_old_keys_are_back_after_a_stopped_rekey(make_lab: MakeLab) ->
     await quiet(lab, 1)
 
 
+def swap_ids(lab: Lab) -> None:
+    """Let the ids in the keys of enrolments change places."""
+    text = (lab.mappings / "enrolment.yaml").read_text().partition("\ntests:")[0] + "\n"
+    text = text.replace("{site}-enrol-{course.id}-{user.id}", "{site}-enrol-{user.id}-{course.id}")
+    (lab.mappings / "enrolment.yaml").write_text(text)
+
+
+@pytest.mark.parametrize("rekey", [(), ("enrolment",)])
+async def test_ids_that_change_places_in_a_key_are_no_rekey(make_lab: MakeLab, rekey: tuple[str, ...]) -> None:
+    """Old and new keys have one form: the case of one could be taken for that of another, whatever is said."""
+    lab, _ = await in_two_courses(make_lab)
+    swap_ids(lab)
+    (stop,) = (await preview(lab.world(), Options(preview=True), 5)).stops
+    assert "new keys of enrolment look like the old ones" in stop
+    result = await lab.sync(rekey=rekey)
+    assert ("waiting", {}, []) == (result.state, written(result), needs(lab.store))
+    assert "put another word into the external_id" in result.messages[-1]
+    lab.edit("enrolment", "{site}-enrol-", "{site}-enrolled-")
+    assert "has 6 cases under the old keys" in (await lab.sync()).messages[-1]
+    result = await lab.sync(rekey=("enrolment",))
+    assert {"created": 6, "marked_left": 6} == written(result)
+
+
+async def test_cases_under_swapped_ids_that_were_made_leave(make_lab: MakeLab) -> None:
+    """Books of before took the old keys for new ones: two reads lack those, and nobody is asked."""
+    lab, _ = await in_two_courses(make_lab)
+    swap_ids(lab)
+    world = lab.world()
+    (mapping,) = (one for one in world.project.mappings if one.name == "enrolment")
+    lab.store.put("written:enrolment", keys_of(world, mapping))
+    assert {"created": 6} == written(await lab.sync())
+    assert {"marked_left": 6} == written(await lab.sync())
+    await quiet(lab, 2)
+
+
+@pytest.mark.parametrize("then", ["no", "yes"])
+async def test_who_was_kept_out_before_a_stopped_rekey_is_so_after_it(make_lab: MakeLab, then: str) -> None:
+    """Nobody is asked about them once more, and whoever is let in gets all that is written once."""
+    lab, learners = await consenting(make_lab, 20)
+    lab.edit("student", "city: {source: city,", "city: {source: city, write: once,")
+    await lab.sync()
+    for learner in learners[:8]:
+        lab.site.update_user(learner, profile={"consent": "no"})
+    await lab.sync()
+    confirm_withdrawn(lab.store, 0, 8)
+    await run(lab, 2)
+    case = lab.case(f"test-user-{learners[0]}")
+    assert not case.properties["city"]
+    for name in ("student", "enrolment"):
+        lab.edit(name, '"{site}-user-', '"{site}-person-')
+    lab.commcare.fail_next("refused", times=100)
+    await lab.sync(rekey=("student",))
+    lab.commcare.faults.clear()
+    for name in ("student", "enrolment"):
+        lab.edit(name, '"{site}-person-', '"{site}-user-')
+    if then == "yes":
+        lab.site.update_user(learners[0], profile={"consent": "yes"})
+    result = await lab.sync()
+    assert ("completed", []) == (result.state, needs(lab.store))
+    assert bool(case.properties["city"]) == (then == "yes")
+    await quiet(lab, 1)
+
+
 async def test_cases_of_courses_that_are_over_are_not_made_anew(make_lab: MakeLab) -> None:
     """They have old keys like the others, and the question tells both numbers."""
     site, courses, _ = site_of(3, 2)
@@ -707,6 +772,41 @@ async def test_the_new_type_goes_to_dirty_cases_of_a_course_that_nobody_reads(ma
     await quiet(lab)
     assert {"membership", "student"} == {case.case_type for case in lab.project.cases.values()}
     assert not json.loads(lab.store.get("case_types:enrolment") or "")["open"]
+
+
+@pytest.mark.parametrize("how", ["hidden", "held back"])
+async def test_who_was_parked_after_the_backup_gets_the_case_back_after_another_type(
+    make_lab: MakeLab, how: str
+) -> None:
+    """Known by its type alone, a case may have any owner: whoever is read again is looked at like one back."""
+    site, courses, (person, *_) = site_of(3, 3)
+    lab = make_lab(site, project=PARKING)
+    lab.in_a_file()
+    parked = lab.project.add_group("Parking")
+    lab.edit("student", LEFT, f"{LEFT[:-1]}, park: true}}")
+    await lab.sync()
+    case = lab.case(f"test-user-{person}")
+    owner, backup = case.owner_id, lab.store.back_up(lab.clock.now())
+    assert backup is not None
+    site.unenrol(courses[0], person)
+    await run(lab, 2)
+    assert (parked, "left") == (case.owner_id, case.properties["moodle_status"])
+    lab.restore(backup)
+    site.enrol(courses[0], person)
+    if how == "hidden":
+        site.courses[courses[0]]["visible"] = 0
+    else:
+        site.update_user(person, lastname="")
+    await lab.sync()
+    rename_type(lab)
+    for _ in range(2):
+        await lab.sync()
+    assert ("pupil", parked) == (case.case_type, case.owner_id)
+    site.courses[courses[0]]["visible"] = 1
+    site.update_user(person, lastname="Last0")
+    await run(lab, 2)
+    assert (owner, "active") == (case.owner_id, case.properties["moodle_status"])
+    assert {} == written(await lab.sync())
 
 
 async def test_a_preview_counts_types_in_a_course_that_is_over(make_lab: MakeLab) -> None:

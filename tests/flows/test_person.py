@@ -217,6 +217,33 @@ async def test_an_admitted_person_gets_back_what_is_not_personal(
     assert ({}, {}) == (written(result), result.requests["commcare"])
 
 
+async def test_an_admitted_person_gets_all_back_after_another_type(make_lab: MakeLab) -> None:
+    """The write was not answered, and the course could not be read before the case took its new type."""
+    site, courses, (person, *_) = site_of(3, 3, shared=True)
+    lab = make_lab(site)
+    text = (lab.mappings / "enrolment.yaml").read_text().partition("\ntests:")[0]
+    word = "\nproperties:\n  word: {source: user.lastname, personal: false, write: once}\n"
+    (lab.mappings / "enrolment.yaml").write_text(text.replace("\nproperties:\n", word))
+    await lab.sync()
+    case = lab.case(f"test-enrol-{courses[1]}-{person}")
+    before = case.properties["word"]
+    await erased(lab, person)
+    assert lab.store.admit(person, lab.clock.now())
+    lab.commcare.fail_next("timeout", times=9, where="write")
+    await lab.sync()
+    lab.commcare.faults.clear()
+    lab.denied.add(courses[1])
+    lab.edit("enrolment", "case_type: enrolment", "case_type: membership")
+    for _ in range(2):
+        await lab.sync()
+    assert ("membership", "") == (case.case_type, case.properties["word"])
+    lab.denied.clear()
+    for _ in range(2):
+        await lab.sync()
+    result = await lab.sync()
+    assert (before, {}, {}) == (case.properties["word"], written(result), result.requests["commcare"])
+
+
 async def test_who_was_only_kept_out_keeps_what_is_not_personal(make_lab: MakeLab) -> None:
     """Nothing emptied it but somebody in CommCare: what is written once is left as it is."""
     lab, (person, *_) = await consenting(make_lab)

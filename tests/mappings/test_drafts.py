@@ -167,6 +167,26 @@ def test_a_key_tells_whose_it_is(tmp_path: Path, expected: int | None, key: str)
     assert expected == project_of(tmp_path, files).mappings[1].person_of(key, "demo")
 
 
+@pytest.mark.parametrize(
+    ("expected", "case"),
+    [
+        (True, (7, "demo-enrol-7-1042", 1042)),
+        (True, (0, "demo-enrol-7-1042", 0)),
+        (False, (7, "demo-enrol-1042-7", 1042)),
+        (False, (7, "demo-enrol-7-1042", 1043)),
+        (False, (8, "demo-enrol-7-1042", 1042)),
+        (False, (7, "demo-user-1042", 1042)),
+    ],
+)
+def test_a_key_is_that_of_a_case(tmp_path: Path, expected: bool, case: tuple[int, str, int]) -> None:
+    """It names the person and the course of the case, where these are known: other ids make keys of one form."""
+    files = {"student.yaml": STUDENT, "enrolment.yaml": ENROLMENT.replace("WORD", "wait")}
+    people, enrolments = project_of(tmp_path, files).mappings
+    assert expected == enrolments.makes_case(*case, site="demo")
+    assert people.makes_case(0, "demo-user-1042", 1042, site="demo")
+    assert not people.makes_case(0, "demo-user-1042", 7, site="demo")
+
+
 def test_a_key_of_people_and_one_of_nobody(tmp_path: Path) -> None:
     """In the keys of people it is their own id; a course is nobody."""
     made = mapping(tmp_path, STUDENT)

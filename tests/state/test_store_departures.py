@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from state import Ack, CaseRow, Intent, RowId, Store
+from state.rows import Ours
 from tests.state.conftest import KEY
 from tests.state.versions import old_books
 
@@ -16,6 +17,11 @@ ROW, OTHER = RowId("enrolment", 2, "test-enrol-2-7"), RowId("enrolment", 2, "tes
 def acknowledged(store: Store, status: str = "active", row: RowId = ROW, case_id: str = "c1") -> None:
     """Let CommCare have a case."""
     store.acknowledge([Ack(row, case_id, "owner", {"city": b"1" * 16}, status, 7)], 1.0)
+
+
+def makes(*rows: RowId) -> Ours:
+    """Return what says that a mapping makes the keys of these rows, all of one person."""
+    return lambda scope, key, person: person == 7 and (scope, key) in {row[1:] for row in rows}
 
 
 def test_books_of_the_first_schema_are_brought_up(tmp_path: Path) -> None:
@@ -89,7 +95,7 @@ def test_living_rows_are_looked_for(store: Store) -> None:
 def test_replaced_rows_are_told_at_once(store: Store) -> None:
     """Cases under old keys are set aside together with the new form of the keys, and are told in the next read."""
     acknowledged(store)
-    assert 1 == store.replace_keys("enrolment", "written:enrolment", "new", set[str]().__contains__)
+    assert 1 == store.replace_keys("enrolment", "written:enrolment", "new", makes())
     (missing,) = store.note_read("enrolment", 2, {"other"}, "run 1", protected={7})
     assert ("replaced", 0, "new") == (
         missing.case.status,
@@ -102,7 +108,7 @@ def test_a_replaced_row_that_is_seen_is_active(store: Store) -> None:
     """Whatever was said of its key: its person is there, and the reads that lacked it before count no more."""
     acknowledged(store)
     store.note_read("enrolment", 2, set(), "run 1")
-    store.replace_keys("enrolment", "written:enrolment", "new", set[str]().__contains__)
+    store.replace_keys("enrolment", "written:enrolment", "new", makes())
     assert [] == store.note_read("enrolment", 2, {ROW.key}, "run 2")
     case = store.cases(*ROW[:2])[ROW.key]
     assert ("active", 0) == (case.status, case.missing_count)
@@ -114,21 +120,38 @@ def test_a_key_that_is_made_again_is_no_old_key(store: Store) -> None:
     acknowledged(store, row=OTHER, case_id="c2")
     fact = "enrolment", "written:enrolment"
     statuses = list[list[str]]()
-    for mine in ({ROW.key}, {OTHER.key}, {ROW.key, OTHER.key}):
-        aside = store.replace_keys(*fact, "form", mine.__contains__)
+    for mine in ([ROW], [OTHER], [ROW, OTHER]):
+        aside = store.replace_keys(*fact, "form", makes(*mine))
         cases = store.cases(*ROW[:2])
         statuses.append([cases[row.key].status for row in (ROW, OTHER)] + [str(aside)])
     assert [["active", "replaced", "1"], ["replaced", "active", "1"], ["active", "active", "0"]] == statuses
+
+
+@pytest.mark.parametrize("status", ["active", "withdrawn", "ended", "returning", "rejoining"])
+@pytest.mark.parametrize("by", ["the text", "a read"])
+def test_what_is_set_aside_is_what_it_was_again(store: Store, status: str, by: str) -> None:
+    """Nothing was made under other keys: nobody forgets who was emptied, or whose course was over."""
+    acknowledged(store, status)
+    fact = "enrolment", "written:enrolment"
+    for _ in range(2):
+        assert store.replace_keys(*fact, "new", makes()) < 2
+    if by == "the text":
+        assert 0 == store.replace_keys(*fact, "old", makes(ROW))
+    else:
+        store.note_seen("enrolment", 2, {ROW.key})
+    assert status == store.cases(*ROW[:2])[ROW.key].status
+    (missing,) = store.note_read("enrolment", 2, set(), "run 1")
+    assert 1 == missing.case.missing_count
 
 
 def test_a_replaced_row_whose_key_is_made_again_counts_reads(store: Store) -> None:
     """Set aside by books of before: a read that lacks it is the first one, as of any other row."""
     acknowledged(store, "replaced")
     for number in (1, 2):
-        (missing,) = store.note_read("enrolment", 2, set(), f"run {number}", is_ours={ROW.key}.__contains__)
+        (missing,) = store.note_read("enrolment", 2, set(), f"run {number}", is_ours=makes(ROW))
         assert ("active", number) == (missing.case.status, missing.case.missing_count)
     acknowledged(store, "replaced", OTHER, "c2")
-    assert [] == store.note_read("enrolment", 2, {ROW.key}, "run 3", {7}, {OTHER.key}.__contains__)
+    assert [] == store.note_read("enrolment", 2, {ROW.key}, "run 3", {7}, makes(OTHER))
 
 
 def test_what_two_runs_lacked_is_due(store: Store) -> None:
