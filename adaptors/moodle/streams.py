@@ -125,6 +125,8 @@ class MoodleReader:
         roster = Roster.of(
             course_id, people.values(), suspended & set(ids), self._combinations, self._hides_groups
         )
+        if not self._wanted.teachers:
+            roster.teachers = ()  # their names were not asked for
         visible = Visible()
         visible.learn(people.values(), self._me)
         roster.unshown = visible.lacking(self._wanted.row_fields)

@@ -32,7 +32,7 @@ class _Reader(HTMLParser):
             self.parts.append(" ".join(data.split("\n")))
 
     def parse_html_declaration(self, i: int) -> int:
-        """Take `<![` for a comment, as browsers do: the library stops at a word behind it that it does not know."""
+        """Take `<![` for a comment, as browsers do: the library stops at words behind it that are new to it."""
         if self.rawdata.startswith("<![", i):
             return self.parse_bogus_comment(i)
         return super().parse_html_declaration(i)
