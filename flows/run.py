@@ -124,7 +124,7 @@ class Run:
     @property
     def reach(self) -> Reach:
         """Return how far this run reached with what it has read by now."""
-        whole = self.whole_site and not self.reader.lost_profiles and self.read <= self.rosters.keys()
+        whole = self.whole_site and not self.reader.unsure_profiles and self.read <= self.rosters.keys()
         courses = frozenset(self.read) if self.whole_site and self.read else None
         return Reach(frozenset({COURSE, *(one.name for one in self.world.project.mappings)}), courses, whole)
 
