@@ -18,7 +18,7 @@ from flows.steps.lease import Lease
 from flows.steps.left_open import left_open
 from flows.steps.plan import Planner
 from flows.steps.planned import Planned, Scope
-from flows.steps.pull import People, wanted_by
+from flows.steps.pull import People, tell_mistakes, wanted_by
 from flows.steps.push import DryPusher, Pusher
 from flows.steps.reach import Reach
 from flows.steps.sweep import Sweep
@@ -152,6 +152,7 @@ class Run:
     def tell(self, scope: Scope) -> None:
         """Add what happened to a scope's records to the result."""
         self.open |= left_open(scope)
+        tell_mistakes(self.result, scope)
         if scope.held_back:
             self.partly.add(scope.mapping.name)
         of_values = sum(1 for problem in scope.problems if problem.property and not problem.holds)

@@ -252,14 +252,14 @@ class MoodleReader:
             asked, answer = await self._sized(
                 self._sizes.profiles, PROFILES, lambda size: {"field": "id", "values": list(queue[:size])}
             )
-            found = list(checked(PEOPLE, PROFILES, answer))
+            found = checked(PEOPLE, PROFILES, answer)
         except (Maintenance, AccessDenied):
             raise
         except AdaptorError as error:
             trouble = error
         else:
             self._answers, self._refusals = self._answers + 1, 0
-            return min(asked, len(queue)), found, None
+            return min(asked, len(queue)), list(found), None
         people = queue[: min(asked, self._sizes.profiles.value)]
         if isinstance(trouble, Retriable) or self._refusals >= (REFUSALS if self._answers else REFUSALS_AT_FIRST):
             self.trouble_with_profiles = str(trouble)

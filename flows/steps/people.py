@@ -145,14 +145,14 @@ async def _finish(run: Run, scopes: list[Scope], courses: list[Course], swept: s
 
 
 def _tell_lost(run: Run) -> None:
-    """Say whose profiles are missing: those that Moodle cannot give by their numbers, the others by their count."""
+    """Say whose profiles are missing: of those that Moodle cannot give the numbers, of others how many."""
     if refused := [str(number) for number in sorted(run.reader.refused_profiles & run.reader.lost_profiles)]:
         whose = f"{'profile of person' if len(refused) == 1 else 'profiles of people'} {listed(refused)}"
         run.result.worse(
             RunState.DEGRADED,
-            f"Moodle answers with an error when it is asked for the {whose}; their cases stay as before. Something "
-            "that it has of each account is not valid, such as a login method that was taken away: open the account "
-            "in Moodle, correct it and save it.",
+            f"Moodle answers with an error when it is asked for the {whose}; their cases stay as before. What it "
+            "has of each account is not valid, such as a login method that was taken away: open the account in "
+            "Moodle, correct it and save it.",
         )
     if lost := run.reader.unsure_profiles:
         whose = f"{'profile' if len(lost) == 1 else 'profiles'} of {numbered(len(lost), 'person', 'people')}"
