@@ -104,8 +104,8 @@ async def test_a_mistake_in_the_program_costs_one_record(make_lab: MakeLab) -> N
         result = await lab.sync()
         assert (RunState.DEGRADED, {"held_back": 1}) == (result.state, written(result))
     assert (
-        "A mistake in this program (AssertionError) stops records of mapping 'student': each is held back, and its "
-        "case stays as it is. Report it."
+        "A mistake in this program (AssertionError) stops records of mapping 'student': each is held back, and "
+        "its case stays as it is. Report it."
     ) == result.messages[0]
     (found,) = list_problems(lab.store)
     told = (found.row.key, found.name, found.reason, found.detail)
