@@ -18,7 +18,7 @@ from adaptors.moodle.screens import ROLES
 from adaptors.moodle.streams import ENROLLED, GRADES, PROFILES
 from flows.check_activities import check_activities
 from flows.probe import Finding, Probe, fail, note, ok
-from flows.steps.groups import RIGHT, hidden_in
+from flows.steps.groups import DETAILS, RIGHT, hidden_in, without_teachers
 from flows.steps.pull import People
 from flows.steps.withheld import REMEDY, count_withheld
 from flows.words import courses_named, numbered, spread
@@ -67,6 +67,9 @@ async def _rosters(probe: Probe) -> AsyncIterator[Finding]:
         yield fail(
             "People", f"the groups of {courses_named(hidden)} are not shown", f"Give its role '{RIGHT}' ({ROLES})."
         )
+    if hidden := without_teachers(probe.rosters):
+        what = f"the login names of the teachers of {courses_named(hidden)} are not shown"
+        yield fail("People", what, f"Give its role '{DETAILS}' ({ROLES}).")
     people = {person for roster in probe.rosters.values() for person in roster.ids}
     if people:
         yield ok("People", f"{numbered(len(people), 'person', 'people')} in {probe.where}")

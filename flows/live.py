@@ -21,6 +21,7 @@ from flows.progress import shown_progress
 from flows.result import Result, RunState
 from flows.run import context_of
 from flows.settings import Settings
+from flows.steps.pull import Enough as Enough
 from flows.steps.pull import wanted_by
 from flows.steps.select import only_these, select_courses
 from flows.steps.tables import records_of
@@ -33,10 +34,6 @@ from mappings.engine.catalogue import Catalogue
 See = Callable[[Mapping[str, Any], Context], None]
 TABLE = ".table"  # the name of a lookup table's file ends so
 Wants = Callable[[Mapping[str, Any]], bool]
-
-
-class Enough(Exception):
-    """What was looked for has been seen: the rest need not be read."""
 
 
 def _everybody(_: Mapping[str, Any]) -> bool:

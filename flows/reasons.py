@@ -21,6 +21,7 @@ REASONS: Final[Mapping[str, str]] = {
     "owner_unresolved": "held back: nobody who could own the case; `moodle-commcare check` says who is missing",
     "owner_stays": "sent, and keeps its owner: nobody else was found; `moodle-commcare check` says who is missing",
     "other_case_type": "held back: CommCare has a case of another type with its external id",
+    "mapping_stopped": "held back: a mistake in this program stops its mapping",
     "same_key_twice": "held back: another record makes the same external id",
     "closed_in_commcare": "somebody closed the case in CommCare: it took the update and stays closed",
     "parked_owner_unknown": "CommCare does not know the owner of parked cases",
@@ -60,6 +61,8 @@ REMEDIES: Final[Mapping[str, str]] = {
     "owner_stays": _ADD_OWNER,
     "other_case_type": "To go on in that case, write its type as `case_type` in the mapping first; else "
     "give it another external id in CommCare. One that is nowhere to be seen was deleted there: restore it first.",
+    "mapping_stopped": "Report it with the word below it and the mapping. A text of this record that looks odd in "
+    "Moodle may be what stops it: change that.",
     "same_key_twice": "Make `external_id` of ids that only one record has.",
     "closed_in_commcare": "Nothing, if that was meant; no interface of CommCare opens a case again.",
     "parked_owner_unknown": "Correct `parked_owner` in project.yaml, or add that owner in CommCare.",

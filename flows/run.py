@@ -18,7 +18,7 @@ from flows.steps.lease import Lease
 from flows.steps.left_open import left_open
 from flows.steps.plan import Planner
 from flows.steps.planned import Planned, Scope
-from flows.steps.pull import People, wanted_by
+from flows.steps.pull import People, tell_mistakes, wanted_by
 from flows.steps.push import DryPusher, Pusher
 from flows.steps.reach import Reach
 from flows.steps.sweep import Sweep
@@ -124,7 +124,7 @@ class Run:
     @property
     def reach(self) -> Reach:
         """Return how far this run reached with what it has read by now."""
-        whole = self.whole_site and not self.reader.lost_profiles and self.read <= self.rosters.keys()
+        whole = self.whole_site and not self.reader.unsure_profiles and self.read <= self.rosters.keys()
         courses = frozenset(self.read) if self.whole_site and self.read else None
         return Reach(frozenset({COURSE, *(one.name for one in self.world.project.mappings)}), courses, whole)
 
@@ -152,6 +152,7 @@ class Run:
     def tell(self, scope: Scope) -> None:
         """Add what happened to a scope's records to the result."""
         self.open |= left_open(scope)
+        tell_mistakes(self.result, scope)
         if scope.held_back:
             self.partly.add(scope.mapping.name)
         of_values = sum(1 for problem in scope.problems if problem.property and not problem.holds)

@@ -250,7 +250,7 @@ def _unread(run: Run) -> Unread:
     failed = {number for number, course in run.result.courses.items() if course.state == "failed"} & run.read
     courses = {mapping.name: {*failed} for mapping in run.mappings}
     for mapping in run.mappings:
-        if run.reader.lost_profiles or mapping.name in run.unread:
+        if run.reader.unsure_profiles or mapping.name in run.unread:
             courses[mapping.name].add(SITE_SCOPE)
         if mapping.source in IN_COURSE:
             courses[mapping.name] |= run.asked_terms

@@ -11,6 +11,7 @@ from adaptors.lists import TupleOf
 
 # The dates by which something has to be done, as each kind of activity calls them.
 _DUE = ("duedate", "timeclose", "deadline", "submissionend", "timeavailableto")
+_DIGITS = 12  # of a time in seconds; one more is no date
 
 
 class _Answer(BaseModel):
@@ -47,8 +48,15 @@ class Module(_Answer):
             found = from_json(self.customdata or "{}")
         except ValueError:
             return []
-        times = [found.get(name) for name in _DUE] if isinstance(found, dict) else []
-        return [time for time in times if isinstance(time, int)]
+        times = [_seconds(found.get(name)) for name in _DUE] if isinstance(found, dict) else []
+        return [time for time in times if time is not None]
+
+
+def _seconds(time: object) -> int | None:
+    """Return a time of an activity; some come as a text, as the database gave them."""
+    if isinstance(time, str) and time.isascii() and time.isdigit() and len(time) <= _DIGITS:
+        return int(time)
+    return time if isinstance(time, int) else None
 
 
 class Section(_Answer):

@@ -157,6 +157,7 @@ class GradeRow(_Answer):
     idnumber: str | None = None
     categoryid: int | None = None
     cmid: int | None = None
+    outcomeid: int | None = None
     graderaw: float | None = None
     grademin: float | None = None
     grademax: float | None = None

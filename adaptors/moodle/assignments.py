@@ -42,9 +42,7 @@ class CourseAssignments:
         """Yield the records of a course, made from those of its enrolments."""
         for enrolment in enrolments:
             shared = {name: value for name, value in enrolment.items() if name not in ("grade", "items")}
-            grades = {
-                part["item"]["cmid"]: part["grade"] for part in enrolment.get("items", ()) if "grade" in part
-            }
+            grades = _own_grades(enrolment.get("items", ()))
             for assignment in self.assignments:
                 record = shared | {"assignment": assignment}
                 handed_in = self.submissions.get(assignment["id"])
@@ -56,6 +54,15 @@ class CourseAssignments:
                 if assignment["cmid"] in grades:
                     record["grade"] = grades[assignment["cmid"]]
                 yield record
+
+
+def _own_grades(items: Iterable[Mapping[str, Any]]) -> dict[int, Mapping[str, Any]]:
+    """Return the grades of activities by cmid; what an activity has for an outcome stands under the same one."""
+    grades: dict[int, Mapping[str, Any]] = {}
+    for part in items:
+        if "grade" in part and part["item"].get("outcomeid") is None:
+            grades.setdefault(part["item"]["cmid"], part["grade"])
+    return grades
 
 
 class AssignmentReader:

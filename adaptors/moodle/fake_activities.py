@@ -96,7 +96,7 @@ class Activities:
 
     def follow(self, course: int, item: Item) -> None:
         """Let a graded activity be there as an activity too."""
-        if item.cmid is None or item.module is None or item.instance is None:
+        if item.cmid is None or item.module is None or item.instance is None or item.outcomeid is not None:
             return
         there = self.by_course[course].setdefault(item.cmid, Activity(item.cmid, course, item.name or ""))
         there.name, there.module, there.instance = item.name or "", item.module, item.instance

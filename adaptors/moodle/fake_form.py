@@ -36,6 +36,12 @@ def invalid_parameter() -> Refusal:
     return Refusal("core\\exception\\invalid_parameter_exception", "invalidparameter", message)
 
 
+def invalid_response() -> Refusal:
+    """Return the one answer when something that is stored does not fit what a function promises to return."""
+    message = "Invalid response value detected"
+    return Refusal("core\\exception\\invalid_response_exception", "invalidresponse", message)
+
+
 def missing_record(table: str) -> Refusal:
     """Return the answer for an id that is not in a table."""
     message = f"Can't find data record in database table {table}."

@@ -13,12 +13,13 @@ from adaptors.moodle.fake_form import (
     Refusal,
     Value,
     invalid_parameter,
+    invalid_response,
     missing_record,
     moodle_error,
 )
 from adaptors.moodle.fake_gradebook import readable
 from adaptors.moodle.fake_names import Wording
-from adaptors.moodle.fake_people import Group, Shown
+from adaptors.moodle.fake_people import AUTH_PLUGINS, Group, Shown
 from adaptors.moodle.fake_site import FakeSite
 from adaptors.moodle.fake_templates import EDITOR_COURSE_KEYS, PUBLIC_COURSE_KEYS, display
 
@@ -188,6 +189,8 @@ def users_by_field(caller: Caller, field: str, values: list[str]) -> list[dict[s
         found = [u for _, u in sorted(caller.site.users.items()) if str(getattr(u, field)).casefold() in wanted]
     site = caller.site
     rows = [caller.shown.fields(u, has_role=bool(site.courses_of(u.id))) for u in found if caller.sees(u.id)]
+    if any(row.get("auth", "") not in AUTH_PLUGINS for row in rows):
+        raise invalid_response()  # of all people together, and without a name
     # Somebody found by a field that the account is not shown is not returned.
     return [row for row in rows if row.get(field)]
 

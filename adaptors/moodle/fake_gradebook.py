@@ -15,6 +15,7 @@ _ITEM_KEYS = (
     "id", "itemname", "itemtype", "itemmodule", "iteminstance", "itemnumber", "idnumber", "categoryid",
     "outcomeid", "scaleid", "locked", "cmid", "grademin", "grademax", "rangeformatted",
 )  # fmt: skip
+OUTCOMES = 1000  # the number of an activity's first outcome, among its grade items
 
 
 @dataclass(slots=True)
@@ -33,6 +34,8 @@ class Item:
     maximum: float = 100
     hidden: bool = False
     locked: bool = False
+    outcomeid: int | None = None
+    """The outcome that is graded, beside an activity of the same cmid."""
     broken: bool = False
     """Whether its formula cannot be worked out: Moodle shows 'Error', also in the course total."""
 
@@ -150,10 +153,10 @@ def _row(item: Item, grade: Grade | None, share: float | None, highest: float) -
         "itemtype": item.type,
         "itemmodule": item.module,
         "iteminstance": item.instance,
-        "itemnumber": None if item.is_total else 0,
+        "itemnumber": None if item.is_total else 0 if item.outcomeid is None else OUTCOMES,
         "idnumber": item.idnumber,
         "categoryid": item.categoryid,
-        "outcomeid": None,
+        "outcomeid": item.outcomeid,
         "scaleid": None,
         "locked": item.locked,
         "graderaw": raw,

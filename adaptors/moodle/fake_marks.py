@@ -9,7 +9,7 @@ from adaptors.moodle.fake_activities import Activity
 from adaptors.moodle.fake_assignments import assignment_row, sees_work, sees_work_of, warning
 from adaptors.moodle.fake_completion import sees
 from adaptors.moodle.fake_enrolled import courses_of
-from adaptors.moodle.fake_form import Each, Fields, Refusal, Value, missing_record, moodle_error
+from adaptors.moodle.fake_form import Each, Fields, Refusal, Value, invalid_response, missing_record, moodle_error
 from adaptors.moodle.fake_functions import Caller, Function
 from adaptors.moodle.fake_marking import GradeRow, feedback_plugins, plugins, with_addresses
 from adaptors.moodle.fake_people import role_rows
@@ -104,9 +104,7 @@ def _participant(
         )
     if not bare:
         if not caller.sees(user):
-            raise Refusal(
-                "core\\exception\\invalid_response_exception", "invalidresponse", "Invalid response value detected"
-            )
+            raise invalid_response()
         shown = caller.shown.fields(account, has_role=True)
         row = {key: value for key, value in shown.items() if key not in _LEFT_OUT}
         groups = [site.groups[one] for one in member.groups]

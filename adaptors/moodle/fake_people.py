@@ -18,6 +18,10 @@ HIDES = {
     "groups": (),  # Moodle hides these on its pages only
 }
 """What the site may hide of people under a name -> the keys of it; of others it is the key of that name."""
+AUTH_PLUGINS = frozenset(
+    {"", "cas", "db", "email", "ldap", "lti", "manual", "none", "nologin", "oauth2", "webservice"}
+)
+"""Login methods that are installed: no profile with another one is given."""
 PROFILE_KEYS = ("auth", "suspended", "confirmed", "lang", "theme", "timezone", "mailformat", "trackforums")
 ROW_KEYS = frozenset({
     "id", "username", "fullname", "firstname", "lastname", "email", "address", "phone1", "phone2", "department",

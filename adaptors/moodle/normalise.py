@@ -191,6 +191,7 @@ def item_record(row: GradeRow) -> dict[str, Any]:
         "idnumber": row.idnumber,
         "categoryid": row.categoryid,
         "cmid": row.cmid,
+        "outcomeid": row.outcomeid,
     }
 
 

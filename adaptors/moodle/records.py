@@ -115,6 +115,7 @@ class Item(Record):
     idnumber: str | None = _told("ID number of the grade item.")
     categoryid: int | None = _told("Number of the grade category.", "number")
     cmid: int | None = _told("Number in the address of the activity's page.", "number")
+    outcomeid: int | None = _told("The outcome that is graded; blank for the activity's own grade.", "number")
 
 
 class ItemGrade(Record):

@@ -64,7 +64,8 @@ class Roster:
     course_id: int
     combinations: Combinations = field(repr=False)
     suspended: frozenset[int] = frozenset()
-    teachers: tuple[str, ...] = ()
+    teachers: tuple[str, ...] | None = ()
+    """Login names; None when Moodle does not show that of one of them."""
     users: dict[int, dict[str, Any]] = field(default_factory=dict, repr=False)
     unshown: frozenset[str] = frozenset()
     """Fields of people that nobody's row carried, though Moodle leaves them out where they are empty."""
@@ -83,7 +84,7 @@ class Roster:
     ) -> Roster:
         """Build a roster from the rows of a course, in order of their ids; `hides`: whose groups are kept back."""
         roster = cls(course_id, combinations, suspended)
-        teachers = []
+        teachers: list[str | None] = []
         for person in sorted(people, key=lambda person: person.id):
             roles = role_names(person)
             roster._ids.append(person.id)
@@ -91,9 +92,10 @@ class Roster:
             roster._pairs.append(combinations.number(roles, groups))
             access = (person.lastcourseaccess or 0) if "lastcourseaccess" in person.model_fields_set else NOT_SHOWN
             roster._access.append(access)
-            if person.username and TEACHERS.intersection(roles):
+            if TEACHERS.intersection(roles):
                 teachers.append(person.username)
-        roster.teachers = tuple(teachers)
+        shown = tuple(name for name in teachers if name is not None)
+        roster.teachers = shown if len(shown) == len(teachers) else None
         return roster
 
     def __len__(self) -> int:
@@ -124,7 +126,7 @@ class Roster:
         return {
             "roles": list(member.roles),
             **({} if member.groups is None else {"groups": list(member.groups)}),
-            "teachers": list(self.teachers),
+            **({} if self.teachers is None else {"teachers": list(self.teachers)}),
             "status": member.status,
             **({} if member.lastcourseaccess is None else {"lastcourseaccess": member.lastcourseaccess or None}),
         }

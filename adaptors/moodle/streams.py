@@ -41,6 +41,7 @@ PROFILES = "core_user_get_users_by_field"
 SITE_COURSE = 1
 EMPTY_PAGES = 3  # pages in a row that bring nobody new before a read counts as not complete
 LOST_BATCHES = 3  # batches of profiles in a row that Moodle does not give before it counts as out of order
+REFUSALS_AT_FIRST, REFUSALS = 3, 10  # people refused alone in a row, until somebody was given and later
 UNSETTLED_PROFILES = 1000  # profiles held back while a wanted field was not seen yet
 
 T = TypeVar("T")
@@ -91,7 +92,8 @@ class MoodleReader:
         self.assignments = AssignmentReader(client, self._sizes)
         self._me = 0
         self._release = ""
-        self._lost_batches = 0
+        self._lost_batches = self._refusals = self._answers = 0
+        self._refused: set[int] = set()
         self.left_out: Container[int] = frozenset()
         """People who are never read: they were erased."""
         self.lost_profiles: set[int] = set()
@@ -99,6 +101,16 @@ class MoodleReader:
         self.witnesses: dict[str, int] = {}
         self.unshown: frozenset[str] = frozenset()
         """Wanted fields that no profile has carried so far, though Moodle leaves them out where they are empty."""
+
+    @property
+    def refused_profiles(self) -> frozenset[int]:
+        """Return whom Moodle refused alone while it gave others: they are not asked for again in this run."""
+        return frozenset(self._refused) if self._answers else frozenset()
+
+    @property
+    def unsure_profiles(self) -> frozenset[int]:
+        """Return whom another read may give: the others of `lost_profiles` wait for a person to mend them."""
+        return frozenset(self.lost_profiles - self.refused_profiles)
 
     async def site(self) -> SiteInfo:
         """Read who we are and what the service can do (`core_webservice_get_site_info`)."""
@@ -125,6 +137,8 @@ class MoodleReader:
         roster = Roster.of(
             course_id, people.values(), suspended & set(ids), self._combinations, self._hides_groups
         )
+        if not self._wanted.teachers:
+            roster.teachers = ()  # their names were not asked for
         visible = Visible()
         visible.learn(people.values(), self._me)
         roster.unshown = visible.lacking(self._wanted.row_fields)
@@ -183,13 +197,15 @@ class MoodleReader:
         """Read each person's profile once, in batches of `user.*` records (without roles and groups).
 
         People whose profile Moodle does not give, or who are deleted by now, are noted in `lost_profiles`: the
-        read of people then is not complete. A batch that fails loses its own people only. Records wait, up to
+        read of people then is not complete. A batch that fails loses its own people only, and of one that Moodle
+        refuses only those whom it refuses alone (`refused_profiles`). Records wait, up to
         1,000 of them, until each wanted field was seen on somebody: only then is a missing field blank and not
         just hidden. `first` are people known to have such fields; reading them first ends the wait at once
         (afterwards, `witnesses` names such people, and `unshown` the fields that nobody has). Those in `beside`
         are read for that alone: there is no record of them, and none is missed.
         """
-        everybody = set(ids)
+        everybody = set(ids) - self.refused_profiles
+        self.lost_profiles |= self.refused_profiles.intersection(ids)
         leading = [person_id for person_id in dict.fromkeys(first) if person_id in everybody]
         others = [one for one in dict.fromkeys(beside) if one not in everybody and one not in self.left_out]
         queue = leading + others * bool(everybody) + sorted(everybody.difference(leading))
@@ -215,28 +231,56 @@ class MoodleReader:
 
     async def _given(self, queue: Sequence[int]) -> tuple[set[int], list[Person]]:
         """Ask for the first people of a queue; return whom was asked for, and whom Moodle gives."""
-        asked, rows = self._sizes.profiles.value, tuple[Person, ...]()
+        answers = self._answers
+        asked, rows, trouble = await self._divided(queue)
+        self._lost_batches = self._lost_batches + 1 if trouble and answers == self._answers else 0
+        if trouble and not self._answers:
+            self.trouble_with_profiles = str(trouble)
+        if trouble and self._lost_batches == LOST_BATCHES:
+            raise trouble
+        wanted = set(queue[:asked])
+        return wanted, [*{person.id: person for person in rows if person.id in wanted}.values()]
+
+    async def _divided(self, queue: Sequence[int]) -> tuple[int, list[Person], AdaptorError | None]:
+        """Ask for the first people of a queue, and for halves of them as long as Moodle refuses them together.
+
+        It refuses all when what is stored of one of them is broken. Returns for how many it asked, whom Moodle
+        gives, and the last trouble. Where it refuses many alone, one after the other, no more is divided.
+        """
+        asked = self._sizes.profiles.value
         try:
             asked, answer = await self._sized(
                 self._sizes.profiles, PROFILES, lambda size: {"field": "id", "values": list(queue[:size])}
             )
-            rows, self._lost_batches = checked(PEOPLE, PROFILES, answer), 0
+            found = checked(PEOPLE, PROFILES, answer)
         except (Maintenance, AccessDenied):
             raise
         except AdaptorError as error:
-            asked, self._lost_batches = min(asked, self._sizes.profiles.value), self._lost_batches + 1
-            self.trouble_with_profiles = str(error)
-            if self._lost_batches == LOST_BATCHES:
-                raise
-        wanted = set(queue[:asked])
-        return wanted, [*{person.id: person for person in rows if person.id in wanted}.values()]
+            trouble = error
+        else:
+            self._answers, self._refusals = self._answers + 1, 0
+            return min(asked, len(queue)), list(found), None
+        people = queue[: min(asked, self._sizes.profiles.value)]
+        if isinstance(trouble, Retriable) or self._refusals >= (REFUSALS if self._answers else REFUSALS_AT_FIRST):
+            self.trouble_with_profiles = str(trouble)
+            return len(people), [], trouble
+        if len(people) == 1:
+            self._refusals += 1
+            self._refused.update(people)
+            return 1, [], trouble
+        rows = list[Person]()
+        for half in (people[::2], people[1::2]):  # whose accounts were made together have numbers side by side
+            while half:
+                done, more, _ = await self._divided(half)
+                rows, half = rows + more, half[done:]
+        return len(people), rows, trouble
 
     async def deleted(self, ids: Collection[int]) -> set[int]:
         """Return those of some people whom Moodle gives back as deleted accounts (`core_user_get_users_by_field`).
 
         Whom it does not give may only be hidden; a batch that fails says nothing of its own people.
         """
-        queue, found = sorted({*ids}), set[int]()
+        queue, found = sorted({*ids} - self.refused_profiles), set[int]()
         while queue:
             asked, people = await self._given(queue)
             found |= {person.id for person in people if looks_deleted(person)}

@@ -92,7 +92,7 @@ def told(run: Run) -> dict[str, Any]:
         "blanks": run.planner.blanks.told(),
         "unsettled": sorted(run.under_way),
         "partly": sorted(run.partly),
-        "lost_profiles": bool(run.reader.lost_profiles),
+        "lost_profiles": bool(run.reader.unsure_profiles),
     }
 
 

@@ -16,7 +16,7 @@ from flows.steps.planned import IN_PART, SITE_SCOPE, Problem, Scope
 from flows.steps.pull import map_records, needs_all_courses
 from flows.steps.witnesses import Witnesses
 from flows.steps.work import Work
-from flows.words import numbered
+from flows.words import listed, numbered
 from mappings.engine import CompiledMapping
 
 if TYPE_CHECKING:
@@ -127,17 +127,11 @@ def _records(
 async def _finish(run: Run, scopes: list[Scope], courses: list[Course], swept: set[str]) -> None:
     """Write down what the read of the people showed; look for leavers only after a complete one."""
     store = run.world.books.store
-    lost = run.reader.lost_profiles
-    if lost:
-        whose = f"{'profile' if len(lost) == 1 else 'profiles'} of {numbered(len(lost), 'person', 'people')}"
-        run.result.worse(
-            RunState.DEGRADED,
-            f"Moodle did not give the {whose}; their cases stay as before. "
-            f"{run.reader.trouble_with_profiles or REMEDY}",
-        )
+    _tell_lost(run)
     complete = _all_read(run, courses)
     for scope in scopes:
-        await run.planner.outsiders.save(scope, complete=run.whole_site and complete)
+        everybody = run.whole_site and complete and not run.reader.lost_profiles
+        await run.planner.outsiders.save(scope, complete=everybody)
         if not complete or not run.whole_site:  # maybe nobody is compared, and who is there is there
             await run.world.books.do(store.note_seen, scope.mapping.name, scope.number, scope.seen)
     if not run.whole_site:
@@ -148,6 +142,25 @@ async def _finish(run: Run, scopes: list[Scope], courses: list[Course], swept: s
     if complete:
         at = run.world.clock.now()
         await run.world.books.do(store.checkpoint, SITE_SCOPE, run.result.run_id, at, run.person_ids)
+
+
+def _tell_lost(run: Run) -> None:
+    """Say whose profiles are missing: of those that Moodle cannot give the numbers, of others how many."""
+    if refused := [str(number) for number in sorted(run.reader.refused_profiles & run.reader.lost_profiles)]:
+        whose = f"{'profile of person' if len(refused) == 1 else 'profiles of people'} {listed(refused)}"
+        run.result.worse(
+            RunState.DEGRADED,
+            f"Moodle answers with an error when it is asked for the {whose}; their cases stay as before. What it "
+            "has of each account is not valid, such as a login method that was taken away: open the account in "
+            "Moodle, correct it and save it.",
+        )
+    if lost := run.reader.unsure_profiles:
+        whose = f"{'profile' if len(lost) == 1 else 'profiles'} of {numbered(len(lost), 'person', 'people')}"
+        run.result.worse(
+            RunState.DEGRADED,
+            f"Moodle did not give the {whose}; their cases stay as before. "
+            f"{run.reader.trouble_with_profiles or REMEDY}",
+        )
 
 
 async def _look_for_leavers(run: Run, scopes: list[Scope], courses: list[Course]) -> None:
@@ -171,8 +184,8 @@ async def _look_for_leavers(run: Run, scopes: list[Scope], courses: list[Course]
 
 
 def _all_read(run: Run, courses: list[Course]) -> bool:
-    """Say whether everybody in these courses was read."""
-    return not run.reader.lost_profiles and all(course.id in run.rosters for course in courses)
+    """Say whether everybody in these courses was read, but for those of whom no other read would tell more."""
+    return not run.reader.unsure_profiles and all(course.id in run.rosters for course in courses)
 
 
 async def members_elsewhere(run: Run, courses: list[Course]) -> set[int]:

@@ -12,18 +12,25 @@ from adaptors.moodle.assignments import CourseAssignments
 from adaptors.moodle.normalise import grade_item_records
 from adaptors.moodle.roster import Combinations, Roster
 from adaptors.moodle.streams import Wanted
+from flows.result import Result, RunState
 from flows.steps.groups import goes_by_groups
 from flows.steps.planned import Problem, Scope
 from flows.steps.unshown import Unshown
+from flows.words import listed
 from mappings.engine import CompiledMapping, Context, Excluded, HeldBack
 
 IN_COURSE = ("enrolments", "grade_items", "assignments")
+MISTAKE = "mapping_stopped"
 OVER_COURSES = ("roles", "groups")
 """Fields of a person that are a union over courses."""
 _PROFILE_PATHS = ("user.", "profile.", "lastaccess")
 _DUE_PATHS = ("next_due", "needs_attention", "activities.overdue")
 _COMPLETION_PATHS = (*_DUE_PATHS, "activities", "progress")
 _PAIR_BITS = 24  # room for the number of a pair of roles and groups beside a person's id
+
+
+class Enough(Exception):
+    """Who only looks at records has seen what was looked for: the rest need not be read."""
 
 
 def wanted_by(mappings: Iterable[CompiledMapping]) -> Wanted:
@@ -63,7 +70,15 @@ def map_records(
     scope = Scope(mapping, number, unshown=Unshown(mapping, unshown, context) if unshown else None)
     needs_groups = goes_by_groups(mapping)
     for record in records:
-        outcome = mapping.draft(record, context)
+        try:
+            outcome = mapping.draft(record, context)
+        except Enough:
+            raise
+        except Exception as error:  # a mistake of ours costs one record; what it says may be a value
+            key = mapping.key_of(record, context)
+            scope.seen |= {key} - {""}
+            scope.hold_back(Problem(key, "", MISTAKE, type(error).__name__))
+            continue
         if outcome.key:
             scope.seen.add(outcome.key)
         if isinstance(outcome, Excluded):
@@ -86,6 +101,16 @@ def map_records(
             if needs_groups and "groups" not in record:
                 scope.groups_hidden.add(outcome.key)
     return scope
+
+
+def tell_mistakes(result: Result, scope: Scope) -> None:
+    """Say that a record could not be mapped: a run that lives on must not hide it."""
+    if kinds := {problem.detail for problem in scope.problems if problem.reason == MISTAKE}:
+        result.worse(
+            RunState.DEGRADED,
+            f"A mistake in this program ({listed(sorted(kinds))}) stops records of mapping "
+            f"'{scope.mapping.name}': each is held back, and its case stays as it is. Report it.",
+        )
 
 
 def is_firm(mapping: CompiledMapping, record: Mapping[str, Any]) -> bool:

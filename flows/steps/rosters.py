@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from adaptors.errors import AccessDenied, AdaptorError, Maintenance
 from adaptors.moodle.answers import Course
-from flows.steps.groups import hidden_in, tell_hidden_groups
+from flows.steps.groups import tell_hidden
 from flows.steps.merged import left_out
 from flows.steps.pull import People
 
@@ -54,7 +54,7 @@ async def read_people(run: Run, courses: list[Course], selected: list[Course]) -
             people -= await run.world.books.do(store.member_ids, course.id)
     run.person_ids = sorted(people)
     run.people = People(rosters.values())
-    tell_hidden_groups(run, hidden_in(rosters))
+    tell_hidden(run, rosters)
     if not run.preview:
         await _remember(run)
 

@@ -74,12 +74,14 @@ async def never_emptied(run: Run, ended: Collection[int], *, complete: bool) -> 
     """
     store, found = run.world.books.store, list[Leaving]()
     failed = {number for number, course in run.result.courses.items() if course.state == "failed"}
-    complete = complete and not run.reader.lost_profiles
+    complete = complete and not run.reader.unsure_profiles
     for mapping in run.mappings:
         scopes = await run.world.books.do(store.scopes, mapping.name, TO_BE_EMPTIED)
         for scope in scopes if complete else scopes.intersection(ended):
             cases = await run.world.books.do(store.cases, mapping.name, scope) if scope not in failed else {}
-            rows = {RowId(mapping.name, scope, key): case for key, case in cases.items()}
+            # Whose profile was not given may have been let in.
+            waiting = {key: one for key, one in cases.items() if one.user_id not in run.reader.lost_profiles}
+            rows = {RowId(mapping.name, scope, key): case for key, case in waiting.items()}
             found += [emptied(mapping, row, case) for row, case in rows.items() if case.status in TO_BE_EMPTIED]
     return found if not found else await _but_let_in(run, found, ended)
 

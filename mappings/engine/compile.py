@@ -153,6 +153,10 @@ class CompiledMapping:
         told = tuple(problems) if problems else ()
         return Draft(self.case_type, key, name, owner, properties, once, ignored, indices, told, listed)
 
+    def key_of(self, record: Mapping[str, Any], context: Context) -> str:
+        """Return the key of a record alone, "" when none can be made."""
+        return _filled(self._parts.key, record, context, "@key", [])
+
     def makes_key(self, key: str, site: str) -> bool:
         """Say whether a key has the form of those that this mapping makes on a site, and is not another site's."""
         return key_form(self.spec.external_id, site).fullmatch(key) is not None

@@ -31,6 +31,12 @@ class _Reader(HTMLParser):
         if not self._silent:
             self.parts.append(" ".join(data.split("\n")))
 
+    def parse_html_declaration(self, i: int) -> int:
+        """Take `<![` for a comment, as browsers do: the library stops at words behind it that are new to it."""
+        if self.rawdata.startswith("<![", i):
+            return self.parse_bogus_comment(i)
+        return super().parse_html_declaration(i)
+
     def _break(self, tag: str) -> None:
         if tag in _BLOCKS:
             self.parts.append("\n")

@@ -22,12 +22,12 @@ from tests.clocks import VirtualClock
 class World:
     """A fake Moodle and a reader of it."""
 
-    def __init__(self, site: FakeSite) -> None:
+    def __init__(self, site: FakeSite, *, grades: bool = False) -> None:
         self.fake = FakeMoodle(site)
         login = Login(self.fake.token)
         transport = httpx.MockTransport(self.fake)
         self.client = MoodleClient(site.url, login, clock=VirtualClock(), transport=transport)
-        self.reader = MoodleReader(self.client, Wanted(assignments=True), Sizes.fixed())
+        self.reader = MoodleReader(self.client, Wanted(assignments=True, grades=grades), Sizes.fixed())
 
     async def read(self, course: int, people: int = 3, *, submissions: bool = True) -> CourseAssignments:
         """Read the assignments of a course."""
@@ -102,6 +102,27 @@ def test_grades_come_from_the_gradebook() -> None:
     assert [None, {"raw": 8.0}] == [record.get("grade") for record in graded]
     assert ["grade" in record for record in (*graded, *plain)] == [False, True, False, False]
     assert not any("items" in record for record in graded)
+
+
+@pytest.mark.parametrize("at", [0, 1])
+async def test_the_grade_of_an_outcome_is_another_one(at: int) -> None:
+    """Moodle's report has it under the cmid of its assignment, in the order that teachers gave the gradebook."""
+    site = FakeSite()
+    course, learner = site.add_course("C1", "Course"), site.add_user("Abeba", "Tesfaye")
+    site.enrol(course, learner)
+    essay = site.set_grade_item(course, "Essay")
+    items = site.gradebooks[course].items
+    cmid = next(item.cmid for item in items if item.id == essay)
+    outcome = site.set_grade_item(course, "Writes clearly", cmid=cmid, maximum=3, outcomeid=4)
+    items.insert(at, items.pop(next(n for n, item in enumerate(items) if item.id == outcome)))
+    site.grade(essay, learner, 80)
+    site.grade(outcome, learner, 2)
+    world = World(site, grades=True)
+    roster = await world.reader.roster(course)
+    enrolments = await world.reader.enrolments({"id": course}, roster, lambda _: True)
+    records = list((await world.read(course)).records(enrolments))
+    assert [(cmid, 80)] == [(record["assignment"]["cmid"], record["grade"]["raw"]) for record in records]
+    assert {None: 80, 4: 2} == {one["item"]["outcomeid"]: one["grade"]["raw"] for one in enrolments[0]["items"]}
 
 
 async def test_submissions_are_not_asked_for_nothing() -> None:

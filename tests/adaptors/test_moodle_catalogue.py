@@ -51,6 +51,7 @@ MADE_OF = {
 }
 NOT_RECORDED = {
     "course.profile.*": "the recorded site has no custom course fields",
+    "item.outcomeid": "the recorded site has no outcomes: there the key is always null",
 }
 RENAMED = {
     "category": "categoryname",

@@ -82,6 +82,7 @@ async def test_done_left_overdue_and_next_due() -> None:
         ({"dates": [{"timestamp": 7, "label": "Due:"}], "customdata": '{"duedate":8,"cutoffdate":4}'}, 8),
         ({"dates": [{"timestamp": 3, "dataid": "timeopen"}], "customdata": '{"duedate":8}'}, 0),
         ({"customdata": '{"duedate":0}'}, 0),
+        ({"customdata": '{"duedate":"8","timeclose":"0"}'}, 8),
         ({"customdata": '""'}, 0),
         ({"customdata": "no JSON"}, 0),
         ({"customdata": '{"duedate":"soon"}'}, 0),

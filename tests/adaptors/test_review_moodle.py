@@ -7,12 +7,13 @@ import asyncio
 import pytest
 import stamina
 
-from adaptors.errors import Maintenance, Retriable
+from adaptors.errors import Maintenance, Retriable, Unexpected
 from adaptors.http import retried
 from adaptors.moodle.answers import Person
 from adaptors.moodle.assignment_marks import read_told
 from adaptors.moodle.assignment_people import read_marked_course
 from adaptors.moodle.fake import BATCH
+from adaptors.moodle.fake_site import FakeSite
 from adaptors.moodle.normalise import looks_deleted
 from adaptors.moodle.sizes import BatchSize, Sizes
 from adaptors.moodle.streams import ENROLLED, GRADES, PROFILES
@@ -48,6 +49,61 @@ async def test_one_bad_batch_of_profiles() -> None:
     world.fake.fail_next(PROFILES, "500_empty", times=5, after=1)
     people = await world.profiles(learners)
     assert (30, set(learners[10:20])) == (len(people), world.reader.lost_profiles)
+
+
+def broken(site: FakeSite, *people: int) -> None:
+    """Give accounts a login method that is not installed any more: Moodle refuses every list they are in."""
+    for person in people:
+        site.update_user(person, auth="gone")
+
+
+@pytest.mark.parametrize("bad", [[7], [99], [0, 1, 2, 3], [7, 8, 9, 10, 11, 12], [3, 30, 60, 90]])
+async def test_accounts_that_moodle_cannot_give_cost_nobody_else(bad: list[int]) -> None:
+    """Each is found in halves of its batch, two requests for each of seven, and is asked for once in a run."""
+    site, _course, learners = small_site(100)
+    world = World(site, sizes=Sizes.fixed(profiles=100))
+    lost = {learners[number] for number in bad}
+    broken(site, *lost)
+    await world.reader.site()
+    people = await world.profiles(learners)
+    assert (100 - len(bad), lost) == (len(people), world.reader.lost_profiles)
+    assert (lost, set()) == (world.reader.refused_profiles, world.reader.unsure_profiles)
+    assert world.client.requests[PROFILES] <= 1 + 2 * 7 * len(bad)
+    before = world.client.requests[PROFILES]
+    assert (100 - len(bad), 1) == (
+        len(await world.profiles(learners)),
+        world.client.requests[PROFILES] - before,
+    )
+    assert set() == await world.reader.deleted(learners)
+
+
+async def test_a_function_that_refuses_everybody_is_soon_out_of_order() -> None:
+    """It is found out with few requests, and nobody is named for it."""
+    site, _course, learners = small_site(400)
+    world = World(site, sizes=Sizes.fixed(profiles=100))
+    broken(site, *learners)
+    with pytest.raises(Unexpected, match="invalidresponse"):
+        await world.profiles(learners)
+    assert set() == world.reader.refused_profiles
+    assert world.client.requests[PROFILES] <= 25
+
+
+async def test_what_begins_to_refuse_everybody_is_soon_out_of_order() -> None:
+    """Also when it gave people before; those who were asked for alone are the only ones that may be named."""
+    site, _course, learners = small_site(600)
+    world = World(site, sizes=Sizes.fixed(profiles=100))
+    broken(site, *learners[100:])
+    with pytest.raises(Unexpected, match="invalidresponse"):
+        await world.profiles(learners)
+    assert world.client.requests[PROFILES] <= 45
+
+
+async def test_the_only_one_of_a_batch() -> None:
+    """Nobody else was in the last batch: the others were given before, so it is this account."""
+    site, _course, learners = small_site(11)
+    world = World(site, sizes=Sizes.fixed(profiles=10))
+    broken(site, learners[10])
+    assert (10, {learners[10]}) == (len(await world.profiles(learners)), world.reader.refused_profiles)
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,17 @@ def test_hidden_details(terminal: Terminal) -> None:
     assert [f"note Profiles {what}"] == not_well(terminal)
 
 
+def test_hidden_names_of_teachers(terminal: Terminal) -> None:
+    """Said of the courses that were looked at, where a mapping reads the teachers."""
+    terminal.box.moodle.revoke("moodle/user:viewalldetails")
+    told = "fail People the login names of the teachers of courses 2, 3, 4 are not shown"
+    assert told not in findings(terminal)
+    terminal.edit(
+        "enrolment.yaml", "\nproperties:", "\nproperties:\n  trainers: {source: teachers, transform: [count]}"
+    )
+    assert told in findings(terminal, code=FAILED)
+
+
 def test_fields_that_the_site_hides(terminal: Terminal) -> None:
     """They are named with the setting that hides them, and with the rights that show them all the same."""
     terminal.box.site.hiddenuserfields = ("city", "country", "lastaccess")

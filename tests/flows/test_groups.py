@@ -1,4 +1,4 @@
-"""Groups that Moodle does not show: before 4.3 to an account without 'moodle/site:accessallgroups'."""
+"""Groups that Moodle does not show (before 4.3, without a right of their own), and login names of teachers."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from tests.flows.worlds import Lab, written
 
 MakeLab = Callable[..., Lab]
 RIGHT = "moodle/site:accessallgroups"
+DETAILS = "moodle/user:viewalldetails"
 OLD = "4.1.2 (Build: 20230313)"
 RULE = "first_of: [{group: groups}]\n  otherwise: project"
 
@@ -95,3 +96,40 @@ async def test_mappings_that_need_no_groups(make_lab: MakeLab) -> None:
     lab, _, _ = in_groups(make_lab)
     lab.moodle.revoke(RIGHT)
     assert [] == (await lab.sync(mappings=("student",))).messages
+
+
+async def test_teachers_that_are_not_shown_stay(make_lab: MakeLab) -> None:
+    """Without the right to login names what comes from them stays, owners too, and the run says so."""
+    site, (course,), (learner,) = site_of(1)
+    site.enrol(course, site.add_user("T", "Trainer", username="trainer1"), ("editingteacher",))
+    lab = make_lab(site)
+    worker = lab.project.add_user("trainer1@training.commcarehq.org")
+    mapping = lab.mappings / "enrolment.yaml"
+    text, _, _ = mapping.read_text("utf-8").partition("\ntests:")
+    text = text.replace("owner: {same_as: student}", "owner: {first_of: [{user: teachers}], otherwise: project}")
+    listed = "trainers: {source: teachers, transform: [{join: ' '}], personal: true}"
+    mapping.write_text(text.replace("\nproperties:", f"\nproperties:\n  {listed}"), "utf-8")
+    await lab.sync()
+    case = lab.case(f"test-enrol-{course}-{learner}")
+    before = (case.owner_id, case.properties["trainers"])
+    assert (worker, "trainer1") == before
+    lab.moodle.revoke(DETAILS)
+    for _ in range(2):
+        result = await lab.sync()
+        assert ("completed", {}) == (result.state, written(result))
+        assert before == (case.owner_id, case.properties["trainers"])
+    assert [
+        f"Moodle does not show the login names of the teachers of course {course}: what comes from them stays as "
+        f"it is in CommCare. Give the role of the account '{DETAILS}' (`moodle-commcare check`)."
+    ] == result.messages
+
+
+async def test_a_course_without_a_teacher(make_lab: MakeLab) -> None:
+    """Where nobody has a teacher's role there is none, whatever is shown."""
+    site, _, _ = site_of(1)
+    lab = make_lab(site)
+    lab.moodle.revoke(DETAILS)
+    lab.edit("enrolment", "\nproperties:", "\nproperties:\n  trainers: {source: teachers, transform: [count]}")
+    result = await lab.sync()
+    assert [""] == [case.properties["trainers"] for case in lab.project.of_type("enrolment")]
+    assert not any("teachers" in message for message in result.messages)

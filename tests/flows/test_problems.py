@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from flows.result import CaseCounts, Result, RunState
 from flows.show_books import show_audit, show_list
 from flows.steps.there import FEW
 from flows.steps.verdict import judge
-from mappings.engine import Guards
+from mappings.engine import CompiledMapping, Context, Draft, Excluded, Guards, HeldBack, Project
 from state import RowId
 from tests.flows.terminal import Terminal
 from tests.flows.test_audit import STUDENT
@@ -64,6 +65,52 @@ async def test_who_left_without_a_case_is_no_problem_any_more(make_lab: MakeLab)
     site.unenrol(courses[0], learners[0])
     await lab.sync()
     assert [f"test-user-{learners[1]}"] == [one.row.key for one in list_problems(lab.store) if one.attempts]
+
+
+class Stumbling(CompiledMapping):
+    """A mapping with a mistake: it breaks down over whoever lives in Bondo, and says of whom."""
+
+    def draft(self, record: Mapping[str, Any], context: Context) -> Draft | Excluded | HeldBack:
+        """Map a record as ever, unless it is that one."""
+        if record.get("city") == "Bondo":
+            raise AssertionError(f"Bondo is where {record['firstname']} lives")
+        return super().draft(record, context)
+
+
+def stumble(lab: Lab, name: str) -> None:
+    """Put the mistake into a mapping."""
+    loaded = lab.loaded
+
+    def stumbling() -> Project:
+        project, mappings = loaded(), list[CompiledMapping]()
+        for one in project.mappings:
+            values = {each.name: getattr(one, each.name) for each in fields(one)}
+            mappings.append(Stumbling(**values) if one.name == name else one)
+        return replace(project, mappings=tuple(mappings))
+
+    lab.loaded = stumbling  # type: ignore[method-assign]
+
+
+async def test_a_mistake_in_the_program_costs_one_record(make_lab: MakeLab) -> None:
+    """It is held back with the kind of the mistake alone, nobody takes it for gone, and the run says so."""
+    site, _, learners = site_of(20)
+    lab = make_lab(site)
+    await lab.sync()
+    stumble(lab, "student")
+    site.update_user(learners[0], city="Bondo")
+    site.update_user(learners[1], city="Kisumu")
+    assert {"updated": 1, "held_back": 1} == written(await lab.sync())
+    for _ in range(3):
+        result = await lab.sync()
+        assert (RunState.DEGRADED, {"held_back": 1}) == (result.state, written(result))
+    assert (
+        "A mistake in this program (AssertionError) stops records of mapping 'student': each is held back, and "
+        "its case stays as it is. Report it."
+    ) == result.messages[0]
+    (found,) = list_problems(lab.store)
+    told = (found.row.key, found.name, found.reason, found.detail)
+    assert (f"test-user-{learners[0]}", "", "mapping_stopped", "AssertionError") == told
+    assert "active" == lab.case(f"test-user-{learners[0]}").properties["moodle_status"]
 
 
 async def test_a_preview_tells_it_and_writes_nothing(make_lab: MakeLab) -> None:

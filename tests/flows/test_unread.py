@@ -77,6 +77,25 @@ async def test_the_only_course_is_read_no_more(make_lab: MakeLab, how: str, kind
     assert set() == private_of(lab, person)
 
 
+@pytest.mark.parametrize("broken", [0, 1])
+async def test_beside_an_account_that_moodle_cannot_give(make_lab: MakeLab, broken: int) -> None:
+    """Another one holds up nobody; whose own it is may have been let in again, and stays as he is."""
+    lab, learners = await consenting(make_lab)
+    other = lab.site.add_course("Other", "Other")
+    for learner in learners[1:]:
+        lab.site.enrol(other, learner)
+    await lab.sync()
+    course, person = courses_of(lab)[0], learners[0]
+    consent(lab, person, "no")
+    await refused_for_now(lab)
+    held = private_of(lab, person)
+    lab.site.update_user(learners[broken], auth="gone")
+    if broken:
+        lab.site.courses[course]["visible"] = 0
+    await run(lab, 3)
+    assert (set() if broken else held) == private_of(lab, person)
+
+
 async def test_the_grades_of_somebody_suspended_are_read_no_more(make_lab: MakeLab) -> None:
     """The same for a child whose record is absent from then on."""
     lab, person, key = await graded(make_lab)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import httpx
 import pytest
 
+from adaptors.moodle.sizes import Sizes
 from flows.confirm import confirm
 from flows.needs import CONFIRMED_LEAVERS, needs
 from flows.steps.failing import FAILING
@@ -51,6 +52,43 @@ async def test_a_profile_that_moodle_does_not_give(make_lab: MakeLab) -> None:
     assert result.messages[0].startswith(
         "Moodle did not give the profile of 1 person; their cases stay as before."
     )
+
+
+async def test_an_account_that_moodle_cannot_give(make_lab: MakeLab) -> None:
+    """Its login method was taken away: it is named, nothing is decided of it, and it holds up nobody else."""
+    site, _, learners = site_of(60)
+    lab = make_lab(site)
+    await lab.sync()
+    for number in (7, 8, 30):
+        site.update_user(learners[number], auth="gone", phone1="0722 111 111")
+    site.update_user(learners[3], phone1="0722 111 222")
+    unenrol_all(lab, learners[9:10])
+    assert [{"updated": 1}, {"marked_left": 2}, {}] == [written(await lab.sync()) for _ in range(3)]
+    result = await lab.sync()
+    assert ("degraded", "active", "left") == (result.state, *(moodle_status(lab, learners[n]) for n in (7, 9)))
+    assert [
+        f"Moodle answers with an error when it is asked for the profiles of people {learners[7]}, {learners[8]}, "
+        f"{learners[30]}; their cases stay as before. What it has of each account is not valid, such as a login "
+        "method that was taken away: open the account in Moodle, correct it and save it."
+    ] == result.messages
+    assert lab.clock.now() - 60 < lab.store.courses()[SITE_SCOPE].complete_at
+    for number in (7, 8, 30):
+        site.update_user(learners[number], auth="manual")
+    result = await lab.sync()
+    assert ("completed", {"updated": 3}, []) == (result.state, written(result), result.messages)
+
+
+async def test_accounts_side_by_side_that_moodle_cannot_give(make_lab: MakeLab) -> None:
+    """They are of one day, and their courses go on."""
+    site, courses, learners = site_of(60)
+    lab = make_lab(site)
+    lab.sizes = lambda: Sizes.fixed(page=100, profiles=10, grades=25)  # type: ignore[method-assign]
+    for learner in learners[:20]:
+        site.update_user(learner, auth="gone")
+    site.grade(site.set_grade_item(courses[0], "Quiz"), learners[40], 80)
+    result = await lab.sync()
+    assert ("degraded", 40) == (result.state, len(lab.project.of_type("student")))
+    assert "80" == lab.case(f"test-enrol-{courses[0]}-{learners[40]}").properties["grade_percent"]
 
 
 async def test_a_word_in_spite_of_a_missing_profile(make_lab: MakeLab) -> None:

@@ -168,11 +168,20 @@ def test_split_beyond_the_end_is_nothing() -> None:
         ("Seen", "<script>alert(1)</script><style>p{}</style>Seen"),
         ("plain text", "  plain \n text "),
         ("a b", "<table><tr><td>a</td><td>b</td></tr></table>"),
+        ("a c", "<p>a <![ b</p>c"),
+        ("a b c", "a <![if !IE]>b<![endif]> c"),
+        ("a c", "a <![CDATA[b]]> c"),
     ],
 )
 def test_html_to_text(expected: str, given: str) -> None:
     """Only the words remain."""
     assert expected == run("html_to_text", None, given)
+
+
+@pytest.mark.parametrize("text", ["<![", "<![x[ b", "<![CDATA[ b", "<![if b", "<!-- <![x[", "<!DOCTYPE [<!x"])
+def test_html_that_is_broken_off(text: str) -> None:
+    """Nothing that a person can type stops it."""
+    assert str(run("html_to_text", None, f"a {text}")).startswith("a")
 
 
 def test_join_leaves_blanks_out() -> None:
