@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import ColumnElement, Connection, select, update
 
 from state.backups import newest, open_rights
 from state.care import Care
@@ -128,24 +128,30 @@ class Store(
     def replace_keys(self, mapping: str, fact: str, value: str, is_ours: Ours) -> int:
         """Set the living cases of a mapping aside whose keys it makes no more; returns how many.
 
-        Those that were set aside before, and whose keys it makes again, are what they were. The fact that says so
-        is written in the same transaction. Cases that are to be emptied, or maybe closed, are not set aside: that
-        is said first.
+        Those that were set aside before, and whose keys it makes again, are what they were; but for dirty ones,
+        which CommCare may have closed: that is looked at with their records. The fact that says so is written in
+        the same transaction. Cases that are to be emptied, or maybe closed, are not set aside: that is said first.
         """
         with self._database.writing() as connection:
             self._put(connection, fact, value)
             aside = self._with_keys(connection, mapping, SET_ASIDE, lambda *row: not is_ours(*row))
-            back = self._with_keys(connection, mapping, ("replaced",), is_ours)
+            back = self._with_keys(connection, mapping, ("replaced",), is_ours, case_row.c.digests.is_not(None))
             for rows, statement in ((aside, PUT_ASIDE), (back, PUT_BACK)):
                 if rows:
                     connection.execute(statement, [row_parameters(row) for row in rows])
             return len(aside)
 
     @staticmethod
-    def _with_keys(connection: Connection, mapping: str, statuses: Collection[str], is_meant: Ours) -> list[RowId]:
+    def _with_keys(
+        connection: Connection,
+        mapping: str,
+        statuses: Collection[str],
+        is_meant: Ours,
+        *wanted: ColumnElement[bool],
+    ) -> list[RowId]:
         """Return the rows of a mapping with one of these statuses, and a key that is meant."""
         query = select(case_row.c.scope, case_row.c.key, case_row.c.user_id).where(
-            case_row.c.mapping == mapping, case_row.c.status.in_(statuses)
+            case_row.c.mapping == mapping, case_row.c.status.in_(statuses), *wanted
         )
         rows = connection.execute(query.execution_options(yield_per=CHUNK))
         return [RowId(mapping, *row[:2]) for row in rows if is_meant(*row)]
