@@ -88,7 +88,8 @@ async def of_a_term_before(run: Run) -> set[tuple[str, int]]:
     A person is asked about such a course, or will be once it is read (again).
     """
     books = run.world.books
-    starts = json.loads(await books.do(books.store.get, STARTS) or "{}")
+    text = await books.do(books.store.get, STARTS)
+    starts: dict[str, int] = json.loads(text or "{}")
     return {
         (mapping.name, number)
         for mapping in _of_courses(run)
