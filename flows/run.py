@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -54,6 +54,8 @@ class Run:
     """The courses that this run reads, or fails to read."""
     chosen: set[int] = field(default_factory=set)
     """The courses that project.yaml chooses and Moodle has, be they hidden, over, or not begun."""
+    starts: Mapping[int, int] = field(default_factory=dict)
+    """When each course begins that Moodle lists, chosen or not (epoch, 0 for one without a start)."""
     course_fields: frozenset[str] = frozenset()
     """The custom fields that any course carries which project.yaml chooses: one without them has them blank."""
     between_terms: set[int] = field(default_factory=set)

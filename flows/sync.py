@@ -293,6 +293,7 @@ async def _selected(run: Run) -> tuple[Selection, Ends]:
     choice = run.world.project.courses
     categories = await run.reader.categories() if choice.categories else ()
     courses = await run.reader.courses()
+    run.starts = {course.id: course.startdate or 0 for course in courses}
     ends = await read_ends(run.world, courses)
     selection = select_courses(courses, categories, choice, run.world.clock.now(), ends.going_on)
     tell_ends(run.world, run.result, ends, selection.chosen)

@@ -15,7 +15,7 @@ import httpx
 from adaptors.commcare.answers import cut_off, in_doubt, is_whole, read_error
 from adaptors.commcare.cases import SYSTEM
 from adaptors.commcare.owners import LIST_REMEDIES
-from adaptors.errors import AccessDenied, NoAnswer, NotSent, Refused, Unexpected
+from adaptors.errors import AccessDenied, AdaptorError, NoAnswer, NotSent, Refused, Unexpected
 from adaptors.http import Answer, Http, retried, retry_after
 from adaptors.limits import Limits
 from adaptors.pace import Attend, Clock, Pace
@@ -121,11 +121,13 @@ class Connection:
         """Ask CommCare what no server fails at while it is in order, and what writes nothing.
 
         The pace learns nothing good from the answer: a CommCare may answer this, and break down at every write.
+        An answer of somebody before it (one that leads elsewhere, or cannot be read) is none: no error ends a run
+        for a question that no record needed.
         """
         self.requests["probe"] += 1
         try:
             answer = await self._http.send("probe upsert", "POST", f"{self._api}{CASES}", json=PROBE)
-        except (NoAnswer, NotSent):
+        except AdaptorError:
             return False
         if answer.status == 429:
             self.pace.refused(retry_after(answer.headers, now=self.clock.now()) or PAUSE)

@@ -210,11 +210,13 @@ class MoodleClient:
     async def stream(self, function: str, path: str, headers: Mapping[str, str]) -> AsyncIterator[Streamed]:
         """Post the token to a path of this Moodle and hand out the answer, whatever its status, as it comes.
 
-        Holds a slot until the body is read; once, without trying again.
+        Holds a slot until the body is read; once, without trying again. Trouble is told to the pace once, also
+        when its body breaks off.
         """
         if not self._token:
             self._token = await self._fetch_token()
         self.requests[function] += 1
+        is_told = False
         async with self._pace.slot():
             try:
                 form = {"token": self._token}
@@ -223,11 +225,13 @@ class MoodleClient:
                     trouble = answer_error(function, head, now=self._clock.now())
                     if isinstance(trouble, Retriable):
                         self._learn(trouble)
+                        is_told = True
                     else:
                         self._pace.answered(function, answer.seconds)
                     yield answer
             except (NotSent, NoAnswer) as error:
-                self._learn(error)
+                if not is_told:
+                    self._learn(error)
                 raise
 
     async def _paced(self, function: str, path: str, form: Mapping[str, str]) -> tuple[Answer, Any]:

@@ -80,7 +80,7 @@ class Aside:
 
         What was to say that somebody is gone is not: he is there, whatever holds his record back. After a read of
         the `whole` scope, what CommCare refused to make of people who have left is forgotten as well, but not
-        where it is only blamed: it may have been made.
+        where it is only blamed (it may have been made), or a person gave it up: that holds until it changes.
         """
         name, number = scope.mapping.name, scope.number
         held = {problem.key for problem in scope.problems if problem.holds}
@@ -89,7 +89,7 @@ class Aside:
             for row, one in (await self._load()).items()
             if (row.mapping, row.scope) == (name, number) and row not in self._met
             if (row.key not in held or one.op == "left")
-            if row.key in scope.seen or (whole and one.op == "create" and one.reason != POISON)
+            if row.key in scope.seen or (whole and one.op == "create" and one.reason != POISON and not one.dropped)
         ]
         if gone and not self._result.preview:
             books = self._world.books

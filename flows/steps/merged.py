@@ -146,8 +146,8 @@ def _cleared(run: Run, person: PersonRows) -> tuple[list[Leaving], bool]:
 
 
 def _may_name_somebody(run: Run, held: Held) -> bool:
-    """Say whether a case may hold the mark, as far as the books know."""
-    if not held.case.case_id or held.case.status in PASSING:
+    """Say whether a case may hold the mark, as far as the books know: also one of which no answer told the id."""
+    if held.case.status in PASSING or not (held.case.case_id or held.case.status == LEAVING):
         return False
     blank = run.world.books.store.digest(held.row.key, MERGED_INTO, "")
     return held.case.digests is None or held.case.digests.get(MERGED_INTO) not in (None, blank)

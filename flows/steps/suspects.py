@@ -70,7 +70,8 @@ class Suspects:
             self._old = {mark for mark, held in found.items() if held.at < now - KEPT}
             self._known = {mark: held for mark, held in found.items() if mark not in self._old}
             if waiting := sorted(mark for mark, held in self._known.items() if held.group.endswith(TOGETHER)):
-                turn = max(self._known[mark].unheard for mark in waiting)  # one more each time
+                # One more each time, of those who were sent last: others may be sent by nobody any more.
+                turn = max((self._known[mark].at, self._known[mark].unheard) for mark in waiting)[1]
                 self._ahead = waiting[turn % len(waiting)]
 
     def group(self, row: RowId) -> str:
@@ -81,9 +82,13 @@ class Suspects:
         return AHEAD if mark == self._ahead else self._known[mark].group
 
     def are_proved(self, rows: Iterable[RowId]) -> bool:
-        """Say whether rows are known to break requests while CommCare takes others: it may well be in order."""
+        """Say whether rows are known to break requests while CommCare takes others: it may well be in order.
+
+        Rows that an outage alone set apart are not, also where CommCare has taken others in this run by now.
+        """
         held = [(self._known or {}).get(self._mark(row)) for row in rows]
-        return all(one and one.group and (self.took_others or one.proved >= PROVED) for one in held)
+        needed = 1 if self.took_others else PROVED
+        return all(one and one.group and one.proved >= needed for one in held)
 
     async def clear(self, rows: Iterable[RowId]) -> None:
         """Take in that CommCare took rows."""

@@ -5,6 +5,7 @@ Until there is an answer nothing of such a course is read: its cases stay as the
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -79,6 +80,22 @@ async def new_terms(run: Run, courses: Iterable[Course], selected: Iterable[Cour
         await run.world.books.do(run.world.books.store.change_facts, FACTS, change)
     _tell(run, waiting, asked)
     return waiting
+
+
+async def of_a_term_before(run: Run) -> set[tuple[str, int]]:
+    """Return the mappings and courses whose cases are of a term before the one of Moodle's list.
+
+    A person is asked about such a course, or will be once it is read (again).
+    """
+    books = run.world.books
+    text = await books.do(books.store.get, STARTS)
+    starts: dict[str, int] = json.loads(text or "{}")
+    return {
+        (mapping.name, number)
+        for mapping in _of_courses(run)
+        for number, start in run.starts.items()
+        if _is_later(start, _start_of(starts, str(number), mapping.name))
+    }
 
 
 def _of_courses(run: Run) -> list[CompiledMapping]:

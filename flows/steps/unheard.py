@@ -13,6 +13,7 @@ from flows.steps.leaving import Leaving
 from flows.steps.planned import SITE_SCOPE
 from flows.steps.pull import IN_COURSE
 from flows.steps.sweep import READS
+from flows.steps.terms import of_a_term_before
 from state import CaseRow, RowId
 from state.statuses import LEAVING, LIVING, TO_BE_EMPTIED
 
@@ -25,17 +26,19 @@ async def never_told(run: Run, ended: Collection[int]) -> list[Leaving]:
     """Return the cases of whom two reads lacked, and of whom a guard or a person said that they may go.
 
     Only in courses that are hidden or not chosen any more: those that are over hear more than this, of those that
-    Moodle lists no more a person is asked, and what failed, or waits for a new term, is read again.
+    Moodle lists no more a person is asked, and what failed, or waits for a new term, is read again: also what was
+    hidden meanwhile, since runs that waited for the term may have seen them.
     """
     books, found = run.world.books, list[Leaving]()
     _, allowed = await LEAVERS.given(run.world)
+    waiting = await of_a_term_before(run)
     elsewhere = {SITE_SCOPE, *run.read, *ended, *run.unlisted.courses}
     for mapping in run.mappings:
         if mapping.source not in IN_COURSE:
             continue
         scopes = await books.do(books.store.scopes, mapping.name, {LEAVING})
         scopes |= {row.scope for row in allowed if row.mapping == mapping.name}
-        for scope in sorted(scopes - elsewhere):
+        for scope in sorted(scopes - elsewhere - {scope for name, scope in waiting if name == mapping.name}):
             for key, case in (await books.do(books.store.cases, mapping.name, scope)).items():
                 row = RowId(mapping.name, scope, key)
                 if _is_decided(mapping, case, is_allowed=row in allowed):

@@ -11,8 +11,9 @@ import pytest
 import respx
 import stamina
 
+from adaptors.circuit import FAILURES
 from adaptors.commcare.cases import IndexWrite, RowsRefused, is_property_name
-from adaptors.errors import AccessDenied, NoAnswer, NotSent, Refused, Retriable, Unexpected
+from adaptors.errors import AccessDenied, CircuitOpen, InDoubt, NoAnswer, NotSent, Refused, Retriable, Unexpected
 from tests.adaptors.commcare_world import (
     API_KEY,
     DOMAIN,
@@ -520,3 +521,27 @@ async def test_a_firewall_that_stops_a_write() -> None:
     with pytest.raises(AccessDenied):
         await world.client.write_cases([row(name="Ama")], batch="2")
     assert {"write": 2, "probe": 2} == dict(world.fake.requests)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx.Response(302, headers={"Location": "https://closed.example.org/"}),
+        httpx.Response(200, headers={"Content-Encoding": "br"}),
+        httpx.Response(503),
+    ],
+    ids=["elsewhere", "packed", "failing"],
+)
+async def test_the_easy_question_ends_no_run_by_its_own_error(answer: httpx.Response) -> None:
+    """Whatever stands there before CommCare: a minute's rest, one request more, and the run is postponed."""
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        return answer if request.content.replace(b" ", b"") == b'[{"create":null}]' else httpx.Response(502)
+
+    client = client_of(handle)
+    for _ in range(FAILURES + 1):
+        with pytest.raises(InDoubt):
+            await client.write_cases([row()], batch="1", suspect=True)
+    with pytest.raises(CircuitOpen):
+        await client.write_cases([row()], batch="1", suspect=True)
+    assert {"write": FAILURES + 1, "probe": 1} == dict(client.requests)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from itertools import pairwise
 
 import httpx
@@ -160,6 +160,25 @@ async def test_files_wait_as_long_as_moodle_asks(status: int, headers: dict[str,
     await failing(ask, 1)
     await failing(lambda: client.once(INFO, {}), 1)
     assert pause == asked[1] - asked[0]
+
+
+@pytest.mark.parametrize("kind", ["application/json", "text/html"])
+async def test_a_file_whose_error_breaks_off(kind: str) -> None:
+    """It is one failure, however much of it is read: the circuit opens after eight of them, and not after four."""
+
+    class Broken(httpx.AsyncByteStream):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            yield b'{"err'
+            raise httpx.ReadError("reset")
+
+    client = client_of(lambda _: httpx.Response(500, headers={"Content-Type": kind}, stream=Broken()))
+
+    async def ask() -> None:
+        async with open_file(client, f"{client.url}/webservice/pluginfile.php/1/a.pdf", now=0.0):
+            pass
+
+    names = await failing(ask, FAILURES + 1)
+    assert (["CircuitOpen"], False) == (names[FAILURES:], "CircuitOpen" in names[:FAILURES])
 
 
 @pytest.mark.parametrize(("status", "family"), [(429, "Retriable"), (404, "AccessDenied")])

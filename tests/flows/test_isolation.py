@@ -255,6 +255,31 @@ async def test_an_outage_beside_rows_that_break_commcare_costs_few_requests(make
     assert "postponed" == result.state
 
 
+async def test_an_outage_in_the_middle_of_a_run_costs_few_requests(make_lab: MakeLab) -> None:
+    """What an earlier outage set apart says as much of CommCare as any others, be the easy question answered."""
+    site, courses, learners = site_of(150)
+    lab = make_lab(site)
+    await lab.sync()
+    for learner in learners:
+        site.update_user(learner, city="Bondo")
+    allowed = 0
+
+    def is_out(rows: list[dict[str, Any]]) -> bool:
+        nonlocal allowed
+        if rows[0].get("create", 0) is None:  # a new case, or the easy question
+            return False
+        allowed -= 1
+        return allowed < 0
+
+    unanswered(lab, is_out, "gateway")
+    for _ in range(7):
+        assert 10 >= writes(await lab.sync())
+    allowed = 1
+    site.enrol(courses[0], site.add_user("New", "One"))
+    result = await lab.sync()
+    assert (10, "postponed") == (writes(result), result.state)
+
+
 async def test_an_outage_blames_nobody(make_lab: MakeLab) -> None:
     """When everything ends in a 500 nothing is learned about the rows: after the outage all of them arrive."""
     site, _, _ = site_of(6)
@@ -394,6 +419,27 @@ async def test_rows_that_are_never_answered_hold_up_nobody_in_a_first_load(
         await lab.sync()
     assert (6 - len(bad), keys) == (students(lab), {one.row.key for one in lab.store.refusals()})
     assert len(sizes) < 60
+
+
+@pytest.mark.parametrize("hours", [3, pytest.param(37, marks=pytest.mark.e2e)])
+async def test_rows_that_nobody_sends_any_more_keep_no_turn(make_lab: MakeLab, hours: int) -> None:
+    """A course is hidden after an outage: among the records that are sent another one goes ahead all the same."""
+    site, courses, learners = site_of(6, 6)
+    lab = make_lab(site)
+    await lab.sync()
+    item, is_out, bad = site.set_grade_item(courses[0], "Quiz"), True, f"test-user-{learners[6]}"
+    for learner in learners[:3]:
+        site.grade(item, learner, 50)
+    unanswered(lab, lambda rows: is_out or any(key_of(lab, row) == bad for row in rows), "gateway")
+    for _ in range(hours):
+        await lab.sync()
+    site.courses[courses[0]]["visible"], is_out = 0, False
+    for learner in learners[6:]:
+        site.update_user(learner, city="Bondo")
+    for _ in range(15):
+        await lab.sync()
+    arrived = [case.properties.get("city") for case in lab.project.of_type("student")]
+    assert 5 == arrived.count("Bondo")
 
 
 async def test_a_500_after_silences_throws_nobody_back(make_lab: MakeLab) -> None:

@@ -473,6 +473,31 @@ async def test_taken_back_without_an_answer(make_lab: MakeLab) -> None:
     assert (("left", ""), "[]") == (says(lab, old, course), lab.store.get("merged_unmarked"))
 
 
+@pytest.mark.parametrize("lost", [0, 1, 2])
+async def test_taken_back_of_a_case_whose_id_was_never_told(make_lab: MakeLab, lost: int) -> None:
+    """Neither its create was answered nor the mark, be that sent so often: the mark goes in the end."""
+    site, (course, other), learners = site_of(4, 4, shared=True)
+    lab = make_lab(site)
+    await lab.sync()
+    new, old = learners[1], site.add_user("Old", "One")
+    site.enrol(other, old)
+    await lab.sync()
+    site.enrol(course, old)
+    lab.commcare.drop_reply_after_commit()
+    await lab.sync()
+    merge(lab.store, old, new, lab.clock.now())
+    for _ in range(1 + lost):
+        lab.commcare.drop_reply_after_commit()
+        await lab.sync()
+    lab.commcare.faults.clear()
+    assert str(new) == says(lab, old, course)[1]
+    site.courses[course]["visible"] = 0
+    unmerge(lab.store, old, new, lab.clock.now())
+    await settle(lab)
+    await settle(lab)
+    assert ("", "[]") == (says(lab, old, course)[1], lab.store.get("merged_unmarked"))
+
+
 async def test_a_run_for_one_course_takes_no_mark_away(make_lab: MakeLab) -> None:
     """Who may be in the others it cannot say; the next run of all of them does."""
     lab, (course, other), old, new = await in_two_courses(make_lab)

@@ -113,6 +113,25 @@ async def test_a_mistake_in_the_program_costs_one_record(make_lab: MakeLab) -> N
     assert "active" == lab.case(f"test-user-{learners[0]}").properties["moodle_status"]
 
 
+@pytest.mark.parametrize("how", ["unenrolled", "hidden"])
+async def test_what_was_dropped_stays_dropped_while_nobody_is_there(make_lab: MakeLab, how: str) -> None:
+    """A read without the person, and back with the same record: it is neither sent nor listed."""
+    site, (course, _), learners = site_of(3, 3)
+    lab = make_lab(site)
+    key = f"test-user-{learners[0]}"
+    lab.commcare.refuse_row(key, TEXT)
+    await lab.sync()
+    drop(lab.store, key, lab.clock.now())
+    for is_there in (False, True):
+        if how == "hidden":
+            site.courses[course]["visible"] = int(is_there)
+        else:
+            (site.enrol if is_there else site.unenrol)(course, learners[0])
+        result = await lab.sync()
+    refused = [one for one in list_problems(lab.store) if one.attempts]
+    assert (0, 0, []) == (result.requests["commcare"].get("write", 0), result.refused_rows, refused)
+
+
 async def test_a_preview_tells_it_and_writes_nothing(make_lab: MakeLab) -> None:
     """The books are as they were."""
     lab, _, _ = await refused_lab(make_lab)

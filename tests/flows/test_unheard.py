@@ -147,6 +147,30 @@ async def test_nobody_is_marked_who_was_not_to_go(make_lab: MakeLab, why: str) -
     assert {"active"} == says(lab, course, one)
 
 
+@pytest.mark.parametrize("same", [True, False])
+@pytest.mark.parametrize("how", ["hidden", "not chosen"])
+@pytest.mark.parametrize("kind", ["timeout", "429"])
+async def test_back_in_a_new_term_that_was_asked_about(make_lab: MakeLab, kind: str, how: str, same: bool) -> None:
+    """Runs saw somebody there while a person was asked; then nobody reads the course: the case waits for it."""
+    site, (course, _), learners = site_of(8, 8)
+    site.courses[course]["startdate"] = int(site.now) - LATER
+    lab = await unanswered(make_lab, site, course, learners[:1], kind)
+    site.courses[course]["startdate"] += LATER
+    site.enrol(course, learners[0])
+    await lab.sync()
+    chosen = lab.mappings.joinpath("project.yaml").read_text()
+    read_no_more(lab, course, how)
+    await rests(lab)
+    assert {"active"} == says(lab, course, learners[:1])
+    site.courses[course]["visible"] = 1
+    lab.mappings.joinpath("project.yaml").write_text(chosen)
+    await lab.sync()
+    confirm_term(lab.store, course, same=same)
+    await rests(lab)
+    key = f"test-enrol-{course}-{learners[0]}{'' if same else '~2'}"
+    assert "active" == lab.case(key).properties["enrolment_status"]
+
+
 @pytest.mark.parametrize("wait", ["fails", "a new term"])
 async def test_a_course_that_is_read_again(make_lab: MakeLab, wait: str) -> None:
     """It failed, or waits for a word about its term: until it is read nothing of it is sent."""
