@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from functools import partial
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
@@ -87,7 +86,7 @@ async def refuse_existing_cases(run: Run, rekey: Collection[str] = ()) -> list[C
     for mapping in others:
         keys = WRITTEN.format(name=mapping.name), keys_of(world, mapping)
         await world.books.do(store.put_all, begun([mapping]))
-        is_ours = partial(mapping.makes_case, site=world.project.site)
+        is_ours = mapping.makes_on(world.project.site)
         await world.books.do(store.replace_keys, mapping.name, *keys, is_ours)
     if new:
         allowed = {WRITTEN.format(name=mapping.name): keys_of(world, mapping) for mapping in new} | begun(new)

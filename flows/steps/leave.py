@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -79,7 +78,7 @@ async def _note_members(run: Run) -> None:
     for mapping in run.world.project.mappings:
         for number, roster in run.rosters.items() if mapping.source == "enrolments" else ():
             if (mapping.name, number) not in run.sweep.noted and number not in run.between_terms:
-                is_ours = partial(mapping.makes_case, site=site)
+                is_ours = mapping.makes_on(site)
                 await books.do(books.store.note_members, mapping.name, number, {*roster.ids}, is_ours)
 
 

@@ -45,7 +45,8 @@ class OldKeys:
         return [(person, key) for person in there.keys() & set(people) for key in there[person]]
 
     def _is_old(self, mapping: CompiledMapping) -> Callable[[int, str, int], bool]:
-        return lambda *row: not mapping.makes_case(*row, site=self._world.project.site)
+        is_ours = mapping.makes_on(self._world.project.site)
+        return lambda *row: not is_ours(*row)
 
 
 def _people(scope: Scope, rows: Collection[RowId]) -> dict[int, bool]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from flows.steps.ways import below
 from flows.words import listed
 from flows.world import World
 from mappings.engine import CompiledMapping
+from state.rows import Ours
 from state.statuses import LIVING
 
 if TYPE_CHECKING:
@@ -115,7 +117,7 @@ async def _agreed(world: World, others: Sequence[CompiledMapping]) -> set[str]:
 
 async def _is_back(world: World, mapping: CompiledMapping) -> bool:
     """Say whether cases that were set aside have the keys of now, and no other ones live, or may."""
-    store, is_ours = world.books.store, partial(mapping.makes_case, site=world.project.site)
+    store, is_ours = world.books.store, mapping.makes_on(world.project.site)
     ours, others = await world.books.do(store.count_by_key, mapping.name, is_ours)
     if not ours["replaced"] or any(others[status] for status in LIVING):
         return False
@@ -130,18 +132,20 @@ async def _alike(world: World, others: Iterable[CompiledMapping]) -> list[str]:
 async def _is_alike(world: World, mapping: CompiledMapping) -> bool:
     """Say whether a case has a key of the new form with the ids in other places: one day it is somebody else's."""
     site = world.project.site
-
-    def is_others(course: int, key: str, person: int) -> bool:
-        return mapping.makes_key(key, site) and not mapping.makes_case(course, key, person, site=site)
-
-    alike, _ = await world.books.do(world.books.store.count_by_key, mapping.name, is_others)
+    is_alike = partial(_is_of_others, mapping.key_form(site), mapping.makes_on(site))
+    alike, _ = await world.books.do(world.books.store.count_by_key, mapping.name, is_alike)
     return alike.total() > 0
+
+
+def _is_of_others(form: re.Pattern[str], is_ours: Ours, course: int, key: str, person: int) -> bool:
+    """Say whether a key has the form of a mapping's, and is about another course, or person."""
+    return bool(form.fullmatch(key)) and not is_ours(course, key, person)
 
 
 async def _asked_about(world: World, mapping: CompiledMapping) -> dict[str, Any]:
     """Return how many cases new keys would concern, how many of them are over, and what would become of all."""
     then = "stay" if mapping.when_left is None else "closed" if mapping.when_left.close else "left"
-    is_ours = partial(mapping.makes_case, site=world.project.site)
+    is_ours = mapping.makes_on(world.project.site)
     _, old = await world.books.do(world.books.store.count_by_key, mapping.name, is_ours)
     cases, over = sum(old[status] for status in LIVING), old["ended"]
     return {"cases": cases, "then": then, "keys": keys_of(world, mapping)} | ({"over": over} if over else {})

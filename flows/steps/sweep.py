@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
 from adaptors.moodle.roster import Roster
@@ -90,7 +89,7 @@ class Sweep:
     async def note(self, scope: Scope, *, protected: Set[int] = frozenset()) -> None:
         """Compare a complete read with the books; `protected` are people whom nothing of this read is about."""
         store, mapping = self.world.books.store, scope.mapping
-        is_ours = partial(mapping.makes_case, site=self.world.project.site)
+        is_ours = mapping.makes_on(self.world.project.site)
         missing = await self.world.books.do(
             store.note_read, mapping.name, scope.number, scope.seen, self.result.run_id, protected, is_ours
         )

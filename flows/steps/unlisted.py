@@ -158,7 +158,7 @@ async def _living_in(run: Run, number: int) -> set[int | str]:
 def _lives(run: Run, mapping: CompiledMapping, number: int, case: CaseRow) -> bool:
     """Say whether a case would be marked with its course, also where it was set aside and has a key of now."""
     if case.status == "replaced":
-        return mapping.makes_case(number, case.key, case.user_id, site=run.world.project.site)
+        return mapping.makes_on(run.world.project.site)(number, case.key, case.user_id)
     return case.status in LIVING and case.status != "ended"
 
 

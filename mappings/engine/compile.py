@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 from mappings.engine.conditions import all_of, any_of, not_sent
@@ -25,7 +27,7 @@ from mappings.engine.paths import Record
 from mappings.engine.reads import excluded, included, reads, value_paths
 from mappings.engine.spec import DepartureSpec, MappingSpec, PropertySpec
 from mappings.engine.steps import Step, Surroundings, listed_values, plain_steps
-from mappings.engine.templates import Render, compile_template, ids_in, key_form, template_paths
+from mappings.engine.templates import Render, compile_template, ids_in, is_key_of, key_form, template_paths
 from mappings.engine.texts import ABSENT, Absent, Invalid
 from mappings.engine.values import Evaluate, Rejected, compile_property
 from mappings.engine.words import in_language
@@ -159,18 +161,15 @@ class CompiledMapping:
 
     def makes_key(self, key: str, site: str) -> bool:
         """Say whether a key has the form of those that this mapping makes on a site, and is not another site's."""
-        return key_form(self.spec.external_id, site).fullmatch(key) is not None
+        return self.key_form(site).fullmatch(key) is not None
 
-    def makes_case(self, course: int, key: str, person: int, *, site: str) -> bool:
-        """Say whether a key is the one that this mapping makes of a person in a course; 0 stands for any of them.
+    def key_form(self, site: str) -> re.Pattern[str]:
+        """Return the form of the keys that this mapping makes on a site: for many keys at once."""
+        return key_form(self.spec.external_id, site)
 
-        Ids that changed places make keys of the same form, about others.
-        """
-        ids = ids_in(self.spec.external_id, site, key)
-        if ids is None:
-            return False
-        whose, where = ids.get("id" if self.source == "users" else "user.id", person), ids.get("course.id", course)
-        return person in (0, whose) and course in (0, where)
+    def makes_on(self, site: str) -> Callable[[int, str, int], bool]:
+        """Return what says of a course, a key and a person whether this mapping makes that key of them."""
+        return partial(is_key_of, self.spec.external_id, site, "id" if self.source == "users" else "user.id")
 
     def person_of(self, key: str, site: str) -> int | None:
         """Return whose key this is (Moodle's number), 0 for nobody's, None for one that is not ours."""

@@ -98,6 +98,17 @@ def ids_in(text: str, site: str, key: str) -> dict[str, int] | None:
     return None if found is None else dict(zip(_ids_of(text), map(int, found.groups()), strict=True))
 
 
+def is_key_of(text: str, site: str, whose: str, course: int, key: str, person: int) -> bool:
+    """Say whether a template made a key on a site of a course and a person, whose id is at the path `whose`.
+
+    Ids that changed places make keys of the same form, about others; 0 stands for any course, or person.
+    """
+    ids = ids_in(text, site, key)
+    if ids is None:
+        return False
+    return person in (0, ids.get(whose, person)) and course in (0, ids.get("course.id", course))
+
+
 @lru_cache
 def _ids_of(text: str) -> tuple[str, ...]:
     return tuple(piece.path for piece in parse_template(text) if piece.path not in ("", "site"))

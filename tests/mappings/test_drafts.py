@@ -182,9 +182,9 @@ def test_a_key_is_that_of_a_case(tmp_path: Path, expected: bool, case: tuple[int
     """It names the person and the course of the case, where these are known: other ids make keys of one form."""
     files = {"student.yaml": STUDENT, "enrolment.yaml": ENROLMENT.replace("WORD", "wait")}
     people, enrolments = project_of(tmp_path, files).mappings
-    assert expected == enrolments.makes_case(*case, site="demo")
-    assert people.makes_case(0, "demo-user-1042", 1042, site="demo")
-    assert not people.makes_case(0, "demo-user-1042", 7, site="demo")
+    assert expected == enrolments.makes_on("demo")(*case)
+    assert people.makes_on("demo")(0, "demo-user-1042", 1042)
+    assert not people.makes_on("demo")(0, "demo-user-1042", 7)
 
 
 def test_a_key_of_people_and_one_of_nobody(tmp_path: Path) -> None:
