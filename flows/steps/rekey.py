@@ -16,6 +16,7 @@ from flows.steps.ways import below
 from flows.words import listed
 from flows.world import World
 from mappings.engine import CompiledMapping
+from mappings.engine.templates import key_form
 from state.rows import Ours
 from state.statuses import LIVING
 
@@ -132,7 +133,7 @@ async def _alike(world: World, others: Iterable[CompiledMapping]) -> list[str]:
 async def _is_alike(world: World, mapping: CompiledMapping) -> bool:
     """Say whether a case has a key of the new form with the ids in other places: one day it is somebody else's."""
     site = world.project.site
-    is_alike = partial(_is_of_others, mapping.key_form(site), mapping.makes_on(site))
+    is_alike = partial(_is_of_others, key_form(mapping.spec.external_id, site), mapping.makes_on(site))
     alike, _ = await world.books.do(world.books.store.count_by_key, mapping.name, is_alike)
     return alike.total() > 0
 

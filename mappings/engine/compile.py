@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -152,7 +151,7 @@ class CompiledMapping:
         owner = parts.owner(record, problems)
         if held:
             return HeldBack(key, (*held, *problems))
-        told = tuple(problems) if problems else ()
+        told = tuple(problems or ())
         return Draft(self.case_type, key, name, owner, properties, once, ignored, indices, told, listed)
 
     def key_of(self, record: Mapping[str, Any], context: Context) -> str:
@@ -161,11 +160,7 @@ class CompiledMapping:
 
     def makes_key(self, key: str, site: str) -> bool:
         """Say whether a key has the form of those that this mapping makes on a site, and is not another site's."""
-        return self.key_form(site).fullmatch(key) is not None
-
-    def key_form(self, site: str) -> re.Pattern[str]:
-        """Return the form of the keys that this mapping makes on a site: for many keys at once."""
-        return key_form(self.spec.external_id, site)
+        return key_form(self.spec.external_id, site).fullmatch(key) is not None
 
     def makes_on(self, site: str) -> Callable[[int, str, int], bool]:
         """Return what says of a course, a key and a person whether this mapping makes that key of them."""
