@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from flows.catalogue import field_catalogue
-from flows.live import Enough, look_at, watch
+from flows.live import look_at, watch
 from flows.masked import Eyes
 from flows.revision import old_folder
 from flows.settings import Settings
 from flows.steps.holders import form_of
+from flows.steps.pull import Enough
 from mappings.engine import (
     CompiledMapping,
     Context,

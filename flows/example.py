@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from flows.errors import UsageError
-from flows.live import Enough, course_in, look_at, mapping_named, person_in, watch
+from flows.live import course_in, look_at, mapping_named, person_in, watch
 from flows.mapping_tests import Tested, run, write_text
 from flows.settings import Settings
+from flows.steps.pull import Enough
 from mappings.engine import CompiledMapping, Context, Draft, Excluded, Project
 from mappings.engine.examples import Examples
 from mappings.engine.expectations import full_expectation

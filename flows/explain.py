@@ -10,9 +10,10 @@ from typing import Any
 
 from flows.catalogue import field_catalogue
 from flows.errors import UsageError
-from flows.live import Enough, course_in, look_at, mapping_named, person_in, watch
+from flows.live import course_in, look_at, mapping_named, person_in, watch
 from flows.masked import Eyes
 from flows.settings import Settings
+from flows.steps.pull import Enough
 from mappings.engine import CompiledMapping, Context, Project
 from mappings.engine.catalogue import find_field
 from mappings.engine.explain import Line, Personal, UnknownPart, explain

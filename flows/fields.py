@@ -8,9 +8,10 @@ from typing import Any
 
 from flows.catalogue import field_catalogue
 from flows.errors import UsageError
-from flows.live import Enough, look_at, paths_of, watch_source
+from flows.live import look_at, paths_of, watch_source
 from flows.masked import Eyes
 from flows.settings import Settings
+from flows.steps.pull import Enough
 from mappings.engine import CompiledMapping, Context, Project
 from mappings.engine.catalogue import Catalogue, CatalogueField, find_field
 from mappings.engine.paths import getter, settled

@@ -21,8 +21,7 @@ from flows.progress import shown_progress
 from flows.result import Result, RunState
 from flows.run import context_of
 from flows.settings import Settings
-from flows.steps.pull import Enough as Enough
-from flows.steps.pull import wanted_by
+from flows.steps.pull import Enough, wanted_by
 from flows.steps.select import only_these, select_courses
 from flows.steps.tables import records_of
 from flows.steps.witnesses import WITNESSES

@@ -109,8 +109,7 @@ class Connection:
             self.pace.failed(suspect=suspect)
             raise
         if answer.status == 429:
-            wait = retry_after(answer.headers, now=self.clock.now())
-            self.pace.refused(PAUSE if wait is None else wait)
+            self._rest(answer)
         elif answer.status >= 500:
             self.pace.failed(retry_after(answer.headers, now=self.clock.now()), suspect=suspect)
         else:
@@ -130,8 +129,13 @@ class Connection:
         except AdaptorError:
             return False
         if answer.status == 429:
-            self.pace.refused(retry_after(answer.headers, now=self.clock.now()) or PAUSE)
+            self._rest(answer)
         return answer.status < 500
+
+    def _rest(self, answer: Answer) -> None:
+        """Send nothing for as long as CommCare asked for with "too many requests"."""
+        wait = retry_after(answer.headers, now=self.clock.now())
+        self.pace.refused(PAUSE if wait is None else wait)
 
     async def read(
         self,

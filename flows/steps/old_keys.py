@@ -5,13 +5,14 @@ A record that is kept out names its new key. What stands under the old one is as
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from flows.steps.planned import Scope
 from flows.steps.withdraw import KeptOut
 from flows.world import World
 from mappings.engine import CompiledMapping
 from state import RowId
+from state.rows import Ours
 
 
 class OldKeys:
@@ -44,7 +45,7 @@ class OldKeys:
         there = self._found.get(place, {})
         return [(person, key) for person in there.keys() & set(people) for key in there[person]]
 
-    def _is_old(self, mapping: CompiledMapping) -> Callable[[int, str, int], bool]:
+    def _is_old(self, mapping: CompiledMapping) -> Ours:
         is_ours = mapping.makes_on(self._world.project.site)
         return lambda *row: not is_ours(*row)
 

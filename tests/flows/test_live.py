@@ -12,9 +12,10 @@ from adaptors.moodle.fake_site import FakeSite
 from flows.catalogue import field_catalogue
 from flows.errors import NotRead
 from flows.fields import Filling, plain_paths
-from flows.live import Enough, look, mapping_named, watch, watch_source
+from flows.live import look, mapping_named, watch, watch_source
 from flows.masked import Eyes, masked
 from flows.result import RunState
+from flows.steps.pull import Enough
 from mappings.engine import Context
 from tests.flows.worlds import Lab, recorded_lab
 

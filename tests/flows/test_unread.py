@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -29,9 +29,7 @@ NICK = "\nproperties:\n  nick: {source: user.firstname, personal: true}\n"
 async def two_courses(make_lab: MakeLab) -> tuple[Lab, list[int], int]:
     """Return a lab whose learners are in two courses, with the learners and the first course."""
     lab, learners = await consenting(make_lab)
-    other = lab.site.add_course("Other", "Other")
-    for learner in learners:
-        lab.site.enrol(other, learner)
+    others_elsewhere(lab, learners)
     lab.edit("enrolment", "when_left:", f"{ENROL_OUT}\n{OVER}\nwhen_left:")
     await lab.sync()
     return lab, learners, courses_of(lab)[0]
@@ -55,6 +53,13 @@ def enrolment_status(lab: Lab, course: int, person: int) -> str:
     return text
 
 
+def others_elsewhere(lab: Lab, learners: Sequence[int]) -> None:
+    """Have people in a second course as well."""
+    other = lab.site.add_course("Other", "Other")
+    for learner in learners:
+        lab.site.enrol(other, learner)
+
+
 # --- decided, and never read again ------------------------------------------------------------------------
 
 
@@ -63,9 +68,7 @@ def enrolment_status(lab: Lab, course: int, person: int) -> str:
 async def test_the_only_course_is_read_no_more(make_lab: MakeLab, how: str, kind: str) -> None:
     """It was decided to empty the case, nothing arrived, and nobody reads its person from then on."""
     lab, learners = await consenting(make_lab)
-    other = lab.site.add_course("Other", "Other")
-    for learner in learners[1:]:
-        lab.site.enrol(other, learner)
+    others_elsewhere(lab, learners[1:])
     await lab.sync()
     course, person = courses_of(lab)[0], learners[0]
     consent(lab, person, "no")
@@ -81,9 +84,7 @@ async def test_the_only_course_is_read_no_more(make_lab: MakeLab, how: str, kind
 async def test_beside_an_account_that_moodle_cannot_give(make_lab: MakeLab, broken: int) -> None:
     """Another one holds up nobody; whose own it is may have been let in again, and stays as he is."""
     lab, learners = await consenting(make_lab)
-    other = lab.site.add_course("Other", "Other")
-    for learner in learners[1:]:
-        lab.site.enrol(other, learner)
+    others_elsewhere(lab, learners[1:])
     await lab.sync()
     course, person = courses_of(lab)[0], learners[0]
     consent(lab, person, "no")
