@@ -35,7 +35,7 @@ pytest: setup  ## run the tests only
 	@$(PY) -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 stories: setup  ## run what happens to cases over many runs, with trouble on the way (minutes)
-	@$(PY) -m pytest -m "story and not e2e" --numprocesses 3 --dist loadfile --no-loadscope-reorder
+	@$(PY) -m pytest tests/flows -m "story and not e2e" --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 e2e: setup  ## run whole installations: in a browser, killed in the middle, on several machines (minutes)
 	@$(PY) -m pytest -m e2e -rs --numprocesses 2 --dist loadfile $(ONLY)
