@@ -17,7 +17,10 @@ def merge(store: Store, old: int, new: int, now: float) -> str:
     if old == new:
         raise UsageError("Give two numbers: that of the person who is no more, then that of the one who goes on.")
     _refuse(merged(store), store.erased(), old, new)
-    cases = store.person(old).cases
+    person = store.person(old)
+    cases = person.cases
+    if not cases and person.unanswered:
+        raise UsageError(f"What was sent of person {old} has no answer yet. Say it again after the next run.")
     if not cases:
         raise UsageError(f"The books know no case of person {old}: there is nothing to merge.")
     there = store.person(new)

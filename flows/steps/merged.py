@@ -16,7 +16,7 @@ from flows.steps.leaving import NOTHING, Leaving
 from flows.steps.planned import SITE_SCOPE
 from state import Held, PersonRows, Store
 from state.facts import Objects
-from state.statuses import CLOSED, LEAVING, LIVING, PASSING, TO_BE_EMPTIED
+from state.statuses import CLOSED, LEAVING, LIVING, PASSING, TO_BE_EMPTIED, UNSETTLED
 
 if TYPE_CHECKING:
     from flows.run import Run
@@ -186,8 +186,11 @@ def _leaving(mapping: CompiledMapping, held: Held, new: int) -> Leaving:
 
 
 def _says_so(run: Run, one: Leaving) -> bool:
-    """Say whether CommCare is known to hold the mark, or to hold no such case."""
-    if one.case.status in LIVING:
+    """Say whether CommCare is known to hold the mark, or to hold no such case.
+
+    There may be one of which no answer told the id, neither that of its first write nor that of its last.
+    """
+    if one.case.status in LIVING or (one.case.status in UNSETTLED and not one.case.case_id):
         return False
     said = one.departure.set[MERGED_INTO] if one.departure else ""
     mark = run.world.books.store.digest(one.row.key, MERGED_INTO, said)

@@ -131,6 +131,31 @@ async def test_a_mark_in_doubt_is_made_again(make_lab: MakeLab) -> None:
     assert (("left", str(new)), {}) == (says(lab, old), lab.store.intents())
 
 
+@pytest.mark.parametrize("arrives", [True, False])
+async def test_a_mark_that_may_not_have_arrived(make_lab: MakeLab, *, arrives: bool) -> None:
+    """Neither a person's first write was answered nor the mark: it is sent until it is, also to no case at all."""
+    lab, _, new = await twins(make_lab)
+    old = lab.site.add_user("Old", "One")
+    lab.site.enrol(2, old)
+    for lost in range(4):
+        if lost == 1:
+            with pytest.raises(UsageError, match="no answer yet"):
+                merge(lab.store, old, new, lab.clock.now())
+        if lost == 2:
+            merge(lab.store, old, new, lab.clock.now())
+        if arrives and not lost:
+            lab.commcare.drop_reply_after_commit()
+        else:
+            lab.commcare.fail_next("timeout", where="write", times=9)
+        await lab.sync()
+        lab.commcare.faults.clear()
+    await settle(lab)
+    await settle(lab)
+    assert ({}, "[]", {}) == (written(await lab.sync()), lab.store.get("merged_unmarked"), lab.store.intents())
+    cases = [*lab.project.by_external_id(f"test-user-{old}"), *lab.project.by_external_id(f"test-enrol-2-{old}")]
+    assert [str(new)] * arrives == [case.properties.get("merged_into") for case in cases]
+
+
 async def test_a_merge_does_not_wait_for_an_interval(make_lab: MakeLab) -> None:
     """The next run reads what it needs, whatever the intervals say."""
     lab, old, new = await twins(make_lab, PROJECT + "intervals: {people: 24, enrolments: 24, grades: 24}\n")

@@ -126,6 +126,15 @@ LIVES: dict[str, tuple[str, Steps]] = {
             ("restore_what_was_while_away", {"kept_out": False, "later": 1260.0, "who": 0}),
         ),
     ),
+    "merged, and no write was ever answered": (
+        ", park: true",
+        (
+            ("overwrite_and_repair", {"how": "lost", "later": 700.0, "who": 8}),
+            ("fail_commcare", {"kind": "timeout", "times": 8, "where": "write"}),
+            ("run_at_once", {}),
+            ("merge_by_word", {"ends": True, "how": "crash before", "later": 1260.0, "new": 11, "old": 3}),
+        ),
+    ),
 }
 """Lives of the state machine that ended badly before the engine was mended, cut down to what matters."""
 
