@@ -237,6 +237,7 @@ def test_backup_and_check(synced: Terminal) -> None:
     ended = synced.run("state", "check", "--json")
     assert (0, True, 2) == (ended.code, ended.json["ok"], len(ended.json["backups"]))
     assert synced.cases == sum(ended.json["cases"].values())
+    assert 3 == ended.json["counts"]["courses"]
     assert (0, True) == ((ended := synced.run("state", "check")).code, "are sound" in ended.text)
 
 
