@@ -23,11 +23,11 @@ WHOLE = ("record", "since (UTC)", "reads", "sent", "finding")
 """Columns that stay in one line while the terminal has room for them."""
 
 
-def show_list(found: Sequence[Listed]) -> None:
-    """Print the problems: a table, then each reason with what to do."""
+def show_list(found: Sequence[Listed], of: str = "") -> None:
+    """Print the problems: a table, then each reason with what to do; `of` says where there are none."""
     console = _console()
     if not found:
-        console.print(Text("No problem is listed."))
+        console.print(Text(f"No problem{of} is listed."))
         return
     table = _table("record", "reason, property", "since (UTC)", "reads", "sent")
     for one in found[:MOST]:
