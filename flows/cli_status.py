@@ -19,7 +19,8 @@ def status(
         Path | None, typer.Option("--html", help="Write a page with charts into this file, for you alone (0600).")
     ] = None,
     withdrawn: Annotated[
-        bool, typer.Option("--withdrawn", help="List by their keys the cases of people whom the mappings keep out.")
+        bool,
+        typer.Option("--withdrawn", help="List by their keys the cases of people whom the mappings keep out."),
     ] = False,
     env_file: EnvFile = ENV_FILE,
     as_json: AsJson = False,

@@ -87,8 +87,9 @@ class Meant:
     def words(self) -> str:
         """Return what is meant, to stand behind "record"; "" for everything."""
         key = f" of '{self.key}'" if self.key else ""
-        course = "" if self.course is None else f" of course {self.course}" if self.course else " of the site itself"
-        return key + course + (f" with the reason '{self.reason}'" if self.reason else "")
+        place = f" of course {self.course}" if self.course else " of the site itself"
+        reason = f" with the reason '{self.reason}'" if self.reason else ""
+        return key + ("" if self.course is None else place) + reason
 
 
 def list_problems(store: Store, mapping: str = "", reason: str = "", course: int | None = None) -> list[Listed]:

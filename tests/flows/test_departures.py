@@ -117,8 +117,9 @@ async def test_who_is_withdrawn_is_listed(make_lab: MakeLab) -> None:
     for state in ("withdrawing", "withdrawn"):
         await lab.sync()
         found = [one.as_json() for one in list_withdrawn(lab.store)]
-        assert [("enrolment", f"test-enrol-2-{learners[0]}", "withdrawn", True)] + [
-            ("student", f"test-user-{learners[0]}", state, state == "withdrawn")
+        assert [
+            ("enrolment", f"test-enrol-2-{learners[0]}", "withdrawn", True),
+            ("student", f"test-user-{learners[0]}", state, state == "withdrawn"),
         ] == [(one["mapping"], one["key"], one["state"], one["done"]) for one in found]
         assert {learners[0]} == {one["user_id"] for one in found}
     assert not any(word in str(one) for one in found for word in ("First0", "Last0", "Kisumu"))

@@ -432,7 +432,10 @@ def test_a_name_of_nothing_is_wrong_usage(terminal: Terminal) -> None:
     assert "No problem of course 2 is listed." in terminal.run("problems", "list", "--course", "2").text
     for command in ("list", "retry"):
         ended = terminal.run("problems", command, "--course", "999")
-        assert (2, True) == (ended.code, "No run has met a course 999. Courses that runs have met: 2" in ended.text)
+        assert (2, True) == (
+            ended.code,
+            "No run has met a course 999. Courses that runs have met: 2" in ended.text,
+        )
     ended = terminal.run("match", "list", "--mapping", "nosuch")
     assert (2, True) == (ended.code, "There is no mapping 'nosuch'" in ended.text)
     terminal.edit("student.yaml", "source: firstname", "source: nothing")  # a mapping that is wrong has its name

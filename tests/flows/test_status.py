@@ -192,7 +192,9 @@ def test_who_is_withdrawn(terminal: Terminal) -> None:
     terminal.run("sync", "--yes")
     assert "No case is withdrawn." in terminal.run("status", "--withdrawn").text
     learner = terminal.box.learners[2]
-    terminal.edit("student.yaml", "any_of: [student]}", f"any_of: [student]}}\n  - {{source: id, is_not: {learner}}}")
+    terminal.edit(
+        "student.yaml", "any_of: [student]}", f"any_of: [student]}}\n  - {{source: id, is_not: {learner}}}"
+    )
     terminal.run("sync")
     ended = terminal.run("status", "--withdrawn")
     assert (0, True) == (ended.code, f"demo-user-{learner} student · withdrawn 2" in ended.text), ended.text

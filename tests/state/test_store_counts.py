@@ -22,7 +22,7 @@ def test_rows_by_status(store: Store) -> None:
 
 
 def test_rows_that_went_a_way(store: Store) -> None:
-    """Those of the statuses asked for, in the order of their addresses, with whose they are and their last write."""
+    """Those of the statuses asked for, in the order of their addresses, with whose they are and when written."""
     fill(store)
     store.acknowledge([Ack(RowId("enrolment", 2, "site-enrolment-8"), "c8", "o", {}, "withdrawn", 8)], NOW)
     expected = [
