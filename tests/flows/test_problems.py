@@ -164,6 +164,27 @@ async def test_an_edited_mapping_sends_it_again(make_lab: MakeLab) -> None:
     assert "Bondo" == lab.case(key).properties["city"]
 
 
+async def test_a_child_is_sent_though_its_parents_change_is_refused(make_lab: MakeLab) -> None:
+    """Refused, or set aside as it is: the case to point to is there. Only a parent without a case holds it back."""
+    site, (course,), learners = site_of(3)
+    item = site.set_grade_item(course, "Quiz")
+    lab = make_lab(site)
+    await lab.sync()
+    parent, child = f"test-user-{learners[0]}", f"test-enrol-{course}-{learners[0]}"
+    site.update_user(learners[0], city="Bondo")
+    lab.commcare.refuse_row(lab.case(parent).case_id, TEXT)
+    for points in (50, 60):
+        site.grade(item, learners[0], points)
+        result = await lab.sync()
+        assert ({"updated": 1}, 1) == (written(result), result.refused_rows)
+        assert f"{points}" == lab.case(child).properties["grade_percent"]
+    newcomer = site.add_user("New", "Comer", phone1="0722 000 999")
+    site.enrol(course, newcomer)
+    lab.commcare.refuse_row(f"test-user-{newcomer}", TEXT)
+    assert 1 == (await lab.sync()).reasons["waits_for_parent"]
+    assert [] == lab.project.by_external_id(f"test-enrol-{course}-{newcomer}")
+
+
 async def test_what_flips_back_is_settled(make_lab: MakeLab) -> None:
     """CommCare holds what Moodle says again: nothing to send, nothing to list."""
     lab, learners, _ = await refused_lab(make_lab)
