@@ -165,7 +165,7 @@ async def test_an_edited_mapping_sends_it_again(make_lab: MakeLab) -> None:
 
 
 async def test_a_child_is_sent_though_its_parents_change_is_refused(make_lab: MakeLab) -> None:
-    """Refused, or set aside as it is: the case to point to is there. Only a parent without a case holds it back."""
+    """Refused or set aside: the case to point to is there. Only a parent without a case holds it back."""
     site, (course,), learners = site_of(3)
     item = site.set_grade_item(course, "Quiz")
     lab = make_lab(site)
