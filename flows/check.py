@@ -27,6 +27,7 @@ from state import StateError
 
 Part = Callable[[Probe], AsyncIterator[Finding]]
 REST = 1200.0  # seconds: see docs/decisions/0003
+LEASE = 300.0  # seconds: the longest wait for one answer, and two renewals
 
 
 async def run_checks(settings: Settings, asked: Collection[Feature] = ()) -> AsyncIterator[Finding]:
@@ -36,7 +37,7 @@ async def run_checks(settings: Settings, asked: Collection[Feature] = ()) -> Asy
     yield ok("Settings", f"{settings.moodle_url} to {there}")
     moodle, commcare = open_moodle(settings, clock, attempts=2), open_commcare(settings, clock, attempts=2)
     probe = Probe(settings, clock, moodle, commcare, asked=asked)
-    for look in (_rests, _mappings, _books, _expiries, check_webhooks):
+    for look in (_rests, _leases, _mappings, _books, _expiries, check_webhooks):
         for finding in look(probe):
             yield finding
     try:
@@ -55,6 +56,17 @@ def _rests(probe: Probe) -> Iterator[Finding]:
             f"IN_DOUBT_REST_S is {probe.settings.in_doubt_rest_s:.0f} seconds, and CommCare may take up to 15 "
             "minutes for a write that nobody waits for any more: a second one before that makes second cases",
             f"Leave it out, or write {REST:.0f} or more.",
+        )
+
+
+def _leases(probe: Probe) -> Iterator[Finding]:
+    """Warn of a lease that a single slow answer may outlast."""
+    if probe.settings.lease_ttl_s < LEASE:
+        yield note(
+            "Settings",
+            f"LEASE_TTL_S is {probe.settings.lease_ttl_s:g} seconds, and a run may wait longer than that for one "
+            "answer: another one may then begin, and this one ends without its work. Nothing is sent twice",
+            f"Leave it out, or write {LEASE:.0f} or more.",
         )
 
 

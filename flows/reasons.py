@@ -118,7 +118,8 @@ def records_reference() -> str:
         "",
         "A record that is held back is looked at anew by each read. One that CommCare refused is not sent again "
         "as it is: it is sent when its content or its mapping changes, or after `moodle-commcare problems retry`. "
-        "`problems list`, `show`, `retry` and `drop` have `--json`: one object, with what was found or done.",
+        "`problems list`, `show`, `retry` and `drop` have `--json`: one object, with what was found or done. "
+        "`list` and `retry` take `--course`, `--reason` or both.",
         "",
     ]
     rows = ((code(name), text, REMEDIES[name]) for name, text in REASONS.items())

@@ -55,6 +55,15 @@ def test_a_rest_that_is_too_short_is_told(terminal: Terminal) -> None:
     assert told.startswith("note Settings IN_DOUBT_REST_S is 300 seconds, and CommCare may take up to 15 minutes")
 
 
+def test_a_lease_that_is_too_short_is_told(terminal: Terminal) -> None:
+    """One slow answer outlasts it; it stays allowed, since nothing is sent under a lease that was lost."""
+    terminal.env["LEASE_TTL_S"] = "59.5"
+    (told,) = not_well(terminal)
+    assert told.startswith(
+        "note Settings LEASE_TTL_S is 59.5 seconds, and a run may wait longer than that for one"
+    )
+
+
 def test_few_requests_and_no_writes(terminal: Terminal) -> None:
     """Site, courses, three for each course, profiles, one grade report; access, two counts, one list of owners."""
     findings(terminal)
