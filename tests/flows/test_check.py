@@ -449,6 +449,25 @@ def test_owners_of_the_sample(terminal: Terminal) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("rule", "wanted", "unwanted"),
+    [
+        ("user: username", "workers create --dry-run", "otherwise:"),
+        ("group: city", "otherwise: project", "workers"),
+    ],
+)
+def test_no_shared_owner_is_proposed_where_each_has_the_own(
+    terminal: Terminal, rule: str, wanted: str, unwanted: str
+) -> None:
+    """Cases of people on their own phones wait for mobile workers; a shared owner would show them to everybody."""
+    terminal.edit("student.yaml", "  otherwise: project\n", f"  first_of: [{{{rule}}}]\n")
+    ended = terminal.run("check", "--json")
+    assert FAILED == ended.code
+    (found,) = (one for one in ended.json["findings"] if one["level"] == "fail")
+    assert wanted in found["remedy"]
+    assert unwanted not in found["remedy"]
+
+
 def test_a_login_instead_of_a_token(terminal: Terminal) -> None:
     """A password of the account does, and a wrong one is said to be wrong."""
     del terminal.env["MOODLE_TOKEN"]
