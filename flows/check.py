@@ -17,6 +17,7 @@ from flows.check_marking import check_marking
 from flows.check_moodle import check_moodle
 from flows.check_people import check_people
 from flows.check_webhooks import check_webhooks
+from flows.check_write_back import check_write_back
 from flows.clock import SystemClock
 from flows.expiry import check_expiry
 from flows.features import Feature
@@ -121,8 +122,9 @@ async def _moodle(probe: Probe) -> AsyncIterator[Finding]:
             yield finding
     for finding in check_mappings(probe):
         yield finding
-    async for finding in check_marking(probe):
-        yield finding
+    for look in (check_marking, check_write_back):
+        async for finding in look(probe):
+            yield finding
 
 
 async def guarded(part: Part, probe: Probe) -> AsyncIterator[Finding]:
