@@ -63,4 +63,5 @@ def _agrees(wanted: int) -> bool:
     """Ask at a terminal; without one nobody agrees."""
     import sys
 
-    return sys.stdin.isatty() and typer.confirm(f"Make {wanted} mobile workers in CommCare?", default=False)
+    with plain_endings(stopped="Stopped; nothing was made."):
+        return sys.stdin.isatty() and typer.confirm(f"Make {wanted} mobile workers in CommCare?", default=False)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 from rich.text import Text
 
-from flows.endings import say
+from flows.endings import plain_endings, say
 from flows.mapping_tests import Tested, Update
 from flows.masked import Eyes
 from flows.show_live import screen, show_heading, show_text
@@ -70,7 +70,8 @@ def ask_to_write() -> bool:
     if not sys.stdin.isatty():
         say("Nothing was written: give --yes to write this.")
         return False
-    return bool(typer.confirm(ASKED))
+    with plain_endings(stopped="Stopped; nothing was written."):
+        return bool(typer.confirm(ASKED))
 
 
 def tested_json(found: Sequence[Tested], written: Sequence[Update]) -> dict[str, Any]:
