@@ -274,10 +274,12 @@ def _missing(values: Values, env_file: Path | None) -> Iterator[str]:
     if forwarding & values.keys():
         missing += sorted(forwarding - values.keys())
     if missing:
-        yield (
-            f"Missing: {', '.join(missing)}. {_where_from(env_file)} "
-            "Run `moodle-commcare init` to be asked for them."
-        )
+        remedy = "Run `moodle-commcare init` to be asked for them."
+        if env_file is not None and not env_file.exists():
+            remedy = (
+                "Go to the folder in which you ran `moodle-commcare init`, or run it here to be asked for them."
+            )
+        yield f"Missing: {', '.join(missing)}. {_where_from(env_file)} {remedy}"
 
 
 def _where_from(env_file: Path | None) -> str:

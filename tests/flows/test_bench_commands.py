@@ -386,6 +386,14 @@ def test_update_says_which_parts_come_and_go(terminal: Terminal) -> None:
     assert "expect - city + city not sent" in told
 
 
+def test_update_says_which_parts_become_others(terminal: Terminal) -> None:
+    """A yes is asked for all that is written: what changes beside a part that goes is named too."""
+    terminal.edit("student.yaml", CITY, "  city: {retire: clear}\n")
+    terminal.edit("student.yaml", "otherwise: active", "otherwise: fine")
+    told = " ".join(terminal.run("mappings", "test", "--update").text.split())
+    assert "expect - city + city not sent ~ moodle_status" in told
+
+
 def test_update_changes_only_what_differs(terminal: Terminal) -> None:
     """One line of the file is another one, and the tests pass."""
     terminal.edit("student.yaml", "otherwise: active", "otherwise: fine")
