@@ -43,7 +43,7 @@ async def test_a_page_may_pass(kind: str, by_books: bool) -> None:
 
 
 async def test_repeats_come_out_of_one_budget() -> None:
-    """Three answers of four are lost: in forty reads eleven requests are sent again, and not more than a hundred."""
+    """Three answers of four are lost: forty reads send eleven again, and not more than a hundred."""
     fake, sent = moodle(), 0
 
     def every_fourth(request: httpx.Request) -> httpx.Response:

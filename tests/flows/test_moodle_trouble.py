@@ -156,4 +156,5 @@ async def test_an_answer_with_warnings_marks_nobody(make_lab: MakeLab, function:
         whole = ("failed", {}) if function == COURSES else ("degraded", dict.fromkeys(courses, "failed"))
         assert whole == (result.state, states)
     lab.use_site(site)
-    assert ("completed", {}) == ((result := await lab.sync()).state, written(result))
+    result = await lab.sync()
+    assert ("completed", {}) == (result.state, written(result))

@@ -56,7 +56,8 @@ def test_a_course_that_goes_on_past_its_end_is_read() -> None:
 def test_a_hidden_course_is_read_when_its_id_is_named(choice: CourseChoice, read: list[int]) -> None:
     """A pattern and a category mean only those that are shown; nothing is missing either way."""
     courses = [
-        Course(id=n, shortname=f"C{n}", fullname=f"Course {n}", categoryid=7, visible=int(n == 4)) for n in (2, 3, 4)
+        Course(id=n, shortname=f"C{n}", fullname=f"Course {n}", categoryid=7, visible=int(n == 4))
+        for n in (2, 3, 4)
     ]
     found = select_courses(courses, (), choice, now=100.0)
     assert (read, [], []) == ([course.id for course in found.courses], found.unknown, found.ended)
