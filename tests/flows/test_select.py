@@ -42,3 +42,22 @@ def test_a_course_that_goes_on_past_its_end_is_read() -> None:
     courses = [Course(id=n, shortname=f"C{n}", fullname=f"Course {n}", enddate=50) for n in (2, 3)]
     found = select_courses(courses, (), CourseChoice(shortname_like="*"), now=100.0, going_on={2})
     assert ([2], [3], frozenset({2, 3})) == ([course.id for course in found.courses], found.ended, found.listed)
+
+
+@pytest.mark.parametrize(
+    ("choice", "read"),
+    [
+        (CourseChoice(ids=(2,)), [2]),
+        (CourseChoice(ids=(2,), shortname_like="*"), [2, 4]),
+        (CourseChoice(shortname_like="*"), [4]),
+        (CourseChoice(categories=(7,)), [4]),
+    ],
+)
+def test_a_hidden_course_is_read_when_its_id_is_named(choice: CourseChoice, read: list[int]) -> None:
+    """A pattern and a category mean only those that are shown; nothing is missing either way."""
+    courses = [
+        Course(id=n, shortname=f"C{n}", fullname=f"Course {n}", categoryid=7, visible=int(n == 4))
+        for n in (2, 3, 4)
+    ]
+    found = select_courses(courses, (), choice, now=100.0)
+    assert (read, [], []) == ([course.id for course in found.courses], found.unknown, found.ended)
