@@ -18,6 +18,7 @@ REASONS: Final[Mapping[str, str]] = {
     "parent_unknown": "held back: the parent case is not in CommCare",
     "owner_unknown": "held back: CommCare has not told yet who owns the parent case",
     "groups_not_shown": "held back: the owner goes by groups, and Moodle does not show them",
+    "owner_not_shown": "held back: Moodle does not show what the owner goes by, and it is written only once",
     "owner_unresolved": "held back: nobody who could own the case; `moodle-commcare check` says who is missing",
     "owner_stays": "sent, and keeps its owner: nobody else was found; `moodle-commcare check` says who is missing",
     "other_case_type": "held back: CommCare has a case of another type with its external id",
@@ -57,6 +58,7 @@ REMEDIES: Final[Mapping[str, str]] = {
     "parent_unknown": "Let the parent's mapping take the person in, or say `when_parent_unknown: wait` or `skip`.",
     "owner_unknown": "Nothing: the next run knows.",
     "groups_not_shown": "Give the role of the account in Moodle 'moodle/site:accessallgroups'.",
+    "owner_not_shown": "Give the role of the account in Moodle 'moodle/user:viewalldetails'.",
     "owner_unresolved": _ADD_OWNER,
     "owner_stays": _ADD_OWNER,
     "other_case_type": "To go on in that case, write its type as `case_type` in the mapping first; else "
