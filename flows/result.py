@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -89,6 +89,8 @@ class Result:
     """Write requests of which nobody knows what came."""
     other_types: dict[str, Counter[str]] = field(default_factory=dict)
     """Mapping -> case type -> cases of others that have an external id which a first load would create."""
+    lost_people: Set[int] = frozenset()
+    """Whose profile Moodle did not give."""
     overlapped: bool = False
     """Whether another run had the lease, so that nothing was begun: that says nothing about the two systems."""
 
