@@ -52,7 +52,8 @@ _ANEW: Final = (
     "`moodle-commcare problems retry KEY --recreate`."
 )
 REMEDIES: Final[Mapping[str, str]] = {
-    "waits_for_parent": "Nothing, when the parent is only on its way; else put right what holds the parent back.",
+    "waits_for_parent": "Nothing, when the parent is only on its way; else put right what holds the parent back, "
+    "or the account in Moodle whose profile it cannot give (each run names it).",
     "match_undecided": "`moodle-commcare match list` shows the cases; then `match approve` or `match reject`.",
     "other_courses_unread": "Nothing: the next run of all courses decides.",
     "parent_unknown": "Let the parent's mapping take the person in, or say `when_parent_unknown: wait` or `skip`.",
