@@ -166,7 +166,7 @@ def course_in(record: Mapping[str, Any]) -> str:
 
 
 def not_found(number: int, source: str, result: Result, where: str) -> str:
-    """Say why a look has seen no record of a person, or of a course where that is the source; `where` it looked."""
+    """Say why a look has seen no record of a person (or a course, by the source); `where` says where it looked."""
     if source == "courses":
         return f"Moodle shows no chosen course with the id {number}. The id stands in the course's address."
     if number in result.lost_people:

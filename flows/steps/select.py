@@ -16,8 +16,8 @@ from mappings.engine import CourseChoice
 
 SHOWN = 10  # courses listed in a message
 UNTOLD = (
-    "Moodle does not say of such a course whether it is hidden or over, so nothing is made of it. Give the role of "
-    "the account 'moodle/course:view', or name the course under 'ids:' in project.yaml."
+    "Moodle does not say of such a course whether it is hidden or over, so nothing is made of it. Give the role "
+    "of the account 'moodle/course:view', or name the course under 'ids:' in project.yaml."
 )
 SELECTED = "courses_selected"  # fact in the books: ids of the courses that the last run was to read
 

@@ -1,4 +1,4 @@
-"""Which courses are chosen, by a custom field too, and those of which Moodle does not say whether they are hidden."""
+"""Which courses are chosen, by a custom field too, and those of which Moodle does not say whether to read them."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def listed(lab: Lab) -> tuple[set[str], list[str]]:
 async def test_a_course_that_may_be_hidden_is_not_read(
     make_lab: Callable[..., Lab], files: dict[str, str]
 ) -> None:
-    """Without a right Moodle leaves out whether a course is hidden or over: nothing is made of it until it says."""
+    """Without a right Moodle leaves out whether a course is hidden or over: nothing is made of it till then."""
     lab = with_a_hidden_course(make_lab, files)
     await lab.sync()
     before = listed(lab)
