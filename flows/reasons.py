@@ -100,15 +100,27 @@ def reason_words(reason: str) -> str:
     return f"a value {OF_VALUES[reason]}" if reason in OF_VALUES else reason.replace("_", " ")
 
 
+_PARTS: Final = {
+    "@name": "the name of the case",
+    "@key": "the external id of the case",
+    "@owner": "the name of the owner",
+    "@include": "a field by which records are left out",
+}
+_BLANK_NAME: Final = "Fill the field in Moodle, or give `case_name` a part that is never blank."
+
+
 def problem_words(reason: str, name: str) -> str:
     """Return what is wrong with one record, or with its property `name`."""
-    if name and not name.startswith("@") and reason in OF_VALUES:
-        return f"{name} {OF_VALUES[reason]}"
+    if name and reason in OF_VALUES:
+        part = "the external id of the parent case" if name.startswith("@index:") else _PARTS.get(name, name)
+        return f"{part} {OF_VALUES[reason]}"
     return reason_words(reason)
 
 
 def remedy(reason: str, name: str = "") -> str:
     """Return what to do about it, "" for a reason that nobody foresaw."""
+    if (reason, name) == ("blank", "@name"):
+        return _BLANK_NAME
     order = (OF_VALUES_REMEDIES, REMEDIES) if name else (REMEDIES, OF_VALUES_REMEDIES)
     return next((found[reason] for found in order if reason in found), "")
 

@@ -112,6 +112,11 @@ class Result:
         if message and message not in self.messages:
             self.messages.append(message)
 
+    def stopped(self, state: RunState, cause: str) -> None:
+        """Note what stopped the run: the first thing that a person is to read."""
+        self.worse(state)
+        self.messages = [cause, *(message for message in self.messages if message != cause)]
+
     def take_over(self, other: Result) -> None:
         """Add what a shard of the same run did; see `add_requests` for its requests."""
         self.courses |= other.courses
