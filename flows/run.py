@@ -66,6 +66,8 @@ class Run:
     """The courses that were read before and that Moodle does not list any more."""
     withheld: set[int] = field(default_factory=set)
     """Courses whose totals Moodle does not show."""
+    untold: frozenset[int] = frozenset()
+    """Courses of which Moodle does not say whether they are hidden or over: nothing is made of them."""
     unseen: frozenset[int] = frozenset()
     """Courses that the plan of a first run could not look at: what they hold nobody has approved in this run."""
     rosters: dict[int, Roster] = field(default_factory=dict)

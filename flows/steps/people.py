@@ -14,6 +14,7 @@ from flows.steps.engagement import ENGAGEMENT, is_complete, read_engagement
 from flows.steps.failing import PATIENCE_S, find_failing
 from flows.steps.planned import IN_PART, SITE_SCOPE, Problem, Scope
 from flows.steps.pull import map_records, needs_all_courses
+from flows.steps.select import UNTOLD
 from flows.steps.witnesses import Witnesses
 from flows.steps.work import Work
 from flows.words import listed, numbered
@@ -38,7 +39,12 @@ async def sync_people(run: Run, courses: list[Course]) -> None:
 
 
 async def _sync_course_list(run: Run, mappings: list[CompiledMapping], courses: list[Course]) -> None:
-    records = [course_record(course, run.course_fields) for course in courses]
+    untold = [course.id for course in courses if course.id in run.untold]
+    for number in untold:
+        run.course_failed(number, UNTOLD)
+    run.unread.update(mapping.name for mapping in mappings if untold)
+    told = [course for course in courses if course.id not in run.untold]
+    records = [course_record(course, run.course_fields) for course in told]
     scopes = [map_records(mapping, SITE_SCOPE, records, run.context) for mapping in mappings]
 
     async def done(work: Work) -> None:
@@ -47,7 +53,7 @@ async def _sync_course_list(run: Run, mappings: list[CompiledMapping], courses: 
             # A course that is not selected is not read, and what is not read is not gone: no sweep here.
             await _save_problems(run, scope)
             if not run.preview:
-                await run.planner.outsiders.save(scope, complete=run.whole_site)
+                await run.planner.outsiders.save(scope, complete=run.whole_site and not untold)
 
     await Work(run.planner, run.pusher, scopes, done).advance()
     await run.pusher.pump()
@@ -88,6 +94,7 @@ async def _sync_profiles(
         nobody = [Scope(mapping, SITE_SCOPE) for mapping in mappings]
         await Work(run.planner, run.pusher, nobody, done).advance()
     await run.pusher.drain()
+    _tell_lost(run)
     if not run.preview:
         swept = {name for name, scope in whole.items() if scope.mapping.source != ENGAGEMENT or complete}
         await _finish(run, list(whole.values()), courses, swept)
@@ -127,7 +134,6 @@ def _records(
 async def _finish(run: Run, scopes: list[Scope], courses: list[Course], swept: set[str]) -> None:
     """Write down what the read of the people showed; look for leavers only after a complete one."""
     store = run.world.books.store
-    _tell_lost(run)
     complete = _all_read(run, courses)
     for scope in scopes:
         everybody = run.whole_site and complete and not run.reader.lost_profiles
@@ -146,6 +152,7 @@ async def _finish(run: Run, scopes: list[Scope], courses: list[Course], swept: s
 
 def _tell_lost(run: Run) -> None:
     """Say whose profiles are missing: of those that Moodle cannot give the numbers, of others how many."""
+    run.result.lost_people = frozenset(run.reader.lost_profiles)
     if refused := [str(number) for number in sorted(run.reader.refused_profiles & run.reader.lost_profiles)]:
         whose = f"{'profile of person' if len(refused) == 1 else 'profiles of people'} {listed(refused)}"
         run.result.worse(

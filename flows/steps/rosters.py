@@ -11,6 +11,7 @@ from adaptors.moodle.answers import Course
 from flows.steps.groups import tell_hidden
 from flows.steps.merged import left_out
 from flows.steps.pull import People
+from flows.steps.select import UNTOLD
 
 if TYPE_CHECKING:
     from flows.run import Run
@@ -77,8 +78,8 @@ async def read_rosters(run: Run, courses: list[Course]) -> None:
         nonlocal done
         await run.lease.hold()
         started = run.world.clock.monotonic()
-        if course.id in run.unseen:
-            await _note_failure(run, course.id, UNSEEN, 0.0)
+        if course.id in run.unseen | run.untold:
+            await _note_failure(run, course.id, UNTOLD if course.id in run.untold else UNSEEN, 0.0)
         else:
             try:
                 run.rosters[course.id] = await run.reader.roster(course.id)

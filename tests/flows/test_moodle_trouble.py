@@ -15,7 +15,7 @@ from adaptors.moodle.sizes import Sizes
 from adaptors.moodle.streams import COURSES
 from flows.needs import needs
 from tests.flows.test_sync import site_of
-from tests.flows.worlds import Lab, written
+from tests.flows.worlds import PROJECT, Lab, written
 
 MakeLab = Callable[..., Lab]
 INFO = "core_webservice_get_site_info"
@@ -38,6 +38,16 @@ def too_slow(lab: Lab, *functions: str) -> None:
         return answer(request)
 
     lab._to_moodle = answering  # type: ignore[method-assign]
+
+
+async def test_the_cause_of_a_run_that_is_postponed_comes_first(make_lab: MakeLab) -> None:
+    """What is read only now and then is said behind it."""
+    lab = make_lab(site_of(2)[0], project=f"{PROJECT}intervals: {{enrolments: 48, grades: 48}}\n")
+    await lab.sync()
+    lab.site.maintenance = "web"
+    result = await lab.sync()
+    assert ("postponed", ["enrolment"]) == (result.state, result.not_due)
+    assert ["Moodle is", "Read a sh"] == [message[:9] for message in result.messages]
 
 
 @pytest.mark.parametrize("kind", ["200_html", "403_html"])

@@ -12,7 +12,7 @@ from flows.audit import audit
 from flows.audited import Audit, Finding
 from flows.errors import UsageError
 from flows.problems import Listed, count_reasons, drop, list_problems, retry, show_problem
-from flows.reasons import REASONS, REMEDIES, remedy
+from flows.reasons import REASONS, REMEDIES, problem_words, remedy
 from flows.result import CaseCounts, Result, RunState
 from flows.show_books import show_audit, show_list
 from flows.steps.there import FEW
@@ -66,6 +66,20 @@ async def test_who_left_without_a_case_is_no_problem_any_more(make_lab: MakeLab)
     site.unenrol(courses[0], learners[0])
     await lab.sync()
     assert [f"test-user-{learners[1]}"] == [one.row.key for one in list_problems(lab.store) if one.attempts]
+
+
+async def test_a_name_that_is_blank(make_lab: MakeLab) -> None:
+    """It is said that it is the name of the case, and what to do in the mapping; so with a parent."""
+    site, _, learners = site_of(2)
+    site.update_user(learners[0], city="Bondo")
+    lab = make_lab(site)
+    lab.edit("student", 'case_name: "{firstname} {lastname}"', 'case_name: "{city}"')
+    await lab.sync()
+    (found,) = [one for one in list_problems(lab.store) if one.row.mapping == "student"]
+    (shown,) = show_problem(lab.store, found.row.key)
+    assert "the name of the case is required and blank" == shown.sentence
+    assert "Fill the field in Moodle, or give `case_name` a part that is never blank." == shown.remedy
+    assert "the external id of the parent case is required and blank" == problem_words("blank", "@index:student")
 
 
 class Stumbling(CompiledMapping):
