@@ -126,9 +126,14 @@ class Run:
     @property
     def reach(self) -> Reach:
         """Return how far this run reached with what it has read by now."""
-        whole = self.whole_site and not self.reader.unsure_profiles and self.read <= self.rosters.keys()
+        whole = self.whole_site and not self.reader.unsure_profiles and self.read <= self.whole
         courses = frozenset(self.read) if self.whole_site and self.read else None
         return Reach(frozenset({COURSE, *(one.name for one in self.world.project.mappings)}), courses, whole)
+
+    @property
+    def whole(self) -> set[int]:
+        """Return the courses of which everybody was read: of the others nobody knows who is missing."""
+        return {number for number, roster in self.rosters.items() if roster.is_whole}
 
     @property
     def departures(self) -> Departures:

@@ -78,7 +78,7 @@ class User:
         return f"{self.firstname} {self.lastname}"
 
     def is_showable(self, *names: str) -> bool:
-        """Tell whether the name and these fields are what Moodle's functions promise: without anything like a tag."""
+        """Tell whether the name and these fields are without anything like a tag, as functions promise."""
         return not any(TAG.search(getattr(self, name)) for name in {"firstname", "lastname", *names})
 
     @property

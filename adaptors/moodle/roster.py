@@ -20,7 +20,7 @@ NOT_SHOWN = -1
 
 
 async def read_ids(client: MoodleClient, course_id: int, **chosen: int) -> list[int]:
-    """Read the ids of everybody in a course whom Moodle can show, or of those chosen (`onlysuspended=1`), in order."""
+    """Read the ids of everybody in a course whom Moodle can show, in order, or of some (`onlysuspended=1`)."""
     ids, _ = await read_list(client, course_id, **chosen)
     return ids
 
@@ -78,7 +78,7 @@ class Member:
 
 @dataclass
 class Roster:
-    """The people of one course, all of them if it `is_whole`; `users` are their records while there is room for them."""
+    """The people of one course, all of them if it `is_whole`; `users` are records while there is room for them."""
 
     course_id: int
     combinations: Combinations = field(repr=False)

@@ -1,8 +1,8 @@
 """Accounts that Moodle cannot show: a value in one, such as a '<' in a name, makes it refuse every list it is in.
 
-It refuses the whole answer and names nobody, and full names are in every row, whatever is asked for. So the list of
-a course is asked for in parts, which Moodle cuts in the order of ids, until it refuses a single row: of that person
-nothing is known but that somebody is there.
+It refuses the whole answer and names nobody, and full names are in every row, whatever is asked for. So the list
+of a course is asked for in parts, which Moodle cuts in the order of ids, until it refuses a single row: of that
+person nothing is known but that somebody is there.
 """
 
 from __future__ import annotations

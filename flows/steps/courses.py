@@ -92,16 +92,20 @@ def _wants_grades(mappings: list[CompiledMapping], record: Mapping[str, Any]) ->
 
 
 async def _check_off(run: Run, course_id: int, work: Work) -> None:
-    """Write a course's checkpoint: its read was complete and every row is settled."""
+    """Write a course's checkpoint: every row is settled. Where its read was not complete, there is none."""
     await run.lease.hold()  # who lost it to another worker checks nothing off
     store, now = run.world.books.store, run.world.clock.now()
-    members = run.rosters[course_id].ids
+    members, is_whole = run.rosters[course_id].ids, run.rosters[course_id].is_whole
     for scope in work.scopes:
         found = [(problem.key, problem.property, problem.reason, problem.detail) for problem in scope.problems]
         await run.world.books.do(store.set_problems, scope.mapping.name, scope.number, found, now)
-        await run.pusher.aside.settle(scope, whole=scope.mapping.source not in OF_ACTIVITIES)
-        await run.planner.outsiders.save(scope, complete=True)
+        await run.pusher.aside.settle(scope, whole=is_whole and scope.mapping.source not in OF_ACTIVITIES)
+        await run.planner.outsiders.save(scope, complete=is_whole)
+        if not is_whole:  # who is there is there
+            await run.world.books.do(store.note_seen, scope.mapping.name, course_id, scope.seen)
+            continue
         # Grades are missing for many reasons (suspended, hidden, not read), and none of them is leaving.
         protected = set(members) if scope.mapping.source in OF_ACTIVITIES else set()
         await run.sweep.note(scope, protected=protected)
-    await run.world.books.do(store.checkpoint, course_id, run.result.run_id, now, members)
+    if is_whole:
+        await run.world.books.do(store.checkpoint, course_id, run.result.run_id, now, members)

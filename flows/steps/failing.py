@@ -45,7 +45,7 @@ async def find_failing(run: Run, courses: Collection[int]) -> Failing:
     store, now = run.world.books.store, run.world.clock.now()
     text = await run.world.books.do(store.get, FAILING)
     before: dict[str, float] = json.loads(text or "{}")
-    unread = map(str, sorted({*courses} - run.rosters.keys()))
+    unread = map(str, sorted({*courses} - run.whole))
     since = {number: min(before.get(number, now), now) for number in unread}  # a clock may have been ahead
     if since != before:
         await run.world.books.do(store.put, FAILING, json.dumps(since))

@@ -174,8 +174,8 @@ async def _look_for_leavers(run: Run, scopes: list[Scope], courses: list[Course]
         failing.tell(run)
     if failing.waited_for:
         return
-    elsewhere = await members_elsewhere(run, [course for course in courses if course.id in run.rosters])
-    run.sweep.deleted, run.sweep.read = await find_deleted(run, elsewhere), frozenset(run.rosters)
+    elsewhere = await members_elsewhere(run, [course for course in courses if course.id in run.whole])
+    run.sweep.deleted, run.sweep.read = await find_deleted(run, elsewhere), frozenset(run.whole)
     run.sweep.failing = failing.for_long
     lost = run.reader.lost_profiles
     for scope in scopes:
@@ -185,7 +185,7 @@ async def _look_for_leavers(run: Run, scopes: list[Scope], courses: list[Course]
 
 def _all_read(run: Run, courses: list[Course]) -> bool:
     """Say whether everybody in these courses was read, but for those of whom no other read would tell more."""
-    return not run.reader.unsure_profiles and all(course.id in run.rosters for course in courses)
+    return not run.reader.unsure_profiles and run.whole.issuperset(course.id for course in courses)
 
 
 async def members_elsewhere(run: Run, courses: list[Course]) -> set[int]:

@@ -243,6 +243,6 @@ async def test_too_many_bad_names() -> None:
     site, course, learners = small_site(30)
     world = World(site)
     bad_names(site, *learners[:11])
-    with pytest.raises(Unexpected, match="invalidresponse.*Browse list of users"):
+    with pytest.raises(Unexpected, match=r"invalidresponse.*Browse list of users"):
         await world.reader.roster(course)
     assert world.client.requests[ENROLLED] <= 200
