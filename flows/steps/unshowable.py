@@ -1,4 +1,4 @@
-"""Courses with people whom Moodle itself cannot show: they were read as far as they go, and nobody is missing there.
+"""Courses with people whom Moodle itself cannot show: all others were read, and nobody counts as missing there.
 
 Such an account is in each of its courses, and in none that was read: nobody knows who it is.
 """

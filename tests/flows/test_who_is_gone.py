@@ -148,7 +148,7 @@ async def test_a_course_that_fails_for_good(make_lab: MakeLab) -> None:
 
 
 async def test_an_account_that_moodle_cannot_show_in_a_course(make_lab: MakeLab) -> None:
-    """A name with a '<' stops no course: the others go on, and of this one nobody is missing until it is mended."""
+    """A name with a '<' stops no course: the others go on, and nobody is missing there until it is mended."""
     site, courses, learners = site_of(12, 8)
     lab = make_lab(site)
     await lab.sync()
@@ -162,8 +162,8 @@ async def test_an_account_that_moodle_cannot_show_in_a_course(make_lab: MakeLab)
         assert ("degraded", changed) == (result.state, written(result))
     assert (
         f"Moodle itself cannot show accounts of course {courses[0]} (1 account), course {courses[1]} (1 account), "
-        "for a value in them. Everybody else there was read; until it can show them, nobody is marked as gone from "
-        "there. Most often it is a '<' in the name of an account, which an import brought in. Look for it in "
+        "for a value in them. Everybody else there was read; until it can show them, nobody is marked as gone "
+        "from there. Most often it is a '<' in the name of an account, which an import brought in. Look for it in "
         "Moodle under Site administration > Users > Accounts > Browse list of users: correct the name and save "
         "the account once."
     ) == result.messages[0]
@@ -175,8 +175,8 @@ async def test_an_account_that_moodle_cannot_show_in_a_course(make_lab: MakeLab)
 
 
 async def test_an_account_that_moodle_cannot_show_for_long(make_lab: MakeLab) -> None:
-    """After a day those of other courses leave as they are asked about; it keeps whoever was seen in its course."""
-    site, courses, learners = site_of(5, 10)
+    """After a day a person is asked about those of other courses; whoever was seen in its course stays."""
+    site, _, learners = site_of(5, 10)
     lab = make_lab(site)
     await lab.sync()
     site.update_user(learners[2], firstname="<![CDATA[")
