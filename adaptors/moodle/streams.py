@@ -104,6 +104,8 @@ class MoodleReader:
         self.witnesses: dict[str, int] = {}
         self.unshown: frozenset[str] = frozenset()
         """Wanted fields that no profile has carried so far, though Moodle leaves them out where they are empty."""
+        self.hidden: frozenset[str] = frozenset()
+        """Fields that everybody has and no profile has carried; the login name counts as wanted."""
 
     @property
     def refused_profiles(self) -> frozenset[int]:
@@ -251,6 +253,7 @@ class MoodleReader:
             if self._all_seen(visible) or len(waiting) >= UNSETTLED_PROFILES or not queue:
                 self.witnesses = {name: visible.seen[name] for name in self._wanted.profile & visible.seen.keys()}
                 self.unshown = visible.lacking(self._wanted.profile)
+                self.hidden = visible.hidden(self._wanted.profile | {"username"})
                 yield [user_fields(person, visible) for person in waiting]
                 waiting = []
 

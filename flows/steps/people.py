@@ -12,6 +12,7 @@ from flows.result import RunState
 from flows.steps.deleted import find_deleted
 from flows.steps.engagement import ENGAGEMENT, is_complete, read_engagement
 from flows.steps.failing import PATIENCE_S, find_failing
+from flows.steps.hiding import tell_hiding
 from flows.steps.planned import IN_PART, SITE_SCOPE, Problem, Scope
 from flows.steps.pull import map_records, needs_all_courses
 from flows.steps.witnesses import Witnesses
@@ -88,6 +89,8 @@ async def _sync_profiles(
         nobody = [Scope(mapping, SITE_SCOPE) for mapping in mappings]
         await Work(run.planner, run.pusher, nobody, done).advance()
     await run.pusher.drain()
+    if run.whole_site:
+        tell_hiding(run, mappings, witnesses.shown_once, witnesses.unshown)
     if not run.preview:
         swept = {name for name, scope in whole.items() if scope.mapping.source != ENGAGEMENT or complete}
         await _finish(run, list(whole.values()), courses, swept)

@@ -169,7 +169,7 @@ def test_suspended_accounts_that_the_site_hides(terminal: Terminal) -> None:
     assert any("marks 'Suspended account'" in line for line in findings(terminal) if "shown: " in line)
     terminal.box.moodle.revoke("moodle/user:viewhiddendetails")
     what = "no marks 'Suspended account' (suspended) among 13 people: they are hidden"
-    assert [f"note Profiles {what}"] == not_well(terminal)
+    assert [f"fail Profiles {what}"] == not_well(terminal, code=FAILED)
     assert "→ Take them out of the list Site administration > Users" in terminal.run("check").text
 
 
