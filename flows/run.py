@@ -66,6 +66,8 @@ class Run:
     """The courses that were read before and that Moodle does not list any more."""
     withheld: set[int] = field(default_factory=set)
     """Courses whose totals Moodle does not show."""
+    assignments: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """Courses whose assignments were read -> how many Moodle shows the account, and how many more there are."""
     unseen: frozenset[int] = frozenset()
     """Courses that the plan of a first run could not look at: what they hold nobody has approved in this run."""
     rosters: dict[int, Roster] = field(default_factory=dict)

@@ -12,7 +12,7 @@ from adaptors.moodle.normalise import course_record
 from flows.result import CourseResult
 from flows.steps.pull import IN_COURSE, course_records, map_records
 from flows.steps.rosters import by_course, failed
-from flows.steps.withheld import count_withheld, tell_withheld
+from flows.steps.withheld import count_withheld, tell_blind, tell_withheld
 from flows.steps.work import Work
 from mappings.engine import CompiledMapping
 
@@ -45,6 +45,7 @@ async def sync_courses(run: Run, courses: list[Course]) -> None:
 
     await by_course(todo, one)
     tell_withheld(run, run.withheld)
+    tell_blind(run.result, run.assignments)
 
 
 async def _sync_course(
@@ -62,6 +63,7 @@ async def _sync_course(
     if len(roster) and any(mapping.source == "assignments" for mapping in mappings):
         reader, submissions = run.reader.assignments, run.wanted.submissions
         assignments = await reader.course(course.id, len(roster), submissions=submissions)
+        run.assignments[course.id] = len(assignments.assignments), assignments.unseen
     scopes = [
         map_records(
             mapping,
