@@ -88,6 +88,8 @@ class Roster:
     users: dict[int, dict[str, Any]] = field(default_factory=dict, repr=False)
     unshown: frozenset[str] = frozenset()
     """Fields of people that nobody's row carried, though Moodle leaves them out where they are empty."""
+    hidden: frozenset[str] = frozenset()
+    """Fields that everybody has and nobody's row carried."""
     unshowable: int = 0
     """How many people are there of whom Moodle shows nothing at all, for a value in their account."""
     _ids: array[int] = field(default_factory=lambda: array("q"), repr=False)

@@ -156,6 +156,7 @@ class MoodleReader:
         visible = Visible()
         visible.learn(people.values(), self._me)
         roster.unshown = visible.lacking(self._wanted.row_fields)
+        roster.hidden = visible.hidden(self._wanted.row_fields)
         if self._wanted.row_fields and len(people) <= self._room_for_rows:
             self._room_for_rows -= len(people)
             roster.users = {person.id: user_fields(person, visible) for person in people.values()}

@@ -5,14 +5,15 @@ What Moodle leaves out where it is empty is asked about, see `unshown`; of these
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from adaptors.moodle.normalise import WITH_ALL_DETAILS
+from adaptors.moodle.roster import Roster
 from adaptors.moodle.screens import HIDDEN_FIELDS, IDENTITY, ROLES
-from flows.result import RunState
+from flows.result import Result, RunState
 from mappings.engine import CompiledMapping
-from mappings.engine.reads import reads, value_paths
+from mappings.engine.reads import reads
 
 if TYPE_CHECKING:
     from flows.run import Run
@@ -44,16 +45,16 @@ FIELDS = (
 )
 SUSPENDED = "suspended"
 LOGIN_NAME = "username"
+OF_ROWS = frozenset({LOGIN_NAME, "firstaccess", "lastaccess"})
+"""What the row of everybody in a course has unless it is hidden."""
 
 
 def needed(mappings: Iterable[CompiledMapping]) -> set[str]:
     """Return the fields of people that mappings read, but where they say `when_not_sent: keep`."""
     found = set[str]()
     for mapping in mappings:
-        kept = {name for name, one in mapping.spec.properties.items() if one.when_not_sent is not None}
-        properties = {name: one for name, one in mapping.spec.properties.items() if name not in kept}
-        paths = {*reads(mapping.spec.model_copy(update={"properties": properties}))}
-        paths.update(path for one in properties.values() for path in value_paths(one))
+        asked = {name: one for name, one in mapping.spec.properties.items() if one.when_not_sent is None}
+        paths = reads(mapping.spec.model_copy(update={"properties": asked}))
         found |= {path.removeprefix("user.") for path in paths}
     return found
 
@@ -89,3 +90,19 @@ def tell_hiding(
             "Moodle does not show the account who is suspended (suspended): whoever is suspended now still counts "
             f"as active in CommCare, and may be sent messages. {HIDDEN}",
         )
+
+
+def tell_hiding_in_courses(
+    result: Result, mappings: Iterable[CompiledMapping], rosters: Mapping[int, Roster]
+) -> None:
+    """Say which fields that everybody has no list of the people of a course carries, though mappings read them."""
+    hidden = [roster.hidden for roster in rosters.values() if len(roster)]
+    fields = needed(mapping for mapping in mappings if mapping.source not in ("users", "engagement"))
+    told = (OF_ROWS & fields).intersection(*hidden) if hidden else frozenset[str]()
+    for words, names, remedy in FIELDS:
+        if told.intersection(names):
+            result.worse(
+                RunState.COMPLETED,
+                f"Moodle does not show the account any {words} ({names[0]}) in the lists of the people of courses. What "
+                f"comes from them there stays as it is in CommCare. {remedy}",
+            )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from adaptors.errors import AccessDenied, AdaptorError, Maintenance
 from adaptors.moodle.answers import Course
 from flows.steps.groups import tell_hidden
+from flows.steps.hiding import tell_hiding_in_courses
 from flows.steps.merged import left_out
 from flows.steps.pull import People
 from flows.steps.unshowable import tell_unshowable
@@ -57,6 +58,7 @@ async def read_people(run: Run, courses: list[Course], selected: list[Course]) -
     run.people = People(rosters.values())
     tell_hidden(run, rosters)
     tell_unshowable(run.result, rosters)
+    tell_hiding_in_courses(run.result, run.mappings, rosters)
     if not run.preview:
         await _remember(run)
 

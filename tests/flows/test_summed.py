@@ -92,8 +92,8 @@ def test_each_kind_is_one_sentence(store: Store) -> None:
     )
     assert (
         f"{MAYBE_LOST} 24 values of 4 properties would be lost, more than is usual (grade_4 of enrolment: 5, "
-        "grade_5 of enrolment: 5, grade_6 of enrolment: 5 and 1 other: `moodle-commcare status` lists them); nothing "
-        "was emptied. If that is right: `moodle-commcare confirm-blanks --all --count 24`, or in Prefect "
+        "grade_5 of enrolment: 5, grade_6 of enrolment: 5 and 1 other: `moodle-commcare status` lists them); "
+        "nothing was emptied. If that is right: `moodle-commcare confirm-blanks --all --count 24`, or in Prefect "
         "`approve`: kind blanks, everything on, count 24." == blank.message
     )
     assert [] == [wrong for one in (gone, kept_out, blank) for wrong in wrong_commands(one.command)]

@@ -273,3 +273,20 @@ async def test_a_hidden_login_name_explains_the_id_number(make_lab: MakeLab) -> 
     (cause,) = [one for one in causes if "ID numbers (idnumber)" in one]
     assert "Give the role 'moodle/user:viewalldetails'" in cause
     assert "N1" == of_student(lab, learners[1])["id_number"]
+
+
+async def test_what_is_hidden_in_courses_only_is_told(make_lab: MakeLab) -> None:
+    """Another right shows the lists of the people of courses than profiles."""
+    site, _, learners = site_of(4)
+    for learner in learners:
+        site.update_user(learner, lastaccess=site.now)
+    lab = make_lab(site)
+    lab.edit("enrolment", "\nproperties:", "\nproperties:\n  visit: {source: user.lastaccess, transform: [date]}")
+    assert [] == (await lab.sync()).messages
+    lab.site.hiddenuserfields = ("lastaccess",)
+    lab.moodle.revoke("moodle/course:viewhiddenuserfields")
+    result = await lab.sync()
+    (message,) = result.messages
+    assert ("completed", {}) == (result.state, written(result))
+    assert message.startswith("Moodle does not show the account any last visits (lastaccess) in the lists of the ")
+    assert "'moodle/course:viewhiddenuserfields'" in message
