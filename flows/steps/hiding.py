@@ -103,6 +103,6 @@ def tell_hiding_in_courses(
         if told.intersection(names):
             result.worse(
                 RunState.COMPLETED,
-                f"Moodle does not show the account any {words} ({names[0]}) in the lists of the people of courses. What "
-                f"comes from them there stays as it is in CommCare. {remedy}",
+                f"Moodle does not show the account any {words} ({names[0]}) in the lists of the people of "
+                f"courses. What comes from them there stays as it is in CommCare. {remedy}",
             )
