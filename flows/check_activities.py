@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from adaptors.errors import AdaptorError, Maintenance
 from adaptors.moodle.assignments import ASSIGNMENTS, SUBMISSIONS
 from adaptors.moodle.completion import COMPLETION, CONTENTS
+from flows.needs import REFUSED_BLANKS
 from flows.probe import Finding, Probe, fail, note, ok
-from flows.words import numbered
+from flows.steps.withheld import BLIND_REMEDY, blind_in
+from flows.words import courses_named, numbered
 
 
 async def check_activities(probe: Probe) -> AsyncIterator[Finding]:
-    """Ask what one learner has done, and for the assignments, in the smallest course with learners."""
+    """Ask what a learner of the smallest course with learners has done, and for assignments there or elsewhere."""
     learners = {course: found for course in sorted(probe.rosters) if (found := _learners(probe, course))}
     if not learners:
         return
@@ -22,7 +24,9 @@ async def check_activities(probe: Probe) -> AsyncIterator[Finding]:
         if wanted.completion and probe.has(COMPLETION) and (probe.has(CONTENTS) or not wanted.due_dates):
             yield await _completion(probe, course, learners[course][0])
         if wanted.assignments and probe.has(ASSIGNMENTS) and (probe.has(SUBMISSIONS) or not wanted.submissions):
-            yield await _assignments(probe, course, len(probe.rosters[course]))
+            yield await _assignments(probe, [course, *sorted(learners.keys() - {course})])
+        elif wanted.grades and probe.has(ASSIGNMENTS) and probe.store and probe.store.get(REFUSED_BLANKS):
+            yield await _assignments(probe, sorted(learners), graded_only=True)
     except Maintenance:
         raise
     except AdaptorError as error:
@@ -47,10 +51,20 @@ async def _completion(probe: Probe, course: int, learner: int) -> Finding:
     return note("Activity", what, remedy)
 
 
-async def _assignments(probe: Probe, course: int, people: int) -> Finding:
-    submissions = probe.wanted.submissions
-    found = await probe.reader.assignments.course(course, people, submissions=submissions)
-    if found.assignments:
-        return ok("Activity", f"readable in course {course}: {numbered(len(found.assignments), 'assignment')}")
+async def _assignments(probe: Probe, courses: Sequence[int], *, graded_only: bool = False) -> Finding:
+    """Ask for the assignments of one course after the other until one shows some; whose work it is only there.
+
+    `graded_only`: of assignments nothing but grades is wanted, and a run asks whether values are gone.
+    """
+    submissions = probe.wanted.submissions and not graded_only
+    blind = dict[int, int]()
+    for course in courses:
+        found = await probe.reader.assignments.course(course, len(probe.rosters[course]), submissions=submissions)
+        if found.assignments:
+            return ok("Activity", f"readable in course {course}: {numbered(len(found.assignments), 'assignment')}")
+        if found.unseen:
+            blind[course] = found.unseen
+    if blind:
+        return note("Activity", blind_in(blind), BLIND_REMEDY)
     remedy = "If there are some, give the role 'mod/assign:view' and 'moodle/course:viewhiddenactivities'."
-    return note("Activity", f"no assignment is to be seen in course {course}", remedy)
+    return note("Activity", f"no assignment is to be seen in {courses_named(courses)}", remedy)

@@ -12,6 +12,7 @@ from typing import Any
 
 from adaptors.errors import AdaptorError, Maintenance
 from adaptors.moodle.answers import Course, GradeReport, checked
+from adaptors.moodle.errors import REPAIR
 from adaptors.moodle.normalise import course_record
 from adaptors.moodle.roster import Roster
 from adaptors.moodle.screens import ROLES
@@ -20,6 +21,7 @@ from flows.check_activities import check_activities
 from flows.probe import Finding, Probe, fail, note, ok
 from flows.steps.groups import DETAILS, RIGHT, hidden_in, without_teachers
 from flows.steps.pull import People
+from flows.steps.unshowable import unshowable_in
 from flows.steps.withheld import REMEDY, count_withheld
 from flows.words import courses_named, numbered, spread
 
@@ -63,6 +65,8 @@ async def _rosters(probe: Probe) -> AsyncIterator[Finding]:
             raise problem
     for (message, remedy), numbers in errors.items():
         yield fail("People", f"{courses_named(numbers)}: {message}", remedy)
+    if where := unshowable_in(probe.rosters):
+        yield fail("People", f"Moodle itself cannot show accounts of {where}, for a value in them", REPAIR)
     if hidden := hidden_in(probe.rosters):
         yield fail(
             "People", f"the groups of {courses_named(hidden)} are not shown", f"Give its role '{RIGHT}' ({ROLES})."

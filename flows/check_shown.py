@@ -11,42 +11,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from adaptors.moodle.normalise import can_hide_groups
-from adaptors.moodle.screens import HIDDEN_FIELDS, IDENTITY, PROFILE_FIELDS, ROLES
+from adaptors.moodle.screens import PROFILE_FIELDS, ROLES
 from flows.needs import UNSHOWN_BLANKS
-from flows.probe import Finding, Probe, note, ok
+from flows.probe import Finding, Probe, fail, note, ok
 from flows.steps.groups import goes_by_groups
+from flows.steps.hiding import FIELDS, SUSPENDED
 from flows.steps.pull import IN_COURSE
 from flows.words import numbered
 from mappings.engine import CompiledMapping, Draft, Excluded, HeldBack
 
-# What the account is shown of people: fields, how people call them, and what brings them to light.
-SHOWN = f"Tick them under {IDENTITY}, and give the role 'moodle/site:viewuseridentity'."
-DETAILS = f"Give the role 'moodle/user:viewalldetails' ({ROLES})."
-RIGHTS = (
-    "give the role 'moodle/user:viewhiddendetails' (for profiles) and 'moodle/course:viewhiddenuserfields' (for "
-    f"the people of courses; {ROLES})."
-)
-HIDDEN = f"Take them out of the list {HIDDEN_FIELDS}, or {RIGHTS}"
-EMAILS = f"{SHOWN} If 'Email address' is in the list {HIDDEN_FIELDS}, take it out there too, or {RIGHTS}"
-ADDRESSES = f"In a Moodle older than 4.5, {RIGHTS}"
 CUSTOM = (
     f"Compare its short name, and 'Who is this field visible to?' ({PROFILE_FIELDS}), or give the role "
     "'moodle/user:viewalldetails'."
-)
-FIELDS = (
-    ("phone numbers", ("phone1", "phone2"), SHOWN),
-    ("e-mail addresses", ("email",), EMAILS),
-    ("login names", ("username",), DETAILS),
-    ("languages", ("lang",), DETAILS),
-    ("ID numbers", ("idnumber",), DETAILS),
-    ("institutions", ("institution",), DETAILS),
-    ("towns", ("city",), HIDDEN),
-    ("countries", ("country",), HIDDEN),
-    ("addresses", ("address",), ADDRESSES),
-    ("time zones", ("timezone",), HIDDEN),
-    ("first visits", ("firstaccess",), HIDDEN),
-    ("last visits", ("lastaccess",), HIDDEN),
-    ("marks 'Suspended account'", ("suspended",), HIDDEN),
 )
 SELDOM = {"idnumber", "institution", "address"}
 """Fields that often nobody has: that nobody shows one is told only while a run asks about it."""
@@ -84,7 +60,9 @@ def check_fields(probe: Probe, mappings: Sequence[CompiledMapping]) -> Iterator[
         hidden = " and no ".join(f"{words} ({', '.join(names)})" for words, names in fields.items())
         is_hidden = ALWAYS.issuperset(name for names in fields.values() for name in names)
         why = "they are hidden" if is_hidden else "nobody has any, or they are hidden"
-        yield note("Profiles", f"no {hidden} {place.format(people=people, why=why)}", remedy)
+        # Without that mark nobody can tell who is not to be sent messages.
+        say = fail if any(SUSPENDED in names for names in fields.values()) else note
+        yield say("Profiles", f"no {hidden} {place.format(people=people, why=why)}", remedy)
     for path in sorted(lacking):
         name = path.removeprefix("profile.")
         if name not in (path, "*"):

@@ -47,6 +47,11 @@ HIDDEN = (
     "If it is hidden: show it again (`moodle-commcare check` names it, and says how), or give the property "
     "`when_not_sent: keep`."
 )
+MAYBE_LOST = (
+    "The account of the token may have lost a right in Moodle, such as 'mod/assign:view' where assignments are "
+    "missing: look with `moodle-commcare check` first."
+)
+"""What is said before a person is asked whether values are gone."""
 LOST_RIGHT = "when they are in it, the account of the token has lost a right (`moodle-commcare check` says which)."
 """What it means when Moodle shows nobody in a course that is full of people."""
 
@@ -295,8 +300,8 @@ def blanks(what: str, people: int, unshown: str = "") -> Need:
     """
     mapping, _, name = what.partition(" ")
     sentence = (
-        f"{numbered(people, 'person', 'people')} would lose their {name} (mapping {mapping}), more than is usual; "
-        "nothing was emptied."
+        f"{MAYBE_LOST} {numbered(people, 'person', 'people')} would lose their {name} (mapping {mapping}), more "
+        "than is usual; nothing was emptied."
     )
     if unshown:
         keep = "keeps its" if people == 1 else "keep their"

@@ -68,6 +68,8 @@ class Run:
     """Courses whose totals Moodle does not show."""
     untold: frozenset[int] = frozenset()
     """Courses of which Moodle does not say whether they are hidden or over: nothing is made of them."""
+    assignments: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """Courses whose assignments were read -> how many Moodle shows the account, and how many more there are."""
     unseen: frozenset[int] = frozenset()
     """Courses that the plan of a first run could not look at: what they hold nobody has approved in this run."""
     rosters: dict[int, Roster] = field(default_factory=dict)
@@ -128,9 +130,14 @@ class Run:
     @property
     def reach(self) -> Reach:
         """Return how far this run reached with what it has read by now."""
-        whole = self.whole_site and not self.reader.unsure_profiles and self.read <= self.rosters.keys()
+        whole = self.whole_site and not self.reader.unsure_profiles and self.read <= self.whole
         courses = frozenset(self.read) if self.whole_site and self.read else None
         return Reach(frozenset({COURSE, *(one.name for one in self.world.project.mappings)}), courses, whole)
+
+    @property
+    def whole(self) -> set[int]:
+        """Return the courses of which everybody was read: of the others nobody knows who is missing."""
+        return {number for number, roster in self.rosters.items() if roster.is_whole}
 
     @property
     def departures(self) -> Departures:

@@ -157,7 +157,7 @@ def _notes(result: Result) -> Iterator[str]:
     if result.state is RunState.COMPLETED and result.courses:
         for case_type, counts in result.cases.items():
             if not _total(counts):
-                yield f"No record became a '{case_type}' case; `moodle-commcare check` says why."
+                yield f"No record became a case of type '{case_type}'; `moodle-commcare check` says why."
 
 
 def plan_lines(plan: Mapping[str, Any]) -> Iterator[str]:

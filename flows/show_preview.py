@@ -183,4 +183,4 @@ def _sentences(preview: Preview) -> Iterator[str]:
     if result.state is RunState.COMPLETED and result.courses:
         for case_type, counts in result.cases.items():
             if not any(vars(counts).values()):
-                yield f"No record became a '{case_type}' case; `moodle-commcare check` says why."
+                yield f"No record became a case of type '{case_type}'; `moodle-commcare check` says why."

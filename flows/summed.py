@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from itertools import groupby
 
 from flows.need import Kind, Need
-from flows.needs import LOST_RIGHT
+from flows.needs import LOST_RIGHT, MAYBE_LOST
 from flows.words import listed, numbered
 
 MOST = 3
@@ -62,8 +62,8 @@ def _withdrawn(questions: Sequence[Need], people: int) -> str:
 
 def _blanks(questions: Sequence[Need], values: int) -> str:
     return (
-        f"{numbered(values, 'value')} of {numbered(len(questions), 'property', 'properties')} would be lost, more "
-        f"than is usual ({_first(questions, _property)}); nothing was emptied."
+        f"{MAYBE_LOST} {numbered(values, 'value')} of {numbered(len(questions), 'property', 'properties')} would "
+        f"be lost, more than is usual ({_first(questions, _property)}); nothing was emptied."
     )
 
 

@@ -37,6 +37,8 @@ class CourseAssignments:
 
     assignments: Sequence[Mapping[str, Any]] = ()
     submissions: Mapping[int, Mapping[int, Mapping[str, Any]]] = field(default_factory=dict)
+    unseen: int = 0
+    """How many more there are that Moodle does not show the account."""
 
     def records(self, enrolments: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
         """Yield the records of a course, made from those of its enrolments."""
@@ -87,7 +89,8 @@ class AssignmentReader:
         size = max(1, self._rows // max(people, 1))
         for start in range(0, len(alone), size):
             handed_in |= await self._submissions(alone[start : start + size])
-        return CourseAssignments([assignment_record(one) for one in found], handed_in)
+        unseen = len(unseen_assignments(listed.warnings))
+        return CourseAssignments([assignment_record(one) for one in found], handed_in, unseen)
 
     async def _submissions(self, ids: Sequence[int]) -> dict[int, dict[int, dict[str, Any]]]:
         answer = checked(

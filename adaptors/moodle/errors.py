@@ -101,6 +101,8 @@ _CLOSED: Mapping[str, str] = {
     "sitemaintenance": "Moodle is in maintenance.",
     "upgraderunning": "Moodle is being upgraded.",  # the whole site says so until the upgrade has ended
 }
+UNSHOWABLE = "invalidresponse"
+"""The code of an answer that Moodle cannot give for a value in it, which it does not name."""
 _BARRED = {"errorcoursecontextnotvalid", "requireloginerror"}
 _POLICY = re.compile(r"/(?:user|admin/tool)/policy\b")
 _WORD = re.compile(r"[a-z][a-z0-9_]{1,59}")
@@ -111,6 +113,10 @@ _PASSING = {
     "dbconnectionfailed",
     "storedfilecannotread",
 }
+REPAIR = (
+    "Most often it is a '<' in the name of an account, which an import brought in. Look for it in Moodle under "
+    f"{USERS}: correct the name and save the account once."
+)
 _DATABASE = "If this stays, let whoever runs Moodle look at its database."
 # Said of who was asked about; that the account itself is not confirmed is what the login says. "nopermission" is
 # about the work of somebody who is suspended in the course, or not in it.
@@ -189,6 +195,12 @@ def exception_error(function: str, data: Mapping[str, Any]) -> AdaptorError:
         )
     if code == "invalidrecord":
         return Refused("Moodle has no such course or record.", **about)
+    if code == UNSHOWABLE:
+        return Unexpected(
+            f"Moodle cannot send its answer to {function} ('{code}'): a value in it is not valid.",
+            remedy=f"{REPAIR} It may also be the name of a group.",
+            **about,
+        )
     return Unexpected(f"Moodle answers {function} with the error '{code or 'without a code'}'.", **about)
 
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from adaptors.moodle.fake_form import Fields, Value, invalid_parameter, moodle_error
+from adaptors.moodle.fake_form import Fields, Value, invalid_parameter, invalid_response, moodle_error
 from adaptors.moodle.fake_functions import Caller, Function, named_values
-from adaptors.moodle.fake_people import PROFILE_KEYS, ROW_KEYS, Member, User, role_rows
+from adaptors.moodle.fake_people import PROFILE_KEYS, ROW_KEYS, WITHOUT_TAGS, Member, User, role_rows
 from adaptors.moodle.fake_site import SITE_COURSE
 
 HIDDEN = 3
@@ -96,6 +96,8 @@ def _row(caller: Caller, user: User, member: Member, asked: Options) -> dict[str
     wanted = asked.userfields
     if unknown := sorted(wanted - ROW_KEYS):
         raise moodle_error("invaliduserfield", f"Invalid user field: {unknown[0]}")
+    if not user.is_showable(*(name for name in WITHOUT_TAGS if not wanted or name in wanted)):
+        raise invalid_response()  # of the whole page: the full name is in each row
     if wanted <= {"id", "fullname"} and wanted:  # the id lists are by far the longest: no need to build the rest
         return {"id": user.id, "fullname": user.fullname}
     row = caller.shown.fields(user, has_role=bool(member.roles), in_course=True)

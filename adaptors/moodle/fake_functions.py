@@ -19,7 +19,7 @@ from adaptors.moodle.fake_form import (
 )
 from adaptors.moodle.fake_gradebook import readable
 from adaptors.moodle.fake_names import Wording
-from adaptors.moodle.fake_people import AUTH_PLUGINS, Group, Shown
+from adaptors.moodle.fake_people import AUTH_PLUGINS, WITHOUT_TAGS, Group, Shown
 from adaptors.moodle.fake_site import FakeSite
 from adaptors.moodle.fake_templates import EDITOR_COURSE_KEYS, PUBLIC_COURSE_KEYS, display
 
@@ -189,7 +189,11 @@ def users_by_field(caller: Caller, field: str, values: list[str]) -> list[dict[s
         found = [u for _, u in sorted(caller.site.users.items()) if str(getattr(u, field)).casefold() in wanted]
     site = caller.site
     rows = [caller.shown.fields(u, has_role=bool(site.courses_of(u.id))) for u in found if caller.sees(u.id)]
-    if any(row.get("auth", "") not in AUTH_PLUGINS for row in rows):
+    if any(
+        row.get("auth", "") not in AUTH_PLUGINS
+        or not site.users[row["id"]].is_showable(*(name for name in WITHOUT_TAGS if name in row))
+        for row in rows
+    ):
         raise invalid_response()  # of all people together, and without a name
     # Somebody found by a field that the account is not shown is not returned.
     return [row for row in rows if row.get(field)]
@@ -215,6 +219,8 @@ def grade_items(caller: Caller, courseid: int, userid: int, groupid: int) -> dic
 
 def _report(caller: Caller, course: Mapping[str, Any], number: int) -> dict[str, Any]:
     site, user = caller.site, caller.site.users[number]
+    if not user.is_showable():
+        raise invalid_response()
     book = site.gradebooks[course["id"]]
     rows = readable(
         book.rows(number, enrolled=number in site.members_of(course["id"])),

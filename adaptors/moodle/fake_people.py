@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -22,6 +23,10 @@ AUTH_PLUGINS = frozenset(
     {"", "cas", "db", "email", "ldap", "lti", "manual", "none", "nologin", "oauth2", "webservice"}
 )
 """Login methods that are installed: no profile with another one is given."""
+TAG = re.compile(r"<(?!\s)")
+"""What PHP takes for a tag and takes away: then a value is not what was promised, and nothing is answered."""
+WITHOUT_TAGS = ("address", "city", "department", "institution", "phone1", "phone2")
+"""What may have no tags beside the names."""
 PROFILE_KEYS = ("auth", "suspended", "confirmed", "lang", "theme", "timezone", "mailformat", "trackforums")
 ROW_KEYS = frozenset({
     "id", "username", "fullname", "firstname", "lastname", "email", "address", "phone1", "phone2", "department",
@@ -71,6 +76,10 @@ class User:
     def fullname(self) -> str:
         """Return the name as Moodle displays it."""
         return f"{self.firstname} {self.lastname}"
+
+    def is_showable(self, *names: str) -> bool:
+        """Tell whether the name and these fields are without anything like a tag, as functions promise."""
+        return not any(TAG.search(getattr(self, name)) for name in {"firstname", "lastname", *names})
 
     @property
     def sort_key(self) -> tuple[str, str, int]:

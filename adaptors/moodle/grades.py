@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any, TypeVar
 
-from adaptors.errors import AdaptorError, Refused, Retriable
+from adaptors.errors import AdaptorError, Refused, Retriable, Unexpected
 from adaptors.moodle.answers import PERSON_IDS, GradeReport, GradeRow, UserGrades, checked, no_warnings
 from adaptors.moodle.client import MoodleClient, options
 from adaptors.moodle.normalise import grade_record, item_record
 from adaptors.moodle.roster import ENROLLED, Roster, read_ids
 from adaptors.moodle.sizes import Sizes
+from adaptors.moodle.unshowable import is_unshowable
 
 GRADES = "gradereport_user_get_grade_items"
 SINGLES = 100  # single reports under way or waiting for a slot
@@ -37,7 +38,11 @@ class GradeReader:
         if not people:
             return {}
         if len(roster) <= self._whole_course:
-            return _reports(await self._client.call(GRADES, courseid=roster.course_id, userid=0), parts)
+            try:
+                return _reports(await self._client.call(GRADES, courseid=roster.course_id, userid=0), parts)
+            except Unexpected as error:  # somebody's name stops the report of all, and of nobody else
+                if not is_unshowable(error):
+                    raise
         if self.batching:
             return await self._in_batches(roster.course_id, people, parts)
         return await self._singly(roster.course_id, people, parts)
@@ -58,11 +63,17 @@ class GradeReader:
                 elif not isinstance(result, Refused):
                     raise result
             if asked == len(queue) and len(results) > asked:
-                if isinstance(results[asked], AdaptorError):
-                    raise results[asked]
-                still_in = {row.id for row in checked(PERSON_IDS, ENROLLED, results[asked])}
+                still_in = await self._still_in(course_id, results[asked])
             del queue[: min(len(results), asked)]
         return {person: part for person, part in grades.items() if person in still_in}
+
+    async def _still_in(self, course_id: int, answer: Any) -> set[int]:
+        """Return who is in the course, as the answer says that rode along; else it is asked for in parts."""
+        if isinstance(answer, Unexpected) and is_unshowable(answer):
+            return {*await read_ids(self._client, course_id)}
+        if isinstance(answer, AdaptorError):
+            raise answer
+        return {row.id for row in checked(PERSON_IDS, ENROLLED, answer)}
 
     async def _batch(self, course_id: int, queue: Sequence[int]) -> tuple[list[Any], int]:
         """Send one batch for the head of the queue; the id list rides along with the last one."""

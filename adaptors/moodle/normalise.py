@@ -61,6 +61,11 @@ class Visible:
         """Return those of the wanted fields that nobody carried, though Moodle leaves them out where empty."""
         return frozenset(name for name in wanted if may_be_empty(name) and name not in self.seen)
 
+    def hidden(self, wanted: Iterable[str]) -> frozenset[str]:
+        """Return those of the wanted fields that each row has unless they are hidden, and that none carried."""
+        names = frozenset(FIELDS).intersection(wanted) if self.seen else frozenset[str]()
+        return frozenset(name for name in names if not may_be_empty(name) and name not in self.seen)
+
 
 def may_be_empty(name: str) -> bool:
     """Say whether Moodle leaves a field out when it is empty."""

@@ -10,6 +10,7 @@ from typing import Any
 from adaptors.moodle.answers import PERSON_IDS, Person, checked
 from adaptors.moodle.client import MoodleClient, options
 from adaptors.moodle.normalise import TEACHERS, group_names, role_names
+from adaptors.moodle.unshowable import PER_COURSE, all_but_unshowable
 
 ENROLLED = "core_enrol_get_enrolled_users"
 
@@ -19,9 +20,27 @@ NOT_SHOWN = -1
 
 
 async def read_ids(client: MoodleClient, course_id: int, **chosen: int) -> list[int]:
-    """Read the ids of everybody in a course, or of those chosen (`onlysuspended=1`), in order."""
-    answer = await client.call(ENROLLED, courseid=course_id, options=options(userfields="id", **chosen))
-    return sorted({row.id for row in checked(PERSON_IDS, ENROLLED, answer)})
+    """Read the ids of everybody in a course whom Moodle can show, in order, or of some (`onlysuspended=1`)."""
+    ids, _ = await read_list(client, course_id, **chosen)
+    return ids
+
+
+async def read_list(
+    client: MoodleClient, course_id: int, most: int = PER_COURSE, **chosen: int
+) -> tuple[list[int], list[int]]:
+    """Read the same ids, and the places in the list of at most so many people whom Moodle cannot show.
+
+    Raises Unexpected where there are more.
+    """
+
+    async def part(start: int, size: int) -> list[int]:
+        limits = {"limitfrom": start, "limitnumber": size} if start or size else {}
+        asked = options(userfields="id", **chosen, **limits)
+        answer = await client.call(ENROLLED, courseid=course_id, options=asked)
+        return [row.id for row in checked(PERSON_IDS, ENROLLED, answer)]
+
+    ids, places = await all_but_unshowable(part, most)
+    return sorted({*ids}), places
 
 
 class Combinations:
@@ -59,7 +78,7 @@ class Member:
 
 @dataclass
 class Roster:
-    """The people of one course after a complete read; `users` are their records while there is room for them."""
+    """The people of one course, all of them if it `is_whole`; `users` are records while there is room for them."""
 
     course_id: int
     combinations: Combinations = field(repr=False)
@@ -69,6 +88,10 @@ class Roster:
     users: dict[int, dict[str, Any]] = field(default_factory=dict, repr=False)
     unshown: frozenset[str] = frozenset()
     """Fields of people that nobody's row carried, though Moodle leaves them out where they are empty."""
+    hidden: frozenset[str] = frozenset()
+    """Fields that everybody has and nobody's row carried."""
+    unshowable: int = 0
+    """How many people are there of whom Moodle shows nothing at all, for a value in their account."""
     _ids: array[int] = field(default_factory=lambda: array("q"), repr=False)
     _pairs: array[int] = field(default_factory=lambda: array("l"), repr=False)
     _access: array[int] = field(default_factory=lambda: array("q"), repr=False)
@@ -106,6 +129,11 @@ class Roster:
             roles, groups = self.combinations.pair(pair)
             status = "suspended" if person_id in self.suspended else "active"
             yield Member(person_id, roles, groups, status, None if access == NOT_SHOWN else access)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether everybody in the course was read: else nobody who is not here is missing."""
+        return not self.unshowable
 
     @property
     def ids(self) -> list[int]:

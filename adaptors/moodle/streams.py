@@ -30,8 +30,9 @@ from adaptors.moodle.grades import GradeReader
 from adaptors.moodle.normalise import Visible, hides_groups, looks_deleted, user_fields
 from adaptors.moodle.records import PROFILE_ONLY
 from adaptors.moodle.roster import ENROLLED as ENROLLED
-from adaptors.moodle.roster import Combinations, Roster, read_ids
+from adaptors.moodle.roster import Combinations, Roster, read_ids, read_list
 from adaptors.moodle.sizes import BatchSize, Sizes
+from adaptors.moodle.unshowable import PER_COURSE, PER_RUN, is_unshowable
 
 SITE_INFO = "core_webservice_get_site_info"
 COURSES = "core_course_get_courses_by_field"
@@ -40,6 +41,7 @@ PROFILES = "core_user_get_users_by_field"
 
 SITE_COURSE = 1
 EMPTY_PAGES = 3  # pages in a row that bring nobody new before a read counts as not complete
+_ALL = 1 << 30  # rows
 LOST_BATCHES = 3  # batches of profiles in a row that Moodle does not give before it counts as out of order
 REFUSALS_AT_FIRST, REFUSALS = 3, 10  # people refused alone in a row, until somebody was given and later
 UNSETTLED_PROFILES = 1000  # profiles held back while a wanted field was not seen yet
@@ -94,6 +96,7 @@ class MoodleReader:
         self._release = ""
         self._lost_batches = self._refusals = self._answers = 0
         self._refused: set[int] = set()
+        self._unshowable = 0  # people whom Moodle could not show, over all courses
         self.left_out: Container[int] = frozenset()
         """People who are never read: they were erased."""
         self.lost_profiles: set[int] = set()
@@ -101,6 +104,8 @@ class MoodleReader:
         self.witnesses: dict[str, int] = {}
         self.unshown: frozenset[str] = frozenset()
         """Wanted fields that no profile has carried so far, though Moodle leaves them out where they are empty."""
+        self.hidden: frozenset[str] = frozenset()
+        """Fields that everybody has and no profile has carried; the login name counts as wanted."""
 
     @property
     def refused_profiles(self) -> frozenset[int]:
@@ -130,18 +135,28 @@ class MoodleReader:
         return checked(CATEGORIES, CATEGORY_LIST, await self.client.call(CATEGORY_LIST))
 
     async def roster(self, course_id: int) -> Roster:
-        """Read the people of a course: ids (the truth), suspended ids, then chosen fields page by page."""
-        ids = [number for number in await read_ids(self.client, course_id) if number not in self.left_out]
-        suspended = frozenset(await read_ids(self.client, course_id, onlysuspended=1)) if ids else frozenset()
-        people = await self._rows(course_id, ids) if ids else {}
+        """Read the people of a course: ids (the truth), suspended ids, then chosen fields page by page.
+
+        Whom Moodle cannot show is counted in `unshowable`; raises Unexpected where they are many.
+        """
+        listed, places = await read_list(self.client, course_id, self._room_for_unshowable)
+        ids = [number for number in listed if number not in self.left_out]
+        suspended = frozenset[int]()
+        if ids:
+            found, _ = await read_list(self.client, course_id, self._room_for_unshowable, onlysuspended=1)
+            suspended = frozenset(found)
+        people = await self._rows(course_id, ids, places) if ids else {}
         roster = Roster.of(
             course_id, people.values(), suspended & set(ids), self._combinations, self._hides_groups
         )
+        roster.unshowable = len(places)
+        self._unshowable += len(places)
         if not self._wanted.teachers:
             roster.teachers = ()  # their names were not asked for
         visible = Visible()
         visible.learn(people.values(), self._me)
         roster.unshown = visible.lacking(self._wanted.row_fields)
+        roster.hidden = visible.hidden(self._wanted.row_fields)
         if self._wanted.row_fields and len(people) <= self._room_for_rows:
             self._room_for_rows -= len(people)
             roster.users = {person.id: user_fields(person, visible) for person in people.values()}
@@ -150,31 +165,50 @@ class MoodleReader:
     def _hides_groups(self, person: Person) -> bool:
         return self._wanted.groups and hides_groups(person, self._release)
 
-    async def _rows(self, course_id: int, ids: Collection[int]) -> dict[int, Person]:
+    @property
+    def _room_for_unshowable(self) -> int:
+        return min(PER_COURSE, PER_RUN - self._unshowable)
+
+    async def _rows(self, course_id: int, ids: Collection[int], places: list[int]) -> dict[int, Person]:
         """Read the chosen fields of everybody in `ids`, but those who leave meanwhile.
 
         Moodle pages in SQL and drops people we may not see afterwards, so a short or empty page is not the end.
+        `places` are those of people whom Moodle cannot show: no page has them, and those of others are added.
         """
         fields = self._row_fields()
         found: dict[int, Person] = {}
-        wanted = set(ids)
-        offset, barren = 0, 0
+        wanted, known = set(ids), len(places)
+        offset, barren, refused, most = 0, 0, 0, _ALL
         while not wanted <= found.keys():
-            asked, answer = await self._sized(
-                self._sizes.page,
-                ENROLLED,
-                lambda size, offset=offset: {  # type: ignore[misc]
-                    "courseid": course_id,
-                    "options": options(userfields=fields, limitfrom=offset, limitnumber=size),
-                },
-            )
+            if offset in places:
+                offset += 1
+                continue
+            most = most if offset < refused else _ALL
+            room = min([most, *(place - offset for place in places if place > offset)])
+            try:
+                asked, answer = await self._sized(
+                    self._sizes.page,
+                    ENROLLED,
+                    lambda size, offset=offset, room=room: {  # type: ignore[misc]
+                        "courseid": course_id,
+                        "options": options(userfields=fields, limitfrom=offset, limitnumber=min(size, room)),
+                    },
+                )
+            except Unexpected as error:
+                if not is_unshowable(error) or len(places) >= self._room_for_unshowable:
+                    raise
+                room = min(room, self._sizes.page.value)
+                most, refused = max(room // 2, 1), offset + room
+                places += [offset] * (room == 1)
+                continue
+            asked = min(asked, room)
             page = [person for person in checked(PEOPLE, ENROLLED, answer) if person.id in wanted]
-            barren = 0 if any(person.id not in found for person in page) else barren + 1
+            barren = 0 if any(person.id not in found for person in page) else barren + (room == _ALL)
             found |= {person.id: person for person in page}
             offset += asked
             if barren == EMPTY_PAGES:
                 wanted &= {*await read_ids(self.client, course_id)}
-                if wanted <= found.keys():
+                if len(wanted - found.keys()) <= len(places) - known:
                     break
                 raise _incomplete(f"{len(wanted - found.keys())} people of the id list never appeared", ENROLLED)
         return found
@@ -220,6 +254,7 @@ class MoodleReader:
             if self._all_seen(visible) or len(waiting) >= UNSETTLED_PROFILES or not queue:
                 self.witnesses = {name: visible.seen[name] for name in self._wanted.profile & visible.seen.keys()}
                 self.unshown = visible.lacking(self._wanted.profile)
+                self.hidden = visible.hidden(self._wanted.profile | {"username"})
                 yield [user_fields(person, visible) for person in waiting]
                 waiting = []
 
@@ -319,7 +354,9 @@ class MoodleReader:
         if self._wanted.row_fields and len(roster):
             users, roster.users = roster.users, {}
             if not users:
-                rows, visible = await self._rows(roster.course_id, roster.ids), Visible()
+                places = list[int]()
+                rows, visible = await self._rows(roster.course_id, roster.ids, places), Visible()
+                roster.unshowable = max(roster.unshowable, len(places))
                 visible.learn(rows.values(), self._me)  # a right may be gone since these people were read
                 roster.unshown = visible.lacking(self._wanted.row_fields)
                 users = {person.id: user_fields(person, visible) for person in rows.values()}

@@ -12,7 +12,7 @@ from adaptors.moodle.normalise import course_record
 from flows.result import CourseResult
 from flows.steps.pull import IN_COURSE, course_records, map_records
 from flows.steps.rosters import by_course, failed
-from flows.steps.withheld import count_withheld, tell_withheld
+from flows.steps.withheld import count_withheld, tell_blind, tell_withheld
 from flows.steps.work import Work
 from mappings.engine import CompiledMapping
 
@@ -45,6 +45,7 @@ async def sync_courses(run: Run, courses: list[Course]) -> None:
 
     await by_course(todo, one)
     tell_withheld(run, run.withheld)
+    tell_blind(run.result, run.assignments)
 
 
 async def _sync_course(
@@ -62,6 +63,7 @@ async def _sync_course(
     if len(roster) and any(mapping.source == "assignments" for mapping in mappings):
         reader, submissions = run.reader.assignments, run.wanted.submissions
         assignments = await reader.course(course.id, len(roster), submissions=submissions)
+        run.assignments[course.id] = len(assignments.assignments), assignments.unseen
     scopes = [
         map_records(
             mapping,
@@ -92,16 +94,20 @@ def _wants_grades(mappings: list[CompiledMapping], record: Mapping[str, Any]) ->
 
 
 async def _check_off(run: Run, course_id: int, work: Work) -> None:
-    """Write a course's checkpoint: its read was complete and every row is settled."""
+    """Write a course's checkpoint: every row is settled. Where its read was not complete, there is none."""
     await run.lease.hold()  # who lost it to another worker checks nothing off
     store, now = run.world.books.store, run.world.clock.now()
-    members = run.rosters[course_id].ids
+    members, is_whole = run.rosters[course_id].ids, run.rosters[course_id].is_whole
     for scope in work.scopes:
         found = [(problem.key, problem.property, problem.reason, problem.detail) for problem in scope.problems]
         await run.world.books.do(store.set_problems, scope.mapping.name, scope.number, found, now)
-        await run.pusher.aside.settle(scope, whole=scope.mapping.source not in OF_ACTIVITIES)
-        await run.planner.outsiders.save(scope, complete=True)
+        await run.pusher.aside.settle(scope, whole=is_whole and scope.mapping.source not in OF_ACTIVITIES)
+        await run.planner.outsiders.save(scope, complete=is_whole)
+        if not is_whole:  # who is there is there
+            await run.world.books.do(store.note_seen, scope.mapping.name, course_id, scope.seen)
+            continue
         # Grades are missing for many reasons (suspended, hidden, not read), and none of them is leaving.
         protected = set(members) if scope.mapping.source in OF_ACTIVITIES else set()
         await run.sweep.note(scope, protected=protected)
-    await run.world.books.do(store.checkpoint, course_id, run.result.run_id, now, members)
+    if is_whole:
+        await run.world.books.do(store.checkpoint, course_id, run.result.run_id, now, members)

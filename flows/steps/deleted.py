@@ -70,10 +70,10 @@ async def _only_elsewhere(run: Run, elsewhere: Set[int], there: Set[int]) -> set
     """Return whose cases are not marked as left, of those whom no course that was read has."""
     names = {mapping.name for mapping in run.world.project.mappings if mapping.when_left is not None}
     store = run.world.books.store
-    unread = (await run.world.books.do(store.courses)).keys() - run.rosters.keys() - {SITE_SCOPE}
+    unread = (await run.world.books.do(store.courses)).keys() - run.whole - {SITE_SCOPE}
     if not unread:
         return set()
-    of_site, of_courses = await run.world.books.do(store.unmarked_people, names, {*run.rosters})
+    of_site, of_courses = await run.world.books.do(store.unmarked_people, names, run.whole)
     people = (of_site & elsewhere) | of_courses
     return {number for number in people - there if number not in run.reader.left_out}
 

@@ -87,7 +87,7 @@ async def look_for_deserted(run: Run) -> None:
         people = set[int]()
         for name in names:
             people.update((await run.world.books.do(store.active_keys, name, number)).values())
-        if people and people.isdisjoint(roster.ids):
+        if people and roster.is_whole and people.isdisjoint(roster.ids):
             courses.add(number)
     if courses:
         alone = run.whole_site and len(run.read) == 1

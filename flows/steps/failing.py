@@ -20,7 +20,7 @@ PATIENCE_S = 86_400.0
 
 @dataclass(frozen=True)
 class Failing:
-    """The courses whose people a run could not read: those that are waited for, and those that failed for long."""
+    """Courses whose people a run could not read, or not all: those waited for, and those failing for long."""
 
     waited_for: frozenset[int]
     for_long: frozenset[int]
@@ -30,13 +30,15 @@ class Failing:
         if self.waited_for:
             run.result.worse(
                 RunState.DEGRADED,
-                f"Until {courses_named(self.waited_for)} can be read, nobody is marked as gone from the site.",
+                f"Until {courses_named(self.waited_for)} can be read completely, nobody is marked as gone "
+                "from the site.",
             )
         elif self.for_long:
             run.result.worse(
                 RunState.DEGRADED,
-                f"For more than a day {courses_named(self.for_long)} could not be read: who was last seen there "
-                "stays as before, and of others you are asked before they are marked as gone from the site.",
+                f"For more than a day {courses_named(self.for_long)} could not be read completely: who was "
+                "last seen there stays as before, and of others you are asked before they are marked as gone from "
+                "the site.",
             )
 
 
@@ -45,7 +47,7 @@ async def find_failing(run: Run, courses: Collection[int]) -> Failing:
     store, now = run.world.books.store, run.world.clock.now()
     text = await run.world.books.do(store.get, FAILING)
     before: dict[str, float] = json.loads(text or "{}")
-    unread = map(str, sorted({*courses} - run.rosters.keys()))
+    unread = map(str, sorted({*courses} - run.whole))
     since = {number: min(before.get(number, now), now) for number in unread}  # a clock may have been ahead
     if since != before:
         await run.world.books.do(store.put, FAILING, json.dumps(since))

@@ -157,7 +157,7 @@ def _is_gone(run: Run, held: Held) -> bool:
     """Say whether a case is away for all that this run knows: it looked for its person, or nobody does there."""
     scope, status = held.row.scope, held.case.status
     is_read = scope == SITE_SCOPE or scope in run.read
-    if not run.whole_site or (scope in run.read and (scope not in run.rosters or scope in run.between_terms)):
+    if not run.whole_site or (scope in run.read and (scope not in run.whole or scope in run.between_terms)):
         return False
     return status == "left" or status in CLOSED - TO_BE_EMPTIED or (status == LEAVING and not is_read)
 

@@ -12,6 +12,7 @@ from flows.result import RunState
 from flows.steps.deleted import find_deleted
 from flows.steps.engagement import ENGAGEMENT, is_complete, read_engagement
 from flows.steps.failing import PATIENCE_S, find_failing
+from flows.steps.hiding import tell_hiding
 from flows.steps.planned import IN_PART, SITE_SCOPE, Problem, Scope
 from flows.steps.pull import map_records, needs_all_courses
 from flows.steps.select import UNTOLD
@@ -95,6 +96,8 @@ async def _sync_profiles(
         await Work(run.planner, run.pusher, nobody, done).advance()
     await run.pusher.drain()
     _tell_lost(run)
+    if run.whole_site:
+        tell_hiding(run, mappings, witnesses.shown_once, witnesses.unshown)
     if not run.preview:
         swept = {name for name, scope in whole.items() if scope.mapping.source != ENGAGEMENT or complete}
         await _finish(run, list(whole.values()), courses, swept)
@@ -181,8 +184,8 @@ async def _look_for_leavers(run: Run, scopes: list[Scope], courses: list[Course]
         failing.tell(run)
     if failing.waited_for:
         return
-    elsewhere = await members_elsewhere(run, [course for course in courses if course.id in run.rosters])
-    run.sweep.deleted, run.sweep.read = await find_deleted(run, elsewhere), frozenset(run.rosters)
+    elsewhere = await members_elsewhere(run, [course for course in courses if course.id in run.whole])
+    run.sweep.deleted, run.sweep.read = await find_deleted(run, elsewhere), frozenset(run.whole)
     run.sweep.failing = failing.for_long
     lost = run.reader.lost_profiles
     for scope in scopes:
@@ -192,7 +195,7 @@ async def _look_for_leavers(run: Run, scopes: list[Scope], courses: list[Course]
 
 def _all_read(run: Run, courses: list[Course]) -> bool:
     """Say whether everybody in these courses was read, but for those of whom no other read would tell more."""
-    return not run.reader.unsure_profiles and all(course.id in run.rosters for course in courses)
+    return not run.reader.unsure_profiles and run.whole.issuperset(course.id for course in courses)
 
 
 async def members_elsewhere(run: Run, courses: list[Course]) -> set[int]:

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 from adaptors.errors import AccessDenied, AdaptorError, Maintenance
 from adaptors.moodle.answers import Course
 from flows.steps.groups import tell_hidden
+from flows.steps.hiding import tell_hiding_in_courses
 from flows.steps.merged import left_out
 from flows.steps.pull import People
 from flows.steps.select import UNTOLD
+from flows.steps.unshowable import tell_unshowable
 
 if TYPE_CHECKING:
     from flows.run import Run
@@ -56,6 +58,8 @@ async def read_people(run: Run, courses: list[Course], selected: list[Course]) -
     run.person_ids = sorted(people)
     run.people = People(rosters.values())
     tell_hidden(run, rosters)
+    tell_unshowable(run.result, rosters)
+    tell_hiding_in_courses(run.result, run.mappings, rosters)
     if not run.preview:
         await _remember(run)
 
@@ -67,7 +71,12 @@ async def _remember(run: Run) -> None:
     """
     store = run.world.books.store
     for number, roster in sorted(run.rosters.items()):
-        await run.world.books.do(store.saw_people, number, roster.ids)
+        people = (
+            {*roster.ids}
+            if roster.is_whole
+            else {*roster.ids} | await run.world.books.do(store.member_ids, number)
+        )
+        await run.world.books.do(store.saw_people, number, sorted(people))
 
 
 async def read_rosters(run: Run, courses: list[Course]) -> None:

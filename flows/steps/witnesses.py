@@ -32,6 +32,11 @@ class Witnesses:
         return [person for person in self._known.values() if person != NOBODY]
 
     @property
+    def shown_once(self) -> frozenset[str]:
+        """Return the fields that somebody was seen to have."""
+        return frozenset(name for name, person in self._known.items() if person != NOBODY)
+
+    @property
     def unshown(self) -> frozenset[str]:
         """Return the fields that nobody has shown, in this read so far and in the last complete one."""
         if not self._run.whole_site:

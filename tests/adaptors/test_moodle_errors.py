@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from adaptors.errors import AccessDenied, NoAnswer
+from adaptors.errors import AccessDenied, NoAnswer, Unexpected
 from adaptors.moodle.errors import exception_error
 
 BARRED = "Course or activity not accessible (Course or activity not accessible. The context error message was: {})"
@@ -50,3 +50,14 @@ def test_a_database_that_is_down_is_for_who_runs_moodle() -> None:
         type(error),
         error.remedy,
     )
+
+
+def test_a_value_that_moodle_cannot_send() -> None:
+    """It does not say which it is: what it is most often, and where, is told for any function."""
+    error = exception_error(
+        "mod_assign_list_participants", {"errorcode": "invalidresponse", "debuginfo": "Qanary"}
+    )
+    assert (Unexpected, "invalidresponse") == (type(error), error.code)
+    assert "Moodle cannot send its answer to mod_assign_list_participants ('invalidresponse')" in str(error)
+    assert "Browse list of users: correct the name" in str(error)
+    assert str(error).endswith("It may also be the name of a group.")

@@ -16,7 +16,7 @@ from adaptors.moodle.fake import BATCH
 from adaptors.moodle.fake_site import FakeSite
 from adaptors.moodle.normalise import looks_deleted
 from adaptors.moodle.sizes import BatchSize, Sizes
-from adaptors.moodle.streams import ENROLLED, GRADES, PROFILES
+from adaptors.moodle.streams import ENROLLED, GRADES, PROFILES, Wanted
 from tests.adaptors.test_moodle_engagement import World as Activities
 from tests.adaptors.test_moodle_reader import World, small_site
 
@@ -187,3 +187,62 @@ async def test_whose_work_may_not_be_seen_any_more(left: str, batching: bool) ->
         site.unenrol(course, learners[1])
     told = await read_told(world.client, assignment, learners, BatchSize(25, ceiling=25), batching=batching)
     assert {learners[0], learners[2]} == set(told)
+
+
+def bad_names(site: FakeSite, *people: int) -> None:
+    """Give accounts names that an import left in the database: Moodle refuses every list they are in."""
+    for person in people:
+        site.update_user(person, firstname="A<b")
+
+
+@pytest.mark.parametrize("bad", [[0], [7], [99], [0, 1, 2], [98, 99], [3, 30, 60, 90]])
+@pytest.mark.parametrize("page", [7, 100])
+async def test_bad_names_cost_nobody_else_of_a_course(bad: list[int], page: int) -> None:
+    """Each is found in parts of the list, some twenty requests for each; the roster says how many it lacks."""
+    site, course, learners = small_site(100)
+    site.grade(site.set_grade_item(course, "Quiz"), learners[50], 80)
+    world = World(site, sizes=Sizes.fixed(page=page))
+    bad_names(site, *(learners[number] for number in bad))
+    roster = await world.reader.roster(course)
+    assert (100 - len(bad), len(bad)) == (len(roster), roster.unshowable)
+    assert world.client.requests[ENROLLED] <= 4 + 100 // page + len(bad) * 17
+    records = await world.enrolments(course)
+    assert 100 - len(bad) == sum(1 for record in records if "grade" in record)
+
+
+async def test_a_bad_name_in_a_small_course_with_grades() -> None:
+    """The report of all is refused, so the grades of the others are read one by one."""
+    site, course, learners = small_site(12)
+    site.grade(site.set_grade_item(course, "Quiz"), learners[5], 80)
+    bad_names(site, learners[3])
+    records = await World(site).enrolments(course)
+    assert (11, 11) == (len(records), sum(1 for record in records if "grade" in record))
+
+
+async def test_a_bad_value_in_a_row_of_a_course() -> None:
+    """A city that Moodle does not send stops only the rows: the id list says who it is, and that is not enough."""
+    site, course, learners = small_site(60)
+    site.update_user(learners[40], city="<Kisumu")
+    world = World(site, Wanted(user=frozenset({"city"})))
+    roster = await world.reader.roster(course)
+    assert (59, 1, False) == (len(roster), roster.unshowable, roster.is_whole)
+
+
+async def test_suspended_with_a_bad_name() -> None:
+    """The list of the suspended is read around the same person."""
+    site, course, learners = small_site(20)
+    for person in learners[3:6]:
+        site.suspend_enrolment(course, person)
+    bad_names(site, learners[4])
+    roster = await World(site).reader.roster(course)
+    assert ({learners[3], learners[5]}, 1) == (roster.suspended, roster.unshowable)
+
+
+async def test_too_many_bad_names() -> None:
+    """Beyond ten in a course it is not read, and what is to be done is said."""
+    site, course, learners = small_site(30)
+    world = World(site)
+    bad_names(site, *learners[:11])
+    with pytest.raises(Unexpected, match=r"invalidresponse.*Browse list of users"):
+        await world.reader.roster(course)
+    assert world.client.requests[ENROLLED] <= 200

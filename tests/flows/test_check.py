@@ -115,6 +115,15 @@ def test_hidden_details(terminal: Terminal) -> None:
     assert [f"note Profiles {what}"] == not_well(terminal)
 
 
+def test_an_account_that_moodle_cannot_show(terminal: Terminal) -> None:
+    """The courses are named in which Moodle refuses to list somebody, and what an administrator does."""
+    site = terminal.box.site
+    site.update_user(terminal.box.learners[0], firstname="A<b")
+    (told,) = (line for line in not_well(terminal, code=FAILED) if line.startswith("fail People"))
+    assert told.startswith("fail People Moodle itself cannot show accounts of course ")
+    assert "Browse list of users: correct the name and save the account once." in terminal.run("check").text
+
+
 def test_hidden_names_of_teachers(terminal: Terminal) -> None:
     """Said of the courses that were looked at, where a mapping reads the teachers."""
     terminal.box.moodle.revoke("moodle/user:viewalldetails")
@@ -169,7 +178,7 @@ def test_suspended_accounts_that_the_site_hides(terminal: Terminal) -> None:
     assert any("marks 'Suspended account'" in line for line in findings(terminal) if "shown: " in line)
     terminal.box.moodle.revoke("moodle/user:viewhiddendetails")
     what = "no marks 'Suspended account' (suspended) among 13 people: they are hidden"
-    assert [f"note Profiles {what}"] == not_well(terminal)
+    assert [f"fail Profiles {what}"] == not_well(terminal, code=FAILED)
     assert "→ Take them out of the list Site administration > Users" in terminal.run("check").text
 
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from flows.endings import FAILED, OK
+from flows.needs import REFUSED_BLANKS
+from flows.open import open_store
+from flows.settings import load_settings
 from tests.flows.terminal import Terminal
 from tests.flows.test_check import findings, not_well
 from tests.flows.test_engagement import ASSIGNMENT
@@ -56,13 +61,25 @@ def test_course_that_tracks_nothing(engaged: Terminal) -> None:
     assert line.startswith("note Activity course 4 tracks no activity")
 
 
+def test_assignments_that_a_run_asks_about(terminal: Terminal) -> None:
+    """Where only grades are wanted, assignments are looked at while a run asks whether values are gone."""
+    assert not any("Activity" in line for line in findings(terminal))
+    terminal.box.moodle.revoke("mod/assign:view")
+    with open_store(load_settings(terminal.env, None)) as store:
+        store.put(REFUSED_BLANKS, json.dumps({"enrolment grade_7": {"2": 12}}))
+    assert any(line.startswith("note Activity none of the ") for line in not_well(terminal))
+
+
 def test_assignments(terminal: Terminal) -> None:
     """Assignments are counted; when the account may not see them, the right is named."""
     (terminal.mappings / "assignment.yaml").write_text(ASSIGNMENT)
     assert "ok Activity readable in course 4: 1 assignment" in findings(terminal)
     terminal.box.moodle.revoke("mod/assign:view")
-    assert any(line.startswith("note Activity no assignment is to be seen") for line in not_well(terminal))
+    assert any(line.startswith("note Activity none of the ") for line in not_well(terminal))
+    assert "Give the role of the account 'mod/assign:view'" in terminal.run("check").text
     terminal.box.moodle.allow("mod/assign:view")
+    terminal.box.site.activities.by_course[4].clear()
+    assert any("ok Activity readable in course 2: " in line for line in findings(terminal))
     terminal.box.moodle.revoke("mod/assign:grade", "mod/assign:viewgrades")
     ended = terminal.run("check")
     assert (FAILED, True) == (ended.code, "'mod/assign:viewgrades'" in ended.out)

@@ -124,7 +124,7 @@ SPOILT: dict[str, tuple[Spoil, int, str, int, str]] = {
     "no capability to see people": (
         revoke("moodle/user:viewdetails"),
         0,
-        "No record became a 'student' case; `moodle-commcare check` says why.",
+        "No record became a case of type 'student'; `moodle-commcare check` says why.",
         1,
         "FAIL People course 2 has students, and Moodle shows the account none of them → Give its role"
         " 'moodle/user:viewdetails'",
@@ -170,7 +170,7 @@ SPOILT: dict[str, tuple[Spoil, int, str, int, str]] = {
     "a role that nobody has": (
         edit("student.yaml", "any_of: [student]", "any_of: [pupil]"),
         0,
-        "No record became a 'student' case; `moodle-commcare check` says why.",
+        "No record became a case of type 'student'; `moodle-commcare check` says why.",
         1,
         "FAIL Roles student.yaml includes the role 'pupil', and nobody in the 3 courses looked at has it → Roles"
         " go by their short names; these were seen: editingteacher, student.",

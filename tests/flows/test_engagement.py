@@ -343,7 +343,7 @@ async def test_assignments_under_the_enrolment(make_lab: MakeLab) -> None:
 
 
 async def test_assignments_that_are_hidden_are_not_gone(make_lab: MakeLab) -> None:
-    """A right that is lost makes assignments invisible without a word: nobody is marked as left."""
+    """A right that is lost makes assignments invisible: nobody is marked as left, and the right is named."""
     site, _, learners = site_of(2, courses=1)
     lab = with_assignments(make_lab, site)
     await lab.sync()
@@ -351,4 +351,6 @@ async def test_assignments_that_are_hidden_are_not_gone(make_lab: MakeLab) -> No
     for _ in range(3):
         result = await lab.sync(full=True)
     assert ("completed", {}) == (result.state, written(result))
+    assert "none of the 2 assignments of course 2 is shown to the account. Give the role" in result.messages[0]
+    assert "'mod/assign:view'" in result.messages[0]
     assert learners

@@ -118,10 +118,14 @@ async def test_teachers_that_are_not_shown_stay(make_lab: MakeLab) -> None:
         result = await lab.sync()
         assert ("completed", {}) == (result.state, written(result))
         assert before == (case.owner_id, case.properties["trainers"])
-    assert [
+    told, of_profiles = result.messages
+    assert (
         f"Moodle does not show the login names of the teachers of course {course}: what comes from them stays as "
         f"it is in CommCare. Give the role of the account '{DETAILS}' (`moodle-commcare check`)."
-    ] == result.messages
+    ) == told
+    assert of_profiles.startswith(
+        "Moodle does not show the account any login names (username) and languages (lang)"
+    )
 
 
 async def test_nobody_new_gets_an_owner_for_good_without_login_names(make_lab: MakeLab) -> None:

@@ -124,6 +124,26 @@ def test_load_and_changes(shop: Open, shards: int) -> None:
     ]
 
 
+def test_an_account_that_moodle_cannot_show(shop: Open) -> None:
+    """Its courses go on in their shards, nobody is missing there, and it is told as one process tells it."""
+
+    async def story(shop: Shop, shards: int) -> list[Result | None]:
+        results = [await run(shop, shards)]
+        site, courses = shop.lab.site, courses_of(shop)
+        somebody, leaver = sorted(site.members_of(courses[0]))[2:4]
+        site.update_user(somebody, firstname="A<b")
+        site.update_user(max(site.members_of(courses[0])), city="Kisumu")
+        site.unenrol(courses[0], leaver)
+        results += [await run(shop, shards), await run(shop, shards)]
+        site.update_user(somebody, firstname="First")
+        return [*results, await run(shop, shards), await run(shop, shards)]
+
+    results = same(shop, story)
+    assert ["completed", "degraded", "degraded", "completed", "completed"] == [str(one.state) for one in results]
+    assert [0, 0, 0, 0] == [written(one).get("marked_left", 0) for one in results[:4]]
+    assert written(results[4])["marked_left"]
+
+
 @pytest.mark.parametrize("deadly", [{}, {2: 9}])
 def test_no_two_requests_have_one_number(shop: Open, deadly: dict[int, int]) -> None:
     """Run and number name one request, in CommCare's log as in ours, also of a shard that was begun twice."""

@@ -15,6 +15,7 @@ from flows.need import Need
 from flows.needs import (
     CONFIRMED_BLANKS,
     CONFIRMED_LEAVERS,
+    MAYBE_LOST,
     REFUSED_BLANKS,
     REFUSED_LEAVERS,
     REFUSED_WITHDRAWN,
@@ -90,9 +91,9 @@ def test_each_kind_is_one_sentence(store: Store) -> None:
         "nothing of theirs was emptied." == kept_out.sentence
     )
     assert (
-        "24 values of 4 properties would be lost, more than is usual (grade_4 of enrolment: 5, grade_5 of "
-        "enrolment: 5, grade_6 of enrolment: 5 and 1 other: `moodle-commcare status` lists them); nothing was "
-        "emptied. If that is right: `moodle-commcare confirm-blanks --all --count 24`, or in Prefect "
+        f"{MAYBE_LOST} 24 values of 4 properties would be lost, more than is usual (grade_4 of enrolment: 5, "
+        "grade_5 of enrolment: 5, grade_6 of enrolment: 5 and 1 other: `moodle-commcare status` lists them); "
+        "nothing was emptied. If that is right: `moodle-commcare confirm-blanks --all --count 24`, or in Prefect "
         "`approve`: kind blanks, everything on, count 24." == blank.message
     )
     assert [] == [wrong for one in (gone, kept_out, blank) for wrong in wrong_commands(one.command)]
@@ -231,7 +232,7 @@ async def test_a_preview_says_the_same(make_lab: MakeLab) -> None:
         site.update_user(learner, **dict.fromkeys(known, ""))
     (shown,) = about(await lab.sync(preview=True), "blanks")
     (message,) = about(await lab.sync(), "blanks")
-    assert (message, True) == (shown, shown.startswith("36 values of 4 properties would be lost, "))
+    assert (message, True) == (shown, shown.startswith(f"{MAYBE_LOST} 36 values of 4 properties would be lost, "))
 
 
 def test_the_command_is_taken_as_it_is_printed(terminal: Terminal) -> None:

@@ -110,7 +110,7 @@ async def test_a_lost_right_empties_nothing(make_lab: MakeLab) -> None:
     for _ in range(3):
         result = await lab.sync()
     assert ("waiting", {}) == (result.state, written(result))
-    assert "12 cases keep their contact_phone_number" in result.messages[0]
+    assert "12 cases keep their contact_phone_number" in result.messages[-1]
     lab.moodle.capabilities = rights
     result = await lab.sync()
     assert ("completed", {}, {}) == (result.state, written(result), asked(lab))
@@ -199,3 +199,94 @@ async def test_a_field_that_nobody_ever_had(make_lab: MakeLab) -> None:
         result = await lab.sync()
         assert ("completed", {}, {}) == (result.state, written(result), result.requests["commcare"])
     assert noted == lab.store.get(WITNESSES)
+
+
+async def with_account_fields(make_lab: MakeLab) -> tuple[Lab, list[int]]:
+    """Return a lab that has sent what everybody's account has and one ID number, and its people."""
+    site, _, learners = site_of(4)
+    for learner in learners:
+        site.update_user(learner, lastaccess=site.now)
+    site.update_user(learners[1], idnumber="N1")
+    lab = make_lab(site)
+    assert "completed" == (await lab.sync()).state
+    return lab, learners
+
+
+async def test_hidden_suspended_accounts_are_told(make_lab: MakeLab) -> None:
+    """Who is suspended then stays active in CommCare: the run says so, and is degraded until it is shown again."""
+    lab, learners = await with_account_fields(make_lab)
+    lab.site.hiddenuserfields = ("suspended",)
+    lab.moodle.revoke("moodle/user:viewhiddendetails")
+    lab.site.update_user(learners[0], suspended=True)
+    for _ in range(2):
+        result = await lab.sync(full=True)
+        (message,) = result.messages
+        assert ("degraded", "active") == (result.state, of_student(lab, learners[0])["moodle_status"])
+        assert message.startswith("Moodle does not show the account who is suspended (suspended): whoever is ")
+        assert "Take them out of the list Site administration > Users > Permissions > User policies" in message
+    lab.site.hiddenuserfields = ()
+    result = await lab.sync()
+    assert ("completed", [], {"updated": 1}) == (result.state, result.messages, written(result))
+
+
+@pytest.mark.parametrize(
+    ("hidden", "rights", "words"),
+    [
+        (("email",), ("moodle/user:viewhiddendetails",), ["e-mail addresses (email)", "Show user identity"]),
+        ((), ("moodle/user:viewalldetails",), ["login names (username) and languages (lang)", "viewalldetails"]),
+    ],
+)
+async def test_what_is_hidden_of_everybody_is_told(
+    make_lab: MakeLab, hidden: tuple[str, ...], rights: tuple[str, ...], words: list[str]
+) -> None:
+    """The field is named with the right or the setting, as long as a mapping wants it; the values stay."""
+    lab, learners = await with_account_fields(make_lab)
+    before = of_student(lab, learners[1])
+    lab.site.hiddenuserfields = hidden
+    lab.moodle.revoke(*rights)
+    result = await lab.sync(full=True)
+    (message,) = [one for one in result.messages if "does not show the account any" in one]
+    assert [] == [one for one in words if one not in message], message
+    assert before == of_student(lab, learners[1])
+
+
+async def test_hidden_on_purpose_is_not_told(make_lab: MakeLab) -> None:
+    """Who says `when_not_sent: keep` knows it."""
+    lab, _ = await with_account_fields(make_lab)
+    lab.site.hiddenuserfields = ("lang",)
+    lab.moodle.revoke("moodle/user:viewhiddendetails")
+    lab.edit("student", "language: {source: lang,", "language: {source: lang, when_not_sent: keep,")
+    result = await lab.sync()
+    assert ("completed", []) == (result.state, result.messages)
+
+
+async def test_a_hidden_login_name_explains_the_id_number(make_lab: MakeLab) -> None:
+    """The lost right is named first, before the question whether ID numbers were emptied."""
+    lab, learners = await with_account_fields(make_lab)
+    lab.moodle.revoke("moodle/user:viewalldetails")
+    lab.moodle.revoke("moodle/site:viewuseridentity")
+    for _ in range(2):
+        result = await lab.sync()
+    assert "waiting" == result.state
+    *causes, question = result.messages
+    assert "confirm-blanks student id_number" in question
+    (cause,) = [one for one in causes if "ID numbers (idnumber)" in one]
+    assert "Give the role 'moodle/user:viewalldetails'" in cause
+    assert "N1" == of_student(lab, learners[1])["id_number"]
+
+
+async def test_what_is_hidden_in_courses_only_is_told(make_lab: MakeLab) -> None:
+    """Another right shows the lists of the people of courses than profiles."""
+    site, _, learners = site_of(4)
+    for learner in learners:
+        site.update_user(learner, lastaccess=site.now)
+    lab = make_lab(site)
+    lab.edit("enrolment", "\nproperties:", "\nproperties:\n  visit: {source: user.lastaccess, transform: [date]}")
+    assert [] == (await lab.sync()).messages
+    lab.site.hiddenuserfields = ("lastaccess",)
+    lab.moodle.revoke("moodle/course:viewhiddenuserfields")
+    result = await lab.sync()
+    (message,) = result.messages
+    assert ("completed", {}) == (result.state, written(result))
+    assert message.startswith("Moodle does not show the account any last visits (lastaccess) in the lists of the ")
+    assert "'moodle/course:viewhiddenuserfields'" in message

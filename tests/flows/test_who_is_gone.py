@@ -147,6 +147,52 @@ async def test_a_course_that_fails_for_good(make_lab: MakeLab) -> None:
     assert {} == json.loads(lab.store.get(FAILING) or "")
 
 
+async def test_an_account_that_moodle_cannot_show_in_a_course(make_lab: MakeLab) -> None:
+    """A name with a '<' stops no course: the others go on, and nobody is missing there until it is mended."""
+    site, courses, learners = site_of(12, 8)
+    lab = make_lab(site)
+    await lab.sync()
+    for learner in (learners[3], learners[14]):
+        site.update_user(learner, firstname="A<b")
+    site.update_user(learners[5], phone1="0722 111 222")
+    site.unenrol(courses[0], learners[4])
+    site.enrol(courses[0], learners[13])
+    for changed in ({"updated": 1, "created": 1}, {}, {}):
+        result = await lab.sync()
+        assert ("degraded", changed) == (result.state, written(result))
+    assert (
+        f"Moodle itself cannot show accounts of course {courses[0]} (1 account), course {courses[1]} (1 account), "
+        "for a value in them. Everybody else there was read; until it can show them, nobody is marked as gone "
+        "from there. Most often it is a '<' in the name of an account, which an import brought in. Look for it in "
+        "Moodle under Site administration > Users > Accounts > Browse list of users: correct the name and save "
+        "the account once."
+    ) == result.messages[0]
+    assert ["active"] * 2 == [moodle_status(lab, learners[n]) for n in (3, 4)]
+    assert {learners[3], learners[4]} < lab.store.member_ids(courses[0])
+    for learner in (learners[3], learners[14]):
+        site.update_user(learner, firstname="Anna")
+    assert [{"updated": 2}, {"marked_left": 2}, {}] == [written(await lab.sync()) for _ in range(3)]
+
+
+async def test_an_account_that_moodle_cannot_show_for_long(make_lab: MakeLab) -> None:
+    """After a day a person is asked about those of other courses; whoever was seen in its course stays."""
+    site, _, learners = site_of(5, 10)
+    lab = make_lab(site)
+    await lab.sync()
+    site.update_user(learners[2], firstname="<![CDATA[")
+    unenrol_all(lab, [learners[4], learners[5]])
+    for _ in range(9):
+        result = await lab.sync(4 * 3600.0)
+    assert "degraded" != result.state
+    assert ["active"] * 3 == [moodle_status(lab, learners[n]) for n in (2, 4, 5)]
+    assert [("leavers", 0, 1)] == [(need.kind, need.course, need.count) for need in needs(lab.store)]
+    confirm(lab.store, 0, 1)
+    assert {"marked_left": 1} == written(await lab.sync())
+    assert ["active", "active", "left"] == [moodle_status(lab, learners[n]) for n in (2, 4, 5)]
+    site.update_user(learners[2], firstname="Mended")
+    assert [{"updated": 1}, {"marked_left": 2}] == [written(await lab.sync()) for _ in range(2)]
+
+
 async def test_a_course_that_fails_now_and_then_is_waited_for(make_lab: MakeLab) -> None:
     """However long ago its grades were read: its people were, an hour ago, and some may be there since."""
     site, courses, learners = site_of(5, 10)

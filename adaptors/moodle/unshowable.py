@@ -1,0 +1,61 @@
+"""Accounts that Moodle cannot show: a value in one, such as a '<' in a name, makes it refuse every list it is in.
+
+It refuses the whole answer and names nobody, and full names are in every row, whatever is asked for. So the list
+of a course is asked for in parts, which Moodle cuts in the order of ids, until it refuses a single row: of that
+person nothing is known but that somebody is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from adaptors.errors import Unexpected
+from adaptors.moodle.errors import UNSHOWABLE
+
+PER_COURSE, PER_RUN = 10, 50
+"""How many such rows are looked for: each takes some twenty requests in a large course."""
+_FIRST = 64  # rows of the first part
+_FAR = 1 << 20  # no course has so many rows
+
+T = TypeVar("T")
+Ask = Callable[[int, int], Awaitable[list[T]]]
+"""Asks for rows: from which on, and how many (0: all the rest)."""
+
+
+def is_unshowable(error: Unexpected) -> bool:
+    """Tell whether Moodle refused an answer for a value in it."""
+    return error.code == UNSHOWABLE
+
+
+async def all_but_unshowable(ask: Ask[T], most: int = PER_COURSE) -> tuple[list[T], list[int]]:
+    """Return the rows of a list that Moodle gives, and the places of those that it does not.
+
+    Raises Unexpected, as Moodle refused, where there are more than `most`, or where the list changes meanwhile.
+    """
+
+    async def given(start: int, size: int) -> list[T] | Unexpected:
+        try:
+            return await ask(start, size)
+        except Unexpected as error:
+            if not is_unshowable(error):
+                raise
+            return error
+
+    rows, places, start = list[T](), list[int](), 0
+    while isinstance(rest := await given(start, 0), Unexpected):
+        size = _FIRST
+        while not isinstance(found := await given(start, size), Unexpected):
+            rows, start, size = rows + found, start + size, size * 2
+            if not found or start > _FAR:
+                raise rest
+        while size > 1:
+            if isinstance(found := await given(start, size // 2), Unexpected):
+                size //= 2
+            else:
+                rows, start, size = rows + found, start + size // 2, size - size // 2
+        places.append(start)
+        start += 1
+        if len(places) > most:
+            raise rest
+    return rows + rest, places
