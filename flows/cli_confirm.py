@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.endings import plain_endings, tell
+from flows.endings import plain_endings, say, tell
 from flows.options import ENV_FILE, AsJson, Count, EnvFile, read_settings
 
 if TYPE_CHECKING:
@@ -89,13 +90,22 @@ def merge_people(
     old: Annotated[int, typer.Argument(help="Moodle number of the person who is no more.", min=1)],
     new: Annotated[int, typer.Argument(help="Moodle number of the person who goes on.", min=1)],
     undo: Annotated[bool, typer.Option("--undo", help="Take it back.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask, also at a terminal.")] = False,
     env_file: EnvFile = ENV_FILE,
     as_json: AsJson = False,
 ) -> None:
     """Say that two people of Moodle are one: the old cases are marked as left, the new ones go on."""
     from flows.clock import SystemClock
-    from flows.merge import merge, unmerge
+    from flows.merge import asked, merge, unmerge
+    from flows.open import open_store
 
+    if sys.stdin.isatty() and not yes:
+        with plain_endings(as_json, stopped="Stopped; nothing was changed."):
+            with open_store(read_settings(env_file)) as store:
+                question = asked(store, old, new, undo=undo)
+            if not typer.confirm(question, err=True):
+                say("Nothing was changed.")
+                raise typer.Exit(1)
     _take(lambda store: (unmerge if undo else merge)(store, old, new, SystemClock().now()), env_file, as_json)
 
 
