@@ -110,6 +110,18 @@ def test_submissions(marker: Marker) -> None:
     assert (2, True) == (again.code, "exists already" in again.text)
 
 
+def test_submissions_in_a_narrow_terminal(marker: Marker) -> None:
+    """With 80 columns no state and no time is cut, and each submission is one line, also a second attempt."""
+    first = marker.run("submissions").out
+    assert ["whose", "name", "status", "modified", "(UTC)", "files", "letters"] == first.splitlines()[0].split()
+    assert re.search(r"Am\*\*\* Ot\*\*\* +submitted +2026-\d\d-\d\d \d\d:\d\d +1, 1 kB +19 *\n", first)
+    site = marker.terminal.box.site
+    site.activities.submit(marker.cmid, marker.amina, site.now, attemptnumber=1)
+    lines = marker.run("submissions").out.splitlines()
+    assert ("attempt", 2) == (lines[0].split()[2], sum(" submitted   2026-" in line for line in lines))
+    assert (False, True) == ("…" in "".join(lines), all(len(line) <= 80 for line in lines))
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
