@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flows.endings import plain_endings, say, tell
-from flows.options import ENV_FILE, AsJson, Count, EnvFile, read_settings
+from flows.options import ENV_FILE, NOT_GIVEN, AsJson, Count, EnvFile, read_settings
 
 if TYPE_CHECKING:
     from state import Store
 
 
 def confirm_leavers(
-    count: Count,
     course: Annotated[int | None, typer.Argument(help="Course id; 0 for the people of the site.")] = None,
+    count: Count = NOT_GIVEN,
     every: Annotated[bool, typer.Option("--all", help="Every course that waits; the count is their sum.")] = False,
     env_file: EnvFile = ENV_FILE,
     as_json: AsJson = False,
@@ -30,8 +30,8 @@ def confirm_leavers(
 
 
 def confirm_withdrawn(
-    count: Count,
     course: Annotated[int | None, typer.Argument(help="Course id; 0 for the people of the site.")] = None,
+    count: Count = NOT_GIVEN,
     every: Annotated[bool, typer.Option("--all", help="Every course that waits; the count is their sum.")] = False,
     env_file: EnvFile = ENV_FILE,
     as_json: AsJson = False,
@@ -110,11 +110,11 @@ def merge_people(
 
 
 def confirm_blanks(
-    count: Count,
     mapping: Annotated[str | None, typer.Argument(help="The mapping, as the run named it.")] = None,
     name: Annotated[
         str | None, typer.Argument(metavar="PROPERTY", help="The property that would be emptied.")
     ] = None,
+    count: Count = NOT_GIVEN,
     every: Annotated[bool, typer.Option("--all", help="Every one that waits; the count is their sum.")] = False,
     env_file: EnvFile = ENV_FILE,
     as_json: AsJson = False,
@@ -135,7 +135,7 @@ def confirm_blanks(
 
 def confirm_existing(
     mapping: Annotated[str, typer.Argument(help="The mapping, as the run named it.")],
-    count: Annotated[int, typer.Option("--count", help="How many cases are there, as the run said.")],
+    count: Count = NOT_GIVEN,
     env_file: EnvFile = ENV_FILE,
     as_json: AsJson = False,
 ) -> None:

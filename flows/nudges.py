@@ -113,7 +113,7 @@ def places(settings: Settings) -> list[str]:
 
 
 def example(nudge: Nudge, ui: str = "") -> tuple[str, str]:
-    """Return subject and body of a nudge as they will arrive, about made-up runs; `ui`: where Prefect's pages are."""
+    """Return subject and body of a nudge as they arrive, about made-up runs; `ui`: where Prefect's pages are."""
     state, ui = nudge.events[0].removeprefix(RUN), ui or "http://127.0.0.1:4200"
     places = {"ui": ui, "link": f"{ui}/runs/flow-run/..."}
     return nudge.filled({**EXAMPLE, **places, "state": state, "message": MESSAGES.get(state, "")})
