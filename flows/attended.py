@@ -109,12 +109,13 @@ def run_preview(settings: Settings, options: Options, limit: int) -> Preview:
 def run_approved(settings: Settings, options: Options, result: Result, shards: int = 1) -> Result:
     """Show the plan of a first run and run it when somebody says yes; else the command ends as it is.
 
-    A plan that a run would stop at comes back as it is: it cannot be agreed to. A yes is about what was shown.
+    A plan that a run would stop at, and one of nothing, come back as they are: there is nothing to agree to. A yes
+    is about what was shown.
     Where that is not whole, was edited since, or is old, the run looks again, as after `approve`, and stops if the
     plan has grown. Raises UsageError when another run has shown another plan meanwhile.
     """
-    if result.plan["stops"]:
-        return result  # the run would stop all the same: there is nothing to agree to
+    if result.plan["stops"] or not result.plan["commcare_requests"]:
+        return result
     show_plan(result)
     clock = SystemClock()
     shown = clock.monotonic()

@@ -129,11 +129,11 @@ def init(
 ) -> None:
     """Ask for the settings and write .env and mappings/project.yaml."""
     from flows.init import run_init
-    from flows.offer import offer_of
+    from flows.offer import offer_of, owner_trouble
     from flows.sandbox import copy_shipped
 
     with plain_endings(stopped="Stopped before the last answer; nothing was written."):
-        result = run_init(_ask, env_file.parent, probe=offer_of, env_name=env_file.name)
+        result = run_init(_ask, env_file.parent, probe=offer_of, find_owner=owner_trouble, env_name=env_file.name)
         (project,) = [path for path in (*result.written, *result.kept) if path.name == "project.yaml"]
         for path in (*result.written, *copy_shipped(project.parent, offline=offline)):
             say(f"Written: {path}")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,6 +20,9 @@ if TYPE_CHECKING:
     from flows.assignments import Desk, Found
     from flows.assignments_download import Download
     from flows.assignments_feedback import Published
+    from flows.assignments_list import Entry
+    from flows.assignments_plan import Ways
+    from flows.settings import Settings
     from flows.world import Progress
 
 assignments_app = typer.Typer(
@@ -199,32 +205,49 @@ def assignments_feedback(
         ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell what would be stored; send nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     env_file: EnvFile = ENV_FILE,
     as_json: AsJson = False,
 ) -> None:
     """Publish text feedback (and grades, where the list gives some) and read back what Moodle stored."""
-    from flows.assignments_attended import at_desk
-    from flows.assignments_feedback import publish
     from flows.assignments_list import read_list
-    from flows.assignments_plan import understood_ways
+    from flows.assignments_plan import counted, understood_ways
+    from flows.errors import UsageError
     from flows.show_assignments import show_published
+    from flows.words import numbered
 
     stopped = "Stopped. Run the same command again: what Moodle holds already is not sent again."
     with plain_endings(as_json, stopped=stopped):
         ways = understood_ways(meant or (), dry_run)
-        listed = read_list(source)
-
-        async def work(desk: Desk, progress: Progress) -> Published:
-            found = await desk.find(course, assignment)
-            _say_which(found)
-            return await publish(desk, found, listed, ways, progress=progress)
-
-        done = at_desk(read_settings(env_file), work)
+        listed, settings = read_list(source), read_settings(env_file)
+        asks = not (yes or dry_run)
+        if asks and (as_json or not sys.stdin.isatty()):
+            raise UsageError("Feedback goes to people. Give --yes to send it, or --dry-run to see what would be.")
+        done = _published(settings, (course, assignment), listed, replace(ways, dry_run=dry_run or asks))
+        if asks and (count := counted(done.outcomes).get("would_store", 0)):
+            show_published(done)
+            if not typer.confirm(f"Store feedback of {numbered(count, 'person', 'people')} in Moodle?", err=True):
+                say("Nothing was sent.")
+                raise typer.Exit(1)
+            done = _published(settings, (course, assignment), listed, ways)
         if as_json:
             print_json(done.as_json())
         else:
             show_published(done)
         raise typer.Exit(done.state.exit_code)
+
+
+def _published(settings: Settings, where: tuple[str, str], listed: Sequence[Entry], ways: Ways) -> Published:
+    """Publish a list of feedback about an assignment, given as course and assignment; say which one it is."""
+    from flows.assignments_attended import at_desk
+    from flows.assignments_feedback import publish
+
+    async def work(desk: Desk, progress: Progress) -> Published:
+        found = await desk.find(*where)
+        _say_which(found)
+        return await publish(desk, found, listed, ways, progress=progress)
+
+    return at_desk(settings, work)
 
 
 def _say_which(found: Found | None) -> None:

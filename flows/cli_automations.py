@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,6 +18,14 @@ automations_app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+
+
+@automations_app.callback()
+def untracked() -> None:
+    """Switch off the telemetry of Prefect's client, as `serve` does, unless somebody has chosen."""
+    os.environ["DO_NOT_TRACK"] = os.environ.get("DO_NOT_TRACK") or "1"
+
+
 NOWHERE = (
     "Nudges go nowhere: set NUDGE_WEBHOOK_URL, NUDGE_SLACK_URL, NUDGE_MAIL_URL or NUDGE_BLOCK, then run "
     "`moodle-commcare automations install` again. Only runs that died are ended."
@@ -111,9 +120,11 @@ def automations_test(env_file: EnvFile = ENV_FILE, as_json: AsJson = False) -> N
 
 def _show_texts(settings: Settings, as_json: bool) -> None:
     """Show each nudge as it will arrive, with made-up runs and numbers."""
+    from flows.automations import ui_address
     from flows.nudges import example, nudges, places
 
-    found = [(nudge, *example(nudge)) for nudge in nudges(settings)]
+    ui = ui_address()
+    found = [(nudge, *example(nudge, ui)) for nudge in nudges(settings)]
     if as_json:
         texts = [{"name": nudge.name, "subject": subject, "body": body} for nudge, subject, body in found]
         print_json({"places": places(settings), "nudges": texts})

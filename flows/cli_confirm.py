@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.endings import plain_endings, tell
-from flows.options import ENV_FILE, AsJson, Count, EnvFile, read_settings
+from flows.endings import plain_endings, say, tell
+from flows.options import ENV_FILE, NOT_GIVEN, AsJson, Count, EnvFile, read_settings
 
 if TYPE_CHECKING:
     from state import Store
 
 
 def confirm_leavers(
-    count: Count,
     course: Annotated[int | None, typer.Argument(help="Course id; 0 for the people of the site.")] = None,
+    count: Count = NOT_GIVEN,
     every: Annotated[bool, typer.Option("--all", help="Every course that waits; the count is their sum.")] = False,
     env_file: EnvFile = ENV_FILE,
     as_json: AsJson = False,
@@ -29,8 +30,8 @@ def confirm_leavers(
 
 
 def confirm_withdrawn(
-    count: Count,
     course: Annotated[int | None, typer.Argument(help="Course id; 0 for the people of the site.")] = None,
+    count: Count = NOT_GIVEN,
     every: Annotated[bool, typer.Option("--all", help="Every course that waits; the count is their sum.")] = False,
     env_file: EnvFile = ENV_FILE,
     as_json: AsJson = False,
@@ -89,22 +90,31 @@ def merge_people(
     old: Annotated[int, typer.Argument(help="Moodle number of the person who is no more.", min=1)],
     new: Annotated[int, typer.Argument(help="Moodle number of the person who goes on.", min=1)],
     undo: Annotated[bool, typer.Option("--undo", help="Take it back.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask, also at a terminal.")] = False,
     env_file: EnvFile = ENV_FILE,
     as_json: AsJson = False,
 ) -> None:
     """Say that two people of Moodle are one: the old cases are marked as left, the new ones go on."""
     from flows.clock import SystemClock
-    from flows.merge import merge, unmerge
+    from flows.merge import asked, merge, unmerge
+    from flows.open import open_store
 
+    if sys.stdin.isatty() and not yes:
+        with plain_endings(as_json, stopped="Stopped; nothing was changed."):
+            with open_store(read_settings(env_file)) as store:
+                question = asked(store, old, new, undo=undo)
+            if not typer.confirm(question, err=True):
+                say("Nothing was changed.")
+                raise typer.Exit(1)
     _take(lambda store: (unmerge if undo else merge)(store, old, new, SystemClock().now()), env_file, as_json)
 
 
 def confirm_blanks(
-    count: Count,
     mapping: Annotated[str | None, typer.Argument(help="The mapping, as the run named it.")] = None,
     name: Annotated[
         str | None, typer.Argument(metavar="PROPERTY", help="The property that would be emptied.")
     ] = None,
+    count: Count = NOT_GIVEN,
     every: Annotated[bool, typer.Option("--all", help="Every one that waits; the count is their sum.")] = False,
     env_file: EnvFile = ENV_FILE,
     as_json: AsJson = False,
@@ -125,7 +135,7 @@ def confirm_blanks(
 
 def confirm_existing(
     mapping: Annotated[str, typer.Argument(help="The mapping, as the run named it.")],
-    count: Annotated[int, typer.Option("--count", help="How many cases are there, as the run said.")],
+    count: Count = NOT_GIVEN,
     env_file: EnvFile = ENV_FILE,
     as_json: AsJson = False,
 ) -> None:

@@ -22,6 +22,7 @@ from flows.settings import Settings, SettingsError, load_settings, one_word, pro
 Values = dict[str, str]
 Changes = dict[str, str | None]
 Probe = Callable[[Settings], Offer]
+FindOwner = Callable[[Settings, str, str], str]
 SHOWN = 40  # courses and categories listed in a question
 MOODLE_TOKEN = ("MOODLE_TOKEN", "MOODLE_TOKEN_FILE")
 MOODLE_LOGIN = ("MOODLE_USERNAME", "MOODLE_PASSWORD", "MOODLE_PASSWORD_FILE", "MOODLE_SERVICE")
@@ -37,12 +38,20 @@ class Written:
     kept: tuple[Path, ...]
 
 
-def run_init(ask: Ask, folder: Path, *, probe: Probe | None = None, env_name: str = ".env") -> Written:
+def run_init(
+    ask: Ask,
+    folder: Path,
+    *,
+    probe: Probe | None = None,
+    find_owner: FindOwner | None = None,
+    env_name: str = ".env",
+) -> Written:
     """Ask everything and write `.env` (or another settings file) and project.yaml into a folder.
 
     `probe` lists the categories and courses of the site; when it raises AdaptorError, its sentence is shown and
-    the questions about the two systems can be answered again. Raises SettingsError for an `.env` that cannot be
-    read or holds names nobody knows.
+    the questions about the system that refused can be answered again. `find_owner` says, for a kind and a name,
+    why such an owner cannot have cases, "" when it can. Raises SettingsError for an `.env` that cannot be read or
+    holds names nobody knows.
     """
     env_path = folder / env_name
     before = _present(env_path)
@@ -52,8 +61,8 @@ def run_init(ask: Ask, folder: Path, *, probe: Probe | None = None, env_name: st
     if with_env:
         after, offer = _connect(ask, before, probe)
     else:
-        after, (offer, _) = before, _offer(before, probe if with_project else None)
-    project = _project_text(ask, after, offer) if with_project else None
+        after, (offer, *_) = before, _offer(before, probe if with_project else None)
+    project = _project_text(ask, after, offer, find_owner) if with_project else None
     if with_env:
         _write_env(env_path, before, after)
         _keep_out_of_git(env_path.with_name(".gitignore"))
@@ -81,10 +90,14 @@ def _may_write(ask: Ask, path: Path, note: str) -> bool:
 
 
 def _connect(ask: Ask, values: Values, probe: Probe | None) -> tuple[Values, Offer]:
-    """Ask for both systems until the site answers, or the person goes on without it."""
+    """Ask for both systems until they answer, or the person goes on without; again only for one that refuses."""
+    systems = {"Moodle": _moodle, "CommCare": _commcare}
+    asked = [*systems]
     while True:
-        values = _after(values, {**_moodle(ask, values), **_commcare(ask, values)})
-        offer, sentence = _offer(values, probe)
+        for name in asked:
+            values = _after(values, systems[name](ask, values))
+        offer, sentence, system = _offer(values, probe)
+        asked = [system] if system in systems else [*systems]
         again = f"{sentence}\nAnswer these questions again? (y/n)"
         if not sentence or not settled(ask, again, answers.yes, default="y"):
             return values, offer
@@ -95,14 +108,20 @@ def _after(before: Values, changes: Changes) -> Values:
     return {name: value for name, value in {**before, **changes}.items() if value is not None}
 
 
-def _offer(values: Values, probe: Probe | None) -> tuple[Offer, str]:
-    """Return what the site has to choose from, or the sentence that says why it does not answer."""
+def _offer(values: Values, probe: Probe | None) -> tuple[Offer, str, str]:
+    """Return what the site has to choose from, or the sentence that says why there is no answer, and from whom."""
     if probe is None:
-        return Offer(), ""
+        return Offer(), "", ""
     try:
-        return probe(load_settings(values, None)), ""
-    except (AdaptorError, SettingsError) as error:
-        return Offer(), str(error)
+        return probe(load_settings(values, None)), "", ""
+    except AdaptorError as error:
+        return (
+            Offer(),
+            str(error).replace(" and put it into MOODLE_TOKEN", ""),
+            error.system,
+        )  # it is asked for here
+    except SettingsError as error:
+        return Offer(), str(error), ""
 
 
 def _moodle(ask: Ask, present: Values) -> Changes:
@@ -189,7 +208,7 @@ def _key(text: str) -> str:
     return one_word(text.strip())
 
 
-def _project_text(ask: Ask, values: Values, offer: Offer) -> str:
+def _project_text(ask: Ask, values: Values, offer: Offer, find_owner: FindOwner | None) -> str:
     """Ask for what project.yaml holds, and return its text."""
     url = values.get("MOODLE_URL", "")
     found = Answers(
@@ -211,19 +230,33 @@ def _project_text(ask: Ask, values: Values, offer: Offer) -> str:
                 default="none",
             )
         ),
-        owner=_owner_name(ask, kind),
+        owner=_owner_name(ask, kind, partial(_owner_trouble, values, find_owner)),
     )
     return project_text(found, offer)
 
 
-def _owner_name(ask: Ask, kind: str) -> str:
-    """Ask for the owner's name in CommCare."""
+def _owner_name(ask: Ask, kind: str, trouble: Callable[[str, str], str]) -> str:
+    """Ask for the owner's name in CommCare until one can own cases, or the person keeps it all the same."""
     questions = {
         "user": "User name of the mobile worker, without @",
         "location": "Site code of the location",
         "group": "Name of the case-sharing group",
     }
-    return settled(ask, questions[kind], answers.something) if kind in questions else ""
+    while kind in questions:
+        name = settled(ask, questions[kind], answers.something)
+        sentence = trouble(kind, name)
+        again = f"{sentence}\nGive another name? (y/n)"
+        if not sentence or not settled(ask, again, answers.yes, default="y"):
+            return name
+    return ""
+
+
+def _owner_trouble(values: Values, find_owner: FindOwner | None, kind: str, name: str) -> str:
+    """Return why an owner cannot have cases, "" when it can, or when nobody tells: `check` looks again."""
+    try:
+        return find_owner(load_settings(values, None), kind, name) if find_owner else ""
+    except (AdaptorError, SettingsError):
+        return ""
 
 
 def _course_question(offer: Offer) -> str:

@@ -112,10 +112,11 @@ def places(settings: Settings) -> list[str]:
     return [*addresses, *(["NUDGE_BLOCK"] if settings.nudge_block else [])]
 
 
-def example(nudge: Nudge) -> tuple[str, str]:
-    """Return subject and body of a nudge as they will arrive, about made-up runs."""
-    state = nudge.events[0].removeprefix(RUN)
-    return nudge.filled({**EXAMPLE, "state": state, "message": MESSAGES.get(state, "")})
+def example(nudge: Nudge, ui: str = "") -> tuple[str, str]:
+    """Return subject and body of a nudge as they arrive, about made-up runs; `ui`: where Prefect's pages are."""
+    state, ui = nudge.events[0].removeprefix(RUN), ui or "http://127.0.0.1:4200"
+    places = {"ui": ui, "link": f"{ui}/runs/flow-run/..."}
+    return nudge.filled({**EXAMPLE, **places, "state": state, "message": MESSAGES.get(state, "")})
 
 
 FAILED_DO = (
@@ -210,8 +211,6 @@ EXAMPLE = {
     "deployment": "sync",
     "run": "quiet-otter",
     "when": "2026-11-29 07:12",
-    "link": "http://127.0.0.1:4200/runs/flow-run/...",
-    "ui": "http://127.0.0.1:4200",
     "count": "250",
     "setting": "MOODLE_TOKEN",
     "day": "2026-12-08",
@@ -220,7 +219,7 @@ EXAMPLE = {
     "which": "2 × failed, 1 × waiting",
     "sentence": "MOODLE_TOKEN stops working on 2026-12-08, in 9 days: make a new one ...",
 }
-"""Something for each slot, to show a text as it will arrive."""
+"""Something for each other slot, to show a text as it will arrive."""
 
 MESSAGES = {
     "Failed": "Moodle does not know this token. Make a new one and give it in MOODLE_TOKEN.",

@@ -11,6 +11,7 @@ from adaptors.errors import AccessDenied
 from adaptors.moodle.answers import Course
 from adaptors.moodle.streams import MoodleReader, Wanted
 from flows.answers import Offer
+from flows.check_commcare import KINDS, SCREENS, STATES
 from flows.clock import SystemClock
 from flows.open import open_commcare, open_moodle
 from flows.settings import Settings
@@ -41,6 +42,23 @@ async def _offer(settings: Settings) -> Offer:
     finally:
         await commcare.close()
     return Offer(categories, courses)
+
+
+def owner_trouble(settings: Settings, kind: str, name: str) -> str:
+    """Return in a sentence why that mobile worker, location or group can own no cases, "" when it can.
+
+    Raises AdaptorError when CommCare does not tell.
+    """
+    state = asyncio.run(_owner_state(settings, kind, name))
+    return "" if state == "ok" else f"The {KINDS[kind]} '{name}' {STATES[state]}. Compare with {SCREENS[kind]}."
+
+
+async def _owner_state(settings: Settings, kind: str, name: str) -> str:
+    commcare = open_commcare(settings, SystemClock(), attempts=2)
+    try:
+        return (await commcare.owners.resolve(kind, name)).state
+    finally:
+        await commcare.close()
 
 
 def _shown(course: Course) -> str:

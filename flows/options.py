@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flows.endings import Said, say
+from flows.usage import UsageError
 
 if TYPE_CHECKING:
     from flows.settings import Settings
@@ -28,7 +29,25 @@ PersonId = Annotated[
 ]
 ShowValues = Annotated[bool, typer.Option("--show-values", help="Show people's values whole; on a terminal only.")]
 Full = Annotated[bool, typer.Option("--full", help="Read everything anew; still only differences are sent.")]
-Count = Annotated[int, typer.Option("--count", help="How many people it concerns, as the run said.")]
+NOT_GIVEN = -1
+
+
+def _given(count: int) -> int:
+    """Return the number that a person repeats; without one it is wrong usage."""
+    if count == NOT_GIVEN:
+        raise UsageError("Give --count and the number: `moodle-commcare status` names the whole command with it.")
+    return count
+
+
+Count = Annotated[
+    int,
+    typer.Option(
+        "--count",
+        help="How many people or cases it concerns, as the run said.",
+        callback=_given,
+        show_default=False,
+    ),
+]
 Port = Annotated[int, typer.Option(help="Port to serve on; 0 takes a free one.", min=0, max=65535)]
 
 

@@ -135,6 +135,7 @@ def _courses(status: Status) -> Iterator[str]:
                 f"{one.people:,}",
                 short_moment(one.complete_at, status),
                 _age(one.complete_at, status),
+                f"{one.failures or '·'}",
             ]
             for one in courses[:COURSES]
         ]

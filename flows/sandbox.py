@@ -191,13 +191,19 @@ def _alone(folder: Path) -> Iterator[None]:
     """Hold the folder's lock, so that a second sandbox does not take the books from under the first."""
     for place in (folder.parent, folder):
         place.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with (folder / "lock").open("w") as lock:
+    with (folder / "lock").open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
+            lock.seek(0)
+            who = lock.read().strip()
             raise UsageError(
-                f"Another one is at work in {folder}. End it, or start this in another folder."
+                f"Another sandbox is at work in {folder}{f' ({who})' if who else ''}. End it with Ctrl-C in its "
+                "terminal, or start this one in another folder."
             ) from None
+        lock.truncate(0)
+        lock.write(f"process {os.getpid()}")
+        lock.flush()
         yield
 
 

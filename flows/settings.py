@@ -162,13 +162,17 @@ def load_settings(env: Mapping[str, str], env_file: Path | None) -> Settings:
     file = beside_file(read_file(env_file), env_file)
     values = _merged(_given(env), _given(file))
     problems = [*unknown({**file, **env}), *_contradictions(values)]
-    if not problems:
+    if not problems:  # else something may seem to be missing that is only misspelt
         problems += _read_secrets(values)
         problems += _missing(values, env_file)
-        problems += _checked(values)
+    problems += _checked(values)
+    try:
+        settings = Settings.model_validate({name.lower(): value for name, value in values.items()})
+    except ValidationError as error:
+        problems += _numbers(error)
     if problems:
         raise SettingsError("\n".join(problems))
-    return _built(values)
+    return settings
 
 
 def read_file(path: Path | None) -> Values:
@@ -381,14 +385,11 @@ def authority(text: str) -> str:
     return str(path)
 
 
-def _built(values: Values) -> Settings:
-    """Make the object; what is left to go wrong are the numbers."""
-    try:
-        return Settings.model_validate({name.lower(): value for name, value in values.items()})
-    except ValidationError as error:
-        names = [str(found["loc"][0]).upper() for found in error.errors(include_input=False)]
-        wanted = {name: NUMBERS.get(name, "a number of seconds above 0") for name in names}
-        raise SettingsError("\n".join(f"{name} must be {what}." for name, what in wanted.items())) from None
+def _numbers(error: ValidationError) -> Iterator[str]:
+    """Say what the numbers must be; what is missing, or has no place here, is told already."""
+    wrong = [one["loc"][0] for one in error.errors(include_input=False) if one["type"] != "missing"]
+    for name in dict.fromkeys(str(one).upper() for one in wrong if one in Settings.model_fields):
+        yield f"{name} must be {NUMBERS.get(name, 'a number of seconds above 0')}."
 
 
 def _reason(error: OSError | UnicodeDecodeError) -> str:

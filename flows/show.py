@@ -187,7 +187,8 @@ def plan_lines(plan: Mapping[str, Any]) -> Iterator[str]:
         people = "1 person" if count == 1 else f"{count:,} people"
         yield f"keep out {people} by the conditions of {name}.yaml (a consent, for one), whatever their roles"
     requests = numbered(plan["commcare_requests"], "request")
-    yield f"take {requests} to CommCare, about {numbered(plan['expected_minutes'], 'minute')}"
+    minutes = numbered(plan["expected_minutes"], "minute")
+    yield f"take {requests} to CommCare, about {minutes}" if plan["commcare_requests"] else "send nothing"
 
 
 def _total(counts: CaseCounts) -> int:

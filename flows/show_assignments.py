@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -24,6 +25,9 @@ from flows.words import numbered
 MOST = 50  # rows of a table
 PERSONAL = ("username", "firstname", "lastname", "email")
 NOT_SHOWN = "·"
+TIME = "modified (UTC)"
+WHOLE = frozenset({"status", TIME})
+"""Columns that are never cut, however narrow the terminal."""
 
 
 def masked_row(row: Mapping[str, Any], eyes: Eyes) -> dict[str, Any]:
@@ -94,26 +98,33 @@ def show_people(rows: Sequence[Mapping[str, Any]], eyes: Eyes, *, of_assignment:
 
 
 def show_handed(rows: Sequence[Mapping[str, Any]], eyes: Eyes) -> None:
-    """Print submissions, one a line."""
+    """Print submissions, one a line; the number of the attempt where it is not the first one everywhere."""
     shown = []
+    several = any(row["attempt"] != 1 for row in rows)
     for row in rows:
         seen = masked_row(row, eyes)
         names = [str(seen[name]) for name in ("firstname", "lastname") if seen.get(name)]
         shown.append(
             {
-                "no.": row["submission"],
                 "whose": row.get("id") or (f"group {row['group']}" if row["group"] is not None else None),
                 "participant": row["participant"],
                 "name": " ".join(names),
-                "attempt": row["attempt"],
+                "attempt": row["attempt"] if several else None,
                 "status": row["status"],
-                "modified (UTC)": str(row["timemodified"])[:16].replace("T", " "),
-                "files": len(str(row["files"]).split("; ")) if row["files"] else 0,
-                "bytes": row["bytes"],
-                "text": f"{len(row['text']):,} letters" if row["text"] else None,
+                TIME: str(row["timemodified"])[:16].replace("T", " "),
+                "files": _files(row),
+                "letters": f"{len(row['text']):,}" if row["text"] else None,
             }
         )
     _rows(shown, tuple(shown[0]) if shown else (), eyes, "submission")
+
+
+def _files(row: Mapping[str, Any]) -> str:
+    """Return how many files there are and how large they are together."""
+    if not row["files"]:
+        return ""
+    size = f"{row['bytes'] / 1e6:,.1f} MB" if row["bytes"] >= 1e6 else f"{math.ceil(row['bytes'] / 1e3)} kB"
+    return f"{str(row['files']).count('; ') + 1}, {size}"
 
 
 def _rows(
@@ -144,7 +155,10 @@ def _say(line: str) -> None:
 
 
 def _table(*headings: str) -> Table:
-    return Table(*headings, box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for heading in headings:
+        table.add_column(heading, no_wrap=heading in WHOLE, overflow="fold")
+    return table
 
 
 def _print(table: Table, count: int, noun: str, plural: str = "") -> None:

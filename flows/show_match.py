@@ -22,9 +22,9 @@ def show_matched(found: Matched) -> None:
     """Print how many people are of each class, and what is to be done."""
     console = _console()
     for one in found.mappings:
-        console.print(
-            Text(f"{one.name}: {numbered(one.cases, 'case')} of type '{one.case_type}' compared", "bold")
-        )
+        compared = f"{numbered(one.cases, 'case')} of type '{one.case_type}' compared"
+        people = numbered(sum(one.classes.values()), "person", "people")
+        console.print(Text(f"{one.name}: {compared} with {people}", "bold"))
         table = _table("people", "class", "meaning")
         for name, meaning in CLASSES.items():
             if one.classes[name]:
@@ -72,7 +72,7 @@ def row_json(row: MatchRow) -> dict[str, object]:
 
 
 def _table(*headings: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for heading in headings:
         table.add_column(heading, overflow="fold", justify="right" if heading == "people" else "left")
     return table

@@ -189,7 +189,9 @@ def next_lines(status: Status) -> Iterator[str]:
     """Yield when the next runs are, as far as that can be known here, and what they leave out."""
     for one in status.next_runs:
         yield f"{one.what}: {ahead(one.at, status)}, by the schedule in prefect.yaml"
-    if not status.next_runs:
+    if status.next_runs:
+        yield "these begin only while `moodle-commcare serve` or Prefect runs; what cron starts is not known here"
+    else:
         yield "not known here: no schedule in a prefect.yaml of this folder; whatever starts the runs knows"
     for read in status.reads:
         if read.due_at > status.now:

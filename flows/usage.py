@@ -19,8 +19,22 @@ IN_OUR_WORDS = {
 }
 
 
+ORDER = (
+    *("demo", "sandbox", "init", "setup", "check"),
+    *("sync", "preview", "serve", "receiver", "drain", "shard"),
+    *("status", "metrics", "history", "phones", "gaps", "problems", "audit"),
+    *("confirm-leavers", "confirm-blanks", "confirm-withdrawn", "confirm-existing", "confirm-term"),
+    *("match", "merge", "workers", "assignments", "feedback", "mappings", "state", "person", "automations"),
+)
+"""The commands as README.md lists them: first what one begins with."""
+
+
 class Commands(TyperGroup):
     """The commands; a mistake of typing is one object on standard output too where `--json` was typed."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names in the order of the help."""
+        return sorted(super().list_commands(ctx), key=ORDER.index)
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
         """Read what comes before the name of a sub-command."""

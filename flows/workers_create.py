@@ -123,7 +123,7 @@ class _Meeting(Meeting):
         self.people: list[Newcomer] = []
 
     def take(self, record: Mapping[str, Any], context: Context) -> None:
-        """Note who is to own the own case: the first owner rule that names a mobile worker."""
+        """Note which mobile worker is to own a person's case: the first owner rule that names a mobile worker."""
         outcome = self.mapping.draft(record, context)
         if isinstance(outcome, Draft):
             names = [one.value for one in outcome.owner.candidates if one.kind == "user"]
@@ -137,8 +137,8 @@ async def plan_workers(world: World, names: Sequence[str] = (), *, progress: Pro
     chosen = [one for one in matched_mappings(world, names) if _by_user(one)]
     if not chosen:
         raise UsageError(
-            "No mapping of people says with 'user' under 'owner' which mobile worker owns a case, so there is "
-            "nobody to make one for. docs/students-offline.md says how it is done."
+            "No mapping of people has an owner rule with 'user', so no mobile worker is to own a person's case. "
+            "docs/students-offline.md says how it is done."
         )
     workers = await world.commcare.owners.workers()
     meetings = [_Meeting(mapping) for mapping in chosen]

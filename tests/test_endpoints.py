@@ -77,7 +77,7 @@ def mark(terminal: Terminal) -> None:
         terminal.run("assignments", "users", *where)
         terminal.run("assignments", "submissions", *where, "--attempts")
         terminal.run("assignments", "download", *where, "--to", str(terminal.folder / name))
-        terminal.run("assignments", "feedback", *where, "--from", str(listed))
+        terminal.run("assignments", "feedback", *where, "--from", str(listed), "--yes")
 
 
 def keep_books(terminal: Terminal) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import re
 
+from flows.usage import ORDER
+from tests.flows.test_word_json import SPARED
 from tests.test_docs import COMMANDS, HOUSE, README, wrong_commands
 
 
@@ -61,6 +63,18 @@ def test_every_command_is_listed_once() -> None:
     groups = {path for path, one in COMMANDS.items() if getattr(one, "commands", None)}
     alone = {path for path in groups if getattr(COMMANDS[path], "invoke_without_command", False)}
     assert sorted(" ".join(path) for path in COMMANDS.keys() - (groups - alone)) == sorted(listed)
+
+
+def test_the_help_has_the_same_order() -> None:
+    """What one begins with stands first in both."""
+    listed = [span for commands, _ in rows("All commands") for span in re.findall(r"`([^`]+)`", commands)]
+    assert list(dict.fromkeys(span.split()[0] for span in listed)) == list(ORDER)
+
+
+def test_the_few_without_an_object_are_named() -> None:
+    """Whoever pipes a command knows before which have no `--json`."""
+    sentence = README.split("## All commands")[1].split("have `--json`")[0]
+    assert set(SPARED) == set(re.findall(r"`([^`]+)`", sentence)) - {"--help"}
 
 
 def test_readme_is_a_front_page() -> None:

@@ -7,6 +7,7 @@ import json
 import re
 import stat
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -34,10 +35,11 @@ class Marker:
             files = site.marking.add_files(330, row["id"], {name: b"%PDF"}, site.now)
             row["plugins"] = plugins(files, "<p>Confidential</p>")
 
-    def run(self, command: str, *words: str, json_too: bool = False) -> Ended:
+    def run(self, command: str, *words: str, json_too: bool = False, typed: str = "") -> Ended:
         """Type a command of assignments about the report."""
         more = ("--json",) if json_too else ()
-        return self.terminal.run("assignments", command, str(self.course), f"cmid:{self.cmid}", *words, *more)
+        where = (str(self.course), f"cmid:{self.cmid}")
+        return self.terminal.run("assignments", command, *where, *words, *more, typed=typed)
 
     def listed(self, rows: list[dict[str, Any]]) -> str:
         """Write a list of feedback and return its path."""
@@ -115,6 +117,18 @@ def test_submissions(marker: Marker) -> None:
     assert (2, True) == (again.code, "exists already" in again.text)
 
 
+def test_submissions_in_a_narrow_terminal(marker: Marker) -> None:
+    """With 80 columns no state and no time is cut, and each submission is one line, also a second attempt."""
+    first = marker.run("submissions").out
+    assert ["whose", "name", "status", "modified", "(UTC)", "files", "letters"] == first.splitlines()[0].split()
+    assert re.search(r"Am\*\*\* Ot\*\*\* +submitted +2026-\d\d-\d\d \d\d:\d\d +1, 1 kB +19 *\n", first)
+    site = marker.terminal.box.site
+    site.activities.submit(marker.cmid, marker.amina, site.now, attemptnumber=1)
+    lines = marker.run("submissions").out.splitlines()
+    assert ("attempt", 2) == (lines[0].split()[2], sum(" submitted   2026-" in line for line in lines))
+    assert (False, True) == ("…" in "".join(lines), all(len(line) <= 80 for line in lines))
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -170,15 +184,31 @@ def test_feedback(marker: Marker) -> None:
     source = marker.listed([{"extId": marker.amina, "text": "Well done"}, {"extId": 999, "text": "x"}])
     dry = marker.run("feedback", "--from", source, "--dry-run", json_too=True)
     assert ({"would_store": 1, "refused": 1}, True, 1) == (dry.json["counts"], dry.json["dry_run"], dry.code)
-    ended = marker.run("feedback", "--from", source)
+    refused = marker.run("feedback", "--from", source)
+    assert (2, True) == (refused.code, "Give --yes to send it, or --dry-run" in refused.text)
+    ended = marker.run("feedback", "--from", source, "--yes")
     assert 1 == ended.code
     assert "Feedback: 1 stored, 1 refused." in ended.text
     assert "1 × unknown_person: nobody in this course has this number. Ids: 999." in ended.text
-    fine = marker.run("feedback", "--from", marker.listed([{"extId": marker.amina, "text": "Well done"}]))
+    listed = marker.listed([{"extId": marker.amina, "text": "Well done"}])
+    fine = marker.run("feedback", "--from", listed, "--yes")
     assert (0, True) == (fine.code, "1 there already" in fine.text)
     assert "Well done" not in fine.text + ended.text
     assert 2 == marker.run("feedback", "--from", source, "--as", "names").code
     assert 1 == marker.run("feedback", "--from", str(marker.folder / "nothing.csv")).code
+
+
+def test_feedback_is_asked_about(marker: Marker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At a terminal what would be stored is told first; without a yes nothing is, and of nothing nobody asks."""
+    monkeypatch.setattr("flows.cli_assignments.sys", SimpleNamespace(stdin=SimpleNamespace(isatty=lambda: True)))
+    source = marker.listed([{"extId": marker.amina, "text": "Well done"}, {"extId": marker.brian, "text": "Good"}])
+    no = marker.run("feedback", "--from", source, typed="n\n")
+    assert (1, True) == (no.code, "Feedback: 2 would be stored." in no.text)
+    assert "Store feedback of 2 people in Moodle?" in no.text
+    yes = marker.run("feedback", "--from", source, typed="y\n")
+    assert (0, True) == (yes.code, "Feedback: 2 stored." in yes.text)
+    again = marker.run("feedback", "--from", source)
+    assert (0, True, False) == (again.code, "2 there already" in again.text, "Store feedback" in again.text)
 
 
 ALL_DAY = "00:00-12:00,12:00-24:00"
@@ -191,7 +221,7 @@ def test_quiet_hours_are_kept(marker: Marker, command: str) -> None:
     asked = marker.terminal.box.moodle.requests
     more = {
         "download": ("--to", str(marker.folder / "work")),
-        "feedback": ("--from", marker.listed([{"extId": marker.amina, "text": "Well done"}])),
+        "feedback": ("--from", marker.listed([{"extId": marker.amina, "text": "Well done"}]), "--yes"),
     }
     if command == "list":
         ended = marker.terminal.run("assignments", "list", str(marker.course))

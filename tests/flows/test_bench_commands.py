@@ -504,3 +504,11 @@ def test_a_first_run_that_would_stop_is_not_put_to_the_vote(terminal: Terminal) 
     code, shown = at_a_terminal(terminal, "sync")
     assert (4, False, 1) == (code, "Go ahead" in shown, terminal.cases)
     assert "existing_cases: ignore" in " ".join(shown.split())
+
+
+def test_a_first_run_of_nothing_is_not_put_to_the_vote(terminal: Terminal) -> None:
+    """Where everybody is held back for want of an owner there is nothing to say yes to."""
+    terminal.edit("student.yaml", "  otherwise: project\n", "  first_of: [{user: institution}]\n")
+    code, shown = at_a_terminal(terminal, "sync")
+    assert (4, False, 0) == (code, "Go ahead" in shown, terminal.cases)
+    assert ("- send nothing" in shown, False) == (True, "0 requests to CommCare, about" in shown)

@@ -152,7 +152,7 @@ def test_init_asks_the_site_and_says_what_comes_next(terminal: Terminal) -> None
     courses = ["2, 77", "2, 3"]  # the site has no course 77, and says so
     answers = [env["MOODLE_URL"], "", env["MOODLE_TOKEN"], env["COMMCARE_URL"], env["COMMCARE_DOMAIN"]]
     answers += [env["COMMCARE_USERNAME"], env["COMMCARE_API_KEY"], "demo", "Africa/Nairobi", "ke", *courses]
-    answers += ["group", "Field coaches"]
+    answers += ["group", "Field coach", "y", "Field coaches"]
     terminal.box.site.courses[3]["visible"] = 0
     process = start(terminal, "init", "--env-file", "site.env", stdin=subprocess.PIPE)
     ended = finish(terminal, process, "\n".join(answers) + "\n")
@@ -162,6 +162,7 @@ def test_init_asks_the_site_and_says_what_comes_next(terminal: Terminal) -> None
         "(hidden: read only when its id is chosen)" in ended.text,
         "Written: mappings/student.yaml" in ended.text and "check --env-file site.env" in ended.text,
     ), ended.text
+    assert "The case-sharing group 'Field coach' is not in the project space." in ended.text
     assert 0 == terminal.run("check", "--env-file", "site.env").code
 
 

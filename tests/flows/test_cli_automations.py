@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 from uuid import UUID
 
@@ -37,6 +38,21 @@ def test_what_would_be_installed(terminal: Terminal) -> None:
     found = terminal.run("automations", "install", "--dry-run", "--json").json
     names = ["failed", "degraded", "waiting", "silent", "problems", "expiry", "undelivered", "test"]
     assert (["NUDGE_WEBHOOK_URL"], names) == (found["places"], [one["name"] for one in found["nudges"]])
+
+
+def test_links_lead_to_the_server_that_is_named(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A text is shown with the address of Prefect's pages as they are here."""
+    monkeypatch.setattr(automations, "ui_address", lambda: "http://127.0.0.1:4288")
+    text = terminal.run("automations", "install", "--dry-run").text
+    assert (True, False) == ("http://127.0.0.1:4288/runs/flow-run/..." in text, ":4200" in text)
+
+
+@pytest.mark.parametrize(("before", "after"), [("", "1"), ("0", "0")])
+def test_no_telemetry(terminal: Terminal, monkeypatch: pytest.MonkeyPatch, before: str, after: str) -> None:
+    """Prefect's client counts nothing, unless somebody wants it to."""
+    monkeypatch.setenv("DO_NOT_TRACK", before)
+    terminal.run("automations", "install", "--dry-run")
+    assert after == os.environ["DO_NOT_TRACK"]
 
 
 def test_nowhere_to_go(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -286,8 +286,8 @@ def test_a_typo_in_the_env_file_is_said_at_once(tmp_path: Path) -> None:
 class Probe:
     """A site that refuses some times before it lists what it has."""
 
-    def __init__(self, refusals: int = 0) -> None:
-        self.refusals = refusals
+    def __init__(self, refusals: int = 0, system: str = "Moodle") -> None:
+        self.refusals, self.system = refusals, system
         self.asked: list[Settings] = []
 
     def __call__(self, settings: Settings) -> Offer:
@@ -295,7 +295,10 @@ class Probe:
         self.asked.append(settings)
         if len(self.asked) <= self.refusals:
             raise AccessDenied(
-                "Moodle refuses the token.", system="Moodle", operation="x", remedy="Make a new one."
+                f"{self.system} refuses the token.",
+                system=self.system,
+                operation="x",
+                remedy="Make a new one and put it into MOODLE_TOKEN.",
             )
         return OFFER
 
@@ -311,13 +314,42 @@ def test_the_site_is_listed_before_courses_are_chosen(tmp_path: Path) -> None:
     assert {"ids": [5], "categories": [3]} == yaml.safe_load(project)["courses"]
 
 
-def test_a_site_that_refuses_is_asked_about_again(tmp_path: Path) -> None:
-    """The sentence is shown, and what was answered is the default; the secrets are kept."""
-    enter = [(question, "") for question, _ in CONNECT]
-    probe = Probe(refusals=1)
-    script = Script(*CONNECT, ("Moodle refuses the token. Make a new one.\nAnswer these", "y"), *enter, *PROJECT)
+@pytest.mark.parametrize(("system", "own"), [("Moodle", CONNECT[:3]), ("CommCare", CONNECT[3:])])
+def test_a_system_that_refuses_is_asked_about_again(
+    tmp_path: Path, system: str, own: list[tuple[str, str]]
+) -> None:
+    """The sentence is shown, and what was answered is the default; the secrets and the other system are kept."""
+    enter = [(question, "") for question, _ in own]
+    probe = Probe(refusals=1, system=system)
+    said = f"{system} refuses the token. Make a new one.\nAnswer these"
+    script = Script(*CONNECT, (said, "y"), *enter, *PROJECT)
     run_init(script, tmp_path, probe=probe)
+    assert [] == script.left
     assert ["canary-token"] * 2 == [settings.moodle_token.get_secret_value() for settings in probe.asked]
+
+
+def test_an_owner_is_looked_for(tmp_path: Path) -> None:
+    """One that CommCare does not know is asked for again; whoever keeps it, or hears nothing, goes on."""
+
+    def find(_: Settings, kind: str, name: str) -> str:
+        if name == "closed":
+            raise AccessDenied("No.", system="CommCare", operation="x")
+        return "" if (kind, name) == ("group", "Siaya CHWs") else f"There is no {kind} '{name}'."
+
+    wrong = ("case-sharing group", "Siaya CHW"), ("There is no group 'Siaya CHW'.\nGive another name?", "y")
+    script = Script(*CONNECT, *PROJECT[:-1], *wrong, PROJECT[-1])
+    run_init(script, tmp_path / "right", find_owner=find)
+    assert [] == script.left
+    kept = Script(*CONNECT, *PROJECT[:-1], wrong[0], (wrong[1][0], "n"))
+    run_init(kept, tmp_path / "kept", find_owner=find)
+    run_init(
+        Script(*CONNECT, *PROJECT[:-1], ("case-sharing group", "closed")), tmp_path / "closed", find_owner=find
+    )
+    file = "mappings/project.yaml"
+    assert ["Siaya CHWs", "Siaya CHW", "closed"] == [
+        yaml.safe_load((tmp_path / name / file).read_text(encoding="utf-8"))["owner"]["group"]
+        for name in ("right", "kept", "closed")
+    ]
 
 
 def test_one_may_go_on_without_the_site(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -570,3 +571,19 @@ async def test_taken_back_of_who_is_gone_after_a_restore(make_lab: MakeLab) -> N
     await settle(lab)
     await settle(lab)
     assert (("left", ""), {}) == (says(lab, old), written(await lab.sync()))
+
+
+def test_a_merge_is_asked_about(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At a terminal somebody says yes to what the next run would do, also when it is taken back."""
+    assert 0 == terminal.run("sync", "--yes").code
+    monkeypatch.setattr("flows.cli_confirm.sys", SimpleNamespace(stdin=SimpleNamespace(isatty=lambda: True)))
+    old, new = (str(one) for one in terminal.box.learners[:2])
+    no = terminal.run("merge", old, new, typed="n\n")
+    assert (1, True) == (no.code, f"Mark the 3 cases of person {old} as left (merged_into: {new})" in no.text)
+    assert "Nothing was changed." in no.text
+    wrong = terminal.run("merge", old, new, "--undo")
+    assert (2, True) == (wrong.code, f"Person {old} was not merged into {new}." in wrong.text)
+    assert 0 == terminal.run("merge", old, new, typed="y\n").code
+    back = terminal.run("merge", old, new, "--undo", typed="y\n")
+    assert (0, True) == (back.code, f"Take back that person {old} is {new}?" in back.text)
+    assert (0, False) == ((said := terminal.run("merge", old, new, "--yes")).code, "[y/N]" in said.text)

@@ -318,3 +318,12 @@ def test_lookup_tables_have_a_section(status: Status) -> None:
     assert "<h2>Lookup tables</h2>" in text
     assert "places: CommCare did not answer a write 10 minutes ago" in text
     assert "Lookup tables" not in page(replace(status, tables=()))
+
+
+def test_every_line_of_a_table_is_whole(status: Status) -> None:
+    """Each row has a cell for each heading, also for the reads of a course that failed."""
+    tables = re.findall(r"<table>.*?</table>", page(status), re.DOTALL)
+    for table in tables:
+        head, *rows = re.findall(r"<tr>.*?</tr>", table, re.DOTALL)
+        assert [head.count("</th>")] * len(rows) == [row.count("</th>") + row.count("</td>") for row in rows]
+    assert (True, True) == (len(tables) >= 4, "<td class=n>2</td></tr>" in page(status))

@@ -102,8 +102,9 @@ def test_what_may_happen_can_happen(number: int) -> None:
 
 
 def test_a_second_sandbox_in_the_same_folder_is_refused(tmp_path: Path) -> None:
-    """It would take the books from under the first."""
-    with serving(make_sandbox(), tmp_path), pytest.raises(UsageError, match="Another one is at work in"):  # noqa: SIM117
+    """It would take the books from under the first; it says which process that is."""
+    who = rf"Another sandbox .* \(process {os.getpid()}\)"
+    with serving(make_sandbox(), tmp_path), pytest.raises(UsageError, match=who):  # noqa: SIM117
         with serving(make_sandbox(), tmp_path):
             pass
 

@@ -372,6 +372,14 @@ def test_several_mistakes_are_said_together() -> None:
     assert ["Missing:", "MOODLE_URL", "COMMCARE_URL"] == [line.split()[0] for line in text.splitlines()]
 
 
+def test_numbers_and_misspelt_names_are_said_with_the_rest() -> None:
+    """A number, a wrong value, a name nobody knows: all of them, and nothing that only seems to be missing."""
+    wrong = {"MOODLE_MAX_SHARE": "half", "MOODLE_MAX_CONCURRENCY": "99", "COMMCARE_URL": "commcare"}
+    text = refused(changed(**wrong, MOODLE_TOKNE="x", MOODLE_TOKEN=None, MOODLE_URL=None))
+    names = ["MOODLE_TOKNE", "COMMCARE_URL", "MOODLE_MAX_CONCURRENCY", "MOODLE_MAX_SHARE"]
+    assert names == [line.split()[0] for line in text.splitlines()]
+
+
 def test_places_in_a_settings_file_are_beside_it(tmp_path: Path) -> None:
     """`init --env-file other/site.env` writes other/mappings, and from there they are read."""
     file = tmp_path / "other" / "site.env"

@@ -80,6 +80,14 @@ def test_every_command_has_it() -> None:
     assert set(SPARED) == {" ".join(path) for path in without}
 
 
+@pytest.mark.parametrize("name", ["confirm-leavers", "confirm-withdrawn", "confirm-blanks", "confirm-existing"])
+def test_a_word_without_its_number(asked: Terminal, name: str) -> None:
+    """Whoever leaves the number out is told where it stands."""
+    where = ("student",) if name == "confirm-existing" else ("--all",)
+    ended = asked.run(name, *where)
+    assert (2, True) == (ended.code, "status` names the whole command with it." in ended.text.replace(" │ │", ""))
+
+
 @pytest.mark.parametrize("words", WORDS, ids=" ".join)
 def test_a_word_is_one_object(asked: Terminal, words: tuple[str, ...]) -> None:
     """What is said to people stands in it, and nothing else is on either output."""
