@@ -15,7 +15,7 @@ from tests.proofs.kill import HOUSE, Found, Soak, soak
 
 KILLS = 10
 FEW = 4
-MOST = 40  # kills within which a weakened engine must have made a double
+MOST = 120  # kills within which a weakened engine must have made a double
 
 
 def test_kills(capsys: pytest.CaptureFixture[str]) -> None:
