@@ -51,7 +51,7 @@ bench: setup  ## measure: many courses, memory; mappings by hand; what Prefect c
 
 soak: setup  ## the proofs without a limit of time (hours; goes on where it was stopped), and docs/guarantees.md
 	@$(PY) -m tests.proofs.soak
-	@$(PY) -m pytest -m "" tests/proofs/test_mutants.py tests/proofs/test_kill.py
+	@$(PY) -m pytest -m "" tests/proofs tests/flows/test_at_any_moment.py
 	@$(PY) -m tests.proofs.lives
 	@$(PY) -m tests.proofs.walks
 	@$(PY) -m tests.proofs.kills --kills 1000

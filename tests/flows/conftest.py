@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,18 @@ def state_url(request: pytest.FixtureRequest) -> Iterator[str]:
     server: Server = request.getfixturevalue("postgres")
     with server.books() as url:
         yield url
+
+
+@pytest.fixture
+def new_books(request: pytest.FixtureRequest, state_url: str) -> Iterator[Callable[[], str]]:
+    """Give a maker of addresses of empty books, for tests of many worlds: "" is a file of each one's own."""
+    with ExitStack() as stack:
+
+        def make() -> str:
+            server: Server | None = request.getfixturevalue("postgres") if state_url else None
+            return stack.enter_context(server.books()) if server else ""
+
+        yield make
 
 
 @pytest.fixture

@@ -21,12 +21,12 @@ from tests.flows.worlds import Lab
 MakeLab = Callable[..., Lab]
 
 
-async def killed_while(folder: Path, steps: int, after: bool) -> tuple[Class, DyingBooks]:
+async def killed_while(folder: Path, steps: int, after: bool, url: str) -> tuple[Class, DyingBooks]:
     """Give a class with a second text under way whose process died at a step of the books."""
     marking = MarkingWorld(learners=2)
     files = Class.files(marking, entry(marking, "Essay", ", grade: coach_grade"))
     lab = WatchedLab(folder, marking.site, seed=steps, **files)
-    books = lab.mortal = lab.books = DyingBooks(steps, after)
+    books = lab.mortal = lab.books = DyingBooks(steps, after, url)
     room = Class(lab, marking)
     await lab.sync()
     room.writes(room.learners[0], coach_feedback="First", coach_grade="50")
@@ -37,12 +37,14 @@ async def killed_while(folder: Path, steps: int, after: bool) -> tuple[Class, Dy
 
 
 @pytest.mark.parametrize(("after", "changed"), [(False, True), pytest.param(True, False, marks=pytest.mark.e2e)])
-async def test_a_stop_at_every_step_is_made_good(tmp_path: Path, after: bool, changed: bool) -> None:
+async def test_a_stop_at_every_step_is_made_good(
+    tmp_path: Path, new_books: Callable[[], str], after: bool, changed: bool
+) -> None:
     """Whatever was under way is known as ours: no conflict with ourselves, no second save of the same."""
     steps, died = 0, True
     while died:
         steps += 1
-        room, books = await killed_while(tmp_path / str(steps), steps, after)
+        room, books = await killed_while(tmp_path / str(steps), steps, after, new_books())
         one = room.learners[0]
         with suppress(Killed):
             await room.drained()

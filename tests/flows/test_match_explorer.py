@@ -26,14 +26,15 @@ HOUR = 3600.0
 class Walk:
     """One walk; everything follows from the seed, and `log` says what was done."""
 
-    def __init__(self, folder: Path, seed: int) -> None:
+    def __init__(self, folder: Path, seed: int, state_url: str = "sqlite://") -> None:
         self.chance = random.Random(seed)
         self.log: list[str] = []
         self.site, people = site_of(*(f"Person{n}" for n in range(8)))
         for person in people:  # those without a phone in Moodle have one in CommCare, put there by hand
             self.site.update_user(person, phone1="" if person % 2 else "0722 000 111")
         self.people = dict(zip(range(8), people, strict=True))
-        self.lab = WatchedLab(folder, self.site, seed, project=f"{PROJECT}guards: {{run_cases: 10000}}\n")
+        project = f"{PROJECT}guards: {{run_cases: 10000}}\n"
+        self.lab = WatchedLab(folder, self.site, seed, project=project, state_url=state_url)
         auto = self.chance.choice(("[key]", "[key, national_id]", "[]"))
         declare(self.lab, f"match: {{by: [{{moodle: profile.dni, commcare: national_id}}], auto: {auto}}}")
         self.by_hand = {number: self._case_of(number) for number in self.chance.sample(range(8), 5)}
@@ -187,8 +188,8 @@ class Walk:
 
 
 @pytest.mark.parametrize("seed", range(8))
-async def test_walks(tmp_path: Path, seed: int) -> None:
+async def test_walks(tmp_path: Path, state_url: str, seed: int) -> None:
     """Through matches, decisions, faults, people made anew and lost books everybody has one case in the end."""
-    walk = Walk(tmp_path, seed)
+    walk = Walk(tmp_path, seed, state_url or "sqlite://")
     await walk.go(9)
     walk.lab.close()

@@ -399,8 +399,8 @@ async def test_a_run_at_work_is_not_disturbed(make_lab: MakeLab) -> None:
 class DyingBooks(MortalBooks):
     """Books of a process that dies at its nth call of the books, before it or after it."""
 
-    def __init__(self, calls: int, after: bool) -> None:
-        super().__init__()
+    def __init__(self, calls: int, after: bool, state_url: str = "") -> None:
+        super().__init__(state_url or "sqlite://")
         self.calls, self.after, self.armed = calls, after, False
 
     async def do(self, method: Any, /, *args: Any, **kwargs: Any) -> Any:
@@ -420,14 +420,16 @@ class DyingBooks(MortalBooks):
 
 
 @pytest.mark.parametrize("after", [False, pytest.param(True, marks=pytest.mark.e2e)])
-async def test_a_stop_at_every_step_is_made_good(tmp_path: Path, after: bool) -> None:
+async def test_a_stop_at_every_step_is_made_good(
+    tmp_path: Path, new_books: Callable[[], str], after: bool
+) -> None:
     """Wherever the process dies, a run in between sends no value, and the same command finishes the work."""
     steps, student = 0, (SHIPPED / "student.yaml").read_text()
     while True:
         steps += 1
         site, _, learners = site_of(2)
         lab = WatchedLab(tmp_path / str(steps), site, seed=steps, student=student)
-        books = lab.mortal = lab.books = DyingBooks(steps, after)
+        books = lab.mortal = lab.books = DyingBooks(steps, after, new_books())
         for learner in learners:
             site.update_user(learner, city=CANARY)
         await lab.sync()

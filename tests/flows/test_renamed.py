@@ -367,13 +367,13 @@ async def test_feedback_that_went_back_is_known(make_lab: MakeLab) -> None:
     assert "Very well done" in str(made.held(learner))
 
 
-def lab_of(folder: Path) -> Lab:
+def lab_of(folder: Path, state_url: str) -> Lab:
     """Return a lab of nine people in two courses."""
     site, _, learners = site_of(9)
     site.add_course("C9", "Course 9")
     for learner in learners:
         site.update_user(learner, city="Kisumu")
-    return Lab(folder, site, pupil=STUDENT, enrolment=ENROLMENT)
+    return Lab(folder, site, state_url=state_url, pupil=STUDENT, enrolment=ENROLMENT)
 
 
 def happen(lab: Lab, chance: random.Random) -> None:
@@ -401,10 +401,10 @@ def what_is_there(lab: Lab) -> list[tuple[Any, ...]]:
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
-async def test_with_and_without_new_names(tmp_path: Path, seed: int) -> None:
+async def test_with_and_without_new_names(tmp_path: Path, new_books: Callable[[], str], seed: int) -> None:
     """Whatever happens, CommCare gets the same requests whether files get other names on the way or not."""
     chance, names = random.Random(seed), ["pupil", "enrolment"]
-    labs = [lab_of(tmp_path / name) for name in ("as it is", "renamed")]
+    labs = [lab_of(tmp_path / name, new_books()) for name in ("as it is", "renamed")]
     for step in range(12):
         kind, now = chance.randrange(10**9), chance.choice([60.0, 3600.0])
         for lab in labs:

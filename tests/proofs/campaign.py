@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import multiprocessing
 import random
 import time
@@ -22,6 +21,8 @@ from tests.proofs.stories import STORIES
 CORES = 2
 SHARES = 6  # parts of the pairs of a story
 SCHEDULES = 250  # random schedules of one part
+SAID = {"two cases of": "duplicates", "a row stands twice": "duplicates", "somebody has no case": "lost"}
+"""What lives and walks say when they fail, and the column of the table that it counts in."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,6 @@ class Found:
 def explore(part: Part) -> Found:
     """Do a part; for a process of its own."""
     stamina.set_testing(True, attempts=5)  # as often as in real life, without waiting
-    logging.disable(logging.CRITICAL)
     explorer, found = Explorer(STORIES[part.story]), Found()
     started = time.process_time()
     if part.kind == "random":
@@ -95,8 +95,13 @@ def explored(parts: Sequence[Part], cores: int = CORES, kept: Kept | None = None
             yield waiting[done], done.result()
 
 
+def column_of(told: str) -> str:
+    """Return the column of the table in which a failure counts, by what it says: duplicates, lost or wrong."""
+    return next((column for words, column in SAID.items() if words in told), "wrong")
+
+
 def boxed_parts(pairs: int) -> list[Part]:
-    """Return what the tests do: all single faults, and so many pairs, half of them of the first story.
+    """Return what the tests do: all single faults of all stories but one, and so many pairs, half of the first.
 
     The story that begins with a fault is left to the soak, but for the mutant that shows what it is for.
     """

@@ -18,7 +18,10 @@ KINDS: dict[str, tuple[str, ...]] = {
         *(f"{effect}, {reply}" for effect in EFFECTS for reply in REPLIES),
         "none, 504",
         "now, 504",
+        "late 900, 504",
+        "none, 500",
         "now, 500",
+        "late 900, 500",
         "now, cut off",
         "429",
         "429 long",
@@ -31,7 +34,8 @@ KINDS: dict[str, tuple[str, ...]] = {
     "moodle": ("503", "lost", "down", "short", "short on", "edit", "crash", "cancel", "second worker", "frozen"),
     "commit": ("crash before", "crash after", "disk full", "cancel", "frozen", "frozen, unanswered"),
 }
-"""By kind of point: what may happen there. A write is applied or not, now or late, and answered or not.
+"""By kind of point: what may happen there. A write is applied or not, now or late, and answered or not; half an
+answer is one of CommCare itself, which has applied it by then.
 
 Who is frozen at a commit stands still just before it, with all in hand that was worked out until then. Meanwhile
 another worker does everything, or its first write is not answered, and takes effect late.

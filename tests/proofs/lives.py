@@ -6,7 +6,6 @@ It may be stopped at any time: the next start goes on with the parts that are st
 from __future__ import annotations
 
 import argparse
-import logging
 import multiprocessing
 import sys
 import time
@@ -17,7 +16,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 
 from hypothesis import seed
 
-from tests.proofs.campaign import CORES
+from tests.proofs.campaign import CORES, column_of
 from tests.proofs.figures import Figures
 from tests.proofs.kept import Kept
 from tests.proofs.machine import TALLY, Machine, run_examples
@@ -27,7 +26,6 @@ PART = 50  # lives of one part
 
 def live(number: int, *, shrink: bool = False) -> Counter[str]:
     """Do a part; for a process of its own."""
-    logging.disable(logging.CRITICAL)
     started = time.process_time()
     seeded = seed(number)(type("Seeded", (Machine,), {}))
     run_examples(seeded, PART, derandomize=False, shrink=shrink)
@@ -36,7 +34,7 @@ def live(number: int, *, shrink: bool = False) -> Counter[str]:
 
 
 def live_on(parts: int, cores: int) -> Figures:
-    """Do so many parts, those kept of an earlier time included; a part that fails is told and counts as wrong."""
+    """Do so many parts, those kept of an earlier time included; one that fails is told and counts once."""
     kept, context = Kept("machine"), multiprocessing.get_context("spawn")
     found = {number: done for number in range(parts) if (done := kept.get(str(number), Counter))}
     with ProcessPoolExecutor(cores, mp_context=context) as pool:
@@ -44,11 +42,12 @@ def live_on(parts: int, cores: int) -> Figures:
         for done in as_completed(waiting):
             number, error = waiting[done], done.exception()
             if error is None:
-                kept.put(str(number), done.result())
+                found[number] = done.result()
+                kept.put(str(number), found[number])
             else:
-                _say(f"Part {number} fails. The smallest life that does: --part {number}")
-                _say(*traceback.format_exception(error))
-            found[number] = Counter(wrong=1) if error else done.result()
+                told = "".join(traceback.format_exception(error))
+                found[number] = Counter({column_of(told): 1})
+                _say(f"Part {number} fails. The smallest life that does: --part {number}", told)
             _say(str(_added_up(found.values(), f"{len(found)} of {parts}")))
     return _added_up(found.values(), f"{len(found)} of {parts}")
 
@@ -56,8 +55,9 @@ def live_on(parts: int, cores: int) -> Figures:
 def _added_up(found: Iterable[Counter[str]], parts: str) -> Figures:
     """Write down what all parts did together."""
     total = sum(found, Counter[str]())
-    figures = Figures("machine", total["examples"], total["faults"], wrong=total["wrong"])
-    figures.seconds, figures.notes = float(total["cpu"]), {"runs": total["runs"], "parts": parts}
+    columns = {name: total[name] for name in ("duplicates", "lost", "wrong")}
+    figures = Figures("machine", total["examples"], total["faults"], **columns, seconds=float(total["cpu"]))
+    figures.notes = {"runs": total["runs"], "lines of logs searched": total["logged"], "parts": parts}
     figures.write()
     return figures
 
@@ -77,7 +77,8 @@ def main() -> int:
     if asked.part is not None:
         _say(str(live(asked.part, shrink=True)))
         return 0
-    return int(bool(live_on(-(-asked.examples // PART), asked.cores).wrong))
+    figures = live_on(-(-asked.examples // PART), asked.cores)
+    return int(any((figures.duplicates, figures.lost, figures.wrong)))
 
 
 if __name__ == "__main__":

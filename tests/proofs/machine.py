@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Set
+from contextlib import ExitStack
 from pathlib import Path
 
 import stamina
@@ -22,6 +23,7 @@ from flows.steps import there, unknown
 from tests.flows.explorer_troubles import COMMCARE_FAULTS, MOODLE_FAULTS
 from tests.proofs.figures import Figures
 from tests.proofs.machine_world import EDITIONS, WAYS, Ground
+from tests.proofs.overheard import overheard
 from tests.proofs.seldom import THEMES, Seldom, course, of, person
 
 STEPS = 40
@@ -41,6 +43,8 @@ class Machine(Seldom):
         super().__init__()
         self.folder = Path(tempfile.mkdtemp(prefix="machine-"))
         self.loop = asyncio.Runner()
+        self._listening = ExitStack()
+        self.log = self._listening.enter_context(overheard())
 
     @initialize(way=st.sampled_from(WAYS), out=st.sampled_from(("", *WAYS)),
                 themes=st.sets(st.sampled_from(THEMES), min_size=1, max_size=2),
@@ -60,7 +64,8 @@ class Machine(Seldom):
         try:
             if hasattr(self, "ground"):
                 self.loop.run(self.ground.end())
-                TALLY.update(examples=1, runs=self.ground.runs, faults=self.ground.faults)
+                self.log.hold()
+                TALLY.update(examples=1, runs=self.ground.runs, faults=self.ground.faults, logged=self.log.heard)
         finally:
             self.close()
 
@@ -68,6 +73,7 @@ class Machine(Seldom):
         """Leave nothing behind."""
         there.FEW = unknown.FEW = FEW
         self.loop.close()
+        self._listening.close()
         shutil.rmtree(self.folder)
 
     # --- in Moodle ----------------------------------------------------------------------------------------
@@ -224,7 +230,7 @@ class Machine(Seldom):
         """Let the process die in the next run, before or after it used the books."""
         self.ground.copied.dies_at = at, done
 
-    @rule(seconds=st.sampled_from((-86_400.0, -3600.0, 0.0)))
+    @rule(seconds=st.sampled_from((-86_400.0, -3600.0, 3600.0, 0.0)))
     def set_the_clock(self, seconds: float) -> None:
         """Set the machine's clock wrong, or right again."""
         self.ground.clock.skew = seconds

@@ -554,12 +554,12 @@ class Ground(WatchedLab):
         """Hold CommCare against Moodle: every record has its case, no case is wrong, nothing is in doubt."""
         expected = Expected(self, self.merged)
         cases = expected.cases()
+        lost = {key for key in expected.drafts.keys() - cases.keys() if not self._is_orphaned(key)}
+        assert not lost, f"somebody has no case: {lost}"
         wrong = {key: fault for key, case in cases.items() if (fault := self._differs(expected, key, case))}
         assert not wrong, wrong
         held = self._earlier_that_hold(expected, cases)
         assert not held, f"kept out, and what came before holds something personal: {held}"
-        lost = {key for key in expected.drafts.keys() - cases.keys() if not self._is_orphaned(key)}
-        assert not lost, f"somebody has no case: {lost}"
         assert not self.store.intents(), "writes are still announced"
 
     def _earlier_that_hold(self, expected: Expected, newest: dict[str, Any]) -> list[str]:

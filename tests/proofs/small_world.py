@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import blake2b
@@ -29,10 +30,12 @@ from flows.steps import push
 from flows.sync import Options, sync
 from flows.world import World
 from mappings.engine import load_project
+from tests.canaries import found_in
 from tests.clocks import VirtualClock
 from tests.flows.worlds import API_KEY, DOMAIN, OWNER, TOKEN, USERNAME, mappings_folder
 from tests.proofs.books import Memory
 from tests.proofs.faults import Faults, Killed, Plan
+from tests.proofs.overheard import overheard
 from tests.proofs.stories import BATCH, ENROLMENT, PROJECT, STUDENT, School, Story
 from tests.proofs.watch import Watch
 from tests.proofs.wires import Breach, CommCareWire, MoodleWire, Wire
@@ -54,6 +57,8 @@ INDIFFERENT = {
     "occasion": "*",
 }
 """What of the books decides nothing in a later run: names of earlier runs, and when something went well."""
+MARKS = (b"qanary", TOKEN.encode(), API_KEY.encode())
+"""What may stand nowhere, all in small letters."""
 NO_NETWORK = httpx.MockTransport(lambda _: httpx.Response(500))
 MOODLE, COMMCARE = "https://moodle.example.org", "https://commcare.example.org"
 
@@ -112,12 +117,15 @@ class SmallWorld:
             files = {"student": STUDENT, "enrolment": ENROLMENT}
             self.project = load_project(mappings_folder(Path(folder), PROJECT, **files), field_catalogue())
         self._loop = asyncio.Runner()
+        self._listening = ExitStack()
+        self.log = self._listening.enter_context(overheard())
         begun = START - 50.0 if story.loaded else START + APART - 50.0
         self._empty = Moment(b"", self.books.take(), (), 0, (), (), (), begun)
 
     def close(self) -> None:
-        """Close the books."""
+        """Close the books, and listen no more."""
         self._loop.close()
+        self._listening.close()
         self.books.close()
 
     def beginning(self) -> Moment:
@@ -158,9 +166,19 @@ class SmallWorld:
             result = self._loop.run(self._process(faults))
         self.runs += 1
         self.watch.ended(result)
-        if b"qanary" in self.books.take().lower():
-            raise Breach("S1: the books hold a person's value")
+        self._look_for_people(result)
         return Ran(self._moment(), faults, result)
+
+    def _look_for_people(self, result: Result | None) -> None:
+        """Look for people, the token and the key in the books, in the log and in the result; raises Breach."""
+        books, heard = self.books.take().lower(), self.log.hits.copy()
+        self.log.hits.clear()
+        if any(mark in books for mark in MARKS):
+            raise Breach("I10: the books hold a person's value, or a secret")
+        if heard:
+            raise Breach(f"I10: the log holds a person's value, or a secret: {heard[0]}")
+        if result is not None and found_in(json.dumps(result.as_json())):
+            raise Breach("I10: the result holds a person's value, or a secret")
 
     async def _process(self, faults: Faults) -> Result | None:
         """Run in a process of its own, which may be killed or stopped."""

@@ -17,7 +17,7 @@ PAIRS = 40  # of the pairs that `make soak` tries all of
 
 
 def test_single_faults_and_pairs(capsys: pytest.CaptureFixture[str]) -> None:
-    """All single faults, and as many pairs as are asked for, leave all invariants whole."""
+    """All single faults of three stories, and as many pairs as are asked for, leave all invariants whole."""
     started = time.monotonic()
     done = sorted(explored(boxed_parts(PAIRS)), key=lambda one: one[0].story)
     found = [result for _, result in done]
@@ -27,7 +27,8 @@ def test_single_faults_and_pairs(capsys: pytest.CaptureFixture[str]) -> None:
     pairs = figures("faults-pairs-boxed", (one.pairs for one in found), seconds, possible=possible)
     with capsys.disabled():
         print(  # noqa: T201
-            f"\nfault explorer: {singles.tried} single faults (all), {pairs.tried} of {possible} pairs, "
+            f"\nfault explorer: {singles.tried} single faults (all of three stories), "
+            f"{pairs.tried} of {possible} pairs, "
             f"{singles.fired + pairs.fired} faults fired, {sum(one.runs for one in found)} runs, {seconds:.0f} s"
         )
     for figure in (singles, pairs):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -15,6 +16,9 @@ from flows.steps import sweep
 from state import IntentRow, Store
 from state.lease import Held
 from tests.flows.test_explorer import _by_position, _nothing
+from tests.proofs.campaign import column_of
+from tests.proofs.figures import Figures
+from tests.proofs.guarantees import mutant_file
 from tests.proofs.machine import FEW, Machine, prove, run_examples
 from tests.proofs.seldom import THEMES, Seldom
 from tests.proofs.test_found import LIVES
@@ -113,8 +117,34 @@ def test_a_broken_rule_falls(name: str, monkeypatch: pytest.MonkeyPatch) -> None
     owner, attribute, broken, rule = MUTANTS[name]
     monkeypatch.setattr(owner, attribute, broken)
     way, choices = TARGETED[rule]
-    with pytest.raises(AssertionError):
+    began, is_noticed = time.process_time(), True
+    with suppress(AssertionError):
         _struck(way, rule, choices, "crash after")
+        is_noticed = False
+    seconds = round(time.process_time() - began, 1)
+    Figures(mutant_file(f"lives {name}"), tried=1, fired=is_noticed, seconds=seconds).write()
+    assert is_noticed
+
+
+def test_what_is_found_counts_in_its_column() -> None:
+    """A case that is there twice, one that is not there, and anything else are told apart by what a life says."""
+
+    def twice(machine: Machine) -> None:
+        machine.ground.rest = 0.0
+        machine.join_and_break(how="late", later=60.0)
+
+    def nowhere(machine: Machine) -> None:
+        machine.ground.project.delete_case(machine.ground.project.of_type("student")[0].case_id)
+
+    def otherwise(machine: Machine) -> None:
+        machine.ground.project.edit_case(machine.ground.project.of_type("student")[0].case_id, city="By hand")
+
+    columns = []
+    for spoil in (twice, nowhere, otherwise):
+        with pytest.raises(AssertionError) as fallen, _begun("") as machine:
+            spoil(machine)
+        columns.append(column_of(str(fallen.value)))
+    assert ["duplicates", "lost", "wrong"] == columns
 
 
 @pytest.mark.parametrize("number", range(2))

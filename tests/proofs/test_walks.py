@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +15,7 @@ from flows.steps import rosters, tables, terms
 from tests.proofs import walk as walking
 from tests.proofs import walks
 from tests.proofs.figures import Figures
+from tests.proofs.guarantees import mutant_file
 from tests.proofs.walk import THEMES, WEIGHTS, Plan, Walked, plan_of, shortest, walk
 from tests.proofs.walk_events import Step
 from tests.proofs.walk_mappings import Ways
@@ -110,7 +112,10 @@ def test_a_broken_rule_is_noticed(name: str, monkeypatch: pytest.MonkeyPatch) ->
     happened = [whole.tally[step.name] for step in steps if step.name not in ("run_hourly", "drain")]
     assert ("", 1) == (whole.wrong, min(happened))
     monkeypatch.setattr(owner, attribute, broken)
-    assert "AssertionError" in walk(plan).wrong
+    began, wrong = time.process_time(), walk(plan).wrong
+    is_noticed, seconds = "AssertionError" in wrong, round(time.process_time() - began, 1)
+    Figures(mutant_file(f"walks {name}"), tried=1, fired=is_noticed, seconds=seconds).write()
+    assert is_noticed, wrong
 
 
 # --- looking into a walk that goes wrong --------------------------------------------------------------------

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from tests.flows.explorer_lab import Killed
 from tests.proofs.machine_world import WAYS
+from tests.proofs.overheard import overheard
 from tests.proofs.walk_end import End
 from tests.proofs.walk_events import Step
 from tests.proofs.walk_mappings import HOURS, OUTS, Ways
@@ -75,7 +76,7 @@ class Walked:
 
     wrong: str = ""
     tally: Counter[str] = field(default_factory=Counter)
-    """Walks, processes, faults that struck, hints, and how often each thing happened, by its name."""
+    """Walks, processes, faults that struck, hints, lines of logs; and how often each thing happened."""
     log: list[str] = field(default_factory=list)
 
 
@@ -100,8 +101,10 @@ def walk(plan: Plan) -> Walked:
     """Do a walk in a folder of its own; whatever is raised in it is what is wrong."""
     walked, folder = Walked(tally=Counter(walks=1)), Path(tempfile.mkdtemp(prefix="walk-"))
     try:
-        with asyncio.Runner() as runner:
+        with overheard() as log, asyncio.Runner() as runner:
             runner.run(_live(folder, plan, walked))
+            walked.tally["logged"] = log.heard
+            log.hold()
     except (Exception, Killed) as error:
         walked.wrong = f"{type(error).__name__}: {error} ({_place(error)})"
     finally:

@@ -127,14 +127,14 @@ class Witness:
         """Hold CommCare against Moodle: every record has its case and its row, no case is wrong."""
         truth = self.school.truth()
         cases = truth.cases()
+        lost = {key for key in truth.drafts.keys() - cases.keys() if not self._is_orphaned(key)}
+        assert not lost, f"somebody has no case: {lost}"
         wrong = {
             case.external_id: fault for key, case in cases.items() if (fault := self._differs(truth, key, case))
         }
         assert not wrong, wrong
         held = {case.external_id for case in self.school.project.cases.values() if self._holds(truth, case)}
         assert not held, f"erased, and something is left in {sorted(held, key=str)}"
-        lost = {key for key in truth.drafts.keys() - cases.keys() if not self._is_orphaned(key)}
-        assert not lost, f"somebody has no case: {lost}"
         assert not self.school.store.intents(), "writes are still announced"
         self._compare_table(truth)
 
