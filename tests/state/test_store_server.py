@@ -232,9 +232,7 @@ def test_without_its_programs_there_is_no_server(monkeypatch: pytest.MonkeyPatch
 
 def test_what_is_not_run_without_a_server_is_said(tmp_path: Path) -> None:
     """A run of tests ends with one line on it, also when others run the tests for it."""
-    (tmp_path / "nowhere.py").write_text(
-        "import pathlib, tests.postgres as own\nown.PLACES = pathlib.Path('-')\n"
-    )
+    (tmp_path / "nowhere.py").write_text("import pathlib, tests.postgres as own\nown.PLACES = pathlib.Path('-')\n")
     house = Path(__file__).parent.parent.parent
     test = "tests/state/test_store_counts.py::test_rows_by_status[postgresql]"
     command = [sys.executable, "-m", "pytest", "-p", "nowhere", "-p", "no:cacheprovider", "-n", "1", test]
