@@ -38,12 +38,12 @@ def page(figures: Iterable[Figures]) -> str:
     lines = [HEADER, "|---|" + "---:|" * (HEADER.count("|") - 2)]
     lines += [_line(title, by_name.get(name)) for name, title in TITLES.items()]
     notes = [_note(title, by_name[name]) for name, title in TITLES.items() if name in by_name]
-    rows = [_mutant_line(mutant.name, by_name.get(mutant_file(mutant.name))) for mutant in MUTANTS]
+    rows = [_mutant_line(name, by_name.get(mutant_file(name))) for name in NAMES]
     places = {
         "counted": "\n".join(lines) + "".join(f"\n{note}" for note in ("", *filter(None, notes))),
         "mutants": "\n".join(rows),
         "killed": str(sum("| yes |" in row for row in rows)),
-        "all": str(len(MUTANTS)),
+        "all": str(len(NAMES)),
     }
     text = WORDS.read_text("utf-8")
     for name, told in places.items():
@@ -98,7 +98,7 @@ def together(
         known = best.get(one.name)
         if known is None or (known.code == here(one.name), known.tried) <= (one.code == here(one.name), one.tried):
             best[one.name] = one
-    shown = {*TITLES, *(mutant_file(mutant.name) for mutant in MUTANTS)}
+    shown = {*TITLES, *map(mutant_file, NAMES)}
     return [best[name] for name in sorted(best.keys() & shown)]
 
 

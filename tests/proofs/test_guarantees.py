@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.proofs.figures import HOUSE, PROOFS, TELL, Figures, code_digest, digest_here, forget, imported
-from tests.proofs.guarantees import PAGE, RECORD, found, mutant_file, page, recorded, together
+from tests.proofs.guarantees import NAMES, PAGE, RECORD, found, mutant_file, page, recorded, together
 from tests.proofs.kept import Kept
-from tests.proofs.mutants import MUTANTS
 
 
 def test_figures_come_back_as_written(tmp_path: Path) -> None:
@@ -29,7 +28,7 @@ def test_page_tells_what_was_run_and_what_was_not() -> None:
     text = page([figures, Figures(mutant_file("no wait"), 1, 1, seconds=2.0, code="abd")])
     assert "| Fault explorer: pairs of faults | 4,711 | 9,422 | 1 | 2 | 3 | 4 | 1.5 | abc |" in text
     assert "| Real processes killed, PostgreSQL | not run | | | | | | | |" in text
-    assert f"1 of {len(MUTANTS)} mutants" in text
+    assert f"1 of {len(NAMES)} mutants" in text
     assert "| no wait | yes | 2 | abd |" in text
     assert "| no intent | not run | | |" in text
 
