@@ -17,7 +17,7 @@ from flows.audit import audit
 from flows.audited import Audit
 from flows.check import run_checks
 from flows.clock import SystemClock
-from flows.endings import Stopped, print_json, say
+from flows.endings import Stopped, plain_endings, print_json, say
 from flows.errors import UsageError
 from flows.features import Feature
 from flows.needs import APPROVED, FIRST_RUNS
@@ -118,7 +118,9 @@ def run_approved(settings: Settings, options: Options, result: Result, shards: i
     show_plan(result)
     clock = SystemClock()
     shown = clock.monotonic()
-    if not typer.confirm("CommCare's API cannot delete cases: what is created stays. Go ahead?"):
+    with plain_endings(stopped="Stopped; nothing was sent."):
+        agreed = typer.confirm("CommCare's API cannot delete cases: what is created stays. Go ahead?")
+    if not agreed:
         say("Nothing was sent.")
         raise typer.Exit(result.state.exit_code)
     # A plan of some courses cannot be approved for later.

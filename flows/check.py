@@ -7,14 +7,17 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 from adaptors.errors import AdaptorError, Maintenance
+from flows.catalogue import field_catalogue
 from flows.check_commcare import check_commcare
 from flows.check_mappings import check_mappings
 from flows.check_marking import check_marking
 from flows.check_moodle import check_moodle
 from flows.check_people import check_people
 from flows.check_webhooks import check_webhooks
+from flows.check_write_back import check_write_back
 from flows.clock import SystemClock
 from flows.expiry import check_expiry
 from flows.features import Feature
@@ -22,11 +25,19 @@ from flows.open import empty_store, has_books, open_commcare, open_moodle, open_
 from flows.probe import Finding, Probe, fail, note, ok
 from flows.settings import Settings
 from flows.steps.pull import wanted_by
+from flows.words import numbered
 from mappings.engine import MappingError
+from mappings.engine.load import run_tests
 from state import StateError
 
 Part = Callable[[Probe], AsyncIterator[Finding]]
 REST = 1200.0  # seconds: see docs/decisions/0003
+LEASE = 300.0  # seconds: the longest wait for one answer, and two renewals
+
+FAILED_TESTS = (
+    "`moodle-commcare mappings test` shows where. Where the mapping is right, "
+    "`moodle-commcare mappings test --update` brings old tests up to date."
+)
 
 
 async def run_checks(settings: Settings, asked: Collection[Feature] = ()) -> AsyncIterator[Finding]:
@@ -36,7 +47,7 @@ async def run_checks(settings: Settings, asked: Collection[Feature] = ()) -> Asy
     yield ok("Settings", f"{settings.moodle_url} to {there}")
     moodle, commcare = open_moodle(settings, clock, attempts=2), open_commcare(settings, clock, attempts=2)
     probe = Probe(settings, clock, moodle, commcare, asked=asked)
-    for look in (_rests, _mappings, _books, _expiries, check_webhooks):
+    for look in (_rests, _leases, _mappings, _books, _expiries, check_webhooks):
         for finding in look(probe):
             yield finding
     try:
@@ -58,6 +69,17 @@ def _rests(probe: Probe) -> Iterator[Finding]:
         )
 
 
+def _leases(probe: Probe) -> Iterator[Finding]:
+    """Warn of a lease that a single slow answer may outlast."""
+    if probe.settings.lease_ttl_s < LEASE:
+        yield note(
+            "Settings",
+            f"LEASE_TTL_S is {probe.settings.lease_ttl_s:g} seconds, and a run may wait longer than that for one "
+            "answer: another one may then begin, and this one ends without its work. Nothing is sent twice",
+            f"Leave it out, or write {LEASE:.0f} or more.",
+        )
+
+
 def _mappings(probe: Probe) -> Iterator[Finding]:
     """Load the mappings; each mistake in them is a line."""
     try:
@@ -69,6 +91,15 @@ def _mappings(probe: Probe) -> Iterator[Finding]:
         return
     probe.use(project, wanted_by(project.mappings))
     yield ok("Mappings", ", ".join(f"{one.name}.yaml" for one in (*project.mappings, *project.tables)))
+    yield from _tests(Path(probe.settings.mappings_dir))
+
+
+def _tests(folder: Path) -> Iterator[Finding]:
+    """Name the mappings whose own tests fail; that stops no run, but may be a slip."""
+    for file, examples in run_tests(folder, field_catalogue()):
+        if file.enabled and examples is not None and examples.failed:
+            failed = f"{examples.failed} of {numbered(examples.run, 'test')}"
+            yield note("Mappings", f"{file.name}.yaml: {failed} failed, which stops no run", FAILED_TESTS)
 
 
 def _books(probe: Probe) -> Iterator[Finding]:
@@ -103,8 +134,9 @@ async def _moodle(probe: Probe) -> AsyncIterator[Finding]:
             yield finding
     for finding in check_mappings(probe):
         yield finding
-    async for finding in check_marking(probe):
-        yield finding
+    for look in (check_marking, check_write_back):
+        async for finding in look(probe):
+            yield finding
 
 
 async def guarded(part: Part, probe: Probe) -> AsyncIterator[Finding]:

@@ -90,9 +90,21 @@ async def _sample_owners(probe: Probe, name: str, drafts: Sequence[Draft]) -> Fi
     if not states:
         return ok("Owners", text)
     why = ", ".join(f"{reason} ({count})" for reason, count in states.most_common())
-    rest = "" if probe.project and probe.project.owner else " and name that owner in project.yaml"
-    remedy = f"Correct 'owner:' in {name}.yaml, or write 'otherwise: project' there for the rest{rest}."
+    remedy = _owner_remedy(probe, name)
     return (note if good else fail)("Owners", f"{text}; the others would be held back: {why}", remedy)
+
+
+def _owner_remedy(probe: Probe, name: str) -> str:
+    """Say what gives the cases an owner; where each is a person's own, no shared one is proposed."""
+    mappings = probe.project.mappings if probe.project else ()
+    owners = [mapping.spec.owner for mapping in mappings if mapping.name == name]
+    if any(one and not one.otherwise and all(rule.user for rule in one.first_of) for one in owners):
+        return (
+            "Make the mobile workers who are missing (`moodle-commcare workers create --dry-run` says how many; "
+            f"see docs/students-offline.md), or correct 'owner:' in {name}.yaml."
+        )
+    rest = "" if probe.project and probe.project.owner else " and name that owner in project.yaml"
+    return f"Correct 'owner:' in {name}.yaml, or write 'otherwise: project' there for the rest{rest}."
 
 
 async def _project_owner(probe: Probe, owner: OwnerReference) -> Finding:

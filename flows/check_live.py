@@ -17,6 +17,7 @@ from flows.check_commcare import KINDS, SCREENS, STATES
 from flows.check_mappings import named_roles
 from flows.check_moodle import check_moodle
 from flows.check_people import check_people
+from flows.check_write_back import REMEDY, absent_assignments
 from flows.clock import SystemClock
 from flows.open import open_commcare, open_moodle
 from flows.places import Places
@@ -75,7 +76,7 @@ class _Look:
         self._tables = probe.project.tables if probe.project else ()
 
     async def moodle(self, _: Probe) -> AsyncIterator[Finding]:
-        """Note custom fields and roles that nobody has."""
+        """Note custom fields and roles that nobody has, and assignments that are not there."""
         if self._probe.hidden_people or not self._probe.rosters:
             yield note("Moodle", "nobody could be looked at, so custom fields and roles were not compared")
             return
@@ -84,6 +85,7 @@ class _Look:
             self._roles(mapping)
         for table in self._tables:
             self._custom_fields(table)
+        await self._write_back()
 
     def _custom_fields(self, mapping: CompiledMapping) -> None:
         people = {name for person in self._probe.people for name in person.get("profile") or ()}
@@ -113,6 +115,14 @@ class _Look:
             remedy = f"did you mean '{near}'?" if near else f"roles seen: {', '.join(sorted(seen))}"
             what = f"nobody in {self._probe.where} has the role '{role}'"
             self._tell(mapping, role, what, remedy, certain=makes_nothing)
+
+    async def _write_back(self) -> None:
+        """Tell of assignments that no chosen course shows; one that is hidden looks the same."""
+        for one in await absent_assignments(self._probe):
+            problem = self._places.problem(
+                one.mapping.name, str(one.number), one.what, REMEDY, certain=False, under="write_back"
+            )
+            self._report.problems.append(problem)
 
     async def commcare(self, probe: Probe) -> AsyncIterator[Finding]:
         """Note owners that cannot own a case; say which case types are new."""

@@ -53,7 +53,9 @@ def _send(
         if done.asked and not as_json and sys.stdin.isatty():
             for line in done.lines():
                 say(line)
-            if not typer.confirm("Go ahead?"):
+            with plain_endings(stopped="Stopped; nothing was sent."):
+                agreed = typer.confirm("Go ahead?")
+            if not agreed:
                 say("Nothing was sent.")
                 raise typer.Exit(done.state.exit_code)
             done = run_feedback(settings, Options(True, dry_run, overwrite))

@@ -17,32 +17,38 @@ problems_app = typer.Typer(
 )
 Key = Annotated[str, typer.Argument(metavar="KEY", help="The record's external id, as the list names it.")]
 OfReason = Annotated[str, typer.Option("--reason", help="Only this reason, by the code that the list shows.")]
+OfCourse = Annotated[
+    int | None,
+    typer.Option("--course", help="Only records of this course id; 0: of the site itself, as people are.", min=0),
+]
 
 
 @problems_app.command("list")
 def problems_list(
     mapping: Annotated[str, typer.Option("--mapping", help="Only this mapping.")] = "",
     reason: OfReason = "",
+    course: OfCourse = None,
     env_file: EnvFile = ENV_FILE,
     as_json: AsJson = False,
 ) -> None:
     """List what could not be sent as it is: which record, why, since when, and what to do."""
     from flows.open import open_store
-    from flows.problems import count_reasons, list_problems
+    from flows.problems import Meant, count_reasons, list_problems
     from flows.show_books import show_list
-    from flows.typed import refuse_unknown_mapping, refuse_unknown_reason
+    from flows.typed import refuse_unknown_course, refuse_unknown_mapping, refuse_unknown_reason
 
     with plain_endings(as_json):
         settings = read_settings(env_file)
         with open_store(settings) as store:
-            found = list_problems(store, mapping, reason)
+            found = list_problems(store, mapping, reason, course)
             if not found:
                 refuse_unknown_mapping(store, Path(settings.mappings_dir), mapping)
                 refuse_unknown_reason(reason, {one.reason for one in list_problems(store, mapping)})
+                refuse_unknown_course(store, course)
         if as_json:
             print_json({"counts": count_reasons(found), "problems": [one.as_json() for one in found]})
         else:
-            show_list(found)
+            show_list(found, Meant(course=course).words)
 
 
 @problems_app.command("show")
@@ -66,6 +72,7 @@ def problems_retry(
     key: Annotated[str, typer.Argument(metavar="KEY", help="The record's external id; or give an option.")] = "",
     every: Annotated[bool, typer.Option("--all", help="Everything that CommCare refused.")] = False,
     reason: OfReason = "",
+    course: OfCourse = None,
     recreate: Annotated[
         bool, typer.Option("--recreate", help="Make a new case, where the old one was deleted in CommCare.")
     ] = False,
@@ -77,12 +84,14 @@ def problems_retry(
     from flows.errors import UsageError
     from flows.open import open_store
     from flows.problems import retry
+    from flows.typed import refuse_unknown_course
 
     with plain_endings(as_json):
-        if bool(key) + every + bool(reason) != 1:
-            raise UsageError("Give one of them: the KEY of a record, --reason, or --all.")
+        if bool(key) + every + (bool(reason) or course is not None) != 1:
+            raise UsageError("Give one of them: the KEY of a record, --reason or --course (or both), or --all.")
         with open_store(read_settings(env_file)) as store:
-            done = retry(store, SystemClock().now(), key=key, reason=reason, recreate=recreate)
+            refuse_unknown_course(store, course)
+            done = retry(store, SystemClock().now(), key=key, reason=reason, course=course, recreate=recreate)
         tell([done], as_json)
 
 

@@ -116,7 +116,9 @@ def state_moved_moodle(
                     f"{move.found} Give --yes when it is the Moodle that was at {move.old}, and no copy."
                 )
             say(move.found)
-            if not typer.confirm(f"Is it the Moodle that was at {move.old}, and no copy of it?", err=True):
+            with plain_endings(as_json, stopped="Stopped; nothing was changed."):
+                agreed = typer.confirm(f"Is it the Moodle that was at {move.old}, and no copy of it?", err=True)
+            if not agreed:
                 say("Nothing was changed.")
                 raise typer.Exit(1)
         done = go_along(settings, move, SystemClock().now())
@@ -163,7 +165,9 @@ def person_erase(
             )
             if not cases:
                 question = f"The books know no case of person {person}. Leave that number out of every run?"
-            if not typer.confirm(question, err=True):
+            with plain_endings(as_json, stopped="Stopped; nothing was emptied."):
+                agreed = typer.confirm(question, err=True)
+            if not agreed:
                 say("Nothing was changed.")
                 raise typer.Exit(1)
         done = run_erase(settings, person)

@@ -3,28 +3,41 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flows.endings import plain_endings, print_json, say
 from flows.options import ENV_FILE, AsJson, EnvFile, read_settings
 
+if TYPE_CHECKING:
+    from flows.settings import Settings
+
 
 def status(
     html: Annotated[
         Path | None, typer.Option("--html", help="Write a page with charts into this file, for you alone (0600).")
     ] = None,
+    withdrawn: Annotated[
+        bool,
+        typer.Option("--withdrawn", help="List by their keys the cases of people whom the mappings keep out."),
+    ] = False,
     env_file: EnvFile = ENV_FILE,
     as_json: AsJson = False,
 ) -> None:
     """Tell where things stand: what needs a person, how fresh each course is, cases, problems, runs."""
     from flows.clock import SystemClock
+    from flows.errors import UsageError
     from flows.show_status import show_status
     from flows.status import status_of
     from flows.status_json import status_json
 
     with plain_endings(as_json):
+        if withdrawn and html is not None:
+            raise UsageError("Give --withdrawn or --html: the page has no keys in it.")
+        if withdrawn:
+            _withdrawn(read_settings(env_file), as_json)
+            return
         found = status_of(read_settings(env_file), SystemClock().now())
         if html is not None:
             from flows.page import write_page
@@ -35,6 +48,17 @@ def status(
             print_json(status_json(found))
         elif html is None:
             show_status(found)
+
+
+def _withdrawn(settings: Settings, as_json: bool) -> None:
+    from flows.show_books import show_withdrawn
+    from flows.withdrawn import withdrawn_here
+
+    found = withdrawn_here(settings)
+    if as_json:
+        print_json({"withdrawn": [one.as_json() for one in found]})
+    else:
+        show_withdrawn(found)
 
 
 def metrics(

@@ -31,6 +31,7 @@ def create(
     from flows.attended_workers import run_creation, run_plan
     from flows.csv_file import new_file
     from flows.errors import UsageError
+    from flows.show_problems import laid_out
 
     with plain_endings(as_json):
         if not dry_run and to is None:
@@ -41,7 +42,7 @@ def create(
         wanted = len(plan.newcomers)
         if not as_json:
             for line in plan.lines():
-                typer.echo(line)
+                typer.echo(laid_out(line))
         if dry_run or not wanted or to is None:
             if as_json:
                 print_json({"state": "completed", **plan.as_json()})
@@ -63,4 +64,5 @@ def _agrees(wanted: int) -> bool:
     """Ask at a terminal; without one nobody agrees."""
     import sys
 
-    return sys.stdin.isatty() and typer.confirm(f"Make {wanted} mobile workers in CommCare?", default=False)
+    with plain_endings(stopped="Stopped; nothing was made."):
+        return sys.stdin.isatty() and typer.confirm(f"Make {wanted} mobile workers in CommCare?", default=False)

@@ -44,7 +44,9 @@ def plain_endings(as_json: bool = False, *, stopped: str = "") -> Iterator[None]
         yield
     except (typer.Exit, BrokenPipeError):
         raise
-    except (KeyboardInterrupt, typer.Abort):
+    except (KeyboardInterrupt, typer.Abort) as error:
+        if isinstance(error, typer.Abort):
+            typer.echo(err=True)  # the cursor stands behind a question
         fail(stopped or "Stopped.", 128 + signal.SIGINT, as_json)
     except Stopped as error:
         fail(stopped or "Stopped.", 128 + error.number, as_json)

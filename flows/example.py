@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.errors import UsageError
-from flows.live import course_in, look_at, mapping_named, person_in, watch
+from flows.live import course_in, look_at, mapping_named, not_found, person_in, watch
 from flows.mapping_tests import Tested, run, write_text
 from flows.settings import Settings
 from flows.steps.pull import Enough
@@ -48,12 +48,10 @@ def run_example(settings: Settings, stream: str, number: int, courses: Sequence[
 
         return [watch(mapping, see, wants=lambda record: person_in(record, mapping.source) == number)]
 
-    look_at(settings, make, courses=courses, first=number)
+    _, result = look_at(settings, make, courses=courses, first=number)
     if not records:
-        nobody = f"Moodle shows nobody with the id {number}; the address of a profile page ends in the id."
-        if found[0].source == "courses":
-            nobody = f"Moodle shows no chosen course with the id {number}. The id stands in the course's address."
-        raise UsageError(nobody)
+        where = "this course" if courses else "the courses that project.yaml chooses"
+        raise UsageError(not_found(number, found[0].source, result, where))
     if len(records) > 1 and len({where for *_, where in records}) > 1 and not courses:
         places = "; ".join(where for *_, where in records[:8])
         raise UsageError(f"There are several records of {number}: {places}. Choose one with --course.")

@@ -10,7 +10,7 @@ from typing import Any
 
 from flows.catalogue import field_catalogue
 from flows.errors import UsageError
-from flows.live import course_in, look_at, mapping_named, person_in, watch
+from flows.live import course_in, look_at, mapping_named, not_found, person_in, watch
 from flows.masked import Eyes
 from flows.settings import Settings
 from flows.steps.pull import Enough
@@ -71,7 +71,8 @@ def run_explain(settings: Settings, wanted: Wanted) -> list[Explained]:
 
     _, result = look_at(settings, make, courses=wanted.courses, first=wanted.id)
     if not found:
-        raise UsageError(" ".join([_nobody(wanted, sources[0]), *result.messages]))
+        where = "this course" if wanted.courses else "the courses that project.yaml chooses"
+        raise UsageError(not_found(wanted.id, sources[0], result, where))
     return [each for _, each in sorted(found, key=itemgetter(0))]
 
 
@@ -95,12 +96,3 @@ def _try_out(mapping: CompiledMapping, part: str, personal: Personal) -> None:
         explain(mapping, part, {}, Context("", "", _SOME_DAY), personal)
     except UnknownPart as error:
         raise UsageError(str(error)) from None
-
-
-def _nobody(wanted: Wanted, source: str) -> str:
-    where = "this course" if wanted.courses else "the courses that project.yaml chooses"
-    if source == "courses":
-        return f"Moodle shows no chosen course with the id {wanted.id}. The id stands in the course's address."
-    return (
-        f"Moodle shows nobody with the id {wanted.id} in {where}. The id stands in the address of a profile page."
-    )

@@ -165,6 +165,18 @@ def course_in(record: Mapping[str, Any]) -> str:
     return f"{name}, {item.get('name') or 'item'} ({item.get('id')})" if isinstance(item, Mapping) else name
 
 
+def not_found(number: int, source: str, result: Result, where: str) -> str:
+    """Say why a look has seen no record of a person (or a course, by the source); `where` says where it looked."""
+    if source == "courses":
+        return f"Moodle shows no chosen course with the id {number}. The id stands in the course's address."
+    if number in result.lost_people:
+        return " ".join([f"Moodle did not give the profile of person {number}.", *result.messages])
+    nobody = (
+        f"Moodle shows nobody with the id {number} in {where}. The id stands in the address of a profile page."
+    )
+    return " ".join([nobody, *result.messages])
+
+
 def mapping_named(project: Project, name: str) -> CompiledMapping:
     """Return the mapping of a name, on or off, or the only one of a source; raises UsageError with the names.
 

@@ -25,24 +25,24 @@ async def outcome(world: World, result: Result) -> AsyncIterator[None]:
     try:
         yield
     except Maintenance as error:
-        result.worse(RunState.POSTPONED, f"{error} The run is postponed; nothing is lost.")
+        result.stopped(RunState.POSTPONED, f"{error} The run is postponed; nothing is lost.")
     except Resting as error:
-        result.worse(RunState.POSTPONED, str(error))
+        result.stopped(RunState.POSTPONED, str(error))
     except Waiting as error:
         for message in error.args:
             result.worse(RunState.WAITING, message)
     except Unfinished as error:
-        result.worse(RunState(error.state), str(error))
+        result.stopped(RunState(error.state), str(error))
     except Retriable as error:
         state = RunState.POSTPONED if error.system == "CommCare" else RunState.FAILED
-        result.worse(state, f"{error} The next run catches up.")
+        result.stopped(state, f"{error} The next run catches up.")
     except (AdaptorError, StateError) as error:
-        result.worse(RunState.FAILED, str(error))
+        result.stopped(RunState.FAILED, str(error))
     except UsageError as error:  # raised again; who looks at the run later needs its words as well
-        result.worse(RunState.FAILED, str(error))
+        result.stopped(RunState.FAILED, str(error))
         raise
     except BaseException:
-        result.worse(RunState.FAILED, "The run was stopped. The next one catches up.")
+        result.stopped(RunState.FAILED, "The run was stopped. The next one catches up.")
         raise
     finally:
         result.seconds = world.clock.monotonic() - started

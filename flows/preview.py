@@ -101,6 +101,7 @@ class Preview:
     _planned: list[Planned] = field(default_factory=list)
     _seen: dict[str, set[int]] = field(default_factory=dict)
     _elsewhere: set[int] = field(default_factory=set)
+    _lost: set[int] = field(default_factory=set)
     _rosters: dict[int, Roster] = field(default_factory=dict)
 
     def hear(self, mapping: CompiledMapping, outcome: Outcome) -> None:
@@ -154,7 +155,8 @@ class Preview:
     async def count_missing(self, world: World, mapping: CompiledMapping, *, whole: bool) -> None:
         """Count the cases of a mapping that no record was read for, in the courses that were read completely.
 
-        As a run does: not those of people who may be in a course that is not read, or whose grades alone are gone.
+        As a run does: not those of people who may be in a course that is not read, whose profile Moodle did not
+        give, or whose grades alone are gone.
         """
         store = world.books.store
         if mapping.when_left is None or mapping.source == "courses":  # no run marks any of them
@@ -165,19 +167,22 @@ class Preview:
                 continue
             keys = await world.books.do(store.active_keys, mapping.name, scope)
             seen, stay = self._seen.get(mapping.name, set()), self._stay(mapping, scope)
+            if scope == SITE_SCOPE and self._lost and not seen:  # then a run compares nobody
+                continue
             gone = (key for key, person in keys.items() if hash(key) not in seen and person not in stay)
             self.missing[mapping.case_type] += sum(1 for _ in gone)
 
     async def look_on(self, run: Run, courses: list[Course]) -> None:
         """Read the courses like any run, and remember who is where."""
         self._elsewhere = await members_elsewhere(run, courses)
+        self._lost = run.reader.lost_profiles
         self._rosters = dict(run.rosters)
         await sync_courses(run, courses)
 
     def _stay(self, mapping: CompiledMapping, scope: int) -> Collection[int]:
         """Return the people of whom nothing is gone from a scope, whatever was read."""
         if scope == SITE_SCOPE:
-            return self._elsewhere
+            return self._elsewhere | self._lost
         return set(self._rosters[scope].ids) if mapping.source in OF_ACTIVITIES else ()
 
     def is_personal(self, sample: Shown, name: str) -> bool:

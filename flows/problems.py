@@ -70,8 +70,31 @@ def moment(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def list_problems(store: Store, mapping: str = "", reason: str = "") -> list[Listed]:
-    """Return the problems of all mappings or of one, all or those of one reason, in the order of their rows."""
+@dataclass(frozen=True)
+class Meant:
+    """Which records somebody means; what is not given leaves all of them. `course` 0: those of the site itself."""
+
+    key: str = ""
+    reason: str = ""
+    course: int | None = None
+
+    def fits(self, row: RowId, reason: str) -> bool:
+        """Say whether a record that has a problem of some reason is meant."""
+        key = self.key in ("", row.key)
+        return key and self.reason in ("", reason) and self.course in (None, row.scope)
+
+    @property
+    def words(self) -> str:
+        """Return what is meant, to stand behind "record"; "" for everything."""
+        key = f" of '{self.key}'" if self.key else ""
+        place = f" of course {self.course}" if self.course else " of the site itself"
+        reason = f" with the reason '{self.reason}'" if self.reason else ""
+        return key + ("" if self.course is None else place) + reason
+
+
+def list_problems(store: Store, mapping: str = "", reason: str = "", course: int | None = None) -> list[Listed]:
+    """Return the problems of all mappings or of one, of a reason, of a course, in the order of their rows."""
+    meant = Meant(reason=reason, course=course)
     refusals = {one.row: one for one in store.refusals() if not one.dropped}
     found = [_found(one, refusals) for one in store.problems()]
     told = {one.row for one in found if one.attempts}
@@ -80,7 +103,7 @@ def list_problems(store: Store, mapping: str = "", reason: str = "") -> list[Lis
     return [
         one
         for one in sorted(found, key=lambda one: (one.row, one.name, one.reason))
-        if mapping in ("", one.row.mapping) and reason in ("", one.reason)
+        if mapping in ("", one.row.mapping) and meant.fits(one.row, one.reason)
     ]
 
 
@@ -122,26 +145,28 @@ def show_problem(store: Store, key: str) -> list[Listed]:
     return found
 
 
-def retry(store: Store, now: float, *, key: str = "", reason: str = "", recreate: bool = False) -> str:
-    """Have refused rows sent again: those of a key, of a reason, or all; returns a sentence.
+def retry(
+    store: Store, now: float, *, key: str = "", reason: str = "", course: int | None = None, recreate: bool = False
+) -> str:
+    """Have refused rows sent again: those of a key, of a reason, of a course, or all; returns a sentence.
 
     What was dropped is sent again by its key alone. With `recreate` rows whose case was deleted become new cases.
     Where records are only held back there, for a parent or an owner, they are read again. Raises UsageError when
     no row is refused there either.
     """
+    meant = Meant(key, reason, course)
 
     def wanted(one: RefusalRow) -> bool:
-        asked_for = key in ("", one.row.key) and reason in ("", one.reason)
-        return asked_for and (bool(key) or not one.dropped)
+        return meant.fits(one.row, one.reason) and (bool(key) or not one.dropped)
 
-    held = {} if recreate or any(map(wanted, store.refusals())) else _held_back(store, key, reason)
+    held = {} if recreate or any(map(wanted, store.refusals())) else _held_back(store, meant)
     if held:
         store.read_anew(held.values())
         return (
             f"{numbered(len(held), 'record')} held back, not refused: the next run reads Moodle for "
             f"{listed(sorted({*held.values()}))} again, whatever the intervals say."
         )
-    rows = _refused_rows(store, wanted, key, reason)
+    rows = _refused_rows(store, wanted, meant)
     if recreate:
         kept = sorted(one.reason for one in rows if one.reason not in DELETED)
         if kept:
@@ -160,32 +185,29 @@ def retry(store: Store, now: float, *, key: str = "", reason: str = "", recreate
 
 def drop(store: Store, key: str, now: float) -> str:
     """Take the refusal of a key off the list; returns a sentence. UsageError when no row of it is refused."""
-    rows = [one for one in _refused_rows(store, lambda one: one.row.key == key, key, "") if not one.dropped]
+    rows = [one for one in _refused_rows(store, lambda one: one.row.key == key, Meant(key)) if not one.dropped]
     if not rows:
         raise UsageError(f"The problem of '{key}' was dropped already.")
     store.drop([one.row for one in rows], now)
     return f"{numbered(len(rows), 'record')} dropped: not sent until the record or its mapping changes."
 
 
-def _held_back(store: Store, key: str, reason: str) -> dict[RowId, str]:
+def _held_back(store: Store, meant: Meant) -> dict[RowId, str]:
     """Return the records that wait for something else than for their own values, with their mappings."""
     found = [one for one in store.problems() if one.reason in OPEN]
-    return {one.row: one.row.mapping for one in found if key in ("", one.row.key) and reason in ("", one.reason)}
+    return {one.row: one.row.mapping for one in found if meant.fits(one.row, one.reason)}
 
 
-def _refused_rows(
-    store: Store, wanted: Callable[[RefusalRow], bool], key: str, reason: str
-) -> Sequence[RefusalRow]:
+def _refused_rows(store: Store, wanted: Callable[[RefusalRow], bool], meant: Meant) -> Sequence[RefusalRow]:
     """Return the refused rows that are wanted."""
     rows = [one for one in store.refusals() if wanted(one)]
     if rows:
         return rows
-    found = [one for one in list_problems(store) if key in ("", one.row.key) and reason in ("", one.reason)]
+    found = [one for one in list_problems(store) if meant.fits(one.row, one.reason)]
     if found:
         raise UsageError(
             "CommCare refused none of these: each read looks at them anew, so there is nothing to retry or drop. "
             f"{found[0].remedy}"
         )
     there = listed(sorted({one.reason for one in store.refusals() if not one.dropped})) or "none at all"
-    what = f" of '{key}'" if key else f" with the reason '{reason}'" if reason else ""
-    raise UsageError(f"No refused record{what} is listed. Reasons of those that are: {there}.")
+    raise UsageError(f"No refused record{meant.words} is listed. Reasons of those that are: {there}.")

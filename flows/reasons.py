@@ -18,6 +18,7 @@ REASONS: Final[Mapping[str, str]] = {
     "parent_unknown": "held back: the parent case is not in CommCare",
     "owner_unknown": "held back: CommCare has not told yet who owns the parent case",
     "groups_not_shown": "held back: the owner goes by groups, and Moodle does not show them",
+    "owner_not_shown": "held back: Moodle does not show what the owner goes by, and it is written only once",
     "owner_unresolved": "held back: nobody who could own the case; `moodle-commcare check` says who is missing",
     "owner_stays": "sent, and keeps its owner: nobody else was found; `moodle-commcare check` says who is missing",
     "other_case_type": "held back: CommCare has a case of another type with its external id",
@@ -51,12 +52,14 @@ _ANEW: Final = (
     "`moodle-commcare problems retry KEY --recreate`."
 )
 REMEDIES: Final[Mapping[str, str]] = {
-    "waits_for_parent": "Nothing, when the parent is only on its way; else put right what holds the parent back.",
+    "waits_for_parent": "Nothing, when the parent is only on its way; else put right what holds the parent back, "
+    "or the account in Moodle whose profile it cannot give (each run names it).",
     "match_undecided": "`moodle-commcare match list` shows the cases; then `match approve` or `match reject`.",
     "other_courses_unread": "Nothing: the next run of all courses decides.",
     "parent_unknown": "Let the parent's mapping take the person in, or say `when_parent_unknown: wait` or `skip`.",
     "owner_unknown": "Nothing: the next run knows.",
     "groups_not_shown": "Give the role of the account in Moodle 'moodle/site:accessallgroups'.",
+    "owner_not_shown": "Give the role of the account in Moodle 'moodle/user:viewalldetails'.",
     "owner_unresolved": _ADD_OWNER,
     "owner_stays": _ADD_OWNER,
     "other_case_type": "To go on in that case, write its type as `case_type` in the mapping first; else "
@@ -97,15 +100,27 @@ def reason_words(reason: str) -> str:
     return f"a value {OF_VALUES[reason]}" if reason in OF_VALUES else reason.replace("_", " ")
 
 
+_PARTS: Final = {
+    "@name": "the name of the case",
+    "@key": "the external id of the case",
+    "@owner": "the name of the owner",
+    "@include": "a field by which records are left out",
+}
+_BLANK_NAME: Final = "Fill the field in Moodle, or give `case_name` a part that is never blank."
+
+
 def problem_words(reason: str, name: str) -> str:
     """Return what is wrong with one record, or with its property `name`."""
-    if name and not name.startswith("@") and reason in OF_VALUES:
-        return f"{name} {OF_VALUES[reason]}"
+    if name and reason in OF_VALUES:
+        part = "the external id of the parent case" if name.startswith("@index:") else _PARTS.get(name, name)
+        return f"{part} {OF_VALUES[reason]}"
     return reason_words(reason)
 
 
 def remedy(reason: str, name: str = "") -> str:
     """Return what to do about it, "" for a reason that nobody foresaw."""
+    if (reason, name) == ("blank", "@name"):
+        return _BLANK_NAME
     order = (OF_VALUES_REMEDIES, REMEDIES) if name else (REMEDIES, OF_VALUES_REMEDIES)
     return next((found[reason] for found in order if reason in found), "")
 
@@ -118,7 +133,8 @@ def records_reference() -> str:
         "",
         "A record that is held back is looked at anew by each read. One that CommCare refused is not sent again "
         "as it is: it is sent when its content or its mapping changes, or after `moodle-commcare problems retry`. "
-        "`problems list`, `show`, `retry` and `drop` have `--json`: one object, with what was found or done.",
+        "`problems list`, `show`, `retry` and `drop` have `--json`: one object, with what was found or done. "
+        "`list` and `retry` take `--course`, `--reason` or both.",
         "",
     ]
     rows = ((code(name), text, REMEDIES[name]) for name, text in REASONS.items())

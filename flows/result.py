@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -89,6 +89,8 @@ class Result:
     """Write requests of which nobody knows what came."""
     other_types: dict[str, Counter[str]] = field(default_factory=dict)
     """Mapping -> case type -> cases of others that have an external id which a first load would create."""
+    lost_people: Set[int] = frozenset()
+    """Whose profile Moodle did not give."""
     overlapped: bool = False
     """Whether another run had the lease, so that nothing was begun: that says nothing about the two systems."""
 
@@ -109,6 +111,11 @@ class Result:
         self.state = max(self.state, state, key=order.index)
         if message and message not in self.messages:
             self.messages.append(message)
+
+    def stopped(self, state: RunState, cause: str) -> None:
+        """Note what stopped the run: the first thing that a person is to read."""
+        self.worse(state)
+        self.messages = [cause, *(message for message in self.messages if message != cause)]
 
     def take_over(self, other: Result) -> None:
         """Add what a shard of the same run did; see `add_requests` for its requests."""

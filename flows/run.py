@@ -68,6 +68,8 @@ class Run:
     """Courses whose totals Moodle does not show."""
     assignments: dict[int, tuple[int, int]] = field(default_factory=dict)
     """Courses whose assignments were read -> how many Moodle shows the account, and how many more there are."""
+    untold: frozenset[int] = frozenset()
+    """Courses of which Moodle does not say whether they are hidden or over: nothing is made of them."""
     unseen: frozenset[int] = frozenset()
     """Courses that the plan of a first run could not look at: what they hold nobody has approved in this run."""
     rosters: dict[int, Roster] = field(default_factory=dict)

@@ -56,8 +56,10 @@ class Settings(BaseModel):
 
     Either `moodle_token` is given or the login of the service account, either `commcare_api_key` or a password;
     what is not given is "". Webhooks are taken in from Moodle with `webhook_token`, from CommCare with
-    `forwarding_token` or user name and password. Times are in seconds; quiet hours are times of the day in the
-    project's time zone. The last day of a token or key is a date (2027-01-31), "never", or "" when nobody said it.
+    `forwarding_token` or user name and password. Times are in seconds. A lease that holds less than the longest
+    wait for one answer and two renewals (300 s) may be lost to another run in mid-work, which sends nothing twice.
+    Quiet hours are times of the day in the project's time zone. The last day of a token or key is a date
+    (2027-01-31), "never", or "" when nobody said it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -272,10 +274,12 @@ def _missing(values: Values, env_file: Path | None) -> Iterator[str]:
     if forwarding & values.keys():
         missing += sorted(forwarding - values.keys())
     if missing:
-        yield (
-            f"Missing: {', '.join(missing)}. {_where_from(env_file)} "
-            "Run `moodle-commcare init` to be asked for them."
-        )
+        remedy = "Run `moodle-commcare init` to be asked for them."
+        if env_file is not None and not env_file.exists():
+            remedy = (
+                "Go to the folder in which you ran `moodle-commcare init`, or run it here to be asked for them."
+            )
+        yield f"Missing: {', '.join(missing)}. {_where_from(env_file)} {remedy}"
 
 
 def _where_from(env_file: Path | None) -> str:

@@ -1,4 +1,4 @@
-"""What the books hold for people to look at: problems, and what an audit found."""
+"""What the books hold for people to look at: problems, whose cases are withdrawn, and what an audit found."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ from flows.words import numbered
 
 if TYPE_CHECKING:
     from flows.audited import Audit
+    from flows.withdrawn import Withdrawn
 
 MOST = 50  # rows of a table
 WHOLE = ("record", "since (UTC)", "reads", "sent", "finding")
 """Columns that stay in one line while the terminal has room for them."""
 
 
-def show_list(found: Sequence[Listed]) -> None:
-    """Print the problems: a table, then each reason with what to do."""
+def show_list(found: Sequence[Listed], of: str = "") -> None:
+    """Print the problems: a table, then each reason with what to do; `of` says where there are none."""
     console = _console()
     if not found:
-        console.print(Text("No problem is listed."))
+        console.print(Text(f"No problem{of} is listed."))
         return
     table = _table("record", "reason, property", "since (UTC)", "reads", "sent")
     for one in found[:MOST]:
@@ -62,6 +63,24 @@ def show_one(found: Sequence[Listed]) -> None:
         if one.remedy:
             console.print(Text(laid_out(f"→ {one.remedy}", first="  ", then="    ")))
     console.print(Text(laid_out(f"`moodle-commcare history {found[0].row.key}` tells what was sent, and when.")))
+
+
+def show_withdrawn(found: Sequence[Withdrawn]) -> None:
+    """Print whose cases are withdrawn, or are about to be."""
+    console = _console()
+    if not found:
+        console.print(Text("No case is withdrawn."))
+        return
+    table = _table("record", "mapping", "course", "state", "written (UTC)")
+    for one in found[:MOST]:
+        row, at = one.row.row, one.row.at
+        table.add_row(row.key, row.mapping, str(row.scope or "·"), one.words, _day(at) if at else "·")
+    console.print(table)
+    if len(found) > MOST:
+        console.print(Text(laid_out(f"... and {len(found) - MOST:,} more; `--json` lists all.")))
+    waiting = sum(not one.is_done for one in found)
+    more = f", {waiting:,} of them not known to be in CommCare yet" if waiting else ""
+    console.print(Text(laid_out(f"{numbered(len(found), 'case')} withdrawn{more}.")))
 
 
 def show_audit(found: Audit) -> None:

@@ -38,7 +38,7 @@ def show_rows(rows: Sequence[MatchRow], *, everything: int) -> None:
     """Print matches as a table."""
     console = _console()
     if not rows:
-        console.print(Text("Nothing is listed: `moodle-commcare match` looks for people with cases."))
+        console.print(Text(laid_out("Nothing is listed: `moodle-commcare match` looks for people with cases.")))
         return
     table = _table("Moodle id", "case id", "class", "by")
     for row in rows[:MOST]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 from rich.text import Text
 
-from flows.endings import say
+from flows.endings import plain_endings, say
 from flows.mapping_tests import Tested, Update
 from flows.masked import Eyes
 from flows.show_live import screen, show_heading, show_text
@@ -52,17 +52,17 @@ def show_updates(needed: Sequence[Update], eyes: Eyes) -> None:
         show_heading(str(update.path))
         for change in update.changes:
             show_text(f"{change.test}: {change.what}", first="  ", then="    ")
-            for mark, text in zip("-+", _shown(change, eyes), strict=True):
+            for mark, text in zip("-+~", _shown(change, eyes), strict=True):
                 if text:
                     show_text(text, first=f"    {mark} ", then="      ")
 
 
-def _shown(change: Change, eyes: Eyes) -> tuple[str, str]:
-    """Return what goes and what comes; of a whole block only which parts, as whole values are people's."""
+def _shown(change: Change, eyes: Eyes) -> tuple[str, str, str]:
+    """Return what goes, comes and changes; of a whole block only which parts, as whole values are people's."""
     if change.what == "expect" and not eyes.sees_values:
-        return listed(change.gone), listed(change.come)
+        return listed(change.gone), listed(change.come), listed(change.differ)
     old, new = (eyes.see(text, personal=change.personal) for text in (change.old, change.new))
-    return old, new
+    return old, new, ""
 
 
 def ask_to_write() -> bool:
@@ -70,7 +70,8 @@ def ask_to_write() -> bool:
     if not sys.stdin.isatty():
         say("Nothing was written: give --yes to write this.")
         return False
-    return bool(typer.confirm(ASKED))
+    with plain_endings(stopped="Stopped; nothing was written."):
+        return bool(typer.confirm(ASKED))
 
 
 def tested_json(found: Sequence[Tested], written: Sequence[Update]) -> dict[str, Any]:

@@ -45,12 +45,13 @@ from flows.steps.recover import know_them_all, recover, strangers
 from flows.steps.renamed import take_over_names
 from flows.steps.retype import retype_the_rest
 from flows.steps.rosters import read_people
-from flows.steps.select import Selection, fields_of, only_these, select_courses
+from flows.steps.select import UNTOLD, Selection, fields_of, only_these, select_courses
 from flows.steps.silence import heed_silence
 from flows.steps.tables import are_open, sync_tables
 from flows.steps.terms import new_terms
 from flows.steps.unlisted import find_unlisted, heed_list, tell_many
 from flows.steps.verdict import judge
+from flows.words import courses_named
 from flows.world import Progress, World, silent
 from mappings.engine import CompiledMapping
 from state import StateError
@@ -181,6 +182,8 @@ async def _only_tables(run: Run) -> None:
     selection, _ = await _selected(run)
     run.unlisted = await find_unlisted(run, selection)
     tell_many(run, len(selection.courses))
+    if run.untold:
+        run.result.worse(RunState.DEGRADED, f"Not read: {courses_named(run.untold)}. {UNTOLD}")
     await sync_tables(run, selection.courses)
 
 
@@ -212,7 +215,8 @@ async def _work(run: Run, options: Options, edits: Mapping[str, Edit], course_le
     run.pusher.firsts.begin(await never_loaded(world, run.mappings), run.planner.strangers)
     run.read = {course.id for course in courses}
     try:
-        run.between_terms = await new_terms(run, courses, selected)
+        told = [course for course in courses if course.id not in run.untold]
+        run.between_terms = await new_terms(run, told, selected)
         await _read_and_push(run, courses, selected, course_level)
         await run.planner.blanks.tell(run.reach)
         ended = () if options.courses else selection.ended
@@ -280,6 +284,7 @@ async def _look(
     due = Due([*mappings], grades=True)
     look = Run.begin(run.world, result, run.lease, due, preview=True, progress=run.progress)
     look.user, look.planner.look, look.course_fields = run.user, FirstLook(), run.course_fields
+    look.untold = run.untold
     look.pusher.firsts.begin(frozenset(mapping.name for mapping in mappings))
     run.pusher.firsts.free = look.pusher.firsts.free
     await look.reader.site()
@@ -297,6 +302,7 @@ async def _selected(run: Run) -> tuple[Selection, Ends]:
     ends = await read_ends(run.world, courses)
     selection = select_courses(courses, categories, choice, run.world.clock.now(), ends.going_on)
     tell_ends(run.world, run.result, ends, selection.chosen)
+    run.untold = selection.untold
     for number in selection.unknown:
         run.course_failed(number, NO_SUCH_COURSE)
     if not selection.courses:

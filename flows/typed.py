@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection
 from pathlib import Path
 
 from flows.errors import UsageError
 from flows.reasons import REASONS
+from flows.steps.planned import SITE_SCOPE
+from flows.steps.select import SELECTED
 from flows.words import listed
 from mappings.engine import REASONS as OF_VALUES
 from mappings.engine.load import mapping_files
@@ -31,3 +34,13 @@ def refuse_unknown_reason(name: str, listed_now: Collection[str]) -> None:
         meant = f" Did you mean '{near}'?" if near else ""
         there = listed(sorted({*listed_now}), SHOWN) or "none at all"
         raise UsageError(f"There is no reason '{name}'.{meant} Reasons that are listed now: {there}.")
+
+
+def refuse_unknown_course(store: Store, number: int | None) -> None:
+    """Raise UsageError for a course that no run has met; None is none, 0 stands for what is of no course."""
+    if number in (None, SITE_SCOPE):
+        return
+    known = store.courses().keys() | {*json.loads(store.get(SELECTED) or "[]")} | {SITE_SCOPE}
+    if number not in known and not store.mappings_in([number]):
+        there = listed([str(one) for one in sorted(known - {SITE_SCOPE})], SHOWN) or "none"
+        raise UsageError(f"No run has met a course {number}. Courses that runs have met: {there}.")

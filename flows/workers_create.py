@@ -137,8 +137,8 @@ async def plan_workers(world: World, names: Sequence[str] = (), *, progress: Pro
     chosen = [one for one in matched_mappings(world, names) if _by_user(one)]
     if not chosen:
         raise UsageError(
-            "No mapping of people has an owner rule with 'user', so nobody is to own the own case. "
-            "docs/students-offline.md says how it is done."
+            "No mapping of people says with 'user' under 'owner' which mobile worker owns a case, so there is "
+            "nobody to make one for. docs/students-offline.md says how it is done."
         )
     workers = await world.commcare.owners.workers()
     meetings = [_Meeting(mapping) for mapping in chosen]

@@ -30,6 +30,7 @@ from state.rows import (
     RowCount,
     RowId,
     RunRow,
+    Standing,
 )
 from state.store import Store
 
@@ -67,6 +68,7 @@ __all__ = [
     "RowId",
     "RunRow",
     "Share",
+    "Standing",
     "StateError",
     "Store",
     "TableCount",

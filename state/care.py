@@ -141,6 +141,8 @@ class Care(Facts):
                 name: connection.scalar(select(func.count()).select_from(table)) or 0
                 for name, table in tables.items()
             }
+            of_site = select(func.count()).select_from(course).where(course.c.course_id == 0)  # people of all courses
+            counts["courses"] -= connection.scalar(of_site) or 0
             waiting = select(func.count()).select_from(inbox).where(inbox.c.done_at.is_(None))
             counts["hints waiting"] = connection.scalar(waiting) or 0
             return Condition(

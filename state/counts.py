@@ -1,14 +1,18 @@
-"""The books in numbers, for a status page: counted by the database, so that no row has to be read."""
+"""The books in numbers, for a status page: counted by the database, so that no row has to be read.
+
+Only the few rows that went a way which somebody asks about are listed.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from sqlalchemy import Select, and_, case, exists, func, or_, select
 
 from state.doubts import Doubts
 from state.lease import AT_WORK, LEASE_TTL, NAME, at_work
-from state.rows import ProblemCount, RowCount, RunRow
+from state.rows import ProblemCount, RowCount, RowId, RunRow, Standing
 from state.runs import read_counts
 from state.tables import case_row, lease, problem, refusal, run
 
@@ -37,6 +41,13 @@ class Counts(Doubts):
             plain = count - sum(row.count for row in rows if row.mapping == mapping)
             rows += [RowCount(mapping, "active", True, False, plain)] if plain > 0 else []
         return sorted(rows, key=lambda row: (row.mapping, row.status, row.there, row.dirty))
+
+    def standing(self, statuses: Collection[str]) -> list[Standing]:
+        """Return the rows that have one of some statuses, in the order of their addresses."""
+        row = case_row.c
+        query = select(row.mapping, row.scope, row.key, row.user_id, row.case_id, row.status, row.pushed_at)
+        query = query.where(row.status.in_(sorted(statuses))).order_by(*case_row.primary_key.columns)
+        return [Standing(RowId(*one[:3]), *one[3:]) for one in self._rows(query)]
 
     def count_problems(self) -> list[ProblemCount]:
         """Return the problems by mapping, property and reason, as often as `problems` and `refusals` list them.

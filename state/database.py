@@ -7,6 +7,7 @@ server's writers are alone from their start too.
 
 from __future__ import annotations
 
+import logging
 import shlex
 import shutil
 import sqlite3
@@ -29,6 +30,7 @@ from state.backups import BESIDE, is_begun, newest, write_copy
 from state.errors import DamagedError, StateError
 from state.folders import make_folder
 
+log = logging.getLogger(__name__)
 PRAGMAS = (
     "PRAGMA busy_timeout=30000",  # first: the next one may have to wait for another process
     "PRAGMA journal_mode=WAL",
@@ -50,6 +52,7 @@ PUT_BACK = (
     "The state file {file} was put back, or begun anew, while this process had the old one open. Nothing more is "
     "written to that; run again."
 )
+NARROWED = "Others on this machine could read or change %s: its rights were narrowed from %o to %o."
 MISTAKES = (exc.IntegrityError, exc.ProgrammingError, exc.InterfaceError)
 LITTLE_ROOM = 1_000_000  # bytes: SQLite needs some beside the file to open it
 
@@ -309,6 +312,7 @@ def _prepare_file(file: Path) -> None:
         mode = stat.S_IMODE(file.stat().st_mode)
         if mode & 0o077:
             file.chmod(mode & 0o700)
+            log.warning(NARROWED, file, mode, mode & 0o700)
     except OSError as error:
         raise StateError(
             f"The state file {file} cannot be made or protected: {error.strerror}. "

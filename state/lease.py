@@ -33,7 +33,6 @@ HELD = and_(
 )
 """The condition that a lease is a holder's, of an epoch."""
 RENEW = update(lease).where(HELD).values(expires_at=bindparam("until"))
-EXPIRES = select(lease.c.expires_at).where(HELD)
 REQUIRE = select(lease.c.epoch).where(HELD).with_for_update(read=True)
 GIVE_BACK = update(lease).where(HELD).values(holder="", expires_at=0.0)
 TAKE = (
@@ -95,12 +94,6 @@ class Lease(Opened):
             kept = connection.execute(RENEW, {**held(name, holder, epoch), "until": now + ttl})
         if kept.rowcount != 1:
             raise StateError(LOST)
-
-    def lease_left(self, holder: str, epoch: int, now: float, name: str = NAME) -> float:
-        """Return how many seconds a lease still holds; 0 or less when it is lost or has expired."""
-        with self._database.reading() as connection:
-            expires_at = connection.scalar(EXPIRES, held(name, holder, epoch))
-        return 0.0 if expires_at is None else expires_at - now
 
     def release_lease(self, holder: str, epoch: int) -> None:
         """Give the lease back, and end the round that was under it; nothing happens when it is not ours any more.

@@ -232,6 +232,20 @@ class RowCount:
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """What is said of one row: whose it is (0: nobody's), its case ("": none known), its status.
+
+    `at`: when CommCare last took something of it, 0.0 for never.
+    """
+
+    row: RowId
+    user_id: int
+    case_id: str
+    status: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class ProblemCount:
     """How many records of a mapping have a problem (`property` "": the whole record), since when, when last."""
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import stamina
 
-from tests.postgres import NoServer, Server, serving, why_none
+from tests.postgres import NOT_RUN, NoServer, Server, not_run, serving, why_none
 from tests.quick_books import quicken
 
 
@@ -23,7 +23,13 @@ def pytest_configure(config: pytest.Config) -> None:
     quicken(quick)
     config.add_cleanup(quick.undo)
     if config.getoption("--postgresql") and (lacking := why_none()):
-        pytest.exit(f"NOT RUN: the tests on PostgreSQL. {lacking}", returncode=0)
+        pytest.exit(f"{NOT_RUN} {lacking}", returncode=0)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say which tests were skipped for want of a server, and why: their number among others says neither."""
+    for line in not_run(terminalreporter.stats.get("skipped", ())):
+        terminalreporter.write_line(line, yellow=True)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -55,6 +61,6 @@ def postgres() -> Iterator[Server]:
         running = serving()
         server = running.__enter__()
     except NoServer as error:
-        pytest.skip(str(error))
+        pytest.skip(f"{NOT_RUN} {error}")
     yield server
     running.__exit__(None, None, None)

@@ -11,7 +11,8 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -31,6 +32,7 @@ SHAPE = (
     "JOIN pg_attribute ON attrelid = pg_class.oid JOIN pg_namespace ON relnamespace = pg_namespace.oid "
     "WHERE attnum > 0 AND nspname <> 'information_schema' AND nspname !~ '^pg_' ORDER BY relname, attnum"
 )
+NOT_RUN = "NOT RUN: the tests on PostgreSQL."
 SETTINGS = "listen_addresses=127.0.0.1 fsync=off synchronous_commit=off full_page_writes=off max_connections=60"
 
 
@@ -191,6 +193,13 @@ def why_none() -> str:
     except NoServer as error:
         return str(error)
     return ""
+
+
+def not_run(skipped: Iterable[pytest.TestReport]) -> list[str]:
+    """Return a line for each reason for which tests on a server were skipped, with their number."""
+    told = [str(one.longrepr[2]) for one in skipped if isinstance(one.longrepr, tuple)]
+    reasons = Counter(text.partition(NOT_RUN)[2].strip() for text in told if NOT_RUN in text)
+    return [f"{NOT_RUN} {reason} Skipped: {number}." for reason, number in reasons.items()]
 
 
 def _program(name: str) -> str:

@@ -19,6 +19,8 @@ def screens(terminal: Terminal) -> dict[str, str]:
     Raises FileNotFoundError where there is no git, without which `mappings diff` has nothing to compare with.
     """
     git = _git(terminal)
+    student = terminal.mappings / "student.yaml"
+    fresh = student.read_text("utf-8")
     for words in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "--message", "As agreed"]):
         git(words)
     shown: dict[str, str] = {}
@@ -34,7 +36,8 @@ def screens(terminal: Terminal) -> dict[str, str]:
     terminal.edit("student.yaml", "{source: city, transform: [trim]", "{source: city, transform: [trim, upper]")
     terminal.edit("student.yaml", "  id_number: {source: idnumber, transform: [trim], personal: true}\n", "")
     show("mappings diff")
-    terminal.edit("student.yaml", "transform: [trim, upper]", "transform: [trim, uper]")
+    student.write_text(fresh, "utf-8")
+    terminal.edit("student.yaml", "{source: city, transform: [trim]", "{source: city, transform: [trim, uper]")
     terminal.edit("student.yaml", "first_of: [phone1, phone2]", "first_of: [phone1, mobile]")
     show("mappings check")
     return shown

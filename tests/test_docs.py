@@ -87,12 +87,31 @@ def test_commands_in_texts_exist() -> None:
     assert {} == {name: wrong for name, wrong in calls.items() if wrong}
 
 
+def test_pages_that_write_the_bare_command_say_when_that_works() -> None:
+    """Who comes to a page by a link need not have read README: the first lines name the folder's own command."""
+    others = ("endpoints.md", "operations.md", "plugins.md")  # tables; a sentence of its own; for developers
+    pages = [path for path in (HOUSE / "docs").glob("*.md") if path.name not in others]
+    bare = [path for path in pages if re.search(r"(?m)^moodle-commcare |`moodle-commcare ", path.read_text())]
+    assert {"sms.md", "assignments.md", "students-offline.md"} <= {path.name for path in bare}
+    says = "\n`moodle-commcare` alone is enough after `. .venv/bin/activate`"
+    assert [] == sorted(path.name for path in bare if says not in path.read_text().split("\n## ")[0])
+
+
 def test_commands_in_messages_exist() -> None:
     """Each `moodle-commcare ...` that a message of ours tells somebody to type exists."""
     rooms = [HOUSE / room for room in ("adaptors", "flows", "mappings", "state")]
     sources = [path for room in rooms for path in room.rglob("*.py")] + [HOUSE / "prefect.yaml"]
     calls = {path.name: wrong_commands(path.read_text()) for path in sources}
     assert {} == {name: wrong for name, wrong in calls.items() if wrong}
+
+
+def test_files_with_people_in_them_are_below_var() -> None:
+    """What a command of the texts writes about people, or reads, lies where git does not look."""
+    lines = [line for path in markdown_files() for line in code_in(path.read_text())]
+    calls = [line for line in lines if re.search(r"(match|workers|assignments|person|gaps) ", line)]
+    named = {file for line in calls for file in re.findall(r"--(?:to|from|csv|file) ([a-z/][\w./-]+)", line)}
+    assert {"var/people.csv", "var/new-workers.csv"} <= named
+    assert [] == sorted(file for file in named if not file.startswith(("var/", "/var/lib/")))
 
 
 def test_wrong_commands_are_found() -> None:

@@ -80,3 +80,12 @@ def test_what_is_added_for_the_united_states(tmp_path: Path) -> None:
     assert yaml.safe_load(block)
     file.write_text(file.read_text("utf-8").replace("properties:\n", f"properties:\n{block}", 1), "utf-8")
     assert [] == [problem.render() for problem in check_project(tmp_path, field_catalogue()).problems]
+
+
+def test_switching_on_fails_no_test(tmp_path: Path) -> None:
+    """Reminders that begin as the guide says leave the mapping's own tests as they are."""
+    file = engagement(tmp_path)
+    text = file.read_text("utf-8")
+    file.write_text(text.replace('    value: "no"\n', '    value: "yes"\n'), "utf-8")
+    assert text != file.read_text("utf-8")
+    assert [] == [problem.render() for problem in check_project(tmp_path, field_catalogue()).problems]

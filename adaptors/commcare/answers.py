@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from adaptors.commcare.cases import MAX_LENGTH, SYSTEM, CaseReply, CaseWrite, RowsRefused
+from adaptors.commcare.screens import API_KEYS
 from adaptors.errors import AccessDenied, AdaptorError, InDoubt, NoAnswer, Refused, Retriable, Unexpected
 from adaptors.http import Answer, retry_after
 from adaptors.lists import ListOf
@@ -251,7 +252,7 @@ def _uses(row: CaseWrite, named: str, code: str) -> bool:
 
 # --- which error a status means -----------------------------------------------------------------------------
 
-_KEYS = "in CommCare HQ under your account settings > API Keys"
+_KEYS = f"under {API_KEYS}"
 _DENIALS: Mapping[int, tuple[str, str]] = {
     401: (
         "CommCare does not accept the user name or the API key: one of them is wrong, or the key has expired.",

@@ -142,6 +142,15 @@ def unseen_assignments(warnings: Iterable[Warned]) -> frozenset[int]:
 
 def refuse_unseen_course(warnings: Sequence[Warned]) -> None:
     """Refuse a list of assignments when the course itself is not seen; raises AccessDenied, Unexpected."""
+    if unseen := [one.itemid for one in warnings if one.item == "course" and one.warningcode in _NO_ACCESS]:
+        raise AccessDenied(
+            f"There is no course {unseen[0]} in Moodle, or the Moodle account may not see it.",
+            system="Moodle",
+            operation=ASSIGNMENTS,
+            status=200,
+            remedy="Compare the number with the address of the course's page; if it is there, give the account's "
+            "role 'moodle/course:view'.",
+        )
     others = [one for one in warnings if one.item != "module" or one.warningcode not in _NO_ACCESS]
     complete(ASSIGNMENTS, others, "'moodle/course:view'")
 

@@ -24,6 +24,7 @@ from adaptors.moodle.fake_answers import (
     no_access,
     php_json,
     spoil,
+    with_a_warning,
     xml_answer,
 )
 from adaptors.moodle.fake_assignments import ASSIGNMENT_FUNCTIONS
@@ -253,11 +254,7 @@ class FakeMoodle:
             self.calls[-1] = (name, arguments)
         caller = Caller(self.site, frozenset(self.capabilities), self.functions, wording)
         data = function.answer(caller, **arguments)
-        if warns and isinstance(data, dict):
-            data["warnings"] = [
-                {"item": "course", "itemid": 0, "warningcode": "1", "message": "Something is missing"}
-            ]
-        return data
+        return with_a_warning(data) if warns else data
 
     def _strike(self, name: str) -> str:
         """Let the call fail if it is its turn; returns a change to be made to the true answer."""

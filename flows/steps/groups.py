@@ -1,29 +1,59 @@
 """Groups that Moodle does not show: what comes from them stays as it is, and nobody gets an owner without them.
 
-So with the login names of teachers, but that a new case gets the owner that is there for whoever has none.
+So with login names where the owner is written once; else a new case has the owner that is there for whoever has
+none, until they are shown again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from adaptors.moodle.roster import Roster
 from flows.result import RunState
 from flows.words import courses_named
 from mappings.engine import CompiledMapping
+from mappings.engine.paths import getter
+from mappings.engine.texts import ABSENT
 
 if TYPE_CHECKING:
     from flows.run import Run
 
 GROUPS_NOT_SHOWN = "groups_not_shown"
+OWNER_NOT_SHOWN = "owner_not_shown"
 RIGHT = "moodle/site:accessallgroups"
 DETAILS = "moodle/user:viewalldetails"
+
+
+_LOGIN_NAMES = frozenset({"username", "user.username", "teachers"})
+_WHOLE_PROFILES = frozenset({"users", "engagement"})
+"""Sources whose records have the login name of their person when it is shown, whether it is read or not."""
 
 
 def goes_by_groups(mapping: CompiledMapping) -> bool:
     """Say whether the owner of a mapping's cases may be found by the groups of a person."""
     return any(rule.source == "groups" for rule in mapping.spec.owner.first_of)
+
+
+def hidden_owner(mapping: CompiledMapping, record: Mapping[str, Any]) -> str:
+    """Return why a new case of a record is to wait, when what its owner goes by is hidden; "" when it is not.
+
+    Who has no group is to have another owner than whose groups are not shown, whatever becomes of it later. What
+    else is hidden matters where the owner is written once: it would be the wrong one for good.
+    """
+    if goes_by_groups(mapping) and "groups" not in record:
+        return GROUPS_NOT_SHOWN
+    if mapping.spec.owner.write != "once":
+        return ""
+    paths = [rule.source for rule in mapping.spec.owner.first_of]
+    absent = {path for path in paths if getter(path)(record) is ABSENT}
+    if absent & _LOGIN_NAMES:
+        return OWNER_NOT_SHOWN
+    # A field that nobody shows may be one that nobody fills in; it is hidden where login names are, too.
+    if absent and mapping.source in _WHOLE_PROFILES:
+        person = record["user"] if mapping.source == "engagement" else record
+        return "" if "username" in person else OWNER_NOT_SHOWN
+    return ""
 
 
 def hidden_in(rosters: Mapping[int, Roster]) -> list[int]:

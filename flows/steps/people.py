@@ -15,6 +15,7 @@ from flows.steps.failing import PATIENCE_S, find_failing
 from flows.steps.hiding import tell_hiding
 from flows.steps.planned import IN_PART, SITE_SCOPE, Problem, Scope
 from flows.steps.pull import map_records, needs_all_courses
+from flows.steps.select import UNTOLD
 from flows.steps.witnesses import Witnesses
 from flows.steps.work import Work
 from flows.words import listed, numbered
@@ -39,7 +40,12 @@ async def sync_people(run: Run, courses: list[Course]) -> None:
 
 
 async def _sync_course_list(run: Run, mappings: list[CompiledMapping], courses: list[Course]) -> None:
-    records = [course_record(course, run.course_fields) for course in courses]
+    untold = [course.id for course in courses if course.id in run.untold]
+    for number in untold:
+        run.course_failed(number, UNTOLD)
+    run.unread.update(mapping.name for mapping in mappings if untold)
+    told = [course for course in courses if course.id not in run.untold]
+    records = [course_record(course, run.course_fields) for course in told]
     scopes = [map_records(mapping, SITE_SCOPE, records, run.context) for mapping in mappings]
 
     async def done(work: Work) -> None:
@@ -48,7 +54,7 @@ async def _sync_course_list(run: Run, mappings: list[CompiledMapping], courses: 
             # A course that is not selected is not read, and what is not read is not gone: no sweep here.
             await _save_problems(run, scope)
             if not run.preview:
-                await run.planner.outsiders.save(scope, complete=run.whole_site)
+                await run.planner.outsiders.save(scope, complete=run.whole_site and not untold)
 
     await Work(run.planner, run.pusher, scopes, done).advance()
     await run.pusher.pump()
@@ -91,6 +97,7 @@ async def _sync_profiles(
     await run.pusher.drain()
     if run.whole_site:
         tell_hiding(run, mappings, witnesses.shown_once, witnesses.unshown)
+    _tell_lost(run)
     if not run.preview:
         swept = {name for name, scope in whole.items() if scope.mapping.source != ENGAGEMENT or complete}
         await _finish(run, list(whole.values()), courses, swept)
@@ -130,7 +137,6 @@ def _records(
 async def _finish(run: Run, scopes: list[Scope], courses: list[Course], swept: set[str]) -> None:
     """Write down what the read of the people showed; look for leavers only after a complete one."""
     store = run.world.books.store
-    _tell_lost(run)
     complete = _all_read(run, courses)
     for scope in scopes:
         everybody = run.whole_site and complete and not run.reader.lost_profiles
@@ -149,6 +155,7 @@ async def _finish(run: Run, scopes: list[Scope], courses: list[Course], swept: s
 
 def _tell_lost(run: Run) -> None:
     """Say whose profiles are missing: of those that Moodle cannot give the numbers, of others how many."""
+    run.result.lost_people = frozenset(run.reader.lost_profiles)
     if refused := [str(number) for number in sorted(run.reader.refused_profiles & run.reader.lost_profiles)]:
         whose = f"{'profile of person' if len(refused) == 1 else 'profiles of people'} {listed(refused)}"
         run.result.worse(

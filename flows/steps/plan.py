@@ -13,7 +13,6 @@ from flows.result import Result
 from flows.steps.blanks import BlankGuard
 from flows.steps.compare import Comparison, Ready
 from flows.steps.firsts import FirstLook
-from flows.steps.groups import GROUPS_NOT_SHOWN
 from flows.steps.held import Reading
 from flows.steps.linked import Links, Look, is_matched
 from flows.steps.merged import parted
@@ -304,8 +303,8 @@ class Planner:
                 detail = f"{PARENT}{reference.key}"
                 reading.scope.hold_back(Problem(draft.key, f"@index:{reference.name}", reason, detail))
                 return None
-        if draft.key in reading.scope.groups_hidden and draft.owner.not_sent and (not known or not known.case_id):
-            reading.scope.hold_back(Problem(draft.key, "@owner", GROUPS_NOT_SHOWN))
+        if (hidden := reading.scope.owner_hidden.get(draft.key)) and (not known or not known.case_id):
+            reading.scope.hold_back(Problem(draft.key, "@owner", hidden))
             return None
         owner = await self._owners.of(reading.scope, draft, known, by_type)
         vanished = reading.vanished.get(draft.key, frozenset())

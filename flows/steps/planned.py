@@ -139,8 +139,8 @@ class Scope:
     """Those of the held back that only wait: for their parent, a person's word, or a run of all courses."""
     unshown: Unshown | None = None
     """What to look up while it is planned, where nobody shows a field any more."""
-    groups_hidden: set[str] = field(default_factory=set)
-    """Keys of whom Moodle does not show the groups, by which their owner may go."""
+    owner_hidden: dict[str, str] = field(default_factory=dict)
+    """Why those get no new case of whom Moodle does not show what their owner goes by, by key."""
 
     def hold_back(self, *problems: Problem) -> None:
         """Note that a record is not sent, and why."""

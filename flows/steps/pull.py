@@ -13,7 +13,7 @@ from adaptors.moodle.normalise import grade_item_records
 from adaptors.moodle.roster import Combinations, Roster
 from adaptors.moodle.streams import Wanted
 from flows.result import Result, RunState
-from flows.steps.groups import goes_by_groups
+from flows.steps.groups import hidden_owner
 from flows.steps.planned import Problem, Scope
 from flows.steps.unshown import Unshown
 from flows.words import listed
@@ -68,7 +68,6 @@ def map_records(
     `unshown` are fields of people that nobody shows any more, though Moodle leaves them out where they are empty.
     """
     scope = Scope(mapping, number, unshown=Unshown(mapping, unshown, context) if unshown else None)
-    needs_groups = goes_by_groups(mapping)
     for record in records:
         try:
             outcome = mapping.draft(record, context)
@@ -98,8 +97,8 @@ def map_records(
             scope.users[outcome.key] = user_id(mapping.source, record)
             if scope.unshown is not None:
                 scope.unshown.note(outcome, record)
-            if needs_groups and "groups" not in record:
-                scope.groups_hidden.add(outcome.key)
+            if outcome.owner.not_sent and (reason := hidden_owner(mapping, record)):
+                scope.owner_hidden[outcome.key] = reason
     return scope
 
 

@@ -15,6 +15,10 @@ from flows.world import World
 from mappings.engine import CourseChoice
 
 SHOWN = 10  # courses listed in a message
+UNTOLD = (
+    "Moodle does not say of such a course whether it is hidden or over, so nothing is made of it. Give the role "
+    "of the account 'moodle/course:view', or name the course under 'ids:' in project.yaml."
+)
 SELECTED = "courses_selected"  # fact in the books: ids of the courses that the last run was to read
 
 
@@ -23,7 +27,8 @@ class Selection:
     """The courses to read, those that are over, and those that project.yaml names but Moodle does not have.
 
     `coming` have not begun. `chosen` are all of them and the ones that are to be read when they are shown.
-    `listed` are all courses that Moodle shows.
+    `listed` are all courses that Moodle shows. Of the `untold` to read it shows only what everybody may see, as to
+    an account that may not enter them: they may be hidden, or over.
     """
 
     courses: list[Course]
@@ -32,6 +37,7 @@ class Selection:
     chosen: list[int] = field(default_factory=list)
     coming: list[int] = field(default_factory=list)
     listed: frozenset[int] = frozenset()
+    untold: frozenset[int] = frozenset()
 
     @property
     def is_out_of_term(self) -> bool:
@@ -66,6 +72,7 @@ def select_courses(
     over = {*ended}
     chosen = [course for course in fitting if course.visible != 0 or course.id in choice.ids]
     known = frozenset(course.id for course in courses)
+    untold = {course.id for course in chosen if course.visible is None} - {*choice.ids}
     return Selection(
         [course for course in chosen if course.id not in over],
         [number for number in choice.ids if number not in known],
@@ -73,6 +80,7 @@ def select_courses(
         [course.id for course in meant],
         sorted(coming),
         known,
+        frozenset(untold - over),
     )
 
 

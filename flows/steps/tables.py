@@ -53,7 +53,7 @@ class Wanted:
 
 async def sync_tables(run: Run, courses: Iterable[Course]) -> None:
     """Keep all tables in step with the chosen courses; a run for some courses only, or none, leaves them."""
-    selected = [*courses]
+    selected = [course for course in courses if course.id not in run.untold]
     if not run.whole_site or not selected:
         return
     records = records_of(selected)
@@ -140,7 +140,7 @@ class _Keeper:
             key for key, digest in wanted.digests.items() if key not in known or known[key].digest != digest
         ]
         lacked = {key for key in known if key not in wanted.rows and key not in wanted.held_back}
-        if self._run.unlisted.many:  # maybe a right was lost: until that is clear nothing counts as lacked
+        if self._run.unlisted.many or self._run.untold:  # a right was lost, maybe: until then nothing is lacked
             lacked = set()
         gone = {key for key in lacked if known[key].missing_count + 1 >= READS}
         self._tell_held_back(wanted)

@@ -20,7 +20,8 @@ Outcome = Draft | Excluded | HeldBack
 class Change:
     """One expectation that is brought up to date: of which test, and its text before and after.
 
-    For a whole block, `gone` and `come` are the parts that it looks at no more, or now.
+    For a whole block, `gone` and `come` are the parts that it looks at no more, or now, and `differ` those of
+    which it expects something else.
     """
 
     test: str
@@ -31,6 +32,7 @@ class Change:
     edit: Edit
     gone: tuple[str, ...] = ()
     come: tuple[str, ...] = ()
+    differ: tuple[str, ...] = ()
 
 
 def changes(text: str, examples: Examples, tests: tuple[TestSpec, ...]) -> list[Change]:
@@ -109,15 +111,16 @@ class _Test:
         before = self._text[span.start : span.end]
         old, new = _parts(self._test.expect.model_dump(exclude_defaults=True)), _parts(expect)
         gone, come = (tuple(part for part in one if part not in other) for one, other in ((old, new), (new, old)))
-        return Change(self._test.name, "expect", before, text, True, Edit(span, text), gone, come)
+        differ = tuple(part for part in old if part in new and old[part] != new[part])
+        return Change(self._test.name, "expect", before, text, True, Edit(span, text), gone, come, differ)
 
 
-def _parts(expect: Mapping[str, Any]) -> list[str]:
-    """Return what an expectation looks at, a name for each."""
+def _parts(expect: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what an expectation looks at, by a name for each."""
     lists = ("indices", "properties", "not_sent")
-    parts = [name for name in expect if name not in lists]
-    parts += [*expect.get("indices", ()), *expect.get("properties", ())]
-    return parts + [f"{name} not sent" for name in expect.get("not_sent", ())]
+    parts = {name: value for name, value in expect.items() if name not in lists}
+    parts |= {**expect.get("indices", {}), **expect.get("properties", {})}
+    return parts | {f"{name} not sent": True for name in expect.get("not_sent", ())}
 
 
 def full_expectation(made: Draft, site: str, mapping: CompiledMapping) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from mappings.engine.catalogue import absolute
 from mappings.engine.compile import IndexRule, Place
+from mappings.engine.names import legal_name
 from mappings.engine.problems import Problem, Severity, quoted, suggestion
 from mappings.engine.reading import Document, Loc
 from mappings.engine.spec import IndexSpec, MappingSpec
@@ -118,11 +119,11 @@ def _maker(file: MappingFile, loc: Loc, index: IndexSpec, files: Sequence[Mappin
 
 
 def _tell_no_maker(file: MappingFile, loc: Loc, index: IndexSpec, files: Sequence[MappingFile]) -> None:
-    """Say that nothing makes the parent, unless a file that cannot be read yet may be the one that does."""
+    """Say that nothing makes the parent, unless a file whose case type is not right may do so."""
     if index.case_type == file.case_type:
         file.tell(loc, "a case cannot be above itself", "name the case type of the parent")
         return
-    if all(other.case_type for other in files):
+    if all(legal_name(other.case_type) for other in files):
         none = "add a mapping with this case_type, or take the index out"
         remedy = suggestion(index.case_type, {other.case_type for other in files} - {file.case_type}, none=none)
         file.tell(loc, f"no mapping makes cases of type {quoted(index.case_type)}", remedy)

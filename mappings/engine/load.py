@@ -142,7 +142,7 @@ class _Reading:
 def _read(folder: Path, catalogue: Catalogue, *, plugins: bool) -> _Reading:
     project_file = folder / PROJECT_FILE
     if not project_file.is_file():
-        sentence, remedy = "there is no such file", "'moodle-commcare init' asks a few questions and writes it"
+        sentence, remedy = "there is no such file", "`moodle-commcare init` asks a few questions and writes it"
         raise MappingError([Problem(str(project_file), 1, 1, 1, sentence, remedy, "")])
     reading = _Reading(folder)
     names = _read_project(reading, project_file, plugins=plugins)

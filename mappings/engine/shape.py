@@ -148,6 +148,7 @@ def _wrong_kind(name: str, kind: str, found: Any) -> tuple[str, str]:
             return "this program speaks language 1 of mappings", "write 'language: 1'"
         word, expected = quoted(given) if isinstance(given, str) else "this", found["ctx"]["expected"]
         remedy = f"write {expected}" if " or " not in expected else f"write one of these words: {expected}"
+        remedy += ", or leave the line out, which means always" if name == "write" else ""
         return f"{word} is not allowed here; use {expected}", remedy
     if kind == "tuple_type":
         if isinstance(given, str) and len(given) < 40:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -11,8 +12,9 @@ import pytest
 import respx
 import stamina
 
-from adaptors.circuit import FAILURES
+from adaptors.circuit import AT_LEAST, FAILURES
 from adaptors.commcare.cases import IndexWrite, RowsRefused, is_property_name
+from adaptors.commcare.connection import Account, Connection
 from adaptors.errors import AccessDenied, CircuitOpen, InDoubt, NoAnswer, NotSent, Refused, Retriable, Unexpected
 from tests.adaptors.commcare_world import (
     API_KEY,
@@ -20,6 +22,7 @@ from tests.adaptors.commcare_world import (
     PASSWORD,
     URL,
     USERNAME,
+    StillClock,
     always,
     case_json,
     client_of,
@@ -545,3 +548,28 @@ async def test_the_easy_question_ends_no_run_by_its_own_error(answer: httpx.Resp
     with pytest.raises(CircuitOpen):
         await client.write_cases([row()], batch="1", suspect=True)
     assert {"write": FAILURES + 1, "probe": 1} == dict(client.requests)
+
+
+@pytest.mark.parametrize("changes", [False, True])
+async def test_repeats_come_out_of_one_budget(changes: bool) -> None:
+    """Three requests of four do not get through: in forty questions, or changes, eleven are sent again."""
+    sent = 0
+
+    def every_fourth(request: httpx.Request) -> httpx.Response:
+        nonlocal sent
+        sent += 1
+        if sent % 4:
+            raise httpx.ConnectError("nobody is there", request=request)
+        return httpx.Response(200, json={})
+
+    transport = httpx.MockTransport(every_fourth)
+    connection = Connection(Account(URL, DOMAIN, USERNAME, API_KEY), clock=StillClock(), transport=transport)
+    answered = 0
+    for _ in range(40):
+        with suppress(Retriable):
+            if changes:
+                await connection.change("tables", "change a table", "PUT", "lookup_table/1", {})
+            else:
+                await connection.read("tables", "list tables", "lookup_table/")
+            answered += 1
+    assert (40 + int(AT_LEAST) + 1, 12) == (sent, answered)

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from adaptors.errors import AccessDenied, Refused
+from adaptors.errors import AccessDenied, Refused, Unexpected
 from adaptors.moodle.activity_answers import Module
 from adaptors.moodle.client import Login, MoodleClient
 from adaptors.moodle.completion import COMPLETION, CONTENTS, USERS_COURSES, Done
@@ -61,6 +61,15 @@ class World:
     def asked(self, function: str) -> int:
         """Return how many times a function was asked over HTTP."""
         return self.client.requests[function]
+
+
+async def test_an_answer_with_warnings_is_no_complete_read() -> None:
+    """Moodle leaves out what it warns of: the last activity of somebody would count as never there."""
+    world = World()
+    world.fake.fail_next(COMPLETION, "warnings", after=1)
+    with pytest.raises(Unexpected, match="comes with warnings, so it is not complete"):
+        await world.read()
+    assert {4} == {one.done + one.left for one in (await world.read()).values()}
 
 
 async def test_done_left_overdue_and_next_due() -> None:

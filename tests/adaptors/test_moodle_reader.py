@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -17,7 +18,7 @@ from adaptors.moodle.grades import is_withheld
 from adaptors.moodle.normalise import course_record, grade_item_records, grade_record
 from adaptors.moodle.records import SOURCES
 from adaptors.moodle.sizes import BatchSize, Sizes
-from adaptors.moodle.streams import ENROLLED, GRADES, PROFILES, MoodleReader, Wanted
+from adaptors.moodle.streams import COURSES, ENROLLED, GRADES, PROFILES, MoodleReader, Wanted
 from tests.adaptors.moodle_world import recorded_site, recording_of
 from tests.clocks import VirtualClock
 
@@ -66,6 +67,19 @@ async def test_courses_without_the_site() -> None:
     """All courses are read, hidden ones too, but not the site itself."""
     courses = await World(recorded_site()).reader.courses()
     assert list(range(2, 14)) == [course.id for course in courses]
+
+
+@pytest.mark.parametrize("whole_course", [50, 0], ids=["whole course", "person by person"])
+@pytest.mark.parametrize("function", [COURSES, GRADES])
+async def test_an_answer_with_warnings_is_no_complete_read(function: str, whole_course: int) -> None:
+    """Moodle leaves out what it warns of: the last course, or the grades of somebody."""
+    site, course, learners = small_site()
+    site.grade(site.set_grade_item(course, "Quiz"), learners[-1], 80)
+    world = World(site, sizes=replace(Sizes.fixed(), whole_course=whole_course))
+    world.fake.fail_next(function, "warnings")
+    with pytest.raises(Unexpected, match=f"answer to {function} comes with warnings, so it is not complete"):
+        await world.enrolments(course)
+    assert 3 == len(await world.enrolments(course))
 
 
 async def test_records_fit_the_catalogue() -> None:

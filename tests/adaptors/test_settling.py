@@ -7,10 +7,17 @@ import random
 from collections import Counter
 from dataclasses import dataclass, field
 from statistics import mean
+from typing import Any
+from urllib.parse import parse_qs
 
+import httpx
 import pytest
 
 from adaptors.limits import Limits
+from adaptors.moodle.client import Login, MoodleClient
+from adaptors.moodle.fake import FakeMoodle
+from adaptors.moodle.fake_site import FakeSite
+from adaptors.moodle.streams import ENROLLED, GRADES, PROFILES
 from adaptors.pace import Pace
 from adaptors.slots import Slots
 from tests.virtual_loop import LoopClock, run_virtually
@@ -72,6 +79,36 @@ async def ask(server: Server, pace: Pace, requests: int = REQUESTS, *, waiting: 
     return clock.monotonic() - started
 
 
+async def ask_moodle(server: Server, requests: int = REQUESTS, *, waiting: int = 8) -> float:
+    """Ask so many questions with Moodle's own client, which alone says when; return the seconds it took."""
+    site = FakeSite()
+    site.enrol(site.add_course("C1", "Course"), person := site.add_user("Amina", "Otieno"))
+    fake, clock = FakeMoodle(site), LoopClock()
+    questions: dict[str, tuple[str, dict[str, Any]]] = {
+        "profiles": (PROFILES, {"field": "id", "values": [person]}),
+        "people": (ENROLLED, {"courseid": 2}),
+        "grades": (GRADES, {"courseid": 2, "userid": 0}),
+    }
+    works = {function: KINDS[kind] for kind, (function, _) in questions.items()}
+    todo = [list(KINDS)[number // 20 % len(KINDS)] for number in range(requests)]
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        await server.answer(works[parse_qs(request.content.decode())["wsfunction"][0]])
+        return fake(request)
+
+    client = MoodleClient(site.url, Login(fake.token), clock=clock, transport=httpx.MockTransport(answer))
+
+    async def worker() -> None:
+        while todo:
+            function, asked = questions[todo.pop()]
+            assert await client.call(function, **asked)
+
+    started = clock.monotonic()
+    await asyncio.gather(*(worker() for _ in range(waiting)))
+    await client.close()
+    return clock.monotonic() - started
+
+
 def adaptive() -> Pace:
     """Return the pace as Moodle's client has it."""
     return Pace("Moodle", LoopClock(), Limits(), Slots(start=2, ceiling=6))
@@ -107,6 +144,16 @@ def test_a_slow_moodle_is_not_made_slower(name: str) -> None:
     run_virtually(ask(server, adaptive()))
     assert server.at[1] >= 0.9 * REQUESTS
     assert mean(server.waits) <= 1.15 * mean(alone.waits)
+
+
+@pytest.mark.parametrize("name", ["one core, and little memory", "as strong as anybody needs"])
+def test_the_client_of_moodle_listens(name: str) -> None:
+    """It is its own client that goes alone where two bring nothing, and gets done what a strong server can."""
+    best = min(run_virtually(ask(Server(SERVERS[name]), fixed(slots))) for slots in range(1, 7))
+    server = Server(SERVERS[name])
+    assert run_virtually(ask_moodle(server)) <= 1.3 * best
+    assert max(server.at) == (2 if name.startswith("one") else 6)
+    assert (server.at[1] >= 0.9 * REQUESTS) == name.startswith("one")
 
 
 def test_it_makes_room_for_the_people_of_the_site() -> None:

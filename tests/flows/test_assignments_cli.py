@@ -74,6 +74,13 @@ def test_an_assignment_that_the_account_may_not_see(marker: Marker) -> None:
     assert (2, True) == (ended.code, more in ended.text)
 
 
+@pytest.mark.parametrize("words", [("list", "99"), ("submissions", "99", "1"), ("users", "99", "1")])
+def test_a_course_that_is_not_there(marker: Marker, words: tuple[str, ...]) -> None:
+    """A slip in the number is told as one, not only as a right that is missing."""
+    ended = marker.terminal.run("assignments", *words)
+    assert (1, True) == (ended.code, "There is no course 99 in Moodle, or the Moodle account may" in ended.text)
+
+
 def test_users(marker: Marker) -> None:
     """People of the course and of the assignment are there, their values masked; which number it was is said."""
     course = marker.terminal.run("assignments", "users", str(marker.course), "--json").json

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import gc
+import sys
 from collections.abc import Callable
 from datetime import UTC, timedelta, timezone
+from pathlib import Path
 
+import httpx
 import pytest
 
+from bench.audit import PAGE, measure, pages
 from flows.audit import audit
 from flows.audited import Audit
 from flows.confirm import confirm_term
@@ -497,3 +502,26 @@ async def test_a_file_that_got_another_name(make_lab: MakeLab) -> None:
     lab.project.cases[lab.case(f"test-user-{learners[2]}").case_id].properties["last_name"] = "Changed"
     lab.clock.advance(7200.0)
     assert {"owner_moved": 1, "drift": 1} == dict(+(await audited(lab)).counts)
+
+
+async def test_an_audit_keeps_a_few_bytes_of_a_case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its memory is that of one page: of ten thousand more only two numbers and the id of each are left.
+
+    Python counts its blocks of memory; a case takes more than six.
+    """
+    blocks = list[int]()
+
+    def watched(cases: int, drifted: int) -> httpx.MockTransport:
+        def answer(request: httpx.Request) -> httpx.Response:
+            gc.collect()
+            blocks.append(sys.getallocatedblocks())
+            return httpx.Response(200, content=listing.handle_request(request).content)
+
+        listing = pages(cases, drifted)
+        return httpx.MockTransport(answer)
+
+    monkeypatch.setattr("bench.audit.pages", watched)
+    figures = await measure(tmp_path, 3 * PAGE)
+    assert (15_000, 4, 15) == tuple(figures[name] for name in ("cases", "requests", "drift"))
+    _, first, _, last = blocks
+    assert (last - first) / (2 * PAGE) < 5

@@ -102,6 +102,17 @@ def test_what_is_not_there(terminal: Terminal, words: tuple[str, ...], said: str
     assert (2, True, before) == (ended.code, said in ended.text, tree(terminal.mappings)), ended.text
 
 
+@pytest.mark.parametrize("words", [("explain", "student", "city"), ("example", "student")])
+def test_whose_profile_moodle_cannot_give(terminal: Terminal, words: tuple[str, ...]) -> None:
+    """He or she is not denied: the sentence of a run says what is amiss with the account."""
+    terminal.box.site.update_user(7, auth="gone")
+    terminal.box.site.update_user(8, auth="gone")
+    ended = terminal.run("mappings", *words, "--id", "7")
+    said = "Moodle answers with an error when it is asked for the profile"
+    assert (2, True, False) == (ended.code, said in ended.text, "nobody" in ended.text), ended.text
+    assert "such as a login method that was taken away" in ended.text
+
+
 def test_a_look_at_a_moodle_under_maintenance(terminal: Terminal) -> None:
     """Exit code 3, as for a run."""
     terminal.box.moodle.fail_next("core_webservice_get_site_info", "sitemaintenance")
@@ -384,6 +395,14 @@ def test_update_says_which_parts_come_and_go(terminal: Terminal) -> None:
     terminal.edit("student.yaml", CITY, "  city: {retire: clear}\n")
     told = " ".join(terminal.run("mappings", "test", "--update").text.split())
     assert "expect - city + city not sent" in told
+
+
+def test_update_says_which_parts_become_others(terminal: Terminal) -> None:
+    """A yes is asked for all that is written: what changes beside a part that goes is named too."""
+    terminal.edit("student.yaml", CITY, "  city: {retire: clear}\n")
+    terminal.edit("student.yaml", "otherwise: active", "otherwise: fine")
+    told = " ".join(terminal.run("mappings", "test", "--update").text.split())
+    assert "expect - city + city not sent ~ moodle_status" in told
 
 
 def test_update_changes_only_what_differs(terminal: Terminal) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import httpx
 import pytest
 
+from adaptors.moodle.streams import PROFILES
 from flows.problems import retry
 from tests.flows.test_audit import audited
 from tests.flows.test_departures import consenting
@@ -76,18 +78,29 @@ async def test_who_is_kept_out_gets_no_case_made_anew(make_lab: MakeLab, way: st
 
 
 async def test_a_deleted_account_is_never_mapped(make_lab: MakeLab) -> None:
-    """Moodle gives deleted people back under a mangled name: none of it reaches CommCare; they left."""
-    site, _, learners = site_of(3)
+    """Moodle gives deleted people back under a mangled name: none of it reaches CommCare; they left.
+
+    The account goes after its course has listed the person, and before the profile is read.
+    """
+    site, _, learners = site_of(8)
     lab = make_lab(site)
     await lab.sync()
-    before = dict(lab.case(f"test-user-{learners[0]}").properties)
-    site.delete_user(learners[0])
-    for _ in range(3):
+    case, plain = lab.case(f"test-user-{learners[0]}"), lab._to_moodle
+    before = case.case_name, dict(case.properties)
+
+    def deleting(request: httpx.Request) -> httpx.Response:
+        if PROFILES in request.content.decode() and not site.users[learners[0]].deleted:
+            site.delete_user(learners[0])
+            site.update_user(learners[0], city="Bondo")
+        return plain(request)
+
+    lab._to_moodle = deleting  # type: ignore[method-assign]
+    result = await lab.sync()
+    assert site.users[learners[0]].deleted
+    assert ({}, before) == (written(result), (case.case_name, dict(case.properties)))
+    for _ in range(2):
         await lab.sync()
-    case = lab.case(f"test-user-{learners[0]}")
-    changed = {name for name, value in case.properties.items() if before.get(name) != value}
-    assert "First0 Last0" == case.case_name
-    assert {name for name in changed if "email" in name or "user" in name} == set()
+    assert (before[0], before[1] | {"moodle_status": "left"}) == (case.case_name, dict(case.properties))
 
 
 async def test_suspended_is_not_gone(make_lab: MakeLab) -> None:

@@ -192,9 +192,9 @@ SPOILT: dict[str, tuple[Spoil, int, str, int, str]] = {
     "a project without project.yaml": (
         lambda terminal: (terminal.mappings / "project.yaml").unlink(),
         1,
-        "project.yaml:1:1: there is no such file = 'moodle-commcare init' asks a few questions and writes it",
+        "project.yaml:1:1: there is no such file = `moodle-commcare init` asks a few questions and writes it",
         1,
-        "project.yaml:1:1: there is no such file → 'moodle-commcare init' asks",
+        "project.yaml:1:1: there is no such file → `moodle-commcare init` asks",
     ),
     "an owner that is not there": (
         edit("project.yaml", "Field coaches", "Field couches"),
@@ -273,7 +273,8 @@ def test_no_settings_at_all(terminal: Terminal) -> None:
     assert (2, True, True) == (
         ended.code,
         ended.err.startswith("Missing: MOODLE_URL, COMMCARE_DOMAIN,"),
-        "Run `moodle-commcare init` to be asked for them" in ended.text,
+        "Go to the folder in which you ran `moodle-commcare init`, or run it here to be asked for them."
+        in ended.text,
     )
 
 

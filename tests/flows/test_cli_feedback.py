@@ -39,6 +39,21 @@ def told(box: Sandbox, cmid: int, learner: int) -> str | None:
     return row.comment if row else None
 
 
+def test_an_assignment_that_is_not_there(terminal: Terminal) -> None:
+    """Whoever slips in the number is told before a coach's text is lost; with the right one nothing is said."""
+    cmid = declare(terminal.mappings, terminal.box)
+    words = "no chosen course shows an assignment 9999, so no feedback for it reaches Moodle"
+    assert words not in terminal.run("check").text
+    terminal.edit("enrolment.yaml", f"assignment: {cmid}", "assignment: 9999")
+    assert words in terminal.run("check").text
+    ended = terminal.run("mappings", "check", "--live", "--json")
+    (found,) = (one for one in ended.json["problems"] if words in one["sentence"])
+    line = (terminal.mappings / "enrolment.yaml").read_text().splitlines()[found["line"] - 1]
+    assert (0, "warning", "9999") == (ended.code, found["severity"], line[found["column"] - 1 :][:4])
+    terminal.box.moodle.revoke("moodle/course:view")
+    assert words not in terminal.run("check").text
+
+
 def test_look_ask_send(terminal: Terminal) -> None:
     """Without a yes it counts and waits; a preview sends nothing; texts are on no screen."""
     box = terminal.box

@@ -11,6 +11,7 @@ from adaptors.commcare.fake_project import Case, LocationType
 from flows.confirm import confirm, confirm_withdrawn
 from flows.errors import UsageError
 from flows.problems import list_problems
+from flows.withdrawn import list_withdrawn
 from state import RowId
 from tests.flows.test_sync import site_of
 from tests.flows.worlds import PROJECT, Lab, written
@@ -105,6 +106,26 @@ async def test_a_person_kept_out_is_withdrawn(make_lab: MakeLab) -> None:
     sent = len(lab.project.forms)
     for _ in range(2):
         assert ({}, 0, sent) == (written(again := await lab.sync()), withdrawn(again), len(lab.project.forms))
+
+
+async def test_who_is_withdrawn_is_listed(make_lab: MakeLab) -> None:
+    """By key and number, also while CommCare has not answered, and no more once the person is let in again."""
+    lab, learners = await consenting(make_lab)
+    assert [] == list_withdrawn(lab.store)
+    lab.site.update_user(learners[0], profile={"consent": "no"})
+    lab.commcare.fail_next("timeout")
+    for state in ("withdrawing", "withdrawn"):
+        await lab.sync()
+        found = [one.as_json() for one in list_withdrawn(lab.store)]
+        assert [
+            ("enrolment", f"test-enrol-2-{learners[0]}", "withdrawn", True),
+            ("student", f"test-user-{learners[0]}", state, state == "withdrawn"),
+        ] == [(one["mapping"], one["key"], one["state"], one["done"]) for one in found]
+        assert {learners[0]} == {one["user_id"] for one in found}
+    assert not any(word in str(one) for one in found for word in ("First0", "Last0", "Kisumu"))
+    lab.site.update_user(learners[0], profile={"consent": "yes"})
+    await lab.sync()
+    assert [] == list_withdrawn(lab.store)
 
 
 async def test_a_withdrawn_person_comes_back_whole(make_lab: MakeLab) -> None:

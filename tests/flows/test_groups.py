@@ -128,6 +128,55 @@ async def test_teachers_that_are_not_shown_stay(make_lab: MakeLab) -> None:
     )
 
 
+async def test_nobody_new_gets_an_owner_for_good_without_login_names(make_lab: MakeLab) -> None:
+    """Whose owner is written once waits until Moodle shows the login names; those who have one keep it."""
+    lab, course, worker = await owned_by_login(make_lab, "otherwise: project\n  write: once")
+    before = held(lab)
+    lab.moodle.revoke(DETAILS)
+    person = lab.site.add_user("New", "Comer", username="newcomer")
+    lab.site.enrol(course, person)
+    for _ in range(2):
+        result = await lab.sync()
+        assert {"held_back": 2} == written(result)
+        assert {"owner_not_shown": 1, "waits_for_parent": 1} == dict(result.reasons)
+    assert before == held(lab)
+    lab.moodle.allow(DETAILS)
+    newcomer = lab.project.add_user("newcomer@training.commcarehq.org")
+    assert {"created": 2} == written(await lab.sync())
+    assert [worker, newcomer] == [case.owner_id for case in lab.project.of_type("student")]
+
+
+async def test_an_owner_that_is_written_again_moves_once_login_names_are_shown(make_lab: MakeLab) -> None:
+    """Without `write: once` a new case has the default owner for as long as its own cannot be told."""
+    lab, course, worker = await owned_by_login(make_lab, "otherwise: project")
+    lab.moodle.revoke(DETAILS)
+    lab.site.enrol(course, lab.site.add_user("New", "Comer", username="newcomer"))
+    newcomer = lab.project.add_user("newcomer@training.commcarehq.org")
+    assert {"created": 2} == written(await lab.sync())
+    lab.moodle.allow(DETAILS)
+    await lab.sync()
+    assert [worker, newcomer] == [case.owner_id for case in lab.project.of_type("student")]
+
+
+async def test_a_profile_field_that_nobody_has_is_not_hidden(make_lab: MakeLab) -> None:
+    """Where login names are shown, a field that nobody fills in yet leaves the case to the default owner."""
+    site, _, _ = site_of(1)
+    lab = make_lab(site)
+    lab.edit("student", "otherwise: project", "first_of: [{user: profile.chw}]\n  otherwise: project")
+    assert {"created": 2} == written(await lab.sync())
+
+
+async def owned_by_login(make_lab: MakeLab, rest: str) -> tuple[Lab, int, str]:
+    """Return a lab whose one learner is a mobile worker, synced; its course and the id of the worker."""
+    site, (course,), (learner,) = site_of(1)
+    site.update_user(learner, username="amina")
+    lab = make_lab(site)
+    worker = lab.project.add_user("amina@training.commcarehq.org")
+    lab.edit("student", "otherwise: project\n  write: once", f"first_of: [{{user: username}}]\n  {rest}")
+    assert {"created": 2} == written(await lab.sync())
+    return lab, course, worker
+
+
 async def test_a_course_without_a_teacher(make_lab: MakeLab) -> None:
     """Where nobody has a teacher's role there is none, whatever is shown."""
     site, _, _ = site_of(1)

@@ -12,9 +12,10 @@ import pytest
 from adaptors.moodle.client import BATCH_FUNCTION
 from adaptors.moodle.grades import GRADES
 from adaptors.moodle.sizes import Sizes
+from adaptors.moodle.streams import COURSES
 from flows.needs import needs
 from tests.flows.test_sync import site_of
-from tests.flows.worlds import Lab, written
+from tests.flows.worlds import PROJECT, Lab, written
 
 MakeLab = Callable[..., Lab]
 INFO = "core_webservice_get_site_info"
@@ -37,6 +38,16 @@ def too_slow(lab: Lab, *functions: str) -> None:
         return answer(request)
 
     lab._to_moodle = answering  # type: ignore[method-assign]
+
+
+async def test_the_cause_of_a_run_that_is_postponed_comes_first(make_lab: MakeLab) -> None:
+    """What is read only now and then is said behind it."""
+    lab = make_lab(site_of(2)[0], project=f"{PROJECT}intervals: {{enrolments: 48, grades: 48}}\n")
+    await lab.sync()
+    lab.site.maintenance = "web"
+    result = await lab.sync()
+    assert ("postponed", ["enrolment"]) == (result.state, result.not_due)
+    assert ["Moodle is", "Read a sh"] == [message[:9] for message in result.messages]
 
 
 @pytest.mark.parametrize("kind", ["200_html", "403_html"])
@@ -135,3 +146,25 @@ async def test_lists_of_people_that_are_too_slow(make_lab: MakeLab) -> None:
         assert result.requests["moodle"][ENROLLED] <= 20
     del lab._to_moodle  # type: ignore[method-assign]
     assert ("completed", sent) == ((await lab.sync()).state, len(lab.rows_sent()))
+
+
+@pytest.mark.parametrize("function", [COURSES, GRADES])
+async def test_an_answer_with_warnings_marks_nobody(make_lab: MakeLab, function: str) -> None:
+    """Moodle leaves out what it warns of: the course fails, or the whole run, as often as that happens."""
+    site, courses, learners = site_of(3, 3)
+    item = site.set_grade_item(courses[1], "Quiz")
+    for learner in learners[3:]:
+        site.grade(item, learner, 80)
+    lab = make_lab(site)
+    lab.edit("grade_item", "enabled: false\n", "")
+    assert {"created": 6 + 6 + 3} == written(await lab.sync())
+    for _ in range(3):
+        lab.moodle.fail_next(function, "warnings", times=2)
+        result = await lab.sync()
+        assert ({}, []) == (written(result), needs(lab.store))
+        states = {course: found.state for course, found in result.courses.items()}
+        whole = ("failed", {}) if function == COURSES else ("degraded", dict.fromkeys(courses, "failed"))
+        assert whole == (result.state, states)
+    lab.use_site(site)
+    result = await lab.sync()
+    assert ("completed", {}) == (result.state, written(result))

@@ -664,6 +664,17 @@ def test_who_says_no_has_changed_nothing(terminal: Terminal, monkeypatch: pytest
         assert 0 == len(store.erased())
 
 
+def test_who_stops_at_the_question_has_emptied_nothing(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C at the question is no erasure that goes on: nobody is to run the command again for that."""
+    assert 0 == terminal.run("sync", "--yes").code
+    monkeypatch.setattr("flows.cli_state.sys", SimpleNamespace(stdin=SimpleNamespace(isatty=lambda: True)))
+    ended = terminal.run("person", "erase", str(terminal.box.learners[0]), typed="")
+    assert (130, True) == (ended.code, "Stopped; nothing was emptied." in ended.text)
+    assert "goes on" not in ended.text
+
+
 def test_the_question_names_who_is_erased_as_well(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
     """Numbers that were merged into a person go too: whoever says yes has to know."""
     assert 0 == terminal.run("sync", "--yes").code

@@ -130,6 +130,24 @@ async def test_nobody_is_missing_whom_no_run_marks(make_lab: MakeLab, how: str) 
     assert not any(counts.marked_left for counts in (await lab.sync()).cases.values())
 
 
+async def test_nobody_is_missing_whose_profile_moodle_cannot_give(make_lab: MakeLab) -> None:
+    """As with a run, which says whose they are and leaves their cases as they are; who left is missing."""
+    site, (one,), learners = site_of(4)
+    lab = make_lab(site)
+    await lab.sync()
+    for learner in learners[:2]:
+        site.update_user(learner, auth="gone")
+    site.unenrol(one, learners[3])
+    found = await seen(lab)
+    said = (
+        f"Moodle answers with an error when it is asked for the profiles of people {learners[0]}, {learners[1]};"
+    )
+    assert ["degraded"] == [found.result.state for message in found.result.messages if message.startswith(said)]
+    assert {"student": 1, "enrolment": 1} == dict(+found.missing)
+    assert found.result.messages == (await lab.sync()).messages
+    assert 1 == (await lab.sync()).of("student").marked_left
+
+
 async def test_who_left_is_missing(make_lab: MakeLab) -> None:
     """Who is in no course any more is missing, from the course and from the site."""
     site, (one, _), learners = site_of(6, 3)

@@ -12,7 +12,7 @@ from flows.audit import audit
 from flows.audited import Audit, Finding
 from flows.errors import UsageError
 from flows.problems import Listed, count_reasons, drop, list_problems, retry, show_problem
-from flows.reasons import REASONS, REMEDIES, remedy
+from flows.reasons import REASONS, REMEDIES, problem_words, remedy
 from flows.result import CaseCounts, Result, RunState
 from flows.show_books import show_audit, show_list
 from flows.steps.there import FEW
@@ -25,6 +25,7 @@ from tests.flows.test_sync import site_of
 from tests.flows.worlds import Lab, written
 
 MakeLab = Callable[..., Lab]
+ONE_OF_THEM = "Give one of them: the KEY of a record, --reason or --course (or both), or --all."
 TEXT = "Error in row 1: Error with case property 'x'. Values must be strings, received '5'"
 
 
@@ -65,6 +66,20 @@ async def test_who_left_without_a_case_is_no_problem_any_more(make_lab: MakeLab)
     site.unenrol(courses[0], learners[0])
     await lab.sync()
     assert [f"test-user-{learners[1]}"] == [one.row.key for one in list_problems(lab.store) if one.attempts]
+
+
+async def test_a_name_that_is_blank(make_lab: MakeLab) -> None:
+    """It is said that it is the name of the case, and what to do in the mapping; so with a parent."""
+    site, _, learners = site_of(2)
+    site.update_user(learners[0], city="Bondo")
+    lab = make_lab(site)
+    lab.edit("student", 'case_name: "{firstname} {lastname}"', 'case_name: "{city}"')
+    await lab.sync()
+    (found,) = [one for one in list_problems(lab.store) if one.row.mapping == "student"]
+    (shown,) = show_problem(lab.store, found.row.key)
+    assert "the name of the case is required and blank" == shown.sentence
+    assert "Fill the field in Moodle, or give `case_name` a part that is never blank." == shown.remedy
+    assert "the external id of the parent case is required and blank" == problem_words("blank", "@index:student")
 
 
 class Stumbling(CompiledMapping):
@@ -161,6 +176,27 @@ async def test_an_edited_mapping_sends_it_again(make_lab: MakeLab) -> None:
     lab.edit("student", "  notes: {source: address}\n", "  notes: {source: address, transform: [upper]}\n")
     assert {"updated": 1} == written(await lab.sync())
     assert "Bondo" == lab.case(key).properties["city"]
+
+
+async def test_a_child_is_sent_though_its_parents_change_is_refused(make_lab: MakeLab) -> None:
+    """Refused or set aside: the case to point to is there. Only a parent without a case holds it back."""
+    site, (course,), learners = site_of(3)
+    item = site.set_grade_item(course, "Quiz")
+    lab = make_lab(site)
+    await lab.sync()
+    parent, child = f"test-user-{learners[0]}", f"test-enrol-{course}-{learners[0]}"
+    site.update_user(learners[0], city="Bondo")
+    lab.commcare.refuse_row(lab.case(parent).case_id, TEXT)
+    for points in (50, 60):
+        site.grade(item, learners[0], points)
+        result = await lab.sync()
+        assert ({"updated": 1}, 1) == (written(result), result.refused_rows)
+        assert f"{points}" == lab.case(child).properties["grade_percent"]
+    newcomer = site.add_user("New", "Comer", phone1="0722 000 999")
+    site.enrol(course, newcomer)
+    lab.commcare.refuse_row(f"test-user-{newcomer}", TEXT)
+    assert 1 == (await lab.sync()).reasons["waits_for_parent"]
+    assert [] == lab.project.by_external_id(f"test-enrol-{course}-{newcomer}")
 
 
 async def test_what_flips_back_is_settled(make_lab: MakeLab) -> None:
@@ -336,6 +372,31 @@ async def test_the_list_names_values_and_refusals(make_lab: MakeLab) -> None:
         retry(lab.store, lab.clock.now(), key="nobody")
 
 
+async def test_the_list_and_the_retry_of_a_course(make_lab: MakeLab) -> None:
+    """Refused rows and those held back are of one course; nothing of another course is touched."""
+    site, (first, second), learners = site_of(3, 3)
+    lab = make_lab(site)
+    refused = {course: f"test-enrol-{course}-{learners[0]}" for course in (first, second)}
+    for course, learner in ((first, learners[0]), (second, learners[0])):
+        site.enrol(course, learner)
+        lab.commcare.refuse_row(refused[course], TEXT)
+    await lab.sync()
+    assert {*refused.values()} == {one.row.key for one in list_problems(lab.store, reason="wrong_type")}
+    (found,) = list_problems(lab.store, "enrolment", "wrong_type", second)
+    assert (refused[second], second) == (found.row.key, found.as_json()["course"])
+    assert [] == list_problems(lab.store, "student", course=second)
+    assert [] == list_problems(lab.store, reason="wrong_type", course=0)
+    with pytest.raises(UsageError, match="No refused record of the site itself with the reason 'wrong_type' is"):
+        retry(lab.store, lab.clock.now(), reason="wrong_type", course=0)
+    with pytest.raises(UsageError, match=f"No refused record of course {second} with the reason 'poison' is"):
+        retry(lab.store, lab.clock.now(), reason="poison", course=second)
+    lab.commcare.accept_rows()
+    assert "1 record taken off the list" in retry(lab.store, lab.clock.now(), course=second)
+    assert {"created": 1} == {name: n for name, n in written(await lab.sync()).items() if name == "created"}
+    assert [refused[first]] == [one.row.key for one in list_problems(lab.store)]
+    assert lab.case(refused[second]).case_id
+
+
 # --- what a run is called -----------------------------------------------------------------------------------
 
 
@@ -401,6 +462,15 @@ def test_a_name_of_nothing_is_wrong_usage(terminal: Terminal) -> None:
     for words in ((), ("--mapping", "student"), ("--mapping", "grade_item"), ("--reason", "target_deleted")):
         assert 0 == terminal.run("problems", "list", *words).code, words
     assert "No problem is listed." in terminal.run("problems", "list", "--reason", "blank").text
+    ended = terminal.run("problems", "list", "--course", "2", "--json")
+    assert (0, {"counts": {}, "problems": []}) == (ended.code, ended.json)
+    assert "No problem of course 2 is listed." in terminal.run("problems", "list", "--course", "2").text
+    for command in ("list", "retry"):
+        ended = terminal.run("problems", command, "--course", "999")
+        assert (2, True) == (
+            ended.code,
+            "No run has met a course 999. Courses that runs have met: 2" in ended.text,
+        )
     ended = terminal.run("match", "list", "--mapping", "nosuch")
     assert (2, True) == (ended.code, "There is no mapping 'nosuch'" in ended.text)
     terminal.edit("student.yaml", "source: firstname", "source: nothing")  # a mapping that is wrong has its name
@@ -455,7 +525,10 @@ def test_commands_as_json(terminal: Terminal) -> None:
     assert ["1 record taken off the list: the next run sends them whole."] == retried.json["messages"]
     refused = terminal.run("problems", "retry", "--json")
     assert (2, "failed") == (refused.code, refused.json["state"])
-    assert ["Give one of them: the KEY of a record, --reason, or --all."] == refused.json["messages"]
+    assert [ONE_OF_THEM] == refused.json["messages"]
+    for more in (["--course", "2"], ["--all"]):
+        assert 2 == terminal.run("problems", "retry", case.external_id or "", *more).code
+    assert 2 == terminal.run("problems", "retry", "--all", "--course", "2").code
 
 
 def test_the_list_cuts_nothing_off(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

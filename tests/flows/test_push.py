@@ -176,30 +176,52 @@ async def test_owner_survives_a_write_in_doubt(make_lab: MakeLab) -> None:
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("told", "text", "writes"),
     [
-        "Error in row {row}: Error with case property 'x'. Values must be strings, received '5'",
-        "There are multiple cases with external_id {key}",
-        "CaseValueError: Error processing case update: Field: name, Error: Value exceeds allowed length: 255",
+        ("by number", "Error with case property 'x'. Values must be strings, received '5'", 2),
+        ("by its id", "There are multiple cases with external_id {key}", 2),
+        ("not at all", "CaseValueError: Error processing case update: Value exceeds allowed length: 255", 11),
     ],
 )
-async def test_one_bad_row(make_lab: MakeLab, text: str) -> None:
-    """A row that CommCare refuses is set aside, whether it says which or not; the others are sent."""
+async def test_one_bad_row(make_lab: MakeLab, told: str, text: str, writes: int) -> None:
+    """A row that CommCare refuses is set aside, whether it says which or not; the others are sent.
+
+    One that is named costs one request more; else it is looked for by halving.
+    """
     site, _, learners = site_of(40)
     lab = make_lab(site)
     key = f"test-user-{learners[17]}"
-    lab.commcare.refuse_row(key, text.format(row=18, key=key))
+    refuse = lab.commcare.refuse_row if told == "by number" else lab.commcare.refuse_form
+    refuse(key, text.format(key=key))
     result = await lab.sync()
     assert (39, 1, 39) == (
         result.of("student").created,
         result.of("student").problems,
         result.of("enrolment").created,
     )
+    assert writes + 1 == result.requests["commcare"]["write"]
     assert "degraded" == result.state
     assert [key] == [problem.row.key for problem in lab.store.problems("student") if not problem.property]
     lab.commcare.accept_rows()
     lab.store.retry([one.row for one in lab.store.refusals()], lab.clock.now())
     assert {"created": 2} == written(await lab.sync())
+
+
+async def test_two_bad_rows_with_numbers(make_lab: MakeLab) -> None:
+    """CommCare lists all of them at once: both are set aside, each for its own reason, and the rest is sent."""
+    site, _, learners = site_of(40)
+    lab = make_lab(site)
+    keys = [f"test-user-{learners[number]}" for number in (0, 30)]
+    lab.commcare.refuse_row(keys[0], "'x' is not a valid field.")
+    lab.commcare.refuse_row(keys[1], "Values must be strings, received '5'")
+    result = await lab.sync()
+    assert (38, 2, 2 + 1) == (
+        result.of("student").created,
+        result.of("student").problems,
+        result.requests["commcare"]["write"],
+    )
+    reasons = {one.row.key: one.reason for one in lab.store.refusals()}
+    assert {keys[0]: "illegal_property_name", keys[1]: "wrong_type"} == reasons
 
 
 async def test_denied_write_fails_the_run(make_lab: MakeLab) -> None:

@@ -1,6 +1,8 @@
-"""Which courses are chosen by a custom field, whose values Moodle writes for a page."""
+"""Which courses are chosen, by a custom field too, and those of which Moodle does not say whether to read them."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import httpx
 import pytest
@@ -10,9 +12,17 @@ from adaptors.moodle.client import Login, MoodleClient
 from adaptors.moodle.fake import FakeMoodle
 from adaptors.moodle.fake_site import FakeSite
 from adaptors.moodle.streams import MoodleReader, Wanted
-from flows.steps.select import select_courses
+from flows.steps.select import UNTOLD, select_courses
 from mappings.engine import CourseChoice
 from tests.clocks import VirtualClock
+from tests.flows.test_tables import FILES, campus, course_ids, names
+from tests.flows.worlds import PROJECT, SHIPPED, Lab, written
+
+VIEW = "moodle/course:view"
+LIST = {
+    "course": (SHIPPED / "course.yaml").read_text("utf-8").replace("enabled: false\n", ""),
+    "code_lists": (SHIPPED / "code_lists.yaml").read_text("utf-8"),
+}
 
 
 @pytest.mark.parametrize(
@@ -42,3 +52,71 @@ def test_a_course_that_goes_on_past_its_end_is_read() -> None:
     courses = [Course(id=n, shortname=f"C{n}", fullname=f"Course {n}", enddate=50) for n in (2, 3)]
     found = select_courses(courses, (), CourseChoice(shortname_like="*"), now=100.0, going_on={2})
     assert ([2], [3], frozenset({2, 3})) == ([course.id for course in found.courses], found.ended, found.listed)
+
+
+@pytest.mark.parametrize(
+    ("choice", "read"),
+    [
+        (CourseChoice(ids=(2,)), [2]),
+        (CourseChoice(ids=(2,), shortname_like="*"), [2, 4]),
+        (CourseChoice(shortname_like="*"), [4]),
+        (CourseChoice(categories=(7,)), [4]),
+    ],
+)
+def test_a_hidden_course_is_read_when_its_id_is_named(choice: CourseChoice, read: list[int]) -> None:
+    """A pattern and a category mean only those that are shown; nothing is missing either way."""
+    courses = [
+        Course(id=n, shortname=f"C{n}", fullname=f"Course {n}", categoryid=7, visible=int(n == 4))
+        for n in (2, 3, 4)
+    ]
+    found = select_courses(courses, (), choice, now=100.0)
+    assert (read, [], []) == ([course.id for course in found.courses], found.unknown, found.ended)
+
+
+def with_a_hidden_course(make_lab: Callable[..., Lab], files: dict[str, str], project: str = PROJECT) -> Lab:
+    """Return a lab of three courses, of which the first one is hidden, with a case for each of the others."""
+    lab = campus(make_lab, project=project, **files)
+    lab.site.courses[course_ids(lab)[0]]["visible"] = 0
+    return lab
+
+
+def listed(lab: Lab) -> tuple[set[str], list[str]]:
+    """Return the external ids of the cases of courses, and the names in the lookup table."""
+    table = names(lab) if lab.commcare.shelf.tables else []
+    return {case.external_id for case in lab.project.of_type("course")}, table
+
+
+@pytest.mark.parametrize("files", [LIST, {**FILES, **LIST}])
+async def test_a_course_that_may_be_hidden_is_not_read(
+    make_lab: Callable[..., Lab], files: dict[str, str]
+) -> None:
+    """Without a right Moodle leaves out whether a course is hidden or over: nothing is made of it till then."""
+    lab = with_a_hidden_course(make_lab, files)
+    await lab.sync()
+    before = listed(lab)
+    lab.moodle.revoke(VIEW)
+    for _ in range(3):
+        result = await lab.sync()
+        assert ("degraded", {}, {}, before) == (result.state, written(result), result.tables, listed(lab))
+    numbers = ", ".join(map(str, course_ids(lab)))
+    assert f"Not read: courses {numbers}. {UNTOLD}" in result.messages
+    lab.moodle.allow(VIEW)
+    result = await lab.sync()
+    assert ("completed", {}, before) == (result.state, written(result), listed(lab))
+
+
+async def test_a_preview_of_a_course_that_may_be_hidden(make_lab: Callable[..., Lab]) -> None:
+    """It announces nothing for such a course, and says why."""
+    lab = with_a_hidden_course(make_lab, LIST)
+    lab.moodle.revoke(VIEW)
+    result = await lab.sync(preview=True)
+    assert ("degraded", {}) == (result.state, written(result))
+
+
+async def test_a_course_that_is_named_may_be_hidden(make_lab: Callable[..., Lab]) -> None:
+    """Whose id project.yaml names is chosen, hidden or not."""
+    project = PROJECT.replace('{shortname_like: "*"}', "{ids: [2]}")
+    lab = with_a_hidden_course(make_lab, LIST, project)
+    lab.moodle.revoke(VIEW)
+    await lab.sync()
+    assert {"test-course-2"} == listed(lab)[0]

@@ -237,6 +237,7 @@ def test_backup_and_check(synced: Terminal) -> None:
     ended = synced.run("state", "check", "--json")
     assert (0, True, 2) == (ended.code, ended.json["ok"], len(ended.json["backups"]))
     assert synced.cases == sum(ended.json["cases"].values())
+    assert 3 == ended.json["counts"]["courses"]
     assert (0, True) == ((ended := synced.run("state", "check")).code, "are sound" in ended.text)
 
 
@@ -250,6 +251,19 @@ def test_check_refuses_what_others_may_read(synced: Terminal) -> None:
     folder.chmod(0o700)
     (synced.folder / "state.db").chmod(0o600)
     assert 0 == synced.run("state", "check").code
+
+
+def test_a_run_says_that_it_closed_the_books_to_others(synced: Terminal, caplog: pytest.LogCaptureFixture) -> None:
+    """Once, and it goes on: whoever could read them may have done so. The check refuses them before that."""
+    (synced.folder / "state.db").chmod(0o640)
+    assert (1, []) == (synced.run("state", "check").code, _narrowed(caplog))
+    assert [0, 0] == [synced.run("sync").code for _ in range(2)]
+    assert [f"{synced.folder / 'state.db'}: its rights were narrowed from 640 to 600."] == _narrowed(caplog)
+
+
+def _narrowed(caplog: pytest.LogCaptureFixture) -> list[str]:
+    told = (record.getMessage() for record in caplog.records if record.levelname == "WARNING")
+    return [text.partition("change ")[2] for text in told if "narrowed" in text]
 
 
 def test_check_tells_of_a_folder_that_others_may_use(synced: Terminal) -> None:

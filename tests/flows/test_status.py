@@ -186,6 +186,26 @@ def test_after_a_run(terminal: Terminal) -> None:
     assert {"moodle", "commcare", "project_space"} == found["about"].keys()
 
 
+def test_who_is_withdrawn(terminal: Terminal) -> None:
+    """Each case by its key, with nothing of its person; nobody before somebody is kept out."""
+    assert ([], 0) == ((ended := terminal.run("status", "--withdrawn", "--json")).json["withdrawn"], ended.code)
+    terminal.run("sync", "--yes")
+    assert "No case is withdrawn." in terminal.run("status", "--withdrawn").text
+    learner = terminal.box.learners[2]
+    terminal.edit(
+        "student.yaml", "any_of: [student]}", f"any_of: [student]}}\n  - {{source: id, is_not: {learner}}}"
+    )
+    terminal.run("sync")
+    ended = terminal.run("status", "--withdrawn")
+    assert (0, True) == (ended.code, f"demo-user-{learner} student · withdrawn 2" in ended.text), ended.text
+    found = terminal.run("status", "--withdrawn", "--json").json["withdrawn"]
+    assert {("student", 0), ("enrolment", 2)} <= {(one["mapping"], one["course"]) for one in found}
+    assert {(learner, "withdrawn", True)} == {(one["user_id"], one["state"], one["done"]) for one in found}
+    assert f"{len(found)} cases withdrawn." in ended.text
+    ended = terminal.run("status", "--withdrawn", "--html", str(terminal.folder / "page.html"))
+    assert (2, False) == (ended.code, (terminal.folder / "page.html").exists())
+
+
 def test_wrong_mappings_before_the_first_run(terminal: Terminal) -> None:
     """They are what keeps it from being made."""
     terminal.edit("student.yaml", "source: users", "source: usrs")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -290,6 +291,37 @@ async def test_too_many_leavers_wait_for_a_person(make_lab: MakeLab) -> None:
     assert ("waiting", 4) == (result.state, result.state.exit_code)
     assert any(f"confirm-leavers {courses[0]} --count 4" in message for message in result.messages)
     assert 1 == result.of("enrolment").marked_left
+
+
+@pytest.mark.parametrize(("people", "gone", "is_asked"), [(8, 2, False), (15, 3, False), (14, 3, True)])
+async def test_the_guard_of_a_course_at_its_edges(
+    make_lab: MakeLab, people: int, gone: int, is_asked: bool
+) -> None:
+    """Two of eight, a quarter, are few, and three of fifteen are no more than a fifth; three of fourteen are."""
+    site, courses, learners = site_of(people, 40, shared=True)
+    lab = make_lab(site)
+    await lab.sync()
+    for learner in learners[:gone]:
+        site.unenrol(courses[0], learner)
+    await lab.sync()
+    result = await lab.sync()
+    assert (0 if is_asked else gone) == result.of("enrolment").marked_left
+    asked = [f"confirm-leavers {courses[0]} --count {gone}"] if is_asked else []
+    assert asked == re.findall(r"confirm-leavers \d+ --count \d+", " ".join(result.messages))
+
+
+@pytest.mark.parametrize(("gone", "is_asked"), [(6, False), (7, True)])
+async def test_the_guard_of_a_run_at_its_edge(make_lab: MakeLab, gone: int, is_asked: bool) -> None:
+    """Of 120 people who are in three courses 6 may go at once, one in twenty; of one more a person is asked."""
+    site, courses, learners = site_of(40, 40, 40)
+    lab = make_lab(site)
+    await lab.sync()
+    for number in range(gone):
+        site.unenrol(courses[number % 3], learners[40 * (number % 3) + number])
+    await lab.sync()
+    result = await lab.sync()
+    told = ({}, "waiting") if is_asked else ({"marked_left": 2 * gone}, "completed")
+    assert told == (written(result), result.state)
 
 
 async def test_confirmed_leavers_are_marked(make_lab: MakeLab) -> None:

@@ -20,13 +20,13 @@ FILES = {
 }
 
 
-def campus(make_lab: MakeLab, courses: int = 3) -> Lab:
-    """Return a world with some courses, a learner, and the table of the shipped set."""
+def campus(make_lab: MakeLab, courses: int = 3, project: str = PROJECT, **files: str) -> Lab:
+    """Return a world with some courses, a learner, and the table of the shipped set (or other files)."""
     site = FakeSite()
     learner = site.add_user("Amina", "Otieno", lastaccess=site.now)
     for number in range(courses):
         site.enrol(site.add_course(f"C{number}", f"Course {number} &amp; more"), learner)
-    return make_lab(site, **FILES)
+    return make_lab(site, project=project, **(files or FILES))
 
 
 def course_ids(lab: Lab) -> list[int]:

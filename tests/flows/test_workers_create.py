@@ -23,6 +23,7 @@ from flows.workers_create import (
     planned,
 )
 from tests.flows.terminal import Terminal
+from tests.flows.test_bench_commands import at_a_terminal
 from tests.flows.test_offline import NAMES, Campus
 from tests.flows.worlds import SHIPPED, Lab
 
@@ -207,6 +208,14 @@ def test_command(terminal: Terminal) -> None:
     assert wanted == len(rows(file))
     again = terminal.run("workers", "create", "--to", str(terminal.folder / "b.csv"), "--count", "1", "--json")
     assert (0, 0) == (again.code, again.json["people"]["to_create"])
+
+
+def test_the_plan_breaks_at_words(terminal: Terminal) -> None:
+    """On a narrow terminal no line is cut inside a word."""
+    offline(terminal)
+    terminal.env["COLUMNS"] = "60"
+    code, shown = at_a_terminal(terminal, "workers", "create", "--dry-run")
+    assert (0, [True]) == (code, [len(line) <= 60 for line in shown.splitlines() if "CommCare bills" in line])
 
 
 def test_command_without_such_an_owner(terminal: Terminal) -> None:

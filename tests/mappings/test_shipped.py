@@ -60,6 +60,14 @@ def test_a_slip_in_the_parent_is_told_once(tmp_path: Path) -> None:
     assert (["student.yaml"], 0) == ([Path(each.path).name for each in report.problems], report.tests_failed)
 
 
+def test_a_case_type_that_is_none_is_told_once(tmp_path: Path) -> None:
+    """Nobody is sent from the files below it to a name that the same check refuses."""
+    file = shipped(tmp_path) / "student.yaml"
+    file.write_text(file.read_text("utf-8").replace("case_type: student", "case_type: My Student"), "utf-8")
+    report = check_project(tmp_path, CATALOGUE)
+    assert ["student.yaml"] == [Path(each.path).name for each in report.errors]
+
+
 def test_reminders_do_not_start_by_themselves() -> None:
     """The first load of engagement cases carries sms_live "no"; switching on is one word in the file."""
     text = (SHIPPED / "engagement.yaml").read_text("utf-8")

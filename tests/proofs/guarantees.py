@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
 
-from tests.proofs.figures import FOLDER, Figures
+from tests.proofs.figures import FOLDER, Figures, digest_here
 from tests.proofs.mutants import MUTANTS
 
 WORDS = Path(__file__).with_suffix(".txt")
@@ -25,25 +25,24 @@ TITLES = {
     "walks": "Random walks: hints, terms, erasures, other keys, tables",
     "kill-sqlite": "Real processes killed, SQLite",
     "kill-postgresql": "Real processes killed, PostgreSQL",
+    "moments": "Clock set, worker overtaken, at each step of a run",
 }
-HEADER = "| proof | tried | faults fired | duplicates | lost | wrong | writes on an unchanged pass | minutes |"
+HEADER = (
+    "| proof | tried | faults fired | duplicates | lost | wrong | writes on an unchanged pass | minutes | code |"
+)
 
 
 def page(figures: Iterable[Figures]) -> str:
-    """Return the page; figures of proofs that were not run have no line."""
+    """Return the page; of a proof that was not run it says so."""
     by_name = {one.name: one for one in figures}
     lines = [HEADER, "|---|" + "---:|" * (HEADER.count("|") - 2)]
-    lines += [_line(title, by_name[name]) for name, title in TITLES.items() if name in by_name]
+    lines += [_line(title, by_name.get(name)) for name, title in TITLES.items()]
     notes = [_note(title, by_name[name]) for name, title in TITLES.items() if name in by_name]
-    rows = [f"| {mutant.name} | {_noticed(by_name, mutant.name)} |" for mutant in MUTANTS]
-    killed = sum(row.endswith("| yes |") for row in rows)
-    counted = "\n".join(lines) + "".join(f"\n{note}" for note in ("", *filter(None, notes)))
-    codes = " and ".join(f"`{code}`" for code in sorted({one.code for one in by_name.values() if one.code}))
+    rows = [_mutant_line(mutant.name, by_name.get(mutant_file(mutant.name))) for mutant in MUTANTS]
     places = {
-        "code": codes,
-        "counted": counted,
+        "counted": "\n".join(lines) + "".join(f"\n{note}" for note in ("", *filter(None, notes))),
         "mutants": "\n".join(rows),
-        "killed": str(killed),
+        "killed": str(sum("| yes |" in row for row in rows)),
         "all": str(len(MUTANTS)),
     }
     text = WORDS.read_text("utf-8")
@@ -52,10 +51,18 @@ def page(figures: Iterable[Figures]) -> str:
     return text
 
 
-def _line(title: str, one: Figures) -> str:
+def _line(title: str, one: Figures | None) -> str:
+    if one is None:
+        return f"| {title} | not run |" + " |" * (HEADER.count("|") - 3)
     counts = (one.tried, one.fired, one.duplicates, one.lost, one.wrong, one.writes_on_unchanged)
     minutes = f"{one.seconds / 60:.1f}" if one.seconds else "with the next"
-    return f"| {title} | " + " | ".join(f"{count:,}" for count in counts) + f" | {minutes} |"
+    return f"| {title} | " + " | ".join(f"{count:,}" for count in counts) + f" | {minutes} | {one.code} |"
+
+
+def _mutant_line(name: str, one: Figures | None) -> str:
+    if one is None:
+        return f"| {name} | not run | | |"
+    return f"| {name} | {'yes' if one.fired else '**no**'} | {one.seconds:.0f} | {one.code} |"
 
 
 def _note(title: str, one: Figures) -> str:
@@ -72,11 +79,6 @@ def _number(value: int | str) -> str:
     return f"{value:,}" if isinstance(value, int) else value
 
 
-def _noticed(by_name: dict[str, Figures], name: str) -> str:
-    one = by_name.get(mutant_file(name))
-    return "not run" if one is None else "yes" if one.fired else "**no**"
-
-
 def found(folder: Path = FOLDER) -> list[Figures]:
     """Read the figures of all proofs that were run here."""
     return [Figures(**json.loads(file.read_text("utf-8"))) for file in sorted(folder.glob("*.json"))]
@@ -87,15 +89,17 @@ def recorded(record: Path = RECORD) -> list[Figures]:
     return [Figures(**one) for one in json.loads(record.read_text("utf-8"))] if record.exists() else []
 
 
-def together(before: Iterable[Figures], now: Iterable[Figures]) -> list[Figures]:
-    """Return the figures of the page: those of now, unless earlier ones tried more of the same code."""
-    newest = {one.name: one for one in before}
-    for one in now:
-        known = newest.get(one.name)
-        if known is None or known.code != one.code or known.tried <= one.tried:
-            newest[one.name] = one
+def together(
+    before: Iterable[Figures], now: Iterable[Figures], here: Callable[[str], str] = digest_here
+) -> list[Figures]:
+    """Return the figures of the page: of each proof those of this code, and of them those that tried most."""
+    best = dict[str, Figures]()
+    for one in (*before, *now):
+        known = best.get(one.name)
+        if known is None or (known.code == here(one.name), known.tried) <= (one.code == here(one.name), one.tried):
+            best[one.name] = one
     shown = {*TITLES, *(mutant_file(mutant.name) for mutant in MUTANTS)}
-    return [newest[name] for name in sorted(newest.keys() & shown)]
+    return [best[name] for name in sorted(best.keys() & shown)]
 
 
 def main() -> int:

@@ -18,7 +18,7 @@ class Kept:
     """The parts of one proof that are done, a file each."""
 
     def __init__(self, proof: str, folder: Path = FOLDER / "parts", *, code: str = "") -> None:
-        self._folder = folder / (code or digest_here()) / proof
+        self._folder = folder / (code or digest_here(proof)) / proof
 
     def get(self, part: str, kind: type[PROVEN]) -> PROVEN | None:
         """Return what a part found; None when it is still to be done."""

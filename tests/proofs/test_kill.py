@@ -13,7 +13,6 @@ from tests.proofs.figures import Figures
 from tests.proofs.kill import HOUSE, Found, soak
 
 KILLS = 10
-FEW = 4
 MOST = 40  # kills within which a weakened engine must have made a double
 
 
@@ -26,7 +25,7 @@ def test_kills(capsys: pytest.CaptureFixture[str]) -> None:
 def test_kills_on_postgresql(postgres: Server, capsys: pytest.CaptureFixture[str]) -> None:
     """The same holds with the books on a PostgreSQL server."""
     with postgres.database() as url, soak(seed=2, name="kill-postgresql-boxed", state_url=url) as made:
-        hold(made.go(FEW), FEW, capsys)
+        hold(made.go(KILLS), KILLS, capsys)
 
 
 def hold(found: Found, kills: int, capsys: pytest.CaptureFixture[str]) -> None:

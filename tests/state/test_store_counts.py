@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from flows.problems import list_problems
-from state import DoubtCount, RowCount, RunRow, Store, TableCount
+from state import Ack, DoubtCount, RowCount, RowId, RunRow, Standing, Store, TableCount
 from tests.flows.status_world import HOUR, MINUTE, NOW, fill
 
 
@@ -19,6 +19,18 @@ def test_rows_by_status(store: Store) -> None:
         RowCount("student", "left", True, False, 1),
     ]
     assert expected == store.count_rows()
+
+
+def test_rows_that_went_a_way(store: Store) -> None:
+    """Those of the statuses asked for, in the order of their addresses, with whose they are and when written."""
+    fill(store)
+    store.acknowledge([Ack(RowId("enrolment", 2, "site-enrolment-8"), "c8", "o", {}, "withdrawn", 8)], NOW)
+    expected = [
+        Standing(RowId("enrolment", 2, "site-enrolment-8"), 8, "c8", "withdrawn", NOW),
+        Standing(RowId("student", 0, "site-student-3"), 3, "case-student-3", "left", NOW - HOUR),
+    ]
+    assert expected == store.standing({"left", "withdrawn"})
+    assert [] == store.standing({"closed"})
 
 
 def test_every_row_is_counted_once(store: Store) -> None:

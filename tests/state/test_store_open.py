@@ -124,12 +124,15 @@ def test_all_folders_that_are_made_are_ours_alone(tmp_path: Path) -> None:
     assert (0o775, 7, {0o700}) == (mode(there), len(made), {*made.values()})
 
 
-def test_a_file_others_may_read_is_closed_to_them(url: str, file: Path) -> None:
-    """Rights that came with a copy are taken away."""
+def test_a_file_others_may_read_is_closed_to_them(url: str, file: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Rights that came with a copy are taken away, which is said once."""
     Store.open(url, key=KEY).close()
     file.chmod(0o644)
-    Store.open(url, key=KEY).close()
+    for _ in range(2):
+        Store.open(url, key=KEY).close()
     assert 0o600 == mode(file)
+    told = f"Others on this machine could read or change {file}: its rights were narrowed from 644 to 600."
+    assert [told] == [record.getMessage() for record in caplog.records]
 
 
 def test_an_opened_file_is_opened_again(anywhere: str) -> None:

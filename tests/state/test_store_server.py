@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +19,7 @@ from state import Ack, Hint, RowId, StateError, Store
 from state.database import Database
 from state.schema import VERSION_TABLE
 from state.tables import meta
-from tests.postgres import NoServer, Server, content, forget, serving
+from tests.postgres import NOT_RUN, NoServer, Server, content, forget, serving
 
 KEY = b"k" * 32
 ROW = RowId("student", 0, "site-user-5")
@@ -227,6 +228,20 @@ def test_without_its_programs_there_is_no_server(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("tests.postgres.PLACES", tmp_path)
     with pytest.raises(NoServer, match="initdb is not installed here"), serving():
         pass
+
+
+def test_what_is_not_run_without_a_server_is_said(tmp_path: Path) -> None:
+    """A run of tests ends with one line on it, also when others run the tests for it."""
+    (tmp_path / "nowhere.py").write_text(
+        "import pathlib, tests.postgres as own\nown.PLACES = pathlib.Path('-')\n"
+    )
+    house = Path(__file__).parent.parent.parent
+    test = "tests/state/test_store_counts.py::test_rows_by_status[postgresql]"
+    command = [sys.executable, "-m", "pytest", "-p", "nowhere", "-p", "no:cacheprovider", "-n", "1", test]
+    env = {"PATH": str(tmp_path), "PYTHONPATH": f"{tmp_path}:{house}"}
+    ran = subprocess.run(command, cwd=house, env=env, capture_output=True, text=True, check=False)  # noqa: S603
+    line = f"{NOT_RUN} PostgreSQL's initdb is not installed here. Skipped: 1."
+    assert (0, 1) == (ran.returncode, ran.stdout.splitlines().count(line)), ran.stdout
 
 
 def test_without_the_driver_the_remedy_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
