@@ -27,6 +27,22 @@ TITLES = {
     "kill-postgresql": "Real processes killed, PostgreSQL",
     "moments": "Clock set, worker overtaken, at each step of a run",
 }
+OTHERS = (
+    "lives nothing is recovered",
+    "lives one read is enough to be gone",
+    "lives writes are not announced",
+    "lives a write in doubt keeps its digests",
+    "lives answers are matched by position",
+    "walks a tombstone is not heeded",
+    "walks a hint is dropped before it is read",
+    "walks an answer about a term is taken for both courses",
+    "walks rotated keys are not carried",
+    "walks a row is added without looking",
+    "kills no rest",
+    "kills no announcement",
+)
+"""Rules that are broken beneath another proof than the explorer, behind the name of that one."""
+NAMES = (*(mutant.name for mutant in MUTANTS), *OTHERS)
 HEADER = (
     "| proof | tried | faults fired | duplicates | lost | wrong | writes on an unchanged pass | minutes | code |"
 )
