@@ -103,7 +103,7 @@ SPOILT: dict[str, tuple[Spoil, int, str, int, str]] = {
     "no capability to enter courses": (
         revoke("moodle/course:view"),
         1,
-        "Not read: courses 2, 3, 4. The Moodle account may not enter this course. Give its role 'moodle/",
+        "so nothing is made of it. Give the role of the account 'moodle/course:view'",
         1,
         "FAIL People courses 2, 3, 4: The Moodle account may not enter this course. → Give its role",
     ),
