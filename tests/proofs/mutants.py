@@ -171,7 +171,7 @@ def _by_position(patching: pytest.MonkeyPatch) -> None:
 
 
 def _partial(patching: pytest.MonkeyPatch) -> None:
-    async def rows(self: Any, course_id: int, ids: Collection[int]) -> dict[int, Person]:
+    async def rows(self: Any, course_id: int, ids: Collection[int], _: list[int]) -> dict[int, Person]:
         """Take the first page for everybody there is."""
         chosen = options(userfields="id,fullname,roles,lastcourseaccess", limitfrom=0, limitnumber=100)
         answer = await self.client.call(ENROLLED, courseid=course_id, options=chosen)
