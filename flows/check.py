@@ -47,7 +47,7 @@ async def run_checks(settings: Settings, asked: Collection[Feature] = ()) -> Asy
     yield ok("Settings", f"{settings.moodle_url} to {there}")
     moodle, commcare = open_moodle(settings, clock, attempts=2), open_commcare(settings, clock, attempts=2)
     probe = Probe(settings, clock, moodle, commcare, asked=asked)
-    for look in (_rests, _leases, _mappings, _books, _expiries, check_webhooks):
+    for look in (_times, _mappings, _books, _expiries, check_webhooks):
         for finding in look(probe):
             yield finding
     try:
@@ -58,26 +58,27 @@ async def run_checks(settings: Settings, asked: Collection[Feature] = ()) -> Asy
         await probe.close()
 
 
-def _rests(probe: Probe) -> Iterator[Finding]:
-    """Warn of a rest that is shorter than what CommCare may take for a write."""
-    if probe.settings.in_doubt_rest_s < REST:
-        yield note(
-            "Settings",
-            f"IN_DOUBT_REST_S is {probe.settings.in_doubt_rest_s:.0f} seconds, and CommCare may take up to 15 "
-            "minutes for a write that nobody waits for any more: a second one before that makes second cases",
-            f"Leave it out, or write {REST:.0f} or more.",
-        )
-
-
-def _leases(probe: Probe) -> Iterator[Finding]:
-    """Warn of a lease that a single slow answer may outlast."""
-    if probe.settings.lease_ttl_s < LEASE:
-        yield note(
-            "Settings",
-            f"LEASE_TTL_S is {probe.settings.lease_ttl_s:g} seconds, and a run may wait longer than that for one "
-            "answer: another one may then begin, and this one ends without its work. Nothing is sent twice",
-            f"Leave it out, or write {LEASE:.0f} or more.",
-        )
+def _times(probe: Probe) -> Iterator[Finding]:
+    """Warn of a rest that a write of CommCare may outlast, and of a lease that one answer may."""
+    for name, seconds, least, why in (
+        (
+            "IN_DOUBT_REST_S",
+            probe.settings.in_doubt_rest_s,
+            REST,
+            "CommCare may take up to 15 minutes for a write that nobody waits for any more: a second one before "
+            "that makes second cases",
+        ),
+        (
+            "LEASE_TTL_S",
+            probe.settings.lease_ttl_s,
+            LEASE,
+            "a run may wait longer than that for one answer: another one may then begin, and this one ends "
+            "without its work. Nothing is sent twice",
+        ),
+    ):
+        if seconds < least:
+            what = f"{name} is {seconds:g} seconds, and {why}"
+            yield note("Settings", what, f"Leave it out, or write {least:.0f} or more.")
 
 
 def _mappings(probe: Probe) -> Iterator[Finding]:

@@ -71,11 +71,9 @@ async def _remember(run: Run) -> None:
     """
     store = run.world.books.store
     for number, roster in sorted(run.rosters.items()):
-        people = (
-            {*roster.ids}
-            if roster.is_whole
-            else {*roster.ids} | await run.world.books.do(store.member_ids, number)
-        )
+        people = {*roster.ids}
+        if not roster.is_whole:
+            people |= await run.world.books.do(store.member_ids, number)
         await run.world.books.do(store.saw_people, number, sorted(people))
 
 

@@ -17,7 +17,11 @@ PROOFS = {
     "machine": ("tests.proofs.lives",),
     "walks": ("tests.proofs.walks",),
     "kill": ("tests.proofs.kills", "tests.proofs.kill_server", "tests.proofs.kill_worker"),
-    "mutants": ("tests.proofs.test_mutants", "tests.proofs.test_machine", "tests.proofs.test_walks"),
+    "mutants": (
+        *(f"tests.proofs.test_{name}" for name in ("mutants", "machine", "walks", "kill")),
+        "tests.proofs.kill_server",
+        "tests.proofs.kill_worker",
+    ),
     "moments": ("tests.flows.test_at_any_moment",),
 }
 """The modules that each proof is begun with; all that they import proves, or is proven."""

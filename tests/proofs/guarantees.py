@@ -87,7 +87,8 @@ def _note(title: str, one: Figures) -> str:
 
 
 def mutant_file(name: str) -> str:
-    """Return the name under which the figures of a mutant are kept."""
+    """Return the name under which the figures of a mutant are kept: of one that the page lists."""
+    assert name in NAMES, f"the page has no line for the mutant {name!r}"
     return f"mutants-{name.replace(' ', '-')}"
 
 
