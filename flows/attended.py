@@ -10,14 +10,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
-import typer
-
 from flows.aftermath import look_back
 from flows.audit import audit
 from flows.audited import Audit
 from flows.check import run_checks
 from flows.clock import SystemClock
-from flows.endings import Stopped, plain_endings, print_json, say
+from flows.endings import Stopped, go_ahead, print_json, say
 from flows.errors import UsageError
 from flows.features import Feature
 from flows.needs import APPROVED, FIRST_RUNS
@@ -119,11 +117,8 @@ def run_approved(settings: Settings, options: Options, result: Result, shards: i
     show_plan(result)
     clock = SystemClock()
     shown = clock.monotonic()
-    with plain_endings(stopped="Stopped; nothing was sent."):
-        agreed = typer.confirm("CommCare's API cannot delete cases: what is created stays. Go ahead?")
-    if not agreed:
-        say("Nothing was sent.")
-        raise typer.Exit(result.state.exit_code)
+    question = "CommCare's API cannot delete cases: what is created stays. Go ahead?"
+    go_ahead(question, "sent", result.state.exit_code)
     # A plan of some courses cannot be approved for later.
     is_as_shown = bool(options.courses) or approve_shown(settings, result.plan)
     at_once = clock.monotonic() - shown < AT_ONCE

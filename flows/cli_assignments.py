@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.endings import plain_endings, print_json, say
+from flows.endings import go_ahead, plain_endings, print_json, say
 from flows.options import ENV_FILE, AsJson, EnvFile, ShowValues, read_settings
 
 if TYPE_CHECKING:
@@ -223,9 +223,7 @@ def assignments_feedback(
         done = _published(settings, (course, assignment), listed, replace(ways, dry_run=dry_run or asks))
         if asks and (count := counted(done.outcomes).get("would_store", 0)):
             show_published(done)
-            if not typer.confirm(f"Store feedback of {numbered(count, 'person', 'people')} in Moodle?", err=True):
-                say("Nothing was sent.")
-                raise typer.Exit(1)
+            go_ahead(f"Store feedback of {numbered(count, 'person', 'people')} in Moodle?", "sent")
             done = _published(settings, (course, assignment), listed, ways)
         if as_json:
             print_json(done.as_json())

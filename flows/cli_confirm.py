@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.endings import plain_endings, say, tell
+from flows.endings import go_ahead, plain_endings, tell
 from flows.options import ENV_FILE, NOT_GIVEN, AsJson, Count, EnvFile, read_settings
 
 if TYPE_CHECKING:
@@ -100,12 +100,9 @@ def merge_people(
     from flows.open import open_store
 
     if sys.stdin.isatty() and not yes:
-        with plain_endings(as_json, stopped="Stopped; nothing was changed."):
-            with open_store(read_settings(env_file)) as store:
-                question = asked(store, old, new, undo=undo)
-            if not typer.confirm(question, err=True):
-                say("Nothing was changed.")
-                raise typer.Exit(1)
+        with plain_endings(as_json), open_store(read_settings(env_file)) as store:
+            question = asked(store, old, new, undo=undo)
+        go_ahead(question, "changed", as_json=as_json)
     _take(lambda store: (unmerge if undo else merge)(store, old, new, SystemClock().now()), env_file, as_json)
 
 

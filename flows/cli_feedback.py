@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from flows.endings import plain_endings, print_json, say
+from flows.endings import go_ahead, plain_endings, print_json, say
 from flows.options import ENV_FILE, AsJson, EnvFile, read_settings
 
 feedback_app = typer.Typer(
@@ -53,11 +53,7 @@ def _send(
         if done.asked and not as_json and sys.stdin.isatty():
             for line in done.lines():
                 say(line)
-            with plain_endings(stopped="Stopped; nothing was sent."):
-                agreed = typer.confirm("Go ahead?")
-            if not agreed:
-                say("Nothing was sent.")
-                raise typer.Exit(done.state.exit_code)
+            go_ahead("Go ahead?", "sent", done.state.exit_code)
             done = run_feedback(settings, Options(True, dry_run, overwrite))
         if as_json:
             print_json(done.as_json())

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from flows.endings import plain_endings, print_json, say, tell
+from flows.endings import go_ahead, plain_endings, print_json, say, tell
 from flows.options import ENV_FILE, AsJson, EnvFile, read_settings
 
 state_app = typer.Typer(
@@ -116,11 +116,7 @@ def state_moved_moodle(
                     f"{move.found} Give --yes when it is the Moodle that was at {move.old}, and no copy."
                 )
             say(move.found)
-            with plain_endings(as_json, stopped="Stopped; nothing was changed."):
-                agreed = typer.confirm(f"Is it the Moodle that was at {move.old}, and no copy of it?", err=True)
-            if not agreed:
-                say("Nothing was changed.")
-                raise typer.Exit(1)
+            go_ahead(f"Is it the Moodle that was at {move.old}, and no copy of it?", "changed", as_json=as_json)
         done = go_along(settings, move, SystemClock().now())
         seen = [move.found] if move.is_needed and yes else []
         tell([*seen, *done.messages], as_json, done.found)

@@ -54,6 +54,15 @@ def plain_endings(as_json: bool = False, *, stopped: str = "") -> Iterator[None]
         fail(*ending(error), as_json)
 
 
+def go_ahead(question: str, undone: str, code: int = FAILED, *, as_json: bool = False) -> None:
+    """Ask at a terminal, and end the command without a yes: "Nothing was sent.", with `undone` for sent."""
+    with plain_endings(as_json, stopped=f"Stopped; nothing was {undone}."):
+        agreed = typer.confirm(question, err=True)
+    if not agreed:
+        say(f"Nothing was {undone}.")
+        raise typer.Exit(code)
+
+
 def ending(error: Exception) -> tuple[str, int]:
     """Return what to say about an error, and the exit code: 2 for wrong usage or settings, 3 for later."""
     from adaptors.errors import AdaptorError, Maintenance

@@ -281,13 +281,13 @@ def test_a_yes_is_about_what_was_shown(
     shown = run_once(settings, Options())
     monkeypatch.setattr("flows.attended.SystemClock", Late if late else SystemClock)
 
-    def yes(_: str) -> bool:
+    def yes(_: str, **__: bool) -> bool:
         """Say yes, when something has happened."""
         if meanwhile:
             meanwhile(terminal)
         return True
 
-    monkeypatch.setattr("flows.attended.typer.confirm", yes)
+    monkeypatch.setattr("flows.endings.typer.confirm", yes)
     result = run_approved(settings, Options(), shown)
     assert (cases, "completed" if cases else "waiting") == (terminal.cases, result.state)
 
@@ -300,7 +300,7 @@ def test_a_yes_to_a_plan_that_another_run_has_shown_otherwise(
     shown = run_once(settings, Options())
     newcomers(terminal)
     assert 4 == terminal.run("sync").code
-    monkeypatch.setattr("flows.attended.typer.confirm", lambda _: True)
+    monkeypatch.setattr("flows.endings.typer.confirm", lambda _, **__: True)
     with pytest.raises(UsageError, match="Another run has shown another plan since"):
         run_approved(settings, Options(), shown)
     assert 0 == terminal.cases
