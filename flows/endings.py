@@ -63,6 +63,9 @@ def go_ahead(question: str, undone: str, code: int = FAILED, *, as_json: bool = 
         raise typer.Exit(code)
 
 
+NO_SUCH_FILE = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
+
+
 def ending(error: Exception) -> tuple[str, int]:
     """Return what to say about an error, and the exit code: 2 for wrong usage or settings, 3 for later."""
     from adaptors.errors import AdaptorError, Maintenance
@@ -82,7 +85,7 @@ def ending(error: Exception) -> tuple[str, int]:
     if isinstance(error, AdaptorError | StateError):
         return str(error), FAILED
     if isinstance(error, OSError):
-        return _about_a_file(error), FAILED
+        return _about_a_file(error), USAGE if isinstance(error, NO_SUCH_FILE) else FAILED
     return _our_mistake(error), FAILED
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from adaptors.moodle.roster import Roster
 from flows.result import RunState
 from flows.words import courses_named
-from mappings.engine import CompiledMapping
+from mappings.engine import CompiledMapping, Draft
 from mappings.engine.paths import getter
 from mappings.engine.texts import ABSENT
 
@@ -36,15 +36,9 @@ def goes_by_groups(mapping: CompiledMapping) -> bool:
 
 
 def hidden_owner(mapping: CompiledMapping, record: Mapping[str, Any]) -> str:
-    """Return why a new case of a record is to wait, when what its owner goes by is hidden; "" when it is not.
-
-    Who has no group is to have another owner than whose groups are not shown, whatever becomes of it later. What
-    else is hidden matters where the owner is written once: it would be the wrong one for good.
-    """
+    """Return the reason to wait of a record whose owner goes by what is hidden; "" when nothing is hidden."""
     if goes_by_groups(mapping) and "groups" not in record:
         return GROUPS_NOT_SHOWN
-    if mapping.spec.owner.write != "once":
-        return ""
     paths = [rule.source for rule in mapping.spec.owner.first_of]
     absent = {path for path in paths if getter(path)(record) is ABSENT}
     if absent & _LOGIN_NAMES:
@@ -54,6 +48,15 @@ def hidden_owner(mapping: CompiledMapping, record: Mapping[str, Any]) -> str:
         person = record["user"] if mapping.source == "engagement" else record
         return "" if "username" in person else OWNER_NOT_SHOWN
     return ""
+
+
+def waits_for_owner(draft: Draft, hidden: str) -> bool:
+    """Say whether a new case is to wait, for what `hidden_owner` gave as the reason.
+
+    Who has no group is to have another owner than whose groups are not shown, whatever becomes of it later. What
+    else is hidden matters where the owner is written once: it would be the wrong one for good.
+    """
+    return hidden == GROUPS_NOT_SHOWN or draft.owner.write_once
 
 
 def hidden_in(rosters: Mapping[int, Roster]) -> list[int]:

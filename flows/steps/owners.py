@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from adaptors.commcare.owners import Owner
+from flows.steps.groups import waits_for_owner
 from flows.steps.planned import PARENT, Problem, Scope
 from flows.steps.there import There
 from flows.steps.ways import parks
 from flows.world import World
-from mappings.engine import CompiledMapping, Draft
+from mappings.engine import CompiledMapping, Draft, OwnerReference
 from state import CaseRow
 from state.statuses import AWAY
 
@@ -43,14 +44,29 @@ class Owners:
             parent = next((index.key for index in draft.indices if index.case_type == rule.same_as), "")
             detail = f"{PARENT}{parent}" if parent else f"same_as {rule.same_as}"
             return await self._unresolved(scope, Problem(draft.key, "@owner", "owner_unknown", detail), known)
-        states = []
-        for candidate in rule.candidates:
-            owner_found = await self._world.commcare.owners.resolve(candidate.kind, candidate.value)
-            if owner_found.state == "ok":
-                return owner_found.owner_id
-            states.append(f"{candidate.kind} {owner_found.state}")
+        states = list[str]()
+        owner_id = await self._first(rule.candidates[: rule.certain], states)
+        if not owner_id and (hidden := scope.owner_hidden.get(draft.key)):
+            if known is not None and known.case_id:
+                return await self._before(scope.mapping, known) or ""
+            if waits_for_owner(draft, hidden):
+                scope.hold_back(Problem(draft.key, "@owner", hidden))
+                return None
+        if not owner_id and rule.certain is not None:
+            owner_id = await self._first(rule.candidates[rule.certain :], states)
+        if owner_id:
+            return owner_id
         problem = Problem(draft.key, "@owner", "owner_unresolved", ", ".join(states) or "no rule applies")
         return await self._unresolved(scope, problem, known)
+
+    async def _first(self, candidates: Iterable[OwnerReference], states: list[str]) -> str:
+        """Return the id of the first owner that CommCare knows, "" for none; `states` tells what each lacks."""
+        for candidate in candidates:
+            found = await self._world.commcare.owners.resolve(candidate.kind, candidate.value)
+            if found.state == "ok":
+                return found.owner_id
+            states.append(f"{candidate.kind} {found.state}")
+        return ""
 
     async def look(self, mapping: CompiledMapping, draft: Draft, known: CaseRow | None) -> None:
         """Ask for a case whose owner stays; raises Refused when two cases have its external id."""

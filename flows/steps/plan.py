@@ -303,9 +303,6 @@ class Planner:
                 detail = f"{PARENT}{reference.key}"
                 reading.scope.hold_back(Problem(draft.key, f"@index:{reference.name}", reason, detail))
                 return None
-        if (hidden := reading.scope.owner_hidden.get(draft.key)) and (not known or not known.case_id):
-            reading.scope.hold_back(Problem(draft.key, "@owner", hidden))
-            return None
         owner = await self._owners.of(reading.scope, draft, known, by_type)
         vanished = reading.vanished.get(draft.key, frozenset())
         return None if owner is None else Ready(tuple(indices), owner, vanished)

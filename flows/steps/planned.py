@@ -140,7 +140,7 @@ class Scope:
     unshown: Unshown | None = None
     """What to look up while it is planned, where nobody shows a field any more."""
     owner_hidden: dict[str, str] = field(default_factory=dict)
-    """Why those get no new case of whom Moodle does not show what their owner goes by, by key."""
+    """Of whom Moodle does not show what their owner goes by, and the reason if they wait for that, by key."""
 
     def hold_back(self, *problems: Problem) -> None:
         """Note that a record is not sent, and why."""

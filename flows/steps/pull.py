@@ -97,7 +97,7 @@ def map_records(
             scope.users[outcome.key] = user_id(mapping.source, record)
             if scope.unshown is not None:
                 scope.unshown.note(outcome, record)
-            if outcome.owner.not_sent and (reason := hidden_owner(mapping, record)):
+            if outcome.owner.certain is not None and (reason := hidden_owner(mapping, record)):
                 scope.owner_hidden[outcome.key] = reason
     return scope
 

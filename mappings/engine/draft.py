@@ -51,13 +51,18 @@ class OwnerReference:
 class OwnerRule:
     """Who should own the case: `candidates` in order, `otherwise` last, or the owner of the parent `same_as`.
 
-    `not_sent` says that a rule's field was not sent by Moodle, so an owner that stands is better left alone.
+    `certain` is how many candidates come before a field that Moodle did not send; None when it sent all of them.
     """
 
     candidates: tuple[OwnerReference, ...]
     same_as: str
     write_once: bool
-    not_sent: bool = False
+    certain: int | None = None
+
+    @property
+    def not_sent(self) -> bool:
+        """Say whether the first rule's field was not sent, so that an owner that stands is better left alone."""
+        return self.certain == 0
 
 
 @dataclass(frozen=True)

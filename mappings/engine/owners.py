@@ -25,14 +25,14 @@ def compile_owner(spec: OwnerSpec, around: Surroundings, personal: Callable[[str
 
     def own(record: Record, problems: list[ValueProblem]) -> OwnerRule:
         candidates: list[OwnerReference] = []
-        not_sent = False
+        certain: int | None = None
         for rule in rules:
             value = rule.get(record)
             if value is ABSENT:
-                not_sent = not_sent or not candidates
+                certain = len(candidates) if certain is None else certain
             elif value is not None:
                 candidates += rule.references(value, problems)
-        return OwnerRule((*candidates, *last), "", once, not_sent)
+        return OwnerRule((*candidates, *last), "", once, certain)
 
     return own
 

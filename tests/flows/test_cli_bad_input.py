@@ -246,6 +246,7 @@ NAMED = {
     ("confirm-leavers", "3", "--count", "3"): "Nothing waits to be confirmed there. Waiting: nothing at all.",
     ("confirm-blanks", "student", "email", "--count", "3"): "Nothing waits to be emptied there.",
     ("sync", "--env-file", "other.env"): "The settings file other.env cannot be read: No such file or directory.",
+    ("gaps", "--csv", "nowhere/gaps.csv"): "nowhere/gaps.csv: No such file or directory.",
     ("sync", "--cuorse", "2"): "No such option: --cuorse",
     ("sing",): "No such command 'sing'.",
 }

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from tests.flows.test_sync import site_of
 from tests.flows.worlds import Lab, written
 
@@ -144,6 +146,29 @@ async def test_nobody_new_gets_an_owner_for_good_without_login_names(make_lab: M
     newcomer = lab.project.add_user("newcomer@training.commcarehq.org")
     assert {"created": 2} == written(await lab.sync())
     assert [worker, newcomer] == [case.owner_id for case in lab.project.of_type("student")]
+
+
+@pytest.mark.parametrize(
+    ("rest", "expected"), [("\n  write: once", {"created": 2, "held_back": 2}), ("", {"created": 4})]
+)
+async def test_a_name_that_commcare_does_not_know_goes_before_one_that_is_hidden(
+    make_lab: MakeLab, rest: str, expected: dict[str, int]
+) -> None:
+    """The default owner is for who has none: not for whose first is unknown, and whose second is not shown."""
+    site, (course,), (learner,) = site_of(1)
+    site.update_user(learner, username="amina", institution="Siaya")
+    lab = make_lab(site)
+    worker = lab.project.add_user("amina@training.commcarehq.org")
+    rules = f"first_of: [{{group: institution}}, {{user: username}}]\n  otherwise: project{rest}"
+    lab.edit("student", "otherwise: project\n  write: once", rules)
+    assert {"created": 2} == written(await lab.sync())
+    group = lab.project.add_group("Bondo")
+    lab.moodle.revoke(DETAILS)
+    for name in ("Bondo", "Gem"):
+        site.enrol(course, site.add_user("New", "Comer", username=f"in_{name.lower()}", institution=name))
+    assert expected == written(await lab.sync())
+    assert worker == lab.case(f"test-user-{learner}").owner_id
+    assert group in {case.owner_id for case in lab.project.of_type("student")}
 
 
 async def test_an_owner_that_is_written_again_moves_once_login_names_are_shown(make_lab: MakeLab) -> None:

@@ -50,16 +50,19 @@ def test_rules_in_order(tmp_path: Path, expected: list[str], fields: dict[str, A
 
 
 @pytest.mark.parametrize(
-    ("not_sent", "fields"),
+    ("certain", "fields"),
     [
-        (False, {"profile": {"chw_username": "amina"}}),
-        (True, {"groups": ["A"]}),
-        (False, {"profile": {"chw_username": "", "district": ""}, "groups": []}),
+        (1, {"profile": {"chw_username": "amina"}}),
+        (0, {"groups": ["A"]}),
+        (None, {"profile": {"chw_username": "", "district": ""}, "groups": []}),
     ],
 )
-def test_a_rule_whose_field_was_not_sent_is_told(tmp_path: Path, not_sent: bool, fields: dict[str, Any]) -> None:
+def test_a_rule_whose_field_was_not_sent_is_told(
+    tmp_path: Path, certain: int | None, fields: dict[str, Any]
+) -> None:
     """A better rule might have fitted, had Moodle sent its field: the caller can leave a standing owner alone."""
-    assert not_sent is owner(tmp_path, RULES, fields)[0].not_sent
+    made, _ = owner(tmp_path, RULES, fields)
+    assert (certain, certain == 0) == (made.certain, made.not_sent)
 
 
 def test_unknown_lookup_value(tmp_path: Path) -> None:
