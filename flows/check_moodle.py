@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 
-from adaptors.moodle.answers import Category
+from adaptors.moodle.answers import Category, Course
 from adaptors.moodle.client import BATCH_FUNCTION
 from adaptors.moodle.functions import ALWAYS, FEEDBACK, GIVING_FEEDBACK
 from adaptors.moodle.screens import FUNCTIONS_SCREEN, ROLES
@@ -13,8 +13,8 @@ from flows.docs import used_functions
 from flows.errors import UsageError
 from flows.probe import Finding, Probe, fail, note, ok
 from flows.steps.gate import needed_functions
-from flows.steps.select import Selection, select_courses
-from flows.words import listed, numbered
+from flows.steps.select import UNTOLD, Selection, select_courses
+from flows.words import courses_named, listed, numbered
 from mappings.engine import CourseChoice, Project
 
 
@@ -64,7 +64,7 @@ def _checklist(project: Project) -> set[str]:
 async def _courses(probe: Probe) -> AsyncIterator[Finding]:
     """Choose the courses as a run does."""
     there = await probe.reader.courses()
-    if there and all(course.visible is None for course in there):
+    if _shows_little(there):
         what = "Moodle shows of the courses only what everybody may see"
         yield fail("Courses", what, f"Give the role of the account 'moodle/course:view' ({ROLES}).")
     if probe.project is None:
@@ -83,18 +83,26 @@ async def _courses(probe: Probe) -> AsyncIterator[Finding]:
         yield fail("Courses", str(error))
         return
     probe.courses = selection.courses
-    for finding in _selection(selection, len(there), choice):
+    for finding in of_selection(selection, there, choice):
         yield finding
 
 
-def _selection(selection: Selection, there: int, choice: CourseChoice) -> Iterator[Finding]:
+def _shows_little(there: Sequence[Course]) -> bool:
+    """Say whether Moodle shows of all courses only what everybody may see."""
+    return bool(there) and all(course.visible is None for course in there)
+
+
+def of_selection(selection: Selection, there: Sequence[Course], choice: CourseChoice) -> Iterator[Finding]:
     """Say what is chosen, what is not found, and what is named and left out all the same."""
     names = [f"{course.id} {course.shortname}" for course in selection.courses]
     if names:
-        yield ok("Courses", f"{len(names)} of {there} chosen: {listed(names)}")
+        yield ok("Courses", f"{len(names)} of {len(there)} chosen: {listed(names)}")
     else:
         remedy = "Change 'courses:' in project.yaml, or look whether the courses have ended."
-        yield fail("Courses", f"none of the {numbered(there, 'course')} on the site is chosen", remedy)
+        yield fail("Courses", f"none of the {numbered(len(there), 'course')} on the site is chosen", remedy)
+    if selection.untold and not _shows_little(there):
+        verb = "is" if len(selection.untold) == 1 else "are"
+        yield fail("Courses", f"{courses_named(selection.untold)} {verb} not read", UNTOLD)
     for number in selection.unknown:
         what = f"Moodle shows no course {number}, which project.yaml names"
         remedy = "Correct the id there; if the course is hidden, give the role 'moodle/course:viewhiddencourses'."

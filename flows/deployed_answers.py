@@ -28,6 +28,7 @@ from flows.open import open_store
 from flows.problems import retry
 from flows.state_care import back_up
 from flows.summed import in_short
+from flows.typed import refuse_unknown_course
 from state import Store
 from state.database import file_of
 
@@ -78,22 +79,30 @@ async def merge(old: int, new: int, undo: bool = False, run_now: bool = True) ->
 
 @flow(name="problems-retry", persist_result=False, log_prints=False)
 async def problems_retry(
-    key: str = "", reason: str = "", everything: bool = False, recreate: bool = False, run_now: bool = True
+    key: str = "",
+    reason: str = "",
+    course: int | None = None,
+    everything: bool = False,
+    recreate: bool = False,
+    run_now: bool = True,
 ) -> State[None]:
-    """Have records that CommCare refused sent again. Fill in one of key, reason and everything.
+    """Have records that CommCare refused sent again. Fill in one: key, everything, or reason and course or both.
 
     Args:
         key: One record, by its external id, as in kisumu-user-1042.
         reason: All records refused for this reason, by its code, as in case_type_unknown.
+        course: All refused records of the course with this number. 0: those of the site itself, as people are.
         everything: All records that CommCare refused.
         recreate: Make a new case of each, where the old one was deleted in CommCare.
         run_now: Start a sync run that sends them.
     """
 
     def again(store: Store) -> str:
-        if bool(key.strip()) + bool(reason.strip()) + everything != 1:
-            raise UsageError("Fill in one of key, reason and everything.")
-        return retry(store, SystemClock().now(), key=key.strip(), reason=reason.strip(), recreate=recreate)
+        one, why = key.strip(), reason.strip()
+        if bool(one) + (bool(why) or course is not None) + everything != 1:
+            raise UsageError("Fill in one of them: key, everything, or reason and course (one or both).")
+        refuse_unknown_course(store, course)
+        return retry(store, SystemClock().now(), key=one, reason=why, course=course, recreate=recreate)
 
     return await _answered(again, run_now)
 

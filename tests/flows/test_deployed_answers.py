@@ -90,11 +90,14 @@ async def test_merge_and_undo(place: Place) -> None:  # noqa: F811
 
 @marked
 async def test_retry_wants_one_choice(place: Place) -> None:  # noqa: F811
-    """None or two of them are wrong, and so is a reason that nothing has."""
+    """None or two of them are wrong, and so is a reason that nothing has, or a course that no run has met."""
     await place.approve()
-    for given in ({}, {"key": "x", "everything": True}):
-        assert "Fill in one of key, reason and everything." == (await ended(problems_retry, **given))[2]
+    for given in ({}, {"key": "x", "everything": True}, {"course": 2, "everything": True}):
+        told = (await ended(problems_retry, **given))[2]
+        assert "Fill in one of them: key, everything, or reason and course (one or both)." == told
     assert (await ended(problems_retry, reason="nonsense"))[2].startswith("No refused record with the reason")
+    assert (await ended(problems_retry, course=99))[2].startswith("No run has met a course 99.")
+    assert (await ended(problems_retry, course=2))[2].startswith("No refused record of course 2")
 
 
 @marked

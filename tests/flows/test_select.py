@@ -12,6 +12,7 @@ from adaptors.moodle.client import Login, MoodleClient
 from adaptors.moodle.fake import FakeMoodle
 from adaptors.moodle.fake_site import FakeSite
 from adaptors.moodle.streams import MoodleReader, Wanted
+from flows.check_moodle import of_selection
 from flows.steps.select import UNTOLD, select_courses
 from mappings.engine import CourseChoice
 from tests.clocks import VirtualClock
@@ -111,6 +112,22 @@ async def test_a_preview_of_a_course_that_may_be_hidden(make_lab: Callable[..., 
     lab.moodle.revoke(VIEW)
     result = await lab.sync(preview=True)
     assert ("degraded", {}) == (result.state, written(result))
+
+
+def test_single_courses_that_may_be_hidden_are_named_by_check() -> None:
+    """As in a category where the account has another role; of all courses at once another line tells."""
+    courses = [
+        Course(id=n, shortname=f"C{n}", fullname=f"Course {n}", categoryid=7, visible=None if n == 4 else 1)
+        for n in (2, 3, 4)
+    ]
+    choice = CourseChoice(categories=(7,))
+    found = [*of_selection(select_courses(courses, (), choice, 0.0), courses, choice)]
+    assert [("ok", "3 of 3 chosen: 2 C2, 3 C3, 4 C4"), ("fail", "course 4 is not read")] == [
+        (finding.level, finding.what) for finding in found
+    ]
+    assert UNTOLD == found[1].remedy
+    courses = [course.model_copy(update={"visible": None}) for course in courses]
+    assert ["ok"] == [one.level for one in of_selection(select_courses(courses, (), choice, 0.0), courses, choice)]
 
 
 async def test_a_course_that_is_named_may_be_hidden(make_lab: Callable[..., Lab]) -> None:
