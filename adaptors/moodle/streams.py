@@ -32,7 +32,7 @@ from adaptors.moodle.records import PROFILE_ONLY
 from adaptors.moodle.roster import ENROLLED as ENROLLED
 from adaptors.moodle.roster import Combinations, Roster, read_ids, read_list
 from adaptors.moodle.sizes import BatchSize, Sizes
-from adaptors.moodle.unshowable import PER_COURSE, PER_RUN, is_unshowable
+from adaptors.moodle.unshowable import ALL, PER_COURSE, PER_RUN, Way, is_unshowable
 
 SITE_INFO = "core_webservice_get_site_info"
 COURSES = "core_course_get_courses_by_field"
@@ -41,7 +41,6 @@ PROFILES = "core_user_get_users_by_field"
 
 SITE_COURSE = 1
 EMPTY_PAGES = 3  # pages in a row that bring nobody new before a read counts as not complete
-_ALL = 1 << 30  # rows
 LOST_BATCHES = 3  # batches of profiles in a row that Moodle does not give before it counts as out of order
 REFUSALS_AT_FIRST, REFUSALS = 3, 10  # people refused alone in a row, until somebody was given and later
 UNSETTLED_PROFILES = 1000  # profiles held back while a wanted field was not seen yet
@@ -175,43 +174,40 @@ class MoodleReader:
         Moodle pages in SQL and drops people we may not see afterwards, so a short or empty page is not the end.
         `places` are those of people whom Moodle cannot show: no page has them, and those of others are added.
         """
-        fields = self._row_fields()
+        fields, way = self._row_fields(), Way(places)
         found: dict[int, Person] = {}
-        wanted, known = set(ids), len(places)
-        offset, barren, refused, most = 0, 0, 0, _ALL
+        wanted, known, barren = set(ids), len(places), 0
         while not wanted <= found.keys():
-            if offset in places:
-                offset += 1
-                continue
-            most = most if offset < refused else _ALL
-            room = min([most, *(place - offset for place in places if place > offset)])
+            room = way.room()
             try:
-                asked, answer = await self._sized(
-                    self._sizes.page,
-                    ENROLLED,
-                    lambda size, offset=offset, room=room: {  # type: ignore[misc]
-                        "courseid": course_id,
-                        "options": options(userfields=fields, limitfrom=offset, limitnumber=min(size, room)),
-                    },
-                )
+                asked, page = await self._page(course_id, fields, way.offset, room)
             except Unexpected as error:
                 if not is_unshowable(error) or len(places) >= self._room_for_unshowable:
                     raise
-                room = min(room, self._sizes.page.value)
-                most, refused = max(room // 2, 1), offset + room
-                places += [offset] * (room == 1)
+                way.refused(min(room, self._sizes.page.value))
                 continue
-            asked = min(asked, room)
-            page = [person for person in checked(PEOPLE, ENROLLED, answer) if person.id in wanted]
-            barren = 0 if any(person.id not in found for person in page) else barren + (room == _ALL)
-            found |= {person.id: person for person in page}
-            offset += asked
+            way.offset += asked
+            new = {person.id: person for person in page if person.id in wanted and person.id not in found}
+            barren = 0 if new else barren + (room == ALL)
+            found |= new
             if barren == EMPTY_PAGES:
                 wanted &= {*await read_ids(self.client, course_id)}
                 if len(wanted - found.keys()) <= len(places) - known:
                     break
                 raise _incomplete(f"{len(wanted - found.keys())} people of the id list never appeared", ENROLLED)
         return found
+
+    async def _page(self, course_id: int, fields: str, start: int, most: int) -> tuple[int, Sequence[Person]]:
+        """Ask for as many rows from a place on as Moodle answers well; returns how many were asked for."""
+        asked, answer = await self._sized(
+            self._sizes.page,
+            ENROLLED,
+            lambda size: {
+                "courseid": course_id,
+                "options": options(userfields=fields, limitfrom=start, limitnumber=min(size, most)),
+            },
+        )
+        return min(asked, most), checked(PEOPLE, ENROLLED, answer)
 
     def _row_fields(self) -> str:
         """Choose the columns of a course's rows; roles, groups and custom fields are the costly ones."""

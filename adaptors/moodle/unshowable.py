@@ -15,6 +15,7 @@ from adaptors.moodle.errors import UNSHOWABLE
 
 PER_COURSE, PER_RUN = 10, 50
 """How many such rows are looked for: each takes some twenty requests in a large course."""
+ALL = 1 << 30  # rows
 _FIRST = 64  # rows of the first part
 _FAR = 1 << 20  # no course has so many rows
 
@@ -59,3 +60,27 @@ async def all_but_unshowable(ask: Ask[T], most: int = PER_COURSE) -> tuple[list[
         if len(places) > most:
             raise rest
     return rows + rest, places
+
+
+class Way:
+    """The way through a list in pages, past the `places` of rows that Moodle cannot show; new ones are added."""
+
+    def __init__(self, places: list[int]) -> None:
+        self.offset = 0
+        self._places = places
+        self._refused = 0  # up to where Moodle refused rows: they are asked for in parts
+        self._most = ALL
+
+    def room(self) -> int:
+        """Step over known places, and return for how many rows to ask at most: up to the next one."""
+        while self.offset in self._places:
+            self.offset += 1
+        if self.offset >= self._refused:
+            self._most = ALL
+        return min([self._most, *(place - self.offset for place in self._places if place > self.offset)])
+
+    def refused(self, asked: int) -> None:
+        """Take in that Moodle refused so many rows: half of them are next, and a single one is such a place."""
+        self._refused, self._most = self.offset + asked, max(asked // 2, 1)
+        if asked == 1:
+            self._places.append(self.offset)
