@@ -59,8 +59,7 @@ def go_ahead(question: str, undone: str, code: int = FAILED, *, as_json: bool = 
     with plain_endings(as_json, stopped=f"Stopped; nothing was {undone}."):
         agreed = typer.confirm(question, err=True)
     if not agreed:
-        say(f"Nothing was {undone}.")
-        raise typer.Exit(code)
+        fail(f"Nothing was {undone}.", code, as_json)
 
 
 NO_SUCH_FILE = (FileNotFoundError, IsADirectoryError, NotADirectoryError)

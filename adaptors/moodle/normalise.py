@@ -62,7 +62,10 @@ class Visible:
         return frozenset(name for name in wanted if may_be_empty(name) and name not in self.seen)
 
     def hidden(self, wanted: Iterable[str]) -> frozenset[str]:
-        """Return those of the wanted fields that each row has unless they are hidden, and that none carried."""
+        """Return those of the wanted fields that each row has unless they are hidden, and that none carried.
+
+        Of no rows but that of the account itself there is nothing to tell.
+        """
         names = frozenset(FIELDS).intersection(wanted) if self.seen else frozenset[str]()
         return frozenset(name for name in names if not may_be_empty(name) and name not in self.seen)
 

@@ -10,7 +10,7 @@ from typing import Any
 from adaptors.moodle.answers import PERSON_IDS, Person, checked
 from adaptors.moodle.client import MoodleClient, options
 from adaptors.moodle.normalise import TEACHERS, group_names, role_names
-from adaptors.moodle.unshowable import PER_COURSE, all_but_unshowable
+from adaptors.moodle.unshowable import Budget, all_but_unshowable
 
 ENROLLED = "core_enrol_get_enrolled_users"
 
@@ -19,18 +19,18 @@ NOT_SHOWN = -1
 """The last access to a course where Moodle hides it."""
 
 
-async def read_ids(client: MoodleClient, course_id: int, **chosen: int) -> list[int]:
-    """Read the ids of everybody in a course whom Moodle can show, in order, or of some (`onlysuspended=1`)."""
-    ids, _ = await read_list(client, course_id, **chosen)
+async def read_ids(client: MoodleClient, course_id: int) -> list[int]:
+    """Read the ids of everybody in a course whom Moodle can show, in order."""
+    ids, _ = await read_list(client, course_id)
     return ids
 
 
 async def read_list(
-    client: MoodleClient, course_id: int, most: int = PER_COURSE, **chosen: int
+    client: MoodleClient, course_id: int, budget: Budget | None = None, **chosen: int
 ) -> tuple[list[int], list[int]]:
-    """Read the same ids, and the places in the list of at most so many people whom Moodle cannot show.
+    """Read these ids, or those of some (`onlysuspended=1`), and the places of people whom Moodle cannot show.
 
-    Raises Unexpected where there are more.
+    Raises Unexpected where these are too many.
     """
 
     async def part(start: int, size: int) -> list[int]:
@@ -39,7 +39,7 @@ async def read_list(
         answer = await client.call(ENROLLED, courseid=course_id, options=asked)
         return [row.id for row in checked(PERSON_IDS, ENROLLED, answer)]
 
-    ids, places = await all_but_unshowable(part, most)
+    ids, places = await all_but_unshowable(part, budget or Budget())
     return sorted({*ids}), places
 
 
@@ -88,10 +88,10 @@ class Roster:
     users: dict[int, dict[str, Any]] = field(default_factory=dict, repr=False)
     unshown: frozenset[str] = frozenset()
     """Fields of people that nobody's row carried, though Moodle leaves them out where they are empty."""
-    hidden: frozenset[str] = frozenset()
-    """Fields that everybody has and nobody's row carried."""
-    unshowable: int = 0
-    """How many people are there of whom Moodle shows nothing at all, for a value in their account."""
+    hidden: frozenset[str] | None = frozenset()
+    """Fields that everybody has and nobody's row carried; None when nobody's row was there to carry any."""
+    places: list[int] = field(default_factory=list)
+    """Places in Moodle's list of people of whom it shows nothing at all, for a value in their account."""
     _ids: array[int] = field(default_factory=lambda: array("q"), repr=False)
     _pairs: array[int] = field(default_factory=lambda: array("l"), repr=False)
     _access: array[int] = field(default_factory=lambda: array("q"), repr=False)
@@ -133,7 +133,7 @@ class Roster:
     @property
     def is_whole(self) -> bool:
         """Whether everybody in the course was read: else nobody who is not here is missing."""
-        return not self.unshowable
+        return not self.places
 
     @property
     def ids(self) -> list[int]:

@@ -30,9 +30,9 @@ from adaptors.moodle.grades import GradeReader
 from adaptors.moodle.normalise import Visible, hides_groups, looks_deleted, user_fields
 from adaptors.moodle.records import PROFILE_ONLY
 from adaptors.moodle.roster import ENROLLED as ENROLLED
-from adaptors.moodle.roster import Combinations, Roster, read_ids, read_list
+from adaptors.moodle.roster import Combinations, Roster, read_list
 from adaptors.moodle.sizes import BatchSize, Sizes
-from adaptors.moodle.unshowable import ALL, PER_COURSE, PER_RUN, Way, is_unshowable
+from adaptors.moodle.unshowable import ALL, PER_COURSE, Budget, Way, is_unshowable
 
 SITE_INFO = "core_webservice_get_site_info"
 COURSES = "core_course_get_courses_by_field"
@@ -95,7 +95,7 @@ class MoodleReader:
         self._release = ""
         self._lost_batches = self._refusals = self._answers = 0
         self._refused: set[int] = set()
-        self._unshowable = 0  # people whom Moodle could not show, over all courses
+        self._budget = Budget()
         self.left_out: Container[int] = frozenset()
         """People who are never read: they were erased."""
         self.lost_profiles: set[int] = set()
@@ -136,26 +136,25 @@ class MoodleReader:
     async def roster(self, course_id: int) -> Roster:
         """Read the people of a course: ids (the truth), suspended ids, then chosen fields page by page.
 
-        Whom Moodle cannot show is counted in `unshowable`; raises Unexpected where they are many.
+        Whom Moodle cannot show leaves a place in `places`; raises Unexpected where they are many.
         """
-        listed, places = await read_list(self.client, course_id, self._room_for_unshowable)
+        listed, places = await read_list(self.client, course_id, self._budget)
         ids = [number for number in listed if number not in self.left_out]
         suspended = frozenset[int]()
         if ids:
-            found, _ = await read_list(self.client, course_id, self._room_for_unshowable, onlysuspended=1)
+            found, _ = await read_list(self.client, course_id, self._budget, onlysuspended=1)
             suspended = frozenset(found)
         people = await self._rows(course_id, ids, places) if ids else {}
         roster = Roster.of(
             course_id, people.values(), suspended & set(ids), self._combinations, self._hides_groups
         )
-        roster.unshowable = len(places)
-        self._unshowable += len(places)
+        roster.places = places
         if not self._wanted.teachers:
             roster.teachers = ()  # their names were not asked for
         visible = Visible()
         visible.learn(people.values(), self._me)
         roster.unshown = visible.lacking(self._wanted.row_fields)
-        roster.hidden = visible.hidden(self._wanted.row_fields)
+        roster.hidden = visible.hidden(self._wanted.row_fields) if visible.seen else None
         if self._wanted.row_fields and len(people) <= self._room_for_rows:
             self._room_for_rows -= len(people)
             roster.users = {person.id: user_fields(person, visible) for person in people.values()}
@@ -163,10 +162,6 @@ class MoodleReader:
 
     def _hides_groups(self, person: Person) -> bool:
         return self._wanted.groups and hides_groups(person, self._release)
-
-    @property
-    def _room_for_unshowable(self) -> int:
-        return min(PER_COURSE, PER_RUN - self._unshowable)
 
     async def _rows(self, course_id: int, ids: Collection[int], places: list[int]) -> dict[int, Person]:
         """Read the chosen fields of everybody in `ids`, but those who leave meanwhile.
@@ -182,8 +177,9 @@ class MoodleReader:
             try:
                 asked, page = await self._page(course_id, fields, way.offset, room)
             except Unexpected as error:
-                if not is_unshowable(error) or len(places) >= self._room_for_unshowable:
+                if not is_unshowable(error) or len(places) >= PER_COURSE or self._budget.left <= 0:
                     raise
+                self._budget.left -= 2  # the one refused, and one more for its rows
                 way.refused(min(room, self._sizes.page.value))
                 continue
             way.offset += asked
@@ -191,7 +187,7 @@ class MoodleReader:
             barren = 0 if new else barren + (room == ALL)
             found |= new
             if barren == EMPTY_PAGES:
-                wanted &= {*await read_ids(self.client, course_id)}
+                wanted &= {*(await read_list(self.client, course_id, self._budget))[0]}
                 if len(wanted - found.keys()) <= len(places) - known:
                     break
                 raise _incomplete(f"{len(wanted - found.keys())} people of the id list never appeared", ENROLLED)
@@ -350,9 +346,7 @@ class MoodleReader:
         if self._wanted.row_fields and len(roster):
             users, roster.users = roster.users, {}
             if not users:
-                places = list[int]()
-                rows, visible = await self._rows(roster.course_id, roster.ids, places), Visible()
-                roster.unshowable = max(roster.unshowable, len(places))
+                rows, visible = await self._rows(roster.course_id, roster.ids, roster.places), Visible()
                 visible.learn(rows.values(), self._me)  # a right may be gone since these people were read
                 roster.unshown = visible.lacking(self._wanted.row_fields)
                 users = {person.id: user_fields(person, visible) for person in rows.values()}

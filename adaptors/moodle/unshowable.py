@@ -2,19 +2,24 @@
 
 It refuses the whole answer and names nobody, and full names are in every row, whatever is asked for. So the list
 of a course is asked for in parts, which Moodle cuts in the order of ids, until it refuses a single row: of that
-person nothing is known but that somebody is there.
+person nothing is known but that somebody is there. Rows shift when somebody comes or goes between two parts, so in
+the end the parts are asked for once more.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import TypeVar
 
 from adaptors.errors import Unexpected
 from adaptors.moodle.errors import UNSHOWABLE
 
-PER_COURSE, PER_RUN = 10, 50
-"""How many such rows are looked for: each takes some twenty requests in a large course."""
+PER_COURSE = 10
+"""How many such rows are looked for in a course: each takes some twenty requests in a large one."""
+PER_RUN = 1_000
+"""How many requests of a run go into looking for them; then a course with such rows counts as not read."""
 ALL = 1 << 30  # rows
 _FIRST = 64  # rows of the first part
 _FAR = 1 << 20  # no course has so many rows
@@ -24,41 +29,58 @@ Ask = Callable[[int, int], Awaitable[list[T]]]
 """Asks for rows: from which on, and how many (0: all the rest)."""
 
 
+@dataclass
+class Budget:
+    """How many requests may still go into looking for such rows."""
+
+    left: int = PER_RUN
+
+
 def is_unshowable(error: Unexpected) -> bool:
     """Tell whether Moodle refused an answer for a value in it."""
     return error.code == UNSHOWABLE
 
 
-async def all_but_unshowable(ask: Ask[T], most: int = PER_COURSE) -> tuple[list[T], list[int]]:
+async def all_but_unshowable(ask: Ask[T], budget: Budget) -> tuple[list[T], list[int]]:
     """Return the rows of a list that Moodle gives, and the places of those that it does not.
 
-    Raises Unexpected, as Moodle refused, where there are more than `most`, or where the list changes meanwhile.
+    Raises Unexpected, as Moodle refused, where there are too many, where the budget is used up, or where the list
+    changes meanwhile.
     """
+    refusals = list[Unexpected]()
 
-    async def given(start: int, size: int) -> list[T] | Unexpected:
+    async def given(start: int, size: int) -> list[T] | None:
+        budget.left -= bool(refusals)
         try:
             return await ask(start, size)
         except Unexpected as error:
-            if not is_unshowable(error):
+            if not is_unshowable(error) or budget.left <= 0:
                 raise
-            return error
+            refusals.append(error)
+            return None
 
     rows, places, start = list[T](), list[int](), 0
-    while isinstance(rest := await given(start, 0), Unexpected):
+    while (rest := await given(start, 0)) is None:
         size = _FIRST
-        while not isinstance(found := await given(start, size), Unexpected):
+        while (found := await given(start, size)) is not None:
             rows, start, size = rows + found, start + size, size * 2
             if not found or start > _FAR:
-                raise rest
+                raise refusals[-1]
         while size > 1:
-            if isinstance(found := await given(start, size // 2), Unexpected):
+            if (found := await given(start, size // 2)) is None:
                 size //= 2
             else:
                 rows, start, size = rows + found, start + size // 2, size - size // 2
         places.append(start)
         start += 1
-        if len(places) > most:
-            raise rest
+        if len(places) > PER_COURSE:
+            raise refusals[-1]
+    again = list[T]()
+    for before, place in pairwise([-1, *places]):
+        if place - before > 1:
+            again += await given(before + 1, place - before - 1) or []
+    if again != rows:
+        raise refusals[-1]
     return rows + rest, places
 
 

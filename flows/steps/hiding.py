@@ -96,7 +96,7 @@ def tell_hiding_in_courses(
     result: Result, mappings: Iterable[CompiledMapping], rosters: Mapping[int, Roster]
 ) -> None:
     """Say which fields that everybody has no list of the people of a course carries, though mappings read them."""
-    hidden = [roster.hidden for roster in rosters.values() if len(roster)]
+    hidden = [roster.hidden for roster in rosters.values() if roster.hidden is not None]
     fields = needed(mapping for mapping in mappings if mapping.source not in ("users", "engagement"))
     told = (OF_ROWS & fields).intersection(*hidden) if hidden else frozenset[str]()
     for words, names, remedy in FIELDS:

@@ -119,9 +119,9 @@ async def _leave_newcomers(run: Run, scope: Scope) -> None:
 
 
 async def _may_come(run: Run) -> bool:
-    """Say whether a course that failed was read lately: nobody waits for one that fails for good."""
+    """Say whether a course that lacks people was whole lately: nobody waits for one that fails for good."""
     courses = await run.world.books.do(run.world.books.store.courses)
-    lacking = [courses[number] for number in run.read - run.rosters.keys() if number in courses]
+    lacking = [courses[number] for number in run.read - run.whole if number in courses]
     return any(run.world.clock.now() - one.complete_at < PATIENCE_S for one in lacking)
 
 

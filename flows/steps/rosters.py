@@ -33,7 +33,8 @@ async def read_people(run: Run, courses: list[Course], selected: list[Course]) -
 
     A person's roles and groups are a union over the selected courses. So for some courses only, the others in
     which these people were last seen are read as well, where a mapping is about people; and people last seen in
-    a course that failed are left alone in this run. Where only the list of courses is due, nobody is read.
+    a course that failed are left alone in this run, as are those whom a course that was not read whole does not
+    show any more. Where only the list of courses is due, nobody is read.
     """
     run.reader.left_out = await left_out(run)
     run.whole_site = len(courses) == len(selected)
@@ -51,10 +52,12 @@ async def read_people(run: Run, courses: list[Course], selected: list[Course]) -
         await read_rosters(run, others)
         rosters |= run.rosters
         run.rosters = {number: roster for number, roster in rosters.items() if number in wanted}
-    run.every_course = len(rosters) == len(selected)
+    whole = {number for number, roster in rosters.items() if roster.is_whole}
+    run.every_course = len(whole) == len(selected)
     for course in (*courses, *others):
-        if course.id not in rosters:
-            people -= await run.world.books.do(store.member_ids, course.id)
+        if course.id not in whole:
+            shown = rosters[course.id].ids if course.id in rosters else ()
+            people -= (await run.world.books.do(store.member_ids, course.id)).difference(shown)
     run.person_ids = sorted(people)
     run.people = People(rosters.values())
     tell_hidden(run, rosters)

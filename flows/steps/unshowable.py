@@ -16,7 +16,7 @@ from flows.words import listed, numbered
 def unshowable_in(rosters: Mapping[int, Roster]) -> str:
     """Return which courses have how many people whom Moodle cannot show, in words; "" where there are none."""
     found = [
-        f"course {number} ({numbered(roster.unshowable, 'account')})"
+        f"course {number} ({numbered(len(roster.places), 'account')})"
         for number, roster in sorted(rosters.items())
         if not roster.is_whole
     ]

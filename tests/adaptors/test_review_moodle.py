@@ -17,6 +17,7 @@ from adaptors.moodle.fake_site import FakeSite
 from adaptors.moodle.normalise import looks_deleted
 from adaptors.moodle.sizes import BatchSize, Sizes
 from adaptors.moodle.streams import ENROLLED, GRADES, PROFILES, Wanted
+from adaptors.moodle.unshowable import PER_RUN
 from tests.adaptors.test_moodle_engagement import World as Activities
 from tests.adaptors.test_moodle_reader import World, small_site
 
@@ -204,7 +205,7 @@ async def test_bad_names_cost_nobody_else_of_a_course(bad: list[int], page: int)
     world = World(site, sizes=Sizes.fixed(page=page))
     bad_names(site, *(learners[number] for number in bad))
     roster = await world.reader.roster(course)
-    assert (100 - len(bad), len(bad)) == (len(roster), roster.unshowable)
+    assert (100 - len(bad), len(bad)) == (len(roster), len(roster.places))
     assert world.client.requests[ENROLLED] <= 4 + 100 // page + len(bad) * 17
     records = await world.enrolments(course)
     assert 100 - len(bad) == sum(1 for record in records if "grade" in record)
@@ -225,7 +226,7 @@ async def test_a_bad_value_in_a_row_of_a_course() -> None:
     site.update_user(learners[40], city="<Kisumu")
     world = World(site, Wanted(user=frozenset({"city"})))
     roster = await world.reader.roster(course)
-    assert (59, 1, False) == (len(roster), roster.unshowable, roster.is_whole)
+    assert (59, 1, False) == (len(roster), len(roster.places), roster.is_whole)
 
 
 async def test_suspended_with_a_bad_name() -> None:
@@ -235,7 +236,7 @@ async def test_suspended_with_a_bad_name() -> None:
         site.suspend_enrolment(course, person)
     bad_names(site, learners[4])
     roster = await World(site).reader.roster(course)
-    assert ({learners[3], learners[5]}, 1) == (roster.suspended, roster.unshowable)
+    assert ({learners[3], learners[5]}, 1) == (roster.suspended, len(roster.places))
 
 
 async def test_too_many_bad_names() -> None:
@@ -246,3 +247,45 @@ async def test_too_many_bad_names() -> None:
     with pytest.raises(Unexpected, match=r"invalidresponse.*Browse list of users"):
         await world.reader.roster(course)
     assert world.client.requests[ENROLLED] <= 200
+
+
+async def test_one_bad_name_in_many_courses() -> None:
+    """It is looked for in each: what is bounded is how many requests that takes."""
+    site = FakeSite()
+    bad, good = site.add_user("Bad", "Name"), site.add_user("Good", "Name")
+    courses = [site.add_course(f"C{n}", f"C {n}") for n in range(60)]
+    for course in courses:
+        site.enrol(course, bad, ("editingteacher",))
+        site.enrol(course, good)
+    world = World(site)
+    bad_names(site, bad)
+    assert {1} == {len((await world.reader.roster(course)).places) for course in courses}
+
+
+async def test_a_server_that_refuses_every_list() -> None:
+    """No account is to blame: the search ends with its budget, and then each course costs one request."""
+    site = FakeSite()
+    people = [site.add_user(f"F{n}", "L") for n in range(30)]
+    courses = [site.add_course(f"C{n}", f"C {n}") for n in range(40)]
+    for course in courses:
+        for person in people:
+            site.enrol(course, person)
+    world = World(site)
+    bad_names(site, *people)
+    for course in courses:
+        with pytest.raises(Unexpected):
+            await world.reader.roster(course)
+    assert PER_RUN < world.client.requests[ENROLLED] <= PER_RUN + len(courses)
+
+
+async def test_rows_that_are_read_again_are_not_searched_again() -> None:
+    """Without room to keep rows each course is read twice: its places are known the second time."""
+    site, course, learners = small_site(60)
+    sizes = Sizes.fixed(page=100)
+    sizes.kept_rows = 0
+    world = World(site, Wanted(user=frozenset({"city"})), sizes=sizes)
+    bad_names(site, *learners[:10])
+    roster = await world.reader.roster(course)
+    before = world.client.requests[ENROLLED]
+    assert 50 == len(await world.reader.enrolments({"id": course}, roster, lambda _: False))
+    assert 1 == world.client.requests[ENROLLED] - before

@@ -14,10 +14,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import typer
 
 from flows.attended import run_approved, run_once
 from flows.clock import SystemClock
-from flows.endings import ending
+from flows.endings import ending, go_ahead
 from flows.errors import UsageError
 from flows.open import open_store
 from flows.settings import load_settings
@@ -196,6 +197,14 @@ def test_what_an_error_of_ours_says_is_not_shown() -> None:
     except ValueError as error:
         text, code = ending(error)
     assert (1, True, False) == (code, "ValueError in test_cli.py, line" in text, "Amina" in text)
+
+
+def test_a_no_is_an_object_too(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """With `--json` a question that is answered with no ends in one object, as everything else does."""
+    monkeypatch.setattr(typer, "confirm", lambda *_, **__: False)
+    with pytest.raises(typer.Exit):
+        go_ahead("Sure?", "changed", as_json=True)
+    assert {"state": "failed", "messages": ["Nothing was changed."]} == json.loads(capsys.readouterr().out)
 
 
 def test_a_reader_that_goes_away_is_no_error(terminal: Terminal) -> None:

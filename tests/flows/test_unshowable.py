@@ -1,0 +1,133 @@
+"""Accounts that Moodle cannot show, and what changes while a list is read around them: nobody else pays for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import parse_qs
+
+import httpx
+
+from adaptors.moodle.fake_site import FakeSite
+from adaptors.moodle.streams import ENROLLED
+from tests.flows.test_sync import site_of
+from tests.flows.worlds import Lab, written
+
+MakeLab = Callable[..., Lab]
+INCLUDE = "  - {source: roles, any_of: [student]}\n"
+NO_TEACHERS = f"{INCLUDE}exclude:\n  - {{source: roles, any_of: [editingteacher]}}\n"
+ALL_ROLES = '  all_roles: {source: roles, transform: [{join: " "}]}\n'
+
+
+def at_request(lab: Lab, course: int, options: dict[str, str], then: Callable[[], object]) -> None:
+    """Do something when the people of a course are asked for in a certain way for the first time."""
+    plain, done = lab._to_moodle, list[object]()
+
+    def to_moodle(request: httpx.Request) -> httpx.Response:
+        form = {name: value for name, (value,) in parse_qs(request.content.decode()).items()}
+        if not done and form.get("wsfunction") == ENROLLED and form["courseid"] == str(course):
+            names = [name for name in form if name.startswith("options[") and name.endswith("[name]")]
+            asked = {form[name]: form[name.replace("[name]", "[value]")] for name in names}
+            if options.items() <= asked.items() and ("onlysuspended" in options) == ("onlysuspended" in asked):
+                done.append(then())
+        return plain(request)
+
+    lab._to_moodle = to_moodle  # type: ignore[method-assign]
+
+
+def small_school(
+    make_lab: MakeLab, role: str = "editingteacher"
+) -> tuple[Lab, FakeSite, int, int, dict[str, int]]:
+    """Return a lab of two courses: Quin is in both, with a role of its own in the first."""
+    site = FakeSite()
+    people = {name: site.add_user(name, "Otieno", lastaccess=site.now) for name in ("Ann", "Ben", "Quin", "Bad")}
+    one, two = site.add_course("C1", "One"), site.add_course("C2", "Two")
+    for name, person in people.items():
+        site.enrol(one, person, (role,) if name == "Quin" else ("student",))
+    site.enrol(two, people["Quin"])
+    lab = make_lab(site)
+    lab.edit("student", "  city: {source: city", f"{ALL_ROLES}  city: {{source: city")
+    return lab, site, one, two, people
+
+
+async def test_an_account_that_is_mended_between_two_courses(make_lab: MakeLab) -> None:
+    """Who was not shown in one course and is shown in the next is left alone: half of what he is would be sent."""
+    lab, site, _, two, people = small_school(make_lab)
+    await lab.sync()
+    case = lab.case(f"test-user-{people['Quin']}")
+    assert "editingteacher student" == case.properties["all_roles"]
+    site.update_user(people["Quin"], firstname="Q<uin")
+    assert {} == written(await lab.sync())
+    for person in people.values():
+        if person != people["Quin"]:
+            site.enrol(two, person)
+    at_request(lab, two, {"userfields": "id"}, lambda: site.update_user(people["Quin"], firstname="Quin"))
+    await lab.sync()
+    assert "editingteacher student" == case.properties["all_roles"]
+
+
+async def test_a_newcomer_of_a_course_that_lacks_people(make_lab: MakeLab) -> None:
+    """Whom a role in such a course would keep out gets no case for another course: CommCare deletes none."""
+    lab, site, one, two, _ = small_school(make_lab)
+    lab.edit("student", INCLUDE, NO_TEACHERS)
+    await lab.sync()
+    new = site.add_user("N<ew", "Comer", lastaccess=site.now)
+    site.enrol(one, new, ("editingteacher",))
+    site.enrol(two, new)
+    at_request(lab, two, {"userfields": "id"}, lambda: site.update_user(new, firstname="New"))
+    await lab.sync()
+    assert [] == list(lab.project.by_external_id(f"test-user-{new}"))
+    await lab.sync()
+    assert [] == list(lab.project.by_external_id(f"test-user-{new}"))
+
+
+async def test_somebody_else_leaves_while_a_list_is_read_in_parts(make_lab: MakeLab) -> None:
+    """The rows behind shift, and one person is in no part: the course counts as not read then."""
+    lab, site, one, _, people = small_school(make_lab)
+    await lab.sync()
+    site.update_user(people["Bad"], firstname="B<ad")
+    assert {} == written(await lab.sync())
+    before = dict(lab.case(f"test-user-{people['Quin']}").properties)
+    at_request(lab, one, {"limitfrom": "2", "limitnumber": "1"}, lambda: site.unenrol(one, people["Ann"]))
+    result = await lab.sync()
+    assert "failed" == result.courses[one].state
+    assert before == lab.case(f"test-user-{people['Quin']}").properties
+    site.update_user(people["Bad"], firstname="Mended")
+    assert [{"updated": 1}, {"marked_left": 2}, {}] == [written(await lab.sync()) for _ in range(3)]
+
+
+async def test_a_suspension_ends_while_the_suspended_are_read_in_parts(make_lab: MakeLab) -> None:
+    """Whoever is suspended all the time stays suspended in CommCare, where messages hang on it."""
+    lab, site, one, _, people = small_school(make_lab, "student")
+    for person in people.values():
+        site.suspend_enrolment(one, person)
+    await lab.sync()
+    site.update_user(people["Bad"], firstname="B<ad")
+    await lab.sync()
+    part = {"onlysuspended": "1", "limitfrom": "2", "limitnumber": "1"}
+    at_request(lab, one, part, lambda: site.suspend_enrolment(one, people["Ann"], suspended=False))
+    await lab.sync()
+    status = {name: status_of(lab, one, person) for name, person in people.items()}
+    assert {*people} == {name for name, told in status.items() if told == "suspended"}
+    await lab.sync()
+    assert "active" == status_of(lab, one, people["Ann"])
+
+
+def status_of(lab: Lab, course: int, person: int) -> str:
+    """Return the status of somebody's enrolment in CommCare, "" without a case."""
+    cases: list[Any] = [*lab.project.by_external_id(f"test-enrol-{course}-{person}")]
+    return str(cases[0].properties["enrolment_status"]) if cases else ""
+
+
+async def test_a_course_with_nobody_but_the_account(make_lab: MakeLab) -> None:
+    """It shows nothing of anybody: what all the other courses hide is told all the same."""
+    site, _, learners = site_of(4)
+    for learner in learners:
+        site.update_user(learner, lastaccess=site.now)
+    site.enrol(site.add_course("New", "New one"), site.info["userid"], ("editingteacher",))
+    lab = make_lab(site)
+    lab.edit("enrolment", "\nproperties:", "\nproperties:\n  visit: {source: user.lastaccess, transform: [date]}")
+    assert [] == (await lab.sync()).messages
+    site.hiddenuserfields = ("lastaccess",)
+    lab.moodle.revoke("moodle/course:viewhiddenuserfields")
+    assert any("last visits (lastaccess)" in message for message in (await lab.sync()).messages)
