@@ -102,6 +102,7 @@ class Preview:
     _seen: dict[str, set[int]] = field(default_factory=dict)
     _elsewhere: set[int] = field(default_factory=set)
     _lost: set[int] = field(default_factory=set)
+    _is_whole: bool = False
     _rosters: dict[int, Roster] = field(default_factory=dict)
 
     def hear(self, mapping: CompiledMapping, outcome: Outcome) -> None:
@@ -162,8 +163,7 @@ class Preview:
         if mapping.when_left is None or mapping.source == "courses":  # no run marks any of them
             return
         for scope in await world.books.do(store.scopes, mapping.name, ("active",)):
-            course = self.result.courses.get(scope)
-            if not (whole if scope == SITE_SCOPE else course is not None and course.state == "completed"):
+            if not (whole and self._is_whole if scope == SITE_SCOPE else self._was_whole(scope)):
                 continue
             keys = await world.books.do(store.active_keys, mapping.name, scope)
             seen, stay = self._seen.get(mapping.name, set()), self._stay(mapping, scope)
@@ -174,10 +174,15 @@ class Preview:
 
     async def look_on(self, run: Run, courses: list[Course]) -> None:
         """Read the courses like any run, and remember who is where."""
-        self._elsewhere = await members_elsewhere(run, courses)
+        self._is_whole = run.whole.issuperset(course.id for course in courses)
+        self._elsewhere = await members_elsewhere(run, [course for course in courses if course.id in run.whole])
         self._lost = run.reader.lost_profiles
         self._rosters = dict(run.rosters)
         await sync_courses(run, courses)
+
+    def _was_whole(self, scope: int) -> bool:
+        course, roster = self.result.courses.get(scope), self._rosters.get(scope)
+        return course is not None and course.state == "completed" and roster is not None and roster.is_whole
 
     def _stay(self, mapping: CompiledMapping, scope: int) -> Collection[int]:
         """Return the people of whom nothing is gone from a scope, whatever was read."""

@@ -59,7 +59,8 @@ REMEDIES: Final[Mapping[str, str]] = {
     "parent_unknown": "Let the parent's mapping take the person in, or say `when_parent_unknown: wait` or `skip`.",
     "owner_unknown": "Nothing: the next run knows.",
     "groups_not_shown": "Give the role of the account in Moodle 'moodle/site:accessallgroups'.",
-    "owner_not_shown": "Give the role of the account in Moodle 'moodle/user:viewalldetails'.",
+    "owner_not_shown": "Give the role of the account in Moodle 'moodle/user:viewalldetails'; or correct the "
+    "accounts of which the last run says that Moodle cannot show them.",
     "owner_unresolved": _ADD_OWNER,
     "owner_stays": _ADD_OWNER,
     "other_case_type": "To go on in that case, write its type as `case_type` in the mapping first; else "

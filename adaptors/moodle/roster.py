@@ -84,7 +84,7 @@ class Roster:
     combinations: Combinations = field(repr=False)
     suspended: frozenset[int] = frozenset()
     teachers: tuple[str, ...] | None = ()
-    """Login names; None when Moodle does not show that of one of them."""
+    """Login names; None when Moodle does not show that of one of them, or may not show one of them at all."""
     users: dict[int, dict[str, Any]] = field(default_factory=dict, repr=False)
     unshown: frozenset[str] = frozenset()
     """Fields of people that nobody's row carried, though Moodle leaves them out where they are empty."""

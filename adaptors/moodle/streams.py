@@ -151,6 +151,8 @@ class MoodleReader:
         roster.places = places
         if not self._wanted.teachers:
             roster.teachers = ()  # their names were not asked for
+        elif places:
+            roster.teachers = None  # somebody who is not shown may be one
         visible = Visible()
         visible.learn(people.values(), self._me)
         roster.unshown = visible.lacking(self._wanted.row_fields)
@@ -347,6 +349,8 @@ class MoodleReader:
             users, roster.users = roster.users, {}
             if not users:
                 rows, visible = await self._rows(roster.course_id, roster.ids, roster.places), Visible()
+                if self._wanted.teachers and not roster.is_whole:
+                    roster.teachers = None
                 visible.learn(rows.values(), self._me)  # a right may be gone since these people were read
                 roster.unshown = visible.lacking(self._wanted.row_fields)
                 users = {person.id: user_fields(person, visible) for person in rows.values()}

@@ -65,8 +65,11 @@ def hidden_in(rosters: Mapping[int, Roster]) -> list[int]:
 
 
 def without_teachers(rosters: Mapping[int, Roster]) -> list[int]:
-    """Return the courses in which Moodle keeps a teacher's login name back, where mappings read these."""
-    return sorted(number for number, roster in rosters.items() if roster.teachers is None)
+    """Return the courses in which Moodle keeps a teacher's login name back, where mappings read these.
+
+    Where it cannot show somebody at all, no right brings that one to light.
+    """
+    return sorted(number for number, roster in rosters.items() if roster.teachers is None and roster.is_whole)
 
 
 def tell_hidden(run: Run, rosters: Mapping[int, Roster]) -> None:

@@ -161,7 +161,8 @@ def _tell_lost(run: Run) -> None:
         run.result.worse(
             RunState.DEGRADED,
             f"Moodle answers with an error when it is asked for the {whose}; their cases stay as before. What it "
-            "has of each account is not valid, such as a login method that was taken away: open the account in "
+            "has of each account is not valid, such as a '<' in the city, the country or a telephone number, "
+            "capital letters in the login name, or a login method that was taken away: open the account in "
             "Moodle, correct it and save it.",
         )
     if lost := run.reader.unsure_profiles:

@@ -77,7 +77,7 @@ async def heed_list(run: Run, selection: Selection, *, whole: bool) -> None:
     books, store = run.world.books, run.world.books.store
     text = await books.do(store.get, SELECTED)
     before = {*json.loads(text or "[]")}
-    now = {course.id for course in selection.courses}
+    now = {course.id for course in selection.courses} - (selection.untold - before)  # these were never read
     if whole:
         run.unlisted = await find_unlisted(run, selection)
         _tell_dropped(run, selection, before - now)

@@ -26,8 +26,10 @@ def unshowable_in(rosters: Mapping[int, Roster]) -> str:
 def tell_unshowable(result: Result, rosters: Mapping[int, Roster]) -> None:
     """Say where they are and what an administrator does about it; the others of these courses are up to date."""
     if where := unshowable_in(rosters):
+        wanted = any(roster.teachers is None for roster in rosters.values() if not roster.is_whole)
+        teachers = " What comes from the teachers there stays as it is: one may be among them." if wanted else ""
         result.worse(
             RunState.DEGRADED,
             f"Moodle itself cannot show accounts of {where}, for a value in them. Everybody else there was read; "
-            f"until it can show them, nobody is marked as gone from there. {REPAIR}",
+            f"until it can show them, nobody is marked as gone from there.{teachers} {REPAIR}",
         )

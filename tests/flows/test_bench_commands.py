@@ -110,7 +110,7 @@ def test_whose_profile_moodle_cannot_give(terminal: Terminal, words: tuple[str, 
     ended = terminal.run("mappings", *words, "--id", "7")
     said = "Moodle answers with an error when it is asked for the profile"
     assert (2, True, False) == (ended.code, said in ended.text, "nobody" in ended.text), ended.text
-    assert "such as a login method that was taken away" in ended.text
+    assert "or a login method that was taken away" in ended.text
 
 
 def test_a_look_at_a_moodle_under_maintenance(terminal: Terminal) -> None:

@@ -7,9 +7,11 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import httpx
+import pytest
 
 from adaptors.moodle.fake_site import FakeSite
 from adaptors.moodle.streams import ENROLLED
+from tests.flows.test_preview_counts import seen
 from tests.flows.test_sync import site_of
 from tests.flows.worlds import Lab, written
 
@@ -131,3 +133,46 @@ async def test_a_course_with_nobody_but_the_account(make_lab: MakeLab) -> None:
     site.hiddenuserfields = ("lastaccess",)
     lab.moodle.revoke("moodle/course:viewhiddenuserfields")
     assert any("last visits (lastaccess)" in message for message in (await lab.sync()).messages)
+
+
+@pytest.mark.parametrize("once", ["", ", write: once"])
+async def test_a_teacher_whom_moodle_cannot_show(make_lab: MakeLab, once: str) -> None:
+    """He is not gone: owners and values that come from teachers stay, and a new case waits for its owner."""
+    lab, site, one, _, people = small_school(make_lab)
+    teacher = site.add_user("T", "Trainer", username="trainer1")
+    site.enrol(one, teacher, ("editingteacher",))
+    worker = lab.project.add_user("trainer1@training.commcarehq.org")
+    mapping = lab.mappings / "enrolment.yaml"
+    text, _, _ = mapping.read_text("utf-8").partition("\ntests:")
+    rules = f"owner: {{first_of: [{{user: teachers}}], otherwise: project{once}}}"
+    listed = "trainers: {source: teachers, transform: [{join: ' '}], personal: true}"
+    text = text.replace("owner: {same_as: student}", rules).replace("\nproperties:", f"\nproperties:\n  {listed}")
+    mapping.write_text(text, "utf-8")
+    await lab.sync()
+    case = lab.case(f"test-enrol-{one}-{people['Ann']}")
+    before = dict(case.properties)
+    assert (worker, True) == (case.owner_id, "trainer1" in case.properties["trainers"])
+    site.update_user(teacher, lastname="<Trainer")
+    new = site.add_user("New", "Comer", lastaccess=site.now)
+    site.enrol(one, new)
+    for _ in range(2):
+        result = await lab.sync()
+        assert (worker, before) == (case.owner_id, case.properties)
+    told, *_ = result.messages
+    assert "What comes from the teachers there stays as it is: one may be among them." in told
+    assert ({"owner_not_shown": 1} if once else {}) == dict(result.reasons)
+    site.update_user(teacher, lastname="Trainer")
+    await lab.sync()
+    assert worker == lab.case(f"test-enrol-{one}-{new}").owner_id
+    assert {} == written(await lab.sync())
+
+
+async def test_a_preview_of_a_course_that_lacks_people(make_lab: MakeLab) -> None:
+    """It misses none of their cases: no run marks them."""
+    lab, site, one, _, people = small_school(make_lab)
+    await lab.sync()
+    site.update_user(people["Bad"], firstname="B<ad")
+    assert {} == +(await seen(lab)).missing
+    site.update_user(people["Bad"], firstname="Bad")
+    site.unenrol(one, people["Bad"])
+    assert {"student": 1, "enrolment": 1} == +(await seen(lab)).missing
