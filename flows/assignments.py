@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from urllib.parse import parse_qs, urlsplit
 
 from adaptors.moodle.answers import SiteInfo, checked
-from adaptors.moodle.assignment_answers import MarkedAssignment, MarkedCourse
+from adaptors.moodle.assignment_answers import MarkedAssignment, MarkedCourse, Work
 from adaptors.moodle.assignment_people import (
     AssignmentPerson,
     CoursePerson,
@@ -35,9 +35,12 @@ from adaptors.moodle.assignment_work import (
     strangers,
 )
 from adaptors.moodle.client import BATCH_FUNCTION, MoodleClient
+from adaptors.moodle.errors import REPAIR
+from adaptors.moodle.roster import Roster
 from adaptors.moodle.sizes import Sizes
 from adaptors.moodle.streams import SITE_INFO
 from flows.errors import UsageError
+from flows.steps.unshowable import unshowable_in
 from flows.words import listed, numbered
 
 _NUMBER = re.compile(r"(?:(cmid|id):)?([1-9][0-9]{0,17})")
@@ -75,6 +78,8 @@ class Desk:
 
     client: MoodleClient
     sizes: Sizes = field(default_factory=marking_sizes)
+    messages: list[str] = field(default_factory=list)
+    """What of the last read of people or submissions Moodle could not show, in sentences."""
     _site: SiteInfo | None = None
 
     async def close(self) -> None:
@@ -104,9 +109,10 @@ class Desk:
         return find_assignment(await self.course(course), self.client.url, str(assignment))
 
     async def course_people(self, course: str | int) -> list[CoursePerson]:
-        """Return everybody in a course, by id; two id lists, then pages of 500."""
+        """Return everybody in a course whom Moodle can show, by id; two id lists, then pages of 500."""
         number = course_number(self.client.url, str(course))
-        people = await read_people(self.client, number, self.sizes)
+        people, roster = await read_people(self.client, number, self.sizes)
+        self.messages = [] if roster.is_whole else [_not_whole(roster)]
         return [people[one] for one in sorted(people)]
 
     async def people(self, found: Found) -> list[AssignmentPerson]:
@@ -117,9 +123,11 @@ class Desk:
         assignment = found.assignment
         participants = await read_participants(self.client, assignment)
         known = await may_know_people(self.client, assignment)
-        people = {}
+        people, self.messages = dict[int, CoursePerson](), []
         if not assignment.hides_people and participants:
-            people = await read_people(self.client, found.course.id, self.sizes)
+            people, roster = await read_people(self.client, found.course.id, self.sizes)
+            if not roster.is_whole and any(one.id not in people for one in participants):
+                self.messages = [_not_whole(roster)]
         return assignment_people(assignment, participants, people, known=known)
 
     async def submissions(self, found: Found, wanted: Filter | None = None) -> list[Handed]:
@@ -137,11 +145,9 @@ class Desk:
         needs_people = assignment.teamsubmission or assignment.hides_people
         participants = await read_participants(self.client, assignment) if needs_people and rows else ()
         rows = of_people(rows, participants, wanted)
-        people: dict[int, CoursePerson] = {}
+        people, self.messages = dict[int, CoursePerson](), []
         if rows and not assignment.hides_people:
-            people = await read_people(self.client, found.course.id, self.sizes)
-            if gone := strangers(rows, people):
-                people |= await read_strangers(self.client, gone)
+            people = await self._people_of(rows, found.course.id)
         book = WorkBook(assignment, people, participants, known=known)
         if not wanted.attempts:
             return book.handed(rows, wanted)
@@ -154,6 +160,15 @@ class Desk:
                 answer.append(latest)
             answer += book.earlier(latest, earlier.get(latest.id, ()), wanted)
         return answer
+
+    async def _people_of(self, rows: Sequence[Work], course: int) -> dict[int, CoursePerson]:
+        """Return the people of a course, and who else handed something in; note whom Moodle cannot show."""
+        people, roster = await read_people(self.client, course, self.sizes)
+        if others := strangers(rows, people):
+            more, nameless = await read_strangers(self.client, others, is_whole=roster.is_whole)
+            people |= more
+            self.messages = [_no_names(nameless)] if nameless else []
+        return people
 
     async def without_work(self, found: Found, wanted: Filter, handed: Sequence[Handed]) -> list[str]:
         """Return a sentence about each person who is wanted and of whom nothing was found.
@@ -253,6 +268,22 @@ def unseen_sentence(course: MarkedCourse) -> str:
         "need 'moodle/course:viewhiddenactivities', those with conditions "
         "'moodle/course:ignoreavailabilityrestrictions', and all of them 'mod/assign:view'."
     )
+
+
+def _not_whole(roster: Roster) -> str:
+    return (
+        f"Moodle itself cannot show accounts of {unshowable_in({roster.course_id: roster})}, for a value in them. "
+        f"Everybody else there was read. {REPAIR}"
+    )
+
+
+def _no_names(people: Sequence[int]) -> str:
+    whose = listed([str(one) for one in people])
+    if len(people) == 1:
+        what = f"the name of person {whose}, for a value in the account; only the number is here"
+    else:
+        what = f"the names of people {whose}, for a value in their accounts; only the numbers are here"
+    return f"Moodle itself cannot show {what}. {REPAIR}"
 
 
 def _from_address(site_url: str, text: str, page: str, what: str) -> int:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.endings import go_ahead, plain_endings, print_json, say
+from flows.endings import FAILED, go_ahead, plain_endings, print_json, say
 from flows.options import ENV_FILE, AsJson, EnvFile, ShowValues, read_settings
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from flows.assignments_plan import Ways
     from flows.settings import Settings
     from flows.world import Progress
+
+    People = list[AssignmentPerson] | list[CoursePerson]
 
 assignments_app = typer.Typer(
     help="Moodle assignments: people, submissions, files, feedback.",
@@ -88,15 +90,15 @@ def assignments_users(
     from flows.masked import Eyes
     from flows.show_assignments import masked_row, show_people
 
-    async def work(desk: Desk, _: Progress) -> tuple[Found | None, list[AssignmentPerson] | list[CoursePerson]]:
+    async def work(desk: Desk, _: Progress) -> tuple[Found | None, People, list[str]]:
         if not assignment:
-            return None, await desk.course_people(course)
+            return None, await desk.course_people(course), desk.messages
         found = await desk.find(course, assignment)
-        return found, await desk.people(found)
+        return found, await desk.people(found), desk.messages
 
     with plain_endings(as_json):
         eyes = Eyes(show_values)
-        found, people = at_desk(read_settings(env_file), work)
+        found, people, messages = at_desk(read_settings(env_file), work)
         rows = people_rows(people)
         _say_which(found)
         if csv is not None:
@@ -104,9 +106,11 @@ def assignments_users(
             say(f"Written: {csv}, {len(rows):,} people, names and addresses in clear.")
         if as_json:
             which = found.as_json() if found else None
-            print_json({"assignment": which, "people": [masked_row(row, eyes) for row in rows]})
+            shown = [masked_row(row, eyes) for row in rows]
+            print_json({"assignment": which, "people": shown, "messages": messages})
         elif csv is None:
             show_people(rows, eyes, of_assignment=found is not None)
+        _end_with(messages)
 
 
 @assignments_app.command("submissions")
@@ -134,14 +138,14 @@ def assignments_submissions(
         eyes = Eyes(show_values)
         wanted = _filter(status, since, before, attempts, (user, participant))
 
-        async def work(desk: Desk, _: Progress) -> tuple[Found, list[Handed]]:
+        async def work(desk: Desk, _: Progress) -> tuple[Found, list[Handed], list[str]]:
             found = await desk.find(course, assignment)
             handed = await desk.submissions(found, wanted)
             for sentence in await desk.without_work(found, wanted, handed):
                 say(sentence)
-            return found, handed
+            return found, handed, desk.messages
 
-        found, handed = at_desk(read_settings(env_file), work)
+        found, handed, messages = at_desk(read_settings(env_file), work)
         rows = submission_rows(handed)
         _say_which(found)
         if csv is not None:
@@ -149,9 +153,10 @@ def assignments_submissions(
             say(f"Written: {csv}, {len(rows):,} submissions, names and texts in clear.")
         if as_json:
             listed = [handed_json(one, row, eyes) for one, row in zip(handed, rows, strict=True)]
-            print_json({"assignment": found.as_json(), "submissions": listed})
+            print_json({"assignment": found.as_json(), "submissions": listed, "messages": messages})
         elif csv is None:
             show_handed(rows, eyes)
+        _end_with(messages)
 
 
 @assignments_app.command("download")
@@ -248,6 +253,14 @@ def _published(settings: Settings, where: tuple[str, str], listed: Sequence[Entr
 def _say_which(found: Found | None) -> None:
     if found is not None:
         say(found.sentence)
+
+
+def _end_with(messages: Sequence[str]) -> None:
+    """Say what Moodle could not show, and end with exit code 1 when there is any of it."""
+    for sentence in messages:
+        say(sentence)
+    if messages:
+        raise typer.Exit(FAILED)
 
 
 def _filter(

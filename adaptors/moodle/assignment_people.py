@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from adaptors.errors import AccessDenied, Refused
+from adaptors.errors import AccessDenied, Refused, Unexpected
 from adaptors.moodle.answers import PEOPLE, Person, checked
 from adaptors.moodle.assignment_answers import (
     PARTICIPANTS,
@@ -19,20 +19,24 @@ from adaptors.moodle.assignment_answers import (
 from adaptors.moodle.assignments import ASSIGNMENTS, NOTHING_THERE, refuse_unseen_course, unseen_assignments
 from adaptors.moodle.client import MoodleClient
 from adaptors.moodle.normalise import looks_deleted
+from adaptors.moodle.roster import Roster
 from adaptors.moodle.sizes import BatchSize, Sizes
 from adaptors.moodle.streams import PROFILES, MoodleReader, Wanted
+from adaptors.moodle.unshowable import Budget, is_unshowable
 
 LIST_PARTICIPANTS: Final = "mod_assign_list_participants"
 USER_MAPPINGS: Final = "mod_assign_get_user_mappings"
 _NAMES: Final = ("username", "firstname", "lastname", "fullname", "email")
 _PROFILES: Final = 100  # ids in one call
+_PARTS: Final = 200  # requests that go into looking for accounts that Moodle cannot show
 
 
 @dataclass(frozen=True)
 class CoursePerson:
     """Somebody, with roles by short name; what Moodle does not show is None.
 
-    `status` is active or suspended (this enrolment), and "not enrolled" for who handed something in and has left.
+    `status` is active or suspended (this enrolment), "not enrolled" for who handed something in and has left, and
+    "" where that is unknown, since Moodle cannot show the account.
     """
 
     id: int
@@ -80,28 +84,64 @@ async def read_marked_course(client: MoodleClient, course_id: int) -> MarkedCour
     return found.model_copy(update={"unseen": len(unseen_assignments(listed.warnings))})
 
 
-async def read_people(client: MoodleClient, course_id: int, sizes: Sizes | None = None) -> dict[int, CoursePerson]:
-    """Read everybody in a course by id: two id lists, then pages (`core_enrol_get_enrolled_users`)."""
+async def read_people(
+    client: MoodleClient, course_id: int, sizes: Sizes | None = None
+) -> tuple[dict[int, CoursePerson], Roster]:
+    """Read everybody in a course by id: two id lists, then pages (`core_enrol_get_enrolled_users`).
+
+    The roster tells whether that is everybody: whom Moodle cannot show is not there.
+    """
     reader = MoodleReader(client, Wanted(user=frozenset(_NAMES), groups=False), sizes or marking_sizes())
     roster = await reader.roster(course_id)
-    return {
+    people = {
         member.id: _person(roster.users.get(member.id, {"id": member.id}), member.roles, member.status)
         for member in roster
     }
+    return people, roster
 
 
-async def read_strangers(client: MoodleClient, ids: Collection[int]) -> dict[int, CoursePerson]:
-    """Read people who are not in the course (`core_user_get_users_by_field`).
+async def read_strangers(
+    client: MoodleClient, ids: Collection[int], *, is_whole: bool
+) -> tuple[dict[int, CoursePerson], list[int]]:
+    """Read people who are not in the list of the course (`core_user_get_users_by_field`).
 
-    Who is deleted, or not shown to the account, has an id only.
+    Who is deleted, or not shown to the account, has an id only. So has whom Moodle cannot show: these are returned
+    by id as well, and they may be in the course unless its list `is_whole`.
     """
-    found: dict[int, Person] = {}
-    queue = sorted(ids)
+    found, refused = dict[int, Person](), list[int]()
+    queue, budget = sorted(ids), Budget(_PARTS)
     for start in range(0, len(queue), _PROFILES):
-        answer = await client.call(PROFILES, field="id", values=queue[start : start + _PROFILES])
-        found |= {one.id: one for one in checked(PEOPLE, PROFILES, answer) if not looks_deleted(one)}
+        profiles, others = await _profiles(client, queue[start : start + _PROFILES], budget)
+        found |= {one.id: one for one in profiles if not looks_deleted(one)}
+        refused += others
     rows = {one.id: one.model_dump(include={"id", *_NAMES}) for one in found.values()}
-    return {number: _person(rows.get(number, {"id": number}), (), "not enrolled") for number in queue}
+    untold = set() if is_whole else {*refused}
+    people = {
+        number: _person(rows.get(number, {"id": number}), (), "" if number in untold else "not enrolled")
+        for number in queue
+    }
+    return people, refused
+
+
+async def _profiles(client: MoodleClient, ids: list[int], budget: Budget) -> tuple[list[Person], list[int]]:
+    """Return the profiles of some people, and whose Moodle refuses.
+
+    It refuses all of them for a value in one account, so halves are asked for, as far as the budget goes.
+    """
+    try:
+        answer = await client.call(PROFILES, field="id", values=ids)
+    except Unexpected as error:
+        if not is_unshowable(error):
+            raise
+        if len(ids) == 1 or budget.left <= 0:
+            return [], ids
+    else:
+        return list(checked(PEOPLE, PROFILES, answer)), []
+    budget.left -= 2
+    half = len(ids) // 2
+    found, refused = await _profiles(client, ids[:half], budget)
+    more, others = await _profiles(client, ids[half:], budget)
+    return found + more, refused + others
 
 
 def _person(row: Mapping[str, Any], roles: Sequence[str], status: str) -> CoursePerson:

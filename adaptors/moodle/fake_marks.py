@@ -12,9 +12,10 @@ from adaptors.moodle.fake_enrolled import courses_of
 from adaptors.moodle.fake_form import Each, Fields, Refusal, Value, invalid_response, missing_record, moodle_error
 from adaptors.moodle.fake_functions import Caller, Function
 from adaptors.moodle.fake_marking import GradeRow, feedback_plugins, plugins, with_addresses
-from adaptors.moodle.fake_people import role_rows
+from adaptors.moodle.fake_people import TAG, WITHOUT_TAGS, role_rows
 
 _LEFT_OUT = ("auth", "confirmed", "lang", "theme", "timezone", "mailformat")
+_PLAIN = ("fullname", "firstname", "lastname", *WITHOUT_TAGS)
 
 
 def _assignment(caller: Caller, number: int) -> tuple[Activity, Mapping[str, Any]]:
@@ -73,7 +74,10 @@ def list_participants(
     ]
     found = [one for one in found if filter.lower() in one["fullname"].lower()]
     skip, limit = paging["skip"], paging["limit"]
-    return found[skip : skip + limit if limit else None]
+    page = found[skip : skip + limit if limit else None]
+    if any(TAG.search(str(one.get(name, ""))) for one in page for name in _PLAIN):
+        raise invalid_response()  # of the whole page, and without a name
+    return page
 
 
 def _in_order(caller: Caller, activity: Activity, blind: bool) -> list[int]:

@@ -7,10 +7,12 @@ from typing import Any
 import httpx
 import pytest
 
-from adaptors.errors import AccessDenied, Refused
+from adaptors.errors import AccessDenied, Refused, Unexpected
+from adaptors.moodle.assignment_people import read_strangers
 from adaptors.moodle.assignment_work import Filter
 from adaptors.moodle.client import Login, MoodleClient
 from adaptors.moodle.fake import FakeMoodle
+from adaptors.moodle.streams import PROFILES
 from flows.assignments import Desk, checked_statuses
 from flows.errors import UsageError
 from tests.adaptors.moodle_world import recorded_site
@@ -154,6 +156,87 @@ async def test_who_has_left_is_kept() -> None:
     people = {one.person.id: one.person for one in handed if one.person}
     assert ("not enrolled", "First0") == (people[gone].status, people[gone].firstname)
     assert ("not enrolled", None) == (people[deleted].status, people[deleted].firstname)
+
+
+async def test_somebody_whom_moodle_cannot_show() -> None:
+    """All others of the course are read, and that somebody is missing is said until it is mended."""
+    world = MarkingWorld()
+    bad = world.learners[2]
+    world.site.update_user(bad, lastname="<Last2")
+    people = await world.desk.course_people(world.course)
+    assert sorted({world.teacher, *world.learners} - {bad}) == [one.id for one in people]
+    (sentence,) = world.desk.messages
+    assert f"cannot show accounts of course {world.course} (1 account), for a value in them" in sentence
+    assert "Browse list of users" in sentence
+    world.site.update_user(bad, lastname="Last2")
+    assert 6 == len(await world.desk.course_people(world.course))
+    assert [] == world.desk.messages
+
+
+async def test_work_of_somebody_whom_moodle_cannot_show() -> None:
+    """It is there by number, nobody says that the person has left, and all others have their names."""
+    world = MarkingWorld()
+    for learner in world.learners[:3]:
+        world.hand_in("Essay", learner)
+    bad = world.learners[1]
+    world.site.update_user(bad, lastname="<Last1")
+    handed = await world.desk.submissions(await world.find("Essay"))
+    people = {one.person.id: one.person for one in handed if one.person}
+    assert ["First0", None, "First2"] == [people[one].firstname for one in world.learners[:3]]
+    assert ["active", "", "active"] == [people[one].status for one in world.learners[:3]]
+    (sentence,) = world.desk.messages
+    assert f"cannot show the name of person {bad}, for a value" in sentence
+    assert "Browse list of users" in sentence
+    some = await world.desk.submissions(await world.find("Essay"), Filter(people=frozenset({bad})))
+    assert [bad] == [one.person.id for one in some if one.person]
+
+
+async def test_somebody_who_has_left_and_whom_moodle_cannot_show() -> None:
+    """Where the whole course was read, who is not in it has left."""
+    world = MarkingWorld()
+    bad, gone, *_ = world.learners
+    for learner in (bad, gone):
+        world.hand_in("Team", learner, {"mine.txt": b"x"})
+        world.site.unenrol(world.course, learner)
+    world.site.update_user(bad, lastname="<Last0")
+    handed = await world.desk.submissions(await world.find("Team"))
+    found = {one.person.id: (one.person.status, one.person.firstname) for one in handed if one.person}
+    assert {bad: ("not enrolled", None), gone: ("not enrolled", "First1")} == found
+    assert 1 == len(world.desk.messages)
+
+
+async def test_many_strangers_whom_moodle_cannot_show() -> None:
+    """They are looked for in halves; where there are very many, whole batches go without names, in time."""
+    world = MarkingWorld(learners=400)
+    bad = world.learners[40:44]
+    for learner in bad:
+        world.site.update_user(learner, lastname=f"<{learner}")
+    people, refused = await read_strangers(world.desk.client, world.learners, is_whole=False)
+    assert (bad, 396) == (refused, sum(one.firstname is not None for one in people.values()))
+    assert world.called(PROFILES) <= 4 + 20
+    for learner in world.learners:
+        world.site.update_user(learner, lastname=f"<{learner}")
+    people, refused = await read_strangers(world.new_desk().client, world.learners, is_whole=True)
+    assert (world.learners, {"not enrolled"}) == (refused, {one.status for one in people.values()})
+    world.desk = world.new_desk()
+    await read_strangers(world.desk.client, world.learners, is_whole=True)
+    assert world.called(PROFILES) <= 4 + 200
+
+
+async def test_participants_whom_moodle_cannot_show() -> None:
+    """It refuses their list as a whole, and what is to be done is said; a teacher is not in it."""
+    world = MarkingWorld()
+    world.site.update_user(world.learners[2], lastname="<Last2")
+    with pytest.raises(Unexpected, match=r"invalidresponse.*Browse list of users"):
+        await world.desk.people(await world.find("Essay"))
+    with pytest.raises(Unexpected, match="invalidresponse"):  # names stand beside the numbers
+        await world.desk.people(await world.find("Blind"))
+    world.fake.revoke("mod/assign:viewblinddetails")
+    assert 5 == len(await world.desk.people(await world.find("Blind")))
+    world.site.update_user(world.learners[2], lastname="Last2")
+    world.site.update_user(world.teacher, lastname="<Wekesa")
+    assert 5 == len(await world.desk.people(await world.find("Essay")))
+    assert [] == world.desk.messages
 
 
 async def test_numbers_of_assignments() -> None:

@@ -117,6 +117,34 @@ def test_submissions(marker: Marker) -> None:
     assert (2, True) == (again.code, "exists already" in again.text)
 
 
+def test_a_name_that_moodle_cannot_show(marker: Marker) -> None:
+    """Everybody else is listed and fetched; whom it concerns and what mends it is said, and the end is 1."""
+    marker.terminal.box.site.update_user(marker.amina, lastname="<Otieno")
+    course = marker.terminal.run("assignments", "users", str(marker.course))
+    where = f"Moodle itself cannot show accounts of course {marker.course} (1 account)"
+    assert (1, True, True) == (course.code, "12 people." in course.out, where in course.text)
+    listed = marker.terminal.run("assignments", "users", str(marker.course), "--json")
+    assert (1, 12, True) == (
+        listed.code, len(listed.json["people"]), listed.json["messages"][0].startswith(where),
+    )  # fmt: skip
+    whose = f"Moodle itself cannot show the name of person {marker.amina}"
+    work = marker.run("submissions")
+    assert (1, True, True) == (work.code, "2 submissions." in work.out, whose in work.text)
+    found = marker.run("submissions", json_too=True)
+    assert (1, True) == (found.code, found.json["messages"][0].startswith(whose))
+    assert {marker.amina: None, marker.brian: "Br***"} == {
+        one["id"]: one["firstname"] for one in found.json["submissions"]
+    }
+    folder = marker.folder / "work"
+    done = marker.run("download", "--to", str(folder))
+    assert (1, True, True) == (done.code, "2 files downloaded" in done.text, whose in done.text)
+    again = marker.run("download", "--to", str(folder), json_too=True)
+    assert (1, "degraded", {"unchanged": 2}) == (again.code, again.json["state"], again.json["files"])
+    assert again.json["messages"][0].startswith(whose)
+    told = marker.run("feedback", "--from", marker.listed([{"extId": marker.brian, "text": "Good"}]), "--yes")
+    assert (1, True) == (told.code, "Look for it in Moodle under" in told.text)
+
+
 def test_submissions_in_a_narrow_terminal(marker: Marker) -> None:
     """With 80 columns no state and no time is cut, and each submission is one line, also a second attempt."""
     first = marker.run("submissions").out

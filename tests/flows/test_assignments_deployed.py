@@ -36,6 +36,12 @@ async def test_download_and_feedback(
         assignments_download, course=course, assignment=f"cmid:{cmid}", target=str(some), users=[learner]
     )
     assert ("Completed", True) == (mine[1], mine[2].startswith("1 file downloaded"))
+    site.update_user(learner, lastname="<QanaryLast")
+    bad = await ended(assignments_download, course=course, assignment=f"cmid:{cmid}", target=str(some))
+    assert ("FAILED", "Degraded") == bad[:2]
+    assert bad[2].startswith("5 files downloaded (0.0 MB), 1 unchanged, of 6 submissions, into ")
+    assert f"Moodle itself cannot show the name of person {learner}, for a value in the account" in bad[2]
+    site.update_user(learner, lastname="QanaryLast")
     source = tmp_path / "feedback.json"
     source.write_text(json.dumps([{"extId": learner, "text": "QanaryFeedback"}, {"extId": 999, "text": "x"}]))
     told = await ended(assignments_feedback, course=course, assignment=f"cmid:{cmid}", file=str(source))
@@ -51,5 +57,5 @@ async def test_download_and_feedback(
     )
     assert (("COMPLETED", "Postponed"), asked) == (later[:2], box.moodle.requests)
     assert later[2].startswith("Moodle has its quiet hours, ")
-    assert [] == found_in(message + told[2])
+    assert [] == found_in(message + bad[2] + told[2])
     assert {} == found_in_files(prefect_folder)
