@@ -136,7 +136,8 @@ async def _profiles(client: MoodleClient, ids: list[int], budget: Budget) -> tup
         if len(ids) == 1 or budget.left <= 0:
             return [], ids
     else:
-        return list(checked(PEOPLE, PROFILES, answer)), []
+        profiles = checked(PEOPLE, PROFILES, answer)
+        return list(profiles), []
     budget.left -= 2
     half = len(ids) // 2
     found, refused = await _profiles(client, ids[:half], budget)
