@@ -221,7 +221,7 @@ def test_feedback(marker: Marker) -> None:
     assert (0, True) == (fine.code, "1 there already" in fine.text)
     assert "Well done" not in fine.text + ended.text
     assert 2 == marker.run("feedback", "--from", source, "--as", "names").code
-    assert 1 == marker.run("feedback", "--from", str(marker.folder / "nothing.csv")).code
+    assert 2 == marker.run("feedback", "--from", str(marker.folder / "nothing.csv")).code
 
 
 def test_feedback_is_asked_about(marker: Marker, monkeypatch: pytest.MonkeyPatch) -> None:
