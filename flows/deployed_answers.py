@@ -81,7 +81,7 @@ async def merge(old: int, new: int, undo: bool = False, run_now: bool = True) ->
 async def problems_retry(
     key: str = "",
     reason: str = "",
-    course: int | None = None,
+    course: int = 0,
     everything: bool = False,
     recreate: bool = False,
     run_now: bool = True,
@@ -91,7 +91,7 @@ async def problems_retry(
     Args:
         key: One record, by its external id, as in kisumu-user-1042.
         reason: All records refused for this reason, by its code, as in case_type_unknown.
-        course: All refused records of the course with this number. 0: those of the site itself, as people are.
+        course: All records refused in the course with this number. 0: whatever course they are of.
         everything: All records that CommCare refused.
         recreate: Make a new case of each, where the old one was deleted in CommCare.
         run_now: Start a sync run that sends them.
@@ -99,10 +99,11 @@ async def problems_retry(
 
     def again(store: Store) -> str:
         one, why = key.strip(), reason.strip()
-        if bool(one) + (bool(why) or course is not None) + everything != 1:
+        if bool(one) + (bool(why) or course != 0) + everything != 1:
             raise UsageError("Fill in one of them: key, everything, or reason and course (one or both).")
         refuse_unknown_course(store, course)
-        return retry(store, SystemClock().now(), key=one, reason=why, course=course, recreate=recreate)
+        which = course or None
+        return retry(store, SystemClock().now(), key=one, reason=why, course=which, recreate=recreate)
 
     return await _answered(again, run_now)
 
