@@ -68,8 +68,9 @@ async def test_an_account_that_moodle_cannot_give(make_lab: MakeLab) -> None:
     assert ("degraded", "active", "left") == (result.state, *(moodle_status(lab, learners[n]) for n in (7, 9)))
     assert [
         f"Moodle answers with an error when it is asked for the profiles of people {learners[7]}, {learners[8]}, "
-        f"{learners[30]}; their cases stay as before. What it has of each account is not valid, such as a login "
-        "method that was taken away: open the account in Moodle, correct it and save it."
+        f"{learners[30]}; their cases stay as before. What it has of each account is not valid, such as a '<' "
+        "in the city, the country or a telephone number, capital letters in the login name, or a login method "
+        "that was taken away: open the account in Moodle, correct it and save it."
     ] == result.messages
     assert lab.clock.now() - 60 < lab.store.courses()[SITE_SCOPE].complete_at
     for number in (7, 8, 30):
