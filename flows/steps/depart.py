@@ -110,7 +110,8 @@ class Departures:
         case = replace(one.case, case_id=one.case.case_id or found.case_id, owner_id=owner)
         # A close without an answer was ours, also when the mapping closes nothing any more.
         is_closing = await is_closing_unheard(self._world, one.row, one.case)
-        was_ours = found.closed if is_closing else closed_by_us(one.mapping, found)
+        may_be_ours = is_closing and found.closed and not _is_untouched(one, found)
+        was_ours = may_be_ours or closed_by_us(one.mapping, found)
         if (is_closing or may_be_closed(one)) and was_ours:
             try:
                 later = await self._later(one)
@@ -240,6 +241,14 @@ def _is_told(one: Leaving) -> bool:
     """Say whether the books know enough of a case that goes away, but for who has it by now."""
     nameless = one.private and one.case.digests is None
     return bool(one.case.case_id) and not nameless and not may_be_closed(one)
+
+
+def _is_untouched(one: Leaving, found: CaseReply) -> bool:
+    """Say whether a case holds what would have been emptied with the close: somebody else closed it then."""
+    if one.case.status != "withdrawing" or one.case.linked:
+        return False
+    own = {name for name in one.mapping.personal if name == one.mapping.definition_of(name)}
+    return any(found.properties.get(name) for name in own)
 
 
 def _parks(one: Leaving) -> bool:

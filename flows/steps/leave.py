@@ -46,12 +46,12 @@ async def leave(run: Run, courses: list[Course], ended: Collection[int]) -> list
     left = await leaving_merged(run) if run.preview else await _left(run)
     complete = run.whole_site and run.whole.issuperset(course.id for course in courses)
     elsewhere = await _unseen(run, courses, left) if complete and withdrawals.by_courses else set()
-    bare = {one.row for one in left if not holds_personal(one.mapping)}
+    over = await _over(run, ended) if run.whole_site else []
+    bare = {one.row for one in [*left, *over] if not holds_personal(one.mapping)}
     withdrawn = await withdrawals.decide(run.reach, complete=complete, elsewhere=elsewhere, left=bare)
     left = [one for one in left if one.row not in withdrawals.set_aside]  # first they are emptied
     late = [] if run.preview or not run.whole_site else await never_emptied(run, ended, complete=complete)
     late = [one for one in late if one.row not in {*withdrawals.found, *withdrawals.held_back}]
-    over = await _over(run, ended) if run.whole_site else []
     over = [one for one in over if one.row not in withdrawals.set_aside]
     unheard = await never_told(run, ended) if run.whole_site else []
     return await run.departures.rows(_each_once(withdrawn, left, over, late, deleted, unheard))

@@ -144,7 +144,7 @@ class Withdrawals:
 
         `complete`: every selected course was read; `elsewhere` are people of whom a course may not have been seen.
         Without the first, and for the second, roles and groups say nothing: those people may have others there.
-        `left`: cases that leave in this run, and hold nothing to be emptied.
+        `left`: cases that leave in this run, or whose course is over, and that hold nothing to be emptied.
         """
         sure = await self._sure([one for one in self._found if not one.firm]) if complete else set()
         found = [one for one in self._found if one.firm or (one.row in sure and one.case.user_id not in elsewhere)]
