@@ -6,9 +6,10 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 
 from adaptors.moodle.answers import Category, Course
 from adaptors.moodle.client import BATCH_FUNCTION
+from adaptors.moodle.course_list import COURSES
 from adaptors.moodle.functions import ALWAYS, FEEDBACK, GIVING_FEEDBACK
 from adaptors.moodle.screens import FUNCTIONS_SCREEN, ROLES
-from adaptors.moodle.streams import CATEGORY_LIST, COURSES
+from adaptors.moodle.streams import CATEGORY_LIST
 from flows.docs import used_functions
 from flows.errors import UsageError
 from flows.probe import Finding, Probe, fail, note, ok

@@ -66,7 +66,7 @@ class Run:
     """The courses that were read before and that Moodle does not list any more."""
     withheld: set[int] = field(default_factory=set)
     """Courses whose totals Moodle does not show."""
-    untold: frozenset[int] = frozenset()
+    untold: Mapping[int, str] = field(default_factory=dict)
     """Courses of which Moodle does not say whether they are hidden or over: nothing is made of them."""
     assignments: dict[int, tuple[int, int]] = field(default_factory=dict)
     """Courses whose assignments were read -> how many Moodle shows the account, and how many more there are."""

@@ -28,13 +28,14 @@ from flows.steps.lost import lost
 from flows.steps.merged import left_out
 from flows.steps.recover import recover_courses, strangers
 from flows.steps.rosters import read_rosters
-from flows.steps.select import fields_of
+from flows.steps.select import NOT_SHOWN, fields_of
 from flows.world import Progress, World, silent
 from state import StateError
 from state.rounds import ENDED
 
 log = logging.getLogger(__name__)
 
+GONE = "Moodle has no such course any more, or the account may not see it."
 LOOK = 1.0  # seconds between two looks for a round
 PER_TRY, TRIES = 100_000, 100  # requests of one try, and tries of one shard, that have numbers of their own
 
@@ -167,10 +168,10 @@ async def _work(run: Run, handover: Handover, numbers: tuple[int, ...], known: R
     site = await run.reader.site()
     _require_account(site.userid, handover.account)
     require_functions(site, run.wanted)
-    there = {course.id: course for course in await run.reader.courses()}
+    there = {course.id: course for course in await run.reader.courses({*numbers, *handover.courses})}
     for number in numbers:
         if number not in there:
-            run.course_failed(number, "Moodle has no such course any more, or the account may not see it.")
+            run.course_failed(number, NOT_SHOWN if number in run.reader.refused_courses else GONE)
     run.read = set(numbers)
     run.reader.left_out = await left_out(run)
     run.rosters = {number: known[number] for number in numbers if number in known and number in there}

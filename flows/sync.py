@@ -45,7 +45,15 @@ from flows.steps.recover import know_them_all, recover, strangers
 from flows.steps.renamed import take_over_names
 from flows.steps.retype import retype_the_rest
 from flows.steps.rosters import read_people
-from flows.steps.select import UNTOLD, Selection, fields_of, only_these, select_courses
+from flows.steps.select import (
+    Selection,
+    chosen_before,
+    fields_of,
+    only_these,
+    select_courses,
+    why_untold,
+    with_refused,
+)
 from flows.steps.silence import heed_silence
 from flows.steps.tables import are_open, sync_tables
 from flows.steps.terms import new_terms
@@ -182,8 +190,9 @@ async def _only_tables(run: Run) -> None:
     selection, _ = await _selected(run)
     run.unlisted = await find_unlisted(run, selection)
     tell_many(run, len(selection.courses))
-    if run.untold:
-        run.result.worse(RunState.DEGRADED, f"Not read: {courses_named(run.untold)}. {UNTOLD}")
+    for why in sorted({*run.untold.values()}):
+        numbers = [number for number, reason in run.untold.items() if reason == why]
+        run.result.worse(RunState.DEGRADED, f"Not read: {courses_named(numbers)}. {why}")
     await sync_tables(run, selection.courses)
 
 
@@ -297,12 +306,15 @@ async def _selected(run: Run) -> tuple[Selection, Ends]:
     """Return the courses that project.yaml chooses; one that it names and Moodle lacks is named as failed."""
     choice = run.world.project.courses
     categories = await run.reader.categories() if choice.categories else ()
-    courses = await run.reader.courses()
+    before = await chosen_before(run.world)
+    known = (await run.world.books.do(run.world.books.store.courses)).keys() | before | {*choice.ids}
+    courses = await run.reader.courses(known - {SITE_SCOPE})
     run.starts = {course.id: course.startdate or 0 for course in courses}
     ends = await read_ends(run.world, courses)
     selection = select_courses(courses, categories, choice, run.world.clock.now(), ends.going_on)
+    selection = with_refused(selection, run.reader.refused_courses, before | {*choice.ids})
     tell_ends(run.world, run.result, ends, selection.chosen)
-    run.untold = selection.untold
+    run.untold = why_untold(selection)
     for number in selection.unknown:
         run.course_failed(number, NO_SUCH_COURSE)
     if not selection.courses:

@@ -18,7 +18,7 @@ from adaptors.errors import (
 )
 from adaptors.http import Answer, retry_after
 from adaptors.moodle.functions import BY_NAME
-from adaptors.moodle.screens import EXTERNAL_SERVICES, FEATURES, PROTOCOLS, TOKENS, USERS
+from adaptors.moodle.screens import CACHES, CONTACTS, EXTERNAL_SERVICES, FEATURES, PROTOCOLS, TOKENS, USERS
 
 # A shorter wait is a busy proxy; a longer one is `climaintenance`, which says 300.
 MAINTENANCE_WAIT = 60.0
@@ -117,6 +117,12 @@ REPAIR = (
     "Most often it is a '<' in the name of an account, which an import brought in. Look for it in Moodle under "
     f"{USERS}: correct the name and save the account once."
 )
+REPAIR_CONTACT = (
+    "Most often a teacher of a course has a '<' in the name, which an import brought in. Look for the account in "
+    f"Moodle under {USERS}: correct the name and save the account once. Moodle keeps such names for an hour: wait "
+    f"or purge its caches ({CACHES}). Instead, empty the setting {CONTACTS}."
+)
+_COURSES = "core_course_get_courses_by_field"  # whose rows hold the names of teachers
 _DATABASE = "If this stays, let whoever runs Moodle look at its database."
 # Said of who was asked about; that the account itself is not confirmed is what the login says. "nopermission" is
 # about the work of somebody who is suspended in the course, or not in it.
@@ -198,7 +204,7 @@ def exception_error(function: str, data: Mapping[str, Any]) -> AdaptorError:
     if code == UNSHOWABLE:
         return Unexpected(
             f"Moodle cannot send its answer to {function} ('{code}'): a value in it is not valid.",
-            remedy=f"{REPAIR} It may also be the name of a group.",
+            remedy=REPAIR_CONTACT if function == _COURSES else f"{REPAIR} It may also be the name of a group.",
             **about,
         )
     return Unexpected(f"Moodle answers {function} with the error '{code or 'without a code'}'.", **about)

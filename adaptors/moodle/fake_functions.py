@@ -126,6 +126,9 @@ def courses_by_field(caller: Caller, field: str, value: str) -> dict[str, Any]:
     else:
         found = list(rows)
     hidden_too = caller.may("moodle/course:viewhiddencourses")
+    contacts = [one for row in found if row["contacts"] is None for one in _contacts(caller.site, row["id"])]
+    if not all(caller.site.users[one["id"]].is_showable() for one in contacts):
+        raise invalid_response()  # as long as the name is in Moodle's cache of contacts
     return {"courses": [_course(caller, row) for row in found if row["visible"] or hidden_too], "warnings": []}
 
 

@@ -16,15 +16,14 @@ from adaptors.moodle.answers import (
     PEOPLE,
     Category,
     Course,
-    Courses,
     Person,
     SiteInfo,
     checked,
-    no_warnings,
 )
 from adaptors.moodle.assignments import AssignmentReader
 from adaptors.moodle.client import BATCH_FUNCTION, MoodleClient, options
 from adaptors.moodle.completion import CompletionReader
+from adaptors.moodle.course_list import read_courses
 from adaptors.moodle.grades import GRADES as GRADES
 from adaptors.moodle.grades import GradeReader
 from adaptors.moodle.normalise import Visible, hides_groups, looks_deleted, user_fields
@@ -35,11 +34,9 @@ from adaptors.moodle.sizes import BatchSize, Sizes
 from adaptors.moodle.unshowable import ALL, PER_COURSE, Budget, Way, is_unshowable
 
 SITE_INFO = "core_webservice_get_site_info"
-COURSES = "core_course_get_courses_by_field"
 CATEGORY_LIST = "core_course_get_categories"
 PROFILES = "core_user_get_users_by_field"
 
-SITE_COURSE = 1
 EMPTY_PAGES = 3  # pages in a row that bring nobody new before a read counts as not complete
 LOST_BATCHES = 3  # batches of profiles in a row that Moodle does not give before it counts as out of order
 REFUSALS_AT_FIRST, REFUSALS = 3, 10  # people refused alone in a row, until somebody was given and later
@@ -98,6 +95,8 @@ class MoodleReader:
         self._budget = Budget()
         self.left_out: Container[int] = frozenset()
         """People who are never read: they were erased."""
+        self.refused_courses: frozenset[int] = frozenset()
+        """Courses that Moodle has and does not show, for the name of a teacher."""
         self.lost_profiles: set[int] = set()
         self.trouble_with_profiles = ""
         self.witnesses: dict[str, int] = {}
@@ -123,11 +122,13 @@ class MoodleReader:
         self._grades.batching = self.completion.calls.batching = BATCH_FUNCTION in site.function_names
         return site
 
-    async def courses(self) -> list[Course]:
-        """Read all courses but the site itself (`core_course_get_courses_by_field` without parameters)."""
-        answer = checked(Courses, COURSES, await self.client.call(COURSES))
-        no_warnings(COURSES, answer.warnings)
-        return [course for course in answer.courses if course.id != SITE_COURSE]
+    async def courses(self, known: Collection[int] = ()) -> list[Course]:
+        """Read all courses but the site itself; of those `known`, `refused_courses` are the ones it cannot show.
+
+        Raises Unexpected where it shows none.
+        """
+        found, self.refused_courses = await read_courses(self.client, known, self._budget)
+        return found
 
     async def categories(self) -> tuple[Category, ...]:
         """Read all course categories (`core_course_get_categories`)."""

@@ -11,8 +11,9 @@ from adaptors.errors import AccessDenied
 from adaptors.moodle.answers import SiteInfo
 from adaptors.moodle.assignments import ASSIGNMENTS, SUBMISSIONS
 from adaptors.moodle.completion import COMPLETION, CONTENTS, USERS_COURSES
+from adaptors.moodle.course_list import COURSES
 from adaptors.moodle.screens import FUNCTIONS_SCREEN
-from adaptors.moodle.streams import COURSES, ENROLLED, GRADES, PROFILES, Wanted
+from adaptors.moodle.streams import ENROLLED, GRADES, PROFILES, Wanted
 from flows.errors import Waiting
 from flows.needs import STAY_BESIDE, existing_cases
 from flows.steps.approvals import WRITTEN, ask_about_existing, fact, forget_answered, keys_written

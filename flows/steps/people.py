@@ -15,7 +15,6 @@ from flows.steps.failing import PATIENCE_S, find_failing
 from flows.steps.hiding import tell_hiding
 from flows.steps.planned import IN_PART, SITE_SCOPE, Problem, Scope
 from flows.steps.pull import map_records, needs_all_courses
-from flows.steps.select import UNTOLD
 from flows.steps.witnesses import Witnesses
 from flows.steps.work import Work
 from flows.words import listed, numbered
@@ -42,7 +41,7 @@ async def sync_people(run: Run, courses: list[Course]) -> None:
 async def _sync_course_list(run: Run, mappings: list[CompiledMapping], courses: list[Course]) -> None:
     untold = [course.id for course in courses if course.id in run.untold]
     for number in untold:
-        run.course_failed(number, UNTOLD)
+        run.course_failed(number, run.untold[number])
     run.unread.update(mapping.name for mapping in mappings if untold)
     told = [course for course in courses if course.id not in run.untold]
     records = [course_record(course, run.course_fields) for course in told]

@@ -12,7 +12,6 @@ from flows.steps.groups import tell_hidden
 from flows.steps.hiding import tell_hiding_in_courses
 from flows.steps.merged import left_out
 from flows.steps.pull import People
-from flows.steps.select import UNTOLD
 from flows.steps.unshowable import tell_unshowable
 
 if TYPE_CHECKING:
@@ -88,8 +87,8 @@ async def read_rosters(run: Run, courses: list[Course]) -> None:
         nonlocal done
         await run.lease.hold()
         started = run.world.clock.monotonic()
-        if course.id in run.unseen | run.untold:
-            await _note_failure(run, course.id, UNTOLD if course.id in run.untold else UNSEEN, 0.0)
+        if course.id in run.untold or course.id in run.unseen:
+            await _note_failure(run, course.id, run.untold.get(course.id, UNSEEN), 0.0)
         else:
             try:
                 run.rosters[course.id] = await run.reader.roster(course.id)

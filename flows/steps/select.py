@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 
 from adaptors.moodle.answers import Category, Course, CourseField
+from adaptors.moodle.errors import REPAIR_CONTACT
 from adaptors.moodle.names import plain_text
 from adaptors.moodle.normalise import course_value
 from flows.errors import UsageError
@@ -19,6 +20,9 @@ UNTOLD = (
     "Moodle does not say of such a course whether it is hidden or over, so nothing is made of it. Give the role "
     "of the account 'moodle/course:view', or name the course under 'ids:' in project.yaml."
 )
+NOT_SHOWN = (
+    f"Moodle cannot show such a course in its list, and no course that is new to this program. {REPAIR_CONTACT}"
+)
 SELECTED = "courses_selected"  # fact in the books: ids of the courses that the last run was to read
 
 
@@ -28,7 +32,7 @@ class Selection:
 
     `coming` have not begun. `chosen` are all of them and the ones that are to be read when they are shown.
     `listed` are all courses that Moodle shows. Of the `untold` to read it shows only what everybody may see, as to
-    an account that may not enter them: they may be hidden, or over.
+    an account that may not enter them: they may be hidden, or over. Of the `refused` among them it shows nothing.
     """
 
     courses: list[Course]
@@ -38,6 +42,7 @@ class Selection:
     coming: list[int] = field(default_factory=list)
     listed: frozenset[int] = frozenset()
     untold: frozenset[int] = frozenset()
+    refused: frozenset[int] = frozenset()
 
     @property
     def is_out_of_term(self) -> bool:
@@ -82,6 +87,31 @@ def select_courses(
         known,
         frozenset(untold - over),
     )
+
+
+def with_refused(selection: Selection, refused: Collection[int], meant: Collection[int]) -> Selection:
+    """Return a selection with the courses that Moodle has and does not show; those `meant` are not read."""
+    ids = frozenset(meant).intersection(refused)
+    return replace(
+        selection,
+        courses=[*selection.courses, *(Course(id=number, shortname="", fullname="") for number in sorted(ids))],
+        unknown=[number for number in selection.unknown if number not in refused],
+        chosen=[*selection.chosen, *sorted(ids)],
+        listed=selection.listed.union(refused),
+        untold=selection.untold | ids,
+        refused=ids,
+    )
+
+
+def why_untold(selection: Selection) -> dict[int, str]:
+    """Return of each course that is not read for what Moodle does not say of it, why."""
+    return dict.fromkeys(selection.untold, UNTOLD) | dict.fromkeys(selection.refused, NOT_SHOWN)
+
+
+async def chosen_before(world: World) -> set[int]:
+    """Return the courses that the last run was to read."""
+    text = await world.books.do(world.books.store.get, SELECTED)
+    return {*json.loads(text or "[]")}
 
 
 async def remember_selection(world: World, before: Collection[int], now: Collection[int]) -> None:

@@ -19,7 +19,7 @@ from flows.steps.leaving import Leaving
 from flows.steps.planned import SITE_SCOPE
 from flows.steps.pull import IN_COURSE
 from flows.steps.rosters import OF_PEOPLE
-from flows.steps.select import SELECTED, Selection, remember_selection
+from flows.steps.select import SELECTED, Selection, chosen_before, remember_selection
 from flows.steps.sweep import READS, Gone
 from flows.words import courses_named, listed, numbered
 from mappings.engine import CompiledMapping
@@ -75,8 +75,7 @@ async def heed_list(run: Run, selection: Selection, *, whole: bool) -> None:
     What a run for some courses only sees is for the next one of all of them; a preview leaves no trace.
     """
     books, store = run.world.books, run.world.books.store
-    text = await books.do(store.get, SELECTED)
-    before = {*json.loads(text or "[]")}
+    before = await chosen_before(run.world)
     now = {course.id for course in selection.courses} - (selection.untold - before)  # these were never read
     if whole:
         run.unlisted = await find_unlisted(run, selection)

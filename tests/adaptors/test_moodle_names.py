@@ -8,12 +8,13 @@ import httpx
 import pytest
 
 from adaptors.moodle.client import BATCH_FUNCTION, Login, MoodleClient
+from adaptors.moodle.course_list import COURSES
 from adaptors.moodle.fake import FakeMoodle
 from adaptors.moodle.fake_site import FakeSite
 from adaptors.moodle.names import Names, plain_text
 from adaptors.moodle.normalise import course_record
 from adaptors.moodle.sizes import Sizes
-from adaptors.moodle.streams import CATEGORY_LIST, COURSES, GRADES, MoodleReader, Wanted
+from adaptors.moodle.streams import CATEGORY_LIST, GRADES, MoodleReader, Wanted
 from tests.clocks import VirtualClock
 
 STORED = (

@@ -12,13 +12,14 @@ import pytest
 from adaptors.errors import AccessDenied, Unexpected
 from adaptors.moodle.answers import GradeRow
 from adaptors.moodle.client import Login, MoodleClient
+from adaptors.moodle.course_list import COURSES
 from adaptors.moodle.fake import FakeMoodle
 from adaptors.moodle.fake_site import FakeSite
 from adaptors.moodle.grades import is_withheld
 from adaptors.moodle.normalise import course_record, grade_item_records, grade_record
 from adaptors.moodle.records import SOURCES
 from adaptors.moodle.sizes import BatchSize, Sizes
-from adaptors.moodle.streams import COURSES, ENROLLED, GRADES, PROFILES, MoodleReader, Wanted
+from adaptors.moodle.streams import ENROLLED, GRADES, PROFILES, MoodleReader, Wanted
 from tests.adaptors.moodle_world import recorded_site, recording_of
 from tests.clocks import VirtualClock
 

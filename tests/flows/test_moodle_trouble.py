@@ -10,9 +10,9 @@ import httpx
 import pytest
 
 from adaptors.moodle.client import BATCH_FUNCTION
+from adaptors.moodle.course_list import COURSES
 from adaptors.moodle.grades import GRADES
 from adaptors.moodle.sizes import Sizes
-from adaptors.moodle.streams import COURSES
 from flows.needs import needs
 from tests.flows.test_sync import site_of
 from tests.flows.worlds import PROJECT, Lab, written

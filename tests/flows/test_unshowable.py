@@ -9,11 +9,14 @@ from urllib.parse import parse_qs
 import httpx
 import pytest
 
+from adaptors.moodle.errors import REPAIR_CONTACT
 from adaptors.moodle.fake_site import FakeSite
 from adaptors.moodle.streams import ENROLLED
+from flows.needs import needs
+from flows.steps.select import NOT_SHOWN
 from tests.flows.test_preview_counts import seen
 from tests.flows.test_sync import site_of
-from tests.flows.worlds import Lab, written
+from tests.flows.worlds import PROJECT, Lab, written
 
 MakeLab = Callable[..., Lab]
 INCLUDE = "  - {source: roles, any_of: [student]}\n"
@@ -47,6 +50,10 @@ def small_school(
     for name, person in people.items():
         site.enrol(one, person, (role,) if name == "Quin" else ("student",))
     site.enrol(two, people["Quin"])
+    for course in (one, two):
+        site.courses[course][
+            "contacts"
+        ] = []  # as with an empty setting, or a name that is still in Moodle's cache
     lab = make_lab(site)
     lab.edit("student", "  city: {source: city", f"{ALL_ROLES}  city: {{source: city")
     return lab, site, one, two, people
@@ -176,3 +183,65 @@ async def test_a_preview_of_a_course_that_lacks_people(make_lab: MakeLab) -> Non
     site.update_user(people["Bad"], firstname="Bad")
     site.unenrol(one, people["Bad"])
     assert {"student": 1, "enrolment": 1} == +(await seen(lab)).missing
+
+
+def with_a_broken_teacher(make_lab: MakeLab) -> tuple[Lab, FakeSite, list[int], list[int], int]:
+    """Return a lab of three courses of two learners each; in the second is a teacher whose name can be broken."""
+    site, courses, learners = site_of(2, 2, 2)
+    teacher = site.add_user("T", "Trainer")
+    site.enrol(courses[1], teacher, ("editingteacher",))
+    return make_lab(site), site, courses, learners, teacher
+
+
+@pytest.mark.parametrize("choice", ['{shortname_like: "*"}', "{ids: [2, 3, 4]}"])
+async def test_a_course_list_that_moodle_cannot_show(make_lab: MakeLab, choice: str) -> None:
+    """It holds the names of teachers: the courses that are known are asked for without it, and one is not read."""
+    lab, site, courses, learners, teacher = with_a_broken_teacher(make_lab)
+    lab.mappings.joinpath("project.yaml").write_text(PROJECT.replace('{shortname_like: "*"}', choice), "utf-8")
+    await lab.sync()
+    site.update_user(teacher, lastname="<Trainer")
+    site.update_user(learners[0], firstname="Zawadi")
+    site.unenrol(courses[2], learners[4])
+    site.enrol(courses[2], learners[5])
+    for changed in ({"updated": 1}, {"marked_left": 1}, {}):
+        result = await lab.sync()
+        assert ("degraded", changed) == (result.state, written(result))
+        assert ["failed"] == [one.state for number, one in result.courses.items() if number == courses[1]]
+    assert any(f"Not read: course {courses[1]}. {NOT_SHOWN}" in message for message in result.messages)
+    assert not any("not in Moodle" in message or "any more" in message for message in result.messages)
+    assert [] == needs(lab.store)
+    site.update_user(teacher, lastname="Trainer")
+    assert [{}, {"marked_left": 1}, {}] == [written(await lab.sync()) for _ in range(3)]
+    assert ("completed", []) == ((result := await lab.sync()).state, result.messages)
+
+
+async def test_a_first_run_without_a_course_list(make_lab: MakeLab) -> None:
+    """Nobody knows what to ask for: the run fails, and says what to do."""
+    lab, site, _, _, teacher = with_a_broken_teacher(make_lab)
+    site.update_user(teacher, lastname="<Trainer")
+    result = await lab.sync()
+    assert ("failed", {}) == (result.state, written(result))
+    assert any(REPAIR_CONTACT in message for message in result.messages)
+
+
+async def test_a_course_list_for_one_course(make_lab: MakeLab) -> None:
+    """A run for a course that is shown is as ever; one for the course that is not reads nothing."""
+    lab, site, courses, learners, teacher = with_a_broken_teacher(make_lab)
+    await lab.sync()
+    site.update_user(teacher, lastname="<Trainer")
+    for learner in (learners[0], learners[2]):
+        site.update_user(learner, firstname="Zawadi")
+    assert {"updated": 1} == written(await lab.sync(courses=(courses[0],)))
+    result = await lab.sync(courses=(courses[1],))
+    assert ("degraded", {}) == (result.state, written(result))
+
+
+async def test_a_course_that_goes_while_the_list_is_refused(make_lab: MakeLab) -> None:
+    """It is missed as ever: of the others nobody is asked."""
+    lab, site, courses, _, teacher = with_a_broken_teacher(make_lab)
+    await lab.sync()
+    site.update_user(teacher, lastname="<Trainer")
+    site.delete_course(courses[2])
+    for _ in range(3):
+        await lab.sync()
+    assert [("leavers", courses[2])] == [(need.kind, need.course) for need in needs(lab.store)]
