@@ -174,7 +174,7 @@ class Preview:
 
     async def look_on(self, run: Run, courses: list[Course]) -> None:
         """Read the courses like any run, and remember who is where."""
-        self._is_whole = run.whole.issuperset(course.id for course in courses)
+        self._is_whole = run.lists_all and run.whole.issuperset(course.id for course in courses)
         self._elsewhere = await members_elsewhere(run, [course for course in courses if course.id in run.whole])
         self._lost = run.reader.lost_profiles
         self._rosters = dict(run.rosters)

@@ -48,6 +48,8 @@ class Run:
     preview: bool
     user: int = 0
     whole_site: bool = True
+    lists_all: bool = True
+    """Whether every course that project.yaml may choose was in Moodle's list, or asked for by its id."""
     every_course: bool = True
     """Whether the people of every selected course were read, be it for the roles of others only."""
     read: set[int] = field(default_factory=set)
@@ -130,7 +132,7 @@ class Run:
     @property
     def reach(self) -> Reach:
         """Return how far this run reached with what it has read by now."""
-        whole = self.whole_site and not self.reader.unsure_profiles and self.read <= self.whole
+        whole = self.whole_site and not self.reader.unsure_profiles and self.read <= self.whole and self.lists_all
         courses = frozenset(self.read) if self.whole_site and self.read else None
         return Reach(frozenset({COURSE, *(one.name for one in self.world.project.mappings)}), courses, whole)
 

@@ -51,6 +51,7 @@ from flows.steps.select import (
     fields_of,
     only_these,
     select_courses,
+    tell_not_whole,
     why_untold,
     with_refused,
 )
@@ -190,6 +191,7 @@ async def _only_tables(run: Run) -> None:
     selection, _ = await _selected(run)
     run.unlisted = await find_unlisted(run, selection)
     tell_many(run, len(selection.courses))
+    tell_not_whole(run.result, selection)
     for why in sorted({*run.untold.values()}):
         numbers = [number for number, reason in run.untold.items() if reason == why]
         run.result.worse(RunState.DEGRADED, f"Not read: {courses_named(numbers)}. {why}")
@@ -312,7 +314,9 @@ async def _selected(run: Run) -> tuple[Selection, Ends]:
     run.starts = {course.id: course.startdate or 0 for course in courses}
     ends = await read_ends(run.world, courses)
     selection = select_courses(courses, categories, choice, run.world.clock.now(), ends.going_on)
-    selection = with_refused(selection, run.reader.refused_courses, before | {*choice.ids})
+    if not run.reader.lists_all:
+        selection = with_refused(selection, run.reader.refused_courses, choice, before)
+        run.lists_all = not selection.lacks_new
     tell_ends(run.world, run.result, ends, selection.chosen)
     run.untold = why_untold(selection)
     for number in selection.unknown:

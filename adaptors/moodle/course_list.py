@@ -15,14 +15,14 @@ SITE_COURSE = 1
 
 async def read_courses(
     client: MoodleClient, known: Collection[int], budget: Budget
-) -> tuple[list[Course], frozenset[int]]:
+) -> tuple[list[Course], frozenset[int] | None]:
     """Read all courses but the site itself (`core_course_get_courses_by_field` without parameters).
 
     Where Moodle refuses the list, those `known` are asked for by their ids, in halves. Returns with them those
-    that it refuses alone, by id; raises Unexpected where it shows none.
+    that it refuses alone, by id (None: the list is whole); raises Unexpected where it shows none.
     """
     try:
-        return await _asked(client), frozenset()
+        return await _asked(client), None
     except Unexpected as error:
         if not is_unshowable(error) or not known:
             raise

@@ -97,6 +97,8 @@ class MoodleReader:
         """People who are never read: they were erased."""
         self.refused_courses: frozenset[int] = frozenset()
         """Courses that Moodle has and does not show, for the name of a teacher."""
+        self.lists_all = True
+        """Whether its list was whole: else only courses that are known were asked for."""
         self.lost_profiles: set[int] = set()
         self.trouble_with_profiles = ""
         self.witnesses: dict[str, int] = {}
@@ -127,7 +129,8 @@ class MoodleReader:
 
         Raises Unexpected where it shows none.
         """
-        found, self.refused_courses = await read_courses(self.client, known, self._budget)
+        found, refused = await read_courses(self.client, known, self._budget)
+        self.refused_courses, self.lists_all = refused or frozenset(), refused is None
         return found
 
     async def categories(self) -> tuple[Category, ...]:

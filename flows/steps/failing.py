@@ -1,4 +1,7 @@
-"""Courses whose people cannot be read, and for how long: nobody waits for one that fails for good."""
+"""Courses whose people cannot be read, and for how long: nobody waits for one that fails for good.
+
+As long as Moodle's list of courses is not whole, one that nobody knows is among them: 0.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flows.result import RunState
+from flows.steps.planned import SITE_SCOPE
 from flows.words import courses_named
 
 if TYPE_CHECKING:
@@ -30,16 +34,21 @@ class Failing:
         if self.waited_for:
             run.result.worse(
                 RunState.DEGRADED,
-                f"Until {courses_named(self.waited_for)} can be read completely, nobody is marked as gone "
-                "from the site.",
+                f"Until {_named(self.waited_for)} can be read completely, nobody is marked as gone from the site.",
             )
         elif self.for_long:
             run.result.worse(
                 RunState.DEGRADED,
-                f"For more than a day {courses_named(self.for_long)} could not be read completely: who was "
+                f"For more than a day {_named(self.for_long)} could not be read completely: who was "
                 "last seen there stays as before, and of others you are asked before they are marked as gone from "
                 "the site.",
             )
+
+
+def _named(numbers: Collection[int]) -> str:
+    courses = {*numbers} - {SITE_SCOPE}
+    parts = [courses_named(courses)] * bool(courses) + ["Moodle's list of courses"] * (SITE_SCOPE in numbers)
+    return " and ".join(parts)
 
 
 async def find_failing(run: Run, courses: Collection[int]) -> Failing:
@@ -47,7 +56,8 @@ async def find_failing(run: Run, courses: Collection[int]) -> Failing:
     store, now = run.world.books.store, run.world.clock.now()
     text = await run.world.books.do(store.get, FAILING)
     before: dict[str, float] = json.loads(text or "{}")
-    unread = map(str, sorted({*courses} - run.whole))
+    lacking = {*courses} - run.whole | (set[int]() if run.lists_all else {SITE_SCOPE})
+    unread = map(str, sorted(lacking))
     since = {number: min(before.get(number, now), now) for number in unread}  # a clock may have been ahead
     if since != before:
         await run.world.books.do(store.put, FAILING, json.dumps(since))

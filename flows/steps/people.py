@@ -195,7 +195,8 @@ async def _look_for_leavers(run: Run, scopes: list[Scope], courses: list[Course]
 
 def _all_read(run: Run, courses: list[Course]) -> bool:
     """Say whether everybody in these courses was read, but for those of whom no other read would tell more."""
-    return not run.reader.unsure_profiles and run.whole.issuperset(course.id for course in courses)
+    is_whole = run.lists_all and run.whole.issuperset(course.id for course in courses)
+    return is_whole and not run.reader.unsure_profiles
 
 
 async def members_elsewhere(run: Run, courses: list[Course]) -> set[int]:

@@ -12,6 +12,7 @@ from adaptors.moodle.errors import REPAIR_CONTACT
 from adaptors.moodle.names import plain_text
 from adaptors.moodle.normalise import course_value
 from flows.errors import UsageError
+from flows.result import Result, RunState
 from flows.world import World
 from mappings.engine import CourseChoice
 
@@ -23,6 +24,10 @@ UNTOLD = (
 NOT_SHOWN = (
     f"Moodle cannot show such a course in its list, and no course that is new to this program. {REPAIR_CONTACT}"
 )
+NOT_WHOLE = (
+    "Moodle cannot show its list of courses, for one that is not read here. All that are read were asked for by "
+    f"their ids; a course that is new to this program is not seen. {REPAIR_CONTACT}"
+)
 SELECTED = "courses_selected"  # fact in the books: ids of the courses that the last run was to read
 
 
@@ -33,6 +38,7 @@ class Selection:
     `coming` have not begun. `chosen` are all of them and the ones that are to be read when they are shown.
     `listed` are all courses that Moodle shows. Of the `untold` to read it shows only what everybody may see, as to
     an account that may not enter them: they may be hidden, or over. Of the `refused` among them it shows nothing.
+    `lacks_new`: courses that nobody knows yet may be chosen, and Moodle did not show its whole list.
     """
 
     courses: list[Course]
@@ -43,6 +49,7 @@ class Selection:
     listed: frozenset[int] = frozenset()
     untold: frozenset[int] = frozenset()
     refused: frozenset[int] = frozenset()
+    lacks_new: bool = False
 
     @property
     def is_out_of_term(self) -> bool:
@@ -89,9 +96,16 @@ def select_courses(
     )
 
 
-def with_refused(selection: Selection, refused: Collection[int], meant: Collection[int]) -> Selection:
-    """Return a selection with the courses that Moodle has and does not show; those `meant` are not read."""
-    ids = frozenset(meant).intersection(refused)
+def with_refused(
+    selection: Selection, refused: Collection[int], choice: CourseChoice, before: Collection[int]
+) -> Selection:
+    """Return a selection from a list that is not whole, with the courses that Moodle has and does not show.
+
+    Those of them that are chosen are not read: the ones named by id, and those of the run `before` unless ids are
+    all that project.yaml has.
+    """
+    by_ids = bool(choice.ids) and not (choice.categories or choice.shortname_like)
+    ids = frozenset(refused).intersection(choice.ids if by_ids else {*before, *choice.ids})
     return replace(
         selection,
         courses=[*selection.courses, *(Course(id=number, shortname="", fullname="") for number in sorted(ids))],
@@ -100,12 +114,19 @@ def with_refused(selection: Selection, refused: Collection[int], meant: Collecti
         listed=selection.listed.union(refused),
         untold=selection.untold | ids,
         refused=ids,
+        lacks_new=not by_ids,
     )
 
 
 def why_untold(selection: Selection) -> dict[int, str]:
     """Return of each course that is not read for what Moodle does not say of it, why."""
     return dict.fromkeys(selection.untold, UNTOLD) | dict.fromkeys(selection.refused, NOT_SHOWN)
+
+
+def tell_not_whole(result: Result, selection: Selection) -> None:
+    """Say that new courses are not seen, where no course is named as not read for it."""
+    if selection.lacks_new and not selection.refused:
+        result.worse(RunState.DEGRADED, NOT_WHOLE)
 
 
 async def chosen_before(world: World) -> set[int]:

@@ -19,7 +19,7 @@ from flows.steps.leaving import Leaving
 from flows.steps.planned import SITE_SCOPE
 from flows.steps.pull import IN_COURSE
 from flows.steps.rosters import OF_PEOPLE
-from flows.steps.select import SELECTED, Selection, chosen_before, remember_selection
+from flows.steps.select import SELECTED, Selection, chosen_before, remember_selection, tell_not_whole
 from flows.steps.sweep import READS, Gone
 from flows.words import courses_named, listed, numbered
 from mappings.engine import CompiledMapping
@@ -81,6 +81,7 @@ async def heed_list(run: Run, selection: Selection, *, whole: bool) -> None:
         run.unlisted = await find_unlisted(run, selection)
         _tell_dropped(run, selection, before - now)
         tell_many(run, len(now))
+        tell_not_whole(run.result, selection)
     if run.preview:
         return
     if whole:

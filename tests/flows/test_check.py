@@ -581,3 +581,14 @@ def test_webhooks_that_come(terminal: Terminal) -> None:
     with open_store(load_settings(terminal.env, None)) as store:
         store.inbox_add([Hint("moodle", "user_graded", b"mark", 1_795_300_000.0, course_id=2)], 1_795_300_000.0)
     assert any(line.startswith("ok Webhooks the last one came 2026-11-2") for line in findings(terminal))
+
+
+def test_a_teacher_whose_name_stops_the_list_of_courses(terminal: Terminal) -> None:
+    """The check says what an administrator does about it."""
+    site = terminal.box.site
+    members = next(members for members in site.members.values() if members)
+    teacher = next(user for user, member in members.items() if "editingteacher" in member.roles)
+    site.update_user(teacher, lastname="<Trainer")
+    (told,) = [line for line in not_well(terminal, code=FAILED) if line.startswith("fail ")]
+    assert "core_course_get_courses_by_field ('invalidresponse')" in told
+    assert "purge its caches (Site administration > Development > Purge caches)" in terminal.run("check").text

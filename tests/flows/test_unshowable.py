@@ -13,9 +13,12 @@ from adaptors.moodle.errors import REPAIR_CONTACT
 from adaptors.moodle.fake_site import FakeSite
 from adaptors.moodle.streams import ENROLLED
 from flows.needs import needs
-from flows.steps.select import NOT_SHOWN
+from flows.steps.select import NOT_SHOWN, NOT_WHOLE
 from tests.flows.test_preview_counts import seen
+from tests.flows.test_select import LIST
 from tests.flows.test_sync import site_of
+from tests.flows.test_tables import FILES as TABLE
+from tests.flows.test_tables import names
 from tests.flows.worlds import PROJECT, Lab, written
 
 MakeLab = Callable[..., Lab]
@@ -51,9 +54,7 @@ def small_school(
         site.enrol(one, person, (role,) if name == "Quin" else ("student",))
     site.enrol(two, people["Quin"])
     for course in (one, two):
-        site.courses[course][
-            "contacts"
-        ] = []  # as with an empty setting, or a name that is still in Moodle's cache
+        site.courses[course]["contacts"] = []  # as with an empty setting 'Course contacts'
     lab = make_lab(site)
     lab.edit("student", "  city: {source: city", f"{ALL_ROLES}  city: {{source: city")
     return lab, site, one, two, people
@@ -245,3 +246,98 @@ async def test_a_course_that_goes_while_the_list_is_refused(make_lab: MakeLab) -
     for _ in range(3):
         await lab.sync()
     assert [("leavers", courses[2])] == [(need.kind, need.course) for need in needs(lab.store)]
+
+
+async def test_what_is_made_of_a_course_that_is_not_shown(make_lab: MakeLab) -> None:
+    """Its own case and its row of a lookup table stay, those of others go on; a preview says so as well."""
+    site, courses, _ = site_of(2, 2, 2)
+    teacher = site.add_user("T", "Trainer")
+    site.enrol(courses[1], teacher, ("editingteacher",))
+    lab = make_lab(site, **TABLE, **LIST)
+    await lab.sync()
+    site.update_user(teacher, lastname="<Trainer")
+    for number in courses[1:]:
+        site.rename(number, f"Nutrition {number}")
+    preview = await lab.sync(full=True, preview=True)
+    assert ("degraded", ["Course 0", "Course 1", "Course 2"]) == (preview.state, names(lab))
+    assert any(f"Not read: course {courses[1]}. {NOT_SHOWN}" in message for message in preview.messages)
+    for changed in ({"updated": 1}, {}, {}):
+        assert changed == written(await lab.sync(full=True))
+        assert ["Course 0", "Course 1", f"Nutrition {courses[2]}"] == names(lab)
+    site.update_user(teacher, lastname="Trainer")
+    assert [{"updated": 1}, {}] == [written(await lab.sync(full=True)) for _ in range(2)]
+    assert ["Course 0", *(f"Nutrition {number}" for number in courses[1:])] == names(lab)
+
+
+def beside_a_broken_teacher(make_lab: MakeLab, choice: str) -> tuple[Lab, FakeSite, list[int], list[int], int]:
+    """Return a lab that reads two courses of two learners each; the teacher is in one that it does not read."""
+    site, courses, learners = site_of(2, 2)
+    teacher = site.add_user("T", "Trainer")
+    site.enrol(site.add_course("X1", "Of others"), teacher, ("editingteacher",))
+    return (
+        make_lab(site, project=PROJECT.replace('{shortname_like: "*"}', choice)),
+        site,
+        courses,
+        learners,
+        teacher,
+    )
+
+
+async def test_a_broken_teacher_of_a_course_that_is_not_read(make_lab: MakeLab) -> None:
+    """All courses are read but new ones: whoever moved into one of these is not gone from the site."""
+    lab, site, courses, learners, teacher = beside_a_broken_teacher(make_lab, '{shortname_like: "C*"}')
+    await lab.sync()
+    site.update_user(teacher, lastname="<Trainer")
+    new = site.add_course("C9", "New")
+    site.unenrol(courses[0], learners[0])
+    site.enrol(new, learners[0])
+    assert {"enrolment": 1} == +(await seen(lab)).missing
+    for changed in ({}, {"marked_left": 1}, {}):  # the enrolment
+        result = await lab.sync()
+        assert ("degraded", changed) == (result.state, written(result))
+        assert NOT_WHOLE in result.messages
+    assert any("Moodle's list of courses can be read completely" in message for message in result.messages)
+    assert "active" == lab.case(f"test-user-{learners[0]}").properties["moodle_status"]
+    for _ in range(3):
+        await lab.sync(later=40_000)
+    assert [("leavers", 0)] == [(need.kind, need.course) for need in needs(lab.store)]
+    site.update_user(teacher, lastname="Trainer")
+    assert ("completed", {"created": 1}) == ((result := await lab.sync()).state, written(result))
+    assert ([], {}) == (needs(lab.store), written(await lab.sync()))
+
+
+async def test_where_courses_are_chosen_by_their_ids_alone(make_lab: MakeLab) -> None:
+    """No course can be new then: nothing is lacked, and who left is marked as ever."""
+    lab, site, courses, learners, teacher = beside_a_broken_teacher(make_lab, "{ids: [2, 3]}")
+    await lab.sync()
+    site.update_user(teacher, lastname="<Trainer")
+    site.unenrol(courses[0], learners[0])
+    results = [await lab.sync() for _ in range(3)]
+    assert [("completed", {}), ("completed", {"marked_left": 2}), ("completed", {})] == [
+        (result.state, written(result)) for result in results
+    ]
+
+
+async def test_a_course_that_is_taken_out_of_project_yaml(make_lab: MakeLab) -> None:
+    """One that is not shown is not read any more where ids alone choose: somebody took it out for that."""
+    lab, site, courses, _, teacher = with_a_broken_teacher(make_lab)
+    settings = lab.mappings / "project.yaml"
+    settings.write_text(PROJECT.replace('{shortname_like: "*"}', "{ids: [2, 3, 4]}"), "utf-8")
+    await lab.sync()
+    site.update_user(teacher, lastname="<Trainer")
+    settings.write_text(PROJECT.replace('{shortname_like: "*"}', "{ids: [2, 4]}"), "utf-8")
+    assert "completed" == (result := await lab.sync()).state
+    assert f"Not read any more: course {courses[1]} (not chosen any more)." in result.messages
+
+
+async def test_hints_while_the_course_list_is_refused(make_lab: MakeLab) -> None:
+    """A webhook's course is read; of one that is not shown nothing is made, and its hint is not passed over."""
+    lab, site, courses, learners, teacher = with_a_broken_teacher(make_lab)
+    await lab.sync()
+    site.update_user(teacher, lastname="<Trainer")
+    for learner in (learners[0], learners[2]):
+        site.update_user(learner, firstname="Zawadi")
+    result = await lab.sync(courses=(courses[0],), hinted=True)
+    assert ("completed", {"updated": 1}, []) == (result.state, written(result), result.passed_over)
+    result = await lab.sync(courses=(courses[1],), hinted=True)
+    assert ("degraded", {}, []) == (result.state, written(result), result.passed_over)

@@ -1,0 +1,105 @@
+"""The list of courses around a teacher whose name Moodle cannot show: few requests, and no course is made up."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from adaptors.errors import AccessDenied, Unexpected
+from adaptors.moodle.client import Login, MoodleClient
+from adaptors.moodle.course_list import COURSES, read_courses
+from adaptors.moodle.errors import REPAIR_CONTACT
+from adaptors.moodle.fake import FakeMoodle
+from adaptors.moodle.fake_site import FakeSite
+from adaptors.moodle.streams import MoodleReader, Wanted
+from adaptors.moodle.unshowable import Budget
+from tests.clocks import VirtualClock
+
+BROKEN = "T<rainer"
+
+
+def site_with_a_broken_teacher(count: int, *, of: int) -> tuple[FakeSite, list[int]]:
+    """Return a site of so many courses, and their ids: in one of them is the teacher."""
+    site = FakeSite()
+    courses = [site.add_course(f"C{number}", f"Course {number}") for number in range(count)]
+    site.enrol(courses[of], site.add_user("Tizita", BROKEN), ("editingteacher",))
+    return site, courses
+
+
+def client_of(site: FakeSite) -> tuple[MoodleClient, FakeMoodle]:
+    """Return a client of a fake, and the fake."""
+    fake = FakeMoodle(site)
+    transport = httpx.MockTransport(fake)
+    return MoodleClient(site.url, Login(fake.token), clock=VirtualClock(), transport=transport, attempts=1), fake
+
+
+async def test_known_courses_are_asked_for_in_halves() -> None:
+    """Only the one with the teacher is not shown; of 32 it takes eleven requests, and the site is no course."""
+    site, courses = site_with_a_broken_teacher(32, of=5)
+    client, _ = client_of(site)
+    reader = MoodleReader(client, Wanted())
+    found = await reader.courses({1, *courses})
+    assert [*courses[:5], *courses[6:]] == [course.id for course in found]
+    assert (frozenset({courses[5]}), False) == (reader.refused_courses, reader.lists_all)
+    assert 1 + 11 == client.requests[COURSES]
+    site.update_user(next(iter(site.members[courses[5]])), lastname="Trainer")
+    assert courses == [course.id for course in await reader.courses(courses)]
+    assert (frozenset(), True) == (reader.refused_courses, reader.lists_all)
+
+
+async def test_a_known_course_that_is_no_more() -> None:
+    """Moodle breaks off where one of many is not there: it is neither shown nor refused."""
+    site, courses = site_with_a_broken_teacher(5, of=1)
+    site.delete_course(courses[3])
+    found, refused = await read_courses(client_of(site)[0], courses, Budget())
+    assert ([courses[0], courses[2], courses[4]], {courses[1]}) == ([course.id for course in found], refused)
+
+
+async def test_a_budget_that_is_used_up() -> None:
+    """What was not asked for any more counts as not shown, never as gone."""
+    site, courses = site_with_a_broken_teacher(8, of=7)
+    budget = Budget(4)
+    found, refused = await read_courses(client_of(site)[0], courses, budget)
+    assert (courses[:6], {*courses[6:]}, 0) == ([course.id for course in found], refused, budget.left)
+
+
+@pytest.mark.parametrize("knows", [True, False])
+async def test_no_course_that_is_shown(knows: bool) -> None:
+    """Then, and where none is known, the refusal goes up and says what to do."""
+    site, courses = site_with_a_broken_teacher(1, of=0)
+    with pytest.raises(Unexpected) as caught:
+        await read_courses(client_of(site)[0], courses if knows else (), Budget())
+    assert REPAIR_CONTACT in str(caught.value)
+
+
+async def test_other_trouble_goes_up() -> None:
+    """Only a value that is not valid is searched for."""
+    site, courses = site_with_a_broken_teacher(3, of=0)
+    client, fake = client_of(site)
+    fake.functions.remove(COURSES)
+    with pytest.raises(AccessDenied):
+        await read_courses(client, courses, Budget())
+    assert 1 == client.requests[COURSES]
+
+
+async def test_a_name_that_stays_in_the_cache() -> None:
+    """A corrected name stops the list all the same, until the cache is purged."""
+    site, courses = site_with_a_broken_teacher(2, of=0)
+    (teacher,) = site.members[courses[0]]
+    site.courses[courses[0]]["contacts"] = [{"id": teacher, "fullname": f"Tizita {BROKEN}"}]
+    site.update_user(teacher, lastname="Trainer")
+    client, _ = client_of(site)
+    found, refused = await read_courses(client, courses, Budget())
+    assert ([courses[1]], {courses[0]}) == ([course.id for course in found], refused)
+    site.courses[courses[0]]["contacts"] = None
+    assert (2, None) == (len((answer := await read_courses(client, courses, Budget()))[0]), answer[1])
+
+
+async def test_a_hidden_course_with_such_a_teacher() -> None:
+    """It stops the list only for an account to whom Moodle shows hidden courses."""
+    site, courses = site_with_a_broken_teacher(2, of=0)
+    site.courses[courses[0]]["visible"] = 0
+    client, fake = client_of(site)
+    assert frozenset({courses[0]}) == (await read_courses(client, courses, Budget()))[1]
+    fake.revoke("moodle/course:viewhiddencourses")
+    assert None is (await read_courses(client, courses, Budget()))[1]
