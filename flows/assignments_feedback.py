@@ -24,14 +24,14 @@ from adaptors.moodle.assignment_marks import (
     read_told,
     save_marks,
 )
-from adaptors.moodle.assignment_people import may_know_people, read_participants
+from adaptors.moodle.assignment_people import may_know_people, read_participant_list
 from adaptors.moodle.grades import GRADES
 from adaptors.moodle.roster import read_ids
 from adaptors.moodle.sizes import BatchSize
-from flows.assignments import Desk, Found
+from flows.assignments import Desk, Found, unshown_sentence
 from flows.assignments_frozen import frozen_grades
 from flows.assignments_list import Entry, same_text
-from flows.assignments_plan import IN_WORDS, REASONS, Outcome, Planner, Ways, Wish, counted
+from flows.assignments_plan import GROUP, IN_WORDS, REASONS, Outcome, Planner, Ways, Wish, counted
 from flows.result import RunState
 from flows.unbroken import unbroken
 from flows.words import listed as listed_ids
@@ -113,7 +113,7 @@ async def publish(
     done = Published(found.as_json(), ways.dry_run)
     publisher = Publisher(desk, found, ways, size or save_size(), keeper)
     await publisher.prepare(listed)
-    wishes, done.outcomes = publisher.wishes, publisher.outcomes
+    wishes, done.outcomes, done.messages = publisher.wishes, publisher.outcomes, publisher.messages
     settled, gave_out = 0, False
     while wishes:
         chunk = publisher.next_chunk(wishes)
@@ -129,7 +129,7 @@ async def publish(
         settled += len(chunk)
         progress("feedback", settled, settled + len(wishes))
     await publisher.explain_grades(done.outcomes)
-    if not all(one.is_done for one in done.outcomes):
+    if publisher.messages or not all(one.is_done for one in done.outcomes):
         done.state = RunState.POSTPONED if gave_out else RunState.DEGRADED
     done.requests = dict(desk.client.requests)
     return done
@@ -143,6 +143,7 @@ class Publisher:
     ) -> None:
         self.wishes: list[Wish] = []
         self.outcomes: list[Outcome] = []
+        self.messages: list[str] = []
         self._desk, self._client, self._found = desk, desk.client, found
         self._assignment, self._ways, self._size = found.assignment, ways, size
         self._keeper = keeper
@@ -157,11 +158,13 @@ class Publisher:
         assignment = self._assignment
         site = await self._desk.site()
         self._me, self._batching = site.userid, await self._desk.batching()
-        participants = await read_participants(self._client, assignment)
+        participants, unshown = await read_participant_list(self._client, assignment, self._desk.budget)
         known = await may_know_people(self._client, assignment)
         in_course = [] if assignment.hides_people else await read_ids(self._client, self._found.course.id)
-        self._planner = Planner(assignment, participants, in_course, self._ways, known=known)
+        self._planner = Planner(assignment, participants, in_course, self._ways, known=known, unshown=unshown > 0)
         self.wishes, self.outcomes = self._planner.plan(listed)
+        if unshown and (self._is_for_groups(listed) or any(one.reason == "not_shown" for one in self.outcomes)):
+            self.messages.append(unshown_sentence(self._found, unshown))
         if self.wishes and (reason := await self._obstacle()):
             self.outcomes += [self.outcome(wish, "refused", reason) for wish in self.wishes]
             self.wishes = []
@@ -169,6 +172,11 @@ class Publisher:
             self._grades = await read_grades(self._client, assignment)
             if assignment.markingworkflow:
                 self._states = await read_states(self._client, assignment)
+
+    def _is_for_groups(self, listed: Sequence[Entry]) -> bool:
+        """Tell whether an entry is for all members of a group, which some may be in whom Moodle cannot show."""
+        whole = self._ways.whole_groups or any(GROUP.fullmatch(one.ext_id) for one in listed)
+        return whole and bool(self._assignment.teamsubmission)
 
     async def _obstacle(self) -> str:
         """Return why nobody of this assignment can be given text feedback this way, "" when they can."""
