@@ -80,6 +80,8 @@ class Published:
     outcomes: list[Outcome] = field(default_factory=list)
     requests: dict[str, int] = field(default_factory=dict)
     messages: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """Whom Moodle could not show, where that concerns the list."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the object of `--json`: ids and reasons, no texts and no grades."""
@@ -90,7 +92,7 @@ class Published:
             "counts": counted(self.outcomes),
             "people": [one.as_json() for one in self.outcomes],
             "requests": self.requests,
-            "messages": self.messages,
+            "messages": [*self.notes, *self.messages],
         }
 
 
@@ -113,7 +115,7 @@ async def publish(
     done = Published(found.as_json(), ways.dry_run)
     publisher = Publisher(desk, found, ways, size or save_size(), keeper)
     await publisher.prepare(listed)
-    wishes, done.outcomes, done.messages = publisher.wishes, publisher.outcomes, publisher.messages
+    wishes, done.outcomes, done.notes = publisher.wishes, publisher.outcomes, publisher.notes
     settled, gave_out = 0, False
     while wishes:
         chunk = publisher.next_chunk(wishes)
@@ -129,7 +131,7 @@ async def publish(
         settled += len(chunk)
         progress("feedback", settled, settled + len(wishes))
     await publisher.explain_grades(done.outcomes)
-    if publisher.messages or not all(one.is_done for one in done.outcomes):
+    if done.notes or not all(one.is_done for one in done.outcomes):
         done.state = RunState.POSTPONED if gave_out else RunState.DEGRADED
     done.requests = dict(desk.client.requests)
     return done
@@ -143,7 +145,7 @@ class Publisher:
     ) -> None:
         self.wishes: list[Wish] = []
         self.outcomes: list[Outcome] = []
-        self.messages: list[str] = []
+        self.notes: list[str] = []
         self._desk, self._client, self._found = desk, desk.client, found
         self._assignment, self._ways, self._size = found.assignment, ways, size
         self._keeper = keeper
@@ -164,7 +166,7 @@ class Publisher:
         self._planner = Planner(assignment, participants, in_course, self._ways, known=known, unshown=unshown > 0)
         self.wishes, self.outcomes = self._planner.plan(listed)
         if unshown and (self._is_for_groups(listed) or any(one.reason == "not_shown" for one in self.outcomes)):
-            self.messages.append(unshown_sentence(self._found, unshown))
+            self.notes.append(unshown_sentence(self._found, unshown))
         if self.wishes and (reason := await self._obstacle()):
             self.outcomes += [self.outcome(wish, "refused", reason) for wish in self.wishes]
             self.wishes = []
@@ -358,4 +360,4 @@ def told(done: Published) -> list[str]:
         ids = [one.shown_id for one in done.outcomes if one.reason == reason]
         if ids:
             lines.append(f"{len(ids):,} × {reason}: {text}. Ids: {listed_ids(ids, MOST_IDS)}.")
-    return [*lines, *done.messages]
+    return [*lines, *done.notes, *done.messages]

@@ -149,6 +149,8 @@ class Publishing:
             reason = "not_shown"  # too many to be read around
             self.done.worse(RunState.DEGRADED, str(error))
         outcomes = {one.ext_id: one for one in done.outcomes} if done else {}
+        for note in done.notes if done else ():
+            self.done.worse(RunState.COMPLETED, note)  # listed with a remedy, as others who are left out
         for message in done.messages if done else ():
             self.done.worse(RunState.DEGRADED, message)
         for person, some in people.items():
