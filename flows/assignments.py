@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from urllib.parse import parse_qs, urlsplit
 
 from adaptors.moodle.answers import SiteInfo, checked
-from adaptors.moodle.assignment_answers import MarkedAssignment, MarkedCourse, Work
+from adaptors.moodle.assignment_answers import MarkedAssignment, MarkedCourse, Participant, Work
 from adaptors.moodle.assignment_people import (
     AssignmentPerson,
     CoursePerson,
@@ -20,7 +20,7 @@ from adaptors.moodle.assignment_people import (
     marking_sizes,
     may_know_people,
     read_marked_course,
-    read_participants,
+    read_participant_list,
     read_people,
     read_strangers,
 )
@@ -39,6 +39,7 @@ from adaptors.moodle.errors import REPAIR
 from adaptors.moodle.roster import Roster
 from adaptors.moodle.sizes import Sizes
 from adaptors.moodle.streams import SITE_INFO
+from adaptors.moodle.unshowable import Budget
 from flows.errors import UsageError
 from flows.steps.unshowable import unshowable_in
 from flows.words import listed, numbered
@@ -80,6 +81,8 @@ class Desk:
     sizes: Sizes = field(default_factory=marking_sizes)
     messages: list[str] = field(default_factory=list)
     """What of the last read of people or submissions Moodle could not show, in sentences."""
+    budget: Budget = field(default_factory=Budget)
+    """What may still go into looking for participants whom Moodle cannot show."""
     _site: SiteInfo | None = None
 
     async def close(self) -> None:
@@ -121,13 +124,14 @@ class Desk:
         In blind marking without names, and without ids unless the account may reveal identities.
         """
         assignment = found.assignment
-        participants = await read_participants(self.client, assignment)
+        participants, unshown = await read_participant_list(self.client, assignment, self.budget)
         known = await may_know_people(self.client, assignment)
         people, self.messages = dict[int, CoursePerson](), []
+        self.tell_unshown(found, unshown)
         if not assignment.hides_people and participants:
             people, roster = await read_people(self.client, found.course.id, self.sizes)
             if not roster.is_whole and any(one.id not in people for one in participants):
-                self.messages = [_not_whole(roster)]
+                self.messages.append(_not_whole(roster))
         return assignment_people(assignment, participants, people, known=known)
 
     async def submissions(self, found: Found, wanted: Filter | None = None) -> list[Handed]:
@@ -143,9 +147,12 @@ class Desk:
         asked = replace(wanted, statuses=frozenset()) if wanted.attempts else wanted
         rows = await read_work(self.client, assignment, asked)
         needs_people = assignment.teamsubmission or assignment.hides_people
-        participants = await read_participants(self.client, assignment) if needs_people and rows else ()
+        participants, unshown = tuple[Participant, ...](), 0
+        if needs_people and rows:
+            participants, unshown = await read_participant_list(self.client, assignment, self.budget)
         rows = of_people(rows, participants, wanted)
         people, self.messages = dict[int, CoursePerson](), []
+        self.tell_unshown(found, unshown)
         if rows and not assignment.hides_people:
             people = await self._people_of(rows, found.course.id)
         book = WorkBook(assignment, people, participants, known=known)
@@ -167,32 +174,46 @@ class Desk:
         if others := strangers(rows, people):
             more, nameless = await read_strangers(self.client, others, is_whole=roster.is_whole)
             people |= more
-            self.messages = [_no_names(nameless)] if nameless else []
+            self.messages += [_no_names(nameless)] if nameless else []
         return people
 
     async def without_work(self, found: Found, wanted: Filter, handed: Sequence[Handed]) -> list[str]:
         """Return a sentence about each person who is wanted and of whom nothing was found.
 
-        Raises UsageError for a number that nobody has who may submit.
+        Raises UsageError for a number that nobody has who may submit; where Moodle cannot show some of those, it
+        may be theirs.
         """
         missing = _missing(wanted, handed)
         if not any(missing):
             return []
-        participants = await read_participants(self.client, found.assignment)
+        participants, unshown = await read_participant_list(self.client, found.assignment, self.budget)
         groups = {one.group for one in handed if one.group is not None}
         there = {one.id for one in participants if one.groupid in groups}  # a group's members are not always told
         numbers = {one.recordid: one.id for one in participants if one.recordid > 0}
         everybody = {one.id for one in participants}
-        if wrong := [*sorted(missing[0] - everybody), *sorted(missing[1] - numbers.keys())]:
+        wrong = [*sorted(missing[0] - everybody), *sorted(missing[1] - numbers.keys())]
+        if wrong and not unshown:
             which = listed([str(one) for one in wrong])
             raise UsageError(
                 f"Nobody with the number {which} may submit to this assignment. Who may: "
                 f"`moodle-commcare assignments users {found.course.id} {found.assignment.cmid}`."
             )
         what = f"nothing that is {' or '.join(sorted(wanted.statuses))}" if wanted.statuses else "nothing"
-        people = [f"Person {one}" for one in sorted(missing[0] - there)]
-        people += [f"Participant {one}" for one in sorted(missing[1]) if numbers[one] not in there]
-        return [f"{who} has handed in {what}." for who in people]
+        people = [f"Person {one}" for one in sorted(missing[0] & everybody - there)]
+        others = sorted(missing[1] & numbers.keys())
+        people += [f"Participant {one}" for one in others if numbers[one] not in there]
+        if wrong:
+            self.tell_unshown(found, unshown)
+        return [f"{who} has handed in {what}." for who in people] + [
+            f"Of number {one} nothing was found: Moodle cannot show the account, or nobody with this number may "
+            "submit to this assignment."
+            for one in wrong
+        ]
+
+    def tell_unshown(self, found: Found, count: int) -> None:
+        """Note, once, how many of those who may submit Moodle cannot show."""
+        if count and (sentence := unshown_sentence(found, count)) not in self.messages:
+            self.messages.append(sentence)
 
 
 def check_numbers(assignment: MarkedAssignment, wanted: Filter, *, known: bool) -> None:
@@ -267,6 +288,16 @@ def unseen_sentence(course: MarkedCourse) -> str:
         f"{numbered(course.unseen, 'more assignment')} of course {course.id} the account may not see: hidden ones "
         "need 'moodle/course:viewhiddenactivities', those with conditions "
         "'moodle/course:ignoreavailabilityrestrictions', and all of them 'mod/assign:view'."
+    )
+
+
+def unshown_sentence(found: Found, count: int) -> str:
+    """Say how many of those who may submit Moodle cannot show, and what is to be done."""
+    team = " It may also be the name of a group." if found.assignment.teamsubmission else ""
+    return (
+        f"Moodle itself cannot show {numbered(count, 'account')} of those who may submit to assignment "
+        f"{found.assignment.cmid} of course {found.course.id}, for a value in {'it' if count == 1 else 'them'}. "
+        f"Everybody else there was read. {REPAIR}{team}"
     )
 
 

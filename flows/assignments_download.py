@@ -95,9 +95,9 @@ async def download(
     """
     wanted = wanted or Filter(statuses=frozenset({"submitted"}))
     handed = await desk.submissions(found, wanted)
-    nameless = desk.messages
     without = await desk.without_work(found, wanted, handed)
-    done = Download(target, found.as_json(), submissions=len(handed), messages=[*without, *nameless])
+    unshown = desk.messages
+    done = Download(target, found.as_json(), submissions=len(handed), messages=[*without, *unshown])
     numbers = {"id": found.assignment.id, "cmid": found.assignment.cmid}
     manifest = Manifest(desk.client.url, found.course.id, numbers)
     async with open_folder(target) as folder:
@@ -110,7 +110,7 @@ async def download(
             if wanted == Filter(statuses=wanted.statuses):  # a part of the time says nothing about the rest
                 fetcher.mark_gone(handed)
             await folder.write_manifest(manifest.text())
-    if done.failed or nameless:
+    if done.failed or unshown:
         done.state = RunState.DEGRADED
     done.requests = dict(desk.client.requests)
     return done

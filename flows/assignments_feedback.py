@@ -24,14 +24,14 @@ from adaptors.moodle.assignment_marks import (
     read_told,
     save_marks,
 )
-from adaptors.moodle.assignment_people import may_know_people, read_participants
+from adaptors.moodle.assignment_people import may_know_people, read_participant_list
 from adaptors.moodle.grades import GRADES
 from adaptors.moodle.roster import read_ids
 from adaptors.moodle.sizes import BatchSize
-from flows.assignments import Desk, Found
+from flows.assignments import Desk, Found, unshown_sentence
 from flows.assignments_frozen import frozen_grades
 from flows.assignments_list import Entry, same_text
-from flows.assignments_plan import IN_WORDS, REASONS, Outcome, Planner, Ways, Wish, counted
+from flows.assignments_plan import GROUP, IN_WORDS, REASONS, Outcome, Planner, Ways, Wish, counted
 from flows.result import RunState
 from flows.unbroken import unbroken
 from flows.words import listed as listed_ids
@@ -80,6 +80,8 @@ class Published:
     outcomes: list[Outcome] = field(default_factory=list)
     requests: dict[str, int] = field(default_factory=dict)
     messages: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """Whom Moodle could not show, where that concerns the list."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the object of `--json`: ids and reasons, no texts and no grades."""
@@ -90,7 +92,7 @@ class Published:
             "counts": counted(self.outcomes),
             "people": [one.as_json() for one in self.outcomes],
             "requests": self.requests,
-            "messages": self.messages,
+            "messages": [*self.notes, *self.messages],
         }
 
 
@@ -113,7 +115,7 @@ async def publish(
     done = Published(found.as_json(), ways.dry_run)
     publisher = Publisher(desk, found, ways, size or save_size(), keeper)
     await publisher.prepare(listed)
-    wishes, done.outcomes = publisher.wishes, publisher.outcomes
+    wishes, done.outcomes, done.notes = publisher.wishes, publisher.outcomes, publisher.notes
     settled, gave_out = 0, False
     while wishes:
         chunk = publisher.next_chunk(wishes)
@@ -129,7 +131,7 @@ async def publish(
         settled += len(chunk)
         progress("feedback", settled, settled + len(wishes))
     await publisher.explain_grades(done.outcomes)
-    if not all(one.is_done for one in done.outcomes):
+    if done.notes or not all(one.is_done for one in done.outcomes):
         done.state = RunState.POSTPONED if gave_out else RunState.DEGRADED
     done.requests = dict(desk.client.requests)
     return done
@@ -143,6 +145,7 @@ class Publisher:
     ) -> None:
         self.wishes: list[Wish] = []
         self.outcomes: list[Outcome] = []
+        self.notes: list[str] = []
         self._desk, self._client, self._found = desk, desk.client, found
         self._assignment, self._ways, self._size = found.assignment, ways, size
         self._keeper = keeper
@@ -157,11 +160,13 @@ class Publisher:
         assignment = self._assignment
         site = await self._desk.site()
         self._me, self._batching = site.userid, await self._desk.batching()
-        participants = await read_participants(self._client, assignment)
+        participants, unshown = await read_participant_list(self._client, assignment, self._desk.budget)
         known = await may_know_people(self._client, assignment)
         in_course = [] if assignment.hides_people else await read_ids(self._client, self._found.course.id)
-        self._planner = Planner(assignment, participants, in_course, self._ways, known=known)
+        self._planner = Planner(assignment, participants, in_course, self._ways, known=known, unshown=unshown > 0)
         self.wishes, self.outcomes = self._planner.plan(listed)
+        if unshown and (self._is_for_groups(listed) or any(one.reason == "not_shown" for one in self.outcomes)):
+            self.notes.append(unshown_sentence(self._found, unshown))
         if self.wishes and (reason := await self._obstacle()):
             self.outcomes += [self.outcome(wish, "refused", reason) for wish in self.wishes]
             self.wishes = []
@@ -169,6 +174,11 @@ class Publisher:
             self._grades = await read_grades(self._client, assignment)
             if assignment.markingworkflow:
                 self._states = await read_states(self._client, assignment)
+
+    def _is_for_groups(self, listed: Sequence[Entry]) -> bool:
+        """Tell whether an entry is for all members of a group, which some may be in whom Moodle cannot show."""
+        whole = self._ways.whole_groups or any(GROUP.fullmatch(one.ext_id) for one in listed)
+        return whole and bool(self._assignment.teamsubmission)
 
     async def _obstacle(self) -> str:
         """Return why nobody of this assignment can be given text feedback this way, "" when they can."""
@@ -350,4 +360,4 @@ def told(done: Published) -> list[str]:
         ids = [one.shown_id for one in done.outcomes if one.reason == reason]
         if ids:
             lines.append(f"{len(ids):,} × {reason}: {text}. Ids: {listed_ids(ids, MOST_IDS)}.")
-    return [*lines, *done.messages]
+    return [*lines, *done.notes, *done.messages]

@@ -20,6 +20,7 @@ REASONS: Final = {
     "duplicate": "the list has several entries for this person that differ",
     "no_number": "the id is no number; the list takes Moodle's numbers, not names",
     "unknown_person": "nobody in this course has this number",
+    "not_shown": "Moodle cannot show whom it is for, or nobody with this number may submit; nothing was sent",
     "unknown_participant": "no participant of this assignment has this number",
     "no_groups": "the entry names a group, and in this assignment everybody hands in alone",
     "unknown_group": "no group that hands in together here has this number (0 is none)",
@@ -134,7 +135,10 @@ def understood_ways(words: Iterable[str], dry_run: bool) -> Ways:
 
 
 class Planner:
-    """Sorts a list into wishes and refusals; `known` says whether the account may know people marked blindly."""
+    """Sorts a list into wishes and refusals; `known` says whether the account may know people marked blindly.
+
+    `unshown`: there are more participants, whom Moodle cannot show, and nobody knows who they are.
+    """
 
     def __init__(
         self,
@@ -144,8 +148,10 @@ class Planner:
         ways: Ways,
         *,
         known: bool,
+        unshown: bool = False,
     ) -> None:
         self._assignment, self._ways, self._known = assignment, ways, known
+        self._unshown = unshown
         self._participants = {one.id: one for one in participants}
         self._numbers = {one.recordid: one.id for one in self._participants.values() if one.recordid > 0}
         self._in_course = frozenset(in_course)
@@ -203,7 +209,7 @@ class Planner:
         if self._ways.ids == "users" and self._assignment.hides_people and not self._known:
             return "blind_marking"
         there = group and any(one.groupid == group for one in self._participants.values())
-        return "" if there else "unknown_group"
+        return "" if there else "not_shown" if group and self._unshown else "unknown_group"
 
     def _whose(self, ext_id: str) -> tuple[int, str]:
         """Return the person behind an id, and why there is none."""
@@ -213,11 +219,14 @@ class Planner:
         if self._ways.ids == "participants":
             if not blind:
                 return 0, "no_participants"
-            return (self._numbers[number], "") if number in self._numbers else (0, "unknown_participant")
+            unknown = "not_shown" if self._unshown else "unknown_participant"
+            return (self._numbers[number], "") if number in self._numbers else (0, unknown)
         if blind and not self._known:
             return 0, "blind_marking"
         if number in self._participants:
             return number, ""
+        if self._unshown:  # who is in the course may be kept back too: for the name of a group
+            return number, "not_shown"
         return number, "may_not_submit" if number in self._in_course else "unknown_person"
 
     def _wish(self, person: int, group: Sequence[Entry]) -> tuple[Wish, str]:

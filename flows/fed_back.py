@@ -23,6 +23,7 @@ REASON_OF: Final[Mapping[str, str]] = {
     "unknown_person": "feedback_person_left",
     "may_not_submit": "feedback_person_left",
     "unknown_participant": "feedback_person_left",
+    "not_shown": "feedback_not_shown",
     "no_assignment": "feedback_no_assignment",
     "no_access": "feedback_no_access",
     "duplicate": "feedback_twice",

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from adaptors.errors import AccessDenied, Refused
+from adaptors.errors import AccessDenied, Refused, Unexpected
 from adaptors.moodle.answers import GradeReport, checked
 from adaptors.moodle.assignment_answers import MarkedCourse
 from adaptors.moodle.grades import GRADES
+from adaptors.moodle.unshowable import is_unshowable
 from flows.assignments import Desk, Found, find_assignment
 from flows.assignments_feedback import publish
 from flows.assignments_list import Entry
@@ -137,15 +138,23 @@ class Publishing:
         guard = Guard(self._books, people, self._options.overwrite, self._lease.hold)
         guard.me = (await self._desk.site()).userid
         entries = [Entry(str(person), one.text, one.grade) for person, some in people.items() for one in some]
+        done, reason = None, "no_access"
         try:
             done = await publish(self._desk, found, entries, Ways(dry_run=self.dry_run), keeper=guard)
         except AccessDenied:
-            done = None
+            pass
+        except Unexpected as error:
+            if not is_unshowable(error):
+                raise
+            reason = "not_shown"  # too many to be read around
+            self.done.worse(RunState.DEGRADED, str(error))
         outcomes = {one.ext_id: one for one in done.outcomes} if done else {}
+        for note in done.notes if done else ():
+            self.done.worse(RunState.COMPLETED, note)  # listed with a remedy, as others who are left out
         for message in done.messages if done else ():
             self.done.worse(RunState.DEGRADED, message)
         for person, some in people.items():
-            outcome = outcomes.get(str(person)) or Outcome(str(person), None, "refused", "no_access")
+            outcome = outcomes.get(str(person)) or Outcome(str(person), None, "refused", reason)
             for one in some:
                 await self._settle(guard, one, outcome)
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from adaptors.moodle.errors import REPAIR
+
 FEEDBACK_REASONS: Final[Mapping[str, str]] = {
     "feedback_conflict": "with a text that is not in Moodle: somebody else has written feedback or a grade there",
     "feedback_person_left": "with a text that is not in Moodle: the person may not hand in there (any more)",
+    "feedback_not_shown": "with a text that is not in Moodle: it cannot show the person, who may also have left",
     "feedback_no_assignment": "with a text that is not in Moodle: the case's course has no such assignment",
     "feedback_no_access": "with a text that is not in Moodle: the account may not mark in that course",
     "feedback_twice": "with a text that is not in Moodle: two cases of the person say different things",
@@ -29,6 +32,7 @@ FEEDBACK_REMEDIES: Final[Mapping[str, str]] = {
     "feedback_conflict": "Look at both. If the coach's is right: `moodle-commcare feedback send --overwrite KEY`; "
     "else empty it in the case.",
     "feedback_person_left": "Nothing, if that is so; a teacher can enrol the person again.",
+    "feedback_not_shown": f"{REPAIR} The next look tries again.",
     "feedback_no_assignment": f"Correct `assignment` in the mapping, or empty the text in the case, {_AGAIN}.",
     "feedback_no_access": (
         "Give the account's role `mod/assign:grade` in that course, and `moodle/course:viewhiddenactivities` if "

@@ -22,7 +22,7 @@ from adaptors.moodle.normalise import looks_deleted
 from adaptors.moodle.roster import Roster
 from adaptors.moodle.sizes import BatchSize, Sizes
 from adaptors.moodle.streams import PROFILES, MoodleReader, Wanted
-from adaptors.moodle.unshowable import Budget, is_unshowable
+from adaptors.moodle.unshowable import Budget, all_but_unshowable, is_unshowable
 
 LIST_PARTICIPANTS: Final = "mod_assign_list_participants"
 USER_MAPPINGS: Final = "mod_assign_get_user_mappings"
@@ -151,9 +151,28 @@ def _person(row: Mapping[str, Any], roles: Sequence[str], status: str) -> Course
 
 
 async def read_participants(client: MoodleClient, assignment: MarkedAssignment) -> tuple[Participant, ...]:
-    """Read who may submit (`mod_assign_list_participants`, names left out)."""
-    answer = await client.call(LIST_PARTICIPANTS, assignid=assignment.id, groupid=0, filter="", onlyids=1)
-    return checked(PARTICIPANTS, LIST_PARTICIPANTS, answer)
+    """Read who may submit (`mod_assign_list_participants`, names left out), as far as Moodle can show them."""
+    participants, _ = await read_participant_list(client, assignment)
+    return participants
+
+
+async def read_participant_list(
+    client: MoodleClient, assignment: MarkedAssignment, budget: Budget | None = None
+) -> tuple[tuple[Participant, ...], int]:
+    """Read who may submit, and how many more there are whom Moodle cannot show.
+
+    Raises Unexpected where these are too many. Moodle formats the names of a part only, and sorts by them: by
+    last name, in blind marking by number.
+    """
+
+    async def part(start: int, size: int) -> list[Participant]:
+        limits = {"skip": start, "limit": size} if start or size else {}
+        asked = {"assignid": assignment.id, "groupid": 0, "filter": "", "onlyids": 1, **limits}
+        rows = checked(PARTICIPANTS, LIST_PARTICIPANTS, await client.call(LIST_PARTICIPANTS, **asked))
+        return list(rows)
+
+    found, places = await all_but_unshowable(part, budget or Budget())
+    return tuple(found), len(places)
 
 
 async def may_know_people(client: MoodleClient, assignment: MarkedAssignment) -> bool:

@@ -66,15 +66,19 @@ def list_participants(
         return []
     blind = bool(row["blindmarking"]) and not row["revealidentities"]
     members = caller.site.members_of(activity.course)
-    found = [
-        _participant(caller, activity, user, blind=blind, bare=blind or onlyids, courses=includeenrolments)
-        | (_team(caller, activity, user) if row["teamsubmission"] else {})
+    shown = [
+        (user, *_shown_as(caller, activity, user, blind))
         for user in _in_order(caller, activity, blind)
         if not groupid or groupid in members[user].groups
     ]
-    found = [one for one in found if filter.lower() in one["fullname"].lower()]
+    found = [one for one in shown if filter.lower() in one[1].lower()]
     skip, limit = paging["skip"], paging["limit"]
-    page = found[skip : skip + limit if limit else None]
+    page = [
+        _participant(caller, activity, user, bare=blind or onlyids, courses=includeenrolments)
+        | {"fullname": name, "recordid": number}
+        | (_team(caller, activity, user) if row["teamsubmission"] else {})
+        for user, name, number in found[skip : skip + limit if limit else None]  # cut before anything is looked up
+    ]
     if any(TAG.search(str(one.get(name, ""))) for one in page for name in _PLAIN):
         raise invalid_response()  # of the whole page, and without a name
     return page
@@ -92,20 +96,20 @@ def _in_order(caller: Caller, activity: Activity, blind: bool) -> list[int]:
     )
 
 
-def _participant(
-    caller: Caller, activity: Activity, user: int, *, blind: bool, bare: bool, courses: bool
-) -> dict[str, Any]:
+def _shown_as(caller: Caller, activity: Activity, user: int, blind: bool) -> tuple[str, int]:
+    """Return the name by which somebody is shown, and the participant number."""
+    name = caller.site.users[user].fullname
+    if not blind:
+        return name, -1
+    number = caller.site.marking.number(activity.instance, user)
+    details = f" ({name})" if caller.may("mod/assign:viewblinddetails") else ""
+    return f"Participant {number}{details}", number
+
+
+def _participant(caller: Caller, activity: Activity, user: int, *, bare: bool, courses: bool) -> dict[str, Any]:
     site = caller.site
     account, member = site.users[user], site.members_of(activity.course)[user]
-    name, number = account.fullname, -1
     row: dict[str, Any] = {"id": user}
-    if blind:
-        number = site.marking.number(activity.instance, user)
-        name = (
-            f"Participant {number} ({name})"
-            if caller.may("mod/assign:viewblinddetails")
-            else f"Participant {number}"
-        )
     if not bare:
         if not caller.sees(user):
             raise invalid_response()
@@ -124,7 +128,7 @@ def _participant(
         row["roles"] = role_rows(member.roles)
         if courses and (listed := courses_of(caller, user)):
             row["enrolledcourses"] = listed
-    return row | {"fullname": name, "recordid": number} | _progress(caller, activity, user)
+    return row | _progress(caller, activity, user)
 
 
 def _team(caller: Caller, activity: Activity, user: int) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from adaptors.errors import AccessDenied, Unexpected
+from adaptors.moodle.assignment_people import LIST_PARTICIPANTS, read_marked_course, read_participant_list
 from adaptors.moodle.assignments import ASSIGNMENTS, SUBMISSIONS, CourseAssignments
 from adaptors.moodle.client import Login, MoodleClient
 from adaptors.moodle.fake import FakeMoodle
@@ -194,3 +195,56 @@ async def test_assignment_that_vanished_is_not_complete() -> None:
     )
     with pytest.raises(Unexpected, match="lacks 1 of the assignments"):
         await MoodleReader(client, Wanted(), Sizes.fixed()).assignments.course(course, 3, submissions=True)
+
+
+def site_with_participants() -> tuple[FakeSite, int, list[int]]:
+    """Make a site with one assignment for learners whose last names run against their ids; the third has a '<'."""
+    site = FakeSite()
+    course = site.add_course("C1", "Course")
+    learners = [site.add_user(f"First{n}", f"Last{9 - n}") for n in range(6)]
+    for learner in learners:
+        site.enrol(course, learner)
+    site.activities.set(course, "Essay")
+    site.update_user(learners[2], firstname="<First2")
+    return site, course, learners
+
+
+async def test_the_fake_cuts_participants_before_it_shows_them() -> None:
+    """As measured on Moodle 4.5.6: by last name, a row each, one is refused, and behind the last are none."""
+    site, course, learners = site_with_participants()
+    client = World(site).client
+    (assignment,) = (await read_marked_course(client, course)).assignments
+
+    async def at(skip: int) -> list[int]:
+        asked = {"assignid": assignment.id, "groupid": 0, "filter": "", "onlyids": 1, "skip": skip, "limit": 1}
+        return [row["id"] for row in await client.call(LIST_PARTICIPANTS, **asked)]
+
+    by_name = learners[::-1]
+    with pytest.raises(Unexpected, match="invalidresponse"):
+        await at(by_name.index(learners[2]))
+    shown_at = [0, 1, 2, 4, 5]
+    assert [[by_name[one]] for one in shown_at] == [await at(one) for one in shown_at]
+    assert [] == await at(6)
+    shown, count = await read_participant_list(client, assignment)
+    assert ([one for one in by_name if one != learners[2]], 1) == ([one.id for one in shown], count)
+
+
+async def test_participants_who_come_while_they_are_read() -> None:
+    """A list that shifts between two parts is refused: nobody stands in it twice, and nobody is lost."""
+    site, course, _ = site_with_participants()
+    world = World(site)
+    (assignment,) = (await read_marked_course(world.client, course)).assignments
+    fake, seen = world.fake, list[str]()
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request.content.decode())
+        if len(seen) == 9:
+            site.enrol(course, site.add_user("Zoe", "Aa"))
+        return fake(request)
+
+    login = Login(fake.token)
+    client = MoodleClient(site.url, login, clock=VirtualClock(), transport=httpx.MockTransport(answer))
+    with pytest.raises(Unexpected, match="invalidresponse"):
+        await read_participant_list(client, assignment)
+    shown, count = await read_participant_list(client, assignment)
+    assert (6, 6, 1) == (len(shown), len({one.id for one in shown}), count)

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from adaptors.errors import AccessDenied, Refused, Unexpected
-from adaptors.moodle.assignment_people import read_strangers
+from adaptors.moodle.assignment_people import LIST_PARTICIPANTS, read_strangers
 from adaptors.moodle.assignment_work import Filter
 from adaptors.moodle.client import Login, MoodleClient
 from adaptors.moodle.fake import FakeMoodle
@@ -224,19 +224,99 @@ async def test_many_strangers_whom_moodle_cannot_show() -> None:
 
 
 async def test_participants_whom_moodle_cannot_show() -> None:
-    """It refuses their list as a whole, and what is to be done is said; a teacher is not in it."""
+    """Everybody else is listed and how many are missing is said; a teacher is not among them."""
     world = MarkingWorld()
-    world.site.update_user(world.learners[2], lastname="<Last2")
-    with pytest.raises(Unexpected, match=r"invalidresponse.*Browse list of users"):
-        await world.desk.people(await world.find("Essay"))
-    with pytest.raises(Unexpected, match="invalidresponse"):  # names stand beside the numbers
-        await world.desk.people(await world.find("Blind"))
+    bad = world.learners[2]
+    others = sorted({*world.learners} - {bad})
+    world.site.update_user(bad, lastname="<Last2")
+    people = await world.desk.people(await world.find("Essay"))
+    assert [(one, f"First{one - others[0]}") for one in others] == [
+        (one.person.id, one.person.firstname) for one in people if one.person
+    ]
+    (sentence,) = world.desk.messages
+    where = f"cannot show 1 account of those who may submit to assignment {world.cmid['Essay']}"
+    assert (True, True) == (where in sentence, "Browse list of users" in sentence)
+    blind = await world.desk.people(await world.find("Blind"))  # names stand beside the numbers
+    assert [(one, None) for one in others] == [(one.person.id, one.person.fullname) for one in blind if one.person]
     world.fake.revoke("mod/assign:viewblinddetails")
     assert 5 == len(await world.desk.people(await world.find("Blind")))
-    world.site.update_user(world.learners[2], lastname="Last2")
-    world.site.update_user(world.teacher, lastname="<Wekesa")
-    assert 5 == len(await world.desk.people(await world.find("Essay")))
     assert [] == world.desk.messages
+    world.site.update_user(bad, lastname="Last2")
+    world.site.update_user(world.teacher, lastname="<Wekesa")
+    before = world.called(LIST_PARTICIPANTS)
+    assert 5 == len(await world.desk.people(await world.find("Essay")))
+    assert ([], before + 1) == (world.desk.messages, world.called(LIST_PARTICIPANTS))
+
+
+async def test_too_many_participants_whom_moodle_cannot_show() -> None:
+    """Then the list is refused as a whole, and what is to be done is said."""
+    world = MarkingWorld(learners=30)
+    for learner in world.learners[:11]:
+        world.site.update_user(learner, lastname=f"<{learner}")
+    with pytest.raises(Unexpected, match=r"invalidresponse.*Browse list of users"):
+        await world.desk.people(await world.find("Essay"))
+    world.desk.budget.left = 0
+    world.site.update_user(world.learners[0], lastname="Last0")
+    before = world.called(LIST_PARTICIPANTS)
+    with pytest.raises(Unexpected, match="invalidresponse"):
+        await world.desk.people(await world.find("Essay"))
+    assert before + 1 == world.called(LIST_PARTICIPANTS)
+
+
+async def test_work_of_a_group_with_somebody_whom_moodle_cannot_show() -> None:
+    """The group's work is there with its other members, and that somebody may be missing is said."""
+    world = MarkingWorld()
+    one, _, bad, _, _ = world.learners  # the first and the third are North
+    group = next(iter(world.site.members_of(world.course)[one].groups))
+    world.hand_in("Team", 0, {"ours.txt": b"x"}, groupid=group)
+    world.site.update_user(bad, lastname="<Last2")
+    found = await world.find("Team")
+    (handed,) = await world.desk.submissions(found)
+    assert (group, [one]) == (handed.group, [member.id for member in handed.members])
+    (sentence,) = world.desk.messages
+    assert "1 account of those who may submit" in sentence
+    assert sentence.endswith("It may also be the name of a group.")
+    wanted = Filter(people=frozenset({bad}))
+    handed_by_bad = await world.desk.submissions(found, wanted)
+    told = await world.desk.without_work(found, wanted, handed_by_bad)
+    assert ([], [f"Of number {bad} nothing was found"]) == (handed_by_bad, [one.split(":")[0] for one in told])
+    assert [sentence] == world.desk.messages
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_blind_work_of_somebody_whom_moodle_cannot_show(known: bool) -> None:
+    """It is nobody else's: it has no participant number, and no id where identities are kept."""
+    world = MarkingWorld()
+    if not known:
+        world.fake.revoke("mod/assign:revealidentities")
+    bad, other, *_ = world.learners
+    numbers = {learner: world.site.marking.number(world.instance("Blind"), learner) for learner in world.learners}
+    for learner in (bad, other):
+        world.hand_in("Blind", learner)
+    world.site.update_user(bad, lastname="<Last0")
+    found = await world.find("Blind")
+    handed = await world.desk.submissions(found)
+    assert [(bad if known else None, None), (other if known else None, numbers[other])] == [
+        (one.person.id if one.person else None, one.participant) for one in handed
+    ]
+    assert 1 == len(world.desk.messages)
+    wanted = Filter(participants=frozenset({numbers[bad], numbers[other]}))
+    some = await world.desk.submissions(found, wanted)
+    assert [numbers[other]] == [one.participant for one in some]
+    (sentence,) = await world.desk.without_work(found, wanted, some)
+    assert f"Of number {numbers[bad]} nothing was found" in sentence
+
+
+async def test_without_work_and_not_shown() -> None:
+    """A number that is in no list may be that of somebody whom Moodle cannot show: it is not called wrong."""
+    world = MarkingWorld()
+    one, bad = world.learners[:2]
+    world.site.update_user(bad, lastname="<Last1")
+    found, wanted = await world.find("Essay"), Filter(people=frozenset({one, bad}))
+    told = await world.desk.without_work(found, wanted, await world.desk.submissions(found, wanted))
+    assert f"Person {one} has handed in nothing." == told[0]
+    assert told[1].startswith(f"Of number {bad} nothing was found: Moodle cannot show the account, or nobody")
+    assert (2, 1) == (len(told), len(world.desk.messages))
 
 
 async def test_numbers_of_assignments() -> None:

@@ -141,8 +141,14 @@ def test_a_name_that_moodle_cannot_show(marker: Marker) -> None:
     again = marker.run("download", "--to", str(folder), json_too=True)
     assert (1, "degraded", {"unchanged": 2}) == (again.code, again.json["state"], again.json["files"])
     assert again.json["messages"][0].startswith(whose)
+    who = marker.run("users")
+    of_assignment = "cannot show 1 account of those who may submit"
+    assert (1, True) == (who.code, of_assignment in who.text)
     told = marker.run("feedback", "--from", marker.listed([{"extId": marker.brian, "text": "Good"}]), "--yes")
-    assert (1, True) == (told.code, "Look for it in Moodle under" in told.text)
+    assert (0, False) == (told.code, of_assignment in told.text)
+    rows = [{"extId": one, "text": "Good"} for one in (marker.amina, marker.brian)]
+    told = marker.run("feedback", "--from", marker.listed(rows), "--yes")
+    assert (1, True, True) == (told.code, "1 × not_shown" in told.text, of_assignment in told.text)
 
 
 def test_submissions_in_a_narrow_terminal(marker: Marker) -> None:

@@ -98,6 +98,55 @@ async def test_everybody_left_out_has_a_reason() -> None:
     assert "Qanary" not in str(done.as_json()["people"]).replace("Qa***", "")
 
 
+async def test_somebody_whom_moodle_cannot_show() -> None:
+    """All others have their feedback; who is not shown is not sent and not called unknown, until it is mended."""
+    world = MarkingWorld()
+    bad, *others = world.learners
+    world.site.update_user(bad, lastname="<Last0")
+    rows = [{"extId": one, "text": "Good"} for one in (*world.learners, world.teacher)]
+    done = await world.publish("Essay", rows)
+    left_out = {str(one): ("refused", "not_shown") for one in (bad, world.teacher)}
+    assert {**left_out, **{str(one): ("stored", "") for one in others}} == states(done)
+    assert (RunState.DEGRADED, None) == (done.state, world.held("Essay", bad))
+    assert "cannot show 1 account of those who may submit to assignment" in told(done)[-1]
+    again = await world.publish("Essay", rows[1:-1])
+    assert (RunState.COMPLETED, []) == (again.state, again.notes)
+    world.site.update_user(bad, lastname="Last0")
+    mended = states(await world.publish("Essay", rows))
+    assert ("stored", "may_not_submit") == (mended[str(bad)][0], mended[str(world.teacher)][1])
+
+
+async def test_a_participant_whom_moodle_cannot_show() -> None:
+    """By the numbers of blind marking nobody gets what is for somebody else, and no id is told."""
+    world = MarkingWorld()
+    world.fake.revoke("mod/assign:revealidentities")
+    numbers = [world.site.marking.number(world.instance("Blind"), one) for one in world.learners]
+    world.site.update_user(world.learners[1], lastname="<Last1")
+    rows = [{"extId": one, "text": f"for {one}"} for one in numbers]
+    done = await world.publish("Blind", rows, ids="participants")
+    assert [("refused", "not_shown")] == [state for one, state in states(done).items() if one == str(numbers[1])]
+    assert {None} == {one.person for one in done.outcomes}
+    assert [None if number == numbers[1] else (-1.0, f"<p>for {number}</p>") for number in numbers] == [
+        world.held("Blind", one) for one in world.learners
+    ]
+
+
+async def test_a_group_with_somebody_whom_moodle_cannot_show() -> None:
+    """The others of the group have it; that one may be missing is said, and it is not done."""
+    world = MarkingWorld()
+    one, _, bad, _, _ = world.learners  # the first and the third are North
+    north = next(iter(world.site.members_of(world.course)[one].groups))
+    world.site.update_user(bad, lastname="<Last2")
+    done = await world.publish("Team", [{"extId": f"group:{north}", "text": "Good"}])
+    assert {str(one): ("stored", "")} == states(done)
+    assert (RunState.DEGRADED, 1, None) == (done.state, len(done.notes), world.held("Team", bad))
+    world.site.update_user(one, lastname="<Last0")
+    done = await world.publish("Team", [{"extId": f"group:{who}", "text": "Good"} for who in (north, 4711)])
+    assert {"not_shown"} == {one.reason for one in done.outcomes}
+    whole = await world.publish("Team", [{"extId": world.learners[1], "text": "Good"}], whole_groups=True)
+    assert (RunState.DEGRADED, {"stored"}) == (whole.state, {one.state for one in whole.outcomes})
+
+
 async def test_twice_the_same_is_once() -> None:
     """Entries for one person that say the same count as one."""
     world = MarkingWorld()

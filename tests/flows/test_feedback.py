@@ -255,6 +255,41 @@ async def test_each_obstacle_has_its_reason(make_lab: MakeLab) -> None:
     assert [] == listed(room.lab)
 
 
+async def test_somebody_whom_moodle_cannot_show(make_lab: MakeLab) -> None:
+    """All others have their feedback; this text waits, and is published once the account is mended."""
+    room = await make_class(make_lab)
+    bad, fine = room.learners[:2]
+    for one in (bad, fine):
+        room.post(room.writes(one, coach_feedback="Text"))
+    room.lab.site.update_user(bad, lastname="<Last0")
+    done = await room.drained()
+    assert {bad: "feedback_not_shown", fine: ""} == {told.person: told.reason for told in done.told}
+    assert ([fine], ["feedback_not_shown"]) == (room.saves, [reason for _, reason in listed(room.lab)])
+    for _ in range(2):
+        again = await room.sent()
+        assert (RunState.COMPLETED, {"not_published": 1}, [fine]) == (again.state, again.counts, room.saves)
+        assert "cannot show 1 account of those who may submit to assignment" in again.messages[0]
+    room.lab.site.update_user(bad, lastname="Last0")
+    assert (RunState.COMPLETED, {"published": 1}) == ((done := await room.sent()).state, done.counts)
+    assert ([fine, bad], []) == (room.saves, listed(room.lab))
+
+
+async def test_too_many_whom_moodle_cannot_show(make_lab: MakeLab) -> None:
+    """The texts for an assignment whose people cannot be read wait, and the look goes on."""
+    room = await make_class(make_lab)
+    one = room.learners[0]
+    more = [room.lab.site.add_user(f"More{n}", f"<More{n}") for n in range(11)]
+    room.writes(one, coach_feedback="Text")
+    for learner in more:
+        room.lab.site.enrol(room.course, learner)
+    done = await room.sent()
+    assert ([], ["feedback_not_shown"]) == (room.saves, [told.reason for told in done.told])
+    assert (RunState.DEGRADED, True) == (done.state, "invalidresponse" in done.messages[0])
+    for learner in more:
+        room.lab.site.unenrol(room.course, learner)
+    assert {"published": 1} == (await room.sent()).counts
+
+
 async def test_an_assignment_that_is_gone(make_lab: MakeLab) -> None:
     """The course has none of this number: listed, and nothing is sent elsewhere."""
     room = await make_class(make_lab, "- {feedback: coach_feedback, assignment: 9999}")
