@@ -124,6 +124,26 @@ def test_load_and_changes(shop: Open, shards: int) -> None:
     ]
 
 
+def test_a_course_list_that_moodle_cannot_show(shop: Open) -> None:
+    """Each shard asks for the courses by their ids: one of them is not read, and nobody is missing there."""
+
+    async def story(shop: Shop, shards: int) -> list[Result | None]:
+        results = [await run(shop, shards)]
+        site, courses = shop.lab.site, courses_of(shop)
+        teacher = min(site.members_of(courses[1]))
+        site.update_user(teacher, lastname="<Trainer")
+        site.update_user(max(site.members_of(courses[0])), city="Kisumu")
+        site.unenrol(courses[2], max(site.members_of(courses[2])))
+        results += [await run(shop, shards), await run(shop, shards)]
+        site.update_user(teacher, lastname="Trainer")
+        return [*results, *[await run(shop, shards) for _ in range(3)]]
+
+    _, second, third, *_, last = same(shop, story)
+    assert ["degraded", "degraded", "completed"] == [one.state for one in (second, third, last)]
+    assert [3] == [number for number, one in second.courses.items() if one.state == "failed"]
+    assert ({}, []) == (written(last), last.messages)
+
+
 def test_an_account_that_moodle_cannot_show(shop: Open) -> None:
     """Its courses go on in their shards, nobody is missing there, and it is told as one process tells it."""
 
