@@ -44,7 +44,7 @@ async def leave(run: Run, courses: list[Course], ended: Collection[int]) -> list
         await look_for_deserted(run)
     deleted = [] if run.preview or not run.whole_site else await ask_about_unlisted(run)
     left = await leaving_merged(run) if run.preview else await _left(run)
-    complete = run.whole_site and run.whole.issuperset(course.id for course in courses)
+    complete = run.lists_all and run.whole_site and run.whole.issuperset(course.id for course in courses)
     elsewhere = await _unseen(run, courses, left) if complete and withdrawals.by_courses else set()
     over = await _over(run, ended) if run.whole_site else []
     bare = {one.row for one in [*left, *over] if not holds_personal(one.mapping)}

@@ -52,7 +52,7 @@ async def read_people(run: Run, courses: list[Course], selected: list[Course]) -
         rosters |= run.rosters
         run.rosters = {number: roster for number, roster in rosters.items() if number in wanted}
     whole = {number for number, roster in rosters.items() if roster.is_whole}
-    run.every_course = len(whole) == len(selected)
+    run.every_course = run.lists_all and len(whole) == len(selected)
     for course in (*courses, *others):
         if course.id not in whole:
             shown = rosters[course.id].ids if course.id in rosters else ()

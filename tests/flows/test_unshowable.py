@@ -341,3 +341,22 @@ async def test_hints_while_the_course_list_is_refused(make_lab: MakeLab) -> None
     assert ("completed", {"updated": 1}, []) == (result.state, written(result), result.passed_over)
     result = await lab.sync(courses=(courses[1],), hinted=True)
     assert ("degraded", {}, []) == (result.state, written(result), result.passed_over)
+
+
+async def test_nobody_is_kept_out_for_a_course_that_is_not_seen(make_lab: MakeLab) -> None:
+    """A learner who teaches in a course now, and learns in one that is new, is withdrawn by no half of a list."""
+    lab, site, courses, learners, teacher = beside_a_broken_teacher(make_lab, '{shortname_like: "C*"}')
+    lab.edit("student", "\nowner:", "\nwhen_excluded: {set: {moodle_status: out}}\nowner:")
+    await lab.sync()
+    site.update_user(teacher, lastname="<Trainer")
+    new = site.add_course("C9", "New")
+    site.unenrol(courses[0], learners[0])
+    site.enrol(courses[0], learners[0], ("teacher",))
+    site.enrol(new, learners[0])
+    for _ in range(3):
+        await lab.sync()
+    assert "out" != lab.case(f"test-user-{learners[0]}").properties["moodle_status"]
+    site.update_user(teacher, lastname="Trainer")
+    await lab.sync()
+    assert "out" != lab.case(f"test-user-{learners[0]}").properties["moodle_status"]
+    assert lab.case(f"test-enrol-{new}-{learners[0]}")
