@@ -246,6 +246,7 @@ class Ground(WatchedLab):
     async def run(self, later: float = HOUR, **options: Any) -> Result | None:
         """Run once, or two workers at once; hold everything that was sent against the truth of this moment."""
         self.clock.advance(later)
+        self.commcare.advance(0.0)  # a late write that is due is there before anybody looks
         forms, started, self.served = len(self.project.forms), self.clock.true(), 0
         self.runs += 1
         self.faults += (self.clock.skew != self._skew) + self.twice + self._hides_somebody()
