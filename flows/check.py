@@ -119,7 +119,8 @@ def _books(probe: Probe) -> Iterator[Finding]:
         yield ok("Books", "no run yet")
         return
     when = datetime.fromtimestamp(last[2], probe.project.time_zone if probe.project else UTC)
-    yield ok("Books", f"last run {last[1]}, {when:%Y-%m-%d %H:%M}")
+    zone = "" if probe.project else " UTC"
+    yield ok("Books", f"last run {last[1]}, {when:%Y-%m-%d %H:%M}{zone}")
 
 
 def _expiries(probe: Probe) -> Iterator[Finding]:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from adaptors.errors import AdaptorError, Maintenance, Retriable
+from adaptors.errors import AdaptorError, Maintenance, NoAnswer, NotSent, Retriable
 from flows.errors import Resting, Unfinished, UsageError, Waiting
 from flows.result import Result, RunState
 from flows.world import World
@@ -34,8 +34,10 @@ async def outcome(world: World, result: Result) -> AsyncIterator[None]:
     except Unfinished as error:
         result.stopped(RunState(error.state), str(error))
     except Retriable as error:
-        state = RunState.POSTPONED if error.system == "CommCare" else RunState.FAILED
-        result.stopped(state, f"{error} The next run catches up.")
+        # An address that has answered before is right: it is the line, or the server, and a later run finds it.
+        passes = error.system == "CommCare" or (world.moodle.is_known and isinstance(error, NotSent | NoAnswer))
+        state = RunState.POSTPONED if passes else RunState.FAILED
+        result.stopped(state, str(error) if result.preview else f"{error} The next run catches up.")
     except (AdaptorError, StateError) as error:
         result.stopped(RunState.FAILED, str(error))
     except UsageError as error:  # raised again; who looks at the run later needs its words as well

@@ -48,7 +48,7 @@ def show_result(result: Result) -> None:
     if result.plan:
         show_plan(result)
     console = _console()
-    what = "Preview, nothing was sent" if result.preview else f"Run {result.run_id}".strip()
+    what = "Preview, nothing was sent" if result.preview and not result.plan else f"Run {result.run_id}".strip()
     console.print(Text.assemble((f"{what}: ", "bold"), (str(result.state), STYLES.get(result.state, "yellow"))))
     if not result.plan and any(_total(counts) for counts in result.cases.values()):
         console.print(counts_table(result.cases))

@@ -82,6 +82,43 @@ async def test_a_page_on_the_first_contact_is_a_wrong_address(make_lab: MakeLab)
     assert "Check that MOODLE_URL is the address of Moodle's front page" in result.messages[0]
 
 
+@pytest.mark.parametrize("kind", ["refused", "timeout"])
+@pytest.mark.parametrize("after", [0, 5, 9])
+async def test_a_line_that_is_down_postpones_the_run(make_lab: MakeLab, kind: str, after: int) -> None:
+    """Moodle was there before and is out of reach, from the start or in the middle: the next run catches up."""
+    site, _, learners = site_of(3, 3)
+    lab = make_lab(site)
+    await lab.sync()
+    site.update_user(learners[0], firstname="Renamed")
+    lab.moodle.fail_next(None, kind, times=EVER, after=after)
+    result = await lab.sync()
+    assert ("postponed", 3) == (result.state, result.state.exit_code)
+    assert ([], {}) == (needs(lab.store), lab.store.intents())
+    lab.use_site(site)
+    assert ("completed", "Renamed Last0") == (
+        (await lab.sync()).state,
+        lab.case(f"test-user-{learners[0]}").case_name,
+    )
+
+
+async def test_nobody_there_on_the_first_contact_is_a_wrong_address(make_lab: MakeLab) -> None:
+    """Nobody has read this Moodle yet: a person looks at the address."""
+    lab = make_lab(site_of(3)[0])
+    lab.moodle.fail_next(None, "refused", times=EVER)
+    result = await lab.sync()
+    assert "failed" == result.state
+    assert "Check the address in MOODLE_URL and the network. The next run catches up." in result.messages[0]
+
+
+async def test_a_preview_promises_no_run(make_lab: MakeLab) -> None:
+    """Nothing runs after it by itself."""
+    lab = make_lab(site_of(3)[0])
+    await lab.sync()
+    lab.moodle.fail_next(None, "refused", times=EVER)
+    (message,) = (await lab.sync(preview=True)).messages
+    assert message.endswith("Check the address in MOODLE_URL and the network.")
+
+
 async def test_one_page_costs_no_course(make_lab: MakeLab) -> None:
     """A notice of PHP before the JSON, once, is asked about once more."""
     site, courses, learners = site_of(3, 3)

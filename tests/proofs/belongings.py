@@ -95,11 +95,11 @@ class Departed:
 
     def __init__(self, many: int, share: float) -> None:
         self._many, self._share = many, share
-        self._agreed: set[int] = set()
+        self.agreed: set[int] = set()
 
     def agree(self, people: Iterable[int]) -> None:
         """Take in whom a person let go."""
-        self._agreed.update(people)
+        self.agreed.update(people)
 
     def look_at(self, keys: Collection[str], said: str, but: Collection[int], living: Mapping[str, int]) -> None:
         """Hold the keys of what one run did against the guard.
@@ -110,6 +110,6 @@ class Departed:
         for key in keys:
             places[place_of(key)].add(int(key.rpartition("-")[2]))
         for place, people in places.items():
-            unasked = people - self._agreed - {*but}
+            unasked = people - self.agreed - {*but}
             many = len(unasked) >= self._many and len(unasked) > living[place] * self._share
             assert not many, f"{len(unasked)} of {living[place]} of {place} were {said}, and nobody was asked"

@@ -386,7 +386,11 @@ class Ground(WatchedLab):
         left, named, living = before
         rows = [row for form in sent for row in form.rows]
         marked = {self._name_of(row) for row in rows if LEFT in row.get("properties", {}).values()} - {*left}
-        self.gone.look_at({base(name) for name in marked}, "marked as left", self.merged.keys(), living)
+        held = {base(name) for name in named}
+        # Whose own case was emptied by somebody's word is in no question about a course.
+        emptied_by_word = {who for who in self.withdrawn.agreed if f"test-user-{who}" not in held}
+        by_word = {*self.merged, *emptied_by_word}
+        self.gone.look_at({base(name) for name in marked}, "marked as left", by_word, living)
         emptied = {self._name_of(row) for row in rows if row.get("properties", {}).get("first_name") == ""}
         keys = {base(name) for name in emptied.intersection(named)} & moment.excluded
         self.withdrawn.look_at(keys, "emptied", self.merged.keys(), living)

@@ -157,9 +157,32 @@ LIVES: dict[str, tuple[str, Steps]] = {
             ("keep_out_and_leave", {"how": "503", "later": 1260.0, "who": 13}),
         ),
     ),
+    "a late write of a few blanks comes before the run that sends the others": (
+        "",
+        (
+            ("change_role", {"roles": ("teacher",), "where": 1, "who": 7}),
+            ("restore_and_blank", {"later": 60.0}),
+            ("empty_the_next_read", {"where": 1}),
+            ("write_late", {"seconds": 900.0}),
+            ("run_later", {"later": 60.0}),
+            ("run_for_a_course", {"where": 1}),
+        ),
+    ),
+    "emptied by somebody's word, and then gone from a course": (
+        ", park: true",
+        (
+            ("agree_and_break", {"how": "crash before", "kept_out": True, "where": 1}),
+            ("agree_to_keep_out_and_break", {"how": "crash after", "later": 1260.0}),
+            ("agree_and_break", {"how": "crash after", "kept_out": False, "where": 0}),
+        ),
+    ),
 }
-"""Lives of the state machine that ended badly before the engine was mended, cut down to what matters."""
-OUT = {"closed by hand, kept out without an answer, and gone": ", close: true"}
+"""Lives of the state machine that ended badly before the engine, or its witness, was mended, cut down."""
+OUT = {
+    "closed by hand, kept out without an answer, and gone": ", close: true",
+    "a late write of a few blanks comes before the run that sends the others": ", park: true",
+    "emptied by somebody's word, and then gone from a course": ", close: true",
+}
 """What becomes of whoever is kept out, where something does."""
 
 
