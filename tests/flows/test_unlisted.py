@@ -527,3 +527,24 @@ async def test_a_deleted_course_that_is_not_asked_for(
     assert ([2, 2, 0] if agrees else [0, 0, 0]) == marked
     assert before == [(need.kind, need.course) for need in needs(lab.store)]
     assert agrees is ("left" == status(lab, courses[0], learners[0]))
+
+
+async def test_rows_of_courses_that_are_not_asked_for(make_lab: MakeLab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where many are lacking at once, their rows of a lookup table wait for the answers all the same."""
+    lab = campus(make_lab, 5)
+    courses = sorted(lab.site.courses)[1:]
+    lab.mappings.joinpath("project.yaml").write_text(PROJECT.replace('"*"', '"C*"'), "utf-8")
+    teacher = lab.site.add_user("T", "Trainer")
+    lab.site.enrol(lab.site.add_course("X1", "Of others"), teacher, ("editingteacher",))
+    await lab.sync()
+    before = names(lab)
+    take_away(lab, *courses[:2])
+    for _ in range(2):
+        await lab.sync()
+    lab.site.update_user(teacher, lastname="<Trainer")
+    monkeypatch.setattr("adaptors.moodle.streams.Budget", lambda: Budget(4))
+    for _ in range(3):
+        result = await lab.sync(full=True)
+        assert {} == {number: one for number, one in result.courses.items() if one.state == "failed"}
+    assert before == names(lab)
+    assert {*courses[:2]} == {need.course for need in needs(lab.store)}
