@@ -11,7 +11,7 @@ from adaptors.moodle.errors import COURSES as COURSES
 from adaptors.moodle.unshowable import Budget, in_halves, is_unshowable
 
 SITE_COURSE = 1
-_KEPT = 4  # a part of so many of the budget is kept for lists of people
+_KEPT = 4  # one part of so many of the budget is left for lists of people, whatever this list takes
 
 
 async def read_courses(
@@ -45,8 +45,7 @@ async def read_these(
     """
     if not ids:
         return [], {}
-    share = Budget(budget.left - budget.left // _KEPT)
-    budget.left -= share.left
+    kept = budget.left // _KEPT
 
     async def some(part: Sequence[int]) -> list[Course]:
         if len(part) == 1:
@@ -54,8 +53,8 @@ async def read_these(
         return await _asked(client, field="ids", value=",".join(map(str, part)))
 
     # Moodle also breaks off where one of many is no more, without a code.
-    found, refused, unasked = await in_halves(some, ids, share, divides=lambda _: True)
-    budget.left += share.left
+    found, refused, unasked = await in_halves(some, ids, budget, divides=lambda _: True)
+    budget.left = max(budget.left, kept)
     unshown = dict.fromkeys(refused, True) | dict.fromkeys(unasked, False)
     return sorted(found, key=lambda course: course.id), unshown
 

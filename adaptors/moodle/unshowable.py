@@ -19,7 +19,10 @@ from adaptors.moodle.errors import UNSHOWABLE
 PER_COURSE = 10
 """How many such rows are looked for in a course: each takes some twenty requests in a large one."""
 PER_RUN = 1_000
-"""How many requests of a run go into looking for them; then a course with such rows counts as not read."""
+"""How many requests of a run go into looking for them; then a course with such rows counts as not read.
+
+Some more where the list of courses takes them all.
+"""
 ALL = 1 << 30  # rows
 _FIRST = 64  # rows of the first part
 _FAR = 1 << 20  # no course has so many rows

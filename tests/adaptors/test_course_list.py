@@ -62,19 +62,19 @@ async def test_a_budget_that_is_used_up() -> None:
     found, unshown = await read_courses(client_of(site)[0], courses, budget)
     assert (courses[:6], dict.fromkeys(courses[6:], False)) == ([course.id for course in found], unshown)
     site.enrol(courses[0], site.add_user("Tizita", BROKEN), ("editingteacher",))
-    found, unshown = await read_courses(client_of(site)[0], courses, Budget(9))
+    found, unshown = await read_courses(client_of(site)[0], courses, Budget(7))
     told = {courses[7]: True} | dict.fromkeys(courses[:2], False)
     assert (courses[2:7], told) == ([course.id for course in found], unshown)
 
 
 async def test_a_part_of_the_budget_is_for_the_people() -> None:
-    """A list that takes all it may leaves a quarter for the lists of people."""
+    """A list that takes all it may leaves a quarter of it for the lists of people."""
     site, courses = site_with_a_broken_teacher(64, of=0)
     for course in courses[::2]:
         site.enrol(course, site.add_user("Tizita", BROKEN), ("editingteacher",))
     budget, (client, _) = Budget(40), client_of(site)
     await read_courses(client, courses, budget)
-    assert (10, 1 + 1 + 30) == (budget.left, client.requests[COURSES])
+    assert (10, 1 + 1 + 40) == (budget.left, client.requests[COURSES])
 
 
 async def test_courses_that_may_be_no_more_are_asked_for_last() -> None:
@@ -83,7 +83,7 @@ async def test_courses_that_may_be_no_more_are_asked_for_last() -> None:
     gone = courses[1::2]
     for course in gone:
         site.delete_course(course)
-    found, unshown = await read_courses(client_of(site)[0], courses, Budget(8), gone)
+    found, unshown = await read_courses(client_of(site)[0], courses, Budget(6), gone)
     assert [courses[2], courses[4], courses[6]] == [course.id for course in found]
     assert {courses[0]: True} | dict.fromkeys(gone, False) == unshown
 

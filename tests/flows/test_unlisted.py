@@ -542,7 +542,7 @@ async def test_rows_of_courses_that_are_not_asked_for(make_lab: MakeLab, monkeyp
     for _ in range(2):
         await lab.sync()
     lab.site.update_user(teacher, lastname="<Trainer")
-    monkeypatch.setattr("adaptors.moodle.streams.Budget", lambda: Budget(4))
+    monkeypatch.setattr("adaptors.moodle.streams.Budget", lambda: Budget(3))
     for _ in range(3):
         result = await lab.sync(full=True)
         assert {} == {number: one for number, one in result.courses.items() if one.state == "failed"}
