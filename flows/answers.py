@@ -26,10 +26,14 @@ class Ask(Protocol):
 
 @dataclass(frozen=True)
 class Offer:
-    """What a Moodle site has to choose from: category names by id, and (shortname, full name) of courses by id."""
+    """What a Moodle site has to choose from: category names by id, and (shortname, full name) of courses by id.
+
+    `lacking` says in sentences why there are no courses, though Moodle answers.
+    """
 
     categories: Mapping[int, str] = field(default_factory=dict)
     courses: Mapping[int, tuple[str, str]] = field(default_factory=dict)
+    lacking: str = ""
 
 
 @dataclass

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 
+from adaptors.errors import Unexpected
 from adaptors.moodle.answers import Category, Course
 from adaptors.moodle.client import BATCH_FUNCTION
 from adaptors.moodle.course_list import COURSES
+from adaptors.moodle.errors import REPAIR_CONTACT
 from adaptors.moodle.functions import ALWAYS, FEEDBACK, GIVING_FEEDBACK
 from adaptors.moodle.screens import FUNCTIONS_SCREEN, ROLES
 from adaptors.moodle.streams import CATEGORY_LIST
+from adaptors.moodle.unshowable import is_unshowable
 from flows.docs import used_functions
 from flows.errors import UsageError
 from flows.probe import Finding, Probe, fail, note, ok
 from flows.steps.gate import needed_functions
-from flows.steps.select import UNTOLD, Selection, select_courses
+from flows.steps.select import UNTOLD, Selection, known_courses, select_courses
 from flows.words import courses_named, listed, numbered
 from mappings.engine import CourseChoice, Project
 
@@ -64,14 +67,24 @@ def _checklist(project: Project) -> set[str]:
 
 async def _courses(probe: Probe) -> AsyncIterator[Finding]:
     """Choose the courses as a run does."""
-    there = await probe.reader.courses()
+    choice = probe.project.courses if probe.project else CourseChoice()
+    known, last = known_courses(probe.store, choice) if probe.store else ({*choice.ids}, set[int]())
+    try:
+        there = await probe.reader.courses(known, last)
+    except Unexpected as error:
+        if not is_unshowable(error):
+            raise
+        yield fail("Courses", error.message.rstrip("."), error.remedy)  # and no course is known that it shows
+        return
+    unshown = probe.reader.refused_courses
+    if not probe.reader.lists_all:
+        yield _not_whole(there, unshown)
     if _shows_little(there):
         what = "Moodle shows of the courses only what everybody may see"
         yield fail("Courses", what, f"Give the role of the account 'moodle/course:view' ({ROLES}).")
     if probe.project is None:
         yield ok("Courses", f"{numbered(len(there), 'course')} on the site")
         return
-    choice = probe.project.courses
     categories: Sequence[Category] = ()
     if choice.categories and probe.has(CATEGORY_LIST):
         categories = await probe.reader.categories()
@@ -84,8 +97,16 @@ async def _courses(probe: Probe) -> AsyncIterator[Finding]:
         yield fail("Courses", str(error))
         return
     probe.courses = selection.courses
-    for finding in of_selection(selection, there, choice):
+    for finding in of_selection(selection, there, choice, unshown):
         yield finding
+
+
+def _not_whole(there: Sequence[Course], unshown: Collection[int]) -> Finding:
+    """Say that Moodle does not show its list of courses, and which of those that are known are missing."""
+    which = f", and of these not {courses_named(unshown)}" if unshown else ""
+    known = numbered(len(there) + len(unshown), "course")
+    what = f"Moodle cannot show its list of courses: {known} were asked for by id{which}; new ones are not seen"
+    return fail("Courses", what, REPAIR_CONTACT)
 
 
 def _shows_little(there: Sequence[Course]) -> bool:
@@ -93,8 +114,13 @@ def _shows_little(there: Sequence[Course]) -> bool:
     return bool(there) and all(course.visible is None for course in there)
 
 
-def of_selection(selection: Selection, there: Sequence[Course], choice: CourseChoice) -> Iterator[Finding]:
-    """Say what is chosen, what is not found, and what is named and left out all the same."""
+def of_selection(
+    selection: Selection, there: Sequence[Course], choice: CourseChoice, unshown: Collection[int] = ()
+) -> Iterator[Finding]:
+    """Say what is chosen, what is not found, and what is named and left out all the same.
+
+    Of the `unshown`, which Moodle has and does not list, nothing is said.
+    """
     names = [f"{course.id} {course.shortname}" for course in selection.courses]
     if names:
         yield ok("Courses", f"{len(names)} of {len(there)} chosen: {listed(names)}")
@@ -104,10 +130,11 @@ def of_selection(selection: Selection, there: Sequence[Course], choice: CourseCh
     if selection.untold and not _shows_little(there):
         verb = "is" if len(selection.untold) == 1 else "are"
         yield fail("Courses", f"{courses_named(selection.untold)} {verb} not read", UNTOLD)
-    for number in selection.unknown:
+    unknown = {*selection.unknown}.difference(unshown)
+    for number in sorted(unknown):
         what = f"Moodle shows no course {number}, which project.yaml names"
         remedy = "Correct the id there; if the course is hidden, give the role 'moodle/course:viewhiddencourses'."
         yield fail("Courses", what, remedy)
-    for number in set(choice.ids) - {course.id for course in selection.courses} - set(selection.unknown):
+    for number in sorted({*choice.ids}.difference((course.id for course in selection.courses), unknown, unshown)):
         what = f"course {number} is named in project.yaml and not read: it has ended, or not begun yet"
         yield note("Courses", what, "Change its dates in Moodle, or take it out of project.yaml.")

@@ -265,7 +265,8 @@ def _course_question(offer: Offer) -> str:
     lines += [f"  course {number}: {short}: {full}" for number, (short, full) in sorted(offer.courses.items())]
     more = [f"  and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
     there = ["The site has", *lines[:SHOWN], *more] if lines else []
-    return "\n".join([*there, "Which courses? all; or ids as in 2, 5; or category 3; or a short name as in CHW-*"])
+    asks = "Which courses? all; or ids as in 2, 5; or category 3; or a short name as in CHW-*"
+    return "\n".join([*there, *([offer.lacking] if offer.lacking else []), asks])
 
 
 def _short_name(url: str) -> str:

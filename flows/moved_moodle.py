@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
+from adaptors.moodle.errors import REPAIR_CONTACT
 from adaptors.moodle.roster import read_ids
 from adaptors.moodle.streams import MoodleReader, Wanted
 from flows.clock import SystemClock
@@ -43,6 +44,7 @@ class Move:
     courses_there: int = 0
     people: int = 0
     people_there: int = 0
+    not_shown: int = 0
 
     @property
     def is_needed(self) -> bool:
@@ -54,10 +56,12 @@ class Move:
         """Return in a sentence what is there."""
         if not self.courses:
             return f"{self.new} answers as the site '{self.site}'. The books know no course yet to compare."
+        lacking = f" Moodle cannot show {numbered(self.not_shown, 'course')} in its list. {REPAIR_CONTACT}"
         people = f", and {self.people_there:,} of {numbered(self.people, 'person', 'people')} in them"
         return (
             f"{self.new} answers as the site '{self.site}'. It has {self.courses_there:,} of the "
             f"{numbered(self.courses, 'course')} that the books know{people if self.people else ''}."
+            f"{lacking if self.not_shown else ''}"
         )
 
     @property
@@ -102,7 +106,8 @@ async def _look(settings: Settings, old: str, known: Mapping[int, frozenset[int]
     reader = MoodleReader(client, Wanted())
     try:
         site = await reader.site()
-        there = known.keys() & {course.id for course in await reader.courses()}
+        there = known.keys() & {course.id for course in await reader.courses(known)}
+        unshown = reader.refused_courses
         people, people_there = 0, 0
         for number in sorted(there, key=lambda course: (-len(known[course]), course))[:LOOKED_INTO]:
             if known[number]:
@@ -111,7 +116,9 @@ async def _look(settings: Settings, old: str, known: Mapping[int, frozenset[int]
     finally:
         await client.close()
     name = "".join(character for character in site.sitename if character.isprintable())[:NAME]
-    return Move(old, settings.moodle_url, name, len(known), len(there), people, people_there)
+    compared = known.keys() - {number for number, is_asked in unshown.items() if not is_asked}
+    courses_there = len(there) + len(compared & unshown.keys())  # what is refused alone is there
+    return Move(old, settings.moodle_url, name, len(compared), courses_there, people, people_there, len(unshown))
 
 
 def go_along(settings: Settings, move: Move, now: float) -> Done:

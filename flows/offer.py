@@ -7,20 +7,24 @@ from __future__ import annotations
 
 import asyncio
 
-from adaptors.errors import AccessDenied
+from adaptors.errors import AccessDenied, Unexpected
 from adaptors.moodle.answers import Course
+from adaptors.moodle.errors import REPAIR_CONTACT
 from adaptors.moodle.streams import MoodleReader, Wanted
+from adaptors.moodle.unshowable import is_unshowable
 from flows.answers import Offer
 from flows.check_commcare import KINDS, SCREENS, STATES
 from flows.clock import SystemClock
 from flows.open import open_commcare, open_moodle
 from flows.settings import Settings
 
+NO_LIST = f"Its courses are not named here: Moodle cannot show its list of them. {REPAIR_CONTACT}"
+
 
 def offer_of(settings: Settings) -> Offer:
     """Ask both systems; raises AdaptorError when one does not answer or does not let us in.
 
-    A service without categories has courses only.
+    A service without categories has courses only, and a Moodle that cannot show its list of courses has none.
     """
     return asyncio.run(_offer(settings))
 
@@ -29,7 +33,7 @@ async def _offer(settings: Settings) -> Offer:
     moodle = open_moodle(settings, SystemClock(), attempts=2)
     reader = MoodleReader(moodle, Wanted())
     try:
-        courses = {course.id: (course.shortname, _shown(course)) for course in await reader.courses()}
+        courses, lacking = await _courses(reader)
         try:
             categories = {category.id: category.name for category in await reader.categories()}
         except AccessDenied:
@@ -41,7 +45,17 @@ async def _offer(settings: Settings) -> Offer:
         await commcare.probe_upsert()
     finally:
         await commcare.close()
-    return Offer(categories, courses)
+    return Offer(categories, courses, lacking)
+
+
+async def _courses(reader: MoodleReader) -> tuple[dict[int, tuple[str, str]], str]:
+    """Return the names of the courses, and why there are none where Moodle cannot show its list."""
+    try:
+        return {course.id: (course.shortname, _shown(course)) for course in await reader.courses()}, ""
+    except Unexpected as error:
+        if not is_unshowable(error):
+            raise
+        return {}, NO_LIST
 
 
 def owner_trouble(settings: Settings, kind: str, name: str) -> str:

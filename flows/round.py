@@ -86,7 +86,7 @@ class Round:
         if len(parts) < 2:
             await sync_courses(run, courses)
             return
-        await self._open(run, courses, parts)
+        await self._open(run, parts)
         try:
             await self.begin(run.result.run_id, [number for number in parts if number > 1])
             await self._work(run, self.world.clock.monotonic() + self.patience)
@@ -96,11 +96,11 @@ class Round:
         await self._take_over(run, parts, shards)
         _raise_unfinished(run, shards)
 
-    async def _open(self, run: Run, courses: list[Course], parts: Mapping[int, Sequence[int]]) -> None:
+    async def _open(self, run: Run, parts: Mapping[int, Sequence[int]]) -> None:
         """Write down who has which courses, and what the shards have to know."""
         books, store = self.world.books, self.world.books.store
         await books.do(store.put, SHARED_BLANKS, json.dumps(await run.planner.blanks.agreed()))
-        handover = asdict(Handover.of(run, courses))
+        handover = asdict(Handover.of(run))
         await books.do(store.open_round, run.result.run_id, run.lease.epoch, parts, handover)
 
     async def _work(self, run: Run, until: float) -> None:

@@ -28,7 +28,7 @@ from flows.steps.lost import lost
 from flows.steps.merged import left_out
 from flows.steps.recover import recover_courses, strangers
 from flows.steps.rosters import read_rosters
-from flows.steps.select import NOT_SHOWN, fields_of
+from flows.steps.select import why_unshown
 from flows.world import Progress, World, silent
 from state import StateError
 from state.rounds import ENDED
@@ -168,15 +168,15 @@ async def _work(run: Run, handover: Handover, numbers: tuple[int, ...], known: R
     site = await run.reader.site()
     _require_account(site.userid, handover.account)
     require_functions(site, run.wanted)
-    there = {course.id: course for course in await run.reader.courses({*numbers, *handover.courses})}
+    there = {course.id: course for course in await run.reader.these_courses(numbers)}
+    unshown = run.reader.refused_courses
     for number in numbers:
         if number not in there:
-            run.course_failed(number, NOT_SHOWN if number in run.reader.refused_courses else GONE)
+            run.course_failed(number, why_unshown(is_asked=unshown[number]) if number in unshown else GONE)
     run.read = set(numbers)
     run.reader.left_out = await left_out(run)
     run.rosters = {number: known[number] for number in numbers if number in known and number in there}
     mine = [there[number] for number in numbers if number in there]
-    run.course_fields = fields_of(there[number] for number in handover.courses if number in there)
     try:
         await read_rosters(run, [course for course in mine if course.id not in run.rosters])
         try:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from adaptors.errors import AccessDenied, Refused, Unexpected
+from adaptors.errors import AccessDenied, Refused
 from adaptors.moodle.answers import PEOPLE, Person, checked
 from adaptors.moodle.assignment_answers import (
     PARTICIPANTS,
@@ -22,7 +22,7 @@ from adaptors.moodle.normalise import looks_deleted
 from adaptors.moodle.roster import Roster
 from adaptors.moodle.sizes import BatchSize, Sizes
 from adaptors.moodle.streams import PROFILES, MoodleReader, Wanted
-from adaptors.moodle.unshowable import Budget, all_but_unshowable, is_unshowable
+from adaptors.moodle.unshowable import Budget, all_but_unshowable, in_halves
 
 LIST_PARTICIPANTS: Final = "mod_assign_list_participants"
 USER_MAPPINGS: Final = "mod_assign_get_user_mappings"
@@ -108,12 +108,16 @@ async def read_strangers(
     Who is deleted, or not shown to the account, has an id only. So has whom Moodle cannot show: these are returned
     by id as well, and they may be in the course unless its list `is_whole`.
     """
+
+    async def some(part: Sequence[int]) -> list[Person]:
+        return [*checked(PEOPLE, PROFILES, await client.call(PROFILES, field="id", values=[*part]))]
+
     found, refused = dict[int, Person](), list[int]()
     queue, budget = sorted(ids), Budget(_PARTS)
     for start in range(0, len(queue), _PROFILES):
-        profiles, others = await _profiles(client, queue[start : start + _PROFILES], budget)
+        profiles, alone, together = await in_halves(some, queue[start : start + _PROFILES], budget)
         found |= {one.id: one for one in profiles if not looks_deleted(one)}
-        refused += others
+        refused += alone + together
     rows = {one.id: one.model_dump(include={"id", *_NAMES}) for one in found.values()}
     untold = set() if is_whole else {*refused}
     people = {
@@ -121,28 +125,6 @@ async def read_strangers(
         for number in queue
     }
     return people, refused
-
-
-async def _profiles(client: MoodleClient, ids: list[int], budget: Budget) -> tuple[list[Person], list[int]]:
-    """Return the profiles of some people, and whose Moodle refuses.
-
-    It refuses all of them for a value in one account, so halves are asked for, as far as the budget goes.
-    """
-    try:
-        answer = await client.call(PROFILES, field="id", values=ids)
-    except Unexpected as error:
-        if not is_unshowable(error):
-            raise
-        if len(ids) == 1 or budget.left <= 0:
-            return [], ids
-    else:
-        profiles = checked(PEOPLE, PROFILES, answer)
-        return list(profiles), []
-    budget.left -= 2
-    half = len(ids) // 2
-    found, refused = await _profiles(client, ids[:half], budget)
-    more, others = await _profiles(client, ids[half:], budget)
-    return found + more, refused + others
 
 
 def _person(row: Mapping[str, Any], roles: Sequence[str], status: str) -> CoursePerson:

@@ -122,7 +122,7 @@ REPAIR_CONTACT = (
     f"Moodle under {USERS}: correct the name and save the account once. Moodle keeps such names for an hour: wait "
     f"or purge its caches ({CACHES}). Instead, empty the setting {CONTACTS}."
 )
-_COURSES = "core_course_get_courses_by_field"  # whose rows hold the names of teachers
+COURSES = "core_course_get_courses_by_field"  # whose rows hold the names of teachers
 _DATABASE = "If this stays, let whoever runs Moodle look at its database."
 # Said of who was asked about; that the account itself is not confirmed is what the login says. "nopermission" is
 # about the work of somebody who is suspended in the course, or not in it.
@@ -204,7 +204,7 @@ def exception_error(function: str, data: Mapping[str, Any]) -> AdaptorError:
     if code == UNSHOWABLE:
         return Unexpected(
             f"Moodle cannot send its answer to {function} ('{code}'): a value in it is not valid.",
-            remedy=REPAIR_CONTACT if function == _COURSES else f"{REPAIR} It may also be the name of a group.",
+            remedy=REPAIR_CONTACT if function == COURSES else f"{REPAIR} It may also be the name of a group.",
             **about,
         )
     return Unexpected(f"Moodle answers {function} with the error '{code or 'without a code'}'.", **about)

@@ -23,7 +23,7 @@ from adaptors.moodle.answers import (
 from adaptors.moodle.assignments import AssignmentReader
 from adaptors.moodle.client import BATCH_FUNCTION, MoodleClient, options
 from adaptors.moodle.completion import CompletionReader
-from adaptors.moodle.course_list import read_courses
+from adaptors.moodle.course_list import read_courses, read_these
 from adaptors.moodle.grades import GRADES as GRADES
 from adaptors.moodle.grades import GradeReader
 from adaptors.moodle.normalise import Visible, hides_groups, looks_deleted, user_fields
@@ -95,8 +95,8 @@ class MoodleReader:
         self._budget = Budget()
         self.left_out: Container[int] = frozenset()
         """People who are never read: they were erased."""
-        self.refused_courses: frozenset[int] = frozenset()
-        """Courses that Moodle has and does not show, for the name of a teacher."""
+        self.refused_courses: Mapping[int, bool] = {}
+        """Courses that Moodle did not show, for the name of a teacher, and whether each was asked for alone."""
         self.lists_all = True
         """Whether its list was whole: else only courses that are known were asked for."""
         self.lost_profiles: set[int] = set()
@@ -124,13 +124,19 @@ class MoodleReader:
         self._grades.batching = self.completion.calls.batching = BATCH_FUNCTION in site.function_names
         return site
 
-    async def courses(self, known: Collection[int] = ()) -> list[Course]:
-        """Read all courses but the site itself; of those `known`, `refused_courses` are the ones it cannot show.
+    async def courses(self, known: Collection[int] = (), last: Collection[int] = ()) -> list[Course]:
+        """Read all courses but the site itself; of those `known`, `refused_courses` are the ones not shown.
 
-        Raises Unexpected where it shows none.
+        Where Moodle cannot show its list, those in `last` are asked for in the end. Raises Unexpected where it
+        shows none.
         """
-        found, refused = await read_courses(self.client, known, self._budget)
-        self.refused_courses, self.lists_all = refused or frozenset(), refused is None
+        found, unshown = await read_courses(self.client, known, self._budget, last)
+        self.refused_courses, self.lists_all = unshown or {}, unshown is None
+        return found
+
+    async def these_courses(self, ids: Collection[int]) -> list[Course]:
+        """Read some courses by their ids, in one request where Moodle shows all of them."""
+        found, self.refused_courses = await read_these(self.client, sorted(ids), self._budget)
         return found
 
     async def categories(self) -> tuple[Category, ...]:

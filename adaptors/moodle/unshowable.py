@@ -8,7 +8,7 @@ the end the parts are asked for once more.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TypeVar
@@ -19,7 +19,10 @@ from adaptors.moodle.errors import UNSHOWABLE
 PER_COURSE = 10
 """How many such rows are looked for in a course: each takes some twenty requests in a large one."""
 PER_RUN = 1_000
-"""How many requests of a run go into looking for them; then a course with such rows counts as not read."""
+"""How many requests of a run go into looking for them; then a course with such rows counts as not read.
+
+Some more where the list of courses takes them all.
+"""
 ALL = 1 << 30  # rows
 _FIRST = 64  # rows of the first part
 _FAR = 1 << 20  # no course has so many rows
@@ -82,6 +85,34 @@ async def all_but_unshowable(ask: Ask[T], budget: Budget) -> tuple[list[T], list
     if again != rows:
         raise refusals[-1]
     return rows + rest, places
+
+
+async def in_halves(
+    ask: Callable[[Sequence[int]], Awaitable[list[T]]],
+    ids: Sequence[int],
+    budget: Budget,
+    divides: Callable[[Unexpected], bool] = is_unshowable,
+) -> tuple[list[T], list[int], list[int]]:
+    """Ask for rows by ids, and for halves of them where Moodle refuses them together, as far as the budget goes.
+
+    Returns with the rows the ids that it refuses alone, and those that were not asked for alone. `divides` tells
+    for which refusals of several there are halves; raises Unexpected for the others.
+    """
+    is_one = len(ids) == 1
+    try:
+        return await ask(ids), [], []
+    except Unexpected as error:
+        if not (is_unshowable(error) if is_one else divides(error)):
+            raise
+    if is_one:
+        return [], [*ids], []
+    if budget.left <= 0:
+        return [], [], [*ids]
+    budget.left -= 2
+    half = len(ids) // 2
+    found, refused, unasked = await in_halves(ask, ids[:half], budget, divides)
+    more, others, rest = await in_halves(ask, ids[half:], budget, divides)
+    return found + more, refused + others, unasked + rest
 
 
 class Way:

@@ -1,4 +1,4 @@
-"""What crosses from one process to another in a round, as JSON: ids, counts and codes, never a person's value."""
+"""What crosses between the processes of a round, as JSON: ids, counts, codes, fields, never a person's value."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from dataclasses import dataclass, fields, replace
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from adaptors.moodle.answers import Course
 from flows.errors import UsageError
 from flows.result import CaseCounts, CourseResult, Result, RunState
 from flows.steps.blanks import SharedBlankGuard
@@ -30,20 +29,21 @@ PARTS = ("result", "sweep", "withdrawals", "blanks")
 class Handover:
     """What the opening of a round tells its shards.
 
-    `courses` are all that the run reads, `kept_out` the records of people whose children are kept out with them,
-    `account` the Moodle id of the service account, `revision` that of the mappings.
+    `course_fields` are the custom fields that any chosen course carries, `kept_out` the records of people whose
+    children are kept out with them, `account` the Moodle id of the service account, `revision` that of the
+    mappings.
     """
 
     mappings: tuple[str, ...]
     grades: bool
     revision: str
     today: str
-    courses: tuple[int, ...]
+    course_fields: tuple[str, ...]
     kept_out: tuple[tuple[str, str], ...]
     account: int
 
     @classmethod
-    def of(cls, run: Run, courses: list[Course]) -> Handover:
+    def of(cls, run: Run) -> Handover:
         """Take it from a run whose people are settled."""
         kept_out = sorted((row.mapping, row.key) for row in run.planner.withdrawals.rows if not row.scope)
         return cls(
@@ -51,7 +51,7 @@ class Handover:
             run.wanted.grades,
             run.world.project.revision,
             run.context.today.isoformat(),
-            tuple(course.id for course in courses),
+            tuple(sorted(run.course_fields)),
             tuple(kept_out),
             run.user,
         )
@@ -64,7 +64,7 @@ class Handover:
                 "Another version of this program opened this round. Install the same version on all machines; "
                 "until then the others do the work of this one."
             )
-        lists = {name: tuple(told[name]) for name in ("mappings", "courses")}
+        lists = {name: tuple(told[name]) for name in ("mappings", "course_fields")}
         return cls(**{**told, **lists, "kept_out": tuple(map(tuple, told["kept_out"]))})
 
     def due(self, world: World) -> Due:
@@ -79,6 +79,7 @@ class Handover:
     def prepare(self, run: Run) -> None:
         """Let a shard's run know what the opening found."""
         run.user, run.context = self.account, self.context(run.context)
+        run.course_fields = frozenset(self.course_fields)
         run.planner.withdrawals.rows |= {RowId(name, SITE_SCOPE, key) for name, key in self.kept_out}
         run.planner.blanks = SharedBlankGuard(run.world, run.result)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 
@@ -13,8 +13,10 @@ from adaptors.moodle.names import plain_text
 from adaptors.moodle.normalise import course_value
 from flows.errors import UsageError
 from flows.result import Result, RunState
+from flows.steps.planned import SITE_SCOPE
 from flows.world import World
 from mappings.engine import CourseChoice
+from state import Store
 
 SHOWN = 10  # courses listed in a message
 UNTOLD = (
@@ -23,6 +25,10 @@ UNTOLD = (
 )
 NOT_SHOWN = (
     f"Moodle cannot show such a course in its list, and no course that is new to this program. {REPAIR_CONTACT}"
+)
+NOT_ASKED = (
+    "Such a course was not asked for alone this time: Moodle cannot show its list of courses, and a run takes a "
+    f"bounded number of requests to look for those that it can show. {REPAIR_CONTACT}"
 )
 NOT_WHOLE = (
     "Moodle cannot show its list of courses, for one that is not read here. All that are read were asked for by "
@@ -38,6 +44,7 @@ class Selection:
     `coming` have not begun. `chosen` are all of them and the ones that are to be read when they are shown.
     `listed` are all courses that Moodle shows. Of the `untold` to read it shows only what everybody may see, as to
     an account that may not enter them: they may be hidden, or over. Of the `refused` among them it shows nothing.
+    `unasked` were not asked for alone, be they chosen or not: nobody knows whether they are still there.
     `lacks_new`: courses that nobody knows yet may be chosen, and Moodle did not show its whole list.
     """
 
@@ -49,6 +56,7 @@ class Selection:
     listed: frozenset[int] = frozenset()
     untold: frozenset[int] = frozenset()
     refused: frozenset[int] = frozenset()
+    unasked: frozenset[int] = frozenset()
     lacks_new: bool = False
 
     @property
@@ -97,12 +105,12 @@ def select_courses(
 
 
 def with_refused(
-    selection: Selection, refused: Collection[int], choice: CourseChoice, before: Collection[int]
+    selection: Selection, refused: Mapping[int, bool], choice: CourseChoice, before: Collection[int]
 ) -> Selection:
-    """Return a selection from a list that is not whole, with the courses that Moodle has and does not show.
+    """Return a selection from a list that is not whole, with the courses that Moodle did not show.
 
-    Those of them that are chosen are not read: the ones named by id, and those of the run `before` unless ids are
-    all that project.yaml has.
+    `refused` tells of each whether it was asked for alone. Those of them that are chosen are not read: the ones
+    named by id, and those of the run `before` unless ids are all that project.yaml has.
     """
     by_ids = bool(choice.ids) and not (choice.categories or choice.shortname_like)
     ids = frozenset(refused).intersection(choice.ids if by_ids else {*before, *choice.ids})
@@ -114,13 +122,20 @@ def with_refused(
         listed=selection.listed.union(refused),
         untold=selection.untold | ids,
         refused=ids,
+        unasked=frozenset(number for number, is_asked in refused.items() if not is_asked),
         lacks_new=not by_ids,
     )
 
 
 def why_untold(selection: Selection) -> dict[int, str]:
     """Return of each course that is not read for what Moodle does not say of it, why."""
-    return dict.fromkeys(selection.untold, UNTOLD) | dict.fromkeys(selection.refused, NOT_SHOWN)
+    unshown = {number: why_unshown(is_asked=number not in selection.unasked) for number in selection.refused}
+    return dict.fromkeys(selection.untold, UNTOLD) | unshown
+
+
+def why_unshown(*, is_asked: bool) -> str:
+    """Return why a course is not read that Moodle did not show for the name of a teacher."""
+    return NOT_SHOWN if is_asked else NOT_ASKED
 
 
 def tell_not_whole(result: Result, selection: Selection) -> None:
@@ -131,8 +146,22 @@ def tell_not_whole(result: Result, selection: Selection) -> None:
 
 async def chosen_before(world: World) -> set[int]:
     """Return the courses that the last run was to read."""
-    text = await world.books.do(world.books.store.get, SELECTED)
-    return {*json.loads(text or "[]")}
+    return await world.books.do(chosen_in, world.books.store)
+
+
+def chosen_in(store: Store) -> set[int]:
+    """Return the courses that the last run was to read, as the books have them."""
+    return {*json.loads(store.get(SELECTED) or "[]")}
+
+
+def known_courses(store: Store, choice: CourseChoice) -> tuple[set[int], set[int]]:
+    """Return the courses to ask for by id where Moodle refuses its list, and which of them in the end.
+
+    Those are the ones that the last run was not to read: over, not chosen any more, or not listed.
+    """
+    first = chosen_in(store) | {*choice.ids}
+    known = (store.courses().keys() | first) - {SITE_SCOPE}
+    return known, known - first
 
 
 async def remember_selection(world: World, before: Collection[int], now: Collection[int]) -> None:

@@ -50,13 +50,14 @@ class Unlisted:
     `asked` are those of which a person is asked, with the number of people whom his word would let go. Where it
     would let nobody go, it is enough that a run said once that the course is not read any more: from then on it
     counts as not chosen. With `many` at once no row of a lookup table is taken away, and where there are tables
-    those courses are asked about as well.
+    those courses are asked about as well. Of those `unasked` Moodle was not asked this time: all stays as it was.
     """
 
     courses: Mapping[int, dict[str, Any]] = field(default_factory=dict)
     known: Mapping[int, dict[str, Any]] = field(default_factory=dict)
     asked: Mapping[int, int] = field(default_factory=dict)
     many: bool = False
+    unasked: frozenset[int] = frozenset()
 
     @property
     def due(self) -> list[int]:
@@ -98,7 +99,8 @@ async def find_unlisted(run: Run, selection: Selection) -> Unlisted:
     chosen = {*json.loads(facts.get(SELECTED) or "[]")}
     known = {int(number): one for number, one in json.loads(facts.get(UNLISTED) or "{}").items()}
     remembered = (await books.do(store.courses)).keys()
-    lacking = (chosen | remembered | known.keys()) - selection.listed - {SITE_SCOPE}
+    unasked = selection.unasked & known.keys()
+    lacking = (chosen | remembered | known.keys()) - selection.listed - {SITE_SCOPE} | unasked
     if not lacking:
         return Unlisted(known=known)
     words = parted(json.loads(facts.get(CONFIRMED_LEAVERS) or "{}"))
@@ -106,6 +108,8 @@ async def find_unlisted(run: Run, selection: Selection) -> Unlisted:
     going = await _count_going(run, {number: people[number] for number in lacking & known.keys()}, lacking)
     agreed = {number for number, count in going.items() if words.get(str(number), {}).get(COURSE) == count}
     found = {number: _once_more(known.get(number), number in chosen, number in agreed) for number in lacking}
+    same = {number: known[number] for number in unasked}
+    found |= same
     places = await _places(run)
     all_ = Unlisted(found)
     many = _are_many(run, selection, all_)
@@ -113,12 +117,14 @@ async def find_unlisted(run: Run, selection: Selection) -> Unlisted:
         number: one
         for number, one in found.items()
         if people[number] or number in places or (number in all_.vanished and (many or one["reads"] < READS))
-    }
+    } | same
     open_ = [number for number in Unlisted(kept).due if not kept[number]["said"]]
+    open_ = [number for number in open_ if number not in unasked & agreed]  # a word of which nothing is made yet
     waits = many and bool(run.world.project.tables)  # the rows of lookup tables wait for the answer
     asked = {number: going[number] for number in open_ if going[number] or (waits and kept[number]["chosen"])}
-    quiet = {number: {**kept[number], "chosen": False} for number in open_ if number not in asked}
-    return Unlisted(kept | quiet, known, asked, many and _are_many(run, selection, Unlisted(kept | quiet)))
+    quiet = {number: {**kept[number], "chosen": False} for number in open_ if number not in unasked | asked.keys()}
+    still_many = many and _are_many(run, selection, Unlisted(kept | quiet))
+    return Unlisted(kept | quiet, known, asked, still_many, unasked)
 
 
 def _are_many(run: Run, selection: Selection, unlisted: Unlisted) -> bool:
@@ -198,10 +204,11 @@ async def ask_about_unlisted(run: Run) -> list[Leaving]:
     stay as they are in CommCare.
     """
     run.sweep.unlisted = dict(run.unlisted.asked)
-    run.sweep.noted.update((COURSE, number) for number in run.unlisted.due)
+    due = [number for number in run.unlisted.due if number not in run.unlisted.unasked]
+    run.sweep.noted.update((COURSE, number) for number in due)
     over = list[Leaving]()
-    for mapping in _leaving_courses(run) if run.unlisted.due else ():
-        for number in run.unlisted.due:
+    for mapping in _leaving_courses(run) if due else ():
+        for number in due:
             over += await _hand_over(run, mapping, number)
     return over
 

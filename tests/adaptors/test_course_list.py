@@ -40,11 +40,11 @@ async def test_known_courses_are_asked_for_in_halves() -> None:
     reader = MoodleReader(client, Wanted())
     found = await reader.courses({1, *courses})
     assert [*courses[:5], *courses[6:]] == [course.id for course in found]
-    assert (frozenset({courses[5]}), False) == (reader.refused_courses, reader.lists_all)
+    assert ({courses[5]: True}, False) == (reader.refused_courses, reader.lists_all)
     assert 1 + 11 == client.requests[COURSES]
     site.update_user(next(iter(site.members[courses[5]])), lastname="Trainer")
     assert courses == [course.id for course in await reader.courses(courses)]
-    assert (frozenset(), True) == (reader.refused_courses, reader.lists_all)
+    assert ({}, True) == (reader.refused_courses, reader.lists_all)
 
 
 async def test_a_known_course_that_is_no_more() -> None:
@@ -52,15 +52,53 @@ async def test_a_known_course_that_is_no_more() -> None:
     site, courses = site_with_a_broken_teacher(5, of=1)
     site.delete_course(courses[3])
     found, refused = await read_courses(client_of(site)[0], courses, Budget())
-    assert ([courses[0], courses[2], courses[4]], {courses[1]}) == ([course.id for course in found], refused)
+    assert ([courses[0], courses[2], courses[4]], {courses[1]: True}) == ([course.id for course in found], refused)
 
 
 async def test_a_budget_that_is_used_up() -> None:
-    """What was not asked for any more counts as not shown, never as gone."""
+    """What was not asked for alone is told apart from what is refused; the oldest courses are asked for last."""
     site, courses = site_with_a_broken_teacher(8, of=7)
     budget = Budget(4)
-    found, refused = await read_courses(client_of(site)[0], courses, budget)
-    assert (courses[:6], {*courses[6:]}, 0) == ([course.id for course in found], refused, budget.left)
+    found, unshown = await read_courses(client_of(site)[0], courses, budget)
+    assert (courses[:6], dict.fromkeys(courses[6:], False)) == ([course.id for course in found], unshown)
+    site.enrol(courses[0], site.add_user("Tizita", BROKEN), ("editingteacher",))
+    found, unshown = await read_courses(client_of(site)[0], courses, Budget(7))
+    told = {courses[7]: True} | dict.fromkeys(courses[:2], False)
+    assert (courses[2:7], told) == ([course.id for course in found], unshown)
+
+
+async def test_a_part_of_the_budget_is_for_the_people() -> None:
+    """A list that takes all it may leaves a quarter of it for the lists of people."""
+    site, courses = site_with_a_broken_teacher(64, of=0)
+    for course in courses[::2]:
+        site.enrol(course, site.add_user("Tizita", BROKEN), ("editingteacher",))
+    budget, (client, _) = Budget(40), client_of(site)
+    await read_courses(client, courses, budget)
+    assert (10, 1 + 1 + 40) == (budget.left, client.requests[COURSES])
+
+
+async def test_courses_that_may_be_no_more_are_asked_for_last() -> None:
+    """Each of them costs as much as one that is refused, so the others come first."""
+    site, courses = site_with_a_broken_teacher(8, of=0)
+    gone = courses[1::2]
+    for course in gone:
+        site.delete_course(course)
+    found, unshown = await read_courses(client_of(site)[0], courses, Budget(6), gone)
+    assert [courses[2], courses[4], courses[6]] == [course.id for course in found]
+    assert {courses[0]: True} | dict.fromkeys(gone, False) == unshown
+
+
+async def test_some_courses_by_their_ids() -> None:
+    """One request where Moodle shows all of them, be its list refused or not; none at all for none."""
+    site, courses = site_with_a_broken_teacher(8, of=7)
+    client, _ = client_of(site)
+    reader = MoodleReader(client, Wanted())
+    assert (courses[:3], {}) == (
+        [course.id for course in await reader.these_courses(courses[:3])],
+        reader.refused_courses,
+    )
+    assert ([], 1) == (await reader.these_courses(()), client.requests[COURSES])
+    assert ([], {courses[7]: True}) == (await reader.these_courses(courses[7:]), reader.refused_courses)
 
 
 @pytest.mark.parametrize("knows", [True, False])
@@ -90,7 +128,7 @@ async def test_a_name_that_stays_in_the_cache() -> None:
     site.update_user(teacher, lastname="Trainer")
     client, _ = client_of(site)
     found, refused = await read_courses(client, courses, Budget())
-    assert ([courses[1]], {courses[0]}) == ([course.id for course in found], refused)
+    assert ([courses[1]], {courses[0]: True}) == ([course.id for course in found], refused)
     site.courses[courses[0]]["contacts"] = None
     assert (2, None) == (len((answer := await read_courses(client, courses, Budget()))[0]), answer[1])
 
@@ -100,6 +138,6 @@ async def test_a_hidden_course_with_such_a_teacher() -> None:
     site, courses = site_with_a_broken_teacher(2, of=0)
     site.courses[courses[0]]["visible"] = 0
     client, fake = client_of(site)
-    assert frozenset({courses[0]}) == (await read_courses(client, courses, Budget()))[1]
+    assert {courses[0]: True} == (await read_courses(client, courses, Budget()))[1]
     fake.revoke("moodle/course:viewhiddencourses")
     assert None is (await read_courses(client, courses, Budget()))[1]

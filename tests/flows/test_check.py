@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import httpx
 import pytest
@@ -592,3 +593,20 @@ def test_a_teacher_whose_name_stops_the_list_of_courses(terminal: Terminal) -> N
     (told,) = [line for line in not_well(terminal, code=FAILED) if line.startswith("fail ")]
     assert "core_course_get_courses_by_field ('invalidresponse')" in told
     assert "purge its caches (Site administration > Development > Purge caches)" in terminal.run("check").text
+
+
+def test_a_teacher_whose_name_stops_one_course(terminal: Terminal) -> None:
+    """What is known from a run is asked for by id: the check names the course that is missing, and goes on."""
+    terminal.run("sync", "--yes")
+    site = terminal.box.site
+    first, *others = sorted(terminal.box.courses.values())
+    site.courses[first]["contacts"] = [{"id": 3, "fullname": "Grace <Wekesa"}]
+    (told,) = [line for line in not_well(terminal, code=FAILED) if line.startswith("fail ")]
+    assert f"3 courses were asked for by id, and of these not course {first}; new ones are not seen" in told
+    assert any(
+        line.startswith(f"ok Courses 2 of 2 chosen: {others[0]} ") for line in findings(terminal, code=FAILED)
+    )
+    project = terminal.mappings / "project.yaml"
+    ids = "\n  ids: [" + ", ".join(map(str, (first, *others))) + "]"
+    project.write_text(re.sub(r"(?m)^courses:(\n  .*)+", f"courses:{ids}", project.read_text("utf-8")), "utf-8")
+    assert [told] == [line for line in not_well(terminal, code=FAILED) if " Courses " in line]

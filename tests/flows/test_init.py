@@ -13,7 +13,9 @@ from adaptors.errors import AccessDenied
 from flows.answers import CourseAnswer, Offer, courses
 from flows.env_file import changed, parsed, write_private
 from flows.init import Written, run_init
+from flows.offer import NO_LIST, offer_of
 from flows.settings import Settings, SettingsError, load_settings
+from tests.flows.terminal import Terminal
 
 OFFER = Offer(
     categories={3: "Nursing", 7: "Community health"},
@@ -476,3 +478,14 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(OSError, match="disk full"):
         write_private(path, "A=2\n")
     assert (["A=1\n"], [path]) == ([path.read_text()], list(tmp_path.iterdir()))
+
+
+def test_a_list_of_courses_that_moodle_cannot_show(tmp_path: Path, terminal: Terminal) -> None:
+    """The categories are offered all the same, and the question says why there are no courses."""
+    site = terminal.box.site
+    site.courses[min(terminal.box.courses.values())]["contacts"] = [{"id": 3, "fullname": "Grace <Wekesa"}]
+    offer = offer_of(load_settings(terminal.env, None))
+    assert ({*site.categories}, {}, NO_LIST) == ({*offer.categories}, offer.courses, offer.lacking)
+    script = Script(*CONNECT, *PROJECT)
+    run_init(script, tmp_path, probe=lambda _: offer)
+    assert any(f"{NO_LIST}\nWhich courses?" in text for text in script.shown)

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import httpx
 import pytest
 
+from adaptors.moodle.errors import REPAIR_CONTACT
 from flows.open import open_store
 from flows.settings import load_settings
 from tests.flows.terminal import Terminal
@@ -171,3 +172,13 @@ def test_a_backup_from_before_says_the_way(terminal: Terminal) -> None:
     assert 0 == terminal.run("state", "restore", backup).code
     terminal.env["MOODLE_URL"] = new
     assert (0, new) == (terminal.run(*MOVED, "--yes").code, bound(terminal))
+
+
+def test_a_course_that_moodle_cannot_show(moved: Terminal) -> None:
+    """It is there, as its refusal tells; the others are looked into, and what to mend is said."""
+    first = min(moved.box.courses.values())
+    moved.box.site.courses[first]["contacts"] = [{"id": 3, "fullname": "Grace <Wekesa"}]
+    ended = moved.run(*MOVED, "--yes")
+    assert (0, moved.env["MOODLE_URL"]) == (ended.code, bound(moved)), ended.text
+    assert "It has 3 of the 3 courses that the books know" in ended.text
+    assert f"Moodle cannot show 1 course in its list. {REPAIR_CONTACT}" in ended.text

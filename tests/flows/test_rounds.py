@@ -22,6 +22,7 @@ from flows.run import Run
 from flows.shard import PER_TRY, TRIES, numbered_from, sync_shard
 from flows.steps.asked import LEAVERS
 from flows.steps.handover import Handover, told
+from flows.steps.select import NOT_SHOWN
 from flows.sync import Options
 from mappings.engine import Context
 from state.log import origin
@@ -125,7 +126,7 @@ def test_load_and_changes(shop: Open, shards: int) -> None:
 
 
 def test_a_course_list_that_moodle_cannot_show(shop: Open) -> None:
-    """Each shard asks for the courses by their ids: one of them is not read, and nobody is missing there."""
+    """One of them is not read, and nobody is missing there; it is looked for once, not in each shard."""
 
     async def story(shop: Shop, shards: int) -> list[Result | None]:
         results = [await run(shop, shards)]
@@ -140,8 +141,37 @@ def test_a_course_list_that_moodle_cannot_show(shop: Open) -> None:
 
     _, second, third, *_, last = same(shop, story)
     assert ["degraded", "degraded", "completed"] == [one.state for one in (second, third, last)]
+    assert [8 + 3, 8 + 3, 1 + 3] == [one.requests["moodle"][COURSES] for one in (second, third, last)]
     assert [3] == [number for number, one in second.courses.items() if one.state == "failed"]
     assert ({}, []) == (written(last), last.messages)
+
+
+def test_a_teacher_whose_name_breaks_during_a_round(shop: Open) -> None:
+    """The course counts as not read in its shard, and says why; the others of the shard go on."""
+    made = shop()
+    run_virtually(made.round(2))
+    course = courses_of(made)[0]
+
+    async def story() -> Result | None:
+        opening = asyncio.create_task(made.round(2, helpers=False))
+        await until(made.store.round_under_way)
+        made.lab.site.update_user(min(made.lab.site.members_of(course)), lastname="<Trainer")
+        return await opening
+
+    result = run_virtually(story())
+    assert result is not None
+    assert {course: NOT_SHOWN} == {n: one.reason for n, one in result.courses.items() if one.state == "failed"}
+
+
+def test_a_custom_field_of_a_course_in_another_shard(shop: Open) -> None:
+    """A course without it has it blank there as well: it is kept out, not held back."""
+
+    async def story(shop: Shop, shards: int) -> list[Result | None]:
+        shop.lab.site.courses[courses_of(shop)[0]]["customfields"] = {"zone": "A"}
+        shop.lab.edit("enrolment", "include:\n", "include:\n  - {source: course.profile.zone, is: A}\n")
+        return [await run(shop, shards), await run(shop, shards)]
+
+    assert [("completed", {})] * 2 == [(one.state, dict(one.reasons)) for one in same(shop, story, 6)]
 
 
 def test_an_account_that_moodle_cannot_show(shop: Open) -> None:

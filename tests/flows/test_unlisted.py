@@ -7,10 +7,11 @@ from collections.abc import Callable
 
 import pytest
 
+from adaptors.moodle.unshowable import Budget
 from flows.confirm import confirm
 from flows.errors import UsageError
 from flows.needs import needs
-from flows.steps.select import SELECTED
+from flows.steps.select import NOT_ASKED, SELECTED
 from flows.steps.unlisted import UNLISTED
 from state import RowId
 from tests.flows.test_deleted import beside
@@ -491,3 +492,59 @@ async def test_tables_alone_heed_the_list_as_well(make_lab: MakeLab) -> None:
         (lab.mappings / "courses.table.yaml").write_text(text.replace(old, name) + "\n")
         result = await lab.sync()
     assert (["student"], "degraded", 10) == (result.not_due, result.state, len(names(lab)))
+
+
+# --- while Moodle refuses its list ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("agrees", [False, True])
+async def test_a_deleted_course_that_is_not_asked_for(
+    make_lab: MakeLab, monkeypatch: pytest.MonkeyPatch, agrees: bool
+) -> None:
+    """Question and word stay where the search among the courses ends before it; the word counts after that."""
+    site, courses, learners = site_of(2, 2, 2)
+    teacher = site.add_user("T", "Trainer")
+    site.enrol(courses[1], teacher, ("editingteacher",))
+    lab = make_lab(site)
+    await lab.sync()
+    site.delete_course(courses[0])
+    for _ in range(2):
+        await lab.sync()
+    before = [] if agrees else [("leavers", courses[0])]
+    if agrees:
+        confirm(lab.store, courses[0], 2)
+    known = remembered(lab)
+    site.update_user(teacher, lastname="<Trainer")
+    monkeypatch.setattr("adaptors.moodle.streams.Budget", lambda: Budget(1))
+    for _ in range(2):
+        result = await lab.sync()
+        assert ({}, NOT_ASKED) == (written(result), result.courses[courses[1]].reason)
+        assert agrees is (question(courses[0], 2) not in result.messages)
+        assert (before, known) == ([(need.kind, need.course) for need in needs(lab.store)], remembered(lab))
+    monkeypatch.undo()
+    site.update_user(teacher, lastname="Trainer")
+    marked = [written(await lab.sync()).get("marked_left", 0) for _ in range(3)]
+    assert ([2, 2, 0] if agrees else [0, 0, 0]) == marked
+    assert before == [(need.kind, need.course) for need in needs(lab.store)]
+    assert agrees is ("left" == status(lab, courses[0], learners[0]))
+
+
+async def test_rows_of_courses_that_are_not_asked_for(make_lab: MakeLab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where many are lacking at once, their rows of a lookup table wait for the answers all the same."""
+    lab = campus(make_lab, 5)
+    courses = sorted(lab.site.courses)[1:]
+    lab.mappings.joinpath("project.yaml").write_text(PROJECT.replace('"*"', '"C*"'), "utf-8")
+    teacher = lab.site.add_user("T", "Trainer")
+    lab.site.enrol(lab.site.add_course("X1", "Of others"), teacher, ("editingteacher",))
+    await lab.sync()
+    before = names(lab)
+    take_away(lab, *courses[:2])
+    for _ in range(2):
+        await lab.sync()
+    lab.site.update_user(teacher, lastname="<Trainer")
+    monkeypatch.setattr("adaptors.moodle.streams.Budget", lambda: Budget(3))
+    for _ in range(3):
+        result = await lab.sync(full=True)
+        assert {} == {number: one for number, one in result.courses.items() if one.state == "failed"}
+    assert before == names(lab)
+    assert {*courses[:2]} == {need.course for need in needs(lab.store)}
