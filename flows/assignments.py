@@ -83,6 +83,8 @@ class Desk:
     """What of the last read of people or submissions Moodle could not show, in sentences."""
     budget: Budget = field(default_factory=Budget)
     """What may still go into looking for participants whom Moodle cannot show."""
+    shown: frozenset[int] | None = None
+    """Who may submit, where the last read of submissions told members and Moodle could not show everybody."""
     _site: SiteInfo | None = None
 
     async def close(self) -> None:
@@ -150,6 +152,7 @@ class Desk:
         participants, unshown = tuple[Participant, ...](), 0
         if needs_people and rows:
             participants, unshown = await read_participant_list(self.client, assignment, self.budget)
+        self.shown = frozenset(one.id for one in participants) if unshown and known else None
         rows = of_people(rows, participants, wanted)
         people, self.messages = dict[int, CoursePerson](), []
         self.tell_unshown(found, unshown)

@@ -15,7 +15,7 @@ from adaptors.moodle.pluginfile import FILES, Arriving, open_file
 from adaptors.pace import Clock
 from flows.assignments import Desk, Found
 from flows.assignments_folder import Folder, open_folder, write_part
-from flows.assignments_manifest import Entry, Manifest, entry_of, key_of
+from flows.assignments_manifest import MANIFEST, Entry, Manifest, entry_of, key_of, with_known
 from flows.result import RunState
 from flows.unbroken import unbroken
 from flows.words import numbered
@@ -53,6 +53,8 @@ class Download:
     submissions: int = 0
     counts: Counter[str] = field(default_factory=Counter)
     bytes: int = 0
+    renewed: int = 0
+    """Unchanged files of which the list now says something else about whose work they are."""
     failed: list[tuple[str, str]] = field(default_factory=list)
     """Names in the folder, each with the reason."""
     requests: dict[str, int] = field(default_factory=dict)
@@ -67,6 +69,7 @@ class Download:
             "submissions": self.submissions,
             "files": dict(self.counts),
             "bytes": self.bytes,
+            "renewed": self.renewed,
             "failed": [{"file": name, "reason": reason} for name, reason in self.failed],
             "requests": self.requests,
             "messages": self.messages,
@@ -166,9 +169,12 @@ class Fetcher:
         key = key_of(one, file)
         entry = entry_of(one, file)
         before = self._manifest.files.get(key)
+        if before is not None:
+            entry = with_known(entry, before, self._desk.shown)
         known = before is not None and before.sha1 and before.size == file.size
         if before is not None and known and await self._folder.holds(before.file, before.size):
             before.state, before.reason = "downloaded", ""
+            self._done.renewed += before.renew(entry)
             self._done.counts["unchanged"] += 1
             return
         self._manifest.files[key] = entry
@@ -261,6 +267,8 @@ def told(done: Download) -> list[str]:
         f"{numbered(counts['downloaded'], 'file')} downloaded ({done.bytes / MB:,.1f} MB), "
         f"{counts['unchanged']:,} unchanged, of {numbered(done.submissions, 'submission')}, into {done.target}."
     ]
+    if done.renewed:
+        lines.append(f"{MANIFEST}: whose work it is was renewed for {numbered(done.renewed, 'unchanged file')}.")
     if counts["gone"]:
         lines.append(
             f"{numbered(counts['gone'], 'file')} that are not among these submissions any more: the copies stay."

@@ -10,7 +10,8 @@ import hashlib
 import json
 import re
 import unicodedata
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
 from adaptors.moodle.assignment_work import Handed, WorkFile
@@ -18,6 +19,7 @@ from flows.errors import UsageError
 
 MANIFEST: Final = "manifest.json"
 FORMAT: Final = 1
+_WHOSE: Final = ("person", "participant", "group", "members", "attempt")
 LONGEST_NAME: Final = 200  # bytes of an original name that are kept
 _ENDING: Final = re.compile(r"\.([A-Za-z0-9]{1,8})$")
 
@@ -45,6 +47,13 @@ class Entry:
     sha1: str = ""
     state: str = "failed"
     reason: str = ""
+
+    def renew(self, fresh: Entry) -> bool:
+        """Take over whose work it is from a fresh entry of the same file, and tell whether that is news."""
+        before = [getattr(self, name) for name in _WHOSE]
+        for name in _WHOSE:
+            setattr(self, name, getattr(fresh, name))
+        return before != [getattr(self, name) for name in _WHOSE]
 
 
 @dataclass
@@ -101,6 +110,17 @@ def entry_of(one: Handed, file: WorkFile) -> Entry:
         size=file.size,
         time=file.time,
     )
+
+
+def with_known(entry: Entry, before: Entry, shown: Collection[int] | None) -> Entry:
+    """Return a fresh entry with what an earlier one knows of the people and Moodle does not tell now.
+
+    A member whom Moodle does not tell stays only where it cannot show everybody (`shown`: who may submit and is
+    shown, None for all of them) and the member is among those: who is shown without the group has left it.
+    """
+    unseen = [] if shown is None else [one for one in before.members if one not in shown]
+    number = before.participant if entry.participant is None else entry.participant  # it is for good
+    return replace(entry, participant=number, members=sorted({*entry.members, *unseen}))
 
 
 def disk_name(one: Handed, file: WorkFile) -> str:

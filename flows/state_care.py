@@ -122,16 +122,16 @@ def back_up(settings: Settings, now: float) -> Done:
 
 
 def restore(settings: Settings, file: Path | None, now: float, *, lost: bool = False) -> Done:
-    """Put a backup in the place of the books, which are kept `aside`; UsageError without one.
+    """Put a backup in the place of the books, which are kept `aside`; UsageError without a file that is there.
 
     `lost`: the key file of then is gone for good. `erase_again` are people whom the backup does not know to be
     erased; others may be where it is not `knows_erased`.
     """
     books = file_of(settings.state_url)
-    if file is None:
+    if file is None or (books and not file.is_file()):  # without books of this kind the file is not the trouble
         found = newest(books) if books else None
         there = f"The newest one is {found}." if found else "There is none beside the state file."
-        raise UsageError(f"Name the backup to put back. {there}")
+        raise UsageError(f"There is no file {file}. {there}" if file else f"Name the backup to put back. {there}")
     keys = read_or_make_keys(Path(settings.state_key_file))
     ttl = settings.lease_ttl_s
     done = put_back(

@@ -344,6 +344,84 @@ async def test_group_work(tmp_path: Path) -> None:
     assert entry["file"].startswith(f"group-{north}_attempt-1_")
 
 
+@pytest.mark.parametrize("known", [True, False])
+async def test_a_participant_number_that_comes_later(tmp_path: Path, known: bool) -> None:
+    """Once the account is mended the list gets the number, and keeps it; nothing is fetched again."""
+    world = MarkingWorld()
+    if not known:
+        world.fake.revoke("mod/assign:revealidentities")
+    learner = world.learners[0]
+    number = world.site.marking.number(world.instance("Blind"), learner)
+    world.hand_in("Blind", learner, {"a.pdf": PDF})
+    world.site.update_user(learner, lastname="<Last0")
+    await fetch(world, tmp_path, "Blind")
+    (first,) = manifest(tmp_path)
+    assert first["participant"] is None
+    world.site.update_user(learner, lastname="Last0")
+    done = await fetch(world, tmp_path, "Blind")
+    assert [first | {"participant": number}] == manifest(tmp_path)
+    assert (1, 1, 1) == (done.counts["unchanged"], done.renewed, world.called(FILES))
+    assert "manifest.json: whose work it is was renewed for 1 unchanged file." in told(done)
+    world.site.update_user(learner, lastname="<Last0")
+    done = await fetch(world, tmp_path, "Blind")
+    assert (0, [number]) == (done.renewed, [one["participant"] for one in manifest(tmp_path)])
+    (tmp_path / first["file"]).unlink()
+    await fetch(world, tmp_path, "Blind")
+    assert [number] == [one["participant"] for one in manifest(tmp_path)]
+
+
+async def members_after(world: MarkingWorld, folder: Path) -> list[int]:
+    """Download the work of a group once more and return its members in the list."""
+    await fetch(world, folder, "Team")
+    (entry,) = manifest(folder)
+    return list(entry["members"])
+
+
+async def test_members_in_the_list_are_those_of_today(tmp_path: Path) -> None:
+    """Whom Moodle could not show comes in and stays; who left goes, unless that is what cannot be told."""
+    world = MarkingWorld()
+    one, other, bad, *_ = world.learners
+    in_course = world.site.members[world.course]
+    (north,), (south,) = in_course[one].groups, in_course[other].groups
+    world.hand_in("Team", 0, {"a.pdf": PDF}, groupid=north)
+    world.site.update_user(bad, lastname="<Last2")
+    assert [one] == await members_after(world, tmp_path)
+    world.site.update_user(bad, lastname="Last2")
+    assert [one, bad] == await members_after(world, tmp_path)
+    world.site.update_user(bad, lastname="<Last2")
+    assert [one, bad] == await members_after(world, tmp_path)
+    world.site.enrol(world.course, one, groups=[south])
+    assert [bad] == await members_after(world, tmp_path)
+    world.site.enrol(world.course, bad, groups=[south])
+    assert [bad] == await members_after(world, tmp_path)
+    world.site.update_user(bad, lastname="Last2")
+    assert [] == await members_after(world, tmp_path)
+    assert 1 == world.called(FILES)
+
+
+async def test_who_may_not_be_known_any_more_leaves_the_list(tmp_path: Path) -> None:
+    """Without the right to reveal identities neither person nor members stay, whomever Moodle cannot show."""
+    world = MarkingWorld()
+    cmid = world.site.activities.set(world.course, "Blind team", teamsubmission=1, blindmarking=1)
+    world.cmid["Blind team"] = cmid
+    one, other, member, *_ = world.learners
+    north = world.site.members[world.course][one].groups[0]
+    world.hand_in("Blind", other, {"b.pdf": PDF})
+    world.hand_in("Blind team", 0, {"a.pdf": PDF}, groupid=north)
+
+    async def whose() -> list[tuple[int | None, list[int]]]:
+        found = []
+        for name in ("Blind", "Blind team"):
+            await fetch(world, tmp_path / name, name)
+            found += [(entry["person"], entry["members"]) for entry in manifest(tmp_path / name)]
+        return found
+
+    assert [(other, []), (None, [one, member])] == await whose()
+    world.fake.revoke("mod/assign:revealidentities")
+    world.site.update_user(member, lastname="<Last2")
+    assert [(None, []), (None, [])] == await whose()
+
+
 def of(*people: int, participants: tuple[int, ...] = ()) -> Filter:
     """Return the wish for what these people have submitted."""
     return Filter(frozenset({"submitted"}), people=frozenset(people), participants=frozenset(participants))

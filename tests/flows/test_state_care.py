@@ -290,13 +290,16 @@ def test_check_finds_damage(synced: Terminal) -> None:
 
 
 def test_restore_and_the_first_run(synced: Terminal) -> None:
-    """Without a file the newest is named; restored books rest, and then send everything onto the same cases."""
+    """Without a file that is there the newest is named; restored books rest, then send all onto the same cases."""
     synced.env |= {"IN_DOUBT_REST_S": "0.01"}
     cases = synced.cases
     assert 0 == synced.run("state", "backup").code
     newest = max((synced.folder / "backups").iterdir())
     ended = synced.run("state", "restore")
     assert (2, True) == (ended.code, str(newest) in ended.text)
+    missing = synced.run("state", "restore", "no-such-file")
+    assert (2, True) == (missing.code, "There is no file no-such-file." in missing.text)
+    assert str(newest) in missing.text
     assert 0 == synced.run("state", "restore", str(newest)).code
     assert (0, cases) == (synced.run("sync").code, synced.cases)
     assert 0 == synced.run("state", "restored").code
