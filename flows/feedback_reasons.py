@@ -37,7 +37,8 @@ FEEDBACK_REMEDIES: Final[Mapping[str, str]] = {
     "feedback_no_assignment": f"Correct `assignment` in the mapping, or empty the text in the case, {_AGAIN}.",
     "feedback_no_access": (
         "Give the account's role `mod/assign:grade` in that course, and `moodle/course:viewhiddenactivities` if "
-        f"the assignment is hidden, {_AGAIN}."
+        f"the assignment is hidden, {_AGAIN}. If it has both, log in once as that account: it may have to change "
+        "its password."
     ),
     "feedback_twice": f"Empty one of the two texts in CommCare, {_AGAIN}.",
     "feedback_too_long": f"Shorten it in the case, {_AGAIN}.",

@@ -250,6 +250,12 @@ def file_error(operation: str, status: int, code: str) -> AdaptorError:
     return Unexpected(f"Moodle gives an error in place of a file ('{code or 'without a code'}').", **about)
 
 
+def policy_error(function: str, message: str) -> AccessDenied | None:
+    """Return the error for a message that leads to a site policy, in whatever language, and None for others."""
+    about = {"system": "Moodle", "operation": function, "status": 200, "code": "sitepolicynotagreed"}
+    return _denied("sitepolicynotagreed", about) if _POLICY.search(message) else None
+
+
 def is_for_all(error: AdaptorError) -> bool:
     """Say whether Moodle refuses everything, closed or shut to the account, so that all other courses fail too."""
     return isinstance(error, Maintenance) or (isinstance(error, AccessDenied) and error.code in _ACCOUNT)

@@ -88,7 +88,9 @@ def test_a_login_that_is_refused_is_for_everything(code: str) -> None:
     assert is_for_all(login_error(code))
 
 
-@pytest.mark.parametrize("code", ["errorcoursecontextnotvalid", "requireloginerror", "nopermissions", "notingroup"])
+@pytest.mark.parametrize(
+    "code", ["errorcoursecontextnotvalid", "requireloginerror", "nopermissions", "notingroup"]
+)
 def test_what_may_be_about_one_course(code: str) -> None:
     """The next course may be open."""
     assert not is_for_all(exception_error(ENROLLED, {"errorcode": code}))
