@@ -29,6 +29,7 @@ from adaptors.moodle.assignment_work import (
     Filter,
     Handed,
     WorkBook,
+    is_work,
     of_people,
     read_earlier,
     read_work,
@@ -156,8 +157,9 @@ class Desk:
         rows = of_people(rows, participants, wanted)
         people, self.messages = dict[int, CoursePerson](), []
         self.tell_unshown(found, unshown)
-        if rows and not assignment.hides_people:
-            people = await self._people_of(rows, found.course.id)
+        of_one = [row for row in rows if row.userid and is_work(assignment, row)]
+        if of_one and not assignment.hides_people:
+            people = await self._people_of(of_one, found.course.id)
         book = WorkBook(assignment, people, participants, known=known)
         if not wanted.attempts:
             return book.handed(rows, wanted)
@@ -294,13 +296,13 @@ def unseen_sentence(course: MarkedCourse) -> str:
     )
 
 
-def unshown_sentence(found: Found, count: int) -> str:
-    """Say how many of those who may submit Moodle cannot show, and what is to be done."""
+def unshown_sentence(found: Found, count: int, then: str = "Everybody else there was read.") -> str:
+    """Say how many of those who may submit Moodle cannot show, what comes of it, and what is to be done."""
     team = " It may also be the name of a group." if found.assignment.teamsubmission else ""
     return (
         f"Moodle itself cannot show {numbered(count, 'account')} of those who may submit to assignment "
         f"{found.assignment.cmid} of course {found.course.id}, for a value in {'it' if count == 1 else 'them'}. "
-        f"Everybody else there was read. {REPAIR}{team}"
+        f"{then} {REPAIR}{team}"
     )
 
 

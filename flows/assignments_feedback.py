@@ -166,7 +166,9 @@ class Publisher:
         self._planner = Planner(assignment, participants, in_course, self._ways, known=known, unshown=unshown > 0)
         self.wishes, self.outcomes = self._planner.plan(listed)
         if unshown and (self._is_for_groups(listed) or any(one.reason == "not_shown" for one in self.outcomes)):
-            self.notes.append(unshown_sentence(self._found, unshown))
+            group = ", also where the others of its group do" if assignment.teamsubmission else ""
+            nothing = f"An account like that gets no feedback{group}."
+            self.notes.append(unshown_sentence(self._found, unshown, nothing))
         if self.wishes and (reason := await self._obstacle()):
             self.outcomes += [self.outcome(wish, "refused", reason) for wish in self.wishes]
             self.wishes = []

@@ -10,6 +10,7 @@ from prefect.states import Failed
 
 from flows.attended_feedback import send_feedback
 from flows.deployed import gentle_end, reason, settings_here, state_of
+from flows.feedback import NothingGoesBack
 from flows.feedback_desk import Options
 from flows.result import RunState
 
@@ -31,6 +32,10 @@ async def feedback_back(
     try:
         with gentle_end():
             done = await send_feedback(settings_here(), Options(approve, dry_run, tuple(overwrite)))
+    except NothingGoesBack as error:
+        asks = approve or overwrite  # the schedule does not
+        log.log(WARNING if asks else INFO, str(error))
+        return state_of(RunState.FAILED if asks else RunState.COMPLETED, str(error))
     except Exception as error:
         log.error(reason(error))
         return Failed(message=reason(error))

@@ -46,6 +46,10 @@ NOT_SHOWN: Final = "not_shown"
 """Outcome of a hint whose case CommCare has not shown for `LATE_S`."""
 
 
+class NothingGoesBack(UsageError):
+    """No mapping sends anything back."""
+
+
 class Consumed(NamedTuple):
     """What became of hints (outcome -> their numbers), what was told to Moodle, and what has to be tried again."""
 
@@ -57,13 +61,13 @@ class Consumed(NamedTuple):
 async def send(world: World, options: Options, progress: Progress = silent) -> FedBack:
     """Publish what coaches wrote since the last time; what happened is returned.
 
-    What was never approved is only looked at and counted, state waiting. Raises UsageError when no mapping sends
-    anything back, or a key to overwrite is not listed.
+    What was never approved is only looked at and counted, state waiting. Raises NothingGoesBack when no mapping
+    sends anything back, and UsageError when a key to overwrite is not listed.
     """
     mappings = writing_back(world)
     if not mappings:
         await _forget_others(world)
-        raise UsageError("No mapping sends anything back. Add 'write_back' to one: docs/feedback-back.md.")
+        raise NothingGoesBack("No mapping sends anything back. Add 'write_back' to one: docs/feedback-back.md.")
     done = FedBack(options.dry_run)
     async with _outcome(world, done), _lease(world, needed=not options.dry_run) as lease:
         await world.begin()

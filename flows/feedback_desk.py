@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from adaptors.errors import AccessDenied, Refused, Unexpected
+from adaptors.errors import AccessDenied, AdaptorError, Refused, Unexpected
 from adaptors.moodle.answers import GradeReport, checked
 from adaptors.moodle.assignment_answers import MarkedCourse
+from adaptors.moodle.errors import is_for_all
 from adaptors.moodle.grades import GRADES
 from adaptors.moodle.unshowable import is_unshowable
 from flows.assignments import Desk, Found, find_assignment
@@ -93,6 +94,7 @@ class Publishing:
             marked = await self._desk.course(course)
             groups = await self._by_assignment(marked, fresh)
         except (Refused, AccessDenied) as error:
+            await self._raise_if_for_all(error)
             reason = "no_access" if isinstance(error, AccessDenied) else "no_assignment"
             for one in fresh:
                 await self._refuse(one, reason)
@@ -141,8 +143,8 @@ class Publishing:
         done, reason = None, "no_access"
         try:
             done = await publish(self._desk, found, entries, Ways(dry_run=self.dry_run), keeper=guard)
-        except AccessDenied:
-            pass
+        except AccessDenied as error:
+            await self._raise_if_for_all(error)
         except Unexpected as error:
             if not is_unshowable(error):
                 raise
@@ -157,6 +159,16 @@ class Publishing:
             outcome = outcomes.get(str(person)) or Outcome(str(person), None, "refused", reason)
             for one in some:
                 await self._settle(guard, one, outcome)
+
+    async def _raise_if_for_all(self, error: AdaptorError) -> None:
+        """Raise again what no course is to blame for: then nothing is known of any text.
+
+        Of a function that the service lacks Moodle says what it says of an expired token; that one is told.
+        """
+        if error.code == "accessexception" and error.operation not in (await self._desk.site()).function_names:
+            self.done.worse(RunState.COMPLETED, str(error))
+        elif is_for_all(error) or (isinstance(error, AccessDenied) and error.status != 200):
+            raise error
 
     async def _settle(self, guard: Guard, one: CoachText, outcome: Outcome) -> None:
         if outcome.state == "would_store" or self.dry_run:

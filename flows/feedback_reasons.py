@@ -28,15 +28,17 @@ FEEDBACK_REASONS: Final[Mapping[str, str]] = {
 """The end of a sentence that begins with the number of records."""
 
 _AGAIN: Final = "then `moodle-commcare feedback send`"
+_NEXT: Final = "The next `moodle-commcare feedback send` tries again; Prefect does it each night."
 FEEDBACK_REMEDIES: Final[Mapping[str, str]] = {
     "feedback_conflict": "Look at both. If the coach's is right: `moodle-commcare feedback send --overwrite KEY`; "
     "else empty it in the case.",
     "feedback_person_left": "Nothing, if that is so; a teacher can enrol the person again.",
-    "feedback_not_shown": f"{REPAIR} The next look tries again.",
+    "feedback_not_shown": f"{REPAIR} {_NEXT}",
     "feedback_no_assignment": f"Correct `assignment` in the mapping, or empty the text in the case, {_AGAIN}.",
     "feedback_no_access": (
         "Give the account's role `mod/assign:grade` in that course, and `moodle/course:viewhiddenactivities` if "
-        f"the assignment is hidden, {_AGAIN}."
+        f"the assignment is hidden, {_AGAIN}. If it has both, log in once as that account: it may have to change "
+        "its password."
     ),
     "feedback_twice": f"Empty one of the two texts in CommCare, {_AGAIN}.",
     "feedback_too_long": f"Shorten it in the case, {_AGAIN}.",
@@ -49,5 +51,5 @@ FEEDBACK_REMEDIES: Final[Mapping[str, str]] = {
     "feedback_unreleased": f"Release the grade in Moodle, {_AGAIN}.",
     "feedback_grade_not_stored": "Unlock the grade in Moodle's gradebook, or leave the grade to Moodle.",
     "feedback_not_stored": "Look at the feedback in Moodle: a filter of the site may have changed the text.",
-    "feedback_unfinished": "Nothing: the next look reads it back.",
+    "feedback_unfinished": "Nothing: the next look reads it back (the drain, or `moodle-commcare feedback send`).",
 }

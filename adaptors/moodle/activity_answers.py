@@ -104,6 +104,7 @@ class Warned(_Answer):
     item: str = ""
     itemid: int | None = None
     warningcode: str = ""
+    message: str = Field(default="", repr=False)
 
 
 class Assignment(_Answer):

@@ -178,7 +178,7 @@ class WorkBook:
         return asked
 
     def _is_work(self, row: Work) -> bool:
-        return not (self._assignment.teamsubmission and row.userid) or bool(_files(row) or _text(row))
+        return is_work(self._assignment, row)
 
     def _one(self, row: Work, own: Mapping[int, str]) -> Handed:
         team = not row.userid
@@ -204,6 +204,11 @@ class WorkBook:
         if self._assignment.hides_people:
             return CoursePerson(user) if self._known else None
         return self._people.get(user) or CoursePerson(user, status="not enrolled")
+
+
+def is_work(assignment: MarkedAssignment, row: Work) -> bool:
+    """Tell whether a row is a submission; a group member's own row, mostly empty, is one only with content."""
+    return not (assignment.teamsubmission and row.userid) or bool(_files(row) or _text(row))
 
 
 def of_people(rows: Sequence[Work], participants: Iterable[Participant], wanted: Filter) -> list[Work]:

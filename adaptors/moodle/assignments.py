@@ -16,6 +16,7 @@ from adaptors.moodle.activity_answers import (
 )
 from adaptors.moodle.answers import checked
 from adaptors.moodle.client import MoodleClient
+from adaptors.moodle.errors import policy_error
 from adaptors.moodle.sizes import Sizes
 
 ASSIGNMENTS = "mod_assign_get_assignments"
@@ -142,9 +143,11 @@ def unseen_assignments(warnings: Iterable[Warned]) -> frozenset[int]:
 
 def refuse_unseen_course(warnings: Sequence[Warned]) -> None:
     """Refuse a list of assignments when the course itself is not seen; raises AccessDenied, Unexpected."""
-    if unseen := [one.itemid for one in warnings if one.item == "course" and one.warningcode in _NO_ACCESS]:
+    if unseen := [one for one in warnings if one.item == "course" and one.warningcode in _NO_ACCESS]:
+        if waiting := policy_error(ASSIGNMENTS, unseen[0].message):
+            raise waiting
         raise AccessDenied(
-            f"There is no course {unseen[0]} in Moodle, or the Moodle account may not see it.",
+            f"There is no course {unseen[0].itemid} in Moodle, or the Moodle account may not see it.",
             system="Moodle",
             operation=ASSIGNMENTS,
             status=200,

@@ -30,8 +30,8 @@ _NO_ENTRY = (
     "Give its role 'moodle/course:view' (and 'moodle/course:viewhiddencourses' for hidden courses). If it has "
     "them, log in once as that account: it may have to change its password.",
 )
-# Codes a person has to settle: what is wrong, and the screen to open.
-_DENIED: Mapping[str, tuple[str, str]] = {
+# Codes a person has to settle: what is wrong, and the screen to open. These hold for all that the account asks.
+_ACCOUNT: Mapping[str, tuple[str, str]] = {
     "invalidtoken": (
         "Moodle does not accept the token.",
         f"Make a new one under {TOKENS} and put it into MOODLE_TOKEN.",
@@ -58,6 +58,11 @@ _DENIED: Mapping[str, tuple[str, str]] = {
     "wsaccessuserunconfirmed": _UNCONFIRMED,
     "passwordisexpired": _EXPIRED,
     "forcepasswordchangenotice": ("The Moodle account must change its password first.", "Log in once."),
+    "nopasswordchangeforced": (
+        "The Moodle account must change its password first, and cannot.",
+        f"Untick 'Force password change' for it under {USERS}.",
+    ),
+    "usernotfullysetup": ("The profile of the Moodle account is not filled in.", f"Fill it in under {USERS}."),
     "usernotconfirmed": _UNCONFIRMED,
     "sitepolicynotagreed": (
         "The Moodle account has not agreed to the site policy.",
@@ -80,6 +85,9 @@ _DENIED: Mapping[str, tuple[str, str]] = {
         f"Add it under {EXTERNAL_SERVICES} > Authorised users.",
     ),
     "missingparam": ("Moodle's login needs user name, password and service.", "Fill in all three settings."),
+}
+# These may be about one course, or one function.
+_RIGHTS: Mapping[str, tuple[str, str]] = {
     "errorcoursecontextnotvalid": _NO_ENTRY,
     "requireloginerror": _NO_ENTRY,
     "notingroup": (
@@ -96,6 +104,7 @@ _DENIED: Mapping[str, tuple[str, str]] = {
     ),
     "nopermissions": ("The Moodle account lacks a capability for {function}.", "Give its role {capability}."),
 }
+_DENIED = {**_ACCOUNT, **_RIGHTS}
 
 _CLOSED: Mapping[str, str] = {
     "sitemaintenance": "Moodle is in maintenance.",
@@ -239,6 +248,17 @@ def file_error(operation: str, status: int, code: str) -> AdaptorError:
     if code in _DENIED:
         return _denied(code, about)
     return Unexpected(f"Moodle gives an error in place of a file ('{code or 'without a code'}').", **about)
+
+
+def policy_error(function: str, message: str) -> AccessDenied | None:
+    """Return the error for a message that leads to a site policy, in whatever language, and None for others."""
+    about = {"system": "Moodle", "operation": function, "status": 200, "code": "sitepolicynotagreed"}
+    return _denied("sitepolicynotagreed", about) if _POLICY.search(message) else None
+
+
+def is_for_all(error: AdaptorError) -> bool:
+    """Say whether Moodle refuses everything, closed or shut to the account, so that all other courses fail too."""
+    return isinstance(error, Maintenance) or (isinstance(error, AccessDenied) and error.code in _ACCOUNT)
 
 
 def _code(text: object) -> str:

@@ -10,10 +10,10 @@ import json
 from collections.abc import Set
 from typing import TYPE_CHECKING
 
-from adaptors.errors import AccessDenied, AdaptorError, Maintenance
+from adaptors.errors import AdaptorError
+from adaptors.moodle.errors import is_for_all
 from flows.result import RunState
 from flows.steps.planned import SITE_SCOPE
-from flows.steps.rosters import ACCOUNT_CODES
 from flows.words import numbered
 from state.facts import DELETED_ACCOUNTS
 
@@ -60,7 +60,7 @@ async def _ask(run: Run, people: Set[int]) -> set[int]:
     try:
         return await run.reader.deleted(people)
     except AdaptorError as error:
-        if isinstance(error, Maintenance) or (isinstance(error, AccessDenied) and error.code in ACCOUNT_CODES):
+        if is_for_all(error):
             raise
         run.result.worse(RunState.DEGRADED, f"Moodle did not say which accounts are deleted. {error}")
         return set()

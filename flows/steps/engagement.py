@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from adaptors.errors import AccessDenied, AdaptorError, Maintenance
+from adaptors.errors import AdaptorError
 from adaptors.moodle.answers import Course
 from adaptors.moodle.engagement import Engagement
+from adaptors.moodle.errors import is_for_all
 from adaptors.moodle.normalise import course_record
 from adaptors.moodle.roster import Member
 from flows.result import RunState
-from flows.steps.rosters import ACCOUNT_CODES, by_course
+from flows.steps.rosters import by_course
 from flows.words import courses_named
 from mappings.engine import CompiledMapping
 
@@ -103,7 +104,7 @@ async def _read_completed(run: Run, engagement: Engagement) -> None:
 
 def _raise_if_for_all(error: AdaptorError) -> None:
     """Raise again what concerns the whole run."""
-    if isinstance(error, Maintenance) or (isinstance(error, AccessDenied) and error.code in ACCOUNT_CODES):
+    if is_for_all(error):
         raise error
 
 

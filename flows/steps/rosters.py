@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from adaptors.errors import AccessDenied, AdaptorError, Maintenance
+from adaptors.errors import AdaptorError
 from adaptors.moodle.answers import Course
+from adaptors.moodle.errors import is_for_all
 from flows.steps.groups import tell_hidden
 from flows.steps.hiding import tell_hiding_in_courses
 from flows.steps.merged import left_out
@@ -21,10 +22,6 @@ COURSES_AT_ONCE = 2
 UNSEEN = "It could not be read for the plan of a first run, so it is left for the next run."
 OF_PEOPLE = ("users", "engagement")
 """Sources of which a record is made of all courses of a person."""
-# Codes that concern the account, not one course: reading on would fail for each course in turn.
-ACCOUNT_CODES = frozenset(
-    {"invalidtoken", "accessexception", "wsaccessusersuspended", "passwordisexpired", "sitepolicynotagreed"}
-)
 
 
 async def read_people(run: Run, courses: list[Course], selected: list[Course]) -> None:
@@ -102,7 +99,7 @@ async def read_rosters(run: Run, courses: list[Course]) -> None:
 
 async def failed(run: Run, course_id: int, error: AdaptorError, seconds: float) -> None:
     """Note a course's failure, or raise again what concerns the whole run."""
-    if isinstance(error, Maintenance) or (isinstance(error, AccessDenied) and error.code in ACCOUNT_CODES):
+    if is_for_all(error):
         raise error
     await _note_failure(run, course_id, str(error), seconds)
 

@@ -8,9 +8,11 @@ import httpx
 import pytest
 
 from adaptors.errors import AccessDenied, Unexpected
+from adaptors.moodle.activity_answers import Warned
 from adaptors.moodle.assignment_people import LIST_PARTICIPANTS, read_marked_course, read_participant_list
-from adaptors.moodle.assignments import ASSIGNMENTS, SUBMISSIONS, CourseAssignments
+from adaptors.moodle.assignments import ASSIGNMENTS, SUBMISSIONS, CourseAssignments, refuse_unseen_course
 from adaptors.moodle.client import Login, MoodleClient
+from adaptors.moodle.errors import is_for_all
 from adaptors.moodle.fake import FakeMoodle
 from adaptors.moodle.fake_site import FakeSite
 from adaptors.moodle.records import SOURCES
@@ -156,6 +158,18 @@ async def test_missing_right_is_named(lost: str, capability: str) -> None:
     with pytest.raises(AccessDenied) as caught:
         await world.read(course)
     assert capability in str(caught.value)
+
+
+def test_a_policy_that_waits_is_not_taken_for_a_missing_right() -> None:
+    """Moodle puts its words into the warning about the course, in the site's language: every course is shut."""
+    inside = 'Politique du site : <a href="https://moodle.example.org/user/policy.php">QanaryText</a>'
+    about = {"item": "course", "itemid": 5, "warningcode": "1"}
+    with pytest.raises(AccessDenied, match="has not agreed to the site policy") as caught:
+        refuse_unseen_course([Warned(**about, message=f"No access rights in course context {inside}")])
+    assert (True, False) == (is_for_all(caught.value), "Qanary" in repr(caught.value))
+    with pytest.raises(AccessDenied, match="no course 5") as caught:
+        refuse_unseen_course([Warned(**about, message="No access rights in course context Not enrolled")])
+    assert not is_for_all(caught.value)
 
 
 async def test_an_assignment_that_is_hidden_is_left_out() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from adaptors.errors import AccessDenied, NoAnswer, Unexpected
-from adaptors.moodle.errors import exception_error
+from adaptors.moodle.errors import exception_error, is_for_all, login_error
 
 BARRED = "Course or activity not accessible (Course or activity not accessible. The context error message was: {})"
 ENROLLED = "core_enrol_get_enrolled_users"
@@ -61,3 +61,36 @@ def test_a_value_that_moodle_cannot_send() -> None:
     assert "Moodle cannot send its answer to mod_assign_list_participants ('invalidresponse')" in str(error)
     assert "Browse list of users: correct the name" in str(error)
     assert str(error).endswith("It may also be the name of a group.")
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "invalidtoken",
+        "accessexception",
+        "sitemaintenance",
+        "passwordisexpired",
+        "forcepasswordchangenotice",
+        "nopasswordchangeforced",
+        "usernotfullysetup",
+        "sitepolicynotagreed",
+        *(f"wsaccessuser{reason}" for reason in ("suspended", "deleted", "expired", "nologin", "unconfirmed")),
+    ],
+)
+def test_what_shuts_the_account_out_of_everything(code: str) -> None:
+    """Each course would be refused for it; each has a remedy or passes."""
+    assert is_for_all(exception_error(ENROLLED, {"errorcode": code})), code
+
+
+@pytest.mark.parametrize("code", ["invalidlogin", "usernotallowed", "servicenotavailable", "usernotconfirmed"])
+def test_a_login_that_is_refused_is_for_everything(code: str) -> None:
+    """Without a token nothing can be asked."""
+    assert is_for_all(login_error(code))
+
+
+@pytest.mark.parametrize(
+    "code", ["errorcoursecontextnotvalid", "requireloginerror", "nopermissions", "notingroup"]
+)
+def test_what_may_be_about_one_course(code: str) -> None:
+    """The next course may be open."""
+    assert not is_for_all(exception_error(ENROLLED, {"errorcode": code}))

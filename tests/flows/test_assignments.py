@@ -12,7 +12,7 @@ from adaptors.moodle.assignment_people import LIST_PARTICIPANTS, read_strangers
 from adaptors.moodle.assignment_work import Filter
 from adaptors.moodle.client import Login, MoodleClient
 from adaptors.moodle.fake import FakeMoodle
-from adaptors.moodle.streams import PROFILES
+from adaptors.moodle.streams import ENROLLED, PROFILES
 from flows.assignments import Desk, checked_statuses
 from flows.errors import UsageError
 from tests.adaptors.moodle_world import recorded_site
@@ -317,6 +317,25 @@ async def test_without_work_and_not_shown() -> None:
     assert f"Person {one} has handed in nothing." == told[0]
     assert told[1].startswith(f"Of number {bad} nothing was found: Moodle cannot show the account, or nobody")
     assert (2, 1) == (len(told), len(world.desk.messages))
+
+
+async def test_a_member_of_a_group_whom_moodle_cannot_show() -> None:
+    """The own row of a member is empty: no name is looked up for it, and none is said to be missing."""
+    world = MarkingWorld()
+    bad, mate = world.learners[0], world.learners[2]
+    group = next(iter(world.site.members_of(world.course)[bad].groups))
+    world.hand_in("Team", 0, {"ours.txt": b"x"}, groupid=group)
+    for one in (bad, mate):
+        world.hand_in("Team", one)
+    world.site.update_user(bad, lastname="<Last0")
+    found, wanted = await world.find("Team"), Filter(people=frozenset({bad}))
+    handed = await world.desk.submissions(found, wanted)
+    told = await world.desk.without_work(found, wanted, handed)
+    assert [] == handed
+    assert [True] == ["cannot show 1 account of those who may submit" in one for one in world.desk.messages]
+    assert f"Of number {bad} nothing was found" in told[0]
+    (ours,) = await world.desk.submissions(found)
+    assert ([mate], (0, 0)) == ([one.id for one in ours.members], (world.called(PROFILES), world.called(ENROLLED)))
 
 
 async def test_numbers_of_assignments() -> None:

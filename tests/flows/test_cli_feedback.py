@@ -101,6 +101,17 @@ def test_a_conflict_and_the_word_of_a_person(terminal: Terminal) -> None:
 
 
 @marked
+async def test_the_nightly_flow_where_nothing_goes_back(place: Place, prefect_folder: Path) -> None:
+    """It is well, and asks neither system; who says yes to nothing is told so in red."""
+    assert prefect_folder.is_dir()
+    asked = place.sandbox.moodle.requests, sum(place.sandbox.commcare.requests.values())
+    kind, name, message = await ended(feedback_back)
+    assert ("COMPLETED", "Completed", True) == (kind, name, "No mapping sends anything back" in message)
+    assert "Failed" == (await ended(feedback_back, approve=True))[1]
+    assert asked == (place.sandbox.moodle.requests, sum(place.sandbox.commcare.requests.values()))
+
+
+@marked
 async def test_the_flow(place: Place, prefect_folder: Path) -> None:
     """It ends as the command does, and Prefect is told counts and keys only."""
     box = place.sandbox

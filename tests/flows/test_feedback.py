@@ -402,6 +402,77 @@ async def test_moodle_is_down(make_lab: MakeLab) -> None:
     assert ({"feedback": 1}, [one], 0) == (done.outcomes, room.saves, done.left)
 
 
+async def an_expired_token(lab: Lab) -> None:
+    lab.moodle.expire_token()
+
+
+async def a_suspended_account(lab: Lab) -> None:
+    lab.site.users[lab.site.info["userid"]].suspended = True
+
+
+async def web_services_that_are_off(lab: Lab) -> None:
+    lab.site.web_services = False
+
+
+@pytest.mark.parametrize(
+    ("shut", "words"),
+    [
+        (an_expired_token, "Moodle does not accept the token."),
+        (a_suspended_account, "The Moodle account of the token is suspended."),
+        (web_services_that_are_off, "Moodle's web services or their REST protocol are off."),
+    ],
+)
+async def test_an_account_that_is_shut_out(make_lab: MakeLab, shut: Any, words: str) -> None:
+    """It is no course that may not be marked: the look fails, no text is listed, and the hint stays."""
+    room = await make_class(make_lab)
+    one = room.learners[0]
+    room.post(room.writes(one, coach_feedback="Text"))
+    account, site = room.lab.moodle.account, room.lab.site
+    await shut(room.lab)
+    await room.sent()  # the first use of an expired token says that the service may have been changed
+    for done in (await room.drained(), await room.sent(), await room.sent(dry_run=True)):
+        assert (RunState.FAILED, [], True) == (done.state, [*done.told], words in done.messages[0]), done.messages
+    assert ([], 1) == (listed(room.lab), sum(room.lab.store.inbox_state(room.lab.clock.now()).waiting.values()))
+    room.lab.moodle.account = type(account)(account.token, {})
+    site.users[site.info["userid"]].suspended, site.web_services = False, True
+    done = await room.drained()
+    assert ({"feedback": 1}, [one], 0) == (done.outcomes, room.saves, done.left)
+
+
+async def test_a_token_that_ends_on_the_way(make_lab: MakeLab) -> None:
+    """It ends after the course was read: no text of an assignment is listed either."""
+    room = await make_class(make_lab)
+    room.writes(room.learners[0], coach_feedback="Text")
+    room.lab.moodle.fail_next("mod_assign_list_participants", "accessexception")
+    done = await room.sent()
+    assert (RunState.FAILED, [], []) == (done.state, done.told, listed(room.lab))
+    assert {"published": 1} == (await room.sent()).counts
+
+
+async def test_a_function_that_one_assignment_needs(make_lab: MakeLab) -> None:
+    """Moodle says of it what it says of an expired token: others are published, and what is missing is told."""
+    marking = MarkingWorld()
+    entries = f"{entry(marking, 'Workflow')}\n  {entry(marking, 'Essay').replace('coach', 'other')}"
+    room = await make_class(make_lab, entries)
+    one, function = room.learners[0], "mod_assign_get_user_flags"
+    room.lab.moodle.remove_function(function)
+    room.writes(one, coach_feedback="Text", other_feedback="Text")
+    done = await room.sent()
+    assert {"coach_feedback": "feedback_no_access", "other_feedback": ""} == {
+        told.name: told.reason for told in done.told
+    }
+    assert (RunState.COMPLETED, True) == (done.state, f"Moodle refuses {function}" in done.messages[0])
+
+
+async def test_a_course_that_may_not_be_marked(make_lab: MakeLab) -> None:
+    """A right that is lacking there is an obstacle of its texts; nothing is wrong with the account."""
+    room = await make_class(make_lab)
+    room.writes(room.learners[0], coach_feedback="Text")
+    room.lab.moodle.revoke("moodle/course:view")
+    done = await room.sent()
+    assert (RunState.COMPLETED, ["feedback_no_access"]) == (done.state, [told.reason for told in done.told])
+
+
 @pytest.mark.parametrize("stored", [True, False])
 async def test_a_save_without_an_answer(make_lab: MakeLab, stored: bool) -> None:
     """What Moodle holds decides: told once when it arrived, and again when it did not."""

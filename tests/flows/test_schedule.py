@@ -21,10 +21,11 @@ def written(folder: Path, text: str) -> Path:
 
 
 def test_our_own_file() -> None:
-    """The hourly sync comes first, the weekly audit on Sunday."""
+    """The hourly sync comes first, the weekly audit on Sunday; what coaches wrote is looked for each night."""
     found = next_runs(HOUSE / "prefect.yaml", NOW)
     assert NextRun("sync", NOW + 20.0) == found[0]
     assert NextRun("audit", 1_795_315_020.0) in found
+    assert NextRun("feedback-back", AT_12 + 15 * 3600 + 52 * 60) in found
 
 
 def test_the_soonest_of_several_schedules(tmp_path: Path) -> None:
