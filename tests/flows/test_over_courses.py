@@ -208,6 +208,20 @@ async def test_a_day_of_waiting_is_counted_from_the_first_failure(make_lab: Make
     assert {"created": 2} == written(await lab.sync())
 
 
+async def test_an_interval_makes_nobody_wait_for_longer(make_lab: MakeLab) -> None:
+    """After the day the newcomers of a mapping that is read once a week are read at once, and then no more."""
+    site, one, two, _ = two_courses()
+    lab = make_lab(site, project=f"{PROJECT}intervals: {{people: 168, enrolments: 168, grades: 168}}\n")
+    lab.edit("student", INCLUDE, NO_TEACHERS)
+    await lab.sync()
+    newcomer(site, two)
+    lab.denied = {one}
+    assert {"held_back": 2} == written(await lab.sync(169 * 3600.0))
+    results = [await lab.sync() for _ in range(48)]
+    assert [0, 1, 2, 23] == [hour for hour, result in enumerate(results) if not result.not_due]
+    assert {"created": 2} == written(results[23])
+
+
 def with_a_new_course(make_lab: MakeLab, how: str) -> tuple[Lab, int, Callable[[], object]]:
     """Return a new lab that cannot read one of its two courses, who teaches there, and what mends it."""
     site, one, two, both = two_courses()
