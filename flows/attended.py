@@ -138,7 +138,7 @@ def approve_shown(settings: Settings, plan: Mapping[str, Any]) -> bool:
         if plan["new_cases"].keys() - agreed.keys():
             raise UsageError("Another run has shown another plan since. Run the same command again to see it.")
         store.change_entries(APPROVED, agreed)
-    whole = not plan["not_read"]["courses"] and not plan["not_read"]["people"]
+    whole = not any(plan["not_read"].values())
     return whole and all(one["print"] == print_of(mappings[name]) for name, one in agreed.items())
 
 

@@ -43,6 +43,9 @@ ALLOWED_BLANKS = "allowed_blanks"  # "mapping property" -> course (0: the site) 
 COUNTED: dict[str, Total] = {REFUSED_LEAVERS: max, REFUSED_WITHDRAWN: sum, REFUSED_BLANKS: sum}
 """How the parts of a question are the one number that a person reads and repeats."""
 
+NEW_COURSES = (
+    "Moodle cannot show its list of courses: cases of courses that are new to this program are not in that count."
+)
 HIDDEN = (
     "If it is hidden: show it again (`moodle-commcare check` names it, and says how), or give the property "
     "`when_not_sent: keep`."
@@ -104,13 +107,14 @@ def first_run(asked: Mapping[str, Mapping[str, Any]]) -> Need:
 
 
 def not_counted(asked: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Return the sentence that a plan was made without what could not be read, none when all of it was."""
+    """Return the sentences that a plan was made without what could not be read, none when all of it was."""
     unread = [one.get("unread", {}) for one in asked.values()]
     courses, people = (max((one.get(what, 0) for one in unread), default=0) for what in ("courses", "people"))
     parts = [numbered(courses, "course")] if courses else []
     parts += [numbered(people, "person", "people")] if people else []
     their = "its" if (courses, people) == (1, 0) else "their"
-    return [f"{' and '.join(parts)} could not be read: {their} cases are not in that count."] if parts else []
+    told = [f"{' and '.join(parts)} could not be read: {their} cases are not in that count."] if parts else []
+    return told + [NEW_COURSES] * any(one.get("new_courses", False) for one in unread)
 
 
 def existing_cases(mapping: str, asked: Mapping[str, Any], advice: str = "") -> Need:

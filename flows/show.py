@@ -172,6 +172,11 @@ def plan_lines(plan: Mapping[str, Any]) -> Iterator[str]:
     if people:
         whom = numbered(people, "person", "people")
         yield f"leave out {whom} whom Moodle did not show: the cases are not in these counts"
+    if plan["not_read"]["new_courses"]:
+        yield (
+            "leave out courses that are new to this program, since Moodle cannot show its list of courses: their "
+            "cases are not in these counts"
+        )
     for reason, count in plan["held_back"].items():
         yield f"leave {count} incomplete or unsent: {reason_words(reason)}"
     for case_type, count in plan["existing_cases"].items():

@@ -16,7 +16,8 @@ from functools import partial
 
 from adaptors.errors import Maintenance
 from adaptors.moodle.answers import Course
-from flows.errors import Overlap
+from adaptors.moodle.errors import REPAIR_CONTACT
+from flows.errors import Overlap, UsageError
 from flows.expiry import ending_soon
 from flows.outcome import outcome
 from flows.result import Result, RunState
@@ -67,6 +68,10 @@ from state import StateError
 from state.care import DRAIN
 
 NO_SUCH_COURSE = "Moodle has no such course, or the account may not see it; project.yaml names it."
+NOT_SEEN = (
+    "Whether Moodle has a course {} cannot be seen just now: it cannot show its list of courses, and this one is "
+    f"new to this program. {REPAIR_CONTACT}"
+)
 
 log = logging.getLogger(__name__)
 
@@ -208,6 +213,8 @@ async def _work(run: Run, options: Options, edits: Mapping[str, Edit], course_le
     selected, run.ended, run.chosen = selection.courses, set(selection.ended), set(selection.chosen)
     run.course_fields = fields_of(selected)
     courses = _asked_for(run, options, selected)
+    if len(courses) == len(selected):  # now, since nothing else may be told of a run that ends with a plan
+        tell_not_whole(run.result, selection)
     if options.hinted and not courses:
         run.whole_site = False  # nothing was read, so nothing counts as read
         return
@@ -249,6 +256,8 @@ def _asked_for(run: Run, options: Options, selected: list[Course]) -> list[Cours
     if options.hinted:
         wanted &= {course.id for course in selected}
         run.result.passed_over = sorted(set(options.courses) - wanted)
+    if not run.lists_all and (unseen := wanted - {*run.starts, *(course.id for course in selected)}):
+        raise UsageError(NOT_SEEN.format(min(unseen)))
     return only_these(selected, wanted)
 
 
@@ -261,12 +270,18 @@ async def _unsettled(run: Run) -> set[str]:
 
 
 def _unread(run: Run) -> Unread:
-    """Return which of the courses that this run was to read it could not read, by mapping; 0 for the people."""
+    """Return which of the courses that this run was to read it could not read, or not all of, by mapping.
+
+    0 stands for the people, and for courses that Moodle's list may lack.
+    """
     failed = {number for number, course in run.result.courses.items() if course.state == "failed"} & run.read
     courses = {mapping.name: {*failed} for mapping in run.mappings}
+    lacks_new = run.whole_site and not run.lists_all
     for mapping in run.mappings:
-        if run.reader.unsure_profiles or mapping.name in run.unread:
+        if run.reader.unsure_profiles or mapping.name in run.unread or lacks_new:
             courses[mapping.name].add(SITE_SCOPE)
+        if mapping.source != "courses":  # which needs nobody's people
+            courses[mapping.name] |= run.read - run.whole
         if mapping.source in IN_COURSE:
             courses[mapping.name] |= run.asked_terms
     return Unread([*courses], courses, None if run.whole_site else run.read)
@@ -295,7 +310,7 @@ async def _look(
     due = Due([*mappings], grades=True)
     look = Run.begin(run.world, result, run.lease, due, preview=True, progress=run.progress)
     look.user, look.planner.look, look.course_fields = run.user, FirstLook(), run.course_fields
-    look.untold = run.untold
+    look.untold, look.lists_all = run.untold, run.lists_all
     look.pusher.firsts.begin(frozenset(mapping.name for mapping in mappings))
     run.pusher.firsts.free = look.pusher.firsts.free
     await look.reader.site()

@@ -73,7 +73,7 @@ async def ask(world: World, plan: Mapping[str, Any], mappings: Sequence[Compiled
     What was approved before and is asked about again counts as not approved. `plan` is that of a look: its counts
     are without what it could not read, and the question says so.
     """
-    unread = {"courses": len(plan["not_read"]["courses"]), "people": plan["not_read"]["people"]}
+    unread = {**plan["not_read"], "courses": len(plan["not_read"]["courses"])}
     asked = {
         mapping.name: {
             "case_type": mapping.case_type,

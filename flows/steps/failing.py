@@ -1,5 +1,7 @@
 """Courses whose people cannot be read, and for how long: nobody waits for one that fails for good.
 
+Who may have left waits for them, and who is new, where another role or group of his would count.
+
 As long as Moodle's list of courses is not whole, one that nobody knows is among them: 0.
 """
 
@@ -52,14 +54,14 @@ def _named(numbers: Collection[int]) -> str:
 
 
 async def find_failing(run: Run, courses: Collection[int]) -> Failing:
-    """Return which of the courses of a run were not read, and write down since when."""
+    """Return which of the courses of a run were not read, and write down since when; a preview leaves no trace."""
     store, now = run.world.books.store, run.world.clock.now()
     text = await run.world.books.do(store.get, FAILING)
     before: dict[str, float] = json.loads(text or "{}")
     lacking = {*courses} - run.whole | (set[int]() if run.lists_all else {SITE_SCOPE})
     unread = map(str, sorted(lacking))
     since = {number: min(before.get(number, now), now) for number in unread}  # a clock may have been ahead
-    if since != before:
+    if since != before and not run.preview:
         await run.world.books.do(store.put, FAILING, json.dumps(since))
     for_long = {number for number, first in since.items() if now - first >= PATIENCE_S}
     return Failing(frozenset(map(int, since.keys() - for_long)), frozenset(map(int, for_long)))

@@ -54,7 +54,7 @@ async def unapproved(world: World, mappings: Sequence[CompiledMapping]) -> tuple
 
 async def _remember_look(world: World, started: float, mappings: Sequence[CompiledMapping], seen: Result) -> None:
     """Write down that the first runs of these mappings were looked at, and whether all of it was seen."""
-    lacks = seen.plan["not_read"]["courses"] or seen.plan["not_read"]["people"]
+    lacks = any(seen.plan["not_read"].values())
     tries = (await fact(world, LOOKED)).get("tries", 0) + 1 if lacks else 0
     looked = {"at": started, "revision": world.project.revision, "tries": tries}
     text = json.dumps(looked | {"mappings": sorted(mapping.name for mapping in mappings)})

@@ -330,7 +330,10 @@ async def first_run_plan(run: Run) -> None:
 
 
 def _not_read(run: Run) -> dict[str, Any]:
-    """Return what a plan could not look at, so that its cases are in none of its counts: courses, and people."""
+    """Return what a plan could not look at, so that its cases are in none of its counts: courses, and people.
+
+    `new_courses`: Moodle did not show its whole list of courses.
+    """
     courses = sorted(number for number, course in run.result.courses.items() if course.state == "failed")
     people = run.reader.lost_profiles | (run.planner.look.left_alone if run.planner.look else set())
-    return {"courses": courses, "people": len(people)}
+    return {"courses": courses, "people": len(people), "new_courses": run.whole_site and not run.lists_all}

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from adaptors.errors import AdaptorError, Refused
 from flows.steps.doubles import Doubles
+from flows.steps.failing import FAILING, PATIENCE_S
 from flows.steps.linked import case_there
 from flows.steps.planned import IN_PART, OTHER_TYPE, PARENT, UNDECIDED, WAITS, Scope, scope_number
 from flows.steps.there import FEW
@@ -79,7 +80,7 @@ async def put_right(
     by_name = {mapping.name: mapping for mapping in mappings}
     rows = await world.books.do(world.books.store.problems_for, by_name, OPEN) if by_name else []
     rows = [one for one in rows if one.last_at >= read_at(one.row.mapping)]
-    found = await _with_parent(world, by_name, rows)
+    found = await _with_parent(world, by_name, rows) | await _waited_enough(world, rows)
     try:
         found |= await _with_owner(world, [one for one in rows if one.row.mapping not in found])
         found |= await _alone(world, by_name, [one for one in rows if one.row.mapping not in found])
@@ -94,6 +95,15 @@ async def put_right(
 def _is_about(one: ProblemRow, index: str) -> bool:
     """Say whether a record waits for the parent of an index, or for the owner of one."""
     return one.reason == OWNER_TO_COME or (one.reason == WAITS and one.property == f"@index:{index}")
+
+
+async def _waited_enough(world: World, rows: Iterable[ProblemRow]) -> set[str]:
+    """Return the mappings with newcomers for whom a course was waited for, which is over since: a day, or read."""
+    waiting, now = [one for one in rows if one.reason == IN_PART], world.clock.now()
+    text = await world.books.do(world.books.store.get, FAILING) if waiting else None
+    since = json.loads(text or "{}").values()
+    over = max(since) + PATIENCE_S if since else now
+    return {one.row.mapping for one in waiting if one.last_at < over <= now}
 
 
 async def _with_parent(

@@ -11,7 +11,7 @@ from adaptors.moodle.normalise import course_record
 from flows.result import RunState
 from flows.steps.deleted import find_deleted
 from flows.steps.engagement import ENGAGEMENT, is_complete, read_engagement
-from flows.steps.failing import PATIENCE_S, find_failing
+from flows.steps.failing import Failing, find_failing
 from flows.steps.hiding import tell_hiding
 from flows.steps.planned import IN_PART, SITE_SCOPE, Problem, Scope
 from flows.steps.pull import map_records, needs_all_courses
@@ -68,6 +68,7 @@ async def _sync_profiles(
     witnesses = await Witnesses.of(run)
     # What nobody in a few courses has is blank there, not hidden.
     beside = [] if run.whole_site else witnesses.people
+    failing = await find_failing(run, [course.id for course in courses]) if run.whole_site else None
     read = 0
 
     async def done(work: Work) -> None:
@@ -85,7 +86,7 @@ async def _sync_profiles(
         ]
         for scope in scopes:
             whole[scope.mapping.name].seen |= scope.seen
-            await _leave_newcomers(run, scope)
+            await _leave_newcomers(run, scope, failing)
         await Work(run.planner, run.pusher, scopes, done).advance()
         await run.pusher.pump()
         read += len(records)
@@ -99,29 +100,26 @@ async def _sync_profiles(
         tell_hiding(run, mappings, witnesses.shown_once, witnesses.unshown)
     if not run.preview:
         swept = {name for name, scope in whole.items() if scope.mapping.source != ENGAGEMENT or complete}
-        await _finish(run, list(whole.values()), courses, swept)
+        await _finish(run, list(whole.values()), courses, swept, failing)
         await witnesses.remember(complete=_all_read(run, courses))
 
 
-async def _leave_newcomers(run: Run, scope: Scope) -> None:
+async def _leave_newcomers(run: Run, scope: Scope, failing: Failing | None) -> None:
     """Hold back who has no case, in a run that lacks courses, where what he is in them may decide about it.
 
-    Of somebody whom the books do not know nobody can say which courses those are, and CommCare deletes no case.
+    Of somebody whom the books do not know nobody can say which courses those are, and CommCare deletes no case. A
+    run of the whole site waits for a course no longer than it does where people left. A look at first runs counts
+    everybody who may come: it is the plan that is approved.
     """
-    if run.every_course or not needs_all_courses(scope.mapping) or (run.whole_site and not await _may_come(run)):
+    if run.every_course or not needs_all_courses(scope.mapping):
+        return
+    if failing is not None and (run.planner.look is not None or not failing.waited_for):
         return
     books = run.world.books
     known = await books.do(books.store.cases, scope.mapping.name, scope.number, scope.drafts)
     for key in sorted(scope.drafts.keys() - known.keys()):
         del scope.drafts[key]
         scope.hold_back(Problem(key, "", IN_PART))
-
-
-async def _may_come(run: Run) -> bool:
-    """Say whether a course that lacks people was whole lately: nobody waits for one that fails for good."""
-    courses = await run.world.books.do(run.world.books.store.courses)
-    lacking = [courses[number] for number in run.read - run.whole if number in courses]
-    return any(run.world.clock.now() - one.complete_at < PATIENCE_S for one in lacking)
 
 
 def _records(
@@ -133,7 +131,9 @@ def _records(
     return (engagement.record(person) for person in people if person["id"] not in engagement.left_alone)
 
 
-async def _finish(run: Run, scopes: list[Scope], courses: list[Course], swept: set[str]) -> None:
+async def _finish(
+    run: Run, scopes: list[Scope], courses: list[Course], swept: set[str], failing: Failing | None
+) -> None:
     """Write down what the read of the people showed; look for leavers only after a complete one."""
     store = run.world.books.store
     complete = _all_read(run, courses)
@@ -142,11 +142,11 @@ async def _finish(run: Run, scopes: list[Scope], courses: list[Course], swept: s
         await run.planner.outsiders.save(scope, complete=everybody)
         if not complete or not run.whole_site:  # maybe nobody is compared, and who is there is there
             await run.world.books.do(store.note_seen, scope.mapping.name, scope.number, scope.seen)
-    if not run.whole_site:
+    if failing is None:
         return
     for scope in scopes:
         await _save_problems(run, scope, whole=complete and scope.mapping.name in swept)
-    await _look_for_leavers(run, [scope for scope in scopes if scope.mapping.name in swept], courses)
+    await _look_for_leavers(run, [scope for scope in scopes if scope.mapping.name in swept], courses, failing)
     if complete:
         at = run.world.clock.now()
         await run.world.books.do(store.checkpoint, SITE_SCOPE, run.result.run_id, at, run.person_ids)
@@ -173,13 +173,12 @@ def _tell_lost(run: Run) -> None:
         )
 
 
-async def _look_for_leavers(run: Run, scopes: list[Scope], courses: list[Course]) -> None:
+async def _look_for_leavers(run: Run, scopes: list[Scope], courses: list[Course], failing: Failing) -> None:
     """Compare the people of the site with the books, but for those of whom this run cannot say whether they left.
 
     Whose profile Moodle did not give is in a course, as its list of ids shows; nobody is looked for where it gave
     no profile at all, and as long as a course is waited for whose people could not be read.
     """
-    failing = await find_failing(run, [course.id for course in courses])
     if any(scope.mapping.when_left is not None for scope in scopes):
         failing.tell(run)
     if failing.waited_for:

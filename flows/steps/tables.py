@@ -140,7 +140,8 @@ class _Keeper:
             key for key, digest in wanted.digests.items() if key not in known or known[key].digest != digest
         ]
         lacked = {key for key in known if key not in wanted.rows and key not in wanted.held_back}
-        if self._run.unlisted.many or self._run.untold:  # a right was lost, maybe: until then nothing is lacked
+        # A right was lost, maybe, or the list is not whole: until that is clear nothing is lacked.
+        if self._run.unlisted.many or self._run.untold or not self._run.lists_all:
             lacked = set()
         gone = {key for key in lacked if known[key].missing_count + 1 >= READS}
         self._tell_held_back(wanted)

@@ -9,10 +9,13 @@ import pytest
 
 from adaptors.moodle.streams import PROFILES
 from flows.approve import Answer, approve
-from flows.needs import FIRST_RUNS, needs
+from flows.needs import FIRST_RUNS, NEW_COURSES, needs
 from flows.show import show_plan
+from flows.steps.select import NOT_WHOLE
 from flows.sync import Options, sync
+from tests.flows.test_first_looks import BEGUN
 from tests.flows.test_sync import site_of
+from tests.flows.test_unshowable import beside_a_broken_teacher
 from tests.flows.worlds import PROJECT, Lab, written
 
 MakeLab = Callable[..., Lab]
@@ -94,7 +97,7 @@ async def test_a_course_that_cannot_be_read_is_told(make_lab: MakeLab, capsys: p
     lab = make_lab(site)
     lab.denied = {courses[1]}
     result = await lab.sync(yes=False)
-    assert {"courses": [courses[1]], "people": 0} == result.plan["not_read"]
+    assert {"courses": [courses[1]], "people": 0, "new_courses": False} == result.plan["not_read"]
     assert {"student": 3, "enrolment": 3} == result.plan["new_cases"]
     show_plan(result)
     told = capsys.readouterr().out
@@ -110,11 +113,33 @@ async def test_people_who_are_not_shown_are_told(make_lab: MakeLab, capsys: pyte
     lab = make_lab(site_of(3)[0])
     lab.moodle.fail_next(PROFILES, "500_empty", times=5)
     result = await lab.sync(yes=False)
-    assert {"courses": [], "people": 3} == result.plan["not_read"]
+    assert {"courses": [], "people": 3, "new_courses": False} == result.plan["not_read"]
     show_plan(result)
     assert "leave out 3 people whom Moodle did not show: the cases are not in these" in capsys.readouterr().out
     (need,) = await lab.books.do(needs, lab.store)
     assert need.sentence.endswith("3 people could not be read: their cases are not in that count.")
+
+
+async def test_a_plan_while_the_list_of_courses_is_refused(
+    make_lab: MakeLab, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Courses that are new are in no count: the plan, the question, the run and the word to the answer say so."""
+    lab, site, courses, learners, teacher = beside_a_broken_teacher(make_lab, '{shortname_like: "C*"}')
+    lab.edit("enrolment", BEGUN, f"{BEGUN}enabled: false\n")
+    await lab.sync()
+    lab.edit("enrolment", f"{BEGUN}enabled: false\n", BEGUN)
+    site.update_user(teacher, lastname="<Trainer")
+    for learner in learners:
+        site.enrol(site.add_course("C9", "New"), learner)
+    some = await lab.sync(yes=False, mappings=("enrolment",), courses=(courses[0],))
+    assert (False, False) == (some.plan["not_read"]["new_courses"], NOT_WHOLE in some.messages)
+    result = await lab.sync(yes=False, mappings=("enrolment",))
+    assert (True, True) == (result.plan["not_read"]["new_courses"], NOT_WHOLE in result.messages)
+    show_plan(result)
+    assert "leave out courses that are new to this program, since Moodle cannot" in capsys.readouterr().out
+    (need,) = await lab.books.do(needs, lab.store)
+    assert (4, True) == (need.count, need.sentence.endswith(f"and nothing was sent. {NEW_COURSES}"))
+    assert (await approved(lab)).endswith(NEW_COURSES)
 
 
 async def test_once_it_can_be_read_the_number_is_asked_again(closed: tuple[Lab, int]) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import pytest
 
 from adaptors.moodle.fake_site import FakeSite
 from adaptors.moodle.roster import Combinations, Roster
+from flows.needs import needs
+from flows.steps.failing import FAILING
 from flows.steps.pull import People
 from tests.flows.test_engagement import engaged
 from tests.flows.test_engagement import site_of as engaged_site
@@ -189,6 +192,80 @@ async def test_nobody_waits_for_a_course_that_fails_for_good(make_lab: MakeLab) 
     lab.denied = {one}
     assert {"held_back": 2} == written(await lab.sync())
     assert {"created": 2} == written(await lab.sync(24 * 3600.0))
+
+
+async def test_a_day_of_waiting_is_counted_from_the_first_failure(make_lab: MakeLab) -> None:
+    """Not from the last read, which intervals make old; nor from a moment that is still to come."""
+    site, one, two, _ = two_courses()
+    lab = make_lab(site)
+    lab.edit("student", INCLUDE, NO_TEACHERS)
+    await lab.sync()
+    newcomer(site, two)
+    lab.denied = {one}
+    lab.store.put(FAILING, json.dumps({str(one): lab.clock.now() + 900 * 3600.0}))  # the clock was ahead
+    assert {"held_back": 2} == written(await lab.sync(48 * 3600.0))
+    assert {"held_back": 2} == written(await lab.sync(23 * 3600.0))
+    assert {"created": 2} == written(await lab.sync())
+
+
+async def test_an_interval_makes_nobody_wait_for_longer(make_lab: MakeLab) -> None:
+    """After the day the newcomers of a mapping that is read once a week are read at once, and then no more."""
+    site, one, two, _ = two_courses()
+    lab = make_lab(site, project=f"{PROJECT}intervals: {{people: 168, enrolments: 168, grades: 168}}\n")
+    lab.edit("student", INCLUDE, NO_TEACHERS)
+    await lab.sync()
+    newcomer(site, two)
+    lab.denied = {one}
+    assert {"held_back": 2} == written(await lab.sync(169 * 3600.0))
+    results = [await lab.sync() for _ in range(48)]
+    assert [0, 1, 2, 23] == [hour for hour, result in enumerate(results) if not result.not_due]
+    assert {"created": 2} == written(results[23])
+
+
+def with_a_new_course(make_lab: MakeLab, how: str) -> tuple[Lab, int, Callable[[], object]]:
+    """Return a new lab that cannot read one of its two courses, who teaches there, and what mends it."""
+    site, one, two, both = two_courses()
+    site.courses[two]["contacts"] = []
+    lab = make_lab(site, project=PROJECT.replace('{shortname_like: "*"}', f"{{ids: [{one}, {two}]}}"))
+    lab.edit("student", INCLUDE, NO_TEACHERS)
+    if how == "failing":
+        lab.denied = {one}
+        return lab, both, lab.denied.clear
+    broken = site.add_user("T", "<Trainer")
+    site.enrol(one, broken, ("editingteacher",))
+    return lab, both, lambda: site.update_user(broken, lastname="Trainer")
+
+
+@pytest.mark.parametrize("how", ["refused", "failing"])
+async def test_a_newcomer_waits_for_a_course_that_was_never_read(make_lab: MakeLab, how: str) -> None:
+    """A first run makes no case of somebody who teaches in the one course that it could not read."""
+    lab, both, mend = with_a_new_course(make_lab, how)
+    result = await lab.sync()
+    assert ({"held_back": 4}, 2) == (written(result), result.reasons["other_courses_unread"])
+    mend()
+    assert 2 == written(await lab.sync())["created"]
+    assert ([], {}) == (lab.project.by_external_id(f"test-user-{both}"), written(await lab.sync()))
+
+
+@pytest.mark.parametrize("how", ["refused", "failing"])
+async def test_a_first_run_beside_a_course_that_fails_for_good(make_lab: MakeLab, how: str) -> None:
+    """Its plan is approved once, with all who may come; for a day they wait, and previews say so as well."""
+    lab, _, _ = with_a_new_course(make_lab, how)
+    plan = (await lab.sync(yes=False)).plan
+    assert {"student": 2, "enrolment": 2} == plan["new_cases"]
+    assert {"held_back": 4} == written(await lab.sync())
+    for counts in ({"held_back": 4}, {"held_back": 4}, {"created": 4}):
+        assert counts == written(await lab.sync(8 * 3600.0, preview=True))
+        assert counts == written(await lab.sync(0.0))
+    assert ([], {}) == (needs(lab.store), written(await lab.sync()))
+
+
+async def test_a_preview_begins_no_waiting(make_lab: MakeLab) -> None:
+    """It shows who would wait; the day is counted from the first run."""
+    lab, _, _ = with_a_new_course(make_lab, "failing")
+    for _ in range(2):
+        assert {"held_back": 4} == written(await lab.sync(24 * 3600.0, preview=True))
+    assert ("", {"held_back": 4}) == (lab.store.get(FAILING) or "", written(await lab.sync()))
 
 
 async def test_what_others_carry_is_blank_in_a_run_for_one_course(make_lab: MakeLab) -> None:

@@ -69,7 +69,7 @@ def first() -> Result:
         "unresolved_owners": {"group_unknown": 1},
         "without_phone": {"student.phone": 2},
         "kept_out": {"student": 1},
-        "not_read": {"courses": [3, 7], "people": 0},
+        "not_read": {"courses": [3, 7], "people": 0, "new_courses": False},
         "commcare_requests": 1,
         "stops": [],
         "expected_minutes": 1,

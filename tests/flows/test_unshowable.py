@@ -12,8 +12,10 @@ import pytest
 from adaptors.moodle.errors import REPAIR_CONTACT
 from adaptors.moodle.fake_site import FakeSite
 from adaptors.moodle.streams import ENROLLED
+from flows.errors import UsageError
 from flows.needs import needs
 from flows.steps.select import NOT_SHOWN, NOT_WHOLE
+from flows.sync import NOT_SEEN
 from tests.flows.test_preview_counts import seen
 from tests.flows.test_select import LIST
 from tests.flows.test_sync import site_of
@@ -237,6 +239,20 @@ async def test_a_course_list_for_one_course(make_lab: MakeLab) -> None:
     assert ("degraded", {}) == (result.state, written(result))
 
 
+async def test_one_course_that_nobody_knows_yet(make_lab: MakeLab) -> None:
+    """Nobody can say whether it is chosen; of one that is known and not chosen it is said as ever."""
+    lab, site, courses, _, teacher = with_a_broken_teacher(make_lab)
+    await lab.sync()
+    lab.edit("project", 'shortname_like: "*"', 'shortname_like: "C[01]"')
+    site.update_user(teacher, lastname="<Trainer")
+    with pytest.raises(UsageError, match=f"Course {courses[2]} is not among the selected courses"):
+        await lab.sync(courses=(courses[2],))
+    new = site.add_course("C0", "New")
+    with pytest.raises(UsageError) as caught:
+        await lab.sync(courses=(courses[0], new))
+    assert NOT_SEEN.format(new) == str(caught.value)
+
+
 async def test_a_course_that_goes_while_the_list_is_refused(make_lab: MakeLab) -> None:
     """It is missed as ever: of the others nobody is asked."""
     lab, site, courses, _, teacher = with_a_broken_teacher(make_lab)
@@ -360,3 +376,130 @@ async def test_nobody_is_kept_out_for_a_course_that_is_not_seen(make_lab: MakeLa
     await lab.sync()
     assert "out" != lab.case(f"test-user-{learners[0]}").properties["moodle_status"]
     assert lab.case(f"test-enrol-{new}-{learners[0]}")
+
+
+# --- newcomers, tables and intervals while the list is refused ------------------------------------------------
+
+
+@pytest.mark.parametrize("rule", ["exclude", "owner"])
+async def test_a_newcomer_who_may_be_in_a_course_that_is_not_seen(make_lab: MakeLab, rule: str) -> None:
+    """What he is there may keep him out, or decide who owns his case, once and for all: he waits."""
+    lab, site, courses, _, teacher = beside_a_broken_teacher(make_lab, '{shortname_like: "C*"}')
+    kisumu = lab.project.add_group("Kisumu")
+    if rule == "exclude":
+        lab.edit("student", INCLUDE, NO_TEACHERS)
+    else:
+        lab.edit("student", "  # first_of:\n", "  first_of:\n    - {group: groups}\n")
+    await lab.sync()
+    site.update_user(teacher, lastname="<Trainer")
+    new = site.add_user("New", "Comer", lastaccess=site.now)
+    site.enrol(courses[0], new)
+    unseen = site.add_course("C9", "New")
+    site.enrol(unseen, new, ("editingteacher",) if rule == "exclude" else ("student",), groups=("Kisumu",))
+    for _ in range(2):
+        result = await lab.sync()
+        assert ({"held_back": 2}, 1) == (written(result), result.reasons["other_courses_unread"])
+    site.update_user(teacher, lastname="Trainer")
+    await lab.sync()
+    owners = [case.owner_id for case in lab.project.by_external_id(f"test-user-{new}")]
+    assert ([kisumu] if rule == "owner" else []) == owners
+
+
+async def test_nobody_waits_for_a_list_that_is_refused_for_good(make_lab: MakeLab) -> None:
+    """For a day who is new waits; from then on nobody does, until the list was whole once."""
+    lab, site, courses, _, teacher = beside_a_broken_teacher(make_lab, '{shortname_like: "C*"}')
+    lab.edit("student", INCLUDE, NO_TEACHERS)
+    await lab.sync()
+    site.update_user(teacher, lastname="<Trainer")
+    site.enrol(courses[0], site.add_user("New", "Comer", lastaccess=site.now))
+    for _ in range(24):
+        assert {"held_back": 2} == written(await lab.sync())
+    assert {"created": 2} == written(await lab.sync())
+    site.enrol(courses[0], site.add_user("Late", "Comer", lastaccess=site.now))
+    assert {"created": 2} == written(await lab.sync())
+    site.update_user(teacher, lastname="Trainer")
+    await lab.sync()
+    site.update_user(teacher, lastname="<Trainer")
+    site.enrol(courses[0], site.add_user("Last", "Comer", lastaccess=site.now))
+    assert {"held_back": 2} == written(await lab.sync())
+
+
+def with_a_table(make_lab: MakeLab, intervals: str = "") -> tuple[Lab, FakeSite, list[int], int]:
+    """Return a lab with a lookup table of two courses, beside one that is not read and has the teacher."""
+    site, courses, _ = site_of(2, 2)
+    teacher = site.add_user("T", "Trainer")
+    site.enrol(site.add_course("X1", "Of others"), teacher, ("editingteacher",))
+    project = PROJECT.replace('{shortname_like: "*"}', '{shortname_like: "C*"}')
+    return make_lab(site, project=f"{project}{intervals}", **TABLE), site, courses, teacher
+
+
+async def test_rows_of_courses_that_books_put_back_do_not_know(make_lab: MakeLab) -> None:
+    """A list that is refused lacks no course: rows go when it is whole and lacks theirs, twice."""
+    lab, site, courses, teacher = with_a_table(make_lab)
+    await lab.sync()
+    backup = lab.store.back_up(lab.clock.now())
+    new = site.add_course("C9", "Ninth")
+    for _ in range(2):
+        await lab.sync()
+    assert "Ninth" in names(lab)
+    lab.restore(backup)
+    site.update_user(teacher, lastname="<Trainer")
+    for number in range(4):
+        site.rename(courses[0], f"Renamed {number}")  # so that the rows are listed, and the stray one is found
+        await lab.sync(full=True)
+    assert ["Course 1", "Ninth", "Renamed 3"] == sorted(names(lab))
+    site.update_user(teacher, lastname="Trainer")
+    site.delete_course(new)
+    rows = []
+    for _ in range(3):
+        await lab.sync(full=True)
+        rows.append(len(names(lab)))
+    assert [3, 2, 2] == rows
+
+
+async def test_rows_of_a_course_that_a_run_for_tables_alone_saw(make_lab: MakeLab) -> None:
+    """Nothing but its row is known of the course; the table is kept with the list refused, and without it."""
+    lab, site, _, teacher = with_a_table(make_lab, "intervals: {people: 48}\n")
+    for _ in range(2):
+        await lab.sync()
+    site.add_course("C9", "Ninth")
+    lab.edit("courses.table", "{shorten: 500}", "{shorten: 400}")
+    assert ["student"] == (await lab.sync()).not_due
+    site.update_user(teacher, lastname="<Trainer")
+    lab.edit("courses.table", "{shorten: 400}", "{shorten: 500}")
+    for later in (3600.0, 49 * 3600.0, 49 * 3600.0, 49 * 3600.0):
+        await lab.sync(later=later)
+        assert "Ninth" in names(lab)
+
+
+async def read_until_there(lab: Lab, person: int) -> int:
+    """Run each hour until somebody has a case; return how many runs it took, 60 at most."""
+    for number in range(1, 60):
+        await lab.sync()
+        if lab.project.by_external_id(f"test-user-{person}"):
+            return number
+    return 60
+
+
+@pytest.mark.parametrize("how", ["list", "people"])
+async def test_what_was_not_read_whole_starts_no_interval(make_lab: MakeLab, how: str) -> None:
+    """Once it is mended the next run reads it; what stays broken has Moodle read no more often than before."""
+    lab, site, courses, _, teacher = beside_a_broken_teacher(make_lab, '{shortname_like: "C*"}')
+    lab.edit("project", "site: test\n", "site: test\nintervals: {people: 48, enrolments: 48, grades: 48}\n")
+    await lab.sync()
+    new = site.add_user("New", "Comer", lastaccess=site.now)
+    broken = teacher if how == "list" else new
+
+    def name(lastname: str) -> None:
+        site.update_user(broken, lastname=lastname)
+
+    site.enrol(site.add_course("C9", "New") if how == "list" else courses[0], new)
+    name("<Comer")
+    assert "degraded" == (await lab.sync(later=49 * 3600.0)).state
+    name("Comer")
+    assert 1 == await read_until_there(lab, new)
+    name("<Comer")
+    for _ in range(45):  # until the next read is due
+        await lab.sync()
+    hours = [number for number in range(200) if not (await lab.sync()).not_due]
+    assert [0, 1, 2, 3, 48, 96, 144, 192] == hours
