@@ -50,6 +50,7 @@ from flows.steps.select import (
     Selection,
     chosen_before,
     fields_of,
+    known_courses,
     only_these,
     select_courses,
     tell_not_whole,
@@ -324,8 +325,8 @@ async def _selected(run: Run) -> tuple[Selection, Ends]:
     choice = run.world.project.courses
     categories = await run.reader.categories() if choice.categories else ()
     before = await chosen_before(run.world)
-    known = (await run.world.books.do(run.world.books.store.courses)).keys() | before | {*choice.ids}
-    courses = await run.reader.courses(known - {SITE_SCOPE})
+    known, last = await run.world.books.do(known_courses, run.world.books.store, choice)
+    courses = await run.reader.courses(known, last)
     run.starts = {course.id: course.startdate or 0 for course in courses}
     ends = await read_ends(run.world, courses)
     selection = select_courses(courses, categories, choice, run.world.clock.now(), ends.going_on)
