@@ -31,7 +31,10 @@ def mappings_check(
     env_file: EnvFile = ENV_FILE,
     as_json: AsJson = False,
 ) -> None:
-    """Check the mapping files and run their tests: every problem with file, line and what to do."""
+    """Check the mapping files and run their tests: every problem with file, line and what to do.
+
+    Exit code 1 for a mistake and for a failed test, though the test stops no run.
+    """
     from flows.catalogue import field_catalogue
     from flows.show_problems import problem_json, show_mappings
     from mappings.engine import check_project
@@ -41,12 +44,14 @@ def mappings_check(
         report = check_project(folder, field_catalogue(), plugins=plugins)
         seen = _look_live(env_file, folder, plugins) if live else None
         problems = [*report.problems, *(seen.problems if seen else ())]
-        is_bad = bool(report.errors) or (seen is not None and seen.is_bad)
+        is_bad = not report.is_good or (seen is not None and seen.is_bad)
         if as_json:
             findings = [vars(finding) for finding in seen.findings] if seen else []
             print_json(
                 {
                     "ok": not is_bad,
+                    "mistakes": len(report.errors),
+                    "tests": {"run": report.tests_run, "failed": report.tests_failed},
                     "problems": [problem_json(problem) for problem in problems],
                     "findings": findings,
                     "costs": [cost.sentence for cost in report.costs],

@@ -28,6 +28,11 @@ def show_mappings(report: CheckReport, folder: Path) -> None:
         if report.tests_failed:
             typer.echo(laid_out(OUT_OF_DATE))
         return
+    if not report.is_good:
+        failed = f"{report.tests_failed} of {numbered(report.tests_run, 'test')}"
+        typer.echo(laid_out(f"No mistakes; {failed} failed, which stops no run."))
+        typer.echo(laid_out(OUT_OF_DATE))
+        return
     off = set(report.switched_off)
     names = [file.stem for file in mapping_files(folder)]
     used = ", ".join(name for name in names if name not in off)
@@ -35,7 +40,8 @@ def show_mappings(report: CheckReport, folder: Path) -> None:
     for cost in report.costs:
         typer.echo(laid_out(f"Adds to a run  {cost.sentence}"))
     found = f"{numbered(len(names) - len(off), 'mapping')} ({used}{more}){_tables(report)}"
-    typer.echo(laid_out(f"{found}, {tests}: all right."))
+    verdict = "no mistakes" if report.tests_failed else "all right"  # those of mappings that are off may fail
+    typer.echo(laid_out(f"{found}, {tests}: {verdict}."))
 
 
 def _tables(report: CheckReport) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from mappings.engine.catalogue import IDENTITY
+from mappings.engine.catalogue import IDENTITY, PROJECT_FIELDS, find_field
 from mappings.engine.check_conditions import check_filters
 from mappings.engine.check_match import check_match
 from mappings.engine.check_properties import check_name
@@ -69,8 +69,9 @@ def _check_key(findings: Findings) -> None:
     pieces = findings.template(loc, findings.spec.external_id)
     source = findings.spec.source
     needed = IDENTITY.get(source, ())
+    unknown = {piece.path for piece in pieces if piece.path and not _is_field(findings, piece.path)}
     for piece in pieces:
-        if piece.path not in ("", "site", "id") and not piece.path.endswith(".id"):
+        if piece.path not in ("", "site", "id", *unknown) and not piece.path.endswith(".id"):
             sentence = f"{quoted(piece.path)} can change in Moodle, a key never may"
             findings.tell_within(loc, piece, sentence, f"use ids, as in {{{(*needed, 'user.id')[0]}}}")
     paths = [piece.path for piece in pieces if piece.path]
@@ -79,13 +80,17 @@ def _check_key(findings: Findings) -> None:
     if "site" not in paths:
         remedy = "add {site}, so that two Moodle sites never share a key"
         findings.tell(loc, "this key does not name the site", remedy)
-    if not set(needed) <= set(paths):
+    if not unknown and not set(needed) <= set(paths):  # a misspelt id is told as such
         remedy = f"it needs {' and '.join('{' + path + '}' for path in needed)}"
         findings.tell(loc, f"this key does not tell {_NOUNS.get(source, 'one record')} from the others", remedy)
     if any(not literal for literal, path in skeleton(findings.spec.external_id)[1:] if path):
         findings.tell(loc, "two ids touch each other in this key", "put a - between them")
     if "~" in findings.spec.external_id:
         findings.tell(loc, "a key has no '~'", "it marks the second life of a case, as in ~2")
+
+
+def _is_field(findings: Findings, path: str) -> bool:
+    return path in PROJECT_FIELDS or find_field(findings.catalogue, findings.spec.source, path) is not None
 
 
 def _check_owner(findings: Findings) -> None:

@@ -10,12 +10,13 @@ from typing import Any, Final
 from mappings.engine.catalogue import Catalogue, field_remedy, find_field
 from mappings.engine.compile import CompiledMapping
 from mappings.engine.draft import REASONS, Context, Draft, Excluded, HeldBack, OwnerRule, ValueProblem
-from mappings.engine.problems import Problem, quoted, suggestion
+from mappings.engine.problems import Problem, nearest, quoted
 from mappings.engine.reading import Document, Loc
 from mappings.engine.spec import ExpectSpec, TestSpec
 
 _SITE_URL: Final = "https://moodle.example.org"
 _SOME_DAY: Final = date(2026, 1, 31)
+_TAKE_OUT: Final = "`moodle-commcare mappings test --update` takes it out of this test too"
 
 
 @dataclass
@@ -45,9 +46,10 @@ class Examples:
             self.run += 1
             self.failed += len(self.problems) > before
 
-    def tell(self, loc: Loc, sentence: str, remedy: str) -> None:
+    def tell(self, loc: Loc, sentence: str, remedy: str, *, key: bool = False) -> None:
         """Note a finding."""
-        self.problems.append(self.document.problem(self.document.mark(loc), sentence, remedy))
+        mark = self.document.mark(loc, key=key)
+        self.problems.append(self.document.problem(mark, sentence, remedy, severity="test"))
 
     def _run(self, loc: Loc, test: TestSpec) -> None:
         if self.mapping.recheck_daily and test.today is None:
@@ -93,9 +95,8 @@ class Examples:
 
     def _unknown(self, loc: Loc, path: str) -> None:
         source = self.mapping.source
-        mark = self.document.mark(loc, key=True)
         sentence = f"source {quoted(source)} has no field {quoted(path)}"
-        self.problems.append(self.document.problem(mark, sentence, field_remedy(self.catalogue, source, path)))
+        self.tell(loc, sentence, field_remedy(self.catalogue, source, path), key=True)
 
     def _typed(self, loc: Loc, kind: str, written: Any) -> object:
         if kind == "list":
@@ -147,8 +148,7 @@ class Examples:
                 self.tell((*loc, "not_sent", number), f"{test.name}: {name}", "the mapping sends something for it")
             elif not (name in self.mapping.notes or self.mapping.definition_of(name)):
                 sentence = f"{test.name}: the mapping has no property {quoted(name)}"
-                remedy = suggestion(name, self.mapping.notes, none="take it out: nothing is tried with it")
-                self.tell((*loc, "not_sent", number), sentence, remedy)
+                self.tell((*loc, "not_sent", number), sentence, self._gone(name))
 
     def _compare_frame(self, loc: Loc, name: str, expect: ExpectSpec, made: Draft) -> None:
         keys = {index.name: index.key for index in made.indices}
@@ -166,14 +166,17 @@ class Examples:
                 is_name = at == ("case_name",)
                 self.tell((*loc, *at), f"{name}: {at[-1]}", _difference(text, found, masked=is_name))
 
+    def _gone(self, name: str) -> str:
+        """Return what to do about a property that is tested and not made: misspelt here, or taken out there."""
+        near = nearest(name, self.mapping.notes)
+        asked = f"did you mean '{near}'? " if near else ""
+        return f"{asked}if it was taken out of the {self._kind}, {_TAKE_OUT}"
+
     def _compare_property(self, loc: Loc, title: str, text: str, made: Draft) -> None:
         name = str(loc[-1])
         if not self.mapping.definition_of(name):
-            remedy = suggestion(name, self.mapping.notes)
-            mark = self.document.mark(loc, key=True)
-            self.problems.append(
-                self.document.problem(mark, f"this {self._kind} has no property {quoted(name)}", remedy)
-            )
+            sentence = f"this {self._kind} has no property {quoted(name)}"
+            self.tell(loc, sentence, self._gone(name), key=True)
         elif name not in made.properties:
             why = "".join(f": it {REASONS[p.reason]}" for p in made.problems if p.property == name)
             self.tell(loc, title, f"the mapping sends nothing for it{why}")

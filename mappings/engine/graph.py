@@ -38,8 +38,18 @@ class MappingFile:
 
     @property
     def is_right(self) -> bool:
-        """Whether nothing but warnings was found."""
-        return self.spec is not None and all(problem.severity == "warning" for problem in self.problems)
+        """Whether no mistake was found; failed tests are none."""
+        return self.spec is not None and all(problem.severity != "error" for problem in self.problems)
+
+    def is_wrong_at(self, *places: Loc) -> bool:
+        """Say whether a mistake was found within what stands at one of these places."""
+        errors = [problem for problem in self.problems if problem.severity == "error"]
+        marks = [self.document.mark(loc) for loc in places]
+        return any(
+            (error.line, True) == (mark.line, 0 <= error.column - mark.column < mark.length)
+            for error in errors
+            for mark in marks
+        )
 
     def tell(
         self, loc: Loc, sentence: str, remedy: str, *, key: bool = False, severity: Severity = "error"
@@ -110,6 +120,10 @@ def _maker(file: MappingFile, loc: Loc, index: IndexSpec, files: Sequence[Mappin
         return None
     if file.spec is None or any(other.spec is None for other in used):
         return used[0]
+    if file.is_wrong_at(("source",), (*loc, "external_id")) or any(
+        other.is_wrong_at(("source",), ("external_id",)) for other in used
+    ):
+        return used[0]  # keys cannot be compared before that is put right, which is told there
     wanted = _shape(file.spec.source, index.external_id)
     for other in used:
         if other.spec is not None and wanted == _shape(other.spec.source, other.spec.external_id):

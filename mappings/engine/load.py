@@ -62,6 +62,11 @@ class CheckReport:
         """The findings that keep the mappings from being used."""
         return tuple(problem for problem in self.problems if problem.severity == "error")
 
+    @property
+    def is_good(self) -> bool:
+        """Whether there is nothing to do: no mistake, and no failed test of a mapping that is on."""
+        return all(problem.severity == "warning" for problem in self.problems)
+
 
 def load_project(folder: Path, catalogue: Catalogue, *, plugins: bool = True) -> Project:
     """Return the project in a folder, checked and compiled; MappingError with all errors, in file order.

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-Severity = Literal["error", "warning"]
+Severity = Literal["error", "test", "warning"]
+"""An error stops every run; a test in a mapping file that failed stops none, and neither does a warning."""
 
 _WIDEST = 70  # characters of a source line that are shown: with what stands before them they fit 80 columns
 _LONGEST_WORD = 60  # longer words are cut in sentences and get no suggestion
@@ -40,7 +41,7 @@ class Problem:
         return "\n".join(lines)
 
     def _prefix(self) -> str:
-        return "warning " if self.severity == "warning" else ""
+        return "" if self.severity == "error" else f"{self.severity} "
 
     def _window(self) -> tuple[str, int]:
         """Return the part of a long line that holds the marked text, and where the mark starts in it."""

@@ -210,7 +210,7 @@ def _mark_of(event: Any, lines: list[str]) -> Mark:
 
 
 def _not_yaml(document: Document, error: yaml.YAMLError, text: str) -> Problem:
-    place = slip_place(error)
+    place = slip_place(error, document.lines)
     if place is None:  # a character YAML does not allow; its place is counted from the start of the file
         before = text[: int(getattr(error, "position", 0) or 0)]
         mark = Mark(before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1, 1)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import Any, Final
 
 from mappings.engine.odd_texts import UNSEEN
 
+_NO_COLON: Final = "could not find expected ':'"
 _SLIPS: Final[tuple[tuple[str, str, str], ...]] = (
     (
         "tab character",
@@ -34,9 +37,9 @@ _SLIPS: Final[tuple[tuple[str, str, str], ...]] = (
         "close it with the same kind of bracket, and look for a missing comma or quote inside it",
     ),
     (
-        "could not find expected ':'",
-        "a ':' is missing in this line or the one above",
-        "write it as 'key: value', with a blank behind the ':'",
+        _NO_COLON,
+        "a ':' is missing in this line",
+        "write it as 'key: value', with a blank behind the ':'; an entry of a list begins with '- '",
     ),
     (
         "unexpected end of stream",
@@ -77,8 +80,13 @@ _ANY: Final = (
     "this line cannot be read",
     "look at the indentation, the quotes and the brackets of this line and the one above",
 )
-_FROM_ITS_START: Final = ("expected ',' or", "unexpected end of stream")
+_FROM_ITS_START: Final = ("expected ',' or", "unexpected end of stream", _NO_COLON)
 """Slips that are noticed long after they were made: what was opened is what has to be shown."""
+
+
+_BELOW_A_WORD: Final = ("mapping values are not allowed", "did not find expected key", "expected <block end>")
+"""Slips that may be a key without its colon: the parser takes it for a text, which goes on in the next line."""
+_WORD: Final = re.compile(r"\s*[\w.-]*\w\s*(#.*)?")
 
 
 def slip(error: Any, line: str) -> tuple[str, str]:
@@ -88,13 +96,32 @@ def slip(error: Any, line: str) -> tuple[str, str]:
         words = "tab character"
     elif UNSEEN.search(line):
         words = "special characters"
+    elif _WORD.fullmatch(line) and any(sign in words for sign in _BELOW_A_WORD):
+        words = _NO_COLON
     return next(((sentence, remedy) for sign, sentence, remedy in _SLIPS if sign in words), _ANY)
 
 
-def slip_place(error: Any) -> tuple[int, int] | None:
+def slip_place(error: Any, lines: Sequence[str]) -> tuple[int, int] | None:
     """Return the line and column, from 0, where a YAML error should be shown; None when it does not say."""
     problem, context = getattr(error, "problem_mark", None), getattr(error, "context_mark", None)
     words = str(getattr(error, "problem", ""))
     is_later = context is not None and (problem is None or context.line < problem.line)
     mark = context if is_later and any(sign in words for sign in _FROM_ITS_START) else problem or context
-    return (mark.line, mark.column) if mark is not None else None
+    if mark is None:
+        return None
+    above = _word_above(lines, mark.line) if any(sign in words for sign in _BELOW_A_WORD) else None
+    return above or (mark.line, mark.column)
+
+
+def _word_above(lines: Sequence[str], number: int) -> tuple[int, int] | None:
+    """Return where a single word stands above a line that is indented further; blanks and comments are skipped."""
+    texts = (at for at in range(min(number, len(lines)) - 1, -1, -1) if lines[at].split("#")[0].strip())
+    above = next(texts, None)
+    if above is None or number >= len(lines) or not _WORD.fullmatch(lines[above]):
+        return None
+    column = _indent(lines[above])
+    return (above, column) if column < _indent(lines[number]) else None
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip())

@@ -147,6 +147,26 @@ def test_mappings_check_says_where_the_mistake_is(terminal: Terminal) -> None:
     assert (31, 24, "did you mean 'firstname'?") == (problem["line"], problem["column"], problem["remedy"])
 
 
+def test_mappings_check_tells_failed_tests_from_mistakes(terminal: Terminal) -> None:
+    """A test that fails stops no run and is no mistake; the check is red until it is brought up to date."""
+    line = "  id_number: {source: idnumber, transform: [trim], personal: true}\n"
+    terminal.edit("student.yaml", line, "")
+    ended, found = terminal.run("mappings", "check"), terminal.run("mappings", "check", "--json").json
+    assert (1, True) == (ended.code, "No mistakes; 1 of 21 tests failed, which stops no run." in ended.text)
+    assert "test var/mappings/student.yaml:83:9: this mapping has no property 'id_number'" in ended.text
+    assert "`moodle-commcare mappings test --update` takes it out of this test too" in ended.text
+    assert (False, 0, {"run": 21, "failed": 1}) == (found["ok"], found["mistakes"], found["tests"])
+    terminal.run("mappings", "test", "--update", "--yes")
+    assert 0 == terminal.run("mappings", "check").code
+
+
+def test_mappings_check_passes_with_tests_of_a_mapping_that_is_off(terminal: Terminal) -> None:
+    """They are told, and nothing has to be done before a run of what is on."""
+    terminal.edit("course.yaml", "course_name: Community & Health", "course_name: Health")
+    ended = terminal.run("mappings", "check")
+    assert (0, True) == (ended.code, "21 tests, 1 failed: no mistakes." in ended.text), ended.text
+
+
 def test_init_asks_the_site_and_says_what_comes_next(terminal: Terminal) -> None:
     """Answers typed one by one make a project that the check likes."""
     env, terminal.env = terminal.env, {}

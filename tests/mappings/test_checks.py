@@ -155,6 +155,36 @@ def test_a_parent_that_is_on_is_preferred(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("source: users", "source: user", "student.yaml:4:9: there is no source 'user'"),
+        ("user-{id}", "user-{idd}", "student.yaml:5:28: source 'users' has no field 'idd'"),
+    ],
+)
+def test_a_mistake_in_a_parent_s_key_is_told_once(tmp_path: Path, old: str, new: str, expected: str) -> None:
+    """Nothing is said of the keys of its children before the key of the parent can be read."""
+    assert [expected] == told(tmp_path, student=STUDENT.replace(old, new), enrolment=CHILD)
+
+
+def test_a_mistake_in_a_child_s_source_is_told_once(tmp_path: Path) -> None:
+    """The fields of its links are not held against the parent's key."""
+    child = CHILD.replace("source: enrolments", "source: enrolment")
+    assert ["enrolment.yaml:4:9: there is no source 'enrolment'"] == told(
+        tmp_path, student=STUDENT, enrolment=child
+    )
+
+
+def test_other_mistakes_in_a_parent_hide_no_wrong_key(tmp_path: Path) -> None:
+    """All mistakes come at once where they have nothing to do with each other."""
+    student = STUDENT.replace("x: department", "x: departmnt")
+    child = CHILD.replace("user-{user.id}", "learner-{user.id}")
+    assert [
+        "enrolment.yaml:9:46: no student has such a key",
+        "student.yaml:8:17: source 'users' has no field 'departmnt'",
+    ] == told(tmp_path, student=student, enrolment=child)
+
+
 def test_the_parents_key_is_told_in_the_childs_words(tmp_path: Path) -> None:
     """The remedy can be copied: {id} of a person is {user.id} here."""
     wrong = CHILD.replace("{site}-user-", "{site}-learner-")

@@ -79,6 +79,15 @@ def test_a_property_that_is_no_longer_sent(tmp_path: Path) -> None:
     assert with_test("{properties: {town: BONDO}, not_sent: [other]}") == text
 
 
+def test_a_property_that_was_taken_out(tmp_path: Path) -> None:
+    """It goes from the tests too, wherever they name it."""
+    text = brought_up_to_date(tmp_path, with_test("{properties: {town: BONDO, gone: x}}"))
+    assert with_test("{properties: {town: BONDO}}") == text
+    text = brought_up_to_date(tmp_path, with_test("{case_name: Amina Otieno, not_sent: [gone, other]}"))
+    assert with_test("{case_name: Amina Otieno, not_sent: [other]}") == text
+    assert with_test("{}") == brought_up_to_date(tmp_path, with_test("{not_sent: [gone]}"))
+
+
 def test_a_record_that_is_now_left_out_or_held_back(tmp_path: Path) -> None:
     """The whole expectation is another one."""
     given = "{id: 7, firstname: Amina, lastname: '', department: Bondo}"

@@ -11,6 +11,8 @@ from mappings.engine import reading
 from mappings.engine.problems import MappingError, Problem
 from mappings.engine.reading import Mark, parse_document, read_document
 
+SECOND = "a second ':' stands in this line, or it is indented further than the one above"
+
 
 @pytest.fixture(params=["C", "pure"])
 def _parser(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,12 +106,16 @@ def test_aliases_cannot_grow() -> None:
     ("line", "sentence", "text"),
     [
         (3, "a tab stands where spaces should be", "a:\n  b: 1\n\tc: 2\n"),
-        (1, "a second ':' stands in this line, or it is indented further than the one above", "a: one: two\n"),
+        (1, SECOND, "a: one: two\n"),
         (2, "a text cannot begin with this sign", "a: 1\nb: @x\n"),
         (2, "a sign that cannot be seen stands here", "a: 1\nb: x\x07y\n"),
         (2, "a quote that was opened here is not closed", 'a: 1\nb: "x\nc: 2\nd: 3\n'),
         (1, "what stands here does not fit to what comes before it", 'a: "x" y\nb: 1\n'),
-        (4, "a ':' is missing in this line or the one above", "a: 1\nb: 2\nc\nd: 4\n"),
+        (3, "a ':' is missing in this line", "a: 1\nb: 2\nc\nd: 4\n"),
+        (2, "a ':' is missing in this line", "a: 1\nb\n\n  # why\n  c: {d: 4}\n"),
+        (2, "a ':' is missing in this line", "a:\n  b\n\n    c: 1\n"),
+        (2, "a ':' is missing in this line", "a:\n  b  # of all\n    # why\n    c: 1\n"),
+        (3, SECOND, "a: x\n  y\n  z: 1\n"),
         (2, "inside double quotes a \\ has a meaning of its own", 'a: 1\nb: "\\d"\n'),
         (2, "a list begins here, behind something else on the same line", "a: 1\nb: - x\n"),
     ],
